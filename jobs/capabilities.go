@@ -1,0 +1,89 @@
+package jobs
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Missing says in words what c lacks of r, one phrase a requirement; none
+// when c offers all of it.
+func (c Capabilities) Missing(r pipeline.Requirements) []string {
+	var missing []string
+	lack := func(format string, args ...any) { missing = append(missing, fmt.Sprintf(format, args...)) }
+	if r.OS != "" && !strings.EqualFold(r.OS, c.OS) {
+		lack("os %s", r.OS)
+	}
+	if r.Arch != "" && !strings.EqualFold(r.Arch, c.Arch) {
+		lack("arch %s", r.Arch)
+	}
+	for _, t := range r.Tools {
+		version, ok := c.Tools[t.Name]
+		switch {
+		case !ok:
+			lack("tool %s", t)
+		case t.Min != "" && version == "":
+			lack("tool %s (its %s does not say its version)", t, t.Name)
+		case t.Min != "" && CompareVersions(version, t.Min) < 0:
+			lack("tool %s (it has %s)", t, version)
+		}
+	}
+	for _, tag := range r.Tags {
+		if !slices.ContainsFunc(c.Tags, func(have string) bool { return strings.EqualFold(have, tag) }) {
+			lack("tag %s", tag)
+		}
+	}
+	for _, l := range r.Labels {
+		if have, ok := label(c.Labels, l.Axis); !ok || !strings.EqualFold(have, l.Value) {
+			lack("label %s=%s", l.Axis, l.Value)
+		}
+	}
+	if r.CPUs > c.CPUs {
+		lack("%d cpus (it has %d)", r.CPUs, c.CPUs)
+	}
+	if r.Memory > c.Memory {
+		lack("%d MiB of memory (it has %d)", r.Memory>>20, c.Memory>>20)
+	}
+	return missing
+}
+
+// Offer reports whether c has all of r.
+func (c Capabilities) Offer(r pipeline.Requirements) bool { return len(c.Missing(r)) == 0 }
+
+func label(labels map[string]string, name string) (string, bool) {
+	if v, ok := labels[name]; ok {
+		return v, true
+	}
+	for k, v := range labels {
+		if strings.EqualFold(k, name) {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// CompareVersions compares dotted numbers part by part, as numbers; a part
+// that is not there counts as 0, so 1.26 equals 1.26.0.
+func CompareVersions(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(as), len(bs)) {
+		if d := versionPart(as, i) - versionPart(bs, i); d != 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+func versionPart(parts []string, i int) int {
+	if i >= len(parts) {
+		return 0
+	}
+	n, err := strconv.Atoi(parts[i])
+	if err != nil {
+		return 0
+	}
+	return n
+}

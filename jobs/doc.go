@@ -1,0 +1,15 @@
+// Package jobs holds the words that orchestrators and workers exchange: runs,
+// modules' statuses and their one table of transitions, attempts, lanes, what
+// workers offer, and every message that crosses a process boundary.
+//
+// A run is an append-only log of records. A record is one message on a
+// subject of the run: the specification it was started with; in a module's
+// cell the claims and outcomes of its attempts; on the control subject
+// takeovers, grants, expansions and the moments when nobody could serve a
+// lane; a cancellation; the end. The state of the run is a fold over these
+// (package schedule), so whoever reads the log knows what its writer knew.
+//
+// Messages are msgpack maps with short keys and a version. A decoder accepts
+// its own version and older ones, ignores keys that it does not know, and
+// refuses newer versions by name. Nothing here does I/O.
+package jobs

@@ -1,0 +1,133 @@
+package jobs
+
+import (
+	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Job asks for one attempt of one module; it waits on its lane for a worker.
+type Job struct {
+	Run            RunID           `msgpack:"run"`
+	Pipeline       string          `msgpack:"pipeline"`
+	Token          Token           `msgpack:"token"`
+	Name           string          `msgpack:"name"`
+	Attempt        Attempt         `msgpack:"attempt"`
+	Lane           Lane            `msgpack:"lane"`
+	Slots          int             `msgpack:"slots"`
+	Keyed          bool            `msgpack:"keyed,omitempty"` // claims before it starts
+	Fence          uint64          `msgpack:"fence,omitempty"` // last sequence of the module's cell when it was published; 0 = empty cell
+	Epoch          uint64          `msgpack:"epoch"`
+	StoreBy        time.Time       `msgpack:"store_by"`        // a copy stored later is doubtful
+	Again          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
+	Matrix         []pipeline.Pair `msgpack:"matrix,omitempty"`
+	Command        *CommandJob     `msgpack:"command,omitempty"`
+	Timeout        time.Duration   `msgpack:"timeout,omitempty"`
+	DefaultTimeout bool            `msgpack:"default_timeout,omitempty"`
+	Grace          time.Duration   `msgpack:"grace"`
+	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS
+	Trace          string          `msgpack:"trace,omitempty"`
+}
+
+// CommandJob is a command with every expression put in.
+type CommandJob struct {
+	Run     string          `msgpack:"run,omitempty"`
+	Shell   string          `msgpack:"shell,omitempty"`
+	Args    []string        `msgpack:"args,omitempty"`
+	Dir     string          `msgpack:"dir,omitempty"`
+	Env     []pipeline.Pair `msgpack:"env,omitempty"` // what wins comes last
+	PassEnv []string        `msgpack:"pass_env,omitempty"`
+	Stdin   string          `msgpack:"stdin,omitempty"`
+}
+
+// Need is how a direct need ended.
+type Need struct {
+	Status  string   `msgpack:"status"`
+	Reason  string   `msgpack:"reason,omitempty"`
+	Outputs Outputs  `msgpack:"outputs"`
+	Members []Member `msgpack:"members,omitempty"` // of a family
+}
+
+// Member is how one member of a needed family ended.
+type Member struct {
+	Matrix  []pipeline.Pair `msgpack:"matrix"`
+	Status  string          `msgpack:"status"`
+	Outputs Outputs         `msgpack:"outputs"`
+}
+
+// LogChunk is a piece of what an attempt has written, in order.
+type LogChunk struct {
+	Number int       `msgpack:"n"` // from 1 in its attempt
+	Time   time.Time `msgpack:"t"`
+	Parts  []LogPart `msgpack:"p"`
+}
+
+// LogPart is a run of bytes of one stream.
+type LogPart struct {
+	Stream Stream `msgpack:"s"`
+	Data   []byte `msgpack:"d"`
+}
+
+// Stream tells standard output from standard error.
+type Stream uint8
+
+// The two streams of a command.
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+)
+
+// Worker is what a worker says of itself with every heartbeat.
+type Worker struct {
+	Name         string         `msgpack:"name"`
+	Incarnation  string         `msgpack:"incarnation"`
+	Version      string         `msgpack:"version"`
+	Capabilities Capabilities   `msgpack:"capabilities"`
+	Slots        int            `msgpack:"slots"`
+	Used         int            `msgpack:"used"`
+	Running      []RunningEntry `msgpack:"running,omitempty"`
+	Draining     bool           `msgpack:"draining,omitempty"`
+	LanesSeen    uint64         `msgpack:"lanes_seen"` // the last revision of the lanes' bucket that it has looked at
+	Started      time.Time      `msgpack:"started"`
+	PID          int            `msgpack:"pid,omitempty"`
+	Host         string         `msgpack:"host,omitempty"`
+	Load         float64        `msgpack:"load,omitempty"` // one-minute load average, where the system has one
+}
+
+// RunningEntry is one attempt that a worker runs.
+type RunningEntry struct {
+	Run     RunID   `msgpack:"run"`
+	Token   Token   `msgpack:"token"`
+	Attempt Attempt `msgpack:"attempt"`
+}
+
+// Capabilities are what a worker offers. Words are in lower case.
+type Capabilities struct {
+	OS     string            `msgpack:"os"`
+	Arch   string            `msgpack:"arch"`
+	CPUs   int               `msgpack:"cpus"`
+	Memory int64             `msgpack:"memory"`          // bytes
+	Tools  map[string]string `msgpack:"tools,omitempty"` // those that some lane asks for → version; "" = not asked for or unknown
+	Tags   []string          `msgpack:"tags,omitempty"`
+	Labels map[string]string `msgpack:"labels,omitempty"`
+}
+
+// Control is a request to whoever runs something, over core NATS: lossy, so
+// it is repeated until the log answers.
+type Control struct {
+	Cancel *CancelAttempt `msgpack:"cancel,omitempty"` // on the run's control subject
+	Drain  *Drain         `msgpack:"drain,omitempty"`  // on the worker's
+}
+
+// CancelAttempt asks the worker of an attempt to end it.
+type CancelAttempt struct {
+	Token   Token   `msgpack:"token"`
+	Attempt Attempt `msgpack:"attempt"`
+	Kill    bool    `msgpack:"kill,omitempty"` // without TERM and grace
+	Reason  string  `msgpack:"reason,omitempty"`
+}
+
+// Drain asks a worker to take nothing new, finish what it runs, and go.
+type Drain struct {
+	By string `msgpack:"by"`
+}

@@ -1,0 +1,122 @@
+package jobs
+
+import (
+	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Record is one message of a run's log: exactly one of its fields is set.
+type Record struct {
+	Spec      *Spec      `msgpack:"spec,omitempty"`
+	Claim     *Claim     `msgpack:"claim,omitempty"`
+	Outcome   *Outcome   `msgpack:"outcome,omitempty"`
+	Takeover  *Takeover  `msgpack:"takeover,omitempty"`
+	Grant     *Grant     `msgpack:"grant,omitempty"`
+	Expansion *Expansion `msgpack:"expansion,omitempty"`
+	Nobody    *Nobody    `msgpack:"nobody,omitempty"`
+	Cancel    *Cancel    `msgpack:"cancel,omitempty"`
+	End       *End       `msgpack:"end,omitempty"`
+}
+
+// Entry is a record as it stands in the log.
+type Entry struct {
+	Sequence uint64    // its position in the stream: grows, with gaps
+	Time     time.Time // when the server stored it: the clock of the run
+	Cell     Token     // the module whose cell it is in; empty for the run's own subjects
+	Record   Record
+}
+
+// Spec is the run as it was submitted; the first record of its log.
+type Spec struct {
+	Run       RunID              `msgpack:"run"`
+	Pipeline  *pipeline.Pipeline `msgpack:"pipeline"`
+	Env       []pipeline.Pair    `msgpack:"env,omitempty"` // run --env over --env-file: between the pipeline's and the module's
+	Labels    map[string]string  `msgpack:"labels,omitempty"`
+	StartedBy string             `msgpack:"started_by,omitempty"` // user@host
+	Commit    string             `msgpack:"commit,omitempty"`     // of the workspace, where it is a git work tree
+	Trace     string             `msgpack:"trace,omitempty"`      // TRACEPARENT of the run
+}
+
+// Claim says that a worker has started, or is about to start, an attempt.
+type Claim struct {
+	Attempt     Attempt   `msgpack:"attempt"`
+	Worker      string    `msgpack:"worker"`
+	Incarnation string    `msgpack:"incarnation"` // new at every start of the worker
+	Nonce       string    `msgpack:"nonce"`       // new at every delivery
+	Started     time.Time `msgpack:"started"`     // the worker's clock
+}
+
+// Outcome ends an attempt, or with Attempt 0 a module that has none: by a
+// condition (skipped, failed) or for want of a worker (failed).
+type Outcome struct {
+	Attempt     Attempt       `msgpack:"attempt"`
+	Status      AttemptStatus `msgpack:"status"`
+	Worker      string        `msgpack:"worker,omitempty"` // who ran it, or is thought to have run it; empty when nobody had claimed it
+	Incarnation string        `msgpack:"incarnation,omitempty"`
+	Nonce       string        `msgpack:"nonce,omitempty"`
+	By          string        `msgpack:"by,omitempty"`        // the orchestrator, when it records in the worker's place
+	ExitCode    *int          `msgpack:"exit_code,omitempty"` // nil where nothing exited; 128 + n after signal n
+	Error       string        `msgpack:"error,omitempty"`
+	Reason      string        `msgpack:"reason,omitempty"` // of a skip
+	Outputs     Outputs       `msgpack:"outputs"`
+	Started     time.Time     `msgpack:"started,omitempty"` // the worker's clock; zero when nothing started
+	Finished    time.Time     `msgpack:"finished,omitempty"`
+	LogChunks   int           `msgpack:"log_chunks,omitempty"`  // how many chunks of log the attempt has published
+	Permanent   bool          `msgpack:"permanent,omitempty"`   // not to be retried
+	RetryAfter  time.Duration `msgpack:"retry_after,omitempty"` // instead of the policy's delay
+	NoWorker    bool          `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
+	Warnings    []string      `msgpack:"warnings,omitempty"`
+}
+
+// Outputs is what a command has set: inline, or above the inline limit by
+// the SHA-256 of its encoding in the object store.
+type Outputs struct {
+	Values map[string]string `msgpack:"values,omitempty"`
+	Blob   Blob              `msgpack:"blob,omitempty"`
+}
+
+// Blob refers to bytes in the object store.
+type Blob struct {
+	SHA256 string `msgpack:"sha256,omitempty"` // hex; empty = none
+	Bytes  int64  `msgpack:"bytes,omitempty"`
+}
+
+// Takeover says who decides for the run from here on.
+type Takeover struct {
+	Epoch        uint64 `msgpack:"epoch"`
+	Orchestrator string `msgpack:"orchestrator"`
+}
+
+// Grant gives an attempt the keys and limits of its module, until the attempt is closed.
+type Grant struct {
+	Token   Token   `msgpack:"token"`
+	Attempt Attempt `msgpack:"attempt"`
+}
+
+// Expansion makes the members of a family.
+type Expansion struct {
+	Token        Token             `msgpack:"token"` // the placeholder's
+	Combinations [][]pipeline.Pair `msgpack:"combinations"`
+}
+
+// Nobody says that no capable worker is there for a lane any more, or
+// (Over) that one is there again. Queue time-outs count from it.
+type Nobody struct {
+	Lane Lane `msgpack:"lane"`
+	Over bool `msgpack:"over,omitempty"`
+}
+
+// Cancel asks for the end of the run. The second one ends always-run modules too.
+type Cancel struct {
+	ID       string `msgpack:"id"` // tells a repeated write from a second cancellation
+	By       string `msgpack:"by"`
+	Reason   string `msgpack:"reason"`
+	Deadline bool   `msgpack:"deadline,omitempty"` // by the pipeline's deadline
+}
+
+// End is the verdict.
+type End struct {
+	Status RunStatus `msgpack:"status"`
+	Error  string    `msgpack:"error,omitempty"`
+}

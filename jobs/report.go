@@ -1,0 +1,58 @@
+package jobs
+
+import "time"
+
+// Report is the document that `run --report`, `run -o json` and `runs show
+// -o json` print. Times are RFC 3339; durations are in seconds.
+type Report struct {
+	Version   int               `json:"version"` // 1
+	Run       RunID             `json:"run"`
+	Pipeline  string            `json:"pipeline"`
+	Status    RunStatus         `json:"status"`
+	Started   *time.Time        `json:"started"`
+	Finished  *time.Time        `json:"finished"` // null while it runs
+	Duration  float64           `json:"duration"`
+	Error     string            `json:"error"`
+	Params    map[string]any    `json:"params"`
+	Labels    map[string]string `json:"labels"`
+	StartedBy string            `json:"started_by"`
+	Commit    string            `json:"commit"`
+	Workers   []string          `json:"workers"`
+	Warnings  []string          `json:"warnings,omitempty"`
+	Modules   []ModuleReport    `json:"modules"`
+}
+
+// ModuleReport is one module in a Report, or a family that was not expanded.
+type ModuleReport struct {
+	Name     string            `json:"name"`
+	Family   string            `json:"family"`
+	Matrix   map[string]string `json:"matrix"`
+	Status   string            `json:"status"`
+	Reason   string            `json:"reason"`
+	Error    string            `json:"error"`
+	Priority string            `json:"priority"`
+	Queued   *time.Time        `json:"queued"` // when it became ready
+	Started  *time.Time        `json:"started"`
+	Finished *time.Time        `json:"finished"`
+	Duration float64           `json:"duration"`
+	Wait     float64           `json:"wait"`    // started − queued
+	Outputs  map[string]any    `json:"outputs"` // text, or {"bytes":n,"sha256":"…"} above 64 KiB
+	Attempts []AttemptReport   `json:"attempts"`
+}
+
+// LargeOutput stands for an output above 64 KiB.
+type LargeOutput struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// AttemptReport is one attempt in a ModuleReport.
+type AttemptReport struct {
+	Number   Attempt       `json:"number"`
+	Worker   string        `json:"worker"`
+	Status   AttemptStatus `json:"status"`
+	ExitCode *int          `json:"exit_code,omitempty"`
+	Error    string        `json:"error"`
+	Started  *time.Time    `json:"started"`
+	Finished *time.Time    `json:"finished"`
+}

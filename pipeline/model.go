@@ -1,0 +1,168 @@
+package pipeline
+
+import "time"
+
+// Pipeline is a validated graph, bound to its parameters. It is plain data:
+// it travels in a run's log, so that any orchestrator can go on with the run.
+// Nothing may change it after Bind has returned it.
+type Pipeline struct {
+	Name     string           `msgpack:"name"`
+	Params   map[string]any   `msgpack:"params,omitempty"` // bound values: string, float64 or bool
+	Env      []Var            `msgpack:"env,omitempty"`    // of every module, the pipeline's own; values may read params only
+	PassEnv  []string         `msgpack:"pass_env,omitempty"`
+	FailSlow bool             `msgpack:"fail_slow,omitempty"`
+	Deadline time.Duration    `msgpack:"deadline,omitempty"` // over the whole run; 0 = none
+	Limits   map[string]int   `msgpack:"limits,omitempty"`   // name, as modules name it → how many may hold it at once
+	Modules  []*Module        `msgpack:"modules"`            // in the order of the file; members of a family in the order of its expansion, in the family's place
+	Families map[string][]int `msgpack:"families,omitempty"` // name → indices of the members in Modules; of a family that is not expanded yet: its one placeholder
+}
+
+// Module is one node of the graph, or the placeholder of a family whose
+// members are known only when what its axes read has ended (Dynamic is set).
+type Module struct {
+	Name        string       `msgpack:"name"`  // "build", or of a member "build (os=linux, arch=amd64)"
+	Token       string       `msgpack:"token"` // [A-Za-z0-9_-]: what stands for it in subjects; unique in the run
+	Family      string       `msgpack:"family,omitempty"`
+	Matrix      []Pair       `msgpack:"matrix,omitempty"` // axis and value, in the order written
+	Dynamic     *Dynamic     `msgpack:"dynamic,omitempty"`
+	Description string       `msgpack:"description,omitempty"`
+	Category    string       `msgpack:"category,omitempty"`
+	Unselected  bool         `msgpack:"unselected,omitempty"` // left out of this run by selection
+	Needs       []Need       `msgpack:"needs,omitempty"`
+	If          string       `msgpack:"if,omitempty"`      // source of a boolean expression, without ${{ }}; empty = true
+	Command     *Command     `msgpack:"command,omitempty"` // the executor
+	Outputs     []string     `msgpack:"outputs,omitempty"` // declared names; nil = unchecked
+	Requires    Requirements `msgpack:"requires"`          // with the shell among the tools
+	Slots       int          `msgpack:"slots"`             // at least 1
+	Policy      Policy       `msgpack:"policy"`
+}
+
+// Policy says how a module is run, retried, ordered and kept apart.
+type Policy struct {
+	AlwaysRun        bool          `msgpack:"always_run,omitempty"`
+	IgnoreFailure    bool          `msgpack:"ignore_failure,omitempty"`
+	Timeout          time.Duration `msgpack:"timeout"`                      // per attempt, from its start; 0 = none
+	TimeoutByDefault bool          `msgpack:"timeout_by_default,omitempty"` // nobody wrote it: the message says so when it strikes
+	Grace            time.Duration `msgpack:"grace"`                        // between TERM and KILL
+	QueueTimeout     time.Duration `msgpack:"queue_timeout"`                // while no capable worker lives
+	MaxLosses        int           `msgpack:"max_losses"`
+	Retry            Retry         `msgpack:"retry"`
+	Exclusive        bool          `msgpack:"exclusive,omitempty"` // not-in-parallel: true
+	Keys             []string      `msgpack:"keys,omitempty"`      // not-in-parallel, sorted, without duplicates
+	Limits           []string      `msgpack:"limits,omitempty"`    // names in Pipeline.Limits, sorted, without duplicates
+	Priority         Priority      `msgpack:"priority"`
+}
+
+// Retry says which ends of an attempt are tried again.
+type Retry struct {
+	Attempts  int           `msgpack:"attempts"` // that ran to an end, the first included; at least 1
+	Delay     time.Duration `msgpack:"delay"`
+	MaxDelay  time.Duration `msgpack:"max_delay"`
+	ExitCodes []int         `msgpack:"exit_codes,omitempty"` // nil: any failure and a time-out
+}
+
+// Priority orders what is ready.
+type Priority int
+
+// The priorities; the zero value is what a module has that names none.
+const (
+	Low      Priority = -1
+	Normal   Priority = 0
+	High     Priority = 1
+	Critical Priority = 2
+)
+
+// Need is a direct need as it is written: on a module, or on a family, which
+// is all its members, or those whose axes in Same have the values of mine.
+type Need struct {
+	Module   string   `msgpack:"module"` // the declared name, as the declaration spells it
+	Optional bool     `msgpack:"optional,omitempty"`
+	Same     []string `msgpack:"same,omitempty"`
+}
+
+// Pair is an axis of a matrix and a value on it.
+type Pair struct {
+	Axis  string `msgpack:"axis"`
+	Value string `msgpack:"value"`
+}
+
+// Var is an environment variable.
+type Var struct {
+	Name  string `msgpack:"name"`
+	Value Text   `msgpack:"value"`
+}
+
+// Text is a string with expressions in it. What is known when the graph is
+// made (params, and the matrix of a static family) has been put in already;
+// what is left reads needs.
+type Text []Part
+
+// Part is a piece of a Text: literal, or the source of an expression.
+type Part struct {
+	Literal string `msgpack:"l,omitempty"`
+	Expr    string `msgpack:"e,omitempty"`
+}
+
+// Command is a module's executor: text for a shell, or words without one.
+type Command struct {
+	Run     string   `msgpack:"run,omitempty"`
+	Shell   string   `msgpack:"shell,omitempty"`    // sh, bash, pwsh, python; set with Run
+	Args    []Text   `msgpack:"args,omitempty"`     // exactly one of Run and Args is set
+	Dir     string   `msgpack:"dir,omitempty"`      // below the workspace, slash-separated
+	Env     []Var    `msgpack:"env,omitempty"`      // the module's own
+	PassEnv []string `msgpack:"pass_env,omitempty"` // pipeline's and module's together
+	Stdin   Text     `msgpack:"stdin,omitempty"`
+}
+
+// Requirements are what a worker must offer. Words are in lower case.
+type Requirements struct {
+	OS     string   `msgpack:"os,omitempty"`
+	Arch   string   `msgpack:"arch,omitempty"`
+	Tools  []Tool   `msgpack:"tools,omitempty"`  // sorted by name
+	Tags   []string `msgpack:"tags,omitempty"`   // sorted
+	Labels []Pair   `msgpack:"labels,omitempty"` // sorted by Axis, which is the label's name
+	CPUs   int      `msgpack:"cpus,omitempty"`   // at least
+	Memory int64    `msgpack:"memory,omitempty"` // bytes, at least
+}
+
+// Tool is an executable on a worker's PATH, of any version or of Min and above.
+type Tool struct {
+	Name string `msgpack:"name"`
+	Min  string `msgpack:"min,omitempty"` // dotted number; empty = any version, never asked for
+}
+
+// Dynamic is what a family still lacks: the axes that its needs' results
+// give, and the declaration of a member.
+type Dynamic struct {
+	Reads    []string `msgpack:"reads"`    // the direct needs that the axes read: the family is expanded when these have ended
+	Template []byte   `msgpack:"template"` // the declaration, in this package's own encoding
+}
+
+// NeedView is how a direct need ended, as expressions see it.
+type NeedView struct {
+	Status  string // a terminal status of design: "succeeded", "failed", …; of a family, as one need would decide
+	Reason  string
+	Outputs map[string]string // nil for a family
+	Members []MemberView      // of a family
+}
+
+// MemberView is one member of a needed family.
+type MemberView struct {
+	Matrix  []Pair
+	Status  string
+	Outputs map[string]string
+}
+
+// Scope is what is known when a module has become ready: its direct needs by
+// their declared names.
+type Scope struct {
+	Needs map[string]NeedView
+}
+
+// String is the tool as a file writes it.
+func (t Tool) String() string {
+	if t.Min == "" {
+		return t.Name
+	}
+	return t.Name + ">=" + t.Min
+}
