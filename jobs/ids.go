@@ -13,8 +13,8 @@ type Attempt int
 
 // Key names one attempt of one module.
 type Key struct {
-	Token   Token
-	Attempt Attempt
+	Token   Token   `msgpack:"token"`
+	Attempt Attempt `msgpack:"attempt"`
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

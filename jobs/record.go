@@ -88,10 +88,9 @@ type Takeover struct {
 	Orchestrator string `msgpack:"orchestrator"`
 }
 
-// Grant gives an attempt the keys and limits of its module, until the attempt is closed.
+// Grant gives attempts the keys and limits of their modules, until each attempt is closed.
 type Grant struct {
-	Token   Token   `msgpack:"token"`
-	Attempt Attempt `msgpack:"attempt"`
+	Attempts []Key `msgpack:"attempts"`
 }
 
 // Expansion makes the members of a family.
@@ -103,8 +102,10 @@ type Expansion struct {
 // Nobody says that no capable worker is there for a lane any more, or
 // (Over) that one is there again. Queue time-outs count from it.
 type Nobody struct {
-	Lane Lane `msgpack:"lane"`
-	Over bool `msgpack:"over,omitempty"`
+	Lane    Lane   `msgpack:"lane"`
+	Over    bool   `msgpack:"over,omitempty"`
+	Missing string `msgpack:"missing,omitempty"` // in words
+	Closest string `msgpack:"closest,omitempty"` // the live worker that lacks least; empty without one
 }
 
 // Cancel asks for the end of the run. The second one ends always-run modules too.
