@@ -30,6 +30,7 @@ type Module struct {
 	Unselected  bool         `msgpack:"unselected,omitempty"` // left out of this run by selection
 	Needs       []Need       `msgpack:"needs,omitempty"`
 	If          string       `msgpack:"if,omitempty"`      // source of a boolean expression, without ${{ }}; empty = true
+	IfAt        string       `msgpack:"if_at,omitempty"`   // FILE:LINE:COLUMN of it, for messages
 	Command     *Command     `msgpack:"command,omitempty"` // the executor
 	Outputs     []string     `msgpack:"outputs,omitempty"` // declared names; nil = unchecked
 	Requires    Requirements `msgpack:"requires"`          // with the shell among the tools
@@ -101,6 +102,7 @@ type Text []Part
 type Part struct {
 	Literal string `msgpack:"l,omitempty"`
 	Expr    string `msgpack:"e,omitempty"`
+	At      string `msgpack:"a,omitempty"` // of an expression: FILE:LINE:COLUMN, for messages
 }
 
 // Command is a module's executor: text for a shell, or words without one.
@@ -165,4 +167,17 @@ func (t Tool) String() string {
 		return t.Name
 	}
 	return t.Name + ">=" + t.Min
+}
+
+// String is the priority's word.
+func (p Priority) String() string {
+	switch {
+	case p < Normal:
+		return "low"
+	case p == Normal:
+		return "normal"
+	case p == High:
+		return "high"
+	}
+	return "critical"
 }

@@ -1,0 +1,47 @@
+package pipeline
+
+import "slices"
+
+// checkExpressions checks, without any value in hand, everything that reads
+// values: it decodes every module for its faults only.
+func (c *collector) checkExpressions(f *File) {
+	byName := f.byName()
+	top := &decoder{collector: c, e: f.scope(nil, nil).evaluator(), tree: f.root, limits: f.limits}
+	top.env(f.root.get("env"), graph)
+	top.duration(f.root, fileShape, "deadline", 0)
+	for _, d := range f.modules {
+		if !c.ok(d.key) || d.own.Kind != mapNode {
+			continue
+		}
+		e := f.scope(d, byName).evaluator()
+		dec := &decoder{collector: c, e: e, tree: d.tree, limits: f.limits}
+		dec.module()
+		if d.own.get("shell") != nil && d.tree.get("command") != nil {
+			c.fault(d.own.Keys[d.own.index("shell")], "", "shell is for run; command has none")
+		}
+		if d.family() {
+			(&matrixReader{collector: c, e: e, tree: d.tree.get("matrix"), family: d.name}).check()
+		}
+	}
+}
+
+// scope is what the expressions of a module may name; of the pipeline's own, when there is none.
+func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
+	s := &exprScope{params: map[string]string{}, needs: map[string]needKind{}}
+	for _, p := range f.params {
+		s.params[p.Name] = p.Type
+	}
+	if d == nil {
+		return s
+	}
+	s.module, s.always, s.axes = d.name, d.always, d.axes
+	for _, m := range f.modules {
+		s.modules = append(s.modules, m.name)
+	}
+	for _, n := range d.needs {
+		if m := byName[n.Module]; m != nil && m != d {
+			s.needs[n.Module] = needKind{family: m.family(), declared: m.closed, outputs: slices.Clone(m.outputs)}
+		}
+	}
+	return s
+}

@@ -1,0 +1,188 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// command decodes the executor.
+func (d *decoder) command() *Command {
+	run, words := d.tree.get("run"), d.tree.get("command")
+	shell := d.literal(d.tree.get("shell"))
+	c := &Command{Dir: "."}
+	switch {
+	case run != nil && words != nil:
+		d.fault(d.tree.Keys[d.tree.index("command")], "", "a module has run or command, not both")
+		return nil
+	case run != nil:
+		d.checkRun(run, shell)
+		c.Run, c.Shell = run.Value, cmp.Or(shell, "sh")
+	case words == nil:
+		if d.tree.get("uses") == nil {
+			d.faultAt(position{d.tree.Line, d.tree.Col}, `add run: "…" or command: […]`, "%s has neither run nor command", d.e.scope.module)
+		}
+		return nil
+	default:
+		for _, w := range words.elements() {
+			c.Args = append(c.Args, d.text(w, "command"))
+		}
+	}
+	if dir := d.value("dir"); dir != "" {
+		c.Dir, _ = parseDir(dir) // checked by its shape
+	}
+	c.Env = d.env(d.tree.get("env"), ready)
+	c.PassEnv = d.words(d.tree.get("pass-env"), text("", static), "pass-env")
+	c.Stdin = d.text(d.tree.get("stdin"), "stdin")
+	return c
+}
+
+// text is a text that may read needs.
+func (d *decoder) text(n *node, place string) Text {
+	if !d.ok(n) || n.Kind != scalarNode && n.Value != "~" {
+		return nil
+	}
+	return d.textNode(n, d.e, place, ready)
+}
+
+func (d *decoder) env(n *node, r reach) []Var {
+	if n == nil || n.Kind != mapNode {
+		return nil
+	}
+	var vars []Var
+	for i, k := range n.Keys {
+		v := n.Items[i]
+		if d.ok(k) && d.ok(v) && (v.Kind == scalarNode || v.Value == "~") {
+			vars = append(vars, Var{Name: k.Value, Value: d.textNode(v, d.e, "env", r)})
+		}
+	}
+	return vars
+}
+
+// checkRun refuses expressions in text for a shell, and says what to write instead.
+func (d *decoder) checkRun(n *node, shell string) {
+	if !d.ok(n) || n.Kind != scalarNode {
+		return
+	}
+	if strings.TrimSpace(n.Value) == "" {
+		d.fault(n, "", "run is empty")
+		return
+	}
+	parts, unclosed := segments(n.Value)
+	if unclosed >= 0 {
+		d.bad[n] = true
+		d.faultAt(d.src.expression(n, unclosed, 0, ""), "", "${{ has no }}, and expressions may not stand in run")
+		return
+	}
+	for _, p := range parts {
+		if !p.isExpr {
+			continue
+		}
+		name := variableFor(p.expr)
+		src := strings.ReplaceAll(strings.TrimSpace(p.expr), `"`, "'")
+		d.bad[n] = true
+		d.faultAt(d.src.expression(n, p.index, 0, ""),
+			fmt.Sprintf(`write env: {%s: "${{ %s }}"} and in run %s`, name, src, reference(shell, name)),
+			"expressions may not stand in run: the shell would read their values as code")
+	}
+}
+
+var lastWord = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_-]*`)
+
+// variableFor makes the name of an environment variable for an expression.
+func variableFor(src string) string {
+	words := lastWord.FindAllString(strings.SplitN(src, "??", 2)[0], -1)
+	if len(words) == 0 {
+		return "VALUE"
+	}
+	name := strings.ToUpper(strings.ReplaceAll(words[len(words)-1], "-", "_"))
+	if notOurs(name) != nil {
+		return "VALUE"
+	}
+	return name
+}
+
+func reference(shell, name string) string {
+	switch shell {
+	case "pwsh":
+		return "$env:" + name
+	case "python":
+		return "os.environ[" + `"` + name + `"]`
+	}
+	return `"$` + name + `"`
+}
+
+// requirements decodes requires: in lower case and sorted, so that equal ones are the same.
+func (d *decoder) requirements() Requirements {
+	n := d.tree.get("requires")
+	var r Requirements
+	if n == nil || n.Kind != mapNode {
+		return r
+	}
+	get := func(key string) string {
+		f, _ := requiresShape.field(key)
+		w, _ := d.word(n.get(key), f.shape, key)
+		return strings.ToLower(w)
+	}
+	list := func(key string) []string {
+		f, _ := requiresShape.field(key)
+		return d.words(n.get(key), f.shape.elem, key)
+	}
+	r.OS, r.Arch = get("os"), get("arch")
+	r.CPUs = d.integer(n, "cpus", 0)
+	if m, ok := d.word(n.get("memory"), requiresMemory, "memory"); ok {
+		r.Memory, _ = parseMemory(m) // checked by its shape
+	}
+	for _, s := range list("tools") {
+		if tool, err := parseTool(s); err == nil {
+			r.Tools = addTool(r.Tools, tool)
+		}
+	}
+	for _, tag := range list("tags") {
+		r.Tags = append(r.Tags, strings.ToLower(tag))
+	}
+	r.Tags = sortedSet(r.Tags)
+	r.Labels = d.labels(n.get("labels"))
+	return r
+}
+
+var requiresMemory = func() *shape { f, _ := requiresShape.field("memory"); return f.shape }()
+
+func (d *decoder) labels(n *node) []Pair {
+	if n == nil || n.Kind != mapNode {
+		return nil
+	}
+	f, _ := requiresShape.field("labels")
+	var labels []Pair
+	for i, k := range n.Keys {
+		w, ok := d.word(n.Items[i], f.shape.elem, "label "+k.Value)
+		if !ok {
+			continue
+		}
+		axis := strings.ToLower(k.Value)
+		if slices.ContainsFunc(labels, func(p Pair) bool { return p.Axis == axis }) {
+			d.fault(k, "", "label %q stands twice", k.Value)
+			continue
+		}
+		labels = append(labels, Pair{axis, strings.ToLower(w)})
+	}
+	slices.SortFunc(labels, func(a, b Pair) int { return strings.Compare(a.Axis, b.Axis) })
+	return labels
+}
+
+// addTool adds a tool; of two of one name the newer version is asked for.
+func addTool(tools []Tool, t Tool) []Tool {
+	for i, have := range tools {
+		if have.Name == t.Name {
+			if newerVersion(t.Min, have.Min) {
+				tools[i].Min = t.Min
+			}
+			return tools
+		}
+	}
+	tools = append(tools, t)
+	slices.SortFunc(tools, func(a, b Tool) int { return strings.Compare(a.Name, b.Name) })
+	return tools
+}

@@ -1,0 +1,230 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// Names of our functions that no one can write.
+const (
+	outputOfNeed   = "\x00output"
+	outputOfMember = "\x00memberOutput"
+	statusPrefix   = "\x00status:"
+)
+
+// ourFunctions can be called beside expr-lang's own.
+var ourFunctions = []string{"contains", "startsWith", "endsWith", "join", "fromJSON", "toJSON", "success", "failure", "cancelled"}
+
+// disabled are expr-lang's functions that read the clock or the machine, whose
+// results come in no order, or that would go round the check of names.
+var disabled = map[string]string{
+	"now": "it reads the clock", "date": "it reads the machine's time zones", "timezone": "it reads the machine's time zones",
+	"duration": "times are text here", "keys": "it has no order", "values": "it has no order", "toPairs": "it has no order",
+	"get": "write a.b or a[\"b\"]",
+}
+
+// allowedBuiltins are expr-lang's functions that stay.
+var allowedBuiltins = strings.Fields("all none any one filter map find findIndex findLast findLastIndex count sum groupBy sortBy reduce " +
+	"len type abs ceil floor round int float string trim trimPrefix trimSuffix upper lower split splitAfter replace repeat indexOf lastIndexOf " +
+	"hasPrefix hasSuffix max min mean median toBase64 fromBase64 first last take fromPairs reverse uniq concat flatten sort")
+
+func (w *walker) call(node *ast.Node, n *ast.CallNode) {
+	id, ok := n.Callee.(*ast.IdentifierNode)
+	if !ok {
+		w.fault(n, "", "only functions can be called")
+		return
+	}
+	switch id.Value {
+	case "success", "failure", "cancelled", "always":
+		w.statusCall(node, n, id)
+	case "toJSON":
+		for i := range n.Arguments {
+			if !w.whole(n.Arguments[i]) {
+				w.walk(&n.Arguments[i], false)
+			}
+		}
+	case "Contains", "StartsWith", "EndsWith", "join", "fromJSON":
+		w.all(n.Arguments)
+	default:
+		if why := disabled[id.Value]; why != "" {
+			w.fault(n, why, "%s() is not there", id.Value)
+			return
+		}
+		known := slices.Concat(ourFunctions, allowedBuiltins)
+		w.fault(n, didYouMean(id.Value, known), "unknown function %s()", id.Value)
+	}
+}
+
+// statusCall handles success() and its like, which speak of the direct needs.
+func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierNode) {
+	w.reads.status = true
+	const add = "add always-run: true, and the module runs whatever became of its needs"
+	switch {
+	case w.scope.lenient:
+	case id.Value == "always" && w.scope.always:
+		w.fault(n, "the module is always-run already: leave it out", "always() is not there")
+		return
+	case id.Value == "always":
+		w.fault(n, add, "always() is not there")
+		return
+	case !w.scope.condition:
+		w.fault(n, "write needs.NAME.status", "%s() may stand in if only", id.Value)
+		return
+	case id.Value != "success" && !w.scope.always:
+		w.fault(n, add, "%s() is never true here: %s does not run when a need failed or was cancelled", id.Value, w.scope.module)
+		return
+	case len(n.Arguments) > 0:
+		w.fault(n, "write "+id.Value+"()", "%s() takes no arguments", id.Value)
+		return
+	}
+	w.replace(node, statusPrefix+id.Value, false, &ast.IdentifierNode{Value: hidden})
+}
+
+// whole handles toJSON(needs), toJSON(needs.X), toJSON(needs.X.outputs), toJSON(params) and toJSON(matrix).
+func (w *walker) whole(n ast.Node) bool {
+	root, props := chain(n)
+	if root == nil || len(props) > 2 || slices.Contains(w.vars, root.Value) {
+		return false
+	}
+	names := make([]string, len(props))
+	for i, p := range props {
+		s, ok := p.(*ast.StringNode)
+		if !ok {
+			return false
+		}
+		s.Value = restoreHyphens(s.Value)
+		names[i] = s.Value
+	}
+	switch {
+	case root.Value == "params" && len(props) == 0:
+		w.reads.params = true
+	case root.Value == "matrix" && len(props) == 0:
+		w.axis(n, &ast.StringNode{Value: firstOf(w.scope.axes)})
+	case root.Value == "needs" && len(props) == 0 && w.scope.reach == ready:
+		for name := range w.scope.needs {
+			w.reads.need(name, true)
+		}
+	case root.Value == "needs" && len(props) == 1:
+		return w.wholeNeed(names[0])
+	case root.Value == "needs" && len(props) == 2 && names[1] == "outputs" && !w.scope.needs[names[0]].family:
+		return w.wholeNeed(names[0])
+	default:
+		return false
+	}
+	return true
+}
+
+func (w *walker) wholeNeed(name string) bool {
+	if _, known := w.scope.needs[name]; !known || w.scope.reach < ready {
+		return false
+	}
+	w.reads.need(name, true)
+	return true
+}
+
+func firstOf(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+func (w *walker) builtin(n *ast.BuiltinNode) {
+	ofMembers := len(n.Arguments) > 0 && w.isMembers(n.Arguments[0])
+	for i := range n.Arguments {
+		if _, predicate := n.Arguments[i].(*ast.PredicateNode); !predicate {
+			w.walk(&n.Arguments[i], false)
+			continue
+		}
+		w.members = append(w.members, ofMembers)
+		w.walk(&n.Arguments[i], false)
+		w.members = w.members[:len(w.members)-1]
+	}
+}
+
+// isMembers says whether a node is a list of members of a family.
+func (w *walker) isMembers(n ast.Node) bool {
+	if b, ok := n.(*ast.BuiltinNode); ok && len(b.Arguments) > 0 {
+		return slices.Contains([]string{"filter", "take", "reverse", "sortBy"}, b.Name) && w.isMembers(b.Arguments[0])
+	}
+	root, props := chain(n)
+	if root == nil || root.Value != "needs" || len(props) != 2 {
+		return false
+	}
+	s, ok := props[1].(*ast.StringNode)
+	return ok && s.Value == "members"
+}
+
+// isMember says whether a node is one member of a family.
+func (w *walker) isMember(n ast.Node) bool {
+	switch m := n.(type) {
+	case *ast.PointerNode:
+		return m.Name == "" && len(w.members) > 0 && w.members[len(w.members)-1]
+	case *ast.MemberNode:
+		return w.isMembers(m.Node)
+	case *ast.BuiltinNode:
+		return len(m.Arguments) > 0 && slices.Contains([]string{"first", "last", "find", "findLast"}, m.Name) && w.isMembers(m.Arguments[0])
+	}
+	return false
+}
+
+// memberOutput takes MEMBER.outputs.KEY apart.
+func (w *walker) memberOutput(n *ast.MemberNode) (owner, key ast.Node, ok bool) {
+	outputs, ok := n.Node.(*ast.MemberNode)
+	if !ok {
+		return nil, nil, false
+	}
+	p, ok := outputs.Property.(*ast.StringNode)
+	if !ok || p.Value != "outputs" || !w.isMember(outputs.Node) {
+		return nil, nil, false
+	}
+	return outputs.Node, n.Property, true
+}
+
+// compare checks that what a status is compared with is a status.
+func (w *walker) compare(n *ast.BinaryNode) {
+	switch n.Operator {
+	case "==", "!=":
+		if w.isStatus(n.Left) {
+			w.statusWord(n.Right)
+		}
+		if w.isStatus(n.Right) {
+			w.statusWord(n.Left)
+		}
+	case "in":
+		if words, ok := n.Right.(*ast.ArrayNode); ok && w.isStatus(n.Left) {
+			for _, word := range words.Nodes {
+				w.statusWord(word)
+			}
+		}
+	}
+}
+
+func (w *walker) isStatus(n ast.Node) bool {
+	m, ok := n.(*ast.MemberNode)
+	if !ok {
+		return false
+	}
+	p, ok := m.Property.(*ast.StringNode)
+	if !ok || p.Value != "status" {
+		return false
+	}
+	root, props := chain(m)
+	return root != nil && root.Value == "needs" && len(props) == 2 || w.isMember(m.Node)
+}
+
+func (w *walker) statusWord(n ast.Node) {
+	s, ok := n.(*ast.StringNode)
+	if !ok || slices.Contains(Statuses(), s.Value) {
+		return
+	}
+	hint := ""
+	if ours := foreignStatuses[strings.ToLower(s.Value)]; ours != "" {
+		hint = "did you mean \"" + ours + "\"?"
+	} else {
+		hint = knownOr(s.Value, Statuses(), "statuses")
+	}
+	w.fault(n, hint, "no status is called %q", s.Value)
+}

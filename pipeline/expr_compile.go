@@ -1,0 +1,138 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/conf"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+)
+
+// Bounds of an expression.
+const (
+	maxExpression  = 8 << 10 // bytes of source
+	maxExprNodes   = 1000
+	expressionSize = 1_000_000 // what expr-lang counts as memory while it runs
+)
+
+// expression is a compiled expression.
+type expression struct {
+	program *vm.Program
+	reads   reads
+	typ     reflect.Type // of the result; an interface when it is not known
+}
+
+// compileExpression parses, checks and compiles. Faults of names come before
+// those of types, because the latter follow from the former.
+func compileExpression(src string, scope *exprScope, boolean bool) (*expression, []exprFault) {
+	if strings.TrimSpace(src) == "" {
+		return nil, []exprFault{{text: "the expression is empty"}}
+	}
+	if len(src) > maxExpression {
+		return nil, []exprFault{{text: fmt.Sprintf("the expression is longer than %d bytes", maxExpression)}}
+	}
+	config := newConfig(scope, boolean)
+	tree, err := parser.ParseWithConfig(normalise(src), config)
+	if err != nil {
+		return nil, []exprFault{faultOf(err)}
+	}
+	w := &walker{scope: scope}
+	w.walk(&tree.Node, false)
+	if len(w.faults) > 0 {
+		return nil, w.faults
+	}
+	if _, err := checker.Check(tree, config); err != nil {
+		f := faultOf(err)
+		if boolean && strings.HasPrefix(f.text, "expected bool") {
+			f = exprFault{text: "a condition must be true or false; this one is " + kindWord(tree.Node.Type())}
+		}
+		return nil, []exprFault{f}
+	}
+	program, err := compiler.Compile(tree, config)
+	if err != nil {
+		return nil, []exprFault{faultOf(err)}
+	}
+	return &expression{program: program, reads: w.reads, typ: tree.Node.Type()}, nil
+}
+
+// readsOf finds what an expression that was checked before reads.
+func readsOf(src string, scope *exprScope) reads {
+	tree, err := parser.ParseWithConfig(normalise(src), newConfig(scope, false))
+	if err != nil {
+		return reads{}
+	}
+	w := &walker{scope: scope}
+	w.walk(&tree.Node, false)
+	return w.reads
+}
+
+func newConfig(scope *exprScope, boolean bool) *conf.Config {
+	c := conf.New(scope.types())
+	c.MaxNodes = maxExprNodes
+	if boolean {
+		expr.AsBool()(c)
+	}
+	for name := range disabled {
+		c.Disabled[name] = true
+		delete(c.Builtins, name)
+	}
+	for _, option := range functions {
+		option(c)
+	}
+	return c
+}
+
+func kindWord(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "text"
+	case reflect.Int, reflect.Float64:
+		return "a number"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "of type " + t.String()
+}
+
+// faultOf makes a fault of expr-lang's error.
+func faultOf(err error) exprFault {
+	var fe *file.Error
+	if !errors.As(err, &fe) {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return exprFault{text: readable(first)}
+	}
+	return exprFault{offset: fe.From, text: readable(fe.Message)}
+}
+
+// words of expr-lang's messages that would puzzle who writes a pipeline.
+var plainWords = strings.NewReplacer(
+	string(hyphen), "-", "Contains", "contains", "StartsWith", "startsWith", "EndsWith", "endsWith",
+	"float64", "number", "map[string]interface {}", "mapping", "interface {}", "anything", "\x00", "",
+)
+
+func readable(msg string) string { return plainWords.Replace(msg) }
+
+// run evaluates an expression.
+func (e *expression) run(env map[string]any) (any, error) {
+	machine := vm.VM{MemoryBudget: expressionSize}
+	out, err := machine.Run(e.program, env)
+	if err == nil {
+		return out, nil
+	}
+	var own *missingOutput
+	if errors.As(err, &own) {
+		return nil, own
+	}
+	var fe *file.Error
+	if errors.As(err, &fe) {
+		return nil, errors.New(readable(fe.Message))
+	}
+	return nil, err
+}

@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr"
+)
+
+// runtimeScope is what our functions see of the needs.
+type runtimeScope struct {
+	needs    map[string]NeedView
+	empty    bool     // an output that was not set is empty, with a warning: env of always-run modules
+	warnings []string // of it
+}
+
+// missingOutput is the error of who reads an output that was not set.
+type missingOutput struct{ text string }
+
+func (e *missingOutput) Error() string { return e.text }
+
+// functions are ours, registered with every expression.
+var functions = []expr.Option{
+	expr.Function("Contains", contains, new(func(string, any) bool), new(func([]any, any) bool), new(func(any, any) bool)),
+	expr.Function("StartsWith", startsWith, new(func(any, any) bool)),
+	expr.Function("EndsWith", endsWith, new(func(any, any) bool)),
+	expr.Function("join", join, new(func(any) string), new(func(any, string) string)),
+	expr.Function("fromJSON", fromJSON, new(func(string) any)),
+	expr.Function("toJSON", toJSON, new(func(any) string)),
+	expr.Function(outputOfNeed, func(p ...any) (any, error) { return output(false, p...) }, new(func(any, string, string) string)),
+	expr.Function(outputOfNeed+"OrNil", func(p ...any) (any, error) { return output(true, p...) }, new(func(any, string, string) string)),
+	expr.Function(outputOfMember, func(p ...any) (any, error) { return memberOutput(false, p...) }, new(func(any, string) string)),
+	expr.Function(outputOfMember+"OrNil", func(p ...any) (any, error) { return memberOutput(true, p...) }, new(func(any, string) string)),
+	expr.Function(statusPrefix+"success", needStatus(func(s string) bool { return s == "cancelled" || isFailure(s) }, false), new(func(any) bool)),
+	expr.Function(statusPrefix+"failure", needStatus(isFailure, true), new(func(any) bool)),
+	expr.Function(statusPrefix+"cancelled", needStatus(func(s string) bool { return s == "cancelled" }, true), new(func(any) bool)),
+}
+
+func isFailure(status string) bool {
+	return status == "failed" || status == "timed_out" || status == "dependency_failed"
+}
+
+// needStatus makes a function that answers found when some need has a status.
+func needStatus(has func(string) bool, found bool) func(...any) (any, error) {
+	return func(p ...any) (any, error) {
+		for _, n := range p[0].(*runtimeScope).needs {
+			if has(n.Status) {
+				return found, nil
+			}
+		}
+		return !found, nil
+	}
+}
+
+func output(orNil bool, p ...any) (any, error) {
+	scope, need, key := p[0].(*runtimeScope), p[1].(string), p[2].(string)
+	view := scope.needs[need]
+	value, set := view.Outputs[key]
+	switch {
+	case set:
+		return value, nil
+	case orNil:
+		return nil, nil
+	}
+	ended := ""
+	if view.Status != "" && view.Status != "succeeded" {
+		ended = " (it ended " + view.Status + ")"
+	}
+	err := &missingOutput{fmt.Sprintf("%s did not set the output %q%s; %s", need, key, ended, wasSet(view.Outputs))}
+	if scope.empty {
+		scope.warnings = append(scope.warnings, err.text)
+		return "", nil
+	}
+	return nil, err
+}
+
+func wasSet(outputs map[string]string) string {
+	if len(outputs) == 0 {
+		return "it set none"
+	}
+	return "it set " + strings.Join(sortedKeys(outputs), ", ")
+}
+
+func memberOutput(orNil bool, p ...any) (any, error) {
+	m, ok := p[0].(map[string]any)
+	outputs, there := m["outputs"].(map[string]string)
+	if !ok || !there {
+		if orNil {
+			return nil, nil
+		}
+		return nil, &missingOutput{"there is no such member of the family"}
+	}
+	key := p[1].(string)
+	value, set := outputs[key]
+	switch {
+	case set:
+		return value, nil
+	case orNil:
+		return nil, nil
+	}
+	return nil, &missingOutput{fmt.Sprintf("a member (%s) did not set the output %q; %s", pairs(m["matrix"]), key, wasSet(outputs))}
+}
+
+func pairs(matrix any) string {
+	m, _ := matrix.(map[string]string)
+	var out []string
+	for _, axis := range sortedKeys(m) {
+		out = append(out, axis+"="+m[axis])
+	}
+	return strings.Join(out, ", ")
+}
+
+// contains is GitHub's: text in text, without regard to case, or a value in a list.
+func contains(p ...any) (any, error) {
+	if list, ok := asList(p[0]); ok {
+		item, err := textOf(p[1])
+		if err != nil {
+			return nil, err
+		}
+		return slices.ContainsFunc(list, func(v any) bool {
+			s, err := textOf(v)
+			return err == nil && strings.EqualFold(s, item)
+		}), nil
+	}
+	return twoTexts(strings.Contains, p...)
+}
+
+func startsWith(p ...any) (any, error) { return twoTexts(strings.HasPrefix, p...) }
+func endsWith(p ...any) (any, error)   { return twoTexts(strings.HasSuffix, p...) }
+
+// twoTexts compares without regard to case, as GitHub does.
+func twoTexts(f func(a, b string) bool, p ...any) (any, error) {
+	a, err := textOf(p[0])
+	if err != nil {
+		return nil, err
+	}
+	b, err := textOf(p[1])
+	return f(strings.ToLower(a), strings.ToLower(b)), err
+}
+
+func join(p ...any) (any, error) {
+	glue := ","
+	if len(p) == 2 {
+		glue = p[1].(string)
+	}
+	list, ok := asList(p[0])
+	if !ok {
+		return textOf(p[0])
+	}
+	words := make([]string, len(list))
+	for i, v := range list {
+		s, err := textOf(v)
+		if err != nil {
+			return nil, err
+		}
+		words[i] = s
+	}
+	return strings.Join(words, glue), nil
+}
+
+func asList(v any) ([]any, bool) {
+	switch list := v.(type) {
+	case []any:
+		return list, true
+	case []string:
+		out := make([]any, len(list))
+		for i, s := range list {
+			out[i] = s
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+func fromJSON(p ...any) (any, error) {
+	src, ok := p[0].(string)
+	if !ok {
+		return nil, errors.New("fromJSON takes text")
+	}
+	d := json.NewDecoder(strings.NewReader(src))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("fromJSON: %s is not JSON: %w", quoteShort(src), err)
+	}
+	if d.More() {
+		return nil, fmt.Errorf("fromJSON: something stands after the value in %s", quoteShort(src))
+	}
+	return numbers(v), nil
+}
+
+// numbers turns JSON's into what expr-lang calculates with: whole ones stay whole.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := strconv.Atoi(v.String()); err == nil {
+			return i
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case []any:
+		for i := range v {
+			v[i] = numbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = numbers(v[k])
+		}
+	}
+	return v
+}
+
+func quoteShort(s string) string {
+	const most = 60
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+func toJSON(p ...any) (any, error) { return jsonText(p[0]) }
+
+func jsonText(v any) (string, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return "", fmt.Errorf("toJSON: %w", err)
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// textOf turns a result into text: true, 3, JSON for lists and mappings, nothing for null.
+func textOf(v any) (string, error) {
+	switch v := v.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int:
+		return strconv.Itoa(v), nil
+	case float64:
+		return formatNumber(v), nil
+	}
+	return jsonText(v)
+}
+
+func formatNumber(f float64) string {
+	if f >= 1e15 || f <= -1e15 {
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
+}

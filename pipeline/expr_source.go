@@ -1,0 +1,168 @@
+package pipeline
+
+import (
+	"strings"
+	"unicode"
+)
+
+// hasExpression says whether a text has ${{ in it.
+func hasExpression(s string) bool { return strings.Contains(s, "${{") }
+
+// segment is a piece of a text: literal, or what stands between ${{ and }}.
+type segment struct {
+	literal string
+	expr    string
+	isExpr  bool
+	index   int // of an expression: how many stand before it
+}
+
+// segments cuts a text at its expressions. A ${{ without its }} is an error, with its index.
+func segments(s string) (parts []segment, unclosed int) {
+	for k := 0; ; k++ {
+		i := strings.Index(s, "${{")
+		if i < 0 {
+			break
+		}
+		if i > 0 {
+			parts = append(parts, segment{literal: s[:i]})
+		}
+		end := endOfExpression(s[i+3:])
+		if end < 0 {
+			return parts, k
+		}
+		parts = append(parts, segment{expr: s[i+3 : i+3+end], isExpr: true, index: k})
+		s = s[i+3+end+2:]
+	}
+	if s != "" {
+		parts = append(parts, segment{literal: s})
+	}
+	return parts, -1
+}
+
+// endOfExpression finds the }} that closes, outside of strings and of braces opened within.
+func endOfExpression(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\'', '"', '`':
+			end := endOfString(s[i:])
+			if end < 0 {
+				return -1
+			}
+			i += end - 1
+		case '{':
+			depth++
+		case '}':
+			if depth == 0 && strings.HasPrefix(s[i:], "}}") {
+				return i
+			}
+			depth--
+		}
+	}
+	return -1
+}
+
+// endOfString is the length of the string literal that s begins with; -1 when it does not end.
+func endOfString(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && s[0] != '`':
+			i++
+		case s[i] == s[0]:
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// hyphen stands for - in names after a dot while expr-lang parses them: a
+// letter that nobody writes, so that positions stay what they are.
+const hyphen = 'ꜗ'
+
+// callable are the operators of expr-lang which GitHub writes as functions.
+// The function has a name of the same length, so that positions stay what they are.
+var callable = map[string]string{"contains": "Contains", "startsWith": "StartsWith", "endsWith": "EndsWith"}
+
+// normalise rewrites GitHub's words to what expr-lang parses, character by character.
+func normalise(src string) string {
+	in := []rune(src)
+	out := make([]rune, 0, len(in))
+	operand := false // what was read last can be the left side of an operator
+	negated := false // what was read last is a not after an operand: "a not contains b"
+	for i := 0; i < len(in); {
+		r := in[i]
+		switch {
+		case r == '\'' || r == '"' || r == '`':
+			n := max(1, runeString(in[i:]))
+			out, i, operand, negated = append(out, in[i:i+n]...), i+n, true, false
+		case isWordStart(r):
+			n := wordLength(in[i:], false)
+			w := string(in[i : i+n])
+			infix := operand || negated
+			if fn := callable[w]; fn != "" && !infix && nextRune(in[i+n:]) == '(' {
+				w = fn
+			}
+			negated = w == "not" && operand
+			operand = !operators[w] && w != "not"
+			out, i = append(out, []rune(w)...), i+n
+		case r >= '0' && r <= '9':
+			n := 1
+			for i+n < len(in) && isWord(in[i+n]) {
+				n++
+			}
+			out, i, operand, negated = append(out, in[i:i+n]...), i+n, true, false
+		case r == '.' && i+1 < len(in) && isWordStart(in[i+1]) && (i == 0 || in[i-1] != '.'):
+			n := wordLength(in[i+1:], true)
+			out = append(out, '.')
+			for _, c := range in[i+1 : i+1+n] {
+				if c == '-' {
+					c = hyphen
+				}
+				out = append(out, c)
+			}
+			i, operand, negated = i+1+n, true, false
+		default:
+			if !unicode.IsSpace(r) {
+				operand, negated = r == ')' || r == ']' || r == '}', false
+			}
+			out, i = append(out, r), i+1
+		}
+	}
+	return string(out)
+}
+
+// operators of expr-lang that are words.
+var operators = map[string]bool{
+	"in": true, "or": true, "and": true, "matches": true, "contains": true, "startsWith": true, "endsWith": true, "let": true, "if": true, "else": true,
+}
+
+func isWordStart(r rune) bool { return r == '_' || r == '$' || unicode.IsLetter(r) }
+func isWord(r rune) bool      { return isWordStart(r) || unicode.IsDigit(r) }
+
+// wordLength is the length of the name that in begins with; with hyphens in it after a dot.
+func wordLength(in []rune, hyphens bool) int {
+	n := 0
+	for n < len(in) && (isWord(in[n]) || hyphens && in[n] == '-') {
+		n++
+	}
+	return n
+}
+
+func nextRune(in []rune) rune {
+	for _, r := range in {
+		if !unicode.IsSpace(r) {
+			return r
+		}
+	}
+	return 0
+}
+
+func runeString(in []rune) int {
+	end := endOfString(string(in))
+	if end < 0 {
+		return len(in)
+	}
+	return len([]rune(string(in)[:end]))
+}
+
+func restoreHyphens(s string) string { return strings.ReplaceAll(s, string(hyphen), "-") }

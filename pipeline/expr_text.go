@@ -1,0 +1,194 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// evaluator knows what expressions of one module, or of the pipeline, read,
+// and compiles each of them once.
+type evaluator struct {
+	scope    *exprScope
+	compiled map[string]*expression
+	params   map[string]any    // nil: not known yet
+	matrix   map[string]string // nil: not known yet
+}
+
+func (s *exprScope) evaluator() *evaluator {
+	return &evaluator{scope: s, compiled: map[string]*expression{}}
+}
+
+// withMatrix is an evaluator for one member of a family.
+func (e *evaluator) withMatrix(pairs []Pair) *evaluator {
+	member := *e
+	member.matrix = make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		member.matrix[p.Axis] = p.Value
+	}
+	return &member
+}
+
+// compile compiles with the reach of a place.
+func (e *evaluator) compile(src, place string, r reach, boolean bool) (*expression, []exprFault) {
+	key := fmt.Sprint(place, " ", r, boolean, " ", src)
+	if x := e.compiled[key]; x != nil {
+		return x, nil
+	}
+	scope := *e.scope
+	scope.place, scope.reach, scope.condition = place, r, boolean
+	if scope.module == "" || place == axisPlace {
+		scope.noMatrix = "the matrix may not be read in " + place
+	}
+	x, faults := compileExpression(src, &scope, boolean)
+	if len(faults) == 0 {
+		e.compiled[key] = x
+	}
+	return x, faults
+}
+
+// known says whether everything that an expression reads is known.
+func (e *evaluator) known(r reads) bool {
+	return len(r.needs) == 0 && !r.status && (!r.params || e.params != nil) && (!r.matrix || e.matrix != nil)
+}
+
+// env is what an expression finds when it runs.
+func (e *evaluator) env(s *runtimeScope) map[string]any {
+	needs := map[string]any{}
+	for name, kind := range e.scope.needs {
+		v := s.needs[name]
+		needs[name] = needValue(v)
+		if kind.family {
+			needs[name] = familyValue(v)
+		}
+	}
+	return map[string]any{"params": e.params, "matrix": e.matrix, "needs": needs, hidden: s}
+}
+
+func pairMap(pairs []Pair) map[string]string {
+	m := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		m[p.Axis] = p.Value
+	}
+	return m
+}
+
+// exprText is an expression's result as text.
+func (e *evaluator) exprText(x *expression, s *runtimeScope) (string, error) {
+	v, err := x.run(e.env(s))
+	if err != nil {
+		return "", err
+	}
+	return textOf(v)
+}
+
+// textNode reads the text of a scalar: what is known is put in, as literal
+// text that is not looked at again; what is not yet known stays an expression.
+func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text {
+	parts, unclosed := segments(n.Value)
+	if unclosed >= 0 {
+		c.bad[n] = true
+		c.faultAt(c.src.expression(n, unclosed, 0, ""), "", "${{ has no }}")
+		return nil
+	}
+	var t Text
+	for _, p := range parts {
+		if !p.isExpr {
+			t = t.literal(p.literal)
+			continue
+		}
+		x, faults := e.compile(p.expr, place, r, false)
+		if len(faults) > 0 {
+			c.exprFaults(n, faults, func(offset int) position { return c.src.expression(n, p.index, offset, p.expr) })
+			return nil
+		}
+		at := c.src.expression(n, p.index, 0, "")
+		if !e.known(x.reads) {
+			t = append(t, Part{Expr: strings.TrimSpace(p.expr), At: c.src.where(at)})
+			continue
+		}
+		value, err := e.exprText(x, &runtimeScope{})
+		if err != nil {
+			c.bad[n] = true
+			c.faultAt(at, "", "${{ %s }}: %v", strings.TrimSpace(p.expr), err)
+			return nil
+		}
+		t = t.literal(value)
+	}
+	return t
+}
+
+func (c *collector) exprFaults(n *node, faults []exprFault, at func(int) position) {
+	c.bad[n] = true
+	for _, f := range faults {
+		c.faultAt(at(f.offset), f.suggestion, "%s", f.text)
+	}
+}
+
+func (s *source) where(at position) string { return fmt.Sprintf("%s:%d:%d", s.name, at.line, at.col) }
+
+// literal adds literal text.
+func (t Text) literal(s string) Text {
+	if s == "" {
+		return t
+	}
+	if n := len(t); n > 0 && t[n-1].Expr == "" {
+		t[n-1].Literal += s
+		return t
+	}
+	return append(t, Part{Literal: s})
+}
+
+// plain is the text of which everything is known.
+func (t Text) plain() (string, bool) {
+	var b strings.Builder
+	for _, p := range t {
+		if p.Expr != "" {
+			return "", false
+		}
+		b.WriteString(p.Literal)
+	}
+	return b.String(), true
+}
+
+// String shows a text as it would be written.
+func (t Text) String() string {
+	var b strings.Builder
+	for _, p := range t {
+		if p.Expr != "" {
+			b.WriteString("${{ " + p.Expr + " }}")
+		} else {
+			b.WriteString(p.Literal)
+		}
+	}
+	return b.String()
+}
+
+// resolve puts everything into a text that became known.
+func (t Text) resolve(e *evaluator, place string, s *runtimeScope) (string, error) {
+	var b strings.Builder
+	for _, p := range t {
+		if p.Expr == "" {
+			b.WriteString(p.Literal)
+			continue
+		}
+		x, faults := e.compile(p.Expr, place, ready, false)
+		if len(faults) > 0 {
+			return "", atExpr(p.At, place, p.Expr, errors.New(faults[0].text))
+		}
+		value, err := e.exprText(x, s)
+		if err != nil {
+			return "", atExpr(p.At, place, p.Expr, err)
+		}
+		b.WriteString(value)
+	}
+	return b.String(), nil
+}
+
+// atExpr says of which expression an error is.
+func atExpr(at, place, src string, err error) error {
+	if at != "" {
+		at += ": "
+	}
+	return fmt.Errorf("%s%s: ${{ %s }}: %w", at, place, src, err)
+}

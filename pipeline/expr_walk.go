@@ -1,0 +1,309 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// exprFault is a mistake in an expression, at a character of it.
+type exprFault struct {
+	offset           int
+	text, suggestion string
+}
+
+// reads is what an expression needs to know.
+type reads struct {
+	params, matrix bool
+	status         bool            // success(), failure() or cancelled()
+	needs          map[string]bool // direct needs; true when outputs are read, not only how it ended
+}
+
+func (r *reads) need(name string, outputs bool) {
+	if r.needs == nil {
+		r.needs = map[string]bool{}
+	}
+	r.needs[name] = r.needs[name] || outputs
+}
+
+// walker goes through a parsed expression: it finds names that do not exist,
+// because a missing key is a zero value to expr-lang, notes what is read, and
+// replaces what reads outputs by calls that know when one was not set.
+type walker struct {
+	scope   *exprScope
+	faults  []exprFault
+	reads   reads
+	vars    []string
+	members []bool // for each enclosing predicate: # is a member of a family
+}
+
+func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
+	if !w.scope.lenient {
+		w.faults = append(w.faults, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
+	}
+}
+
+// walk visits a node. guarded: what is not there gives way to a ?? around it.
+func (w *walker) walk(node *ast.Node, guarded bool) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		w.identifier(n)
+	case *ast.MemberNode:
+		w.member(node, n, guarded)
+	case *ast.BinaryNode:
+		w.compare(n)
+		w.walk(&n.Left, guarded || n.Operator == "??")
+		w.walk(&n.Right, guarded && n.Operator == "??")
+	case *ast.UnaryNode:
+		w.walk(&n.Node, false)
+	case *ast.ChainNode:
+		w.walk(&n.Node, guarded)
+	case *ast.ConditionalNode:
+		w.walk(&n.Cond, false)
+		w.walk(&n.Exp1, guarded)
+		w.walk(&n.Exp2, guarded)
+	case *ast.CallNode:
+		w.call(node, n)
+	case *ast.BuiltinNode:
+		w.builtin(n)
+	case *ast.PredicateNode:
+		w.walk(&n.Node, false)
+	case *ast.VariableDeclaratorNode:
+		w.walk(&n.Value, false)
+		w.vars = append(w.vars, n.Name)
+		w.walk(&n.Expr, guarded)
+	default:
+		w.others(*node)
+	}
+}
+
+func (w *walker) others(node ast.Node) {
+	switch n := node.(type) {
+	case *ast.SliceNode:
+		w.walk(&n.Node, false)
+		if n.From != nil {
+			w.walk(&n.From, false)
+		}
+		if n.To != nil {
+			w.walk(&n.To, false)
+		}
+	case *ast.SequenceNode:
+		w.all(n.Nodes)
+	case *ast.ArrayNode:
+		w.all(n.Nodes)
+	case *ast.MapNode:
+		w.all(n.Pairs)
+	case *ast.PairNode:
+		w.walk(&n.Key, false)
+		w.walk(&n.Value, false)
+	}
+}
+
+func (w *walker) all(nodes []ast.Node) {
+	for i := range nodes {
+		w.walk(&nodes[i], false)
+	}
+}
+
+// foreign are contexts of GitHub that have another name here, or none.
+var foreign = map[string]string{
+	"inputs": "parameters are params.NAME", "steps": "results are needs.NAME.outputs.KEY", "jobs": "results are needs.NAME.outputs.KEY",
+	"env": "write $NAME in run; expressions do not read the environment", "github": "pass it as a parameter: params.NAME",
+	"secrets": "secrets are not supported yet", "vars": "pass it as a parameter: params.NAME",
+}
+
+func (w *walker) identifier(n *ast.IdentifierNode) {
+	switch {
+	case slices.Contains(w.vars, n.Value):
+	case n.Value == "params" || n.Value == "matrix" || n.Value == "needs":
+		w.fault(n, "name one of them, or show all with toJSON("+n.Value+")", "%s is not a value", n.Value)
+	case foreign[n.Value] != "":
+		w.fault(n, foreign[n.Value], "unknown name %q", n.Value)
+	default:
+		w.fault(n, knownOr(n.Value, []string{"params", "matrix", "needs"}, "known"), "unknown name %q", n.Value)
+	}
+}
+
+// chain takes a.b["c"] apart: the root's name and the properties.
+func chain(n ast.Node) (root *ast.IdentifierNode, props []ast.Node) {
+	for {
+		switch m := n.(type) {
+		case *ast.IdentifierNode:
+			slices.Reverse(props)
+			return m, props
+		case *ast.ChainNode:
+			n = m.Node
+		case *ast.MemberNode:
+			props = append(props, m.Property)
+			n = m.Node
+		default:
+			return nil, nil
+		}
+	}
+}
+
+func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
+	if p, ok := n.Property.(*ast.StringNode); ok {
+		p.Value = restoreHyphens(p.Value)
+	}
+	root, props := chain(n)
+	if root != nil && !slices.Contains(w.vars, root.Value) {
+		for _, p := range props {
+			if s, ok := p.(*ast.StringNode); ok {
+				s.Value = restoreHyphens(s.Value)
+			}
+		}
+		switch {
+		case root.Value == "params" && len(props) == 1:
+			w.reads.params = true
+			w.named(props[0], sortedKeys(w.scope.params), "parameter", "params")
+			return
+		case root.Value == "matrix" && len(props) == 1:
+			w.axis(n, props[0])
+			return
+		case root.Value == "needs" && len(props) <= 3:
+			w.need(node, n, props, guarded)
+			return
+		}
+	}
+	if owner, key, ok := w.memberOutput(n); ok {
+		w.walk(&owner, false)
+		w.walk(&key, false)
+		w.replace(node, outputOfMember, guarded, owner, key)
+		return
+	}
+	w.walk(&n.Node, false)
+	w.walk(&n.Property, false)
+}
+
+// named checks that a property is one of the known names.
+func (w *walker) named(p ast.Node, known []string, what, root string) string {
+	s, ok := p.(*ast.StringNode)
+	if !ok {
+		w.fault(p, "", "%s is followed by a name, not by an expression", root)
+		return ""
+	}
+	if !slices.Contains(known, s.Value) {
+		hint := knownOr(s.Value, known, "known")
+		if head, _, cut := strings.Cut(s.Value, "-"); cut && slices.Contains(known, head) {
+			hint = "write spaces around - to subtract"
+		}
+		w.fault(p, hint, "unknown %s %q", what, s.Value)
+	}
+	return s.Value
+}
+
+func (w *walker) axis(n ast.Node, p ast.Node) {
+	w.reads.matrix = true
+	switch {
+	case w.scope.noMatrix != "":
+		w.fault(n, "", "%s", w.scope.noMatrix)
+	case w.scope.axes == nil:
+		w.fault(n, "", "%s has no matrix", w.scope.module)
+	default:
+		w.named(p, w.scope.axes, "axis", "matrix")
+	}
+}
+
+// need handles needs.X, needs.X.FIELD and needs.X.outputs.KEY.
+func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guarded bool) {
+	if w.scope.reach < ready {
+		w.fault(n, "needs are known in env, command, stdin, if and axes", "needs may not be read in %s", w.scope.place)
+		return
+	}
+	name, ok := props[0].(*ast.StringNode)
+	if !ok {
+		w.fault(props[0], "", "needs is followed by a name, not by an expression")
+		return
+	}
+	kind, known := w.scope.needs[name.Value]
+	if !known && !w.scope.lenient {
+		w.noNeed(name)
+		return
+	}
+	if len(props) == 1 {
+		w.reads.need(name.Value, true)
+		w.fault(n, fmt.Sprintf("write needs.%s.status, .outputs.KEY, or toJSON(needs.%s)", name.Value, name.Value), "needs.%s is not a value", name.Value)
+		return
+	}
+	field, ok := props[1].(*ast.StringNode)
+	if !ok {
+		w.fault(props[1], "", "needs.%s is followed by a name, not by an expression", name.Value)
+		return
+	}
+	w.reads.need(name.Value, field.Value == "outputs" || field.Value == "members")
+	if !w.needField(name, field, kind) {
+		return
+	}
+	switch {
+	case field.Value == "outputs" && len(props) == 2:
+		w.fault(n, fmt.Sprintf("name one, or show all with toJSON(needs.%s.outputs)", name.Value), "needs.%s.outputs is not a value", name.Value)
+	case field.Value == "outputs":
+		w.declaredOutput(name, props[2], kind)
+		w.walk(&n.Property, false)
+		w.replace(node, outputOfNeed, guarded, &ast.IdentifierNode{Value: hidden}, &ast.StringNode{Value: name.Value}, n.Property)
+	case len(props) == 3:
+		w.walk(&n.Property, false)
+	}
+}
+
+func (w *walker) noNeed(name *ast.StringNode) {
+	of := w.scope.module
+	if slices.Contains(w.scope.modules, name.Value) {
+		w.fault(name, fmt.Sprintf("add %s to the needs of %s", name.Value, of), "%q is not a direct need of %s", name.Value, of)
+		return
+	}
+	hint := didYouMean(name.Value, w.scope.needNames())
+	if hint == "" {
+		hint = knownOr(name.Value, w.scope.needNames(), "its needs")
+	}
+	w.fault(name, hint, "%s has no need %q", of, name.Value)
+}
+
+// needField checks what follows needs.X.
+func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
+	known := []string{"status", "outputs", "reason"}
+	if kind.family {
+		known = []string{"status", "members", "reason"}
+	}
+	if w.scope.lenient || slices.Contains(known, field.Value) {
+		return true
+	}
+	switch {
+	case field.Value == "outputs":
+		w.fault(field, fmt.Sprintf("each of needs.%s.members has outputs", name.Value), "%s is a family and has no outputs of its own", name.Value)
+	case field.Value == "members":
+		w.fault(field, "", "%s is not a family: it has no matrix", name.Value)
+	case field.Value == "result":
+		w.fault(field, fmt.Sprintf("a command sets outputs: needs.%s.outputs.KEY", name.Value), "%s is a command and has no result", name.Value)
+	default:
+		w.fault(field, knownOr(field.Value, known, "known"), "a need has no %q", field.Value)
+	}
+	return false
+}
+
+func (w *walker) declaredOutput(name *ast.StringNode, p ast.Node, kind needKind) {
+	key, ok := p.(*ast.StringNode)
+	if !ok || !kind.declared || slices.Contains(kind.outputs, key.Value) {
+		return
+	}
+	w.fault(p, knownOr(key.Value, kind.outputs, "its outputs"), "%s declares no output %q", name.Value, key.Value)
+}
+
+// replace puts a call of one of our functions in the place of a node.
+func (w *walker) replace(node *ast.Node, function string, guarded bool, args ...ast.Node) {
+	if guarded {
+		function += "OrNil"
+	}
+	at := (*node).Location()
+	for _, a := range args {
+		if a.Location().From == 0 {
+			a.SetLocation(at)
+		}
+	}
+	callee := &ast.IdentifierNode{Value: function}
+	callee.SetLocation(at)
+	ast.Patch(node, &ast.CallNode{Callee: callee, Arguments: args})
+}

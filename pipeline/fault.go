@@ -1,0 +1,94 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Fault is one mistake of the author: in the file, in a parameter or in a selection.
+type Fault struct {
+	File         string // as it was named to Parse; empty when the mistake is not in a file
+	Line, Column int    // from 1, in characters; 0 when the mistake is not in a file
+	Text         string // what is wrong
+	Excerpt      string // the line of the file and below it a caret; may be empty
+	Suggestion   string // what to do, a sentence; may be empty
+}
+
+// String gives FILE:LINE:COLUMN: text, the suggestion, and the excerpt on lines of its own.
+func (f Fault) String() string {
+	var b strings.Builder
+	if f.File != "" && f.Line > 0 {
+		fmt.Fprintf(&b, "%s:%d:%d: ", f.File, f.Line, f.Column)
+	} else if f.File != "" {
+		fmt.Fprintf(&b, "%s: ", f.File)
+	}
+	b.WriteString(f.Text)
+	if f.Suggestion != "" {
+		b.WriteString("; " + f.Suggestion)
+	}
+	for line := range strings.Lines(f.Excerpt) {
+		b.WriteString("\n    " + strings.TrimRight(line, "\n"))
+	}
+	return b.String()
+}
+
+// Faults are all the mistakes that were found, in the order of their positions. Nothing of a pipeline that has one runs.
+type Faults []Fault
+
+// Error prints the faults one after the other.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxFaults bounds what a hostile file can make us print.
+const maxFaults = 1000
+
+// collector gathers faults, each once: what several modules share through an
+// anchor or the defaults is reported once. It remembers which nodes are
+// faulty, so that one mistake is not reported a second time by what reads it.
+type collector struct {
+	src  *source
+	list Faults
+	seen map[Fault]bool
+	bad  map[*node]bool
+}
+
+func newCollector(src *source) *collector {
+	return &collector{src: src, seen: map[Fault]bool{}, bad: map[*node]bool{}}
+}
+
+// fault reports what is wrong with a node.
+func (c *collector) fault(n *node, suggestion, format string, args ...any) {
+	c.bad[n] = true
+	c.faultAt(position{n.Line, n.Col}, suggestion, format, args...)
+}
+
+func (c *collector) faultAt(at position, suggestion, format string, args ...any) {
+	f := Fault{File: c.src.name, Line: at.line, Column: at.col, Text: fmt.Sprintf(format, args...), Suggestion: suggestion}
+	if c.seen[f] || len(c.list) >= maxFaults {
+		return
+	}
+	c.seen[f] = true
+	f.Excerpt = c.src.excerpt(at)
+	c.list = append(c.list, f)
+}
+
+// ok says whether a node is there and without a fault of its own.
+func (c *collector) ok(n *node) bool { return n != nil && !c.bad[n] }
+
+// err gives the faults, sorted; nil when there is none.
+func (c *collector) err() error {
+	if len(c.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(c.list, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Text, b.Text))
+	})
+	return c.list
+}

@@ -1,0 +1,235 @@
+package pipeline
+
+import (
+	"slices"
+	"strings"
+)
+
+// File is a parsed pipeline file without faults, not yet bound to parameters.
+type File struct {
+	src     *source
+	name    string
+	root    *node // with the defaults merged into the modules
+	params  []Param
+	paramAt []*node
+	limits  map[string]int
+	modules []*declaration
+}
+
+// declaration is a module, or a family, as it is written.
+type declaration struct {
+	name    string
+	key     *node // its name in the file
+	own     *node // what stands there
+	tree    *node // with the defaults
+	needs   []declaredNeed
+	axes    []string // which members may have, include's too; nil without a matrix
+	always  bool
+	outputs []string
+	closed  bool // outputs are all that it may set
+}
+
+type declaredNeed struct {
+	Need
+	at     *node // the name
+	sameAt []*node
+}
+
+func (d *declaration) family() bool { return d.axes != nil }
+
+// Name is the pipeline's name.
+func (f *File) Name() string { return f.name }
+
+// Params are the declared parameters in the order of the file.
+func (f *File) Params() []Param {
+	params := slices.Clone(f.params)
+	for i := range params {
+		params[i].Options = slices.Clone(params[i].Options)
+	}
+	return params
+}
+
+// Parse reads a pipeline file. name is used in messages. The error is a Faults with every fault found.
+func Parse(name string, src []byte) (*File, error) {
+	c := newCollector(newSource(name, src))
+	root := readTree(c, src)
+	if root == nil {
+		return nil, c.err()
+	}
+	root = withDefaults(root)
+	c.check(root, fileShape, "the file")
+	if root.Kind != mapNode {
+		return nil, c.err()
+	}
+	f := &File{src: c.src, root: root, limits: map[string]int{}}
+	if n := root.get("name"); c.ok(n) {
+		f.name = n.Value
+	}
+	c.decodeParams(f)
+	c.declareModules(f)
+	c.declareLimits(f)
+	c.checkNeeds(f)
+	c.checkExpressions(f)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// withDefaults merges the defaults into every module.
+func withDefaults(root *node) *node {
+	defaults, modules := root.get("defaults"), root.get("modules")
+	if defaults == nil || defaults.Kind != mapNode || modules == nil || modules.Kind != mapNode {
+		return root
+	}
+	allowed := &node{Kind: mapNode}
+	for i, k := range defaults.Keys {
+		if f, ok := defaultsShape.field(k.Value); ok && f.state == supported {
+			allowed.Keys, allowed.Items = append(allowed.Keys, k), append(allowed.Items, defaults.Items[i])
+		}
+	}
+	merged := *modules
+	merged.Items = make([]*node, len(modules.Items))
+	for i, m := range modules.Items {
+		merged.Items[i] = merge(allowed, m)
+	}
+	out := *root
+	out.Items = slices.Clone(root.Items)
+	out.Items[root.index("modules")] = &merged
+	return &out
+}
+
+// merge lays own over base: mappings merge, lists and scalars replace, null removes.
+func merge(base, own *node) *node {
+	if own.Kind != mapNode || base.Kind != mapNode || own.Tag != "" {
+		return own
+	}
+	out := &node{Kind: mapNode, Line: own.Line, Col: own.Col}
+	for i, k := range base.Keys {
+		j := own.index(k.Value)
+		switch {
+		case j < 0:
+			out.Keys, out.Items = append(out.Keys, k), append(out.Items, base.Items[i])
+		case own.Items[j].Kind != nullNode || own.Items[j].Value == "~" && base.Items[i].Kind == scalarNode:
+			out.Keys, out.Items = append(out.Keys, own.Keys[j]), append(out.Items, merge(base.Items[i], own.Items[j]))
+		}
+	}
+	for j, k := range own.Keys {
+		if base.index(k.Value) < 0 {
+			out.Keys, out.Items = append(out.Keys, k), append(out.Items, own.Items[j])
+		}
+	}
+	return out
+}
+
+// declareModules reads what the graph hangs on: names, needs, matrices.
+func (c *collector) declareModules(f *File) {
+	modules := f.root.get("modules")
+	if modules == nil || modules.Kind != mapNode {
+		return
+	}
+	spelled := map[string]*node{}
+	for i, k := range modules.Keys {
+		folded := strings.ToLower(k.Value)
+		if first := spelled[folded]; first != nil {
+			c.fault(k, "", "module %q differs only in case from %q in line %d", k.Value, first.Value, first.Line)
+			continue
+		}
+		spelled[folded] = k
+		d := &declaration{name: k.Value, key: k, tree: modules.Items[i], own: modules.Items[i]}
+		if d.tree.Kind != mapNode {
+			d.tree = &node{Kind: mapNode, Line: k.Line, Col: k.Col}
+		}
+		d.always = c.flag(d.tree.get("always-run"), false)
+		for _, n := range d.tree.get("outputs").elements() {
+			d.closed = true
+			d.outputs = append(d.outputs, n.Value)
+		}
+		d.closed = d.closed || d.tree.get("outputs") != nil
+		d.axes = c.declareAxes(d.tree.get("matrix"))
+		for _, n := range d.tree.get("needs").elements() {
+			if need, ok := c.declareNeed(n); ok {
+				d.needs = append(d.needs, need)
+			}
+		}
+		f.modules = append(f.modules, d)
+	}
+}
+
+func (c *collector) declareNeed(n *node) (declaredNeed, bool) {
+	if n.Kind == scalarNode {
+		return declaredNeed{Need: Need{Module: n.Value}, at: n}, c.ok(n)
+	}
+	at := n.get("module")
+	if !c.ok(at) || at.Kind != scalarNode {
+		return declaredNeed{}, false
+	}
+	need := declaredNeed{Need: Need{Module: at.Value, Optional: c.flag(n.get("optional"), false)}, at: at}
+	for _, axis := range n.get("same").elements() {
+		if c.ok(axis) && axis.Kind == scalarNode {
+			need.Same, need.sameAt = append(need.Same, axis.Value), append(need.sameAt, axis)
+		}
+	}
+	return need, true
+}
+
+// declareAxes lists the axes that members of a family may have; nil without a matrix.
+func (c *collector) declareAxes(matrix *node) []string {
+	if matrix == nil || matrix.Kind != mapNode {
+		return nil
+	}
+	axes := []string{}
+	add := func(k *node, said bool) {
+		if said || slices.Contains(axes, k.Value) {
+			return
+		}
+		axes = append(axes, k.Value)
+	}
+	for _, k := range matrix.Keys {
+		add(k, k.Value == "include" || k.Value == "exclude")
+	}
+	for _, entry := range matrix.get("include").elements() {
+		for _, k := range entry.Keys {
+			add(k, false)
+		}
+	}
+	return axes
+}
+
+func (c *collector) flag(n *node, otherwise bool) bool {
+	if !c.ok(n) || n.Kind != scalarNode {
+		return otherwise
+	}
+	return strings.EqualFold(n.Value, "true")
+}
+
+// declareLimits gathers the sizes of all limits, those written at modules too.
+func (c *collector) declareLimits(f *File) {
+	first := map[string]*node{}
+	declare := func(name string, at *node, size *node) {
+		if !c.ok(size) || size.Kind != scalarNode {
+			return
+		}
+		most := number(size)
+		if before, ok := f.limits[name]; ok && before != most {
+			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, before, first[name].Line)
+			return
+		}
+		if first[name] == nil {
+			first[name] = at
+		}
+		f.limits[name] = most
+	}
+	if limits := f.root.get("limits"); limits != nil {
+		for i, k := range limits.Keys {
+			declare(k.Value, k, limits.Items[i].get("max"))
+		}
+	}
+	for _, d := range f.modules {
+		for _, use := range d.tree.get("limit").elements() {
+			if name := use.get("name"); c.ok(name) {
+				declare(name.Value, name, use.get("max"))
+			}
+		}
+	}
+}

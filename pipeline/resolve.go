@@ -1,0 +1,165 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Resolve says which of modules (the engine's list, which grows when families expand) a need of m stands for: indices in modules.
+// families: name → indices. A family that is not expanded is its placeholder, and a placeholder needs all members.
+func Resolve(m *Module, n Need, modules []*Module, byName map[string]int, families map[string][]int) []int {
+	members, family := families[n.Module]
+	if !family {
+		if i, ok := byName[n.Module]; ok {
+			return []int{i}
+		}
+		return nil
+	}
+	var found []int
+	for _, i := range members {
+		if modules[i].Dynamic != nil || m.Dynamic != nil || sameValues(m.Matrix, modules[i].Matrix, n.Same) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+func sameValues(a, b []Pair, axes []string) bool {
+	for _, axis := range axes {
+		v, ok := valueOn(a, axis)
+		w, there := valueOn(b, axis)
+		if ok != there || v != w {
+			return false
+		}
+	}
+	return true
+}
+
+func valueOn(pairs []Pair, axis string) (string, bool) {
+	for _, p := range pairs {
+		if p.Axis == axis {
+			return p.Value, true
+		}
+	}
+	return "", false
+}
+
+// Condition evaluates m.If; true when there is none. Its errors name the expression and where it stands.
+func (p *Pipeline) Condition(m *Module, s Scope) (bool, error) {
+	if m.If == "" {
+		return true, nil
+	}
+	e := p.evaluator(m)
+	x, faults := e.compile(m.If, "if", ready, true)
+	if len(faults) > 0 {
+		return false, atExpr(m.IfAt, "if", m.If, errors.New(faults[0].text))
+	}
+	v, err := x.run(e.env(scopeOf(m, s)))
+	if err != nil {
+		return false, atExpr(m.IfAt, "if", m.If, err)
+	}
+	yes, ok := v.(bool)
+	if !ok {
+		text, _ := textOf(v)
+		return false, atExpr(m.IfAt, "if", m.If, fmt.Errorf("it must be true or false, and is %s", quoteShort(text)))
+	}
+	return yes, nil
+}
+
+// ConditionReads are the direct needs of m whose outputs its condition reads; of a placeholder, what its axes read.
+func (m *Module) ConditionReads() []string {
+	if m.Dynamic != nil {
+		return slices.Clone(m.Dynamic.Reads)
+	}
+	return m.outputsRead(m.If)
+}
+
+// TextReads are the direct needs of m whose outputs its env, command and stdin read.
+func (m *Module) TextReads() []string {
+	if m.Command == nil {
+		return nil
+	}
+	var sources []string
+	gather := func(t Text) {
+		for _, part := range t {
+			if part.Expr != "" {
+				sources = append(sources, part.Expr)
+			}
+		}
+	}
+	for _, t := range m.Command.Args {
+		gather(t)
+	}
+	for _, v := range m.Command.Env {
+		gather(v.Value)
+	}
+	gather(m.Command.Stdin)
+	return m.outputsRead(sources...)
+}
+
+// outputsRead are the needs whose outputs some expression reads, in the order of m.Needs.
+func (m *Module) outputsRead(sources ...string) []string {
+	var names []string
+	read := map[string]bool{}
+	for _, src := range sources {
+		if src == "" {
+			continue
+		}
+		for name, outputs := range readsOf(src, m.scope()).needs {
+			read[name] = read[name] || outputs
+		}
+	}
+	for _, n := range m.Needs {
+		if read[n.Module] {
+			names = append(names, n.Module)
+		}
+	}
+	return names
+}
+
+// Resolved is a command with every expression put in.
+type Resolved struct {
+	Run, Shell string // exactly one of Run and Args is set
+	Args       []string
+	Dir        string
+	Env        []Pair // the pipeline's own
+	ModuleEnv  []Pair // the module's own, over it: two lists, since `run --env` stands between them
+	PassEnv    []string
+	Stdin      string
+	Warnings   []string // outputs that were not set, and are empty in the env of an always-run module
+}
+
+// ResolveCommand puts the results of needs into the command of m. Env of an
+// always-run module gets empty text and a warning for outputs that were not set.
+func (p *Pipeline) ResolveCommand(m *Module, s Scope) (Resolved, error) {
+	if m.Command == nil {
+		return Resolved{}, fmt.Errorf("%s is no command", m.Name)
+	}
+	e, scope := p.evaluator(m), scopeOf(m, s)
+	r := Resolved{Run: m.Command.Run, Shell: m.Command.Shell, Dir: m.Command.Dir, PassEnv: slices.Clone(m.Command.PassEnv)}
+	var errs []error
+	put := func(t Text, place string, scope *runtimeScope) string {
+		v, err := t.resolve(e, place, scope)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return v
+	}
+	for _, t := range m.Command.Args {
+		r.Args = append(r.Args, put(t, "command", scope))
+	}
+	r.Stdin = put(m.Command.Stdin, "stdin", scope)
+	for _, v := range p.Env {
+		r.Env = append(r.Env, Pair{v.Name, put(v.Value, "env "+v.Name, scope)})
+	}
+	for _, v := range m.Command.Env {
+		mine := *scope
+		mine.empty = m.Policy.AlwaysRun
+		r.ModuleEnv = append(r.ModuleEnv, Pair{v.Name, put(v.Value, "env "+v.Name, &mine)})
+		for _, w := range mine.warnings {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("env %s is empty in part: %s", v.Name, w))
+		}
+	}
+	return r, errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Selection says which modules take part in a run. Only and Category add up;
+// Skip and SkipCategory win over them. Names are without regard to case; a
+// family's name means all its members. Without Only and Category, everything
+// takes part that is not skipped.
+type Selection struct{ Only, Category, Skip, SkipCategory []string }
+
+// Select returns a copy of the pipeline in which what is not selected is
+// marked Unselected. Unknown names are a Faults, with suggestions.
+func (p *Pipeline) Select(s Selection) (*Pipeline, error) {
+	x := &selecter{Pipeline: p, byName: index(p.Modules)}
+	only := x.named("--only", s.Only)
+	only = append(only, x.category("--category", s.Category)...)
+	skip := x.named("--skip", s.Skip)
+	skip = append(skip, x.category("--skip-category", s.SkipCategory)...)
+	if len(x.faults) > 0 {
+		return nil, x.faults
+	}
+	in := make([]bool, len(p.Modules))
+	if len(s.Only)+len(s.Category) == 0 {
+		for i := range in {
+			in[i] = true
+		}
+	}
+	x.take(in, only)
+	skipped := make([]bool, len(p.Modules))
+	for _, i := range skip {
+		skipped[i], in[i] = true, false
+	}
+	x.alwaysRun(in, skipped)
+	return p.marked(in), nil
+}
+
+type selecter struct {
+	*Pipeline
+	byName map[string]int
+	faults Faults
+}
+
+// marked is a copy with everything Unselected that is not in.
+func (p *Pipeline) marked(in []bool) *Pipeline {
+	out := *p
+	out.Modules = make([]*Module, len(p.Modules))
+	for i, m := range p.Modules {
+		c := *m
+		c.Unselected = !in[i]
+		out.Modules[i] = &c
+	}
+	return &out
+}
+
+// take adds modules and all that they need, but not what they need optionally.
+func (x *selecter) take(in []bool, modules []int) {
+	for len(modules) > 0 {
+		i := modules[len(modules)-1]
+		modules = modules[:len(modules)-1]
+		if in[i] {
+			continue
+		}
+		in[i] = true
+		for _, n := range x.Modules[i].Needs {
+			if !n.Optional {
+				modules = append(modules, x.resolve(i, n)...)
+			}
+		}
+	}
+}
+
+func (x *selecter) resolve(i int, n Need) []int {
+	return Resolve(x.Modules[i], n, x.Modules, x.byName, x.Families)
+}
+
+// alwaysRun adds always-run modules all of whose needs are in, and those behind them.
+func (x *selecter) alwaysRun(in, skipped []bool) {
+	for again := true; again; {
+		again = false
+		for i, m := range x.Modules {
+			if in[i] || skipped[i] || !m.Policy.AlwaysRun {
+				continue
+			}
+			in[i] = !slices.ContainsFunc(m.Needs, func(n Need) bool {
+				return slices.ContainsFunc(x.resolve(i, n), func(j int) bool { return !in[j] })
+			})
+			again = again || in[i]
+		}
+	}
+}
+
+// named finds modules by name: of a family all members, of a member that one.
+func (x *selecter) named(flag string, names []string) []int {
+	var found []int
+	for _, name := range names {
+		hits := x.find(name)
+		if len(hits) == 0 {
+			x.unknown(flag, "module", name, x.names())
+		}
+		found = append(found, hits...)
+	}
+	return found
+}
+
+func (x *selecter) find(name string) []int {
+	if i, ok := x.byName[name]; ok {
+		return []int{i}
+	}
+	var hits []int
+	for i, m := range x.Modules {
+		if strings.EqualFold(m.Name, name) || m.Family != "" && strings.EqualFold(m.Family, name) {
+			hits = append(hits, i)
+		}
+	}
+	return hits
+}
+
+// names are those of modules and families, then of members.
+func (x *selecter) names() []string {
+	names := sortedKeys(x.Families)
+	for _, m := range x.Modules {
+		if m.Family == "" {
+			names = append(names, m.Name)
+		}
+	}
+	for _, m := range x.Modules {
+		if m.Family != "" && m.Dynamic == nil {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+func (x *selecter) category(flag string, categories []string) []int {
+	var found []int
+	for _, category := range categories {
+		hit := false
+		for i, m := range x.Modules {
+			if m.Category != "" && strings.EqualFold(m.Category, category) {
+				found, hit = append(found, i), true
+			}
+		}
+		if !hit {
+			x.unknown(flag, "category", category, x.categories())
+		}
+	}
+	return found
+}
+
+func (x *selecter) categories() []string {
+	known := map[string]bool{}
+	for _, m := range x.Modules {
+		if m.Category != "" {
+			known[m.Category] = true
+		}
+	}
+	return sortedKeys(known)
+}
+
+func (x *selecter) unknown(flag, what, name string, known []string) {
+	f := Fault{Text: fmt.Sprintf("%s: no %s is called %q", flag, what, name), Suggestion: knownOr(name, known, "there are")}
+	if family, _, cut := strings.Cut(name, " ("); cut && what == "module" {
+		for _, m := range x.Modules {
+			if m.Dynamic != nil && strings.EqualFold(m.Name, family) {
+				f.Suggestion = fmt.Sprintf("members of %s are known only while it runs: write %q", m.Name, m.Name)
+			}
+		}
+	}
+	x.faults = append(x.faults, f)
+}

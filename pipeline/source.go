@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// position is a place in a file, in lines and characters from 1.
+type position struct{ line, col int }
+
+// source is the text of a pipeline file, kept for excerpts. A source without
+// lines (a template that came over the wire) has none to show.
+type source struct {
+	name  string
+	lines [][]rune
+}
+
+func newSource(name string, text []byte) *source {
+	s := &source{name: name}
+	for line := range strings.Lines(string(text)) {
+		s.lines = append(s.lines, []rune(strings.TrimRight(line, "\r\n")))
+	}
+	return s
+}
+
+// excerptWidth is how much of a line is shown.
+const excerptWidth = 120
+
+// excerpt is the line at a position and below it a caret.
+func (s *source) excerpt(at position) string {
+	if at.line < 1 || at.line > len(s.lines) {
+		return ""
+	}
+	line, col := s.lines[at.line-1], at.col-1
+	if len(line) == 0 {
+		return ""
+	}
+	col = min(max(col, 0), len(line))
+	from := max(0, col-excerptWidth/2)
+	to := min(len(line), from+excerptWidth)
+	shown := line[from:to]
+	caret := make([]rune, 0, col-from+1)
+	for _, r := range line[from:col] {
+		if r != '\t' {
+			r = ' '
+		}
+		caret = append(caret, r)
+	}
+	return string(shown) + "\n" + string(append(caret, '^'))
+}
+
+// expression finds the position of character offset of the k-th ${{ }} of a
+// scalar: exactly, when the file has its text as it is, else its start.
+func (s *source) expression(n *node, k, offset int, text string) position {
+	at := position{n.Line, n.Col}
+	for line := n.Line; line >= 1 && line <= len(s.lines); line++ {
+		from := 0
+		if line == n.Line {
+			from = n.Col - 1
+		}
+		for {
+			i := indexRunes(s.lines[line-1], "${{", from)
+			if i < 0 {
+				break
+			}
+			if k == 0 {
+				return s.advance(position{line, i + 1}, 3, offset, text)
+			}
+			k--
+			from = i + 3
+		}
+	}
+	return at
+}
+
+// bare finds the position of character offset of a scalar that is an expression as a whole.
+func (s *source) bare(n *node, offset int) position {
+	at := position{n.Line, n.Col}
+	if n.Line < 1 || n.Line > len(s.lines) {
+		return at
+	}
+	line := s.lines[n.Line-1]
+	if i := n.Col - 1; i >= 0 && i < len(line) && (line[i] == '"' || line[i] == '\'') && !n.Plain {
+		return s.advance(at, 1, offset, n.Value)
+	}
+	return s.advance(at, 0, offset, n.Value)
+}
+
+// advance goes skip and then offset characters on from at, if text stands there.
+func (s *source) advance(at position, skip, offset int, text string) position {
+	rest := s.lines[at.line-1][min(at.col-1+skip, len(s.lines[at.line-1])):]
+	prefix := []rune(text)
+	if offset > len(prefix) || offset > len(rest) || string(rest[:offset]) != string(prefix[:offset]) {
+		return at
+	}
+	return position{at.line, at.col + skip + offset}
+}
+
+func indexRunes(line []rune, word string, from int) int {
+	if from < 0 || from > len(line) {
+		return -1
+	}
+	i := strings.Index(string(line[from:]), word)
+	if i < 0 {
+		return -1
+	}
+	return from + utf8.RuneCountInString(string(line[from:])[:i])
+}
