@@ -27,6 +27,7 @@ type Job struct {
 	Grace          time.Duration   `msgpack:"grace"`
 	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS
 	Trace          string          `msgpack:"trace,omitempty"`
+	Warnings       []string        `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
 }
 
 // CommandJob is a command with every expression put in.
@@ -130,4 +131,12 @@ type CancelAttempt struct {
 // Drain asks a worker to take nothing new, finish what it runs, and go.
 type Drain struct {
 	By string `msgpack:"by"`
+}
+
+// String is the stream's word.
+func (s Stream) String() string {
+	if s == Stderr {
+		return "stderr"
+	}
+	return "stdout"
 }

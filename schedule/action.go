@@ -1,0 +1,135 @@
+package schedule
+
+import (
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Action is something that the caller of Decide is to do. What it writes
+// comes back as an entry of the log; a write that is refused needs nothing.
+type Action interface{ action() }
+
+// Prepare asks for a lane: its consumer, and its entry in the lanes' bucket.
+// Answer with Dispatcher.Prepared.
+type Prepare struct {
+	Lane jobs.Lane
+	Set  jobs.LaneSet
+}
+
+// Evaluate asks for the condition of a module. Answer with Dispatcher.Evaluated.
+type Evaluate struct{ Node int }
+
+// Expand asks for the combinations of a family's axes. Answer with Dispatcher.Expanded.
+type Expand struct{ Node int }
+
+// Publish puts the job of an attempt on its lane. Answer with
+// Dispatcher.Unpublished when it cannot be made, or its fate is unknown.
+type Publish struct {
+	Node  int
+	Key   jobs.Key
+	Lane  jobs.Lane
+	Slots int
+	Fence uint64
+	Epoch uint64
+	Keyed bool
+	Again bool
+}
+
+// Close records an outcome in a module's cell, expecting that nothing was
+// written there since. Purge removes the attempt's job first: nobody claimed it.
+type Close struct {
+	Cell    jobs.Token
+	Expect  uint64
+	Outcome jobs.Outcome
+	Purge   *jobs.Key
+	Lane    jobs.Lane
+}
+
+// Ask asks the worker of an attempt to end it.
+type Ask struct{ Cancel jobs.CancelAttempt }
+
+// Write appends a record to the run's control subject, expecting Expect to be
+// its last sequence.
+type Write struct {
+	Expect uint64
+	Record jobs.Record
+}
+
+// Audit asks whether the job of an attempt is in the queue. Answer with
+// Dispatcher.Missing when it is not.
+type Audit struct {
+	Key  jobs.Key
+	Lane jobs.Lane
+}
+
+// CancelRun cancels the run since its deadline has passed. Expect is the last
+// sequence of its cancel subject.
+type CancelRun struct {
+	Expect uint64
+	Cancel jobs.Cancel
+}
+
+// Finish ends the run: every module of it has ended.
+type Finish struct{ End jobs.End }
+
+func (Prepare) action()   {}
+func (Evaluate) action()  {}
+func (Expand) action()    {}
+func (Publish) action()   {}
+func (Close) action()     {}
+func (Ask) action()       {}
+func (Write) action()     {}
+func (Audit) action()     {}
+func (CancelRun) action() {}
+func (Finish) action()    {}
+
+const (
+	askEvery     = time.Second           // a request to a worker goes by core NATS, which may lose it
+	silence      = 5 * time.Second       // past timeout or cancellation and grace: the worker is silent about its attempt
+	auditAfter   = 5 * time.Second       // unclaimed for so long while workers are free
+	queuedAhead  = 50 * time.Millisecond // of work is kept on a lane beyond the free slots
+	aheadAtMost  = 128                   // jobs beyond each slot
+	shortestWork = 50 * time.Microsecond // what an attempt counts as at least
+)
+
+// Module is the module of a node.
+func (r *Run) Module(i int) *pipeline.Module { return r.modules[i] }
+
+// Spec is what the run was started with.
+func (r *Run) Spec() *jobs.Spec { return r.spec }
+
+// Ended is the verdict, nil while the run goes on.
+func (r *Run) Ended() *jobs.End { return r.end }
+
+// Control is the last sequence of the control subject, Epoch that of the
+// newest takeover.
+func (r *Run) Control() (sequence, epoch uint64) { return r.ctl, r.epoch }
+
+// CancelSequence is the last sequence of the cancel subject.
+func (r *Run) CancelSequence() uint64 { return r.cancelSeq }
+
+// TooLate reports whether the cancellation with this id came when the last
+// module had ended.
+func (r *Run) TooLate(id string) bool { return r.tooLate[id] }
+
+// Live is how many modules have not ended.
+func (r *Run) Live() int { return r.live }
+
+// NameOf is the name of the module with this token, or the token itself when
+// the run has no such module (yet).
+func (r *Run) NameOf(t jobs.Token) string {
+	if i, ok := r.byToken[t]; ok {
+		return r.modules[i].Name
+	}
+	return string(t)
+}
+
+// StatusOf is the status of a module by its name; Waiting for a name that is none.
+func (r *Run) StatusOf(name string) jobs.Status {
+	if i, ok := r.byName[name]; ok {
+		return r.nodes[i].status
+	}
+	return jobs.Waiting
+}

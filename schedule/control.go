@@ -1,0 +1,193 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// heardControl notices that the record written last, or somebody else's in
+// its place, has arrived.
+func (d *Dispatcher) heardControl() {
+	if !d.writing || d.run.ctl == d.controlAt {
+		return
+	}
+	d.writing = false
+	clear(d.shadow)
+	for _, i := range d.grantees() {
+		n, m := d.run.nodes[i], d.memo(i)
+		if n.granted || n.status.Terminal() {
+			continue
+		}
+		d.unassign(m)
+		d.enqueue(i)
+	}
+	clear(d.granting)
+	d.unblock()
+}
+
+func (d *Dispatcher) grantees() []int {
+	list := make([]int, 0, len(d.granting))
+	for i := range d.granting {
+		list = append(list, i)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// writeControl writes one record to the control subject, when none is under
+// way: what waits to be written, else a grant for all that it can serve.
+func (d *Dispatcher) writeControl() {
+	if d.writing {
+		return
+	}
+	var rec jobs.Record
+	switch {
+	case len(d.granting) > 0:
+		grant := &jobs.Grant{}
+		for _, i := range d.grantees() {
+			n := d.run.nodes[i]
+			grant.Attempts = append(grant.Attempts, jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt})
+		}
+		rec.Grant = grant
+	case len(d.control) > 0:
+		rec = d.control[0]
+		d.control = d.control[1:]
+	default:
+		return
+	}
+	d.writing, d.controlAt, d.nobodyWriting = true, d.run.ctl, ""
+	if rec.Nobody != nil {
+		d.nobodyWriting = rec.Nobody.Lane
+	}
+	d.do(Write{Expect: d.run.ctl, Record: rec})
+}
+
+// Prepared answers Prepare: the lane stands in the lanes' bucket at this revision.
+func (d *Dispatcher) Prepared(name jobs.Lane, revision uint64) {
+	l := d.lanes[name]
+	l.prepared, l.revision = true, revision
+	d.refreshLane(l)
+}
+
+// Evaluated answers Evaluate: whether the module's condition holds, or what
+// is wrong with it.
+func (d *Dispatcher) Evaluated(node int, holds bool, err error) {
+	n, m := d.run.nodes[node], d.memo(node)
+	if m.condition != conditionAsked || n.status.Terminal() {
+		return
+	}
+	m.condition = conditionFalse
+	switch {
+	case err != nil:
+		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: "if: " + err.Error()})
+	case !holds:
+		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptSkipped, Reason: "its condition is false: " + n.module.If})
+	default:
+		m.condition = conditionTrue
+		d.run.changed = append(d.run.changed, node)
+	}
+}
+
+// Expanded answers Expand: the matrix of each member, or what is wrong.
+func (d *Dispatcher) Expanded(node int, combinations [][]pipeline.Pair, err error) {
+	n := d.run.nodes[node]
+	if n.status.Terminal() || n.expanded {
+		return
+	}
+	if err != nil {
+		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: "matrix: " + err.Error()})
+		return
+	}
+	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Token: jobs.Token(n.module.Token), Combinations: combinations}})
+}
+
+// Unpublished answers Publish: the job cannot be made (err; the module fails),
+// or (until is set) its publication was not answered and is not repeated
+// before that time, by which the server refuses to store it unseen.
+func (d *Dispatcher) Unpublished(node int, key jobs.Key, until time.Time, err error) {
+	n, m := d.run.nodes[node], d.memo(node)
+	if n.status.Terminal() || !m.published || n.attempt != key.Attempt {
+		return
+	}
+	if err != nil {
+		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: err.Error()})
+		return
+	}
+	m.uncertain = until
+}
+
+// Missing answers Audit: the job is not in the queue.
+func (d *Dispatcher) Missing(key jobs.Key) {
+	n := d.run.nodes[d.run.byToken[key.Token]]
+	m := d.memo(n.index)
+	if n.status.Terminal() || n.claim != nil || n.attempt != key.Attempt || !m.published || m.closing {
+		return
+	}
+	m.again, m.published = true, false
+	d.run.changed = append(d.run.changed, n.index)
+}
+
+// closeWithout ends a module that has no attempt.
+func (d *Dispatcher) closeWithout(n *node, o jobs.Outcome) { d.close(n, o, false) }
+
+// close records an outcome for n in the worker's place, once at a time.
+func (d *Dispatcher) close(n *node, o jobs.Outcome, purge bool) {
+	m := d.memo(n.index)
+	if m.closing {
+		return
+	}
+	m.closing, m.closingAt = true, n.cell
+	c := Close{Cell: jobs.Token(n.module.Token), Expect: n.cell, Outcome: o, Lane: n.lane}
+	if purge {
+		c.Purge = &jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt}
+	}
+	d.do(c)
+}
+
+// refreshLanes recomputes who serves which lane when the fleet has changed.
+func (d *Dispatcher) refreshLanes() {
+	if d.fleetAt == d.fleet.version {
+		return
+	}
+	d.fleetAt = d.fleet.version
+	for _, l := range d.sorted {
+		d.refreshLane(l)
+	}
+	d.tickAt = time.Time{}.Add(1) // at once
+}
+
+func (d *Dispatcher) refreshLane(l *lane) {
+	if l.prepared {
+		l.capable, l.undecided = d.fleet.capable(l.set, l.revision)
+	}
+	d.tickAt = time.Time{}.Add(1)
+}
+
+// checkNobody records when a lane that is wanted has lost its last capable
+// worker, or has one again.
+func (d *Dispatcher) checkNobody(l *lane) {
+	_, known := d.run.nobody[l.name]
+	if !l.prepared || !l.wanted || !d.fleet.synced || l.undecided || known == (len(l.capable) == 0) {
+		return
+	}
+	if d.controlPending(l.name) {
+		return
+	}
+	rec := &jobs.Nobody{Lane: l.name, Over: known}
+	if !known {
+		rec.Missing, rec.Closest = d.fleet.lack(l.set)
+	}
+	d.control = append(d.control, jobs.Record{Nobody: rec})
+}
+
+func (d *Dispatcher) controlPending(name jobs.Lane) bool {
+	for _, rec := range d.control {
+		if rec.Nobody != nil && rec.Nobody.Lane == name {
+			return true
+		}
+	}
+	return d.writing && d.nobodyWriting == name
+}

@@ -1,0 +1,477 @@
+package schedule
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Dispatcher decides what is to be done for a run. It remembers what the log
+// need not know; a new one, over a fold of the log, decides on.
+type Dispatcher struct {
+	run   *Run
+	fleet *Fleet
+
+	memos  []memo
+	lanes  map[jobs.Lane]*lane
+	sorted []*lane      // by name, so that equal states give equal actions
+	timers timers       // retries that wait for their delay
+	active map[int]bool // nodes that a tick looks at: published, claimed or to be closed
+
+	assigned map[string]int // slots thought to be taken, by worker
+	fleetAt  uint64         // fleet.version that the lanes were computed from
+	tickAt   time.Time      // when active is looked at next
+
+	control       []jobs.Record // to be written to the control subject, one at a time
+	controlAt     uint64        // sequence that the write under way expects; valid while writing
+	writing       bool
+	nobodyWriting jobs.Lane      // whose clock the write under way is about
+	granting      map[int]bool   // nodes in the grant under way, or about to be
+	shadow        map[string]int // keys and limits in it
+	blocked       []int          // ready, but their keys are held
+	released      int            // run.released when blocked was last looked at
+
+	cancelling bool
+	finishing  bool
+	actions    []Action // decided since the last Decide returned
+}
+
+// memo is what the dispatcher remembers of a node.
+type memo struct {
+	condition conditionState
+	attempt   jobs.Attempt // that the rest is about
+	published bool         // its job was put on the lane by this dispatcher
+	uncertain time.Time    // the publication was not answered: nothing is done before
+	again     bool
+	worker    string // that is thought to run it, or will
+	slots     int    // that it takes there
+	queued    bool   // in its lane's heap, in timers or in blocked
+	audited   time.Time
+	asked     time.Time // for the first time, to end
+	askedLast time.Time
+	asksKill  bool
+	closing   bool // an outcome that expects closingAt is being written
+	closingAt uint64
+	expanding bool
+}
+
+type conditionState uint8
+
+const (
+	conditionUnknown conditionState = iota
+	conditionAsked
+	conditionTrue
+	conditionFalse // or wrong: the module is being closed
+)
+
+type lane struct {
+	name      jobs.Lane
+	set       jobs.LaneSet
+	ready     readyHeap
+	prepared  bool
+	revision  uint64
+	capable   []string
+	undecided bool
+	wanted    bool          // a module of it has become ready
+	full      bool          // no room, found in this Decide
+	mean      time.Duration // of the attempts that ended lately
+}
+
+// NewDispatcher decides for a run with the workers of a fleet.
+func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
+	d := &Dispatcher{
+		run: r, fleet: f,
+		lanes: map[jobs.Lane]*lane{}, active: map[int]bool{}, assigned: map[string]int{},
+		granting: map[int]bool{}, shadow: map[string]int{},
+	}
+	r.changed = r.changed[:0]
+	for i := range r.nodes {
+		r.changed = append(r.changed, i)
+	}
+	return d
+}
+
+// Decide says what is to be done now, and when it wants to be asked again at
+// the latest (zero: when something happens). now is by the clock of the log.
+func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
+	if d.run.end != nil {
+		return nil, time.Time{}
+	}
+	d.heardControl()
+	d.absorb(now)
+	d.refreshLanes()
+	d.timers.due(now, d.enqueue)
+	d.dispatch(now)
+	d.writeControl()
+	d.tick(now)
+	d.checkDeadline(now)
+	d.checkEnd()
+	actions := d.actions
+	d.actions = nil
+	return actions, d.wake(now)
+}
+
+func (d *Dispatcher) do(a Action) { d.actions = append(d.actions, a) }
+
+func (d *Dispatcher) memo(i int) *memo {
+	for len(d.memos) < len(d.run.nodes) {
+		d.memos = append(d.memos, memo{})
+	}
+	return &d.memos[i]
+}
+
+// absorb looks at the nodes that have changed since the last Decide.
+func (d *Dispatcher) absorb(now time.Time) {
+	for len(d.run.changed) > 0 {
+		batch := d.run.changed
+		d.run.changed = nil
+		for _, i := range batch {
+			d.look(i, now)
+		}
+	}
+	if d.run.released != d.released {
+		d.released = d.run.released
+		d.unblock()
+	}
+}
+
+// look brings a node's memo up to its state.
+func (d *Dispatcher) look(i int, now time.Time) {
+	n, m := d.run.nodes[i], d.memo(i)
+	if m.closing && n.cell > m.closingAt {
+		m.closing = false
+	}
+	if n.status.Terminal() || n.attempt != m.attempt {
+		d.attemptEnded(n, m)
+	}
+	if n.status.Terminal() || n.expanded {
+		if !n.granted {
+			delete(d.granting, i)
+		}
+		delete(d.active, i)
+		return
+	}
+	if n.module.Dynamic != nil {
+		if !n.since.IsZero() && !m.expanding && !m.closing && d.run.stopped(n) == "" {
+			m.expanding = true
+			d.do(Expand{Node: i})
+		}
+		return
+	}
+	l := d.lane(n)
+	if n.status == jobs.Waiting {
+		return
+	}
+	l.wanted = true
+	if n.claim != nil {
+		d.assign(m, n.claim.Worker, n.module.Slots)
+		d.activate(i, now)
+		return
+	}
+	if d.run.stopped(n) != "" {
+		d.activate(i, now)
+		return
+	}
+	if !m.published && !m.queued && (n.granted || !d.granting[i]) {
+		d.want(i, now)
+	}
+}
+
+// want sees to it that a node which has become ready is dispatched in time.
+func (d *Dispatcher) want(i int, now time.Time) {
+	n, m := d.run.nodes[i], d.memo(i)
+	if m.condition == conditionUnknown && (n.module.If == "" || n.attempt > 1 || n.granted) {
+		m.condition = conditionTrue
+	}
+	switch {
+	case m.condition == conditionUnknown:
+		m.condition = conditionAsked
+		d.do(Evaluate{Node: i})
+	case m.condition != conditionTrue:
+	case n.granted:
+		d.publish(n, m, now)
+	case n.retryAt.After(now):
+		m.queued = true
+		d.timers.add(n.retryAt, i)
+	default:
+		d.enqueue(i)
+	}
+}
+
+func (d *Dispatcher) activate(i int, now time.Time) {
+	d.active[i] = true
+	if d.tickAt.IsZero() || d.tickAt.After(now) {
+		d.tickAt = now
+	}
+}
+
+// attemptEnded forgets the attempt that this dispatcher had published.
+func (d *Dispatcher) attemptEnded(n *node, m *memo) {
+	d.unassign(m)
+	if l := d.lanes[n.lane]; l != nil && m.attempt != 0 {
+		if k := len(n.attempts); k > 0 && n.attempts[k-1].Started != nil && n.attempts[k-1].Finished != nil {
+			l.observe(n.attempts[k-1].Finished.Sub(*n.attempts[k-1].Started))
+		}
+	}
+	*m = memo{condition: m.condition, queued: m.queued, attempt: n.attempt}
+	delete(d.active, n.index)
+}
+
+func (l *lane) observe(took time.Duration) {
+	took = max(took, shortestWork)
+	if l.mean == 0 {
+		l.mean = took
+		return
+	}
+	l.mean += (took - l.mean) / 8
+}
+
+func (d *Dispatcher) lane(n *node) *lane {
+	l, ok := d.lanes[n.lane]
+	if !ok {
+		l = &lane{name: n.lane, set: jobs.LaneSet{Requires: n.module.Requires, Slots: n.module.Slots}}
+		l.ready.run = d.run
+		d.lanes[n.lane] = l
+		at, _ := slices.BinarySearchFunc(d.sorted, n.lane, func(l *lane, name jobs.Lane) int { return compare(l.name, name) })
+		d.sorted = slices.Insert(d.sorted, at, l)
+		d.do(Prepare{Lane: l.name, Set: l.set})
+	}
+	return l
+}
+
+func compare(a, b jobs.Lane) int {
+	if a < b {
+		return -1
+	}
+	if a > b {
+		return 1
+	}
+	return 0
+}
+
+func (d *Dispatcher) enqueue(i int) {
+	n, m := d.run.nodes[i], d.memo(i)
+	m.queued = false
+	if n.status.Terminal() || n.claim != nil || m.published || d.run.stopped(n) != "" {
+		return
+	}
+	m.queued = true
+	heap.Push(&d.lane(n).ready, i)
+}
+
+// unblock has modules whose keys were held tried again.
+func (d *Dispatcher) unblock() {
+	blocked := d.blocked
+	d.blocked = nil
+	for _, i := range blocked {
+		d.enqueue(i)
+	}
+}
+
+// dispatch releases what is ready, best first, while there is room for it.
+func (d *Dispatcher) dispatch(now time.Time) {
+	for _, l := range d.sorted {
+		l.full = false
+	}
+	for {
+		l := d.best()
+		if l == nil {
+			return
+		}
+		n := d.run.nodes[l.ready.items[0]]
+		m := d.memo(n.index)
+		if n.status.Terminal() || n.claim != nil || m.published || d.run.stopped(n) != "" {
+			d.pop(l)
+			continue
+		}
+		worker, slots := d.room(l)
+		if worker == "" {
+			l.full = true
+			continue
+		}
+		if d.run.needsGrant(n) && !n.granted {
+			if d.writing || !d.run.free(n) || !d.shadowFree(n) {
+				if n.module.Policy.Exclusive {
+					return // nothing overtakes what has to be alone
+				}
+				d.pop(l)
+				m.queued = true
+				d.blocked = append(d.blocked, n.index)
+				continue
+			}
+			d.pop(l)
+			d.take(m, worker, slots)
+			d.grant(n)
+			continue
+		}
+		d.pop(l)
+		d.take(m, worker, slots)
+		d.publish(n, m, now)
+	}
+}
+
+func (d *Dispatcher) pop(l *lane) {
+	i := heap.Pop(&l.ready).(int)
+	d.memo(i).queued = false
+}
+
+// best is the lane whose first module comes before those of all others.
+func (d *Dispatcher) best() *lane {
+	var best *lane
+	for _, l := range d.sorted {
+		if len(l.ready.items) == 0 || l.full || !l.prepared {
+			continue
+		}
+		if best == nil || before(d.run.nodes[l.ready.items[0]], d.run.nodes[best.ready.items[0]]) {
+			best = l
+		}
+	}
+	return best
+}
+
+// room finds the capable worker that is thought to have most room for a job
+// of the lane, and the slots that it would take there.
+func (d *Dispatcher) room(l *lane) (string, int) {
+	best, most, slots := "", -1, 0
+	for _, name := range l.capable {
+		s := d.fleet.workers[name]
+		takes := min(l.set.Slots, s.worker.Slots)
+		left := s.worker.Slots + ahead(s.worker.Slots, l.mean) - d.assigned[name] - takes
+		if left > most || (left == most && best == "") {
+			best, most, slots = name, left, takes
+		}
+	}
+	if most < 0 {
+		return "", 0
+	}
+	return best, slots
+}
+
+// ahead is how many jobs beyond the free slots are kept on a lane, so that a
+// slot does not wait for a round trip: 50 ms of work.
+func ahead(slots int, mean time.Duration) int {
+	if mean == 0 {
+		return 0
+	}
+	return min(int(time.Duration(slots)*queuedAhead/mean), slots*aheadAtMost)
+}
+
+func (d *Dispatcher) take(m *memo, worker string, slots int) {
+	d.unassign(m)
+	m.worker, m.slots = worker, slots
+	d.assigned[worker] += slots
+}
+
+// assign moves an attempt to the worker that has claimed it.
+func (d *Dispatcher) assign(m *memo, worker string, slots int) {
+	if m.worker == worker {
+		return
+	}
+	if s, ok := d.fleet.workers[worker]; ok {
+		slots = min(slots, s.worker.Slots)
+	}
+	d.take(m, worker, slots)
+}
+
+func (d *Dispatcher) unassign(m *memo) {
+	if m.worker != "" {
+		d.assigned[m.worker] -= m.slots
+		m.worker, m.slots = "", 0
+	}
+}
+
+func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
+	m.published, m.audited = true, now
+	again := m.again || d.run.epoch > 1
+	d.active[n.index] = true
+	if d.tickAt.IsZero() {
+		d.tickAt = now.Add(time.Second)
+	}
+	d.do(Publish{
+		Node: n.index, Key: jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt},
+		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.run.epoch,
+		Keyed: d.run.needsGrant(n), Again: again,
+	})
+}
+
+// grant puts a node into the grant that is written next.
+func (d *Dispatcher) grant(n *node) {
+	d.granting[n.index] = true
+	if n.module.Policy.Exclusive {
+		d.shadow["exclusive"]++
+	}
+	d.shadow["any"]++
+	for _, k := range n.module.Policy.Keys {
+		d.shadow["key "+k]++
+	}
+	for _, l := range n.module.Policy.Limits {
+		d.shadow["limit "+l]++
+	}
+}
+
+// shadowFree is Run.free for what the grant about to be written will hold.
+func (d *Dispatcher) shadowFree(n *node) bool {
+	p := &n.module.Policy
+	if d.shadow["exclusive"] > 0 || (p.Exclusive && d.shadow["any"] > 0) {
+		return false
+	}
+	for _, k := range p.Keys {
+		if d.shadow["key "+k] > 0 {
+			return false
+		}
+	}
+	for _, l := range p.Limits {
+		if d.shadow["limit "+l]+d.run.held["limit "+l] >= d.run.pipeline.Limits[l] {
+			return false
+		}
+	}
+	return true
+}
+
+// readyHeap orders the ready modules of a lane.
+type readyHeap struct {
+	run   *Run
+	items []int
+}
+
+func (h *readyHeap) Len() int { return len(h.items) }
+func (h *readyHeap) Less(a, b int) bool {
+	return before(h.run.nodes[h.items[a]], h.run.nodes[h.items[b]])
+}
+func (h *readyHeap) Swap(a, b int) { h.items[a], h.items[b] = h.items[b], h.items[a] }
+func (h *readyHeap) Push(x any)    { h.items = append(h.items, x.(int)) }
+
+func (h *readyHeap) Pop() any {
+	last := h.items[len(h.items)-1]
+	h.items = h.items[:len(h.items)-1]
+	return last
+}
+
+// timers holds nodes that wait for a moment, earliest first.
+type timers struct{ items []timer }
+
+type timer struct {
+	at   time.Time
+	node int
+}
+
+func (t *timers) Len() int           { return len(t.items) }
+func (t *timers) Less(a, b int) bool { return t.items[a].at.Before(t.items[b].at) }
+func (t *timers) Swap(a, b int)      { t.items[a], t.items[b] = t.items[b], t.items[a] }
+func (t *timers) Push(x any)         { t.items = append(t.items, x.(timer)) }
+
+func (t *timers) Pop() any {
+	last := t.items[len(t.items)-1]
+	t.items = t.items[:len(t.items)-1]
+	return last
+}
+
+func (t *timers) add(at time.Time, node int) { heap.Push(t, timer{at, node}) }
+
+func (t *timers) due(now time.Time, f func(int)) {
+	for len(t.items) > 0 && !t.items[0].at.After(now) {
+		f(heap.Pop(t).(timer).node)
+	}
+}

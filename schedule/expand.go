@@ -1,0 +1,72 @@
+package schedule
+
+import (
+	"fmt"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// applyExpansion puts the members of a family in its placeholder's place.
+func (r *Run) applyExpansion(x *jobs.Expansion) error {
+	i, ok := r.byToken[x.Token]
+	if !ok || r.nodes[i].module.Dynamic == nil || r.nodes[i].expanded {
+		return fmt.Errorf("%w: an expansion of %q, which is no family that waits for one", ErrCorrupt, x.Token)
+	}
+	p := r.nodes[i]
+	if p.status.Terminal() {
+		return nil // it had ended when the expansion was written
+	}
+	if len(x.Combinations) == 0 {
+		r.endSelf(p, jobs.Skipped, "its matrix is empty", "")
+		return nil
+	}
+	members, err := r.pipeline.Members(p.module, x.Combinations)
+	if err != nil {
+		return fmt.Errorf("%w: the members of %s: %w", ErrCorrupt, p.module.Name, err)
+	}
+	p.expanded = true
+	r.live--
+	r.event(jobs.Event{Event: jobs.EventFamilyExpanded, Module: p.module.Name, Modules: len(members)})
+	indices := make([]int, 0, len(members))
+	for k, m := range members {
+		indices = append(indices, r.add(m, [2]int{p.order[0], k + 1}).index)
+	}
+	r.families[p.module.Family] = indices
+	for _, k := range indices {
+		r.connect(r.nodes[k])
+	}
+	r.reconnect(p)
+	r.computePaths(nil)
+	r.settled = append(r.settled, indices...)
+	r.settle()
+	return nil
+}
+
+// reconnect has those that needed the placeholder need its members.
+func (r *Run) reconnect(p *node) {
+	seen := map[int]bool{}
+	for _, d := range p.dependents {
+		n := r.nodes[d]
+		if seen[d] || n.status.Terminal() || n.expanded {
+			continue
+		}
+		seen[d] = true
+		for _, e := range n.edges {
+			r.forget(e.target, d)
+		}
+		r.connect(n)
+		r.settled = append(r.settled, d)
+	}
+	p.dependents = nil
+}
+
+func (r *Run) forget(target, dependent int) {
+	t := r.nodes[target]
+	kept := t.dependents[:0:0]
+	for _, d := range t.dependents {
+		if d != dependent {
+			kept = append(kept, d)
+		}
+	}
+	t.dependents = kept
+}

@@ -1,0 +1,162 @@
+package schedule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Fleet is what an observer of the registry knows of the workers. It
+// concludes a loss only when an entry is absent and the time to live has
+// passed on the observer's own clock since it last saw the entry or began to
+// watch: the registry is empty after a restart of the server, and a jump of
+// the server's clock expires entries early.
+type Fleet struct {
+	ttl     time.Duration
+	synced  bool
+	since   time.Time // when the watch began, or began anew
+	workers map[string]*station
+	version uint64 // grows when something changed that decisions depend on
+}
+
+type station struct {
+	worker  jobs.Worker
+	seen    time.Time // on the observer's clock
+	present bool
+	left    bool // it said good-bye
+}
+
+// NewFleet is a fleet without workers. ttl is the registry's.
+func NewFleet(ttl time.Duration) *Fleet {
+	return &Fleet{ttl: ttl, workers: map[string]*station{}}
+}
+
+// Seen takes a heartbeat. It reports whether the worker is new: not there, or
+// of another incarnation, before.
+func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
+	s, ok := f.workers[w.Name]
+	if !ok {
+		s = &station{}
+		f.workers[w.Name] = s
+	}
+	joined := !s.present || s.worker.Incarnation != w.Incarnation
+	if joined || s.worker.Draining != w.Draining || s.worker.LanesSeen != w.LanesSeen || s.worker.Slots != w.Slots {
+		f.version++
+	}
+	*s = station{worker: w, seen: now, present: true}
+	return joined
+}
+
+// Gone takes the end of a worker's entry; left, when the worker removed it
+// itself. It reports whether the worker was there.
+func (f *Fleet) Gone(name string, left bool) bool {
+	s, ok := f.workers[name]
+	if !ok || !s.present {
+		return false
+	}
+	s.present, s.left = false, left
+	f.version++
+	return true
+}
+
+// Restart says that the watch begins anew: what is not seen again before
+// Synced is absent from then on.
+func (f *Fleet) Restart() {
+	for _, s := range f.workers {
+		s.present, s.left = false, false
+	}
+	f.synced = false
+	f.version++
+}
+
+// Synced says that everything which was in the registry has been Seen.
+func (f *Fleet) Synced(now time.Time) {
+	f.synced, f.since = true, now
+	f.version++
+}
+
+// lost reports whether whoever claimed an attempt is lost; when that cannot
+// be said yet, it returns when to look again (zero: when the watch rings).
+func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
+	if !f.synced {
+		return false, time.Time{}
+	}
+	s, ok := f.workers[c.Worker]
+	switch {
+	case ok && s.present && s.worker.Incarnation == c.Incarnation:
+		return false, time.Time{}
+	case ok && s.present:
+		return true, time.Time{} // another incarnation
+	case ok && s.left && s.worker.Incarnation == c.Incarnation:
+		return true, time.Time{}
+	}
+	due := f.since.Add(f.ttl)
+	if ok && s.seen.Add(f.ttl).After(due) {
+		due = s.seen.Add(f.ttl)
+	}
+	return !now.Before(due), due
+}
+
+// capable lists the workers that serve a lane, and says whether one may yet
+// prove to: it has not looked at the lane.
+func (f *Fleet) capable(set jobs.LaneSet, revision uint64) (names []string, undecided bool) {
+	for name, s := range f.workers {
+		switch {
+		case !s.present || s.worker.Draining:
+		case s.worker.LanesSeen < revision:
+			undecided = true
+		case s.worker.Capabilities.Offer(set.Requires):
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, undecided
+}
+
+// lack says in words what no live worker offers of a lane, and which comes closest.
+func (f *Fleet) lack(set jobs.LaneSet) (missing, closest string) {
+	var best []string
+	for _, name := range f.names() {
+		s := f.workers[name]
+		if s.worker.Draining {
+			continue
+		}
+		if m := s.worker.Capabilities.Missing(set.Requires); len(m) > 0 && (closest == "" || len(m) < len(best)) {
+			best, closest = m, name
+		}
+	}
+	if closest == "" {
+		return strings.Join(append([]string{"no worker is there"}, required(set)...), "; "), ""
+	}
+	return strings.Join(best, ", "), closest
+}
+
+func required(set jobs.LaneSet) []string {
+	if words := (jobs.Capabilities{}).Missing(set.Requires); len(words) > 0 {
+		return []string{"required: " + strings.Join(words, ", ")}
+	}
+	return nil
+}
+
+// names lists the workers that are there.
+func (f *Fleet) names() []string {
+	var names []string
+	for name, s := range f.workers {
+		if s.present {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func noWorkerText(n *node, lack jobs.Nobody) string {
+	text := fmt.Sprintf("no capable worker within %s (queue-timeout): missing %s", n.module.Policy.QueueTimeout, lack.Missing)
+	if lack.Closest != "" {
+		text += "; " + lack.Closest + " comes closest"
+	}
+	return text
+}

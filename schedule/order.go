@@ -1,0 +1,83 @@
+package schedule
+
+import (
+	"slices"
+	"strconv"
+	"time"
+)
+
+// computePaths sets each node's longest remaining path: its own estimated
+// duration and the longest path behind it. estimates are by module name;
+// what has none counts as the median of the others, a second without any.
+func (r *Run) computePaths(estimates map[string]time.Duration) {
+	if estimates != nil {
+		r.estimates = estimates
+	}
+	median := medianOf(r.estimates)
+	behind := make([][]int, len(r.nodes))
+	ahead := make([]int, len(r.nodes))
+	for _, n := range r.nodes {
+		for _, e := range n.edges {
+			behind[e.target] = append(behind[e.target], n.index)
+			ahead[n.index]++
+		}
+	}
+	order := make([]int, 0, len(r.nodes))
+	for i := range r.nodes {
+		if ahead[i] == 0 {
+			order = append(order, i)
+		}
+	}
+	for k := 0; k < len(order); k++ {
+		for _, d := range behind[order[k]] {
+			if ahead[d]--; ahead[d] == 0 {
+				order = append(order, d)
+			}
+		}
+	}
+	for _, i := range slices.Backward(order) {
+		n := r.nodes[i]
+		own, ok := r.estimates[n.module.Name]
+		if !ok {
+			own = median
+		}
+		n.path = own
+		for _, d := range behind[i] {
+			n.path = max(n.path, own+r.nodes[d].path)
+		}
+	}
+}
+
+func medianOf(estimates map[string]time.Duration) time.Duration {
+	if len(estimates) == 0 {
+		return time.Second
+	}
+	all := make([]time.Duration, 0, len(estimates))
+	for _, d := range estimates {
+		all = append(all, d)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// before orders what is ready: priority, then longest remaining path, then
+// the order of the file.
+func before(a, b *node) bool {
+	if p, q := a.module.Policy.Priority, b.module.Policy.Priority; p != q {
+		return p > q
+	}
+	if a.path != b.path {
+		return a.path > b.path
+	}
+	if a.order[0] != b.order[0] {
+		return a.order[0] < b.order[0]
+	}
+	return a.order[1] < b.order[1]
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}

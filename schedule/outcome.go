@@ -1,0 +1,283 @@
+package schedule
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+func (r *Run) cellOf(e jobs.Entry) (*node, error) {
+	i, ok := r.byToken[e.Cell]
+	if !ok {
+		return nil, fmt.Errorf("%w: entry %d is about %q, which is no module of it", ErrCorrupt, e.Sequence, e.Cell)
+	}
+	return r.nodes[i], nil
+}
+
+func (r *Run) applyClaim(e jobs.Entry, c *jobs.Claim) error {
+	n, err := r.cellOf(e)
+	if err != nil {
+		return err
+	}
+	if (n.status != jobs.Ready && n.status != jobs.Retrying) || c.Attempt != n.attempt || n.claim != nil {
+		return fmt.Errorf("%w: entry %d claims attempt %d of %s, which is %s at attempt %d", ErrCorrupt, e.Sequence, c.Attempt, n.module.Name, n.status, n.attempt)
+	}
+	n.cell, n.claim, n.claimed, n.token = e.Sequence, c, r.now, e.Sequence
+	if n.status == jobs.Retrying {
+		r.become(n, jobs.Ready)
+	}
+	r.become(n, jobs.Running)
+	if n.begun.IsZero() {
+		n.begun = r.now
+	}
+	started := c.Started
+	n.attempts = append(n.attempts, jobs.AttemptReport{Number: c.Attempt, Worker: c.Worker, Status: jobs.AttemptRunning, Started: &started})
+	r.changed = append(r.changed, n.index)
+	r.event(jobs.Event{Event: jobs.EventModuleStarted, Module: n.module.Name, Attempt: c.Attempt, Worker: c.Worker})
+	return nil
+}
+
+func (r *Run) applyOutcome(e jobs.Entry, o *jobs.Outcome) error {
+	n, err := r.cellOf(e)
+	if err != nil {
+		return err
+	}
+	early := n.status == jobs.Waiting && (n.module.Dynamic == nil || n.since.IsZero())
+	if n.status.Terminal() || n.expanded || early || (o.Attempt != n.attempt && o.Attempt != 0) {
+		return fmt.Errorf("%w: entry %d ends attempt %d of %s, which is %s at attempt %d", ErrCorrupt, e.Sequence, o.Attempt, n.module.Name, n.status, n.attempt)
+	}
+	n.cell = e.Sequence
+	r.releaseKeys(n)
+	if n.status == jobs.Retrying {
+		r.become(n, jobs.Ready)
+	}
+	if o.Attempt != 0 {
+		r.recordAttempt(n, o)
+	}
+	n.warnings = append(n.warnings, o.Warnings...)
+	n.claim, n.token = nil, 0
+	r.conclude(n, o)
+	return nil
+}
+
+// recordAttempt enters an attempt that somebody ran into the report.
+func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
+	k := len(n.attempts) - 1
+	if k < 0 || n.attempts[k].Number != o.Attempt {
+		if o.Started.IsZero() {
+			return // closed before anybody had started it
+		}
+		started := o.Started
+		n.attempts = append(n.attempts, jobs.AttemptReport{Number: o.Attempt, Worker: o.Worker, Started: &started})
+		k++
+		if n.begun.IsZero() {
+			n.begun = r.now.Add(-max(0, o.Finished.Sub(o.Started)))
+		}
+		r.event(jobs.Event{Event: jobs.EventModuleStarted, Time: n.begun, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker})
+	}
+	a := &n.attempts[k]
+	finished := o.Finished
+	if finished.IsZero() {
+		finished = r.now
+	}
+	a.Status, a.ExitCode, a.Error, a.Finished = o.Status, o.ExitCode, o.Error, &finished
+	if !o.Started.IsZero() {
+		started := o.Started
+		a.Started = &started
+	}
+	n.outputs = o.Outputs
+}
+
+// conclude decides what the end of an attempt means for its module.
+func (r *Run) conclude(n *node, o *jobs.Outcome) {
+	why := r.stopped(n)
+	switch o.Status {
+	case jobs.AttemptSucceeded:
+		r.endSelf(n, jobs.Succeeded, "", "")
+	case jobs.AttemptSkipped:
+		r.endSelf(n, jobs.Skipped, o.Reason, "")
+	case jobs.AttemptCancelled:
+		reason := why
+		if reason == "" {
+			reason = o.Reason
+		}
+		r.endSelf(n, jobs.Cancelled, reason, o.Error)
+	case jobs.AttemptFailed, jobs.AttemptTimedOut:
+		r.concludeFailure(n, o, why)
+	case jobs.AttemptLost:
+		n.losses = append(n.losses, o.Worker)
+		if limit := n.module.Policy.MaxLosses; why == "" && len(n.losses) >= limit {
+			r.endSelf(n, jobs.Failed, "", lostText(n.losses))
+			return
+		}
+		r.again(n, o, why, time.Time{})
+	case jobs.AttemptHandedBack:
+		r.again(n, o, why, time.Time{})
+	default:
+		r.endSelf(n, jobs.Failed, "", fmt.Sprintf("an outcome of unknown status %q", o.Status))
+	}
+}
+
+func lostText(workers []string) string {
+	times := strconv.Itoa(len(workers)) + " times"
+	if len(workers) == 1 {
+		times = "once"
+	}
+	return "worker lost " + times + ": " + strings.Join(workers, ", ") + " (does the module kill its worker, or exhaust its memory?)"
+}
+
+func (r *Run) concludeFailure(n *node, o *jobs.Outcome, why string) {
+	status := jobs.Failed
+	if o.Status == jobs.AttemptTimedOut {
+		status = jobs.TimedOut
+	}
+	if o.Attempt == 0 {
+		n.noWorker = o.NoWorker
+		r.endSelf(n, status, o.Reason, o.Error)
+		return
+	}
+	n.ran++
+	if !retries(n, o) {
+		r.endSelf(n, status, o.Reason, o.Error)
+		return
+	}
+	delay := r.delay(n, o)
+	r.again(n, o, why, r.now.Add(delay))
+}
+
+// retries reports whether the policy tries an attempt that ended so again.
+func retries(n *node, o *jobs.Outcome) bool {
+	policy := &n.module.Policy.Retry
+	if o.Permanent || n.ran >= policy.Attempts {
+		return false
+	}
+	if policy.ExitCodes == nil {
+		return true
+	}
+	if o.Status == jobs.AttemptTimedOut || o.ExitCode == nil {
+		return false
+	}
+	for _, code := range policy.ExitCodes {
+		if code == *o.ExitCode {
+			return true
+		}
+	}
+	return false
+}
+
+// delay is base × 2^(n−1), capped, times a jitter in [½, 1] that follows from
+// the names, so that whoever folds the log finds the same.
+func (r *Run) delay(n *node, o *jobs.Outcome) time.Duration {
+	if o.RetryAfter > 0 {
+		return o.RetryAfter
+	}
+	policy := &n.module.Policy.Retry
+	d := policy.Delay
+	for range n.ran - 1 {
+		if d *= 2; d >= policy.MaxDelay {
+			break
+		}
+	}
+	d = min(d, policy.MaxDelay)
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s/%s/%d", r.spec.Run, n.module.Token, n.attempt)
+	return d/2 + time.Duration(float64(d/2)*float64(h.Sum64()%1024)/1023)
+}
+
+// again makes the next attempt the current one, at once or at a time; where
+// the run has been stopped the module ends instead.
+func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
+	if why != "" {
+		r.endSelf(n, jobs.Cancelled, why, o.Error)
+		return
+	}
+	n.attempt++
+	n.since, n.retryAt = r.now, at
+	if at.IsZero() {
+		r.become(n, jobs.Ready)
+	} else {
+		if n.status == jobs.Ready {
+			r.become(n, jobs.Running) // it ended before it was seen to start
+		}
+		r.become(n, jobs.Retrying)
+		n.since = at
+	}
+	in := max(0, n.since.Sub(r.now).Seconds())
+	text := o.Error
+	if text == "" {
+		text = string(o.Status)
+	}
+	r.event(jobs.Event{Event: jobs.EventModuleRetrying, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker, ExitCode: o.ExitCode, Error: text, Status: string(o.Status), In: &in})
+	r.changed = append(r.changed, n.index)
+}
+
+// endSelf ends a module by its own outcome and settles what follows.
+func (r *Run) endSelf(n *node, s jobs.Status, reason, text string) {
+	r.finish(n, s, n.index, reason, text)
+	r.settle()
+}
+
+func (r *Run) applyGrant(g *jobs.Grant) error {
+	for _, k := range g.Attempts {
+		i, ok := r.byToken[k.Token]
+		if !ok {
+			return fmt.Errorf("%w: a grant to %q, which is no module of it", ErrCorrupt, k.Token)
+		}
+		n := r.nodes[i]
+		if n.status.Terminal() || k.Attempt != n.attempt || n.granted {
+			continue // it had ended, or gone on, when the grant was written
+		}
+		n.granted = true
+		r.granted++
+		r.hold(n, 1)
+		r.changed = append(r.changed, n.index)
+	}
+	return nil
+}
+
+func (r *Run) hold(n *node, by int) {
+	p := &n.module.Policy
+	if p.Exclusive {
+		r.exclusive += by
+	}
+	for _, k := range p.Keys {
+		r.held["key "+k] += by
+	}
+	for _, l := range p.Limits {
+		r.held["limit "+l] += by
+	}
+}
+
+func (r *Run) releaseKeys(n *node) {
+	if !n.granted {
+		return
+	}
+	n.granted = false
+	r.granted--
+	r.released++
+	r.hold(n, -1)
+}
+
+// free reports whether the keys and limits of n could be granted, beside
+// what is granted.
+func (r *Run) free(n *node) bool {
+	p := &n.module.Policy
+	if r.exclusive > 0 || (p.Exclusive && r.granted > 0) {
+		return false
+	}
+	for _, k := range p.Keys {
+		if r.held["key "+k] > 0 {
+			return false
+		}
+	}
+	for _, l := range p.Limits {
+		if r.held["limit "+l] >= r.pipeline.Limits[l] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,169 @@
+package schedule
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// largeOutput is what an output may have to stand in a report as it is.
+const largeOutput = 64 << 10
+
+// Report is the run as it stands. Outputs that the log holds by reference
+// are asked of outputs, by module; it may be nil.
+func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jobs.Report, error) {
+	rep := &jobs.Report{
+		Version: 1, Run: r.spec.Run, Pipeline: r.pipeline.Name, Status: jobs.RunRunning,
+		Started: &r.started, Params: r.pipeline.Params, Labels: r.spec.Labels,
+		StartedBy: r.spec.StartedBy, Commit: r.spec.Commit, Workers: []string{},
+	}
+	if rep.Params == nil {
+		rep.Params = map[string]any{}
+	}
+	if rep.Labels == nil {
+		rep.Labels = map[string]string{}
+	}
+	until := r.now
+	if r.end != nil {
+		rep.Status, rep.Error, rep.Finished = r.end.Status, r.end.Error, &r.finished
+		until = r.finished
+	}
+	rep.Duration = until.Sub(r.started).Seconds()
+	for _, n := range r.inOrder() {
+		m, err := r.moduleReport(n, outputs)
+		if err != nil {
+			return nil, err
+		}
+		rep.Modules = append(rep.Modules, m)
+		for _, a := range n.attempts {
+			if a.Worker != "" && !slices.Contains(rep.Workers, a.Worker) {
+				rep.Workers = append(rep.Workers, a.Worker)
+			}
+		}
+		for _, w := range n.warnings {
+			rep.Warnings = append(rep.Warnings, n.module.Name+": "+w)
+		}
+	}
+	slices.Sort(rep.Workers)
+	return rep, nil
+}
+
+// inOrder lists the nodes in the order of the file, members in their family's place.
+func (r *Run) inOrder() []*node {
+	nodes := make([]*node, 0, len(r.nodes))
+	for _, n := range r.nodes {
+		if !n.expanded {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortStableFunc(nodes, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(a.order[0], b.order[0]), cmp.Compare(a.order[1], b.order[1]))
+	})
+	return nodes
+}
+
+func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]string, error)) (jobs.ModuleReport, error) {
+	m := jobs.ModuleReport{
+		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status.String(),
+		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
+		Queued: set(n.queued), Started: set(n.begun), Finished: set(n.ended),
+		Outputs: map[string]any{}, Attempts: n.attempts,
+	}
+	if m.Attempts == nil {
+		m.Attempts = []jobs.AttemptReport{}
+	}
+	for _, p := range n.module.Matrix {
+		m.Matrix[p.Axis] = p.Value
+	}
+	if !n.begun.IsZero() {
+		m.Wait = max(0, n.begun.Sub(n.queued).Seconds())
+		if !n.ended.IsZero() {
+			m.Duration = max(0, n.ended.Sub(n.begun).Seconds())
+		}
+	}
+	values := n.outputs.Values
+	if n.outputs.Blob.SHA256 != "" && outputs != nil {
+		var err error
+		if values, err = outputs(n.outputs); err != nil {
+			return m, err
+		}
+	}
+	for k, v := range values {
+		m.Outputs[k] = outputValue(v)
+	}
+	return m, nil
+}
+
+func set(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func outputValue(v string) any {
+	if len(v) <= largeOutput {
+		return v
+	}
+	sum := sha256.Sum256([]byte(v))
+	return jobs.LargeOutput{Bytes: int64(len(v)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+// Needs is how the direct needs of a module ended, by their declared names.
+func (r *Run) Needs(i int) map[string]jobs.Need {
+	n := r.nodes[i]
+	if len(n.module.Needs) == 0 {
+		return nil
+	}
+	needs := make(map[string]jobs.Need, len(n.module.Needs))
+	for _, need := range n.module.Needs {
+		targets := pipeline.Resolve(n.module, need, r.modules, r.byName, r.families)
+		if _, family := r.families[need.Module]; family {
+			needs[need.Module] = r.familyNeed(targets)
+			continue
+		}
+		for _, t := range targets {
+			v := r.nodes[t]
+			needs[need.Module] = jobs.Need{Status: v.status.String(), Reason: v.why(), Outputs: v.outputs}
+		}
+	}
+	return needs
+}
+
+func (n *node) why() string {
+	if n.reason != "" {
+		return n.reason
+	}
+	return n.err
+}
+
+// rank orders the ends of a family's members: the first decides.
+var rank = [...]int{
+	jobs.Failed: 0, jobs.TimedOut: 1, jobs.DependencyFailed: 2, jobs.Cancelled: 3, jobs.Skipped: 4,
+	jobs.IgnoredFailure: 5, jobs.Succeeded: 6, jobs.Cached: 7,
+	jobs.Waiting: 8, jobs.Ready: 8, jobs.Running: 8, jobs.Retrying: 8,
+}
+
+// familyNeed is the members' ends as one need's.
+func (r *Run) familyNeed(targets []int) jobs.Need {
+	need := jobs.Need{Status: jobs.Succeeded.String(), Members: []jobs.Member{}}
+	worst := -1
+	for _, t := range targets {
+		n := r.nodes[t]
+		if worst < 0 || rank[n.status] < rank[r.nodes[worst].status] {
+			worst = t
+		}
+		if n.module.Dynamic == nil {
+			need.Members = append(need.Members, jobs.Member{Matrix: n.module.Matrix, Status: n.status.String(), Outputs: n.outputs})
+		}
+	}
+	if worst >= 0 {
+		need.Status, need.Reason = r.nodes[worst].status.String(), r.nodes[worst].why()
+	}
+	return need
+}

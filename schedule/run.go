@@ -1,0 +1,318 @@
+package schedule
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// ErrCorrupt says that a log holds a record which the rules of writing do not
+// allow. Nothing decides for such a run any more.
+var ErrCorrupt = errors.New("the log of the run is corrupt")
+
+// Run is the state of a run: the fold over the entries of its log.
+type Run struct {
+	spec     *jobs.Spec
+	pipeline *pipeline.Pipeline
+	started  time.Time
+	finished time.Time
+	now      time.Time // of the entry that is being applied
+
+	nodes    []*node
+	modules  []*pipeline.Module // of nodes, by the same index
+	byName   map[string]int
+	byToken  map[jobs.Token]int
+	families map[string][]int
+	keyed    bool // every module needs a grant, since one of them runs alone
+	live     int  // nodes without a terminal status
+
+	ctl       uint64 // last sequence of the control subject
+	cancelSeq uint64 // last sequence of the cancel subject
+	epoch     uint64
+	nobody    map[jobs.Lane]jobs.Nobody
+	nobodyAt  map[jobs.Lane]time.Time
+	waitsSaid map[jobs.Lane]int
+
+	failed  *node // whose failure stopped the run (fail-fast)
+	cancel  *jobs.Cancel
+	kill    bool // a second cancellation
+	tooLate map[string]bool
+	end     *jobs.End
+
+	held      map[string]int // keys and limits → attempts that were granted them
+	exclusive int            // granted attempts of modules that run alone
+	granted   int            // granted attempts
+	released  int            // grows whenever keys are given back
+
+	changed   []int                    // nodes of which the dispatcher has not heard yet
+	settled   []int                    // work list of settle
+	estimates map[string]time.Duration // by module name, from earlier runs
+	emit      func(jobs.Event)
+}
+
+// node is a module of the run, or a family that is not expanded.
+type node struct {
+	index    int
+	module   *pipeline.Module
+	lane     jobs.Lane
+	order    [2]int // place in the file, number in the family
+	status   jobs.Status
+	expanded bool // a family's placeholder whose members have taken its place
+
+	edges      []edge
+	dependents []int // one entry an edge
+	open       int   // edges to nodes that have not ended
+
+	attempt  jobs.Attempt // the current one: open, or the next to be published
+	ran      int          // attempts that ran to an end
+	losses   []string     // workers lost under it
+	cell     uint64       // last sequence of its cell
+	claim    *jobs.Claim  // of the current attempt
+	claimed  time.Time    // when the claim was stored
+	token    uint64       // sequence of the claim: the fencing token
+	granted  bool         // the current attempt holds its keys and limits
+	since    time.Time    // when the current attempt could first be published
+	retryAt  time.Time    // not before
+	attempts []jobs.AttemptReport
+
+	outputs  jobs.Outputs
+	queued   time.Time // when it became ready first
+	begun    time.Time
+	ended    time.Time
+	reason   string
+	err      string
+	root     int // the node whose end decided this one's; its own index otherwise
+	noWorker bool
+	warnings []string
+	path     time.Duration // longest remaining path, its own duration included
+}
+
+// edge is one need, resolved to one node.
+type edge struct {
+	target   int
+	optional bool
+	reads    bool // of a placeholder: its axes read it
+}
+
+// Load folds a log from its beginning. emit hears the run's events as they
+// are folded; it may be nil.
+func Load(entries []jobs.Entry, emit func(jobs.Event)) (*Run, error) {
+	r := &Run{emit: emit}
+	for _, e := range entries {
+		if err := r.Apply(e); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// NewRun is a run before its first entry. emit hears the run's events as
+// entries are applied; it may be nil.
+func NewRun(emit func(jobs.Event)) *Run { return &Run{emit: emit} }
+
+// Apply takes the next entry of the log. Errors are ErrCorrupt; the Run is of
+// no use afterwards.
+func (r *Run) Apply(e jobs.Entry) error {
+	r.now = e.Time
+	if r.spec == nil {
+		if e.Record.Spec == nil {
+			return fmt.Errorf("%w: it does not begin with a specification", ErrCorrupt)
+		}
+		r.begin(e.Record.Spec)
+		return nil
+	}
+	rec := e.Record
+	switch {
+	case rec.Claim != nil:
+		return r.applyClaim(e, rec.Claim)
+	case rec.Outcome != nil:
+		return r.applyOutcome(e, rec.Outcome)
+	case rec.Takeover != nil:
+		r.ctl, r.epoch = e.Sequence, rec.Takeover.Epoch
+	case rec.Grant != nil:
+		r.ctl = e.Sequence
+		return r.applyGrant(rec.Grant)
+	case rec.Expansion != nil:
+		r.ctl = e.Sequence
+		return r.applyExpansion(rec.Expansion)
+	case rec.Nobody != nil:
+		r.ctl = e.Sequence
+		r.applyNobody(rec.Nobody)
+	case rec.Cancel != nil:
+		r.cancelSeq = e.Sequence
+		r.applyCancel(rec.Cancel)
+	case rec.End != nil:
+		r.applyEnd(rec.End)
+	default:
+		return fmt.Errorf("%w: entry %d is empty, or a second specification", ErrCorrupt, e.Sequence)
+	}
+	return nil
+}
+
+func (r *Run) begin(spec *jobs.Spec) {
+	r.spec, r.pipeline, r.started = spec, spec.Pipeline, r.now
+	r.byName, r.byToken = map[string]int{}, map[jobs.Token]int{}
+	r.families = map[string][]int{}
+	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
+	r.held, r.tooLate = map[string]int{}, map[string]bool{}
+	for i, m := range r.pipeline.Modules {
+		r.keyed = r.keyed || m.Policy.Exclusive
+		r.add(m, [2]int{i, 0})
+	}
+	for name, members := range r.pipeline.Families {
+		r.families[name] = members
+	}
+	r.event(jobs.Event{Event: jobs.EventRunStarted, Pipeline: r.pipeline.Name, Modules: len(r.nodes)})
+	for _, n := range r.nodes {
+		r.connect(n)
+	}
+	r.computePaths(nil)
+	for _, n := range r.nodes {
+		if n.module.Unselected {
+			r.finish(n, jobs.Skipped, n.index, notSelected, "")
+		}
+	}
+	for _, n := range r.nodes {
+		r.settled = append(r.settled, n.index)
+	}
+	r.settle()
+}
+
+const notSelected = "not selected"
+
+func (r *Run) add(m *pipeline.Module, order [2]int) *node {
+	n := &node{index: len(r.nodes), module: m, order: order, attempt: 1, root: len(r.nodes)}
+	if m.Dynamic == nil {
+		n.lane = jobs.LaneOf(m.Requires, m.Slots)
+	}
+	r.nodes, r.modules = append(r.nodes, n), append(r.modules, m)
+	r.byName[m.Name], r.byToken[jobs.Token(m.Token)] = n.index, n.index
+	r.live++
+	return n
+}
+
+// connect resolves the needs of n to edges; what an edge points at learns of
+// n. Called again when a family that n needs was expanded.
+func (r *Run) connect(n *node) {
+	n.edges, n.open = n.edges[:0], 0
+	for _, need := range n.module.Needs {
+		reads := n.module.Dynamic != nil && contains(n.module.Dynamic.Reads, need.Module)
+		for _, t := range pipeline.Resolve(n.module, need, r.modules, r.byName, r.families) {
+			n.edges = append(n.edges, edge{target: t, optional: need.Optional, reads: reads})
+			target := r.nodes[t]
+			if target.status.Terminal() {
+				continue
+			}
+			n.open++
+			target.dependents = append(target.dependents, n.index)
+		}
+	}
+}
+
+func contains(words []string, word string) bool {
+	for _, w := range words {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped says why n is not to run any more: empty while it may.
+func (r *Run) stopped(n *node) string {
+	always := n.module.Policy.AlwaysRun
+	switch {
+	case r.cancel != nil && (!always || r.kill):
+		return "the run was cancelled: " + r.cancel.Reason
+	case r.failed != nil && !always:
+		return r.failed.module.Name + " " + failedHow(r.failed) + " (fail-fast)"
+	}
+	return ""
+}
+
+func failedHow(n *node) string {
+	if n.status == jobs.TimedOut {
+		return "timed out"
+	}
+	return "failed"
+}
+
+// NeedsGrant reports whether attempts of the module claim their keys first.
+func (r *Run) needsGrant(n *node) bool {
+	p := &n.module.Policy
+	return r.keyed || len(p.Keys) > 0 || len(p.Limits) > 0
+}
+
+func (r *Run) applyCancel(c *jobs.Cancel) {
+	switch {
+	case r.live == 0 || r.end != nil:
+		r.tooLate[c.ID] = true
+		return
+	case r.cancel != nil:
+		r.kill = r.kill || !c.Deadline
+	default:
+		r.cancel = c
+	}
+	r.stop()
+}
+
+// stop has every node looked at again after the run was told to stop.
+func (r *Run) stop() {
+	for _, n := range r.nodes {
+		if n.status.Terminal() || n.expanded {
+			continue
+		}
+		if n.status == jobs.Waiting {
+			r.settled = append(r.settled, n.index)
+		}
+		r.changed = append(r.changed, n.index)
+	}
+	r.settle()
+}
+
+func (r *Run) applyEnd(end *jobs.End) {
+	r.end, r.finished = end, r.now
+	duration := r.finished.Sub(r.started).Seconds()
+	r.event(jobs.Event{Event: jobs.EventRunEnded, Status: string(end.Status), Error: end.Error, Duration: &duration})
+}
+
+func (r *Run) applyNobody(n *jobs.Nobody) {
+	if n.Over {
+		delete(r.nobody, n.Lane)
+		delete(r.nobodyAt, n.Lane)
+		r.waitsSaid[n.Lane] = 0
+		return
+	}
+	r.nobody[n.Lane], r.nobodyAt[n.Lane] = *n, r.now
+	for _, m := range r.nodes {
+		if m.lane == n.Lane && m.status == jobs.Ready {
+			r.sayWaiting(m)
+		}
+	}
+}
+
+// maxWaitsSaid bounds the events about modules that wait on a lane nobody serves.
+const maxWaitsSaid = 10
+
+func (r *Run) sayWaiting(n *node) {
+	lack, ok := r.nobody[n.lane]
+	if !ok || r.waitsSaid[n.lane] >= maxWaitsSaid {
+		return
+	}
+	r.waitsSaid[n.lane]++
+	r.event(jobs.Event{Event: jobs.EventWaiting, Module: n.module.Name, Missing: lack.Missing, Closest: lack.Closest})
+}
+
+func (r *Run) event(e jobs.Event) {
+	if r.emit == nil {
+		return
+	}
+	e.V, e.Run = 1, r.spec.Run
+	if e.Time.IsZero() {
+		e.Time = r.now
+	}
+	r.emit(e)
+}

@@ -1,0 +1,322 @@
+package schedule_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// pipelines draws a graph of up to ten modules with every policy that the
+// core decides about. The words of a condition say how it comes out.
+func pipelines() *rapid.Generator[*pipeline.Pipeline] {
+	return rapid.Custom(func(t *rapid.T) *pipeline.Pipeline {
+		p := &pipeline.Pipeline{
+			Name: "p", FailSlow: rapid.Bool().Draw(t, "fail-slow"),
+			Limits: map[string]int{"l": rapid.IntRange(1, 2).Draw(t, "limit")},
+		}
+		if rapid.IntRange(0, 9).Draw(t, "deadline") == 0 {
+			p.Deadline = time.Minute
+		}
+		exclusive := rapid.IntRange(0, 4).Draw(t, "exclusive") == 0
+		for i := range rapid.IntRange(1, 10).Draw(t, "modules") {
+			p.Modules = append(p.Modules, drawModule(t, i, exclusive))
+		}
+		return p
+	})
+}
+
+func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
+	m := &pipeline.Module{Name: fmt.Sprintf("m%d", i), Token: fmt.Sprintf("m%d", i), Slots: rapid.IntRange(1, 3).Draw(t, "slots")}
+	for k := range i {
+		if rapid.IntRange(0, 3).Draw(t, "need") == 0 {
+			m.Needs = append(m.Needs, pipeline.Need{Module: fmt.Sprintf("m%d", k), Optional: rapid.IntRange(0, 2).Draw(t, "optional") == 0})
+		}
+	}
+	m.Unselected = rapid.IntRange(0, 12).Draw(t, "unselected") == 0
+	m.If = rapid.SampledFrom([]string{"", "", "", "", "true", "false", "error"}).Draw(t, "if")
+	p := &m.Policy
+	p.AlwaysRun = rapid.IntRange(0, 4).Draw(t, "always-run") == 0
+	p.IgnoreFailure = rapid.IntRange(0, 5).Draw(t, "ignore-failure") == 0
+	p.Timeout, p.Grace, p.QueueTimeout = time.Hour, 10*time.Second, time.Minute
+	p.MaxLosses = rapid.IntRange(1, 3).Draw(t, "max-losses")
+	p.Retry = pipeline.Retry{Attempts: rapid.IntRange(1, 3).Draw(t, "attempts"), Delay: time.Second, MaxDelay: time.Minute}
+	p.Priority = rapid.SampledFrom([]pipeline.Priority{pipeline.Low, pipeline.Normal, pipeline.High}).Draw(t, "priority")
+	if rapid.IntRange(0, 3).Draw(t, "keyed") == 0 {
+		p.Keys = rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "b"}}).Draw(t, "keys")
+	}
+	if rapid.IntRange(0, 5).Draw(t, "limited") == 0 {
+		p.Limits = []string{"l"}
+	}
+	p.Exclusive = exclusive && rapid.IntRange(0, 3).Draw(t, "alone") == 0
+	return m
+}
+
+func (w *world) condition(node int) (bool, error) {
+	switch w.pipe.Modules[node].If {
+	case "error":
+		return false, errors.New("it cannot be evaluated")
+	case "false":
+		return false, nil
+	}
+	return true, nil
+}
+
+// step does one thing that may happen next.
+func (w *world) step() {
+	switch rapid.IntRange(0, 15).Draw(w.t, "step") {
+	case 0, 1, 2:
+		w.fold(rapid.IntRange(1, 3).Draw(w.t, "entries"))
+		w.decide()
+	case 3, 4, 5:
+		if n := len(w.pending); n > 0 {
+			w.perform(rapid.IntRange(0, n-1).Draw(w.t, "action"), w.condition)
+		}
+	case 6, 7:
+		w.startOne()
+	case 8:
+		if x := w.someWork(); x != nil && x.claimed == 0 && !w.claim(x) {
+			delete(w.working, x.key) // refused: it ends what it runs
+		}
+	case 9, 10, 11:
+		if x := w.someWork(); x != nil {
+			w.commit(x, drawOutcome(w.t))
+		}
+	case 12:
+		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 5000).Draw(w.t, "ms")) * time.Millisecond)
+	case 13:
+		w.trouble()
+	default:
+		w.decide()
+	}
+}
+
+// trouble is what happens rarely.
+func (w *world) trouble() {
+	switch rapid.IntRange(0, 5).Draw(w.t, "trouble") {
+	case 0:
+		w.takeOver()
+	case 1:
+		if names := slices.Sorted(maps.Keys(w.workers)); len(names) > 0 {
+			w.kill(rapid.SampledFrom(names).Draw(w.t, "worker"))
+		}
+	case 2:
+		w.cancels++
+		w.write("cancel", "", w.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: fmt.Sprint(w.cancels), By: "me", Reason: "enough"}})
+	case 3, 4:
+		w.addWorker()
+		for name := range w.workers {
+			w.fleet.Seen(w.registered(name), w.now)
+		}
+	}
+}
+
+func drawOutcome(t *rapid.T) jobs.Outcome {
+	return jobs.Outcome{Status: rapid.SampledFrom([]jobs.AttemptStatus{
+		jobs.AttemptSucceeded, jobs.AttemptSucceeded, jobs.AttemptSucceeded, jobs.AttemptFailed, jobs.AttemptTimedOut, jobs.AttemptHandedBack,
+	}).Draw(t, "outcome")}
+}
+
+func (w *world) startOne() bool {
+	if len(w.queue) == 0 || len(w.workers) == 0 {
+		return false
+	}
+	keys := slices.SortedFunc(maps.Keys(w.queue), func(a, b jobs.Key) int { return strings.Compare(string(a.Token), string(b.Token)) })
+	names := slices.Sorted(maps.Keys(w.workers))
+	w.start(rapid.SampledFrom(keys).Draw(w.t, "job"), rapid.SampledFrom(names).Draw(w.t, "by"))
+	return true
+}
+
+func (w *world) someWork() *execution {
+	var live []*execution
+	for _, key := range slices.SortedFunc(maps.Keys(w.working), func(a, b jobs.Key) int { return strings.Compare(string(a.Token), string(b.Token)) }) {
+		if x := w.working[key]; !x.dead {
+			live = append(live, x)
+		}
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	return rapid.SampledFrom(live).Draw(w.t, "work")
+}
+
+// settle has everything that is due happen, without further trouble, until
+// the run has ended.
+func (w *world) settle() {
+	if len(w.workers) == 0 {
+		w.addWorker()
+	}
+	for name := range w.workers {
+		w.fleet.Seen(w.registered(name), w.now)
+	}
+	for range 3000 {
+		w.fold(len(w.log))
+		if w.truth.Ended() != nil {
+			return
+		}
+		wake := w.decide()
+		busy := len(w.pending) > 0
+		for len(w.pending) > 0 {
+			w.perform(0, w.condition)
+		}
+		for len(w.queue) > 0 {
+			busy = w.startOne() || busy
+		}
+		if x := w.someWork(); x != nil {
+			w.commit(x, drawOutcome(w.t))
+			busy = true
+		}
+		if !busy {
+			if wake.IsZero() {
+				w.t.Fatalf("nothing is left to happen, and the run has not ended: %s", w.describe())
+			}
+			w.now = w.now.Add(max(time.Millisecond, wake.Sub(w.now)))
+		}
+	}
+	w.t.Fatalf("the run does not end: %s", w.describe())
+}
+
+func (w *world) describe() string {
+	var b strings.Builder
+	for _, m := range w.pipe.Modules {
+		fmt.Fprintf(&b, "%s=%s ", m.Name, w.status(m.Name))
+	}
+	return b.String()
+}
+
+// TestEveryRunEndsAsTheTableSays: whatever the order of events, and whoever
+// dies, a run ends; every module of it ends once, in the status that the
+// table of fates gives for how its needs ended; nothing starts before its
+// needs ended; keys and limits are never exceeded (the world checks these);
+// and the verdict is what the modules say.
+func TestEveryRunEndsAsTheTableSays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, pipelines().Draw(t, "pipeline"), rapid.IntRange(1, 3).Draw(t, "workers"))
+		for range rapid.IntRange(0, 150).Draw(t, "steps") {
+			if w.truth.Ended() != nil {
+				break
+			}
+			w.step()
+		}
+		w.settle()
+		w.checkEnd()
+		w.checkReplay()
+	})
+}
+
+func (w *world) checkEnd() {
+	ends := map[string]int{}
+	for _, e := range w.events {
+		if e.Event == jobs.EventModuleEnded {
+			ends[e.Module]++
+		}
+	}
+	failures := 0
+	for _, m := range w.pipe.Modules {
+		s := w.status(m.Name)
+		if ends[m.Name] != 1 {
+			w.t.Fatalf("%s ended %d times", m.Name, ends[m.Name])
+		}
+		if !slices.Contains(w.allowed(m), s) {
+			w.t.Fatalf("%s ended %s; the table says one of %v (%s)", m.Name, s, w.allowed(m), w.describe())
+		}
+		if s == jobs.Failed || s == jobs.TimedOut {
+			failures++
+		}
+	}
+	cancelled := w.cancelled()
+	want := jobs.RunSucceeded
+	switch {
+	case cancelled:
+		want = jobs.RunCancelled
+	case failures > 0:
+		want = jobs.RunFailed
+	}
+	if got := w.truth.Ended().Status; got != want {
+		w.t.Fatalf("the run ended %s, want %s (%s)", got, want, w.describe())
+	}
+}
+
+// cancelled reports whether a cancellation was in time.
+func (w *world) cancelled() bool {
+	for _, e := range w.log {
+		if c := e.Record.Cancel; c != nil && !w.truth.TooLate(c.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// allowed is the table of fates, written a second time: the statuses in which
+// m may have ended, given how what it needs has.
+func (w *world) allowed(m *pipeline.Module) []jobs.Status {
+	if m.Unselected {
+		return []jobs.Status{jobs.Skipped}
+	}
+	var bad, cancelled, skipped, allSkipped, required = false, false, false, true, false
+	for _, n := range m.Needs {
+		s := w.status(n.Module)
+		bad = bad || s == jobs.Failed || s == jobs.TimedOut || s == jobs.DependencyFailed
+		cancelled = cancelled || s == jobs.Cancelled
+		skipped = skipped || (s == jobs.Skipped && !n.Optional)
+		allSkipped = allSkipped && s == jobs.Skipped
+		required = required || !n.Optional
+	}
+	stopped := w.cancelled()
+	if m.Policy.AlwaysRun {
+		if len(m.Needs) > 0 && allSkipped && required {
+			return []jobs.Status{jobs.Skipped}
+		}
+		stopped = stopped && w.cancels > 1
+	} else {
+		switch {
+		case bad:
+			return []jobs.Status{jobs.DependencyFailed}
+		case cancelled:
+			return []jobs.Status{jobs.Cancelled}
+		case skipped:
+			return []jobs.Status{jobs.Skipped}
+		}
+		stopped = stopped || !w.pipe.FailSlow
+	}
+	own := []jobs.Status{jobs.Succeeded, jobs.Failed, jobs.TimedOut}
+	switch m.If {
+	case "false":
+		own = []jobs.Status{jobs.Skipped}
+	case "error":
+		own = []jobs.Status{jobs.Failed}
+	}
+	own = append(own, jobs.Failed) // for want of a worker
+	if m.Policy.IgnoreFailure {
+		own = slices.DeleteFunc(own, func(s jobs.Status) bool { return s == jobs.Failed || s == jobs.TimedOut })
+		own = append(own, jobs.IgnoredFailure)
+	}
+	if stopped {
+		own = append(own, jobs.Cancelled)
+	}
+	return own
+}
+
+// checkReplay: the same entries give the same run, and any prefix of them
+// folds.
+func (w *world) checkReplay() {
+	again, err := schedule.Load(w.log, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, _ := w.truth.Report(nil)
+	b, _ := again.Report(nil)
+	if diff := cmp.Diff(a, b); diff != "" {
+		w.t.Fatalf("a second fold differs:\n%s", diff)
+	}
+}

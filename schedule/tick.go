@@ -1,0 +1,220 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// tick looks at everything that is under way: losses, silence, requests to
+// end, queue time-outs, jobs that went missing. It runs when something of
+// that may have changed, and once a second while anything is under way.
+func (d *Dispatcher) tick(now time.Time) {
+	if d.tickAt.IsZero() || now.Before(d.tickAt) {
+		return
+	}
+	d.tickAt = time.Time{}
+	next := now.Add(time.Second)
+	for _, i := range d.activeNodes() {
+		n, m := d.run.nodes[i], d.memo(i)
+		if m.closing {
+			continue
+		}
+		if n.claim != nil {
+			next = earlier(next, d.tickClaimed(n, m, now))
+		} else {
+			d.tickUnclaimed(n, m, now)
+		}
+	}
+	for _, l := range d.sorted {
+		d.checkNobody(l)
+		next = earlier(next, d.tickQueue(l, now))
+	}
+	d.writeControl()
+	if len(d.active) > 0 || len(d.run.nobody) > 0 {
+		d.tickAt = next
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (d *Dispatcher) activeNodes() []int {
+	list := make([]int, 0, len(d.active))
+	for i := range d.active {
+		list = append(list, i)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// tickClaimed looks at an attempt that somebody runs.
+func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
+	lost, again := d.fleet.lost(n.claim, now)
+	if lost {
+		d.close(n, d.inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
+		return time.Time{}
+	}
+	grace := n.module.Policy.Grace
+	if why := d.run.stopped(n); why != "" {
+		kill := d.run.kill
+		if m.asked.IsZero() || (kill && !m.asksKill) {
+			m.asked, m.askedLast = now, time.Time{}
+			m.asksKill = kill
+		}
+		if m.askedLast.IsZero() || now.Sub(m.askedLast) >= askEvery {
+			m.askedLast = now
+			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
+		}
+		if !d.run.needsGrant(n) && now.Sub(m.asked) > grace+silence {
+			d.close(n, d.inPlaceOf(n, jobs.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
+		}
+		return earlier(again, m.askedLast.Add(askEvery))
+	}
+	if timeout := n.module.Policy.Timeout; timeout > 0 {
+		due := n.claimed.Add(timeout + grace + silence)
+		if !now.Before(due) && !d.run.needsGrant(n) {
+			d.close(n, d.inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
+		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {
+			m.askedLast = now
+			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Reason: "its timeout has passed"}})
+		}
+	}
+	return again
+}
+
+func (d *Dispatcher) inPlaceOf(n *node, s jobs.AttemptStatus, text string, now time.Time) jobs.Outcome {
+	c := n.claim
+	return jobs.Outcome{
+		Attempt: n.attempt, Status: s, Worker: c.Worker, Incarnation: c.Incarnation, Nonce: c.Nonce,
+		By: "orchestrator", Error: text, Started: c.Started, Finished: now,
+	}
+}
+
+// tickUnclaimed looks at an attempt whose job waits, or runs for a moment only.
+func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
+	if why := d.run.stopped(n); why != "" {
+		if m.published {
+			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: d.run.kill, Reason: why}})
+		}
+		d.close(n, jobs.Outcome{Attempt: n.attempt, Status: jobs.AttemptCancelled, By: "orchestrator", Reason: why}, m.published || d.run.epoch > 1)
+		return
+	}
+	if !m.published {
+		return
+	}
+	if !m.uncertain.IsZero() {
+		if !now.Before(m.uncertain) {
+			m.uncertain, m.again = time.Time{}, true
+			d.publish(n, m, now)
+		}
+		return
+	}
+	if now.Sub(m.audited) >= auditAfter {
+		m.audited = now
+		d.do(Audit{Key: jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt}, Lane: n.lane})
+	}
+}
+
+// tickQueue ends modules that have waited too long for a capable worker.
+func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
+	since, none := d.run.nobodyAt[l.name]
+	if !none || len(l.capable) > 0 {
+		return time.Time{}
+	}
+	var next time.Time
+	for _, n := range d.run.nodes {
+		waits := n.status == jobs.Ready || (n.status == jobs.Retrying && !n.retryAt.After(now))
+		if n.lane != l.name || !waits || n.claim != nil {
+			continue
+		}
+		m := d.memo(n.index)
+		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" {
+			continue
+		}
+		from := n.since
+		if since.After(from) {
+			from = since
+		}
+		due := from.Add(n.module.Policy.QueueTimeout)
+		if now.Before(due) {
+			if next.IsZero() || due.Before(next) {
+				next = due
+			}
+			continue
+		}
+		d.close(n, jobs.Outcome{Status: jobs.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name])}, m.published || d.run.epoch > 1)
+	}
+	return next
+}
+
+func (d *Dispatcher) checkDeadline(now time.Time) {
+	limit := d.run.pipeline.Deadline
+	if limit == 0 || d.run.cancel != nil || d.cancelling || d.run.live == 0 || now.Before(d.run.started.Add(limit)) {
+		return
+	}
+	d.cancelling = true
+	d.do(CancelRun{Expect: d.run.cancelSeq, Cancel: jobs.Cancel{
+		ID: "deadline", By: "deadline", Deadline: true, Reason: "its deadline of " + limit.String() + " has passed",
+	}})
+}
+
+func (d *Dispatcher) checkEnd() {
+	if d.run.live > 0 || d.finishing {
+		return
+	}
+	d.finishing = true
+	d.do(Finish{End: d.run.verdict()})
+}
+
+// wake is when Decide wants to be called again at the latest.
+func (d *Dispatcher) wake(now time.Time) time.Time {
+	at := d.tickAt
+	if len(d.timers.items) > 0 {
+		at = earlierSet(at, d.timers.items[0].at)
+	}
+	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil {
+		at = earlierSet(at, d.run.started.Add(limit))
+	}
+	return at
+}
+
+func earlierSet(a, b time.Time) time.Time {
+	if a.IsZero() {
+		return b
+	}
+	return earlier(a, b)
+}
+
+// verdict is how the run ends, once every module has.
+func (r *Run) verdict() jobs.End {
+	if r.cancel != nil {
+		return jobs.End{Status: jobs.RunCancelled, Error: "cancelled by " + r.cancel.By + ": " + r.cancel.Reason}
+	}
+	first, more := "", 0
+	for _, n := range r.nodes {
+		if n.status != jobs.Failed && n.status != jobs.TimedOut {
+			continue
+		}
+		if first != "" {
+			more++
+			continue
+		}
+		first = n.module.Name + " " + failedHow(n)
+		if n.err != "" {
+			first += ": " + n.err
+		}
+	}
+	if first == "" {
+		return jobs.End{Status: jobs.RunSucceeded}
+	}
+	if more > 0 {
+		first += " (and " + plural(more, "more failure") + ")"
+	}
+	return jobs.End{Status: jobs.RunFailed, Error: first}
+}
