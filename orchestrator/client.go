@@ -1,0 +1,84 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Submit stores the specification: from here on the run exists. ErrExists
+// when its id has been used.
+func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
+	_, err := c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
+	if errors.Is(err, broker.ErrConflict) {
+		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
+	}
+	return err
+}
+
+// Cancel records a cancellation and returns when it is stored; called again,
+// it is the second one, which ends always-run modules too. broker.ErrNotFound
+// when there is no such run; ErrEnded when its last module has ended.
+func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Cancel) error {
+	if cancel.ID == "" {
+		cancel.ID = uuid.NewString()
+	}
+	for {
+		state, err := load(ctx, c, run)
+		if err != nil {
+			return err
+		}
+		if state.Ended() != nil || state.Live() == 0 {
+			return fmt.Errorf("run %s: %w", run, ErrEnded)
+		}
+		_, err = c.Append(ctx, run, "", state.CancelSequence(), jobs.Record{Cancel: &cancel})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+		last, err := c.LastCancel(ctx, run)
+		if err != nil {
+			return err
+		}
+		if last.Record.Cancel.ID == cancel.ID {
+			break // our own write, whose answer was lost
+		}
+	}
+	state, err := load(ctx, c, run)
+	if err != nil {
+		return err
+	}
+	if state.TooLate(cancel.ID) {
+		return fmt.Errorf("run %s: %w", run, ErrEnded)
+	}
+	return nil
+}
+
+// Report is the run as it stands now.
+func Report(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Report, error) {
+	state, err := load(ctx, c, run)
+	if err != nil {
+		return nil, err
+	}
+	return report(ctx, c, state)
+}
+
+func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (*schedule.Run, error) {
+	entries, err := c.ReadLog(ctx, run)
+	if err != nil {
+		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
+	}
+	return schedule.Load(entries, nil)
+}
+
+func report(ctx context.Context, c *broker.Conn, state *schedule.Run) (*jobs.Report, error) {
+	return state.Report(func(o jobs.Outputs) (map[string]string, error) { return c.Outputs(ctx, o) })
+}

@@ -1,0 +1,16 @@
+// Package orchestrator is the shell around package schedule: it reads a run's
+// log, has the core decide, and carries the decisions out on NATS.
+//
+// Run owns one run. One goroutine, the loop, owns the fold, the dispatcher
+// and the fleet; others feed it entries of the log, changes of the workers'
+// registry, and answers of what it has asked of NATS, which goes on a bounded
+// number of goroutines. Every write expects the sequence that the decision
+// was made from, so a loop that is behind, or was replaced, is refused and
+// changes nothing; the entry that was there first arrives, and the loop
+// decides anew.
+//
+// When NATS is away the loop waits: writes are repeated by package broker,
+// the log is followed again from where it was. Run fails only on what does
+// not pass: a permission, a corrupt log, a newer takeover. Submit, Cancel,
+// Follow and Report are for anyone who can reach the log; they decide nothing.
+package orchestrator

@@ -1,0 +1,178 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Follow folds the run's log from its beginning and calls sink, on one
+// goroutine, with its events in order; with logs, also with every line that
+// its modules write, all of an attempt's before the event that ends it. It
+// returns the report when the run has ended.
+func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(jobs.Event)) (*jobs.Report, error) {
+	f := &follower{
+		run: run, sink: sink,
+		entries: make(chan jobs.Entry, entriesBuffered),
+		chunks:  make(chan broker.LogEntry, chunksBuffered),
+		written: map[jobs.Key]*attemptLog{},
+	}
+	f.state = schedule.NewRun(f.send)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.Follow(ctx, run, 0, f.entries) })
+	if logs {
+		f.logs = true
+		g.Go(func() error { return c.FollowLogs(ctx, run, f.chunks) })
+	}
+	g.Go(func() error {
+		if err := f.loop(ctx); err != nil {
+			return err
+		}
+		return errEnded
+	})
+	if err := g.Wait(); !errors.Is(err, errEnded) {
+		return nil, err
+	}
+	return report(context.WithoutCancel(ctx), c, f.state)
+}
+
+// chunksBuffered bounds what is read of the logs ahead of the sink: 64 KiB each.
+const chunksBuffered = 64
+
+// stalled is how long an end waits for log chunks that its outcome counts but
+// that do not arrive: the log stream has limits of age and size.
+const stalled = 10 * time.Second
+
+// follower turns a log into events. One goroutine owns it.
+type follower struct {
+	run     jobs.RunID
+	state   *schedule.Run
+	sink    func(jobs.Event)
+	seq     uint64
+	logs    bool
+	entries chan jobs.Entry
+	chunks  chan broker.LogEntry
+	written map[jobs.Key]*attemptLog
+}
+
+// attemptLog is what has arrived of an attempt's log.
+type attemptLog struct {
+	chunks int
+	rest   [3]strings.Builder // by stream: a line whose end has not arrived
+}
+
+func (f *follower) loop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case c := <-f.chunks:
+			f.chunk(c)
+		case e := <-f.entries:
+			if err := f.entry(ctx, e); err != nil {
+				return err
+			}
+			if f.state.Ended() != nil {
+				return nil
+			}
+		}
+	}
+}
+
+func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
+	if o := e.Record.Outcome; o != nil && f.logs {
+		key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+		f.awaitLog(ctx, key, o.LogChunks)
+		f.flush(key)
+	}
+	if err := f.state.Apply(e); err != nil {
+		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, f.run, err)
+	}
+	return nil
+}
+
+// awaitLog takes chunks until those of an attempt are complete.
+func (f *follower) awaitLog(ctx context.Context, key jobs.Key, chunks int) {
+	if chunks == 0 {
+		return
+	}
+	timer := time.NewTimer(stalled)
+	defer timer.Stop()
+	for f.log(key).chunks < chunks {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case c := <-f.chunks:
+			f.chunk(c)
+			timer.Reset(stalled)
+		}
+	}
+}
+
+func (f *follower) log(key jobs.Key) *attemptLog {
+	a, ok := f.written[key]
+	if !ok {
+		a = &attemptLog{}
+		f.written[key] = a
+	}
+	return a
+}
+
+func (f *follower) chunk(c broker.LogEntry) {
+	a := f.log(c.Key)
+	a.chunks = max(a.chunks, c.Chunk.Number)
+	for _, p := range c.Chunk.Parts {
+		rest := &a.rest[p.Stream%3]
+		data := string(p.Data)
+		for {
+			line, after, found := strings.Cut(data, "\n")
+			rest.WriteString(line)
+			if !found {
+				break
+			}
+			f.line(c.Key, p.Stream, c.Chunk.Time, rest.String())
+			rest.Reset()
+			data = after
+		}
+	}
+}
+
+// flush sends lines that never got their end, when their attempt has ended.
+func (f *follower) flush(key jobs.Key) {
+	a, ok := f.written[key]
+	if !ok {
+		return
+	}
+	for s := range a.rest {
+		if a.rest[s].Len() > 0 {
+			f.line(key, jobs.Stream(s), time.Time{}, a.rest[s].String())
+		}
+	}
+	delete(f.written, key)
+}
+
+func (f *follower) line(key jobs.Key, s jobs.Stream, at time.Time, text string) {
+	f.send(jobs.Event{
+		V: 1, Run: f.run, Event: jobs.EventModuleOutput, Time: at, Module: f.state.NameOf(key.Token),
+		Attempt: key.Attempt, Stream: s.String(), Text: strings.ToValidUTF8(strings.TrimSuffix(text, "\r"), "\uFFFD"),
+	})
+}
+
+func (f *follower) send(e jobs.Event) {
+	f.seq++
+	e.Seq = f.seq
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	f.sink(e)
+}

@@ -1,0 +1,184 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// loop owns a run: its fold, its dispatcher and the fleet are touched by the
+// goroutine of loop.loop only.
+type loop struct {
+	broker *broker.Conn
+	cfg    Config
+	lanes  *kv.Lanes
+	run    jobs.RunID
+	epoch  uint64 // of our takeover
+
+	state      *schedule.Run
+	dispatcher *schedule.Dispatcher
+	fleet      *schedule.Fleet
+	ours       bool          // our takeover has been folded: we may decide
+	ahead      time.Duration // the log's clock minus ours
+
+	entries chan jobs.Entry // buffered: a burst of results is folded in one go
+	changes chan kv.Change
+	answers chan func() // what became of tasks, for the loop to apply
+	tasks   *tasks
+	failure error // of a task: the run cannot go on here
+}
+
+const (
+	entriesBuffered = 1024
+	changesBuffered = 256
+)
+
+func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, fleet *schedule.Fleet, epoch uint64) *loop {
+	return &loop{
+		broker: c, cfg: cfg, lanes: lanes, run: state.Spec().Run, epoch: epoch,
+		state: state, fleet: fleet,
+		entries: make(chan jobs.Entry, entriesBuffered),
+		changes: make(chan kv.Change, changesBuffered),
+		answers: make(chan func()),
+		tasks:   newTasks(),
+	}
+}
+
+// loop returns nil when the run has ended and nothing of it is in the queue.
+func (l *loop) loop(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case e := <-l.entries:
+			if err := l.fold(e); err != nil {
+				return err
+			}
+		case ch := <-l.changes:
+			l.change(ch)
+		case f := <-l.answers:
+			f()
+		case <-timer.C:
+		}
+		if err := l.drain(); err != nil {
+			return err
+		}
+		if l.failure != nil {
+			return l.failure
+		}
+		if l.state.Ended() != nil {
+			return l.cleanUp(ctx)
+		}
+		if !l.ours {
+			continue
+		}
+		l.decide(ctx, timer)
+	}
+}
+
+// drain takes what has arrived meanwhile, so that one decision serves it all.
+func (l *loop) drain() error {
+	for range entriesBuffered {
+		select {
+		case e := <-l.entries:
+			if err := l.fold(e); err != nil {
+				return err
+			}
+		case ch := <-l.changes:
+			l.change(ch)
+		case f := <-l.answers:
+			f()
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+func (l *loop) decide(ctx context.Context, timer *time.Timer) {
+	for {
+		actions, wake := l.dispatcher.Decide(l.now())
+		again := false
+		for _, a := range actions {
+			again = l.perform(ctx, a) || again
+		}
+		if again {
+			continue // something was answered at once
+		}
+		if !wake.IsZero() {
+			timer.Reset(max(0, wake.Sub(l.now())))
+		} else {
+			timer.Reset(time.Hour)
+		}
+		return
+	}
+}
+
+// now is the time by the clock of the log.
+func (l *loop) now() time.Time { return time.Now().Add(l.ahead) }
+
+func (l *loop) fold(e jobs.Entry) error {
+	if err := l.state.Apply(e); err != nil {
+		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
+	}
+	if t := e.Record.Takeover; t != nil {
+		switch {
+		case t.Epoch > l.epoch:
+			return fmt.Errorf("run %s: %w: %s", l.run, ErrSuperseded, t.Orchestrator)
+		case t.Epoch == l.epoch && t.Orchestrator == l.cfg.Name:
+			l.ours = true
+			l.ahead = time.Until(e.Time)
+			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
+		}
+		return nil
+	}
+	if l.ours { // an entry cannot be younger than the log's clock
+		l.ahead = max(l.ahead, time.Until(e.Time))
+	}
+	return nil
+}
+
+func (l *loop) change(ch kv.Change) {
+	now := l.now()
+	switch {
+	case ch.Began:
+		l.fleet.Restart()
+	case ch.Synced:
+		l.fleet.Synced(now)
+	case ch.Gone:
+		if l.fleet.Gone(ch.Worker.Name, ch.Left) {
+			reason := "fell silent"
+			if ch.Left {
+				reason = "left"
+			}
+			l.say(jobs.Event{Event: jobs.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
+		}
+	default:
+		if l.fleet.Seen(ch.Worker, now) {
+			l.say(jobs.Event{Event: jobs.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
+		}
+	}
+}
+
+func (l *loop) say(e jobs.Event) {
+	if l.cfg.Fleet == nil {
+		return
+	}
+	e.V, e.Run, e.Time = 1, l.run, l.now()
+	l.cfg.Fleet(e)
+}
+
+// cleanUp removes what is left of the run from the queue.
+func (l *loop) cleanUp(ctx context.Context) error {
+	if err := l.broker.PurgeRun(ctx, l.run); err != nil {
+		return fmt.Errorf("purge the jobs of run %s: %w", l.run, err)
+	}
+	return nil
+}

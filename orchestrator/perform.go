@@ -1,0 +1,156 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// perform carries out one decision. It reports whether it was answered at
+// once, so that there may be more to decide.
+func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
+	switch a := a.(type) {
+	case schedule.Prepare:
+		l.tasks.add(func() { l.prepare(ctx, a) })
+	case schedule.Evaluate:
+		return l.evaluate(ctx, a)
+	case schedule.Expand:
+		return l.expand(ctx, a)
+	case schedule.Publish:
+		return l.publish(ctx, a)
+	case schedule.Close:
+		l.tasks.add(func() { l.close(ctx, a) })
+	case schedule.Ask:
+		if err := l.broker.SendRunControl(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
+			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Token, "error", err)
+		}
+	case schedule.Write:
+		l.tasks.add(func() { l.append(ctx, "", a.Expect, a.Record) })
+	case schedule.Audit:
+		l.tasks.add(func() { l.audit(ctx, a) })
+	case schedule.CancelRun:
+		l.tasks.add(func() { l.append(ctx, "", a.Expect, jobs.Record{Cancel: &a.Cancel}) })
+	case schedule.Finish:
+		l.tasks.add(func() { l.append(ctx, "", 0, jobs.Record{End: &a.End}) })
+	}
+	return false
+}
+
+// answer hands what became of a task to the loop.
+func (l *loop) answer(ctx context.Context, f func()) {
+	select {
+	case l.answers <- f:
+	case <-ctx.Done():
+	}
+}
+
+// fail ends the loop with an error that does not pass.
+func (l *loop) fail(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		l.answer(ctx, func() { l.failure = err })
+	}
+}
+
+func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
+	if err := l.broker.EnsureLane(ctx, a.Lane); err != nil {
+		l.fail(ctx, err)
+		return
+	}
+	revision, err := l.lanes.Put(ctx, a.Lane, a.Set)
+	if err != nil {
+		l.fail(ctx, err)
+		return
+	}
+	l.answer(ctx, func() { l.dispatcher.Prepared(a.Lane, revision) })
+}
+
+// append writes a record. A refusal needs nothing: whoever was first stands
+// in the log, and its entry arrives.
+func (l *loop) append(ctx context.Context, cell jobs.Token, expect uint64, rec jobs.Record) {
+	if _, err := l.broker.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
+		l.fail(ctx, err)
+	}
+}
+
+func (l *loop) close(ctx context.Context, a schedule.Close) {
+	if a.Purge != nil {
+		if err := l.broker.PurgeJob(ctx, a.Lane, l.run, *a.Purge); err != nil {
+			l.fail(ctx, err)
+			return
+		}
+	}
+	l.append(ctx, a.Cell, a.Expect, jobs.Record{Outcome: &a.Outcome})
+}
+
+func (l *loop) audit(ctx context.Context, a schedule.Audit) {
+	queued, err := l.broker.Queued(ctx, a.Lane, l.run, a.Key)
+	if err != nil {
+		l.fail(ctx, err)
+		return
+	}
+	if !queued {
+		l.answer(ctx, func() { l.dispatcher.Missing(a.Key) })
+	}
+}
+
+func (l *loop) evaluate(ctx context.Context, a schedule.Evaluate) bool {
+	m := l.state.Module(a.Node)
+	return l.withScope(ctx, a.Node, m.ConditionReads(), func(s pipeline.Scope, err error) {
+		holds := false
+		if err == nil {
+			holds, err = l.state.Spec().Pipeline.Condition(m, s)
+		}
+		l.dispatcher.Evaluated(a.Node, holds, err)
+	})
+}
+
+func (l *loop) expand(ctx context.Context, a schedule.Expand) bool {
+	m := l.state.Module(a.Node)
+	return l.withScope(ctx, a.Node, m.Dynamic.Reads, func(s pipeline.Scope, err error) {
+		var combinations [][]pipeline.Pair
+		if err == nil {
+			combinations, err = l.state.Spec().Pipeline.Combinations(m, s)
+		}
+		l.dispatcher.Expanded(a.Node, combinations, err)
+	})
+}
+
+// storeWithin is how long the server may take to store a job before a copy of
+// it is doubtful.
+const storeWithin = 5 * time.Second
+
+func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
+	m := l.state.Module(a.Node)
+	now := l.now()
+	answered := false
+	l.withScope(ctx, a.Node, m.TextReads(), func(s pipeline.Scope, err error) {
+		var job *jobs.Job
+		if err == nil {
+			job, err = l.job(a, m, s)
+		}
+		if err != nil {
+			answered = true
+			l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err)
+			return
+		}
+		job.StoreBy = now.Add(storeWithin)
+		l.broker.PublishJob(ctx, job, func(err error) { l.published(ctx, a, job, err) })
+	})
+	return answered
+}
+
+func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job, err error) {
+	switch {
+	case err == nil, errors.Is(err, broker.ErrConflict):
+	case errors.Is(err, broker.ErrDenied):
+		l.fail(ctx, err)
+	default:
+		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.Key.Token, "error", err)
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, job.StoreBy, nil) })
+	}
+}
