@@ -313,7 +313,7 @@ func TestRunBesideARunOnOneStore(t *testing.T) {
 	if o := p.orchestrator(t, "runs", "list", "-o", "name"); strings.TrimSpace(o.stdout.String()) != "first" {
 		t.Errorf("runs list while the first holds the store: %q", o.stdout.String())
 	}
-	gate.open(t, 1)
+	gate.open(t)
 	first.result(t).want(t, 0, all(succeeded, "a"))
 }
 

@@ -64,7 +64,7 @@ func TestKilledWorker(t *testing.T) {
 				if again.Worker == lost {
 					t.Errorf("the second attempt is on %s, which was killed", lost)
 				}
-				second.open(t, 1)
+				second.open(t)
 				res := r.result(t)
 				res.want(t, 0, all(succeeded, "a", "b"))
 				if got := res.Report.module(t, "a").attempts(); got != "lost, succeeded" {
@@ -87,13 +87,13 @@ func TestPausedWorker(t *testing.T) {
 				paused := r.await(t, event{Event: "module.started", Module: "a", Attempt: 1}).Worker
 				ws[paused].signal(t, syscall.SIGSTOP)
 				r.await(t, event{Event: "module.started", Module: "a", Attempt: 2})
-				first.open(t, 1) // the first attempt ends well, too late
+				first.open(t) // the first attempt ends well, too late
 				gone(t, pid)
 				ws[paused].signal(t, syscall.SIGCONT)
 				r.awaitWhere(t, "that "+paused+" is back", func(e event) bool {
 					return e.Event == "worker.joined" && e.Worker == paused && e.Time.After(r.lostAt(paused))
 				})
-				second.open(t, 1)
+				second.open(t)
 				res := r.result(t)
 				res.want(t, 0, all(succeeded, "a", "b"))
 				if got := res.Report.module(t, "a").attempts(); got != "lost, succeeded" {
@@ -182,9 +182,9 @@ modules:
 					t.Fatalf("workers drain: exit %d", o.exit())
 				}
 				ws[leaving].awaitText(t, "drain")
-				second.open(t, 1)
+				second.open(t)
 				r.await(t, event{Event: "module.ended", Module: "c"})
-				first.open(t, 1)
+				first.open(t)
 				res := r.result(t)
 				res.want(t, 0, all(succeeded, "a", "b", "c"))
 				res.ranOn(t, "a", leaving)
@@ -215,7 +215,7 @@ func TestHandBack(t *testing.T) {
 					t.Errorf("the drained worker exits with %d", code)
 				}
 				gone(t, pid)
-				second.open(t, 1)
+				second.open(t)
 				res := r.result(t)
 				res.want(t, 0, all(succeeded, "a", "b"))
 				if got := res.Report.module(t, "a").attempts(); got != "handed_back, succeeded" {
@@ -245,7 +245,7 @@ func TestWorkerStopsAtOnceAtTheSecondSignal(t *testing.T) {
 					t.Errorf("exit %d, want %d", got, code)
 				}
 				gone(t, pid)
-				second.open(t, 1)
+				second.open(t)
 				r.result(t).want(t, 0, all(succeeded, "a", "b"))
 			})
 		})
@@ -291,10 +291,10 @@ func TestNATSRestart(t *testing.T) {
 			r.await(t, event{Event: "module.started", Module: "k"})
 			server.signal(t, s)
 			server.wait(t)
-			first.open(t, 1) // a ends while there is no server
+			first.open(t) // a ends while there is no server
 			server.start(t)
 			r.await(t, event{Event: "module.ended", Module: "b"})
-			second.open(t, 1)
+			second.open(t)
 			res := r.result(t)
 			res.want(t, 0, all(succeeded, "a", "k", "k2", "b"))
 			for _, m := range res.Report.Modules {
@@ -333,7 +333,7 @@ modules:
 				r := p.startIn(t, dir, p.file(t, fmt.Sprintf(yaml, key)), ttl...)
 				r.await(t, event{Event: "module.started", Module: "a"})
 				x.lose(way)
-				first.open(t, 1)
+				first.open(t)
 				if way == replies {
 					r.await(t, event{Event: "module.ended", Module: "a"})
 				} else {

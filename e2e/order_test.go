@@ -143,7 +143,7 @@ modules:
 		first := newGate(t, dir, "first")
 		r := p.startIn(t, dir, p.file(t, yaml))
 		r.await(t, event{Event: "module.started", Module: "first"})
-		first.open(t, 1)
+		first.open(t)
 		res := r.result(t)
 		res.want(t, 0, all(succeeded, "first", "low", "short", "long", "longer", "high", "critical"))
 		want := []string{"critical", "high", "long", "short", "low", "longer"}

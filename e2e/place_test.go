@@ -33,9 +33,11 @@ type place struct {
 	workspace string // where pipeline files are and commands run, in both modes
 	home      string // of the programs: their state and configuration
 	url       string // of the server that workers join
+	scratch   string // what runs write
 	runArgs   []string
 	runs      int
-	path      string // put before PATH for workers and embedded workers
+	path      string   // put before PATH for workers and embedded workers
+	moreEnv   []string // of the programs
 }
 
 // inBothModes runs a scenario with 8 slots: in one process, and over two
@@ -96,7 +98,7 @@ func withOwnWorkers(t *testing.T, scenario func(t *testing.T, p *place)) {
 }
 
 // newPlace makes directories that are their own; nothing runs yet.
-func newPlace(t *testing.T, m mode) *place {
+func newPlace(t testing.TB, m mode) *place {
 	t.Helper()
 	dir := t.TempDir()
 	p := &place{mode: m, workspace: filepath.Join(dir, "workspace"), home: filepath.Join(dir, "home"), path: filepath.Join(dir, "bin")}
@@ -105,7 +107,8 @@ func newPlace(t *testing.T, m mode) *place {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { killLeftOvers(p.workspace) })
+	p.scratch = p.workspace
+	t.Cleanup(func() { killLeftOvers(p.scratch) })
 	return p
 }
 
@@ -119,11 +122,11 @@ func (p *place) env(more ...string) []string {
 		"XDG_CONFIG_HOME=" + filepath.Join(p.home, "config"),
 		"TMPDIR=" + os.TempDir(),
 		"NOT_FOR_MODULES=secret",
-	}, more...)
+	}, append(slices.Clone(p.moreEnv), more...)...)
 }
 
 // server starts a NATS server of the test's own.
-func (p *place) server(t *testing.T) *natsServer {
+func (p *place) server(t testing.TB) *natsServer {
 	t.Helper()
 	s := &natsServer{addr: freeAddress(t), store: filepath.Join(p.home, "nats")}
 	s.start(t)
@@ -132,12 +135,12 @@ func (p *place) server(t *testing.T) *natsServer {
 }
 
 // worker starts a worker that joins the place's server.
-func (p *place) worker(t *testing.T, name string, args ...string) *program {
+func (p *place) worker(t testing.TB, name string, args ...string) *program {
 	t.Helper()
 	return p.workerAt(t, p.url, name, args...)
 }
 
-func (p *place) workerAt(t *testing.T, url, name string, args ...string) *program {
+func (p *place) workerAt(t testing.TB, url, name string, args ...string) *program {
 	t.Helper()
 	args = append([]string{"--server", url, "--name", name, "--workspace", p.workspace}, args...)
 	return start(t, p.workspace, p.env(), binaries.worker, args...)
@@ -161,10 +164,10 @@ type result struct {
 }
 
 // file writes a pipeline file into the workspace.
-func (p *place) file(t *testing.T, yaml string) string {
+func (p *place) file(t testing.TB, yaml string) string {
 	t.Helper()
 	p.runs++
-	path := filepath.Join(p.workspace, fmt.Sprintf("pipeline-%d.yaml", p.runs))
+	path := filepath.Join(p.scratch, fmt.Sprintf("pipeline-%d.yaml", p.runs))
 	if err := os.WriteFile(path, []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -173,23 +176,18 @@ func (p *place) file(t *testing.T, yaml string) string {
 
 // start starts a run of a pipeline. Its modules find a directory of the
 // run's own in $D.
-func (p *place) start(t *testing.T, yaml string, args ...string) *run {
+func (p *place) start(t testing.TB, yaml string, args ...string) *run {
 	t.Helper()
 	return p.startFile(t, p.file(t, yaml), args...)
 }
 
-func (p *place) startFile(t *testing.T, file string, args ...string) *run {
+func (p *place) startFile(t testing.TB, file string, args ...string) *run {
 	t.Helper()
-	p.runs++
-	dir := filepath.Join(p.workspace, fmt.Sprintf("run-%d", p.runs))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return p.startIn(t, dir, file, args...)
+	return p.startIn(t, p.dir(t), file, args...)
 }
 
 // startIn is startFile for a run whose directory exists and has gates in it.
-func (p *place) startIn(t *testing.T, dir, file string, args ...string) *run {
+func (p *place) startIn(t testing.TB, dir, file string, args ...string) *run {
 	t.Helper()
 	reportFile := filepath.Join(dir, "report.json")
 	all := append([]string{"run", file, "--report", reportFile, "--progress", "json", "--env", "D=" + dir}, p.connection()...)
@@ -205,14 +203,14 @@ func (p *place) connection() []string {
 }
 
 // run runs a pipeline to its end.
-func (p *place) run(t *testing.T, yaml string, args ...string) *result {
+func (p *place) run(t testing.TB, yaml string, args ...string) *result {
 	t.Helper()
 	return p.start(t, yaml, args...).result(t)
 }
 
 // result waits for the run's end and reads its report, which must be there
 // when the run was one.
-func (r *run) result(t *testing.T) *result {
+func (r *run) result(t testing.TB) *result {
 	t.Helper()
 	res := &result{Exit: r.wait(t), dir: r.dir}
 	r.mu.Lock()
@@ -233,7 +231,7 @@ func (r *run) result(t *testing.T) *result {
 
 // orchestrator runs another command of the orchestrator to its end, on the
 // place's server or embedded store.
-func (p *place) orchestrator(t *testing.T, args ...string) *program {
+func (p *place) orchestrator(t testing.TB, args ...string) *program {
 	t.Helper()
 	o := start(t, p.workspace, p.env(), binaries.orchestrator, append(args, p.connection()...)...)
 	o.wait(t)
@@ -241,7 +239,7 @@ func (p *place) orchestrator(t *testing.T, args ...string) *program {
 }
 
 // want fails the test unless the run ended so.
-func (r *result) want(t *testing.T, exit int, statuses map[string]string) {
+func (r *result) want(t testing.TB, exit int, statuses map[string]string) {
 	t.Helper()
 	if r.Exit != exit {
 		t.Errorf("exit %d, want %d", r.Exit, exit)
@@ -253,7 +251,7 @@ func (r *result) want(t *testing.T, exit int, statuses map[string]string) {
 }
 
 // consistent checks what holds for every report and stream of events.
-func (r *result) consistent(t *testing.T) {
+func (r *result) consistent(t testing.TB) {
 	t.Helper()
 	if r.Report.Version != 1 || r.Report.Run == "" || r.Report.Finished.IsZero() {
 		t.Errorf("report: version %d, run %q, finished %v", r.Report.Version, r.Report.Run, r.Report.Finished)
@@ -279,7 +277,7 @@ func (r *result) consistent(t *testing.T) {
 }
 
 // lines are the lines of a file that modules wrote in $D.
-func (r *result) lines(t *testing.T, name string) []string {
+func (r *result) lines(t testing.TB, name string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(r.dir, name))
 	if err != nil {
@@ -304,17 +302,17 @@ func (r *result) output(module, stream string) []string {
 type gate struct{ f *os.File }
 
 // dir makes a directory for a run whose gates must be there before it starts.
-func (p *place) dir(t *testing.T) string {
+func (p *place) dir(t testing.TB) string {
 	t.Helper()
 	p.runs++
-	dir := filepath.Join(p.workspace, fmt.Sprintf("run-%d", p.runs))
+	dir := filepath.Join(p.scratch, fmt.Sprintf("run-%d", p.runs))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func newGate(t *testing.T, dir, name string) *gate {
+func newGate(t testing.TB, dir, name string) *gate {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -328,10 +326,10 @@ func newGate(t *testing.T, dir, name string) *gate {
 	return &gate{f}
 }
 
-// open lets n modules pass, now or when they come.
-func (g *gate) open(t *testing.T, n int) {
+// open lets one module pass, now or when it comes.
+func (g *gate) open(t testing.TB) {
 	t.Helper()
-	if _, err := g.f.WriteString(strings.Repeat("\n", n)); err != nil {
+	if _, err := g.f.WriteString("\n"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -345,7 +343,7 @@ type natsServer struct {
 
 // start starts the server, again on the same store and port, and waits until
 // it answers.
-func (s *natsServer) start(t *testing.T) {
+func (s *natsServer) start(t testing.TB) {
 	t.Helper()
 	_, port, _ := strings.Cut(s.addr, ":")
 	s.program = start(t, filepath.Dir(s.store), os.Environ(), binaries.nats, "-a", "127.0.0.1", "-p", port, "-js", "-sd", s.store)
@@ -353,7 +351,7 @@ func (s *natsServer) start(t *testing.T) {
 }
 
 // freeAddress is an address of the loopback on which nobody listens.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig
 	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -389,7 +387,7 @@ func killLeftOvers(dir string) {
 }
 
 // wantNoProcess fails the test when a process of the run is left.
-func (r *result) wantNoProcess(t *testing.T) {
+func (r *result) wantNoProcess(t testing.TB) {
 	t.Helper()
 	for _, pid := range processes(r.dir) {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -398,7 +396,7 @@ func (r *result) wantNoProcess(t *testing.T) {
 }
 
 // gone waits until a process is no more.
-func gone(t *testing.T, pid int) {
+func gone(t testing.TB, pid int) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {

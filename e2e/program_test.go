@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -31,7 +32,7 @@ type program struct {
 
 // start runs a program in dir with exactly this environment; it is killed
 // when the test ends.
-func start(t *testing.T, dir string, env []string, path string, args ...string) *program {
+func start(t testing.TB, dir string, env []string, path string, args ...string) *program {
 	t.Helper()
 	p := &program{
 		name:    path[strings.LastIndexByte(path, '/')+1:] + " " + strings.Join(args, " "),
@@ -68,7 +69,7 @@ func tail(b *bytes.Buffer) string {
 
 // wait waits until the program is gone and returns its exit code, 128 + n
 // after signal n.
-func (p *program) wait(t *testing.T) int {
+func (p *program) wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.ended:
@@ -88,15 +89,15 @@ func (p *program) exit() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-func (p *program) signal(t *testing.T, s syscall.Signal) {
+func (p *program) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil && err != os.ErrProcessDone {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatalf("%s: send %v: %v", p.name, s, err)
 	}
 }
 
 // kill ends the program as a crash does, and waits until it is gone.
-func (p *program) kill(t *testing.T) {
+func (p *program) kill(t testing.TB) {
 	t.Helper()
 	p.signal(t, syscall.SIGKILL)
 	p.wait(t)
@@ -104,12 +105,12 @@ func (p *program) kill(t *testing.T) {
 
 // await waits for an event that agrees with want in all fields that want
 // sets, and returns it. It looks at all events since the start.
-func (p *program) await(t *testing.T, want event) event {
+func (p *program) await(t testing.TB, want event) event {
 	t.Helper()
 	return p.awaitWhere(t, want.String(), want.agrees)
 }
 
-func (p *program) awaitWhere(t *testing.T, what string, found func(event) bool) event {
+func (p *program) awaitWhere(t testing.TB, what string, found func(event) bool) event {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -137,7 +138,7 @@ func (p *program) awaitWhere(t *testing.T, what string, found func(event) bool) 
 }
 
 // awaitNumber waits for a line "WORD NUMBER" of a module's output.
-func (p *program) awaitNumber(t *testing.T, module, word string) int {
+func (p *program) awaitNumber(t testing.TB, module, word string) int {
 	t.Helper()
 	e := p.awaitWhere(t, "output "+word+" of "+module, func(e event) bool {
 		return e.Event == "module.output" && e.Module == module && strings.HasPrefix(e.Text, word+" ")
@@ -156,7 +157,7 @@ func (p *program) has(found func(event) bool) bool {
 }
 
 // awaitText waits until stderr holds text.
-func (p *program) awaitText(t *testing.T, text string) {
+func (p *program) awaitText(t testing.TB, text string) {
 	t.Helper()
 	deadline := time.After(patience)
 	for {

@@ -98,7 +98,7 @@ func (r *report) statuses() map[string]string {
 }
 
 // module finds a module of the report by its name.
-func (r *report) module(t *testing.T, name string) module {
+func (r *report) module(t testing.TB, name string) module {
 	t.Helper()
 	i := slices.IndexFunc(r.Modules, func(m module) bool { return m.Name == name })
 	if i < 0 {

@@ -357,7 +357,7 @@ modules:
 				}
 				r := p.startIn(t, dir, p.file(t, yaml))
 				for _, name := range order {
-					open[name].open(t, 1)
+					open[name].open(t)
 					r.await(t, event{Event: "module.ended", Module: opens[name]})
 				}
 				res := r.result(t)
@@ -387,7 +387,7 @@ modules:
 		bad := newGate(t, dir, "bad")
 		r := p.startIn(t, dir, p.file(t, yaml))
 		pids := []int{r.awaitNumber(t, "long", "pid"), r.awaitNumber(t, "child", "child")}
-		bad.open(t, 1)
+		bad.open(t)
 		res := r.result(t)
 		res.want(t, 1, and(
 			all(failed, "bad"), all(cancelled, "long", "child", "behind-long"),

@@ -1,0 +1,35 @@
+# Targets for people; .ci/run calls the same ones.
+
+GO ?= go
+TESTFLAGS ?=
+tool = $(GO) tool -modfile=tools/go.mod
+
+.PHONY: help build test race e2e lint fmt bench vuln
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-7s %s\n", $$1, $$2 }' Makefile
+
+build: ## build both programs into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+test: ## run all tests, end to end too (TESTFLAGS=-v)
+	$(GO) test $(TESTFLAGS) ./...
+
+race: ## run all tests but the end-to-end ones under the race detector
+	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v "/e2e$$")
+
+e2e: ## run the end-to-end tests on programs built with the race detector
+	$(GO) test -count=1 $(TESTFLAGS) ./e2e -race-binaries
+
+lint: ## check format, vet and lint (the package order too)
+	$(GO) vet ./...
+	$(tool) golangci-lint run ./...
+
+fmt: ## format the code
+	$(tool) golangci-lint fmt ./...
+
+bench: ## run 5,000 modules standalone, over two workers, and under xargs
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./e2e
+
+vuln: ## look for known vulnerabilities in what is called
+	$(tool) govulncheck ./...
