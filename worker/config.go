@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Config configures a worker. The zero value is a worker with a name of its
+// own, as many slots as cores and the tools that are on PATH.
+type Config struct {
+	Name         string            // [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
+	Slots        int               // attempts at the same time; 0 = number of CPUs
+	Tags         []string          // words, without regard to case
+	Tools        []string          // added to what is found on PATH, "name" or "name=version"
+	OnlyTools    []string          // not nil: replaces what is found on PATH
+	Labels       map[string]string // without regard to case
+	Workspace    string            // where commands run; "" = a fresh directory for each attempt
+	PassEnv      []string          // names or patterns of its own environment that modules may ask for
+	PassAll      bool              // the embedded worker: modules may ask for anything
+	DrainTimeout time.Duration     // 0 = 30 s
+	WorkerTTL    time.Duration     // for the registry, when it is made here; 1 s to 10 m, 0 = 3 s
+	ExitWhenIdle bool              // Run drains by itself when it has had nothing to run for 2 s
+	Version      string            // of the program, for lists of workers
+	Logger       *slog.Logger      // nil = discard
+}
+
+// validate reports all faults of the configuration at once.
+func (c Config) validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Name != "" && !jobs.ValidID(c.Name) {
+		fault("name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Name)
+	}
+	if c.Slots < 0 {
+		fault("slots: %d is negative", c.Slots)
+	}
+	for _, t := range c.Tags {
+		if strings.TrimSpace(t) == "" {
+			fault("tags: an empty tag")
+		}
+	}
+	for name := range c.Labels {
+		if strings.TrimSpace(name) == "" {
+			fault("labels: a label without a name")
+		}
+	}
+	for _, t := range append(c.Tools[:len(c.Tools):len(c.Tools)], c.OnlyTools...) {
+		if !toolForm().MatchString(t) {
+			fault("tools: %q: want NAME or NAME=VERSION, the version a dotted number", t)
+		}
+	}
+	for _, p := range c.PassEnv {
+		if _, err := path.Match(p, "X"); err != nil || p == "" {
+			fault("pass-env: %q is no pattern", p)
+		}
+	}
+	if c.DrainTimeout < 0 {
+		fault("drain-timeout: %v is negative", c.DrainTimeout)
+	}
+	if c.WorkerTTL != 0 && (c.WorkerTTL < time.Second || c.WorkerTTL > 10*time.Minute) {
+		fault("worker-ttl: %v is not between 1s and 10m", c.WorkerTTL)
+	}
+	if err := workspaceFault(c.Workspace); err != nil {
+		fault("workspace: %w", err)
+	}
+	return errors.Join(faults...)
+}
+
+func toolForm() *regexp.Regexp {
+	return regexp.MustCompile(`^[^\s=/]+(=[0-9]+(\.[0-9]+)*)?$`)
+}
+
+func workspaceFault(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", dir)
+	}
+	return err
+}
+
+// filled is the configuration with its defaults.
+func (c Config) filled() Config {
+	if c.Name == "" {
+		c.Name = freshName()
+	}
+	c.Slots = cmp.Or(c.Slots, runtime.NumCPU())
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// freshName is the host's name, as far as it fits, and a random suffix.
+func freshName() string {
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	host = strings.Map(func(r rune) rune {
+		if r < 128 && jobs.ValidID(string(r)) {
+			return r
+		}
+		return '-'
+	}, host)
+	host = cmp.Or(host[:min(len(host), 56)], "worker")
+	return host + "-" + strings.ToLower(rand.Text()[:6])
+}

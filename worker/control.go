@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// idleAfter is how long a worker that exits when idle has had nothing to do.
+const idleAfter = 2 * time.Second
+
+// control does what somebody asks over core NATS. Requests are repeated until
+// the log answers, so doing one twice changes nothing.
+func (s *shift) control(run jobs.RunID, m jobs.Control) {
+	if m.Drain != nil {
+		s.log.Info("told to drain", "by", m.Drain.By)
+		s.w.Drain()
+	}
+	if c := m.Cancel; c != nil {
+		s.each(func(a *attempt) {
+			if a.job.Run == run && a.job.Token == c.Token && a.job.Attempt == c.Attempt {
+				a.stops.ask(a.cancelled(c))
+			}
+		})
+	}
+}
+
+func (a *attempt) cancelled(c *jobs.CancelAttempt) stop {
+	st := stop{status: jobs.AttemptCancelled, text: cmp.Or(c.Reason, "cancelled"), grace: a.job.Grace}
+	if c.Kill {
+		st.grace = 0
+	}
+	return st
+}
+
+// whenIdle drains a worker that was told to exit when idle.
+func (s *shift) whenIdle(ctx context.Context) error {
+	if !s.cfg.ExitWhenIdle {
+		return nil
+	}
+	select {
+	case <-s.looked:
+	case <-ctx.Done():
+		return nil
+	}
+	s.mu.Lock()
+	s.busy = time.Now()
+	s.mu.Unlock()
+	for {
+		select {
+		case <-s.unsettled.none():
+		case <-ctx.Done():
+			return nil
+		}
+		s.mu.Lock()
+		wait := time.Until(s.busy.Add(idleAfter))
+		s.mu.Unlock()
+		if wait <= 0 {
+			s.w.Drain()
+			return nil
+		}
+		if pause(ctx, wait) != nil {
+			return nil
+		}
+	}
+}

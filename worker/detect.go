@@ -1,0 +1,20 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Detect finds out what this machine offers, with all tools on PATH. Versions
+// are those that cfg declares: none is asked for.
+func Detect(_ context.Context, cfg Config) (jobs.Capabilities, error) {
+	if err := cfg.validate(); err != nil {
+		return jobs.Capabilities{}, fmt.Errorf("worker: %w", err)
+	}
+	t := newToolbox(cfg)
+	c := t.base()
+	c.Tools = t.all()
+	return c, nil
+}

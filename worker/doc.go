@@ -1,0 +1,44 @@
+// Package worker runs modules: it registers, pulls jobs for its free slots,
+// executes them, streams their logs, commits their outcomes, and drains.
+//
+// # Nouns
+//
+// A Worker is the configuration and the way to drain; its Run makes a shift,
+// which has an incarnation of its own, a lease, the puller and the attempts
+// that are open. An attempt is one delivery of a job, told from all others by
+// its nonce; it admits itself (claims, or looks when in doubt), executes a
+// command, and commits. A command is the process part and knows no NATS. A
+// stopper is how everybody else asks an attempt to end; the first request
+// says how it ends, later ones can only hurry it.
+//
+// # Who owns what
+//
+// Run starts every goroutine and returns when all have ended. An attempt is
+// owned by its own goroutine, from the delivery to the acknowledgement; the
+// loops of the shift (heartbeat, lanes, lapse, reconnects, control messages)
+// reach it only through its stopper and its recheck channel. The set of open
+// attempts and what the heartbeat says are under the shift's mutex, which is
+// not held over I/O. Slots go back to the puller when the processes are gone;
+// what is left (the rest of the log, the commit) goes on in the background, in
+// a bounded number.
+//
+// # The protocol
+//
+// What is written to a module's cell, with which expectation, and what a
+// refusal means, is in cell.go, claim.go and commit.go; the rules are those of
+// docs/protocol.md. In short: with a key, nothing starts that is not claimed
+// under a lease that has been live without a gap since the claim was sent;
+// without one, it starts at once unless the delivery is doubtful, and claims
+// when it outlives 20 ms. An outcome is committed after all of the log is
+// stored, a job is acknowledged after its outcome is.
+//
+// # How it fails
+//
+// NATS away: commands that write feel back-pressure, outcomes wait, and after
+// the lease has lapsed (TTL − margin after the last acknowledged heartbeat was
+// sent) whatever holds a key is killed without grace, and ends as lost once
+// connected. Told to go while NATS is away, a worker goes: what it could not
+// commit is declared lost by the orchestrator. Somebody else has closed an
+// attempt that runs here: it is killed and discarded. On Linux everything that
+// descends from a command is found and killed; on other systems its group is.
+package worker

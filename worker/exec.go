@@ -1,0 +1,270 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// command is the command of one attempt, with all that its process is told.
+type command struct {
+	job       *jobs.Job
+	worker    string
+	workspace string   // "" = a fresh directory
+	environ   []string // the worker's own environment
+	allow     allowance
+	fencing   uint64
+	needs     []byte      // content of $MODPIPE_NEEDS
+	ready     func() bool // the last word before the start: false = it must not start any more; nil = it may
+}
+
+// ending is how an execution ended. A status says what the outcome will;
+// empty, the attempt is nobody's any more.
+type ending struct {
+	status   jobs.AttemptStatus
+	exitCode *int
+	text     string
+	outputs  map[string]string
+	warnings []string
+	started  time.Time // zero when nothing started
+	finished time.Time
+}
+
+// sink takes what a command writes. It may block, and so stops the command.
+type sink interface {
+	write(jobs.Stream, []byte)
+}
+
+// run runs the command and returns when its processes are gone and what they
+// wrote has been handed to out.
+func (c *command) run(stops *stopper, out sink) (e ending) {
+	s, err := newScratch(c.workspace, c.needs)
+	if err != nil {
+		return notStarted(err)
+	}
+	defer func() {
+		if err := s.remove(); err != nil {
+			e.warnings = append(e.warnings, err.Error())
+		}
+	}()
+	cmd, warnings, err := c.prepare(s)
+	if err != nil {
+		e = notStarted(err)
+	} else {
+		e = c.execute(cmd, s, stops, out)
+	}
+	e.warnings = append(warnings, e.warnings...)
+	return e
+}
+
+func notStarted(err error) ending {
+	return ending{status: jobs.AttemptFailed, text: err.Error(), finished: time.Now()}
+}
+
+// prepare makes the command from the job; the caller closes its Stdin.
+func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
+	if c.job.Command == nil {
+		return nil, nil, errors.New("the job has no command: it was made by a newer version of modpipe")
+	}
+	dir, err := resolveDir(s.workspace, c.job.Command.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	env, warnings, err := c.environment(s)
+	if err != nil {
+		return nil, warnings, err
+	}
+	words, err := argv(c.job.Command, func(text string) (string, error) { return s.save("script", text) })
+	if err != nil {
+		return nil, warnings, err
+	}
+	path, err := lookPath(words[0], dir, lookup(env, "PATH"))
+	if err != nil {
+		return nil, warnings, fmt.Errorf("cannot start %q: %w", words[0], err)
+	}
+	cmd := &exec.Cmd{Path: path, Args: words, Env: env, Dir: dir}
+	ownSession(cmd)
+	return cmd, warnings, c.stdin(cmd, s)
+}
+
+// stdin gives the command its input through a file: it takes any size, needs
+// no goroutine, and nothing hangs when the command does not read it.
+func (c *command) stdin(cmd *exec.Cmd, s *scratch) error {
+	if c.job.Command.Stdin == "" {
+		return nil // the null device
+	}
+	path, err := s.save("stdin", c.job.Command.Stdin)
+	if err != nil {
+		return fmt.Errorf("keep stdin: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("keep stdin: %w", err)
+	}
+	cmd.Stdin = f
+	return nil
+}
+
+// execute starts the command, supervises it to its end and reads its result.
+func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *stopper, out sink) ending {
+	if f, ok := cmd.Stdin.(*os.File); ok {
+		defer f.Close()
+	}
+	if st, ok := stops.asked(); ok {
+		return stoppedBefore(st)
+	}
+	pipes, err := newPipes(cmd)
+	if err != nil {
+		return notStarted(fmt.Errorf("make pipes: %w", err))
+	}
+	if c.ready != nil && !c.ready() {
+		pipes.abandon()
+		return ending{status: jobs.AttemptLost, text: "the worker's lease lapsed before the start", finished: time.Now()}
+	}
+	e := ending{started: time.Now()}
+	if err := cmd.Start(); err != nil {
+		pipes.abandon()
+		return notStarted(startError(cmd, err))
+	}
+	p := &process{cmd: cmd, marker: "MODPIPE_OUTPUT=" + s.output, exited: make(chan struct{})}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.await(); close(p.exited) })
+	pipes.read(&wg, out)
+	stopped := c.supervise(p, stops)
+	state, left := p.reap()
+	pipes.finish()
+	wg.Wait()
+	e.finished = time.Now()
+	if left > 0 {
+		e.warnings = append(e.warnings, fmt.Sprintf("%d processes that it started could not be ended", left))
+	}
+	if pipes.abandoned() {
+		e.warnings = append(e.warnings, "a process that it started has left its process group and still holds its output: not waited for")
+	}
+	c.judge(&e, state, stopped)
+	c.results(&e, s)
+	return e
+}
+
+func stoppedBefore(st stop) ending {
+	return ending{status: st.status, text: st.text, finished: time.Now()}
+}
+
+func startError(cmd *exec.Cmd, err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Errorf("cannot start %q (%s): %w", cmd.Args[0], cmd.Path, err)
+}
+
+// supervise returns when the leader has ended or been killed, and after TERM
+// also everything else in its group, or the grace is over. It returns the
+// request that it acted on; none when the command ended by itself.
+func (c *command) supervise(p *process, stops *stopper) (acted *stop) {
+	limit, stopTimer := timer(c.job.Timeout)
+	defer stopTimer()
+	exited := p.exited
+	var kill, poll <-chan time.Time
+	for {
+		select {
+		case <-exited:
+			if acted == nil || !p.alive() {
+				return acted
+			}
+			exited, poll = nil, time.After(pollGroup) // the others have the rest of the grace
+		case <-poll:
+			if !p.alive() {
+				return acted
+			}
+			poll = time.After(pollGroup)
+		case <-limit:
+			stops.ask(c.timedOut())
+		case <-stops.changed:
+			st, _ := stops.asked()
+			if st.grace == 0 {
+				p.end()
+				return &st
+			}
+			if acted == nil {
+				p.terminate()
+				kill = time.After(st.grace)
+			}
+			acted = &st
+		case <-kill:
+			p.end()
+			return acted
+		}
+	}
+}
+
+// pollGroup is how often the rest of a group is looked for after TERM.
+const pollGroup = 5 * time.Millisecond
+
+// end kills all of it and waits for the leader.
+func (p *process) end() {
+	p.kill(p.others())
+	<-p.exited
+}
+
+// timer is a channel that fires after d, never for 0.
+func timer(d time.Duration) (<-chan time.Time, func() bool) {
+	if d <= 0 {
+		return nil, func() bool { return true }
+	}
+	t := time.NewTimer(d)
+	return t.C, t.Stop
+}
+
+func (c *command) timedOut() stop {
+	text := fmt.Sprintf("timed out after %v", short(c.job.Timeout))
+	if c.job.DefaultTimeout {
+		text += ", the default: `timeout` sets another limit"
+	}
+	return stop{status: jobs.AttemptTimedOut, text: text, grace: c.job.Grace}
+}
+
+// judge gives the ending its status: what was asked of it first counts, else
+// the exit code.
+func (c *command) judge(e *ending, state *os.ProcessState, stopped *stop) {
+	code, signal := exitOf(state)
+	e.exitCode = &code
+	switch {
+	case stopped != nil:
+		e.status, e.text = stopped.status, stopped.text
+	case code == 0:
+		e.status = jobs.AttemptSucceeded
+	default:
+		e.status, e.text = jobs.AttemptFailed, exitText(code, signal)
+	}
+}
+
+func exitText(code int, signal string) string {
+	text := fmt.Sprintf("exit code %d", code)
+	switch signal {
+	case "":
+		return text
+	case "SIGKILL":
+		return text + ": killed by SIGKILL — out of memory?"
+	}
+	return text + ": killed by " + signal
+}
+
+// results reads what the command has set, also when it failed. A fault in it
+// fails an attempt that would have succeeded.
+func (c *command) results(e *ending, s *scratch) {
+	outputs, err := readOutputs(s.output)
+	e.outputs = outputs
+	switch {
+	case err == nil:
+	case e.status == jobs.AttemptSucceeded:
+		e.status, e.text = jobs.AttemptFailed, err.Error()
+	default:
+		e.warnings = append(e.warnings, err.Error())
+	}
+}

@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// scratch is what an attempt has of the file system for itself: its TMPDIR,
+// the two files that it talks through, and its workspace where the worker has
+// none. All of it is removed when the attempt has ended.
+type scratch struct {
+	root      string
+	workspace string
+	tmp       string
+	output    string
+	needs     string
+}
+
+func newScratch(workspace string, needs []byte) (*scratch, error) {
+	root, err := os.MkdirTemp("", "modpipe-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the attempt: %w", err)
+	}
+	s := &scratch{
+		root:      root,
+		workspace: workspace,
+		tmp:       filepath.Join(root, "tmp"),
+		output:    filepath.Join(root, "output"),
+		needs:     filepath.Join(root, "needs.json"),
+	}
+	if workspace == "" {
+		s.workspace = filepath.Join(root, "workspace")
+	}
+	if err := s.fill(workspace == "", needs); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the attempt's directory: %w", err), s.remove())
+	}
+	return s, nil
+}
+
+func (s *scratch) fill(fresh bool, needs []byte) error {
+	if err := os.Mkdir(s.tmp, 0o700); err != nil {
+		return err
+	}
+	if fresh {
+		if err := os.Mkdir(s.workspace, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(s.output, nil, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(s.needs, needs, 0o600)
+}
+
+// save keeps a text in a file that goes with the attempt.
+func (s *scratch) save(name, text string) (string, error) {
+	path := filepath.Join(s.root, name)
+	return path, os.WriteFile(path, []byte(text), 0o600)
+}
+
+// remove takes everything away, also what the attempt made read-only.
+func (s *scratch) remove() error {
+	if os.RemoveAll(s.root) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(s.root, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700) // before it is read: WalkDir calls this first
+		}
+		return nil
+	})
+	if err := os.RemoveAll(s.root); err != nil {
+		return fmt.Errorf("remove the attempt's directory: %w", err)
+	}
+	return nil
+}
+
+// resolveDir is the directory below workspace that a command runs in. It may
+// not lead out, neither by .. nor by a symbolic link.
+func resolveDir(workspace, dir string) (string, error) {
+	root, err := filepath.EvalSymlinks(workspace)
+	if err != nil {
+		return "", fmt.Errorf("workspace: %w", err)
+	}
+	if dir == "" || dir == "." {
+		return root, nil
+	}
+	local := filepath.FromSlash(dir)
+	if !filepath.IsLocal(local) {
+		return "", fmt.Errorf("dir %q leads out of the workspace", dir)
+	}
+	path, err := filepath.EvalSymlinks(filepath.Join(root, local))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("dir %q does not exist in the workspace %s", dir, workspace)
+	case err != nil:
+		return "", fmt.Errorf("dir %q: %w", dir, err)
+	}
+	if rel, err := filepath.Rel(root, path); err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return "", fmt.Errorf("dir %q leads out of the workspace by a symbolic link", dir)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("dir %q: %w", dir, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("dir %q is not a directory", dir)
+	}
+	return path, nil
+}

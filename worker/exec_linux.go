@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// await returns when the leader has ended, and leaves it uncollected: until
+// then its number cannot be given to another group.
+func (p *process) await() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// others are the live processes that descend from the command, without its
+// leader: those of its session, those that carry its mark in their
+// environment (a daemon has a session of its own), and the children of these.
+// What clears its environment, leaves the session and outlives its parent is
+// not found.
+func (p *process) others() []int {
+	leader := p.cmd.Process.Pid
+	var found []int
+	for _, pid := range pidsSince(leader) {
+		st, ok := statOf(pid)
+		if !ok {
+			continue
+		}
+		ours := st.session == leader || slices.Contains(found, st.parent) || p.marked(pid)
+		switch {
+		case !ours:
+		case st.dead:
+			collect(pid, st.parent)
+		default:
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// collect takes a dead orphan off the table where we are who it was left to
+// (the first process of a container).
+func collect(pid, parent int) {
+	if parent == os.Getpid() {
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	}
+}
+
+func (p *process) marked(pid int) bool {
+	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && bytes.Contains(env, []byte(p.marker))
+}
+
+// pidsSince lists the processes that may have been made after leader: those
+// of higher numbers, and, when numbers have started again, all.
+func pidsSince(leader int) []int {
+	last := lastPID()
+	if last == leader {
+		return nil // nothing was started since, anywhere
+	}
+	names, err := readNames("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err == nil && pid != leader && (pid > leader || last < leader) {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids) // parents mostly come before their children
+	return pids
+}
+
+func readNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// lastPID is the number that was given out last; 0 where nobody says it, and
+// then all processes are looked at.
+func lastPID() int {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	last, err := strconv.Atoi(fields[len(fields)-1])
+	if err != nil {
+		return 0
+	}
+	return last
+}
+
+type procStat struct {
+	parent, session int
+	dead            bool
+}
+
+func statOf(pid int) (procStat, bool) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return procStat{}, false
+	}
+	// The name, in parentheses, may hold anything.
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 4 {
+		return procStat{}, false
+	}
+	parent, _ := strconv.Atoi(f[1])
+	session, _ := strconv.Atoi(f[3])
+	return procStat{parent: parent, session: session, dead: f[0] == "Z" || f[0] == "X"}, true
+}

@@ -1,0 +1,21 @@
+package worker
+
+import (
+	"os"
+	"os/exec"
+)
+
+// Windows has no process groups that signals reach: the command itself is
+// ended, at once; what it has started is not.
+
+func ownSession(*exec.Cmd) {}
+
+func (p *process) await() { _ = p.cmd.Wait() }
+
+func (p *process) terminate() { _ = p.cmd.Process.Kill() }
+
+func (p *process) kill([]int) { _ = p.cmd.Process.Kill() }
+
+func (p *process) others() []int { return nil }
+
+func exitOf(state *os.ProcessState) (code int, signal string) { return state.ExitCode(), "" }

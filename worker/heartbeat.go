@@ -1,0 +1,218 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+// open opens the buckets, waiting for NATS.
+func (s *shift) open(ctx context.Context) error {
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		if s.registry, err = kv.OpenRegistry(ctx, s.conn, s.cfg.WorkerTTL); err != nil {
+			return err
+		}
+		s.lanes, err = kv.OpenLanes(ctx, s.conn)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.ttl = s.registry.TTL()
+	s.lease = newLease(s.ttl)
+	s.puller = broker.NewPuller(s.conn, s.cfg.Slots, s.handle)
+	return nil
+}
+
+// takenFor is how long a name that is taken is tried again: an entry that a
+// killed worker has left is gone after its TTL, that of a live one is not.
+func (s *shift) takenFor() time.Duration { return min(s.ttl+time.Second, 15*time.Second) }
+
+// register enters the worker under its name.
+func (s *shift) register(ctx context.Context) error {
+	limit := time.Now().Add(s.takenFor())
+	for {
+		var sent time.Time
+		err := persist(ctx, func(ctx context.Context) error {
+			sent = time.Now()
+			err := s.registry.Register(ctx, s.describe())
+			if errors.Is(err, kv.ErrTaken) {
+				return errors.Join(err, broker.ErrConflict) // an answer
+			}
+			return err
+		})
+		switch {
+		case err == nil:
+			s.lease.renew(sent, time.Now())
+			return nil
+		case !errors.Is(err, kv.ErrTaken):
+			return err
+		case time.Now().After(limit):
+			return kv.ErrTaken
+		}
+		if err := pause(ctx, s.ttl/10); err != nil {
+			return err
+		}
+	}
+}
+
+// beatNow makes the next heartbeat come at once.
+func (s *shift) beatNow() {
+	select {
+	case s.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// heartbeats renews the entry and with it the lease, every TTL/3 and when
+// something material has changed.
+func (s *shift) heartbeats(ctx context.Context) error {
+	tick := time.NewTicker(s.ttl / 3)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-tick.C:
+		case <-s.nudge:
+		case <-ctx.Done():
+			return nil
+		}
+		err := s.beat(ctx)
+		switch {
+		case errors.Is(err, broker.ErrDenied):
+			return err
+		case err != nil && !failing && ctx.Err() == nil:
+			s.log.Warn("a heartbeat was not acknowledged", "error", err)
+		case err == nil && failing:
+			s.log.Info("heartbeats are acknowledged again")
+		}
+		failing = err != nil
+	}
+}
+
+func (s *shift) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.ttl/2)
+	defer cancel()
+	sent := time.Now()
+	if err := s.registry.Beat(ctx, s.describe()); err != nil {
+		return err
+	}
+	if s.lease.renew(sent, time.Now()) {
+		s.recheck() // others may have thought us lost
+	}
+	return nil
+}
+
+// lapses kills what holds a key when the lease lapses: by KILL, without grace,
+// before anyone else may start.
+func (s *shift) lapses(ctx context.Context) error {
+	for {
+		until, renewed := s.lease.next()
+		t := time.NewTimer(time.Until(until))
+		select {
+		case <-renewed:
+			t.Stop()
+			continue
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+		if _, live := s.lease.state(time.Now()); live {
+			continue
+		}
+		s.log.Warn("the lease has lapsed: what holds a key is killed")
+		s.each(func(a *attempt) {
+			if a.job.Keyed && a.claimed.Load() != 0 {
+				a.stops.ask(stop{status: jobs.AttemptLost, text: "the worker could not renew its lease"})
+			}
+		})
+		select {
+		case <-renewed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reconnects makes again what a restart of the server has lost, says that the
+// worker is there, and sees whose its attempts are.
+func (s *shift) reconnects(ctx context.Context) error {
+	again := s.conn.Reconnected(ctx)
+	for {
+		select {
+		case _, ok := <-again:
+			if !ok {
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		}
+		s.beatNow()
+		if err := s.conn.Ensure(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("make streams again", "error", err)
+		}
+		s.beatNow()
+		s.recheck()
+	}
+}
+
+func (s *shift) recheck() {
+	s.each(func(a *attempt) {
+		select {
+		case a.recheck <- struct{}{}:
+		default:
+		}
+	})
+}
+
+// keepDeliveries tells the server that what is open here is being worked on.
+func (s *shift) keepDeliveries(ctx context.Context) error {
+	tick := time.NewTicker(broker.AckWait / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.each(func(a *attempt) {
+				if err := a.d.InProgress(); err != nil {
+					s.log.Debug("in progress", "attempt", a.String(), "error", err)
+				}
+			})
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// goodbye removes the entry, if NATS answers soon.
+func (s *shift) goodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.registry.Leave(ctx, s.cfg.Name); err != nil {
+		s.log.Debug("leave the registry", "error", err)
+	}
+}
+
+// describe is what the worker says of itself.
+func (s *shift) describe() jobs.Worker {
+	host, _ := os.Hostname()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := jobs.Worker{
+		Name: s.cfg.Name, Incarnation: s.incarnation, Version: s.cfg.Version,
+		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
+		Draining: s.draining, LanesSeen: s.lanesSeen,
+		Started: s.started, PID: os.Getpid(), Host: host, Load: load(),
+	}
+	w.Capabilities.Tools = maps.Clone(s.known)
+	for a := range s.attempts {
+		w.Running = append(w.Running, jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt})
+	}
+	return w
+}

@@ -1,0 +1,119 @@
+package worker
+
+import (
+	"context"
+	"sync"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// consider decides of each lane whether this worker serves it, and says so in
+// a heartbeat at once: an orchestrator waits for it to know who is capable.
+func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
+	var once sync.Once
+	for {
+		batch, ok := nextBatch(ctx, in)
+		if !ok {
+			return nil
+		}
+		var lanes []kv.LaneChange
+		synced, seen := false, uint64(0)
+		for _, c := range batch {
+			synced = synced || c.Synced
+			seen = max(seen, c.Revision)
+			if c.Lane != "" {
+				lanes = append(lanes, c)
+			}
+		}
+		s.decide(ctx, lanes)
+		s.mu.Lock()
+		s.lanesSeen = max(s.lanesSeen, seen)
+		s.mu.Unlock()
+		s.beatNow()
+		if synced {
+			once.Do(func() { close(s.looked) })
+		}
+	}
+}
+
+// nextBatch is one change and whatever has come with it.
+func nextBatch(ctx context.Context, in <-chan kv.LaneChange) ([]kv.LaneChange, bool) {
+	var batch []kv.LaneChange
+	select {
+	case c := <-in:
+		batch = append(batch, c)
+	case <-ctx.Done():
+		return nil, false
+	}
+	for len(batch) < cap(in) {
+		select {
+		case c := <-in:
+			batch = append(batch, c)
+		default:
+			return batch, true
+		}
+	}
+	return batch, true
+}
+
+// decide looks at lanes in two passes: those that need nothing to be asked of
+// a tool do not wait for those that do.
+func (s *shift) decide(ctx context.Context, lanes []kv.LaneChange) {
+	var asking []kv.LaneChange
+	for _, c := range lanes {
+		if !c.Gone && s.tools.mustAsk(c.Set.Requires.Tools) {
+			asking = append(asking, c)
+			continue
+		}
+		s.serveOrNot(ctx, c)
+	}
+	var wg sync.WaitGroup
+	for _, c := range asking {
+		for _, t := range c.Set.Requires.Tools {
+			wg.Go(func() { s.tools.version(ctx, t) })
+		}
+	}
+	wg.Wait()
+	for _, c := range asking {
+		s.serveOrNot(ctx, c)
+	}
+}
+
+func (s *shift) serveOrNot(ctx context.Context, c kv.LaneChange) {
+	if c.Gone {
+		s.puller.Unserve(c.Lane)
+		return
+	}
+	capabilities := s.learn(ctx, c.Set.Requires.Tools)
+	if !capabilities.Offer(c.Set.Requires) {
+		s.puller.Unserve(c.Lane)
+		return
+	}
+	s.puller.Serve(c.Lane, max(1, min(c.Set.Slots, s.cfg.Slots)))
+}
+
+// learn adds what a lane asks for to what the heartbeat says, and returns all
+// that is known.
+func (s *shift) learn(ctx context.Context, tools []pipeline.Tool) jobs.Capabilities {
+	found := map[string]string{}
+	for _, t := range tools {
+		if v, ok := s.tools.version(ctx, t); ok {
+			found[t.Name] = v
+		}
+	}
+	c := s.tools.base()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, v := range found {
+		if v != "" || s.known[name] == "" {
+			s.known[name] = v
+		}
+	}
+	c.Tools = map[string]string{}
+	for name, v := range s.known {
+		c.Tools[name] = v
+	}
+	return c
+}

@@ -1,0 +1,266 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+const (
+	// maxSettling is how many attempts whose processes are gone may still be
+	// storing their logs and outcomes.
+	maxSettling = 256
+	// lastWrites is how long outcomes may take when the worker has to go.
+	lastWrites = 2 * time.Second
+)
+
+// shift is one Run of a worker.
+type shift struct {
+	w           *Worker
+	cfg         Config
+	conn        *broker.Conn
+	log         *slog.Logger
+	incarnation string
+	started     time.Time
+	registry    *kv.Registry
+	lanes       *kv.Lanes
+	puller      *broker.Puller
+	lease       *lease
+	ttl         time.Duration
+	tools       *toolbox
+	nudge       chan struct{} // holds one token when a heartbeat is due at once
+	settling    chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
+	looked      chan struct{} // closed when all lanes were considered once
+	attemptsWG  sync.WaitGroup
+	unsettled   gauge // attempts
+	executing   gauge // those of them that hold slots
+
+	mu        sync.Mutex
+	attempts  map[*attempt]struct{}
+	used      int
+	ending    *stop // what new attempts are asked at once
+	draining  bool
+	busy      time.Time // when something was last begun or finished
+	known     map[string]string
+	lanesSeen uint64
+
+	// work is the context of attempts' writes: it outlives Run's own by
+	// lastWrites. It is here because deliveries come by callback.
+	work  context.Context //nolint:containedctx // see above
+	letGo context.CancelFunc
+}
+
+func newShift(w *Worker) *shift {
+	return &shift{
+		w: w, cfg: w.cfg, conn: w.conn, log: w.cfg.Logger.With("worker", w.cfg.Name),
+		incarnation: rand.Text(), started: time.Now(),
+		tools: newToolbox(w.cfg),
+		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
+		attempts: map[*attempt]struct{}{}, known: map[string]string{}, busy: time.Now(),
+	}
+}
+
+// run works until the worker is drained, ctx ends, or NATS denies something.
+func (s *shift) run(ctx context.Context) error {
+	s.work, s.letGo = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.letGo()
+	loops, stopLoops := context.WithCancel(s.work)
+	defer stopLoops()
+	fatal := make(chan error, 1)
+	var wg sync.WaitGroup
+	s.loops(loops, &wg, fatal)
+
+	var err error
+	select {
+	case <-s.w.drain:
+		err = s.drained(ctx, fatal)
+	case err = <-fatal:
+		s.halt()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		s.halt()
+	}
+	s.letGo()
+	stopLoops()
+	wg.Wait()           // the puller's too: nothing new can come
+	s.attemptsWG.Wait() // they have nothing to wait for any more
+	s.goodbye(ctx)
+	return err
+}
+
+// loops starts everything that a shift does beside its attempts.
+func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- error) {
+	lanes := make(chan kv.LaneChange, 256) // a bucket's worth, so that a batch is considered at once
+	for name, loop := range map[string]func(context.Context) error{
+		"pull":       s.puller.Run,
+		"heartbeat":  s.heartbeats,
+		"lease":      s.lapses,
+		"keep":       s.keepDeliveries,
+		"reconnect":  s.reconnects,
+		"lanes":      func(ctx context.Context) error { return s.lanes.Watch(ctx, lanes) },
+		"capability": func(ctx context.Context) error { return s.consider(ctx, lanes) },
+		"control":    func(ctx context.Context) error { return s.conn.Controls(ctx, s.cfg.Name, s.control) },
+		"idle":       s.whenIdle,
+	} {
+		wg.Go(func() { s.forever(ctx, name, loop, fatal) })
+	}
+}
+
+// forever keeps a loop going until ctx ends: NATS may be away for long. Only
+// a denied permission is for good.
+func (s *shift) forever(ctx context.Context, name string, loop func(context.Context) error, fatal chan<- error) {
+	for {
+		err := loop(ctx)
+		if ctx.Err() != nil || err == nil {
+			return
+		}
+		if errors.Is(err, broker.ErrDenied) {
+			select {
+			case fatal <- err:
+			default: // one is enough
+			}
+			return
+		}
+		s.log.Warn("goes on after an error", "loop", name, "error", err)
+		if pause(ctx, maxPause) != nil {
+			return
+		}
+	}
+}
+
+// drained is the orderly end: nothing new, what runs may finish; after the
+// drain timeout it is handed back.
+func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	s.beatNow()
+	limit, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	if err := s.puller.Pause(limit); err != nil && ctx.Err() == nil {
+		s.log.Warn("the last pull was not answered", "error", err)
+	}
+	select {
+	case <-s.unsettled.none():
+		return nil
+	case err := <-fatal:
+		s.halt()
+		return err
+	case <-limit.Done():
+	}
+	if ctx.Err() == nil {
+		s.handBack(ctx)
+	}
+	if ctx.Err() != nil {
+		s.halt()
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// handBack ends what still runs, with its grace, and waits for the outcomes.
+func (s *shift) handBack(ctx context.Context) {
+	s.endAll(func(a *attempt) stop {
+		return stop{status: jobs.AttemptHandedBack, text: "the worker was told to go", grace: a.job.Grace}
+	})
+	select {
+	case <-s.executing.none():
+		s.lastWrites()
+	case <-ctx.Done():
+	}
+}
+
+// halt is the end without grace.
+func (s *shift) halt() {
+	s.endAll(func(*attempt) stop { return stop{status: jobs.AttemptHandedBack, text: "the worker was stopped"} })
+	s.lastWrites()
+}
+
+func (s *shift) lastWrites() {
+	limit := time.NewTimer(lastWrites)
+	defer limit.Stop()
+	select {
+	case <-s.unsettled.none():
+	case <-limit.C:
+	}
+}
+
+// endAll asks all attempts to end, and those that may still come.
+func (s *shift) endAll(how func(*attempt) stop) {
+	s.mu.Lock()
+	s.ending = &stop{status: jobs.AttemptHandedBack, text: "the worker was told to go"}
+	s.mu.Unlock()
+	s.each(func(a *attempt) { a.stops.ask(how(a)) })
+}
+
+// handle takes a delivery from the puller, on the puller's goroutine.
+func (s *shift) handle(d *broker.Delivery) {
+	a := s.newAttempt(d)
+	s.unsettled.add(1)
+	s.executing.add(1)
+	s.mu.Lock()
+	twin := s.twin(a)
+	s.attempts[a] = struct{}{}
+	s.used += d.Slots
+	s.busy = a.began
+	ending := s.ending
+	s.mu.Unlock()
+	if ending != nil {
+		a.stops.ask(*ending)
+	}
+	s.attemptsWG.Go(func() {
+		defer s.forget(a)
+		if twin {
+			a.release(s.work) // it runs here already, and its first delivery is the one that counts
+			a.leaveRoom()
+			return
+		}
+		a.serve(s.work)
+	})
+}
+
+// twin reports whether the same attempt is open already. The caller holds mu.
+func (s *shift) twin(a *attempt) bool {
+	for b := range s.attempts {
+		if b.job.Run == a.job.Run && b.job.Token == a.job.Token && b.job.Attempt == a.job.Attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// freed counts slots that go back to the puller.
+func (s *shift) freed(slots int) {
+	s.mu.Lock()
+	s.used -= slots
+	s.mu.Unlock()
+	s.executing.add(-1)
+}
+
+func (s *shift) forget(a *attempt) {
+	s.mu.Lock()
+	delete(s.attempts, a)
+	s.busy = time.Now()
+	s.mu.Unlock()
+	s.unsettled.add(-1)
+}
+
+// each calls f with every open attempt.
+func (s *shift) each(f func(*attempt)) {
+	s.mu.Lock()
+	all := make([]*attempt, 0, len(s.attempts))
+	for a := range s.attempts {
+		all = append(all, a)
+	}
+	s.mu.Unlock()
+	for _, a := range all {
+		f(a)
+	}
+}

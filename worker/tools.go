@@ -1,0 +1,188 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+const (
+	// probeLimit is how long a tool may take to say its version.
+	probeLimit = 5 * time.Second
+	// probeOutput is how much of what it says is looked at.
+	probeOutput = 64 << 10
+)
+
+// toolbox knows the machine: what it is, and which tools it has. Names are in
+// lower case.
+type toolbox struct {
+	fixed    jobs.Capabilities // all but the tools
+	declared map[string]string // name → version, "" = not said
+	onPath   map[string]string // name → file that a search of PATH finds first
+
+	mu     sync.Mutex
+	probes map[string]func() string // name → its version, asked for once
+}
+
+func newToolbox(cfg Config) *toolbox {
+	t := &toolbox{
+		fixed: jobs.Capabilities{
+			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: memory(),
+			Labels: map[string]string{},
+		},
+		declared: map[string]string{},
+		onPath:   map[string]string{},
+		probes:   map[string]func() string{},
+	}
+	for _, tag := range cfg.Tags {
+		t.fixed.Tags = append(t.fixed.Tags, strings.ToLower(tag))
+	}
+	for name, value := range cfg.Labels {
+		t.fixed.Labels[strings.ToLower(name)] = strings.ToLower(value)
+	}
+	for _, word := range slices.Concat(cfg.Tools, cfg.OnlyTools) {
+		name, version, _ := strings.Cut(word, "=")
+		t.declared[strings.ToLower(name)] = version
+	}
+	search := scanPath(os.Getenv("PATH"))
+	for name, file := range search {
+		if _, ok := t.declared[name]; ok || cfg.OnlyTools == nil {
+			t.onPath[name] = file
+		}
+	}
+	return t
+}
+
+// base is what the machine offers beside tools; the maps in it are shared and
+// not changed.
+func (t *toolbox) base() jobs.Capabilities { return t.fixed }
+
+func (t *toolbox) has(name string) bool {
+	if _, ok := t.declared[name]; ok {
+		return true
+	}
+	file, ok := t.onPath[name]
+	if !ok {
+		return false
+	}
+	_, err := executable(file)
+	return err == nil
+}
+
+// all are the names of all tools.
+func (t *toolbox) all() map[string]string {
+	names := maps.Clone(t.declared)
+	for name := range t.onPath {
+		if _, ok := names[name]; !ok && t.has(name) {
+			names[name] = ""
+		}
+	}
+	return names
+}
+
+// mustAsk reports whether a tool has to be run to know its version.
+func (t *toolbox) mustAsk(tools []pipeline.Tool) bool {
+	return slices.ContainsFunc(tools, func(tool pipeline.Tool) bool {
+		t.mu.Lock()
+		_, asked := t.probes[tool.Name]
+		t.mu.Unlock()
+		return tool.Min != "" && !asked && t.declared[tool.Name] == "" && t.onPath[tool.Name] != ""
+	})
+}
+
+// version is what a requirement compares: of a tool whose version nobody
+// compares it is empty and not asked for.
+func (t *toolbox) version(ctx context.Context, tool pipeline.Tool) (version string, ok bool) {
+	if !t.has(tool.Name) {
+		return "", false
+	}
+	if v := t.declared[tool.Name]; v != "" || tool.Min == "" {
+		return v, true
+	}
+	file, ok := t.onPath[tool.Name]
+	if !ok {
+		return "", true
+	}
+	t.mu.Lock()
+	ask, ok := t.probes[tool.Name]
+	if !ok {
+		ask = sync.OnceValue(func() string { return probe(ctx, file) })
+		t.probes[tool.Name] = ask
+	}
+	t.mu.Unlock()
+	return ask(), true
+}
+
+// scanPath maps the lower-cased names on a PATH to the first file of each.
+func scanPath(path string) map[string]string {
+	found := map[string]string{}
+	for _, dir := range filepath.SplitList(path) {
+		entries, err := os.ReadDir(dir)
+		if err != nil || !filepath.IsAbs(dir) {
+			continue
+		}
+		for _, e := range entries {
+			name := strings.ToLower(e.Name())
+			if runtime.GOOS == "windows" {
+				name = strings.TrimSuffix(name, filepath.Ext(name))
+			}
+			if _, ok := found[name]; !ok && !e.IsDir() {
+				found[name] = filepath.Join(dir, e.Name())
+			}
+		}
+	}
+	return found
+}
+
+// probe asks a tool for its version: the first dotted number that it prints.
+func probe(ctx context.Context, file string) string {
+	for _, word := range []string{"--version", "version"} {
+		if v := firstVersion(ask(ctx, file, word)); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func firstVersion(text []byte) string {
+	return string(regexp.MustCompile(`[0-9]+(\.[0-9]+)+`).Find(text))
+}
+
+func ask(ctx context.Context, file, word string) []byte {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, file, word)
+	ownSession(cmd)
+	cmd.Cancel = func() error {
+		(&process{cmd: cmd}).kill(nil)
+		return nil
+	}
+	cmd.WaitDelay = 100 * time.Millisecond
+	out := &capped{most: probeOutput}
+	cmd.Stdout, cmd.Stderr = out, out
+	_ = cmd.Run() // what it printed counts, not how it ended
+	return out.Bytes()
+}
+
+// capped keeps the beginning of what is written to it.
+type capped struct {
+	bytes.Buffer
+	most int
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	c.Buffer.Write(p[:min(len(p), max(0, c.most-c.Len()))])
+	return len(p), nil
+}

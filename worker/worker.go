@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/modpipe/modpipe/broker"
+)
+
+// Worker is one worker.
+type Worker struct {
+	conn *broker.Conn
+	cfg  Config
+
+	drainOnce sync.Once
+	drain     chan struct{} // closed by Drain
+}
+
+// New checks cfg, reporting all faults at once, and makes a worker; nothing
+// runs yet.
+func New(c *broker.Conn, cfg Config) (*Worker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	return &Worker{conn: c, cfg: cfg.filled(), drain: make(chan struct{})}, nil
+}
+
+// Name is the worker's name.
+func (w *Worker) Name() string { return w.cfg.Name }
+
+// Drain makes Run take nothing new, finish what it runs, hand back what does
+// not end within DrainTimeout, and return. It returns at once.
+func (w *Worker) Drain() { w.drainOnce.Do(func() { close(w.drain) }) }
+
+// Run registers and works until Drain has come to its end (nil) or ctx ends
+// (what runs is killed; what it ran is committed as handed back if NATS
+// answers soon; the cause of ctx is returned). kv.ErrTaken says that a live
+// worker has the name, broker.ErrDenied that NATS does not let it work. Call
+// it once.
+func (w *Worker) Run(ctx context.Context) error {
+	s, err := w.begin(ctx)
+	if err != nil || s == nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// begin opens what a shift needs and registers. It gives up, without an
+// error, when the worker is told to drain while it waits for NATS.
+func (w *Worker) begin(ctx context.Context) (*shift, error) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wg.Go(func() {
+		select {
+		case <-w.drain:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	s := newShift(w)
+	err := s.open(ctx)
+	if err == nil {
+		err = s.register(ctx)
+	}
+	if err != nil && w.draining() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w", w.cfg.Name, err)
+	}
+	return s, nil
+}
+
+func (w *Worker) draining() bool {
+	select {
+	case <-w.drain:
+		return true
+	default:
+		return false
+	}
+}
