@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// completionPatience is how long a shell waits for names from NATS.
+const completionPatience = 2 * time.Second
+
+type completer = cobra.CompletionFunc
+
+func (a *app) completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+func (a *app) completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeModules offers the modules and families of the file on the command line.
+func (a *app) completeModules(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	p, err := a.check(args[0], nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return selectable(p), cobra.ShellCompDirectiveNoFileComp
+}
+
+// selectable are the names that selection knows.
+func selectable(p *pipeline.Pipeline) []string {
+	var names []string
+	for _, m := range p.Modules {
+		for _, n := range []string{m.Family, m.Name} {
+			if n != "" && !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// completeFormat offers what -o takes on the command.
+func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if s := cmd.Annotations[outputsOf]; s != "" {
+		return strings.Split(s, ","), cobra.ShellCompDirectiveNoFileComp
+	}
+	return defaultOutputs, cobra.ShellCompDirectiveNoFileComp
+}
+
+func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"auto", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp
+}
+
+// offer makes a completer of what a session knows, for the first argument.
+func (a *app) offer(p *place, names func(context.Context, *session) ([]string, error)) completer {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		a.bind.bind(cmd)
+		ctx, stop := context.WithTimeout(context.WithoutCancel(commandContext(cmd)), completionPatience)
+		defer stop()
+		a.jsonErr = true // a shell wants no log lines
+		a.set.timeout = min(a.set.timeout, completionPatience)
+		s, err := a.open(ctx, *p)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer s.close()
+		list, err := names(ctx, s)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// commandContext is the command's context: cobra sets none while it completes.
+func commandContext(cmd *cobra.Command) context.Context {
+	for c := cmd; c != nil; c = c.Parent() {
+		if ctx := c.Context(); ctx != nil {
+			return ctx
+		}
+	}
+	return context.Background()
+}
+
+func (a *app) completeRuns(p *place) completer {
+	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
+		runs, err := s.conn.Runs(ctx, 50)
+		if err != nil {
+			return nil, err
+		}
+		names := []string{latest}
+		for i := range runs {
+			row := newRunRow(&runs[i])
+			names = append(names, string(row.Run)+"\t"+row.Pipeline+", "+string(row.Status))
+		}
+		return names, nil
+	})
+}
+
+func (a *app) completeWorkers(p *place) completer {
+	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
+		registry, err := kv.OpenRegistry(ctx, s.conn, 0)
+		if err != nil {
+			return nil, err
+		}
+		workers, err := registry.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return workerNames(workers), nil
+	})
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+// The exit codes of both programs.
+const (
+	exitOK             = 0
+	exitFailed         = 1 // the run failed, or somebody else cancelled it
+	exitUsage          = 2 // arguments, configuration, pipeline
+	exitInfrastructure = 3 // NATS, storage
+	exitNoTime         = 4 // the deadline, or no capable worker, ended the run
+	exitNotFound       = 5 // not found, conflict
+	exitInterrupted    = 130
+	exitTerminated     = 143
+)
+
+// exitError is an error with its exit code. Without an error under it the
+// code says all there is to say.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func notFoundError(format string, args ...any) error {
+	return &exitError{exitNotFound, fmt.Errorf(format, args...)}
+}
+
+func infrastructureError(format string, args ...any) error {
+	return &exitError{exitInfrastructure, fmt.Errorf(format, args...)}
+}
+
+// exitWith ends a command with a code and nothing more to say.
+func exitWith(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return &exitError{code: code}
+}
+
+// signalError is what ended a command that was told to go.
+type signalError struct{ signal os.Signal }
+
+func (e signalError) Error() string { return "interrupted by " + signalName(e.signal) }
+
+func signalName(s os.Signal) string {
+	if s == syscall.SIGTERM {
+		return "SIGTERM"
+	}
+	return "SIGINT"
+}
+
+func signalCode(s os.Signal) int {
+	if s == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
+}
+
+// explain gives an error its exit code and its last words.
+func (a *app) explain(err error) (code int, text string) {
+	var exit *exitError
+	var sig signalError
+	switch {
+	case errors.As(err, &sig):
+		return signalCode(sig.signal), sig.Error()
+	case errors.As(err, &exit):
+		return exit.code, exit.Error()
+	case errors.Is(err, broker.ErrNotFound), errors.Is(err, orchestrator.ErrExists),
+		errors.Is(err, orchestrator.ErrEnded), errors.Is(err, kv.ErrTaken):
+		return exitNotFound, err.Error()
+	case errors.Is(err, broker.ErrDenied):
+		return exitInfrastructure, err.Error() + "\nthe NATS user of this program lacks that permission"
+	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		return exitInfrastructure, err.Error()
+	case strings.HasPrefix(err.Error(), "unknown command"): // cobra's own
+		return exitUsage, strings.TrimSpace(err.Error())
+	}
+	return exitInfrastructure, err.Error()
+}
+
+// bySignal is who cancels a run when its process is told to go.
+const bySignal = "signal"
+
+// verdict is how a run ended, as far as exit codes ask.
+type verdict struct {
+	report *jobs.Report
+	cancel *jobs.Cancel // the first one; nil when nobody cancelled
+}
+
+// code is the exit code of whoever followed the run to its end.
+func (v verdict) code() int {
+	switch v.report.Status {
+	case jobs.RunSucceeded:
+		return exitOK
+	case jobs.RunFailed:
+		if onlyQueueTimeouts(v.report) {
+			return exitNoTime
+		}
+		return exitFailed
+	case jobs.RunCancelled:
+		return v.cancelCode()
+	case jobs.RunRunning:
+	}
+	return exitInfrastructure
+}
+
+func (v verdict) cancelCode() int {
+	switch {
+	case v.cancel == nil:
+		return exitFailed
+	case v.cancel.Deadline:
+		return exitNoTime
+	case v.cancel.By == bySignal && strings.Contains(v.cancel.Reason, "SIGTERM"):
+		return exitTerminated
+	case v.cancel.By == bySignal:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// noWorkerText begins the error of a module that waited too long for a
+// capable worker.
+const noWorkerText = "no capable worker"
+
+// onlyQueueTimeouts reports whether every failure of the run was for want of
+// a capable worker.
+func onlyQueueTimeouts(r *jobs.Report) bool {
+	found := false
+	for _, m := range r.Modules {
+		switch m.Status {
+		case jobs.Failed.String(), jobs.TimedOut.String():
+			if !strings.Contains(m.Error, noWorkerText) {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}

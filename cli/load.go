@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// source says which pipeline a command is about.
+type source struct {
+	params    []pair
+	selection pipeline.Selection
+}
+
+func (s *source) define(fs *pflag.FlagSet) {
+	pairsFlag(fs, &s.params, "param", "a parameter of the pipeline (repeatable)")
+	listFlag(fs, &s.selection.Only, "only", "MODULE", false, "take this module and what it needs (repeatable)")
+	listFlag(fs, &s.selection.Category, "category", "CATEGORY", false, "take the modules of this category and what they need (repeatable)")
+	listFlag(fs, &s.selection.Skip, "skip", "MODULE", false, "leave this module out (repeatable)")
+	listFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
+}
+
+func (a *app) completeSource(cmd *cobra.Command) {
+	for _, flag := range []string{"only", "skip"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, a.completeModules)
+	}
+}
+
+// path is a file's path from where the command was started.
+func (a *app) path(file string) (string, error) {
+	if filepath.IsAbs(file) || a.Dir == "" {
+		return file, nil
+	}
+	return filepath.Join(a.Dir, file), nil
+}
+
+// parse reads a pipeline file.
+func (a *app) parse(file string) (*pipeline.File, error) {
+	path, err := a.path(file)
+	if err != nil {
+		return nil, err
+	}
+	src, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usageError("there is no file %s", file)
+	case err != nil:
+		return nil, usageError("pipeline file: %w", err)
+	}
+	f, err := pipeline.Parse(file, src)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	return f, nil
+}
+
+// load parses a file, binds its parameters and selects modules.
+func (a *app) load(file string, s source) (*pipeline.Pipeline, error) {
+	f, err := a.parse(file)
+	if err != nil {
+		return nil, err
+	}
+	p, err := f.Bind(pairsMap(s.params), a.env.lookup)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	p, err = p.Select(s.selection)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	return p, nil
+}
+
+// faultsError is the pipeline's faults as the last words of a command.
+func faultsError(err error) error {
+	var faults pipeline.Faults
+	if !errors.As(err, &faults) {
+		return usageError("%w", err)
+	}
+	return usageError("%s\n%w", count(len(faults), "fault")+" in the pipeline", err)
+}
+
+// moduleNames are the names of a pipeline's modules that take part.
+func moduleNames(p *pipeline.Pipeline) []string {
+	var names []string
+	for _, m := range p.Modules {
+		if !m.Unselected {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// readEnvFile reads lines of KEY=VALUE: blank lines and those that begin with
+// # count for nothing, "export" before a key neither; a value may stand in
+// quotes, in double ones with \n, \t, \" and \\.
+func readEnvFile(path string) ([]pair, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError("--env-file: %w", err)
+	}
+	var pairs []pair
+	var faults []string
+	number := 0
+	for line := range strings.Lines(string(src)) {
+		number++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		p, err := parseEnvLine(strings.TrimPrefix(line, "export "))
+		if err != nil {
+			faults = append(faults, fmt.Sprintf("%s:%d: %v", path, number, err))
+			continue
+		}
+		pairs = append(pairs, p)
+	}
+	if len(faults) > 0 {
+		return nil, usageError("%s", strings.Join(faults, "\n"))
+	}
+	return pairs, nil
+}
+
+func parseEnvLine(line string) (pair, error) {
+	p, err := parsePair(line)
+	if err != nil {
+		return pair{}, err
+	}
+	if err := checkVariable(p.key); err != nil {
+		return pair{}, err
+	}
+	p.value = strings.TrimSpace(p.value)
+	if p.value == "" || (p.value[0] != '"' && p.value[0] != '\'') {
+		before, _, _ := strings.Cut(p.value, " #")
+		p.value = strings.TrimSpace(before)
+		return p, nil
+	}
+	quote := p.value[:1]
+	body, rest, closed := cutQuoted(p.value[1:], quote)
+	if rest = strings.TrimSpace(rest); !closed || rest != "" && rest[0] != '#' {
+		return pair{}, fmt.Errorf("the value of %s begins with %s and does not end with it", p.key, quote)
+	}
+	if quote == `"` {
+		body = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\"`, `"`, `\\`, `\`).Replace(body)
+	}
+	p.value = body
+	return p, nil
+}
+
+// cutQuoted cuts s at the quote that ends it.
+func cutQuoted(s, quote string) (body, rest string, closed bool) {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quote == `"`:
+			i++
+		case s[i] == quote[0]:
+			return s[:i], s[i+1:], true
+		}
+	}
+	return s, "", false
+}
+
+// checkVariable says why key cannot be set for modules.
+func checkVariable(key string) error {
+	for i, r := range key {
+		letter := r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return fmt.Errorf("%q is not the name of an environment variable", key)
+		}
+	}
+	if strings.HasPrefix(key, "MODPIPE_") {
+		return fmt.Errorf("%s cannot be set: MODPIPE_… is what modpipe itself tells modules", key)
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// logOptions are the flags of `runs logs`.
+type logOptions struct {
+	attempt int // 0 = the newest of each module
+	follow  bool
+}
+
+func (a *app) runsLogsCommand(p *place) *cobra.Command {
+	o := &logOptions{}
+	cmd := &cobra.Command{
+		Use: "logs RUN [MODULE]", Short: "Print what modules wrote", ValidArgsFunction: a.completeRuns(p),
+		Long: "Print what modules wrote: of one module byte for byte, of several each line after its module's name.\n" +
+			"MODULE is a module or a family. Without --attempt, the newest attempt of each module.\n" +
+			"--follow prints lines as they come, of every attempt, until the run has ended.",
+	}
+	countFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
+	switchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
+	cmd.RunE = a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *session, run jobs.RunID, args []string) error {
+		log, err := s.conn.ReadLog(ctx, run)
+		if err != nil {
+			return err
+		}
+		m, err := modulesOf(log)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
+			if m, err = m.only(run, args[0]); err != nil {
+				return err
+			}
+		}
+		if o.follow {
+			return a.followLogs(ctx, s, run, m, o)
+		}
+		return a.printLogs(ctx, s, run, m, o)
+	})
+	return cmd
+}
+
+// logModules are the modules of a run whose logs are asked for.
+type logModules struct {
+	names  map[jobs.Token]string
+	family map[jobs.Token]string
+	newest map[jobs.Token]jobs.Attempt
+	order  []jobs.Token
+	one    bool // one module was asked for: its bytes, without a name before them
+	all    bool // nothing was asked for: also what appears later
+}
+
+// modulesOf reads a run's modules from its log, those of expanded families too.
+func modulesOf(log []jobs.Entry) (*logModules, error) {
+	m := &logModules{names: map[jobs.Token]string{}, family: map[jobs.Token]string{}, newest: map[jobs.Token]jobs.Attempt{}, all: true}
+	var p *pipeline.Pipeline
+	declared := map[jobs.Token]*pipeline.Module{}
+	add := func(mod *pipeline.Module) {
+		t := jobs.Token(mod.Token)
+		declared[t], m.names[t], m.family[t] = mod, mod.Name, mod.Family
+		m.order = append(m.order, t)
+	}
+	for _, e := range log {
+		switch r := e.Record; {
+		case r.Spec != nil && r.Spec.Pipeline != nil:
+			p = r.Spec.Pipeline
+			for _, mod := range p.Modules {
+				add(mod)
+			}
+		case r.Expansion != nil && p != nil && declared[r.Expansion.Token] != nil:
+			members, err := p.Members(declared[r.Expansion.Token], r.Expansion.Combinations)
+			if err != nil {
+				return nil, err
+			}
+			for _, mod := range members {
+				add(mod)
+			}
+		case r.Claim != nil:
+			m.newest[e.Cell] = max(m.newest[e.Cell], r.Claim.Attempt)
+		case r.Outcome != nil:
+			m.newest[e.Cell] = max(m.newest[e.Cell], r.Outcome.Attempt)
+		}
+	}
+	return m, nil
+}
+
+// only keeps the module of this name, or the members of the family.
+func (m *logModules) only(run jobs.RunID, name string) (*logModules, error) {
+	kept := &logModules{names: m.names, family: m.family, newest: m.newest}
+	for _, t := range m.order {
+		if strings.EqualFold(m.names[t], name) {
+			kept.order, kept.one = []jobs.Token{t}, true
+			return kept, nil
+		}
+		if m.family[t] != "" && strings.EqualFold(m.family[t], name) {
+			kept.order = append(kept.order, t)
+		}
+	}
+	if len(kept.order) > 0 {
+		return kept, nil
+	}
+	var names []string
+	for _, t := range m.order {
+		names = append(names, m.names[t])
+	}
+	return nil, notFoundError("run %s has no module %q%s", run, name, didYouMean(name, names))
+}
+
+func (m *logModules) has(name string) bool {
+	return m.all || slices.ContainsFunc(m.order, func(t jobs.Token) bool { return m.names[t] == name })
+}
+
+func (m *logModules) width() int {
+	width := 0
+	for _, t := range m.order {
+		width = min(widestName, max(width, utf8.RuneCountInString(m.names[t])))
+	}
+	return width
+}
+
+// printLogs prints what is stored now.
+func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
+	if m.one {
+		return a.printBytes(ctx, s, run, m, o)
+	}
+	token := jobs.Token("")
+	wanted := map[jobs.Token]bool{}
+	for _, t := range m.order {
+		wanted[t] = true
+	}
+	lines := newLineSplitter(a.Stdout, m)
+	err := s.conn.ReadLogs(ctx, run, token, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
+		if !wanted[e.Key.Token] || o.attempt == 0 && e.Key.Attempt != m.newest[e.Key.Token] {
+			return nil
+		}
+		return lines.add(e)
+	})
+	if err != nil {
+		return err
+	}
+	return lines.flush()
+}
+
+// printBytes prints one module's attempt as it was written.
+func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
+	token := m.order[0]
+	attempt := jobs.Attempt(o.attempt)
+	switch {
+	case attempt == 0 && m.newest[token] == 0:
+		fmt.Fprintf(a.Stderr, "%s has not started: there is no log\n", m.names[token])
+		return nil
+	case attempt == 0:
+		attempt = m.newest[token]
+	case attempt > m.newest[token]:
+		return notFoundError("%s of run %s has had %s", m.names[token], run, count(int(m.newest[token]), "attempt"))
+	}
+	return s.conn.ReadLogs(ctx, run, token, attempt, func(e broker.LogEntry) error {
+		for _, p := range e.Chunk.Parts {
+			if _, err := a.Stdout.Write(p.Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// followLogs prints lines as they come.
+func (a *app) followLogs(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
+	if s.dead {
+		return a.printLogs(ctx, s, run, m, o) // nothing more will come
+	}
+	width := m.width()
+	_, err := orchestrator.Follow(ctx, s.conn, run, true, func(e jobs.Event) {
+		if e.Event != jobs.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
+			return
+		}
+		if m.one {
+			fmt.Fprintln(a.Stdout, e.Text)
+			return
+		}
+		fmt.Fprintf(a.Stdout, "%s | %s\n", pad(e.Module, width), e.Text)
+	})
+	return err
+}
+
+// lineSplitter makes lines of the chunks of several modules.
+type lineSplitter struct {
+	w       io.Writer
+	modules *logModules
+	width   int
+	partial map[lineKey][]byte
+	order   []lineKey // of partial, by first appearance
+}
+
+type lineKey struct {
+	key    jobs.Key
+	stream jobs.Stream
+}
+
+func newLineSplitter(w io.Writer, m *logModules) *lineSplitter {
+	return &lineSplitter{w: w, modules: m, width: m.width(), partial: map[lineKey][]byte{}}
+}
+
+func (l *lineSplitter) add(e broker.LogEntry) error {
+	for _, p := range e.Chunk.Parts {
+		k := lineKey{e.Key, p.Stream}
+		if _, known := l.partial[k]; !known {
+			l.order = append(l.order, k)
+		}
+		data := append(l.partial[k], p.Data...)
+		for {
+			line, rest, whole := bytes.Cut(data, []byte("\n"))
+			if !whole {
+				break
+			}
+			if err := l.line(k, line); err != nil {
+				return err
+			}
+			data = rest
+		}
+		l.partial[k] = bytes.Clone(data)
+	}
+	return nil
+}
+
+// flush prints what had no end of line.
+func (l *lineSplitter) flush() error {
+	for _, k := range l.order {
+		if len(l.partial[k]) > 0 {
+			if err := l.line(k, l.partial[k]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (l *lineSplitter) line(k lineKey, text []byte) error {
+	name := firstOf(l.modules.names[k.key.Token], string(k.key.Token))
+	_, err := fmt.Fprintf(l.w, "%s | %s\n", pad(name, l.width), text)
+	return err
+}

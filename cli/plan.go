@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// planShown is a plan as -o json has it.
+type planShown struct {
+	Pipeline string     `json:"pipeline"`
+	Modules  []planStep `json:"modules"`
+	Skipped  []string   `json:"not_selected"`
+}
+
+// planStep is a module, or a family whose members are not known yet.
+type planStep struct {
+	Name     string    `json:"name"`
+	Family   string    `json:"family"`
+	Dynamic  bool      `json:"dynamic"` // a family that is expanded while the run goes on
+	Wave     int       `json:"wave"`    // from 1: one more than the highest of what it needs
+	Lane     jobs.Lane `json:"lane"`
+	Slots    int       `json:"slots"`
+	Needs    []string  `json:"needs"`
+	Estimate *float64  `json:"estimate"` // seconds; null without history
+}
+
+func (a *app) planCommand() *cobra.Command {
+	s := &source{}
+	cmd := &cobra.Command{
+		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: a.completeFile,
+		Long: "Show what a run would do, and run nothing: the waves in which modules may start,\n" +
+			"the lane on which each waits for a worker, and how long it has usually taken.",
+	}
+	s.define(cmd.Flags())
+	a.completeSource(cmd)
+	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(_ context.Context, args []string) error {
+		p, err := a.load(args[0], *s)
+		if err != nil {
+			return err
+		}
+		plan := newPlan(p)
+		return a.emit(plan, plan.table, func(w io.Writer) {
+			for _, m := range plan.Modules {
+				fmt.Fprintln(w, m.Name)
+			}
+		})
+	})
+	return cmd
+}
+
+func newPlan(p *pipeline.Pipeline) *planShown {
+	plan := &planShown{Pipeline: p.Name, Modules: []planStep{}, Skipped: []string{}}
+	waves := newWaves(p)
+	for i, m := range p.Modules {
+		if m.Unselected {
+			plan.Skipped = append(plan.Skipped, m.Name)
+			continue
+		}
+		step := planStep{
+			Name: m.Name, Family: m.Family, Dynamic: m.Dynamic != nil, Wave: waves.of(i),
+			Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: m.Slots, Needs: []string{},
+		}
+		for _, n := range m.Needs {
+			step.Needs = append(step.Needs, n.Module)
+		}
+		plan.Modules = append(plan.Modules, step)
+	}
+	return plan
+}
+
+// waves finds each module's wave: the length of the longest chain of needs before it.
+type waves struct {
+	graph *needGraph
+	known []int
+}
+
+func newWaves(p *pipeline.Pipeline) *waves {
+	return &waves{graph: newNeedGraph(p), known: make([]int, len(p.Modules))}
+}
+
+func (w *waves) of(i int) int {
+	if w.known[i] > 0 {
+		return w.known[i]
+	}
+	wave := 1
+	m := w.graph.p.Modules[i]
+	for _, n := range m.Needs {
+		for _, j := range w.graph.stand(m, n) {
+			if !w.graph.p.Modules[j].Unselected {
+				wave = max(wave, w.of(j)+1)
+			}
+		}
+	}
+	w.known[i] = wave
+	return wave
+}
+
+// needGraph says which modules a need stands for.
+type needGraph struct {
+	p      *pipeline.Pipeline
+	byName map[string]int
+}
+
+func newNeedGraph(p *pipeline.Pipeline) *needGraph {
+	g := &needGraph{p: p, byName: make(map[string]int, len(p.Modules))}
+	for i, m := range p.Modules {
+		g.byName[m.Name] = i
+	}
+	return g
+}
+
+func (g *needGraph) stand(m *pipeline.Module, n pipeline.Need) []int {
+	return pipeline.Resolve(m, n, g.p.Modules, g.byName, g.p.Families)
+}
+
+func (p *planShown) table(w io.Writer) {
+	g := grid{head: []string{"WAVE", "MODULE", "LANE", "ESTIMATE", "NEEDS"}}
+	last := 0
+	for _, m := range p.Modules {
+		last = max(last, m.Wave)
+	}
+	for wave := 1; wave <= last; wave++ {
+		for _, m := range p.Modules {
+			if m.Wave == wave {
+				g.add(strconv.Itoa(wave), stepName(m), string(m.Lane), durationOrDash(m.Estimate), orDash(strings.Join(m.Needs, ", ")))
+			}
+		}
+	}
+	g.write(w)
+	fmt.Fprintf(w, "\n%s in %s", count(len(p.Modules), "module"), count(last, "wave"))
+	if n := len(p.Skipped); n > 0 {
+		fmt.Fprintf(w, ", %d not selected", n)
+	}
+	fmt.Fprintln(w)
+}
+
+func stepName(m planStep) string {
+	if m.Dynamic {
+		return m.Name + " (a family: its members follow from its needs)"
+	}
+	return m.Name
+}
+
+func durationOrDash(s *float64) string {
+	if s == nil {
+		return "-"
+	}
+	return seconds(*s)
+}

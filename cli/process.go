@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Process is what a program finds around it.
+type Process struct {
+	Args    []string         // without the program's name
+	Env     []string         // KEY=value
+	Dir     string           // working directory; "" = the process's
+	Stdin   io.Reader        // nil = empty
+	Stdout  io.Writer        // required
+	Stderr  io.Writer        // required; written to by one goroutine at a time
+	Signals <-chan os.Signal // INT and TERM; nil = none ever
+	Exit    func(code int)   // ends the process at once, at the third signal; nil = does nothing
+}
+
+// System is the process that runs this code. It takes INT and TERM over.
+func System() Process {
+	signals := make(chan os.Signal, 3) // three signals mean something, whoever is slow to listen
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return Process{
+		Args: os.Args[1:], Env: os.Environ(),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Signals: signals, Exit: os.Exit,
+	}
+}
+
+// Orchestrator runs the orchestrator's command line and returns its exit code.
+func Orchestrator(ctx context.Context, p Process) int {
+	a := newApp("orchestrator", p)
+	root := a.root("Run pipelines of modules on any machines that reach NATS")
+	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
+	root.AddCommand(
+		a.runCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
+		a.runsCommand(), a.workersCommand(), a.versionCommand(),
+	)
+	return a.execute(ctx, root)
+}
+
+// Worker runs the worker's command line and returns its exit code.
+func Worker(ctx context.Context, p Process) int {
+	a := newApp("worker", p)
+	root := a.workerCommand()
+	root.AddCommand(a.versionCommand(), a.capabilitiesCommand())
+	return a.execute(ctx, root)
+}
+
+// app is one execution of one of the programs.
+type app struct {
+	Process
+	program string
+	env     environment
+	set     *settings
+	bind    *binder
+	jsonErr bool // errors go to stderr as one JSON object: --progress json
+}
+
+func newApp(program string, p Process) *app {
+	if p.Stdin == nil {
+		p.Stdin = strings.NewReader("")
+	}
+	if p.Exit == nil {
+		p.Exit = func(int) {}
+	}
+	a := &app{Process: p, program: program, env: newEnvironment(p.Env), set: &settings{}}
+	a.bind = newBinder(program, a.env)
+	return a
+}
+
+// root is the program's root command, with the flags that every command has.
+func (a *app) root(short string) *cobra.Command {
+	root := &cobra.Command{Use: a.program, Short: short}
+	a.group(root)
+	a.set.define(root.PersistentFlags(), a.program)
+	_ = root.RegisterFlagCompletionFunc("output", completeFormat)
+	_ = root.RegisterFlagCompletionFunc("progress", completeProgress)
+	return root
+}
+
+// group makes a command that only holds others say so when it is run.
+func (a *app) group(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		cmd.SetOut(a.Stderr)
+		_ = cmd.Help()
+		return usageError("%s needs a command", cmd.CommandPath())
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	cmd.SuggestionsMinimumDistance = 2
+	text := fmt.Sprintf("unknown command %q for %q", word, cmd.CommandPath())
+	if s := cmd.SuggestionsFor(word); len(s) > 0 {
+		return usageError("%s: did you mean %s?", text, strings.Join(s, " or "))
+	}
+	return usageError("%s; %s --help lists them", text, cmd.CommandPath())
+}
+
+func (a *app) execute(ctx context.Context, root *cobra.Command) int {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetArgs(a.Args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	a.bind.adopt(root)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code, text := a.explain(err)
+	if text != "" {
+		a.complain(text)
+	}
+	return code
+}
+
+// complain writes the last word of a command that went wrong.
+func (a *app) complain(text string) {
+	if a.jsonErr {
+		newJSONProgress(a.Stderr).failure(text)
+		return
+	}
+	fmt.Fprintf(a.Stderr, "%s: %s\n", a.program, strings.TrimRight(text, "\n"))
+}
+
+// interruptible returns a context that the first signal cancels, with an
+// error that knows its exit code. For commands to which signals mean nothing else.
+func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		select {
+		case s := <-a.Signals:
+			cancel(signalError{s})
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(nil); watcher.Wait() }
+}
+
+// action is the body of a command: settings are bound, ctx ends at a signal.
+type action func(ctx context.Context, args []string) error
+
+// do makes a command's RunE: faults of flags, environment, configuration and
+// arguments first, all of them.
+func (a *app) do(check argsCheck, body action) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := a.prepare(cmd, args, check); err != nil {
+			return err
+		}
+		ctx, stop := a.interruptible(cmd.Context())
+		defer stop()
+		err := body(ctx, args)
+		if cause := (signalError{}); errors.As(context.Cause(ctx), &cause) && err != nil {
+			return cause
+		}
+		return err
+	}
+}
+
+// argsCheck says what is wrong with the arguments; "" = nothing.
+type argsCheck func(args []string) string
+
+// between wants from least to most arguments, which usage names.
+func between(least, most int, usage string) argsCheck {
+	return func(args []string) string {
+		if len(args) < least {
+			return "an argument is missing: " + usage
+		}
+		if len(args) > most {
+			return fmt.Sprintf("unexpected argument %q: %s", args[most], usage)
+		}
+		return ""
+	}
+}

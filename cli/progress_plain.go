@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// widestName bounds the column of module names before log lines.
+const widestName = 24
+
+// plainProgress writes lines that read well in the log of a CI: what happened
+// begins with the time since the run's start and a word, what modules print
+// with the module's name and a bar.
+type plainProgress struct {
+	out   *lockedWriter // everything below is guarded by its mu
+	paint painter
+	width int // of the names' column
+	start time.Time
+	tails *tails
+}
+
+func newPlainProgress(w io.Writer, paint painter, names []string) *plainProgress {
+	p := &plainProgress{out: &lockedWriter{w: w}, paint: paint, tails: newTails()}
+	for _, n := range names {
+		p.width = min(widestName, max(p.width, utf8.RuneCountInString(n)))
+	}
+	return p
+}
+
+func (p *plainProgress) logger() *slog.Logger { return newLogger(p.out, p.paint, slog.LevelWarn) }
+
+func (p *plainProgress) note(format string, args ...any) {
+	fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+func (p *plainProgress) event(e jobs.Event) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.tails.event(e)
+	if e.Event == jobs.EventModuleOutput {
+		fmt.Fprintf(p.out.w, "%s | %s\n", pad(e.Module, p.width), strings.TrimSuffix(e.Text, "\r"))
+		return
+	}
+	if e.Event == jobs.EventRunStarted {
+		p.start = e.Time
+	}
+	if word, text := eventText(e); word != "" {
+		p.line(e.Time, word, text)
+	}
+}
+
+// line writes what happened, under p.out.mu.
+func (p *plainProgress) line(at time.Time, word, text string) {
+	elapsed := 0.0
+	if !p.start.IsZero() && at.After(p.start) {
+		elapsed = at.Sub(p.start).Seconds()
+	}
+	fmt.Fprintf(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 17)), text)
+}
+
+// eventText is an event in words; no word for what a reader need not see.
+func eventText(e jobs.Event) (word, text string) {
+	switch e.Event {
+	case jobs.EventRunStarted:
+		return "run", fmt.Sprintf("%s of %s, %s", e.Run, e.Pipeline, count(e.Modules, "module"))
+	case jobs.EventModuleStarted:
+		text = e.Module + "  on " + orDash(e.Worker)
+		if e.Attempt > 1 {
+			text += fmt.Sprintf(", attempt %d", e.Attempt)
+		}
+		return "started", text
+	case jobs.EventModuleRetrying:
+		return "retrying", e.Module + "  " + retryText(e)
+	case jobs.EventModuleEnded:
+		return e.Status, endText(e)
+	case jobs.EventFamilyExpanded:
+		return "expanded", fmt.Sprintf("%s  into %s", e.Module, count(e.Modules, "module"))
+	case jobs.EventWorkerJoined:
+		return "worker joined", fmt.Sprintf("%s, %s", e.Worker, count(e.Slots, "slot"))
+	case jobs.EventWorkerLost:
+		return "worker lost", joinText("  ", e.Worker, firstOf(e.Reason, e.Error))
+	case jobs.EventWaiting:
+		return "waiting", waitingText(e)
+	case jobs.EventRunEnded:
+		return "run " + e.Status, joinText("  ", durationText(e.Duration), firstOf(e.Error, e.Reason))
+	case jobs.EventModuleReady, jobs.EventModuleOutput:
+	}
+	return "", ""
+}
+
+func endText(e jobs.Event) string {
+	exit := ""
+	why := firstLine(joinText(": ", e.Reason, e.Error), 300)
+	if e.ExitCode != nil && *e.ExitCode != 0 && why == "" {
+		exit = fmt.Sprintf("exit code %d", *e.ExitCode)
+	}
+	return joinText("  ", e.Module, durationText(e.Duration), why, exit)
+}
+
+func retryText(e jobs.Event) string {
+	when := "at once"
+	if e.In != nil && *e.In > 0 {
+		when = "in " + seconds(*e.In)
+	}
+	why := firstLine(firstOf(e.Error, e.Reason, e.Status), 300)
+	if why == "" && e.ExitCode != nil {
+		why = fmt.Sprintf("exit code %d", *e.ExitCode)
+	}
+	if why == "" {
+		return when
+	}
+	return when + ": " + why
+}
+
+func waitingText(e jobs.Event) string {
+	text := joinText(": ", e.Module, firstOf(e.Missing, e.Reason, "no capable worker"))
+	if e.Closest != "" {
+		text += "; closest is " + e.Closest
+	}
+	return text
+}
+
+func durationText(d *float64) string {
+	if d == nil {
+		return ""
+	}
+	return seconds(*d)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// joinText joins what is there of parts.
+func joinText(between string, parts ...string) string {
+	var there []string
+	for _, p := range parts {
+		if p != "" {
+			there = append(there, p)
+		}
+	}
+	return strings.Join(there, between)
+}
+
+func (p *plainProgress) end(r *jobs.Report) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.tails.write(p.out.w, r, p.paint)
+	fmt.Fprintln(p.out.w)
+	writeSummary(p.out.w, r, p.paint)
+}

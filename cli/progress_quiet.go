@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"log/slog"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// quietProgress shows what went wrong, at the end.
+type quietProgress struct {
+	out   *lockedWriter
+	paint painter
+	tails *tails // guarded by out.mu
+}
+
+func (p *quietProgress) logger() *slog.Logger { return newLogger(p.out, p.paint, slog.LevelError) }
+
+func (p *quietProgress) note(string, ...any) {}
+
+func (p *quietProgress) event(e jobs.Event) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.tails.event(e)
+}
+
+func (p *quietProgress) end(r *jobs.Report) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.tails.write(p.out.w, r, p.paint)
+}
+
+// silentProgress shows nothing at all.
+type silentProgress struct{}
+
+func newSilentProgress() silentProgress { return silentProgress{} }
+
+func (silentProgress) logger() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func (silentProgress) note(string, ...any)  {}
+func (silentProgress) event(jobs.Event)     {}
+func (silentProgress) end(*jobs.Report)     {}

@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// runOptions are the flags of `run`.
+type runOptions struct {
+	source
+	place
+	env         []pair
+	envFiles    []string
+	labels      []pair
+	id          string
+	maxParallel int
+	local       int
+	listen      string
+	report      string
+	workerTTL   time.Duration
+	reconnect   time.Duration
+}
+
+func (a *app) runCommand() *cobra.Command {
+	o := &runOptions{}
+	cmd := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a pipeline and follow it to its end",
+		Long: `Run a pipeline and follow it to its end.
+
+Without a NATS server (--server, --context, NATS_URL …) the modules run in the
+workspace, on a worker inside this process. With one they run on the workers
+that are connected to it.
+
+The first interrupt cancels the run in order, so that always-run modules still
+run; the second ends those too; the third leaves at once.
+
+Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
+4 the deadline or no capable worker ended it, 5 the run id is taken,
+130 and 143 cancelled by INT and TERM.`,
+		ValidArgsFunction: a.completeFile,
+	}
+	fs := cmd.Flags()
+	o.source.define(fs)
+	o.place.define(fs)
+	pairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
+	listFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
+	pairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
+	textFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
+	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
+	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
+	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
+	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
+	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
+	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+	a.completeSource(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.prepare(cmd, args, between(1, 1, "run FILE")); err != nil {
+			return err
+		}
+		return a.run(cmd.Context(), args[0], o)
+	}
+	return cmd
+}
+
+// run loads the pipeline and hands it to a runner.
+func (a *app) run(ctx context.Context, file string, o *runOptions) error {
+	if err := o.check(a); err != nil {
+		return err
+	}
+	p, err := a.load(file, o.source)
+	if err != nil {
+		return err
+	}
+	path, err := a.path(file)
+	if err != nil {
+		return err
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	workspace, store, err := o.resolve(a.env, filepath.Dir(abs))
+	if err != nil {
+		return err
+	}
+	spec, err := o.spec(ctx, a, p, workspace)
+	if err != nil {
+		return err
+	}
+	r := &runner{
+		app: a, options: o, spec: spec, workspace: workspace, storeDir: store,
+		progress: a.newProgress(moduleNames(p)),
+	}
+	return r.run(ctx)
+}
+
+// check is what flags say that does not go together.
+func (o *runOptions) check(a *app) error {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if o.id != "" && !jobs.ValidID(o.id) {
+		fault("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), o.id)
+	}
+	if o.id == latest {
+		fault("--run-id%s: %q stands for the newest run", a.bind.fromOf("run-id"), o.id)
+	}
+	for _, p := range o.env {
+		if err := checkVariable(p.key); err != nil {
+			fault("--env%s: %v", a.bind.fromOf("env"), err)
+		}
+	}
+	if o.listen != "" {
+		if _, err := checkListen(o.listen); err != nil {
+			fault("%v", err)
+		}
+	}
+	if len(faults) > 0 {
+		return usageError("%s", strings.Join(faults, "\n"))
+	}
+	return nil
+}
+
+// spec is the run as it is submitted.
+func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) (*jobs.Spec, error) {
+	spec := &jobs.Spec{
+		Run: jobs.RunID(o.id), Pipeline: p, Labels: pairsMap(o.labels),
+		StartedBy: a.startedBy(), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
+	}
+	if spec.Run == "" {
+		spec.Run = newRunID(time.Now())
+	}
+	for _, file := range o.envFiles {
+		path, err := a.path(file)
+		if err != nil {
+			return nil, err
+		}
+		pairs, err := readEnvFile(path)
+		if err != nil {
+			return nil, err
+		}
+		spec.Env = appendVars(spec.Env, pairs)
+	}
+	spec.Env = appendVars(spec.Env, o.env)
+	return spec, nil
+}
+
+func appendVars(env []pipeline.Pair, pairs []pair) []pipeline.Pair {
+	for _, p := range pairs {
+		env = append(env, pipeline.Pair{Axis: p.key, Value: p.value})
+	}
+	return env
+}
+
+// newRunID is an id that sorts by time, can be read, and is in all
+// likelihood nobody else's.
+func newRunID(now time.Time) jobs.RunID {
+	return jobs.RunID(now.UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:5]))
+}
+
+func (a *app) startedBy() string {
+	name := firstOf(a.env["USER"], a.env["LOGNAME"], a.env["USERNAME"])
+	if name == "" {
+		if u, err := user.Current(); err == nil {
+			name = u.Username
+		}
+	}
+	return orDash(name) + "@" + hostName()
+}
+
+func hostName() string {
+	h, err := os.Hostname()
+	if err != nil || h == "" {
+		return "localhost"
+	}
+	return h
+}
+
+// gitHead is the commit of a work tree; "" when there is none.
+func gitHead(ctx context.Context, dir string) string {
+	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--verify", "--quiet", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// slots is how many slots the worker inside this process has.
+func (o *runOptions) slots() int {
+	if o.maxParallel > 0 {
+		return o.maxParallel
+	}
+	return runtime.NumCPU()
+}
+
+// writeReport writes the report's file, all of it or none.
+func writeReport(path string, r *jobs.Report) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if path == "/dev/stdout" || path == "/dev/stderr" {
+		return os.WriteFile(path, append(text, '\n'), 0o644)
+	}
+	return renameio.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// deliver writes what was asked for: the report's file, and stdout.
+func (r *runner) deliver(report *jobs.Report) error {
+	var err error
+	if r.options.report != "" {
+		path, perr := r.app.path(r.options.report)
+		if err = errors.Join(perr, writeReport(path, report)); err != nil {
+			err = infrastructureError("--report: %w", err)
+		}
+	}
+	if r.app.set.output == "" {
+		return err
+	}
+	return errors.Join(err, r.app.emit(report,
+		func(w io.Writer) { writeSummary(w, report, r.app.paint(w)) },
+		func(w io.Writer) { fmt.Fprintln(w, report.Run) }))
+}

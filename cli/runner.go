@@ -1,0 +1,362 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// runner runs one run in this process: a server if none is named, a worker if
+// one is wanted, the orchestrator, and what shows its progress. They end in
+// the opposite order.
+type runner struct {
+	app       *app
+	options   *runOptions
+	spec      *jobs.Spec
+	workspace string
+	storeDir  string
+	progress  progress
+	session   atomic.Pointer[session] // set once the run is stored: from then on a signal cancels it
+}
+
+const (
+	// lastPatience bounds what follows the second signal.
+	lastPatience = 15 * time.Second
+	// closingPatience bounds what is done for a run after its context ended.
+	closingPatience = 10 * time.Second
+)
+
+var (
+	errStopped = errors.New("stopped before the run had ended")
+	errAway    = errors.New("NATS is away")
+)
+
+// run is the life of the process.
+func (r *runner) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
+	err := r.drive(ctx, stop)
+	stop(nil)
+	close(done)
+	watcher.Wait()
+	return err
+}
+
+// drive connects, submits, and follows the run.
+func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err error) {
+	s, slots, err := r.connect(ctx)
+	if err != nil {
+		return causeOf(ctx, err)
+	}
+	defer s.close()
+	if err := orchestrator.Submit(ctx, s.conn, r.spec); err != nil {
+		if errors.Is(err, orchestrator.ErrExists) {
+			return notFoundError("run %s exists already: choose another --run-id, or leave it out", r.spec.Run)
+		}
+		return causeOf(ctx, fmt.Errorf("submit run %s: %w", r.spec.Run, err))
+	}
+	r.session.Store(s)
+	finish, err := r.work(ctx, stop, s, slots)
+	if err != nil {
+		return err
+	}
+	report, err := r.follow(ctx, stop, s)
+	finish()
+	if report == nil {
+		return err
+	}
+	r.progress.end(report)
+	if derr := r.deliver(report); derr != nil {
+		err = errors.Join(derr, err)
+	}
+	if err != nil {
+		return err
+	}
+	return exitWith(r.code(ctx, s, report))
+}
+
+// causeOf is the signal that ended ctx, if one did, else err.
+func causeOf(ctx context.Context, err error) error {
+	var sig signalError
+	if errors.As(context.Cause(ctx), &sig) {
+		return sig
+	}
+	return err
+}
+
+// connect starts or finds the server, and says where the run is. slots is
+// the size of the worker in this process, 0 = none.
+func (r *runner) connect(ctx context.Context) (s *session, slots int, err error) {
+	t, remote, err := r.app.remote()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !remote {
+		s, err = r.embed(ctx)
+		return s, r.options.slots(), err
+	}
+	if r.options.listen != "" {
+		return nil, 0, usageError("--listen is for the embedded server, and %s names %s", t.origin, t.shown())
+	}
+	r.progress.note("%s%s", t.describe(), localText(r.options.local))
+	c, err := r.app.dial(ctx, t, r.app.set.timeout, r.progress.logger())
+	if err != nil {
+		return nil, 0, err
+	}
+	return &session{conn: c}, r.options.local, nil
+}
+
+func localText(slots int) string {
+	if slots == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %s here", count(slots, "slot"))
+}
+
+func (r *runner) embed(ctx context.Context) (*session, error) {
+	why := "no NATS server is configured"
+	if o := r.app.bind.origin["server"]; o != "" {
+		why = "from " + o
+	}
+	r.progress.note("%s, %s (%s), in %s", embedded, count(r.options.slots(), "slot"), why, r.workspace)
+	st, err := holdOrBorrow(ctx, r.storeDir)
+	if err != nil {
+		return nil, err
+	}
+	if st.temporary {
+		r.progress.note("another run holds the store %s: this one keeps its data in a temporary one, %s, and leaves no history", r.storeDir, st.dir)
+	}
+	token, tokenFile, err := r.listenToken(st)
+	if err != nil {
+		st.close()
+		return nil, err
+	}
+	s, err := r.app.embed(ctx, st, r.options.listen, token, false, r.progress.logger())
+	if err == nil && r.options.listen != "" {
+		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
+	}
+	return s, err
+}
+
+// listenToken is what clients of the embedded server must know: on an
+// address that was asked for, nothing as long as it is of this machine only.
+func (r *runner) listenToken(st *store) (token, file string, err error) {
+	if r.options.listen == "" {
+		return newToken(), "", nil
+	}
+	open, err := checkListen(r.options.listen)
+	if err != nil || !open {
+		return "", "", err
+	}
+	return st.token()
+}
+
+// joinCommand is what starts a worker that joins.
+func joinCommand(url, listen, tokenFile string) string {
+	host, _, _ := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		if _, port, err := net.SplitHostPort(trimScheme(url)); err == nil {
+			url = "nats://" + net.JoinHostPort(hostName(), port)
+		}
+	}
+	if tokenFile == "" {
+		return "worker --server " + redact(url)
+	}
+	return fmt.Sprintf("worker --server %s --token-file %s (on another machine a copy of that file, or NATS_TOKEN)", redact(url), tokenFile)
+}
+
+func trimScheme(url string) string {
+	if len(url) > len("nats://") && url[:len("nats://")] == "nats://" {
+		return url[len("nats://"):]
+	}
+	return url
+}
+
+// work starts the worker inside this process. finish ends it.
+func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *session, slots int) (finish func(), err error) {
+	if slots == 0 {
+		return func() {}, nil
+	}
+	w, err := worker.New(s.conn, worker.Config{
+		Name: r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
+		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The worker outlives ctx: what it runs when the run is given up must be
+	// killed and committed before the connection goes.
+	wctx, kill := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	g.Go(func() error {
+		err := w.Run(wctx)
+		if err != nil && wctx.Err() == nil {
+			stop(fmt.Errorf("the worker in this process: %w", err))
+		}
+		return err
+	})
+	return func() {
+		if ctx.Err() != nil {
+			kill()
+		}
+		w.Drain()
+		_ = g.Wait() // its error went to stop
+		kill()
+	}, nil
+}
+
+// workerName is "local" where nobody else can be of that name.
+func (r *runner) workerName(s *session) string {
+	if s.server != nil && r.options.listen == "" {
+		return "local"
+	}
+	return ""
+}
+
+// follow runs the orchestrator and shows the run until it has ended. Without
+// a report there is nothing more to say of the run than the error.
+func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session) (*jobs.Report, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	watching, end := context.WithCancel(gctx)
+	defer end()
+	var report *jobs.Report
+	g.Go(func() error {
+		_, err := orchestrator.Run(gctx, s.conn, r.spec.Run, orchestrator.Config{Logger: r.progress.logger(), Fleet: r.progress.event})
+		return err
+	})
+	g.Go(func() (err error) {
+		defer end()
+		report, err = orchestrator.Follow(gctx, s.conn, r.spec.Run, true, r.progress.event)
+		return err
+	})
+	if s.server == nil {
+		g.Go(func() error {
+			r.watchConnection(watching, s.conn, stop)
+			return nil
+		})
+	}
+	err := g.Wait()
+	if err == nil && report != nil {
+		return report, nil
+	}
+	return r.giveUp(ctx, s, err)
+}
+
+func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop context.CancelCauseFunc) {
+	limit := r.options.reconnect
+	watchConnection(ctx, c, limit,
+		func() { r.progress.note("the connection to NATS is lost; trying again for %s", shortDuration(limit)) },
+		func() { r.progress.note("connected to NATS again, at %s", redact(c.URL())) },
+		func() { stop(errAway) })
+}
+
+// giveUp is what is left to say of a run that this process no longer follows.
+func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Report, error) {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errAway) {
+		return nil, infrastructureError("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
+			"but nothing new of run %s starts without its orchestrator", shortDuration(r.options.reconnect), r.spec.Run)
+	}
+	if cause != nil && ctx.Err() != nil {
+		err = cause
+	}
+	if err == nil {
+		err = errStopped
+	}
+	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
+	defer end()
+	report, rerr := orchestrator.Report(last, s.conn, r.spec.Run)
+	if rerr != nil {
+		return nil, err
+	}
+	return report, err
+}
+
+// code is the exit code of the run's verdict.
+func (r *runner) code(ctx context.Context, s *session, report *jobs.Report) int {
+	return verdictOf(context.WithoutCancel(ctx), s.conn, report).code()
+}
+
+// verdictOf adds to a report who cancelled the run.
+func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict {
+	v := verdict{report: report}
+	if report.Status != jobs.RunCancelled {
+		return v
+	}
+	ctx, stop := context.WithTimeout(ctx, closingPatience)
+	defer stop()
+	log, err := c.ReadLog(ctx, report.Run)
+	if err != nil {
+		return v
+	}
+	for _, e := range log {
+		if e.Record.Cancel != nil {
+			v.cancel = e.Record.Cancel
+			return v
+		}
+	}
+	return v
+}
+
+// watchSignals does what signals ask for, until done: before the run is
+// stored the first leaves; from then on the first cancels it in order, the
+// second without grace, and the third leaves at once.
+func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
+	var cancels errgroup.Group
+	defer func() { _ = cancels.Wait() }() // they have said what went wrong
+	for n := 1; ; n++ {
+		var sig os.Signal
+		select {
+		case sig = <-r.app.Signals:
+		case <-done:
+			return
+		}
+		s := r.session.Load()
+		switch {
+		case s == nil && n == 1:
+			stop(signalError{sig})
+		case s != nil && n <= 2:
+			if n == 2 {
+				t := time.AfterFunc(lastPatience, func() { stop(signalError{sig}) })
+				defer t.Stop()
+			}
+			r.progress.note("%s", signalText(sig, n))
+			cancels.Go(func() error { return r.cancel(ctx, s, sig) })
+		default:
+			r.app.Exit(signalCode(sig))
+			return
+		}
+	}
+}
+
+func signalText(sig os.Signal, n int) string {
+	if n == 1 {
+		return signalName(sig) + ": cancelling the run; always-run modules still run. Once more ends those too"
+	}
+	return signalName(sig) + ": ending everything. Once more leaves at once"
+}
+
+func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
+	err := orchestrator.Cancel(ctx, s.conn, r.spec.Run, jobs.Cancel{
+		ID: uuid.NewString(), By: bySignal, Reason: signalError{sig}.Error(),
+	})
+	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {
+		r.progress.note("cancel the run: %v", err)
+	}
+	return err
+}

@@ -1,0 +1,271 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+// latest stands for the newest run, wherever a run's id is asked for.
+const latest = "latest"
+
+func (a *app) runsCommand() *cobra.Command {
+	p := &place{}
+	cmd := &cobra.Command{
+		Use: "runs", Short: "Look at runs, wait for them, cancel them",
+		Long: "Look at runs, wait for them, cancel them.\n\n" +
+			"Without a NATS server these commands read the workspace's store, or ask the run that holds it.\n" +
+			`"latest" stands for the newest run.`,
+	}
+	a.group(cmd)
+	p.define(cmd.PersistentFlags())
+	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsWaitCommand(p))
+	return cmd
+}
+
+// runRow is a run in a list, as -o json has it.
+type runRow struct {
+	Run      jobs.RunID        `json:"run"`
+	Pipeline string            `json:"pipeline"`
+	Status   jobs.RunStatus    `json:"status"`
+	Started  time.Time         `json:"started"`
+	Finished *time.Time        `json:"finished"`
+	Duration float64           `json:"duration"`
+	Labels   map[string]string `json:"labels"`
+	Error    string            `json:"error,omitempty"`
+}
+
+func (a *app) runsListCommand(p *place) *cobra.Command {
+	limit := 0
+	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
+	countFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most so many; 0 = all")
+	cmd.RunE = a.do(between(0, 0, "runs list"), func(ctx context.Context, _ []string) error {
+		s, err := a.open(ctx, *p)
+		if errors.Is(err, errNoStore) {
+			fmt.Fprintln(a.Stderr, err)
+			return a.showRuns(nil)
+		}
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		runs, err := s.conn.Runs(ctx, limit)
+		if err != nil {
+			return err
+		}
+		rows := make([]runRow, len(runs))
+		for i := range runs {
+			rows[i] = newRunRow(&runs[i])
+		}
+		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == jobs.RunRunning }) {
+			fmt.Fprintln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store")
+		}
+		return a.showRuns(rows)
+	})
+	return cmd
+}
+
+func newRunRow(r *broker.RunSummary) runRow {
+	row := runRow{Run: r.Spec.Run, Status: jobs.RunRunning, Started: r.Started, Labels: r.Spec.Labels}
+	if r.Spec.Pipeline != nil {
+		row.Pipeline = r.Spec.Pipeline.Name
+	}
+	if row.Labels == nil {
+		row.Labels = map[string]string{}
+	}
+	until := time.Now()
+	if r.End != nil {
+		row.Status, row.Error, row.Finished, until = r.End.Status, r.End.Error, &r.Ended, r.Ended
+	}
+	row.Duration = max(0, until.Sub(r.Started).Round(time.Millisecond).Seconds())
+	return row
+}
+
+func (a *app) showRuns(rows []runRow) error {
+	if rows == nil {
+		rows = []runRow{}
+	}
+	return a.emit(rows, func(w io.Writer) {
+		paint := a.paint(w)
+		g := grid{head: []string{"RUN", "PIPELINE", "STATUS", "STARTED", "DURATION", "LABELS"}, tint: func(column int, cell, padded string) string {
+			if column == 2 {
+				return paint.status(cell, padded)
+			}
+			return padded
+		}}
+		for _, r := range rows {
+			g.add(string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), seconds(r.Duration), labelsText(r.Labels))
+		}
+		g.write(w)
+	}, func(w io.Writer) {
+		for _, r := range rows {
+			fmt.Fprintln(w, r.Run)
+		}
+	})
+}
+
+func labelsText(labels map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		parts = append(parts, k+"="+labels[k])
+	}
+	return strings.Join(parts, ",")
+}
+
+// aRun is a command about one run, whose id is the first argument.
+func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *session, run jobs.RunID, args []string) error) func(*cobra.Command, []string) error {
+	return a.do(check, func(ctx context.Context, args []string) error {
+		s, err := a.open(ctx, *p)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		run, err := findRun(ctx, s.conn, args[0])
+		if err != nil {
+			return err
+		}
+		err = body(ctx, s, run, args[1:])
+		if errors.Is(err, broker.ErrNotFound) {
+			return notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", run)
+		}
+		return err
+	})
+}
+
+func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error) {
+	if id != latest {
+		if !jobs.ValidID(id) {
+			return "", notFoundError("%q cannot be the id of a run", id)
+		}
+		return jobs.RunID(id), nil
+	}
+	runs, err := c.Runs(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	if len(runs) == 0 {
+		return "", notFoundError("there is no run here yet")
+	}
+	return runs[0].Spec.Run, nil
+}
+
+func (a *app) runsShowCommand(p *place) *cobra.Command {
+	return &cobra.Command{
+		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: a.completeRuns(p),
+		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
+			report, err := orchestrator.Report(ctx, s.conn, run)
+			if err != nil {
+				return err
+			}
+			return a.emit(report, func(w io.Writer) { writeReportTable(w, report, a.paint(w)) },
+				func(w io.Writer) { fmt.Fprintln(w, report.Run) })
+		}),
+	}
+}
+
+// writeReportTable is a report for people.
+func writeReportTable(w io.Writer, r *jobs.Report, paint painter) {
+	line := func(what, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "%-12s%s\n", what, text)
+		}
+	}
+	line("run", string(r.Run))
+	line("pipeline", r.Pipeline)
+	line("status", paint.status(string(r.Status), string(r.Status)))
+	line("error", r.Error)
+	if r.Started != nil {
+		line("started", r.Started.Local().Format(time.DateTime))
+	}
+	line("duration", seconds(r.Duration))
+	line("by", r.StartedBy)
+	line("commit", r.Commit)
+	line("labels", labelsText(r.Labels))
+	line("workers", strings.Join(r.Workers, ", "))
+	fmt.Fprintln(w)
+	writeSummary(w, r, paint)
+}
+
+func (a *app) runsCancelCommand(p *place) *cobra.Command {
+	reason := ""
+	cmd := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run; a second time ends its always-run modules too", ValidArgsFunction: a.completeRuns(p)}
+	textFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
+	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
+		who := a.startedBy()
+		err := orchestrator.Cancel(ctx, s.conn, run, jobs.Cancel{
+			ID: uuid.NewString(), By: who, Reason: firstOf(reason, "cancelled by "+who),
+		})
+		if errors.Is(err, orchestrator.ErrEnded) {
+			return notFoundError("run %s has ended already", run)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Stderr, "the cancellation of run %s is stored\n", run)
+		if s.dead {
+			fmt.Fprintln(a.Stderr, "its orchestrator is gone: the run ends when one takes it over")
+		}
+		return nil
+	})
+	return cmd
+}
+
+func (a *app) runsWaitCommand(p *place) *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "wait RUN", Short: "Wait for a run's end, and exit as `run` would", ValidArgsFunction: a.completeRuns(p),
+	}
+	timeFlag(cmd.Flags(), &timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
+	cmd.RunE = a.aRun(p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
+		return a.wait(ctx, s, run, timeout)
+	})
+	return cmd
+}
+
+func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time.Duration) error {
+	if s.dead {
+		if ended, err := s.conn.Ended(ctx, run); err == nil && !ended {
+			if _, err := orchestrator.Report(ctx, s.conn, run); err != nil {
+				return err
+			}
+			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself", run)
+		}
+	}
+	waiting := ctx
+	if timeout > 0 {
+		var stop context.CancelFunc
+		waiting, stop = context.WithTimeout(ctx, timeout)
+		defer stop()
+	}
+	var show progress = newSilentProgress()
+	if a.set.progress != "auto" {
+		show = a.newProgress(nil)
+	}
+	report, err := orchestrator.Follow(waiting, s.conn, run, a.set.progress != "auto", show.event)
+	if waiting.Err() != nil && ctx.Err() == nil && report == nil {
+		return infrastructureError("run %s has not ended within %s; it goes on", run, shortDuration(timeout))
+	}
+	if err != nil {
+		return err
+	}
+	show.end(report)
+	if a.set.output != "" {
+		if err := a.emit(report, func(w io.Writer) { writeSummary(w, report, a.paint(w)) },
+			func(w io.Writer) { fmt.Fprintln(w, report.Run) }); err != nil {
+			return err
+		}
+	}
+	return exitWith(verdictOf(ctx, s.conn, report).code())
+}

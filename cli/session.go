@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+)
+
+// session is a connection, with all that this process keeps up for it.
+type session struct {
+	conn   *broker.Conn
+	server *broker.Server // inside this process; nil = elsewhere
+	store  *store         // held for server; nil = elsewhere
+	dead   bool           // the store is ours alone: whatever is running in it has lost its orchestrator
+}
+
+// close ends the connection, then the server, then the store.
+func (s *session) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.server != nil {
+		s.server.Close()
+	}
+	if s.store != nil {
+		s.store.close()
+	}
+}
+
+// embed starts a server on the store and connects to it. The store is closed
+// with the session, and when embed fails.
+func (a *app) embed(ctx context.Context, st *store, listen, token string, reader bool, log *slog.Logger) (*session, error) {
+	s := &session{store: st}
+	server, err := broker.Embed(broker.EmbedConfig{Store: st.data(), Listen: listen, Token: token, Logger: log})
+	if err != nil {
+		s.close()
+		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
+	}
+	s.server = server
+	s.conn, err = broker.Connect(ctx, broker.Config{
+		URL: server.URL(), Name: "modpipe " + a.program, Options: server.Options(),
+		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
+	})
+	if err == nil {
+		err = st.announce(holder{URL: server.URL(), Token: token, Reader: reader})
+	}
+	if err != nil {
+		s.close()
+		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
+	}
+	return s, nil
+}
+
+// errNoStore says that nothing has ever run in a workspace.
+var errNoStore = errors.New("nothing has run here yet")
+
+// open connects a command that looks at runs or workers: to the server that
+// the settings name, else to the run that holds the workspace's store, else to
+// a server of its own on that store.
+func (a *app) open(ctx context.Context, p place) (*session, error) {
+	if t, ok, err := a.remote(); err != nil {
+		return nil, err
+	} else if ok {
+		c, err := a.dial(ctx, t, a.set.timeout, a.quietLogger())
+		if err != nil {
+			return nil, err
+		}
+		return &session{conn: c}, nil
+	}
+	dir, err := a.workDir()
+	if err != nil {
+		return nil, err
+	}
+	_, storeDir, err := p.resolve(a.env, dir)
+	if err != nil {
+		return nil, err
+	}
+	return a.openStore(ctx, storeDir)
+}
+
+// openStore connects to who holds the store, or holds it.
+func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil, &exitError{exitNotFound, fmt.Errorf("%w: there is no store %s\n--server, --workspace and --store say where else to look", errNoStore, dir)}
+	}
+	patience, stop := context.WithTimeout(ctx, a.set.timeout)
+	defer stop()
+	for {
+		st, err := hold(dir)
+		if err == nil {
+			s, err := a.embed(ctx, st, "", newToken(), true, a.quietLogger())
+			if err == nil {
+				s.dead = true
+			}
+			return s, err
+		}
+		if !errors.Is(err, errHeld) {
+			return nil, err
+		}
+		if h, ok := readHolder(dir); ok {
+			if c, err := a.enter(ctx, h.URL, h.Token, time.Second); err == nil {
+				return &session{conn: c}, nil
+			}
+		}
+		if pause(patience, 50*time.Millisecond) != nil { // it is just starting, or just going
+			return nil, infrastructureError("the store %s is held by a process that does not answer", dir)
+		}
+	}
+}
+
+// workDir is where the command was started.
+func (a *app) workDir() (string, error) {
+	if a.Dir != "" {
+		return a.Dir, nil
+	}
+	return os.Getwd()
+}
+
+// quietLogger tells of errors only.
+func (a *app) quietLogger() *slog.Logger {
+	if a.jsonErr {
+		return slog.New(slog.DiscardHandler)
+	}
+	return newLogger(&lockedWriter{w: a.Stderr}, a.paint(a.Stderr), slog.LevelError)
+}
+
+// checkListen checks HOST:PORT; open reports whether it is beyond loopback.
+func checkListen(listen string) (open bool, err error) {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false, usageError("--listen: %q is not HOST:PORT", listen)
+	}
+	if host == "localhost" {
+		return false, nil
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback(), nil
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// settings are the flags that every command has.
+type settings struct {
+	config   string
+	output   string // "" = not asked for
+	progress string
+	connection
+}
+
+// connection says where NATS is and who we are there.
+type connection struct {
+	server    string // "" = none, "embedded" = insists on a server inside this process
+	creds     string
+	nkey      string
+	tlsCA     string
+	tlsCert   string
+	tlsKey    string
+	context   string
+	tokenFile string
+	timeout   time.Duration // to connect; 0 = go on trying
+}
+
+// embedded is the server's name that stands for one inside this process.
+const embedded = "embedded"
+
+func (s *settings) define(fs *pflag.FlagSet, program string) {
+	timeout, never := 10*time.Second, ""
+	if program == "worker" {
+		timeout, never = 0, " (default: never)"
+	}
+	textFlag(fs, &s.config, "config", "", "FILE", "", "read settings from this YAML file, with flags as keys (default "+program+".yaml in the user's configuration directory)")
+	textFlag(fs, &s.output, "output", "o", "FORMAT", "", "what to write to stdout: table, json, yaml or name")
+	textFlag(fs, &s.progress, "progress", "", "FORMAT", "auto", "what to write to stderr: auto, plain, json or quiet")
+	textFlag(fs, &s.server, "server", "s", "URL", "", "the NATS server, or several separated by commas; \"embedded\" for one inside the process [$NATS_URL]")
+	textFlag(fs, &s.creds, "creds", "", "FILE", "", "a NATS user's credentials file [$NATS_CREDS]")
+	textFlag(fs, &s.nkey, "nkey", "", "FILE", "", "a NATS user's nkey seed file [$NATS_NKEY]")
+	textFlag(fs, &s.tlsCA, "tlsca", "", "FILE", "", "the certificate authority of the server [$NATS_CA]")
+	textFlag(fs, &s.tlsCert, "tlscert", "", "FILE", "", "our TLS certificate [$NATS_CERT]")
+	textFlag(fs, &s.tlsKey, "tlskey", "", "FILE", "", "the key of our TLS certificate [$NATS_KEY]")
+	textFlag(fs, &s.context, "context", "", "NAME", "", "a context of the nats CLI [$NATS_CONTEXT]")
+	textFlag(fs, &s.tokenFile, "token-file", "", "FILE", "", "a file that holds the server's token [the token itself: $NATS_TOKEN]")
+	timeFlag(fs, &s.timeout, "connect-timeout", timeout, time.Millisecond, 0, "give an unreachable server up after this time"+never)
+}
+
+// natsVariables are the nats CLI's names for flags of ours. NATS_TOKEN is not
+// among them: a secret is never a flag (connect.go).
+var natsVariables = map[string]string{
+	"server": "NATS_URL", "creds": "NATS_CREDS", "nkey": "NATS_NKEY", "context": "NATS_CONTEXT",
+	"tlsca": "NATS_CA", "tlscert": "NATS_CERT", "tlskey": "NATS_KEY",
+}

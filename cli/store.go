@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/pflag"
+)
+
+// place says which workspace, and which store, a command is about.
+type place struct {
+	workspace string // "" = the git work tree around the file or the working directory
+	store     string // "" = the workspace's
+}
+
+func (p *place) define(fs *pflag.FlagSet) {
+	textFlag(fs, &p.workspace, "workspace", "", "DIR", "", "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
+	textFlag(fs, &p.store, "store", "", "DIR", "", "where the embedded server keeps its data (default: a directory per workspace under $XDG_STATE_HOME/modpipe)")
+}
+
+// workspaceAt is the workspace of a file in dir: the git work tree that holds
+// it, else dir.
+func workspaceAt(dir string) string {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, ".git")); err == nil {
+			return d
+		}
+		if filepath.Dir(d) == d {
+			return dir
+		}
+	}
+}
+
+// resolve makes both directories absolute. dir is where the file is.
+func (p place) resolve(env environment, dir string) (workspace, store string, err error) {
+	if workspace = p.workspace; workspace == "" {
+		workspace = workspaceAt(dir)
+	}
+	if workspace, err = filepath.Abs(workspace); err != nil {
+		return "", "", err
+	}
+	if info, err := os.Stat(workspace); err != nil || !info.IsDir() {
+		return "", "", usageError("--workspace: %s is not a directory", workspace)
+	}
+	if real, err := filepath.EvalSymlinks(workspace); err == nil {
+		workspace = real
+	}
+	if p.store != "" {
+		store, err = filepath.Abs(p.store)
+		return workspace, store, err
+	}
+	return workspace, filepath.Join(stateDir(env), storeName(workspace)), nil
+}
+
+func stateDir(env environment) string {
+	switch {
+	case env["XDG_STATE_HOME"] != "":
+		return filepath.Join(env["XDG_STATE_HOME"], "modpipe")
+	case env["HOME"] != "":
+		return filepath.Join(env["HOME"], ".local", "state", "modpipe")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("modpipe-%d", os.Getuid()))
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+
+// storeName tells workspaces apart, and can be read.
+func storeName(workspace string) string {
+	sum := sha256.Sum256([]byte(workspace))
+	return notInNames.ReplaceAllString(filepath.Base(workspace), "_") + "-" + hex.EncodeToString(sum[:6])
+}
+
+// store is a directory that this process holds.
+type store struct {
+	dir       string
+	lock      *os.File
+	temporary bool
+}
+
+// holder is what the process that holds a store says of itself, in server.json.
+type holder struct {
+	URL    string `json:"url"`
+	Token  string `json:"token,omitempty"`
+	PID    int    `json:"pid"`
+	Reader bool   `json:"reader,omitempty"` // it only reads, and is soon gone
+}
+
+// errHeld says that another process holds the store.
+var errHeld = errors.New("another process holds the store")
+
+// hold takes the store, making it when it is not there; errHeld.
+func hold(dir string) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, infrastructureError("store: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, infrastructureError("store: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		f.Close()
+		return nil, errHeld
+	}
+	return &store{dir: dir, lock: f}, nil
+}
+
+// readerPatience is how long a run waits for a command that reads its store.
+const readerPatience = 5 * time.Second
+
+// holdOrBorrow takes the store, or a temporary one when another run holds it.
+func holdOrBorrow(ctx context.Context, dir string) (*store, error) {
+	patience, stop := context.WithTimeout(ctx, readerPatience)
+	defer stop()
+	for {
+		s, err := hold(dir)
+		if !errors.Is(err, errHeld) {
+			return s, err
+		}
+		h, known := readHolder(dir)
+		if (known && !h.Reader) || pause(patience, 50*time.Millisecond) != nil {
+			return borrow()
+		}
+	}
+}
+
+func borrow() (*store, error) {
+	dir, err := os.MkdirTemp("", "modpipe-store-")
+	if err != nil {
+		return nil, infrastructureError("temporary store: %w", err)
+	}
+	s, err := hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.temporary = true
+	return s, nil
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *store) data() string { return filepath.Join(s.dir, "nats") }
+
+// announce tells other processes of this user how to reach the server.
+func (s *store) announce(h holder) error {
+	h.PID = os.Getpid()
+	text, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(filepath.Join(s.dir, "server.json"), append(text, '\n'), 0o600)
+}
+
+func readHolder(dir string) (holder, bool) {
+	var h holder
+	text, err := os.ReadFile(filepath.Join(dir, "server.json"))
+	if err != nil || json.Unmarshal(text, &h) != nil {
+		return holder{}, false
+	}
+	return h, true
+}
+
+// token is the secret that workers from elsewhere join with, and its file;
+// it outlives the run, so that their configuration may.
+func (s *store) token() (secret, path string, err error) {
+	path = filepath.Join(s.dir, "token")
+	text, err := os.ReadFile(path)
+	if err == nil && strings.TrimSpace(string(text)) != "" {
+		return strings.TrimSpace(string(text)), path, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", "", infrastructureError("token: %w", err)
+	}
+	secret = newToken()
+	if err := renameio.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+		return "", "", infrastructureError("token: %w", err)
+	}
+	return secret, path, nil
+}
+
+func newToken() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// close lets go of the store; a temporary one is gone then.
+func (s *store) close() {
+	_ = os.Remove(filepath.Join(s.dir, "server.json"))
+	if s.temporary {
+		_ = os.RemoveAll(s.dir)
+	}
+	_ = s.lock.Close()
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// foldAbove is how many modules of one status the table shows one by one.
+const foldAbove = 50
+
+// notSelected is the reason of a module that selection left out.
+const notSelected = "not selected"
+
+// summaryOrder is the order of the statuses in the totals.
+var summaryOrder = []string{
+	"succeeded", "cached", "failed", "timed_out", "ignored_failure",
+	"dependency_failed", "cancelled", "skipped", "running", "retrying", "ready", "waiting",
+}
+
+// writeSummary writes the table of modules, the totals and the verdict.
+func writeSummary(w io.Writer, r *jobs.Report, paint painter) {
+	writeModules(w, r, paint)
+	fmt.Fprintln(w)
+	writeVerdict(w, r, paint)
+}
+
+func writeModules(w io.Writer, r *jobs.Report, paint painter) {
+	totals, unselected := tally(r)
+	g := grid{
+		head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"},
+		tint: func(column int, cell, padded string) string {
+			if column == 1 {
+				return paint.status(cell, padded)
+			}
+			return padded
+		},
+	}
+	folded := map[string]bool{}
+	for i := range r.Modules {
+		m := &r.Modules[i]
+		switch group := foldGroup(m); {
+		case group == "" || totals[m.Status] <= foldAbove && !isUnselected(m):
+			g.add(summaryRow(m)...)
+		case folded[group]:
+		case isUnselected(m):
+			folded[group] = true
+			g.add(fmt.Sprintf("(%s)", count(unselected, "module")), "skipped", "-", "-", "-", notSelected)
+		default:
+			folded[group] = true
+			n := totals[m.Status]
+			if m.Status == "skipped" {
+				n -= unselected
+			}
+			g.add(fmt.Sprintf("(%s)", count(n, "module")), m.Status, "-", "-", "-", "")
+		}
+	}
+	g.write(w)
+}
+
+// foldGroup names the row that may stand for m; "" = m is always shown.
+func foldGroup(m *jobs.ModuleReport) string {
+	if isUnselected(m) {
+		return notSelected
+	}
+	switch m.Status {
+	case "failed", "timed_out", "ignored_failure", "running", "retrying":
+		return ""
+	}
+	return m.Status
+}
+
+func isUnselected(m *jobs.ModuleReport) bool {
+	return m.Status == "skipped" && strings.HasPrefix(m.Reason, notSelected)
+}
+
+func tally(r *jobs.Report) (totals map[string]int, unselected int) {
+	totals = map[string]int{}
+	for i := range r.Modules {
+		totals[r.Modules[i].Status]++
+		if isUnselected(&r.Modules[i]) {
+			unselected++
+		}
+	}
+	return totals, unselected
+}
+
+func summaryRow(m *jobs.ModuleReport) []string {
+	worker, attempts, duration := "-", "-", "-"
+	if n := len(m.Attempts); n > 0 {
+		worker, attempts = orDash(m.Attempts[n-1].Worker), strconv.Itoa(n)
+	}
+	if m.Started != nil {
+		duration = seconds(m.Duration)
+	}
+	return []string{m.Name, m.Status, duration, attempts, worker, firstLine(firstOf(m.Error, m.Reason), 120)}
+}
+
+func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
+	totals, unselected := tally(r)
+	var parts []string
+	for _, status := range summaryOrder {
+		n := totals[status]
+		if n == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d %s", n, status)
+		if status == "skipped" && unselected > 0 {
+			text += fmt.Sprintf(" (%d not selected)", unselected)
+		}
+		parts = append(parts, text)
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	fmt.Fprintf(w, "%s: %s\n", count(len(r.Modules), "module"), strings.Join(parts, ", "))
+	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
+	if r.Status != jobs.RunRunning {
+		verdict += " in " + seconds(r.Duration)
+	}
+	if r.Error != "" {
+		verdict += ": " + r.Error
+	}
+	fmt.Fprintln(w, verdict)
+}

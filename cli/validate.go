@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// validation is what `validate -o json` says of one file.
+type validation struct {
+	File    string       `json:"file"`
+	Valid   bool         `json:"valid"`
+	Modules int          `json:"modules"`
+	Faults  []faultShown `json:"faults"`
+}
+
+type faultShown struct {
+	Line       int    `json:"line,omitempty"`
+	Column     int    `json:"column,omitempty"`
+	Text       string `json:"text"`
+	Suggestion string `json:"suggestion,omitempty"`
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	var params []pair
+	cmd := &cobra.Command{
+		Use: "validate FILE...", Short: "Find all faults of pipeline files", ValidArgsFunction: a.completeFiles,
+		Long: "Find all faults of pipeline files, and run nothing. Parameters that a run would require\n" +
+			"and that are not given are taken to be empty, or the first of their options.",
+	}
+	pairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
+	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(_ context.Context, args []string) error {
+		return a.validate(args, pairsMap(params))
+	})
+	return cmd
+}
+
+func (a *app) validate(files []string, params map[string]string) error {
+	var found []validation
+	var faults []error
+	for _, file := range files {
+		p, err := a.check(file, params)
+		v := validation{File: file, Valid: err == nil, Faults: shownFaults(err)}
+		if err != nil {
+			faults = append(faults, err)
+		} else {
+			v.Modules = len(p.Modules)
+		}
+		found = append(found, v)
+	}
+	if err := a.emit(found, func(w io.Writer) {
+		for _, v := range found {
+			if v.Valid {
+				fmt.Fprintf(w, "%s: valid, %s\n", v.File, count(v.Modules, "module"))
+			}
+		}
+	}, func(w io.Writer) {
+		for _, v := range found {
+			if v.Valid {
+				fmt.Fprintln(w, v.File)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return usageError("%w", errors.Join(faults...))
+	}
+	return nil
+}
+
+// check parses and binds a file.
+func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, error) {
+	f, err := a.parse(file)
+	if err != nil {
+		return nil, err
+	}
+	given := map[string]string{}
+	for _, p := range f.Params() {
+		if v, ok := params[p.Name]; ok {
+			given[p.Name] = v
+		} else if p.Required && p.Default == nil {
+			given[p.Name] = standIn(p)
+		}
+	}
+	for name, v := range params {
+		given[name] = v // also one that is not declared: that is a fault
+	}
+	p, err := f.Bind(given, a.env.lookup)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	return p, nil
+}
+
+// standIn is a value that a required parameter might have.
+func standIn(p pipeline.Param) string {
+	switch {
+	case len(p.Options) > 0:
+		return p.Options[0]
+	case p.Type == "number":
+		return "0"
+	case p.Type == "boolean":
+		return "false"
+	}
+	return ""
+}
+
+func shownFaults(err error) []faultShown {
+	shown := []faultShown{}
+	var faults pipeline.Faults
+	if errors.As(err, &faults) {
+		for _, f := range faults {
+			shown = append(shown, faultShown{f.Line, f.Column, f.Text, f.Suggestion})
+		}
+	} else if err != nil {
+		shown = append(shown, faultShown{Text: err.Error()})
+	}
+	return shown
+}
+
+func (a *app) schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of the pipeline file",
+		Long: "Print the JSON Schema of the pipeline file. For completion in an editor keep it in a file, and begin\npipelines with: # yaml-language-server: $schema=FILE",
+		RunE: a.do(between(0, 0, "schema"), func(context.Context, []string) error {
+			text, err := pipeline.Schema()
+			if err != nil {
+				return err
+			}
+			if n := len(text); n == 0 || text[n-1] != '\n' {
+				text = append(text, '\n')
+			}
+			_, err = a.Stdout.Write(text)
+			return err
+		}),
+	}
+}

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// value is a flag's value of any type: what parses it says in words what it wants.
+type value[T any] struct {
+	to    *T
+	kind  string // shown in the help
+	parse func(string) (T, error)
+	show  func(T) string
+}
+
+func (v value[T]) String() string {
+	if v.to == nil {
+		return ""
+	}
+	return v.show(*v.to)
+}
+
+func (v value[T]) Type() string { return v.kind }
+
+func (v value[T]) Set(s string) error {
+	t, err := v.parse(s)
+	if err == nil {
+		*v.to = t
+	}
+	return err
+}
+
+func textFlag(fs *pflag.FlagSet, to *string, name, short, kind, def, usage string) {
+	*to = def
+	fs.VarP(value[string]{to, kind, func(s string) (string, error) { return s, nil }, func(s string) string { return s }}, name, short, usage)
+}
+
+// wordFlag takes one of words.
+func wordFlag(fs *pflag.FlagSet, to *string, name, short, def, usage string, words ...string) {
+	*to = def
+	parse := func(s string) (string, error) {
+		if slices.Contains(words, s) {
+			return s, nil
+		}
+		return "", fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
+	}
+	fs.VarP(value[string]{to, strings.Join(words, "|"), parse, func(s string) string { return s }}, name, short, usage)
+}
+
+// countFlag takes a whole number of at least least.
+func countFlag(fs *pflag.FlagSet, to *int, name, short string, def, least int, usage string) {
+	*to = def
+	parse := func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a whole number", s)
+		}
+		if n < least {
+			return 0, fmt.Errorf("%d is less than %d", n, least)
+		}
+		return n, nil
+	}
+	show := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	fs.VarP(value[int]{to, "N", parse, show}, name, short, usage)
+}
+
+// timeFlag takes a duration from least to most (0 = no bound).
+func timeFlag(fs *pflag.FlagSet, to *time.Duration, name string, def, least, most time.Duration, usage string) {
+	*to = def
+	parse := func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("%q is not a duration such as 90s or 1h30m", s)
+		case d < least:
+			return 0, fmt.Errorf("%s is less than %s", s, shortDuration(least))
+		case most > 0 && d > most:
+			return 0, fmt.Errorf("%s is more than %s", s, shortDuration(most))
+		}
+		return d, nil
+	}
+	show := func(d time.Duration) string {
+		if d == 0 {
+			return ""
+		}
+		return shortDuration(d)
+	}
+	fs.Var(value[time.Duration]{to, "DURATION", parse, show}, name, usage)
+}
+
+// switchFlag is on or off.
+func switchFlag(fs *pflag.FlagSet, to *bool, name, short, usage string) {
+	parse := func(s string) (bool, error) {
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return false, fmt.Errorf("%q is neither true nor false", s)
+		}
+		return b, nil
+	}
+	show := func(b bool) string {
+		if !b {
+			return ""
+		}
+		return "true"
+	}
+	f := fs.VarPF(value[bool]{to, "", parse, show}, name, short, usage)
+	f.NoOptDefVal = "true"
+}
+
+// listFlag adds what it is given, at every use; words separated by commas
+// when split is set.
+func listFlag(fs *pflag.FlagSet, to *[]string, name, kind string, split bool, usage string) {
+	parse := func(s string) ([]string, error) {
+		if !split {
+			return append(*to, s), nil
+		}
+		for word := range strings.SplitSeq(s, ",") {
+			if word = strings.TrimSpace(word); word != "" {
+				*to = append(*to, word)
+			}
+		}
+		return *to, nil
+	}
+	fs.Var(value[[]string]{to, kind, parse, func(l []string) string { return strings.Join(l, ",") }}, name, usage)
+}
+
+// pair is a key and its value.
+type pair struct{ key, value string }
+
+// pairsFlag adds KEY=VALUE at every use; the last of equal keys counts.
+func pairsFlag(fs *pflag.FlagSet, to *[]pair, name, usage string) {
+	parse := func(s string) ([]pair, error) {
+		p, err := parsePair(s)
+		if err != nil {
+			return nil, err
+		}
+		return append(*to, p), nil
+	}
+	fs.Var(value[[]pair]{to, "KEY=VALUE", parse, func([]pair) string { return "" }}, name, usage)
+}
+
+func parsePair(s string) (pair, error) {
+	key, val, ok := strings.Cut(s, "=")
+	if !ok || strings.TrimSpace(key) == "" {
+		return pair{}, errors.New("it wants KEY=VALUE")
+	}
+	return pair{strings.TrimSpace(key), val}, nil
+}
+
+func pairsMap(pairs []pair) map[string]string {
+	m := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		m[p.key] = p.value
+	}
+	return m
+}
+
+// shortDuration is a duration as one would write it: 10m, not 10m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

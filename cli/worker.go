@@ -1,0 +1,341 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// workerOptions are the flags of `worker`.
+type workerOptions struct {
+	name         string
+	maxParallel  int
+	tags         []string
+	tools        []string
+	labels       []string
+	workspace    string
+	passEnv      []string
+	drainTimeout time.Duration
+	exitWhenIdle bool
+	workerTTL    time.Duration
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	o := &workerOptions{}
+	root := a.root("Run the modules of pipelines, for orchestrators that reach the same NATS")
+	root.Long = root.Short + `.
+
+The first interrupt drains: nothing new is taken, what runs is finished, and what
+does not end within --drain-timeout goes to another worker. The second stops at once.
+
+Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
+name, 130 and 143 stopped at once by INT and TERM.`
+	fs := root.Flags()
+	textFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, of one live worker only (default: the host's name and a suffix)")
+	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
+	textFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh copy of the run's workspace for each attempt)")
+	listFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
+	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	switchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
+	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
+	o.offers(root)
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		if err := a.prepare(cmd, args, nil); err != nil {
+			return err
+		}
+		return a.work(cmd.Context(), o)
+	}
+	return root
+}
+
+// offers are the flags that say what the worker offers.
+func (o *workerOptions) offers(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	listFlag(fs, &o.tags, "tags", "A,B", true, "tags that modules may require")
+	listFlag(fs, &o.tools, "tools", "A,B", true, "tools beside those found on PATH, as name or name=version; only:a,b offers these alone")
+	listFlag(fs, &o.labels, "labels", "K=V,…", true, "labels that modules may require")
+}
+
+// config is the worker's configuration.
+func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
+	var faults []string
+	labels := map[string]string{}
+	for _, l := range o.labels {
+		p, err := parsePair(l)
+		if err != nil {
+			faults = append(faults, fmt.Sprintf("--labels: %q: %v", l, err))
+			continue
+		}
+		labels[p.key] = p.value
+	}
+	if o.name != "" && !jobs.ValidID(o.name) {
+		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
+	}
+	workspace := o.workspace
+	if workspace != "" {
+		abs, err := filepath.Abs(workspace)
+		if info, serr := os.Stat(abs); err != nil || serr != nil || !info.IsDir() {
+			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", workspace))
+		}
+		workspace = abs
+	}
+	if len(faults) > 0 {
+		return worker.Config{}, usageError("%s", strings.Join(faults, "\n"))
+	}
+	cfg := worker.Config{
+		Name: o.name, Slots: cmp.Or(o.maxParallel, runtime.NumCPU()), Tags: o.tags, Labels: labels, Workspace: workspace,
+		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
+		Version: programVersion(), Logger: log,
+	}
+	cfg.Tools, cfg.OnlyTools = splitTools(o.tools)
+	return cfg, nil
+}
+
+// splitTools takes "only:" apart: from there on the list replaces what is
+// found on PATH.
+func splitTools(words []string) (added, only []string) {
+	for _, w := range words {
+		rest, replaces := strings.CutPrefix(w, "only:")
+		switch {
+		case replaces:
+			if only == nil {
+				only = []string{}
+			}
+			if rest != "" {
+				only = append(only, rest)
+			}
+		case only != nil:
+			only = append(only, w)
+		default:
+			added = append(added, w)
+		}
+	}
+	return added, only
+}
+
+// work is the life of a worker.
+func (a *app) work(ctx context.Context, o *workerOptions) error {
+	log := a.workerLogger()
+	cfg, err := o.config(log)
+	if err != nil {
+		return err
+	}
+	t, err := a.workerTarget()
+	if err != nil {
+		return err
+	}
+	ctx, kill := context.WithCancelCause(ctx)
+	l := &leaving{app: a, log: log, kill: kill}
+	var watcher sync.WaitGroup
+	done := make(chan struct{})
+	watcher.Go(func() { l.watch(done) })
+	defer func() { kill(nil); close(done); watcher.Wait() }()
+
+	c, err := a.join(ctx, t, log)
+	if err != nil {
+		return l.verdict(ctx, err)
+	}
+	defer c.Close()
+	w, err := worker.New(c, cfg)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	log.Info("connected", "server", redact(c.URL()), "worker", w.Name(), "slots", cfg.Slots, "workspace", firstOf(cfg.Workspace, "a fresh directory for each attempt"))
+	l.working(w)
+	err = w.Run(ctx)
+	if errors.Is(err, kv.ErrTaken) {
+		return notFoundError("a live worker is named %s already: choose another --name", w.Name())
+	}
+	return l.verdict(ctx, err)
+}
+
+// workerTarget is the server to work for.
+func (a *app) workerTarget() (target, error) {
+	if a.set.server == embedded {
+		return target{}, usageError("--server%s: a worker embeds no server; name one", a.bind.fromOf("server"))
+	}
+	t, ok, err := a.remote()
+	if err != nil || ok {
+		return t, err
+	}
+	t, err = a.target(&a.set.connection)
+	t.url, t.origin = defaultServer, "default"
+	return t, err
+}
+
+func (a *app) workerLogger() *slog.Logger {
+	if a.jsonErr {
+		return slog.New(slog.NewJSONHandler(a.Stderr, nil))
+	}
+	level := slog.LevelInfo
+	if a.set.progress == "quiet" {
+		level = slog.LevelError
+	}
+	return newLogger(a.Stderr, a.paint(a.Stderr), level)
+}
+
+const (
+	dialPatience  = 5 * time.Second  // of one attempt to reach NATS
+	dialPause     = time.Second      // between two
+	remindWaiting = 30 * time.Second // how often the log says that it waits
+)
+
+// join connects, and goes on trying as long as --connect-timeout allows,
+// which by default is for ever.
+func (a *app) join(ctx context.Context, t target, log *slog.Logger) (*broker.Conn, error) {
+	limit := ctx
+	if a.set.timeout > 0 {
+		var stop context.CancelFunc
+		limit, stop = context.WithTimeout(ctx, a.set.timeout)
+		defer stop()
+	}
+	var said time.Time
+	for {
+		patience := dialPatience
+		if a.set.timeout > 0 {
+			patience = min(patience, a.set.timeout)
+		}
+		c, err := a.dial(ctx, t, patience, log)
+		if err == nil || !errors.Is(err, broker.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
+			return c, err
+		}
+		if time.Since(said) > remindWaiting {
+			said = time.Now()
+			log.Warn("waiting for NATS", "server", t.describe(), "why", firstLine(err.Error(), 200))
+		}
+		if pause(limit, dialPause) != nil {
+			return nil, err
+		}
+	}
+}
+
+// leaving is what signals make of a worker: the first drains it, the second
+// stops it at once.
+type leaving struct {
+	app  *app
+	log  *slog.Logger
+	kill context.CancelCauseFunc
+
+	mu     sync.Mutex
+	worker *worker.Worker // guarded by mu; nil while it waits for NATS
+	leave  bool           // guarded by mu: a first signal came
+}
+
+// errLeft ends a worker that has nothing to drain yet.
+var errLeft = errors.New("told to leave before NATS answered")
+
+// working says that there is a worker to drain from now on.
+func (l *leaving) working(w *worker.Worker) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.worker = w
+	if l.leave {
+		w.Drain()
+	}
+}
+
+// watch does what signals ask for, until done.
+func (l *leaving) watch(done <-chan struct{}) {
+	for n := 1; ; n++ {
+		select {
+		case <-done:
+			return
+		case sig := <-l.app.Signals:
+			switch n {
+			case 1:
+				l.first(sig)
+			case 2:
+				l.log.Warn(signalName(sig) + ": stopping at once")
+				l.kill(signalError{sig})
+			default:
+				l.app.Exit(signalCode(sig))
+			}
+		}
+	}
+}
+
+func (l *leaving) first(sig os.Signal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leave = true
+	if l.worker == nil {
+		l.kill(errLeft)
+		return
+	}
+	l.log.Info(signalName(sig) + ": draining; once more stops at once")
+	l.worker.Drain()
+}
+
+// verdict is how the worker's end counts.
+func (l *leaving) verdict(ctx context.Context, err error) error {
+	var sig signalError
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &sig):
+		return sig
+	case errors.Is(cause, errLeft):
+		return nil
+	}
+	return err
+}
+
+func (a *app) capabilitiesCommand() *cobra.Command {
+	o := &workerOptions{}
+	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
+	o.offers(cmd)
+	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
+		cfg, err := o.config(a.quietLogger())
+		if err != nil {
+			return err
+		}
+		c, err := worker.Detect(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		shown := showCapabilities(c)
+		return a.emit(shown, func(w io.Writer) { writeCapabilities(w, shown) }, func(w io.Writer) {
+			for _, t := range slices.Sorted(maps.Keys(shown.Tools)) {
+				fmt.Fprintln(w, t)
+			}
+		})
+	})
+	return cmd
+}
+
+func writeCapabilities(w io.Writer, c capabilitiesShown) {
+	line := func(what, text string) { fmt.Fprintf(w, "%-8s %s\n", what, orDash(text)) }
+	line("os", c.OS)
+	line("arch", c.Arch)
+	line("cpus", fmt.Sprint(c.CPUs))
+	line("memory", fmt.Sprintf("%d MiB", c.Memory>>20))
+	line("tags", strings.Join(c.Tags, ", "))
+	line("labels", labelsText(c.Labels))
+	var tools []string
+	for _, t := range slices.Sorted(maps.Keys(c.Tools)) {
+		if v := c.Tools[t]; v != "" {
+			t += " " + v
+		}
+		tools = append(tools, t)
+	}
+	line("tools", strings.Join(tools, ", "))
+}

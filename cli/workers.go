@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+func (a *app) workersCommand() *cobra.Command {
+	p := &place{}
+	cmd := &cobra.Command{Use: "workers", Short: "Look at workers, and send them home"}
+	a.group(cmd)
+	p.define(cmd.PersistentFlags())
+	cmd.AddCommand(a.workersListCommand(p), a.workersDrainCommand(p))
+	return cmd
+}
+
+// workerRow is a worker as -o json has it.
+type workerRow struct {
+	Name     string            `json:"name"`
+	Host     string            `json:"host"`
+	PID      int               `json:"pid"`
+	Version  string            `json:"version"`
+	Slots    int               `json:"slots"`
+	Used     int               `json:"used"`
+	Draining bool              `json:"draining"`
+	Started  time.Time         `json:"started"`
+	Running  []workerRun       `json:"running"`
+	Offers   capabilitiesShown `json:"capabilities"`
+}
+
+type workerRun struct {
+	Run     jobs.RunID   `json:"run"`
+	Token   jobs.Token   `json:"token"`
+	Attempt jobs.Attempt `json:"attempt"`
+}
+
+// capabilitiesShown are capabilities as -o json has them.
+type capabilitiesShown struct {
+	OS     string            `json:"os"`
+	Arch   string            `json:"arch"`
+	CPUs   int               `json:"cpus"`
+	Memory int64             `json:"memory"`
+	Tools  map[string]string `json:"tools"`
+	Tags   []string          `json:"tags"`
+	Labels map[string]string `json:"labels"`
+}
+
+func showCapabilities(c jobs.Capabilities) capabilitiesShown {
+	s := capabilitiesShown{c.OS, c.Arch, c.CPUs, c.Memory, c.Tools, c.Tags, c.Labels}
+	if s.Tools == nil {
+		s.Tools = map[string]string{}
+	}
+	if s.Tags == nil {
+		s.Tags = []string{}
+	}
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	return s
+}
+
+func newWorkerRow(w *jobs.Worker) workerRow {
+	row := workerRow{
+		Name: w.Name, Host: w.Host, PID: w.PID, Version: w.Version, Slots: w.Slots, Used: w.Used,
+		Draining: w.Draining, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
+	}
+	for _, r := range w.Running {
+		row.Running = append(row.Running, workerRun(r))
+	}
+	return row
+}
+
+func (a *app) workersListCommand(p *place) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the workers that are there",
+		RunE: a.do(between(0, 0, "workers list"), func(ctx context.Context, _ []string) error {
+			rows := []workerRow{}
+			s, err := a.open(ctx, *p)
+			if errors.Is(err, errNoStore) {
+				fmt.Fprintln(a.Stderr, err)
+				return a.showWorkers(rows)
+			}
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			registry, err := kv.OpenRegistry(ctx, s.conn, 0)
+			if err != nil {
+				return err
+			}
+			workers, err := registry.List(ctx)
+			if err != nil {
+				return err
+			}
+			for i := range workers {
+				rows = append(rows, newWorkerRow(&workers[i]))
+			}
+			return a.showWorkers(rows)
+		}),
+	}
+}
+
+func (a *app) showWorkers(rows []workerRow) error {
+	return a.emit(rows, func(w io.Writer) {
+		g := grid{head: []string{"NAME", "SLOTS", "OS/ARCH", "TAGS", "LABELS", "VERSION", "RUNNING"}}
+		for _, r := range rows {
+			g.add(r.Name, fmt.Sprintf("%d/%d", r.Used, r.Slots), r.Offers.OS+"/"+r.Offers.Arch,
+				orDash(strings.Join(r.Offers.Tags, ",")), orDash(labelsText(r.Offers.Labels)), orDash(r.Version), runningText(r))
+		}
+		g.write(w)
+	}, func(w io.Writer) {
+		for _, r := range rows {
+			fmt.Fprintln(w, r.Name)
+		}
+	})
+}
+
+func runningText(r workerRow) string {
+	var parts []string
+	for _, x := range r.Running {
+		parts = append(parts, fmt.Sprintf("%s/%s", x.Run, x.Token))
+	}
+	text := orDash(strings.Join(parts, " "))
+	if r.Draining {
+		return "draining: " + text
+	}
+	return text
+}
+
+// drainPatience is how long a worker may take to say that it drains.
+const drainPatience = 15 * time.Second
+
+func (a *app) workersDrainCommand(p *place) *cobra.Command {
+	return &cobra.Command{
+		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: a.completeWorkers(p),
+		RunE: a.do(between(1, 1, "workers drain NAME"), func(ctx context.Context, args []string) error {
+			s, err := a.open(ctx, *p)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			registry, err := kv.OpenRegistry(ctx, s.conn, 0)
+			if err != nil {
+				return err
+			}
+			workers, err := registry.List(ctx)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name == args[0] }) {
+				return notFoundError("there is no worker %q%s", args[0], didYouMean(args[0], workerNames(workers)))
+			}
+			send := func() error {
+				return s.conn.SendWorkerControl(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
+			}
+			if err := drain(ctx, registry, args[0], send); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.Stderr, "worker %s drains\n", args[0])
+			return nil
+		}),
+	}
+}
+
+func workerNames(workers []jobs.Worker) []string {
+	names := map[string]bool{}
+	for i := range workers {
+		names[workers[i].Name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// drain sends, again and again since control messages may be lost, until the
+// worker says that it drains, or is gone.
+func drain(ctx context.Context, registry *kv.Registry, name string, send func() error) error {
+	ctx, stop := context.WithTimeoutCause(ctx, drainPatience, infrastructureError("worker %s has not answered within %s", name, shortDuration(drainPatience)))
+	defer stop()
+	changes := make(chan kv.Change)
+	watching, end := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return registry.Watch(watching, changes) })
+	defer func() { end(); _ = g.Wait() }()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	if err := send(); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-again.C:
+			if err := send(); err != nil {
+				return err
+			}
+		case c := <-changes:
+			if c.Worker.Name == name && (c.Gone || c.Worker.Draining) {
+				return nil
+			}
+		}
+	}
+}
