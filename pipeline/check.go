@@ -39,7 +39,10 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 		s.modules = append(s.modules, m.name)
 	}
 	for _, n := range d.needs {
-		if m := byName[n.Module]; m != nil && m != d {
+		switch m := byName[n.Module]; {
+		case m == nil:
+			s.needs[n.Module] = needKind{missing: true}
+		case m != d:
 			s.needs[n.Module] = needKind{family: m.family(), declared: m.closed, outputs: slices.Clone(m.outputs)}
 		}
 	}

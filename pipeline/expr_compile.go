@@ -113,7 +113,7 @@ func faultOf(err error) exprFault {
 
 // words of expr-lang's messages that would puzzle who writes a pipeline.
 var plainWords = strings.NewReplacer(
-	string(hyphen), "-", "Contains", "contains", "StartsWith", "startsWith", "EndsWith", "endsWith",
+	"unexpected token EOF", "the expression ends too early", string(hyphen), "-", "Contains", "contains", "StartsWith", "startsWith", "EndsWith", "endsWith",
 	"float64", "number", "map[string]interface {}", "mapping", "interface {}", "anything", "\x00", "",
 )
 

@@ -33,6 +33,7 @@ type exprScope struct {
 
 // needKind is what is known of a direct need before it ran.
 type needKind struct {
+	missing  bool // it does not exist, which is reported elsewhere
 	family   bool
 	declared bool     // outputs are what it may set
 	outputs  []string // without declared: unknown
@@ -95,9 +96,12 @@ func (s *exprScope) types() types.Map {
 		}
 	}
 	for name, n := range s.needs {
-		if n.family {
+		switch {
+		case n.missing:
+			needs[name] = types.Any
+		case n.family:
 			needs[name] = familyType
-		} else {
+		default:
 			needs[name] = needType
 		}
 	}

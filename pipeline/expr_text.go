@@ -37,8 +37,11 @@ func (e *evaluator) compile(src, place string, r reach, boolean bool) (*expressi
 	}
 	scope := *e.scope
 	scope.place, scope.reach, scope.condition = place, r, boolean
-	if scope.module == "" || place == axisPlace {
-		scope.noMatrix = "the matrix may not be read in " + place
+	switch {
+	case scope.module == "":
+		scope.noMatrix = "the pipeline has no matrix: modules have"
+	case place == axisPlace:
+		scope.noMatrix = "an axis may not read the matrix"
 	}
 	x, faults := compileExpression(src, &scope, boolean)
 	if len(faults) == 0 {

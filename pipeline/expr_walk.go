@@ -268,7 +268,7 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	if kind.family {
 		known = []string{"status", "members", "reason"}
 	}
-	if w.scope.lenient || slices.Contains(known, field.Value) {
+	if w.scope.lenient || kind.missing || slices.Contains(known, field.Value) {
 		return true
 	}
 	switch {

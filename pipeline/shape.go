@@ -90,7 +90,11 @@ func (s *shape) field(key string) (field, bool) {
 // check reports everything in which a node differs from its shape.
 func (c *collector) check(n *node, s *shape, what string) {
 	if n.Tag != "" {
-		c.fault(n, fmt.Sprintf("put it in quotes: %q", strings.TrimSpace(n.Tag+" "+n.Value)), "%s is a YAML tag, which means nothing here", n.Tag)
+		quoted := strings.TrimSpace(n.Tag + " " + n.Value)
+		if strings.HasPrefix(n.Tag, "!!") {
+			quoted = n.Value
+		}
+		c.fault(n, fmt.Sprintf("put it in quotes: %q", quoted), "%s is a YAML tag, which means nothing here", n.Tag)
 		return
 	}
 	if n.Kind == nullNode && s.form != anyForm && !(n.Value == "~" && s.form == textForm) {

@@ -234,6 +234,8 @@ func (b *treeBuilder) mapping(y *yaml.Node, n *node, depth int) {
 		k := b.build(key, depth+1)
 		v := b.build(value, depth+1)
 		switch {
+		case b.full:
+			return
 		case k.Kind != scalarNode:
 			b.fault(k, "", "a key must be a word")
 		case first[k.Value] != nil:

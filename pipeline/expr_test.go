@@ -1,0 +1,197 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// program is a pipeline with one module "m" that has the rest of the file as
+// its neighbours, and what its needs ended as.
+const neighbours = `
+name: t
+params: {channel: {default: prod}, my-count: {type: number, default: 3}, ratio: {type: number, default: 2.5}, dry: {type: boolean, default: true}, list: {default: '["a",2,true]'}}
+modules:
+  my-build: {run: x}
+  fam: {run: x, matrix: {os: [linux, windows]}}
+`
+
+var ended = Scope{Needs: map[string]NeedView{
+	"my-build": {Status: "failed", Reason: "exit 1", Outputs: map[string]string{"version": "1.2", "my-key": "k", "evil": "${{ params.channel }}"}},
+	"fam": {Status: "succeeded", Members: []MemberView{
+		{Matrix: []Pair{{"os", "linux"}}, Status: "succeeded", Outputs: map[string]string{"size": "1"}},
+		{Matrix: []Pair{{"os", "windows"}}, Status: "failed"},
+	}},
+}}
+
+// bindOne binds neighbours and a module m with needs and these lines.
+func bindOne(t *testing.T, lines ...string) (*Pipeline, *Module) {
+	t.Helper()
+	src := neighbours + "  m:\n    needs: [my-build, fam]\n"
+	for _, l := range lines {
+		src += "    " + l + "\n"
+	}
+	p := bind(t, src)
+	return p, p.Modules[len(p.Modules)-1]
+}
+
+func bind(t *testing.T, src string) *Pipeline {
+	t.Helper()
+	f, err := Parse("t.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.Bind(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestExpressionsAsText(t *testing.T) {
+	for _, row := range []struct{ text, want string }{
+		{"${{ params.channel }}", "prod"},
+		{"a ${{ params.my-count }} b ${{ params.ratio }} c", "a 3 b 2.5 c"},
+		{"${{ params.my-count + 1 }}", "4"},
+		{"${{ params.dry }}", "true"},
+		{"${{ needs.my-build.status }}/${{ needs.my-build.reason }}", "failed/exit 1"},
+		{"${{ needs.my-build.outputs.my-key }}", "k"},
+		{`${{ needs["my-build"].outputs["my-key"] }}`, "k"},
+		{"${{ needs.my-build.outputs.evil }}", "${{ params.channel }}"},
+		{"${{ needs.my-build.outputs.none ?? 'default' }}", "default"},
+		{"${{ needs.my-build.outputs.none ?? needs.my-build.outputs.nil ?? 'last' }}", "last"},
+		{"${{ needs.my-build.outputs.version ?? 'default' }}", "1.2"},
+		{"${{ fromJSON(params.list) }}", `["a",2,true]`},
+		{"${{ fromJSON(params.list)[1] + 1 }}", "3"},
+		{"${{ fromJSON('{\"a\": [1.5, null]}') }}", `{"a":[1.5,null]}`},
+		{"${{ join(fromJSON(params.list), '-') }}", "a-2-true"},
+		{"${{ toJSON(needs.my-build.outputs) }}", `{"evil":"${{ params.channel }}","my-key":"k","version":"1.2"}`},
+		{"${{ needs.fam.status }}", "succeeded"},
+		{"${{ map(filter(needs.fam.members, .status == 'failed'), .matrix.os) }}", `["windows"]`},
+		{"${{ join(map(needs.fam.members, .outputs.size ?? '0'), '+') }}", "1+0"},
+		{"${{ needs.fam.members[0].outputs.size }}", "1"},
+		{"${{ contains(params.channel, 'RO') }} ${{ params.channel contains 'ro' }} ${{ contains(fromJSON(params.list), 'A') }}", "true true true"},
+		{"${{ startsWith(params.channel, 'Pro') && !endsWith(params.channel, 'x') }}", "true"},
+		{"${{ params.channel not contains 'x' and not contains(params.channel, 'x') }}", "true"},
+		{"${{ 'a-b.c-d' + \"x.y-z\" }}", "a-b.c-dx.y-z"},
+		{"${{ '}}' }}", "}}"},
+		{"${{ {'a': {'b': 1}} }}", `{"a":{"b":1}}`},
+		{"${{ params.dry ? 'yes' : 'no' }}", "yes"},
+	} {
+		p, m := bindOne(t, "command:", "  - |-", "    "+row.text)
+		got, err := p.ResolveCommand(m, ended)
+		if err != nil || got.Args[0] != row.want {
+			t.Errorf("%s = %q, %v; want %q", row.text, got.Args, err, row.want)
+		}
+	}
+}
+
+func TestConditions(t *testing.T) {
+	for _, row := range []struct {
+		condition string
+		want      bool
+	}{
+		{"params.channel == 'prod'", true},
+		{"${{ params.dry && needs.my-build.status != 'failed' }}", false},
+		{"success()", false},
+		{"failure()", true},
+		{"cancelled()", false},
+		{"failure() || needs.my-build.outputs.none == 'x'", true}, // what is not asked does not fail
+		{"needs.my-build.status in ['failed', 'timed_out']", true},
+		{"any(needs.fam.members, .status == 'failed' && .matrix.os == 'windows')", true},
+		{"fromJSON('true')", true},
+		{"true", true},
+	} {
+		p, m := bindOne(t, "run: x", "always-run: true", "if: >-", "  "+row.condition)
+		got, err := p.Condition(m, ended)
+		if err != nil || got != row.want {
+			t.Errorf("%s = %v, %v", row.condition, got, err)
+		}
+	}
+}
+
+func TestAnIgnoredFailureIsNoFailure(t *testing.T) {
+	p, m := bindOne(t, "run: x", "always-run: true", "if: failure() || cancelled() || !success()")
+	got, err := p.Condition(m, Scope{Needs: map[string]NeedView{"my-build": {Status: "ignored_failure"}, "fam": {Status: "skipped"}}})
+	if got || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
+	for _, row := range []struct{ line, want string }{
+		{`if: needs.my-build.outputs.none == 'x'`, `t.yaml:10:9: if: ${{ needs.my-build.outputs.none == 'x' }}: my-build did not set the output "none" (it ended failed); it set evil, my-key, version`},
+		{`if: fromJSON('1')`, `t.yaml:10:9: if: ${{ fromJSON('1') }}: it must be true or false, and is "1"`},
+		{`if: fromJSON('x')`, `t.yaml:10:9: if: ${{ fromJSON('x') }}: fromJSON: "x" is not JSON: invalid character 'x' looking for beginning of value`},
+		{`if: int(needs.my-build.outputs.my-key) > 1`, `t.yaml:10:9: if: ${{ int(needs.my-build.outputs.my-key) > 1 }}: invalid operation: int(k)`},
+		{`if: len(map(1..2000000, #)) > 1`, `memory budget exceeded`},
+	} {
+		p, m := bindOne(t, "run: x", row.line)
+		_, err := p.Condition(m, ended)
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v\nwant %s", row.line, err, row.want)
+		}
+	}
+}
+
+func TestMissingOutputInCommand(t *testing.T) {
+	p, m := bindOne(t, `command: [x, "${{ needs.my-build.outputs.none }}"]`, `env: {A: "${{ needs.my-build.outputs.nil }}"}`)
+	_, err := p.ResolveCommand(m, ended)
+	want := `t.yaml:9:17: command: ${{ needs.my-build.outputs.none }}: my-build did not set the output "none" (it ended failed); it set evil, my-key, version
+t.yaml:10:14: env A: ${{ needs.my-build.outputs.nil }}: my-build did not set the output "nil" (it ended failed); it set evil, my-key, version`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAlwaysRunGetsEmptyEnvAndAWarning(t *testing.T) {
+	p, m := bindOne(t, "run: x", "always-run: true", `env: {A: "v${{ needs.my-build.outputs.none }}", B: "${{ needs.my-build.outputs.version }}"}`)
+	r, err := p.ResolveCommand(m, ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Pair{{"A", "v"}, {"B", "1.2"}}, r.ModuleEnv); diff != "" {
+		t.Error(diff)
+	}
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], `env A is empty in part: my-build did not set the output "none"`) {
+		t.Errorf("warnings: %q", r.Warnings)
+	}
+}
+
+func TestReads(t *testing.T) {
+	_, m := bindOne(t, "if: needs.my-build.outputs.version == '1' && needs.fam.status == 'failed'",
+		`command: [x, "${{ needs.my-build.status }}"]`, `env: {A: "${{ join(map(needs.fam.members, .status)) }}"}`)
+	if diff := cmp.Diff([]string{"my-build"}, m.ConditionReads()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"fam"}, m.TextReads()); diff != "" {
+		t.Error(diff)
+	}
+	_, all := bindOne(t, "run: x", `stdin: "${{ toJSON(needs) }}"`)
+	if diff := cmp.Diff([]string{"my-build", "fam"}, all.TextReads()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Everything that reads no needs is put in when the graph is made.
+func TestPartialEvaluation(t *testing.T) {
+	p := bind(t, `
+name: t
+params: {q: {default: Q}}
+modules:
+  a: {run: x}
+  f:
+    needs: a
+    matrix: {os: [linux, windows]}
+    command: [x, "${{ params.q }}-${{ matrix.os }}-${{ needs.a.status }}-${{ matrix.os + needs.a.status }}"]
+`)
+	got := p.Modules[2].Command.Args[1].String()
+	if want := "Q-windows-${{ needs.a.status }}-${{ matrix.os + needs.a.status }}"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	r, err := p.ResolveCommand(p.Modules[2], Scope{Needs: map[string]NeedView{"a": {Status: "cached"}}})
+	if err != nil || r.Args[1] != "Q-windows-cached-windowscached" {
+		t.Errorf("got %q, %v", r.Args, err)
+	}
+}
