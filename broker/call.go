@@ -1,0 +1,190 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	tryTimeout = 3 * time.Second // for one answer
+	sweepEvery = 250 * time.Millisecond
+)
+
+// calls is the table of requests that wait for their answers, on one inbox.
+type calls struct {
+	nc     *nats.Conn
+	prefix string // of the inbox, with its dot
+
+	mu       sync.Mutex
+	next     uint64
+	waiting  map[uint64]call
+	sweeping bool
+	refused  error // why the inbox cannot hear answers; nil when it can
+}
+
+// call is one request. done is called exactly once, on whatever goroutine
+// has learned of the end, and must not block.
+type call struct {
+	subject  string
+	deadline time.Time
+	done     func(*nats.Msg, error)
+}
+
+// newCalls subscribes the inbox.
+func newCalls(nc *nats.Conn) (*calls, error) {
+	t := &calls{nc: nc, prefix: nc.NewInbox() + ".", waiting: map[uint64]call{}}
+	sub, err := nc.Subscribe(t.prefix+"*", t.answered)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s*: %w", t.prefix, err)
+	}
+	return t, sub.SetPendingLimits(-1, -1) // bounded by what was asked
+}
+
+// send publishes m with a reply subject of its own.
+func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
+	t.mu.Lock()
+	if t.refused != nil {
+		err := t.refused
+		t.mu.Unlock()
+		done(nil, err)
+		return 0
+	}
+	t.next++
+	id = t.next
+	t.waiting[id] = call{m.Subject, time.Now().Add(tryTimeout), done}
+	if !t.sweeping {
+		t.sweeping = true
+		time.AfterFunc(sweepEvery, t.sweep)
+	}
+	t.mu.Unlock()
+	m.Reply = t.prefix + strconv.FormatUint(id, 36)
+	if err := t.nc.PublishMsg(m); err != nil {
+		t.end(id, nil, err)
+	}
+	return id
+}
+
+// ask sends m and waits for the answer.
+func (t *calls) ask(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	type result struct {
+		m   *nats.Msg
+		err error
+	}
+	answer := make(chan result, 1) // so that done never blocks
+	id := t.send(m, func(m *nats.Msg, err error) { answer <- result{m, err} })
+	select {
+	case r := <-answer:
+		return r.m, r.err
+	case <-ctx.Done():
+		t.forget(id)
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (t *calls) answered(m *nats.Msg) {
+	id, err := strconv.ParseUint(m.Subject[len(t.prefix):], 36, 64)
+	if err != nil {
+		return
+	}
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		t.end(id, nil, errNotReady)
+		return
+	}
+	t.end(id, m, nil)
+}
+
+func (t *calls) end(id uint64, m *nats.Msg, err error) {
+	t.mu.Lock()
+	c, ok := t.waiting[id]
+	delete(t.waiting, id)
+	t.mu.Unlock()
+	if ok {
+		c.done(m, err)
+	}
+}
+
+func (t *calls) forget(id uint64) {
+	t.mu.Lock()
+	delete(t.waiting, id)
+	t.mu.Unlock()
+}
+
+// fail ends every call that which picks.
+func (t *calls) fail(err error, which func(call) bool) int {
+	t.mu.Lock()
+	var failed []call
+	for id, c := range t.waiting {
+		if which(c) {
+			failed = append(failed, c)
+			delete(t.waiting, id)
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range failed {
+		c.done(nil, err)
+	}
+	return len(failed)
+}
+
+// refuse ends all calls, now and until the next connection, because the
+// inbox may not be subscribed.
+func (t *calls) refuse(err error) {
+	t.mu.Lock()
+	t.refused = err
+	t.mu.Unlock()
+	if err != nil {
+		t.fail(err, func(call) bool { return true })
+	}
+}
+
+// sweep ends what has waited too long, and comes again while anything waits.
+func (t *calls) sweep() {
+	now := time.Now()
+	t.fail(errNoAnswer, func(c call) bool { return now.After(c.deadline) })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sweeping = len(t.waiting) > 0
+	if t.sweeping {
+		time.AfterFunc(sweepEvery, t.sweep)
+	}
+}
+
+// queue runs functions one after another, on a goroutine that lives while
+// there are any. It has no limit of its own: those who push have one.
+type queue struct {
+	mu      sync.Mutex
+	todo    []func()
+	running bool
+}
+
+func (q *queue) push(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.todo = append(q.todo, f)
+	if !q.running {
+		q.running = true
+		go q.run()
+	}
+}
+
+func (q *queue) run() {
+	for {
+		q.mu.Lock()
+		todo := q.todo
+		q.todo = nil
+		if len(todo) == 0 {
+			q.running = false
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+		for _, f := range todo {
+			f()
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says how to connect.
+type Config struct {
+	URL            string        // as nats.Connect takes it, several separated by commas
+	Name           string        // of the client, in the server's monitoring
+	Options        []nats.Option // credentials, TLS, in-process server
+	Inbox          string        // prefix of the inboxes, what the role may subscribe to; "_INBOX" when empty
+	ConnectTimeout time.Duration // 0 = go on trying until ctx ends
+	Prefix         string        // of every stream, bucket and subject; "mp" when empty
+	Replicas       int           // of the streams that are made here; 1 when 0
+	Memory         bool          // streams that are made here are in memory: for tests
+	Logger         *slog.Logger  // slog.Default() when nil
+}
+
+func (cfg *Config) validate() error {
+	cfg.Prefix = cmp.Or(cfg.Prefix, "mp")
+	cfg.Inbox = cmp.Or(cfg.Inbox, "_INBOX")
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
+	if !prefixPattern.MatchString(cfg.Prefix) {
+		return fmt.Errorf("prefix %q: want at most 32 of a-z, 0-9, _ and -", cfg.Prefix)
+	}
+	return nil
+}
+
+// Conn is a connection with modpipe's streams on it. Safe for concurrent use.
+type Conn struct {
+	cfg    Config
+	names  names
+	log    *slog.Logger
+	nc     *nats.Conn
+	js     jetstream.JetStream // for the object store
+	link   *link
+	calls  *calls
+	denied *denials
+	after  queue         // done functions of what was published asynchronously
+	window chan struct{} // one place for each asynchronous publish that is not answered yet
+	mended atomic.Int64  // when streams were last looked after, Unix nanoseconds
+}
+
+// asyncWindow is how many asynchronous publishes may wait for their answers:
+// some hundred milliseconds of work at full speed.
+const asyncWindow = 4096
+
+// Connect connects and makes whatever of the topology is missing.
+func Connect(ctx context.Context, cfg Config) (*Conn, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Conn{
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), denied: newDenials(),
+		window: make(chan struct{}, asyncWindow),
+	}
+	if err := c.dial(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.prepare(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Conn) prepare(ctx context.Context) (err error) {
+	if c.js, err = jetstream.New(c.nc); err != nil {
+		return err
+	}
+	if err := c.checkJetStream(ctx); err != nil {
+		return err
+	}
+	return c.Ensure(ctx)
+}
+
+// checkJetStream tells a server without JetStream from one that is not ready
+// yet. A server may lead to others that have it, so silence alone decides.
+func (c *Conn) checkJetStream(ctx context.Context) error {
+	patience := time.Second
+	if enabled, _ := c.nc.ConnectedServerJetStream(); enabled {
+		patience = 10 * time.Second // it is coming up, or a cluster elects a leader
+	}
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := c.streamInfo(wait, c.names.runsStream())
+	code := errorCode(err)
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrDenied):
+		return nil
+	case code == codeNotEnabled, code == codeNotEnabledHere, ctx.Err() == nil && errors.Is(err, errNotReady):
+		return fmt.Errorf("JetStream is not enabled on %s: start nats-server with -js (%w)", c.URL(), err)
+	}
+	return err
+}
+
+// Prefix is the prefix of streams, buckets and subjects.
+func (c *Conn) Prefix() string { return c.cfg.Prefix }
+
+// NATS is the connection itself, for package kv.
+func (c *Conn) NATS() *nats.Conn { return c.nc }
+
+// Close closes the connection after what was published has been sent.
+func (c *Conn) Close() {
+	if c.nc.IsConnected() {
+		_ = c.nc.FlushTimeout(2 * time.Second) // a server that does not answer will not get it
+	}
+	c.nc.Close()
+}
+
+// URL of the server it is connected to now, without credentials; of those it
+// was told to connect to, when there is none.
+func (c *Conn) URL() string {
+	if url := c.nc.ConnectedUrlRedacted(); url != "" {
+		return url
+	}
+	return redact(c.cfg.URL)
+}
+
+// Reconnected returns a channel on which a value arrives after every
+// reconnect (at least one for any number), until ctx ends.
+func (c *Conn) Reconnected(ctx context.Context) <-chan struct{} { return c.link.reconnected(ctx) }
+
+// mend looks after the streams when nothing answers where one should, at most
+// once a second: a memory stream is gone after a restart of the server.
+func (c *Conn) mend(ctx context.Context) {
+	now := time.Now().UnixNano()
+	last := c.mended.Load()
+	if now-last < int64(time.Second) || !c.mended.CompareAndSwap(last, now) {
+		return
+	}
+	for _, cfg := range c.streams() {
+		m, err := c.apiOnce(ctx, "STREAM.INFO."+cfg.Name, nil)
+		if m == nil || !errors.Is(err, ErrNotFound) {
+			continue
+		}
+		c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name)
+		if err := c.createStream(ctx, cfg); err != nil {
+			c.log.Error("make a stream again", "stream", cfg.Name, "error", err)
+		}
+	}
+}
+
+// redact removes users, passwords and tokens from a list of URLs.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, u := range list {
+		u = strings.TrimSpace(u)
+		scheme, rest, ok := strings.Cut(u, "://")
+		if !ok {
+			scheme, rest = "", u
+		}
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			rest = rest[at+1:]
+		}
+		if ok {
+			rest = scheme + "://" + rest
+		}
+		list[i] = rest
+	}
+	return strings.Join(list, ",")
+}

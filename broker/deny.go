@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// denials joins the permissions that the server denies, which it reports
+// apart from any call, to those who wait for an answer on the subject.
+type denials struct {
+	mu       sync.Mutex
+	calls    *calls
+	watchers map[*denialWatch]struct{}
+}
+
+// denialWatch is somebody who wants to know of denials of some subjects.
+type denialWatch struct {
+	concerns func(subject string, subscription bool) bool
+	denied   func(error)
+}
+
+func newDenials() *denials { return &denials{watchers: map[*denialWatch]struct{}{}} }
+
+func (d *denials) attach(t *calls) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls = t
+}
+
+var deniedSubject = regexp.MustCompile(`(Publish|Subscription) to "([^"]+)"`)
+
+// heard tells whoever is concerned, and returns how many were.
+func (d *denials) heard(err error) int {
+	found := deniedSubject.FindStringSubmatch(err.Error())
+	if found == nil {
+		return 0
+	}
+	subscription, subject := found[1] == "Subscription", found[2]
+	denied := fmt.Errorf("%w: %s to %s", ErrDenied, strings.ToLower(found[1]), subject)
+	d.mu.Lock()
+	calls := d.calls
+	var concerned []*denialWatch
+	for w := range d.watchers {
+		if w.concerns(subject, subscription) {
+			concerned = append(concerned, w)
+		}
+	}
+	d.mu.Unlock()
+	for _, w := range concerned {
+		w.denied(denied)
+	}
+	return len(concerned) + d.tellCalls(calls, subject, subscription, denied)
+}
+
+func (d *denials) tellCalls(t *calls, subject string, subscription bool, denied error) int {
+	switch {
+	case t == nil:
+		return 0
+	case subscription && strings.HasPrefix(subject, t.prefix):
+		t.refuse(denied)
+		return 1
+	case subscription:
+		return 0
+	}
+	return t.fail(denied, func(c call) bool { return c.subject == subject })
+}
+
+// watch calls denied for every denial that concerns somebody, until the
+// returned function is called.
+func (d *denials) watch(concerns func(subject string, subscription bool) bool, denied func(error)) (stop func()) {
+	w := &denialWatch{concerns, denied}
+	d.mu.Lock()
+	d.watchers[w] = struct{}{}
+	d.mu.Unlock()
+	return func() {
+		d.mu.Lock()
+		delete(d.watchers, w)
+		d.mu.Unlock()
+	}
+}
+
+// within returns a context that ends, with the denial as its cause, as soon
+// as a permission is denied on a subject that has part in it.
+func (d *denials) within(ctx context.Context, part string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := d.watch(func(subject string, _ bool) bool { return strings.Contains(subject, part) }, func(err error) { cancel(err) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}

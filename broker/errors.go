@@ -1,0 +1,116 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors that callers branch on.
+var (
+	ErrConflict    = errors.New("someone else has written first") // a compare-and-set was refused: read the cell
+	ErrNotFound    = errors.New("not found")
+	ErrUnreachable = errors.New("NATS is unreachable")
+	ErrDenied      = errors.New("permission denied by NATS") // the text names the subject
+	ErrFull        = errors.New("the stream is full")        // at its MaxBytes
+	ErrTooLarge    = errors.New("too large")
+)
+
+var (
+	errLost      = errors.New("the connection was lost before the answer")
+	errNoAnswer  = errors.New("no answer from NATS")
+	errNotReady  = errors.New("no stream answers on the subject")
+	errRacing    = errors.New("another write to the subject is in flight")
+	errDelivered = errors.New("messages were lost on the way")
+)
+
+// Error codes of the JetStream API that are told apart.
+const (
+	codeNotFoundStream   jetstream.ErrorCode = 10059
+	codeNameInUse        jetstream.ErrorCode = 10058
+	codeNoMessage        jetstream.ErrorCode = 10037
+	codeNoConsumer       jetstream.ErrorCode = 10014
+	codeWrongSequence    jetstream.ErrorCode = 10071
+	codeSequenceInFlight jetstream.ErrorCode = 10164
+	codeNotEnabled       jetstream.ErrorCode = 10076
+	codeNotEnabledHere   jetstream.ErrorCode = 10039
+	codeAccountLimit     jetstream.ErrorCode = 10002
+	codeNoResources      jetstream.ErrorCode = 10023
+	codeNoMemory         jetstream.ErrorCode = 10028
+	codeNoStorage        jetstream.ErrorCode = 10047
+	codeStoreFailed      jetstream.ErrorCode = 10077
+	codeStreamOffline    jetstream.ErrorCode = 10118
+)
+
+// errorCode is the JetStream error code in err, 0 when there is none.
+func errorCode(err error) jetstream.ErrorCode {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode
+	}
+	return 0
+}
+
+// apiError finds the error in a JetStream answer; nil when it has none.
+func apiError(data []byte) error {
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("read the answer of JetStream: %w", err)
+	}
+	if answer.Error == nil {
+		return nil
+	}
+	return meaning(answer.Error)
+}
+
+// meaning joins a JetStream error with the sentinel that callers know.
+func meaning(err *jetstream.APIError) error {
+	switch err.ErrorCode {
+	case codeWrongSequence:
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	case codeSequenceInFlight:
+		return fmt.Errorf("%w: %w", errRacing, err)
+	case codeNoMessage, codeNotFoundStream, codeNoConsumer:
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	case codeStoreFailed, codeNoStorage, codeNoMemory, codeNoResources, codeAccountLimit:
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// transient reports whether trying again may help.
+func transient(err error) bool {
+	switch {
+	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
+		return false
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return false
+	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing), errors.Is(err, errDelivered):
+		return true
+	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),
+		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrNoServers),
+		errors.Is(err, nats.ErrStaleConnection), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, context.DeadlineExceeded):
+		return true
+	}
+	return transientCode(err)
+}
+
+func transientCode(err error) bool {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.ErrorCode {
+	case codeNotEnabled, codeNotEnabledHere:
+		return false
+	case codeStreamOffline:
+		return true
+	}
+	return api.Code == 503 || api.Code == 429 || api.Code == 408
+}

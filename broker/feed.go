@@ -1,0 +1,252 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// source says what of a stream to read.
+type source struct {
+	stream  string
+	filters []string
+	after   uint64                      // the last sequence that is known
+	latest  bool                        // begin with the last message of every subject, and again so after any trouble
+	begun   func() error                // latest: a new beginning
+	caught  func() error                // everything that was there has been handed on; after every beginning
+	missing func(context.Context) error // the stream is not there: make it
+}
+
+// errEnough ends a feed that has what it wants.
+var errEnough = errors.New("enough")
+
+const feedSilence = 4 * feedBeat // after which a consumer is thought lost
+
+// feed reads a source with a push consumer of its own and hands every message
+// to f, in order, once; after any trouble it makes another, after the last
+// sequence handed on. It returns nil when ctx ends, f's error, or what does
+// not pass.
+func (c *Conn) feed(ctx context.Context, src source, f func(located) error) error {
+	backoff := newBackOff()
+	for {
+		last := src.after
+		err := c.feedOnce(ctx, &src, f)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, errOdd) && !transient(err):
+			return c.closedMeans(err)
+		}
+		if src.after > last || errors.Is(err, errLost) {
+			backoff.Reset()
+		}
+		if err := c.link.await(ctx); err != nil {
+			return ignoreEnd(ctx, err)
+		}
+		if !pause(ctx, backoff.NextBackOff()) {
+			return nil
+		}
+	}
+}
+
+// errOdd marks trouble of the consumer, which another one mends.
+var errOdd = errors.New("the consumer is gone or has lost messages")
+
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// pause waits, and reports whether ctx still lasts.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reading is one push consumer of a feed.
+type reading struct {
+	c        *Conn
+	src      *source
+	f        func(located) error
+	arrived  chan *nats.Msg
+	denied   chan error
+	sequence uint64 // of the consumer: the last message seen
+	caughtUp bool
+}
+
+func (c *Conn) feedOnce(ctx context.Context, src *source, f func(located) error) error {
+	if err := c.link.await(ctx); err != nil {
+		return err
+	}
+	// Both channels let go of nats.go's goroutines: the consumer's window
+	// bounds what arrives, one denial is enough.
+	r := &reading{c: c, src: src, f: f, arrived: make(chan *nats.Msg, 64), denied: make(chan error, 1)}
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	again := c.link.reconnected(watching)
+	inbox := c.nc.NewInbox()
+	defer c.denied.watch(func(s string, sub bool) bool { return sub && s == inbox }, r.refused)()
+	sub, err := c.nc.Subscribe(inbox, func(m *nats.Msg) {
+		select {
+		case r.arrived <- m:
+		case <-watching.Done():
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	if err := sub.SetPendingLimits(16<<10, 64<<20); err != nil {
+		return err
+	}
+	name := nuid.Next()
+	if err := r.begin(ctx, name, inbox); err != nil {
+		return err
+	}
+	defer c.dropConsumer(src.stream, name)
+	return r.read(ctx, again)
+}
+
+func (r *reading) refused(err error) {
+	select {
+	case r.denied <- err:
+	default:
+	}
+}
+
+// begin makes the consumer.
+func (r *reading) begin(ctx context.Context, name, inbox string) error {
+	if r.src.latest {
+		r.src.after = 0
+	}
+	if r.src.begun != nil {
+		if err := r.src.begun(); err != nil {
+			return err
+		}
+	}
+	var info jetstream.ConsumerInfo
+	err := r.c.createConsumer(ctx, r.src.stream, feedConsumer(r.src, name, inbox), &info)
+	if errors.Is(err, ErrNotFound) {
+		if r.src.missing != nil {
+			return errors.Join(errOdd, r.src.missing(ctx))
+		}
+		r.c.mend(ctx)
+		return fmt.Errorf("%w: %w", errOdd, err)
+	}
+	if err != nil {
+		return err
+	}
+	if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		return r.catchUp()
+	}
+	return nil
+}
+
+func (r *reading) catchUp() error {
+	if r.caughtUp || r.src.caught == nil {
+		return nil
+	}
+	r.caughtUp = true
+	return r.src.caught()
+}
+
+// read hands on what arrives until something is wrong.
+func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
+	silence := time.NewTimer(feedSilence)
+	defer silence.Stop()
+	for {
+		select {
+		case m := <-r.arrived:
+			if err := r.message(m); err != nil {
+				return err
+			}
+			silence.Reset(feedSilence) // after it, which may have waited for a slow receiver
+		case <-again:
+			return errLost
+		case err := <-r.denied:
+			return err
+		case <-silence.C:
+			return errOdd
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *reading) message(m *nats.Msg) error {
+	if len(m.Data) == 0 && m.Header.Get("Status") != "" {
+		return r.status(m)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errOdd, err)
+	}
+	if meta.Sequence.Consumer != r.sequence+1 {
+		return errOdd
+	}
+	r.sequence++
+	if r.src.latest || meta.Sequence.Stream > r.src.after {
+		if err := r.f(located{m, meta.Sequence.Stream, meta.Timestamp.UTC()}); err != nil {
+			return err
+		}
+		r.src.after = meta.Sequence.Stream
+	}
+	if meta.NumPending == 0 {
+		return r.catchUp()
+	}
+	return nil
+}
+
+// status answers the server's flow control and compares its heartbeats with
+// what has arrived.
+func (r *reading) status(m *nats.Msg) error {
+	if m.Header.Get("Status") != "100" {
+		return errOdd
+	}
+	if m.Reply != "" {
+		return m.Respond(nil)
+	}
+	if stalled := m.Header.Get("Nats-Consumer-Stalled"); stalled != "" {
+		if err := r.c.nc.Publish(stalled, nil); err != nil {
+			return err
+		}
+	}
+	if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Consumer"), 10, 64); err == nil && last != r.sequence {
+		return errOdd
+	}
+	return nil
+}
+
+// dropConsumer deletes a reader's consumer without waiting: the server drops
+// it anyway after feedIdle.
+func (c *Conn) dropConsumer(stream, name string) {
+	if c.nc.IsConnected() {
+		c.calls.send(&nats.Msg{Subject: "$JS.API.CONSUMER.DELETE." + stream + "." + name}, func(*nats.Msg, error) {})
+	}
+}
+
+// readAll hands on what a source holds now, and returns.
+func (c *Conn) readAll(ctx context.Context, src source, f func(located) error) error {
+	src.caught = func() error { return errEnough }
+	if err := c.feed(ctx, src, f); !errors.Is(err, errEnough) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}

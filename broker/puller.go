@@ -1,0 +1,358 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+const (
+	scanEvery   = time.Second     // a look at every lane: the net under lost bells
+	giveUpAfter = 2 * time.Second // on the answer to a request
+	passedOver  = time.Second     // after which slots are kept for a job of several
+	farewell    = 250 * time.Millisecond
+	mostAtOnce  = 256 // jobs of one request
+)
+
+// Puller keeps a worker's slots filled from the lanes that it serves.
+//
+// Run owns everything below the line; other goroutines leave what they want
+// in the fields above it and wake Run.
+type Puller struct {
+	c       *Conn
+	slots   int
+	handle  func(*Delivery)
+	wake    chan struct{} // one stands for any number
+	events  chan event    // what nats.go's goroutines have received; a short queue to save switches
+	drained chan struct{} // closed when no delivery can come any more
+	ended   chan struct{} // closed when Run has returned
+
+	mu      sync.Mutex
+	serve   map[jobs.Lane]int
+	changed bool
+	freed   int
+	paused  bool
+
+	// Run's own.
+	work     *errgroup.Group // what waits for NATS on Run's behalf
+	lanes    map[jobs.Lane]*lane
+	turn     []*lane // the lanes, the next in turn first
+	late     []*inbox
+	used     int    // slots of jobs that run
+	reserved int    // slots of jobs that are asked for
+	floor    uint64 // jobs up to this sequence were stored before the connection was made
+	denied   error
+	served   bool // some lane has answered
+	stopping bool
+}
+
+// event is something that Run has to hear.
+type event struct {
+	box *inbox
+	msg *nats.Msg
+	do  func() // instead of a message
+}
+
+// NewPuller makes a puller of this many slots. handle is called on the
+// puller's goroutine with every delivery and must not block.
+func NewPuller(c *Conn, slots int, handle func(*Delivery)) *Puller {
+	return &Puller{
+		c: c, slots: slots, handle: handle, floor: math.MaxUint64,
+		wake: make(chan struct{}, 1), events: make(chan event, 64),
+		drained: make(chan struct{}), ended: make(chan struct{}),
+		serve: map[jobs.Lane]int{}, lanes: map[jobs.Lane]*lane{},
+	}
+}
+
+// Serve adds a lane (idempotent), whose jobs take this many slots each; one
+// that wants more than there are gets all.
+func (p *Puller) Serve(lane jobs.Lane, slots int) {
+	p.ask(func() {
+		p.serve[lane] = min(max(slots, 1), p.slots)
+		p.changed = true
+	})
+}
+
+// Unserve drops a lane.
+func (p *Puller) Unserve(lane jobs.Lane) {
+	p.ask(func() {
+		delete(p.serve, lane)
+		p.changed = true
+	})
+}
+
+// Release gives slots back.
+func (p *Puller) Release(slots int) { p.ask(func() { p.freed += slots }) }
+
+// Pause stops pulling for good (drain); what was delivered is still handled.
+// It blocks until no delivery can come any more, Run has returned, or ctx
+// ends.
+func (p *Puller) Pause(ctx context.Context) error {
+	p.ask(func() { p.paused = true })
+	select {
+	case <-p.drained:
+		return nil
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *Puller) ask(change func()) {
+	p.mu.Lock()
+	change()
+	p.mu.Unlock()
+	p.rouse()
+}
+
+func (p *Puller) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run pulls until ctx ends (then it returns nil), or NATS lets this worker
+// pull from no lane at all (ErrDenied). It runs once.
+func (p *Puller) Run(ctx context.Context) error {
+	defer close(p.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	p.work = new(errgroup.Group)
+	defer func() {
+		cancel()
+		_ = p.work.Wait() // its functions return nil
+	}()
+	defer p.c.denied.watch(p.concerns, func(err error) { p.send(ctx, event{do: func() { p.refused(err) }}) })()
+	reconnected := p.c.link.reconnected(ctx)
+	tick := time.NewTicker(scanEvery)
+	defer tick.Stop()
+	p.findFloor(ctx)
+	for {
+		p.look(ctx)
+		p.fill(time.Now())
+		if p.denied != nil {
+			p.part()
+			return p.denied
+		}
+		select {
+		case e := <-p.events:
+			p.hear(ctx, e)
+		case <-p.wake:
+		case <-tick.C:
+			p.tick(time.Now())
+		case <-reconnected:
+			p.reconnected(ctx)
+		case <-ctx.Done():
+			p.part()
+			return nil
+		}
+	}
+}
+
+func (p *Puller) send(ctx context.Context, e event) {
+	select {
+	case p.events <- e:
+	case <-ctx.Done():
+	}
+}
+
+// look takes over what others have asked for.
+func (p *Puller) look(ctx context.Context) {
+	p.mu.Lock()
+	freed, changed, paused := p.freed, p.changed, p.paused
+	p.freed, p.changed = 0, false
+	var serve map[jobs.Lane]int
+	if changed {
+		serve = make(map[jobs.Lane]int, len(p.serve))
+		for l, n := range p.serve {
+			serve[l] = n
+		}
+	}
+	p.mu.Unlock()
+	p.used = max(p.used-freed, 0)
+	if changed {
+		p.change(ctx, serve)
+	}
+	if paused && !p.stopping {
+		p.stopping = true
+	}
+	if p.stopping && p.reserved == 0 {
+		p.closeDrained()
+	}
+}
+
+func (p *Puller) closeDrained() {
+	select {
+	case <-p.drained:
+	default:
+		close(p.drained)
+	}
+}
+
+// change brings the lanes to what is to be served.
+func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
+	for name, slots := range serve {
+		if l := p.lanes[name]; l != nil {
+			l.slots = slots
+			continue
+		}
+		l, err := p.open(name, slots)
+		if err != nil {
+			p.c.log.Error("serve a lane", "lane", name, "error", err)
+			p.again(ctx) // the connection is away: once more at the next look
+			continue
+		}
+		p.lanes[name] = l
+		p.turn = append(p.turn, l)
+	}
+	kept := p.turn[:0]
+	for _, l := range p.turn {
+		if _, ok := serve[l.name]; ok {
+			kept = append(kept, l)
+			continue
+		}
+		p.close(l)
+		delete(p.lanes, l.name)
+	}
+	clear(p.turn[len(kept):])
+	p.turn = kept
+}
+
+// again has change called once more, after a while.
+func (p *Puller) again(ctx context.Context) {
+	p.work.Go(func() error {
+		if pause(ctx, scanEvery) {
+			p.ask(func() { p.changed = true })
+		}
+		return nil
+	})
+}
+
+// findFloor reads which jobs are older than this connection. Until it is
+// known every delivery is doubtful.
+func (p *Puller) findFloor(ctx context.Context) {
+	p.floor = math.MaxUint64
+	p.work.Go(func() error {
+		info, err := p.c.streamInfo(ctx, p.c.names.jobsStream())
+		if err != nil {
+			if ctx.Err() == nil {
+				p.c.log.Warn("every job is taken as doubtful until the queue's state can be read", "error", err)
+			}
+			return nil
+		}
+		p.send(ctx, event{do: func() { p.floor = info.State.LastSeq }})
+		return nil
+	})
+}
+
+// tick gives up on requests without an answer and looks at every lane.
+func (p *Puller) tick(now time.Time) {
+	for _, l := range p.turn {
+		if l.out > 0 && now.Sub(l.asked) > giveUpAfter {
+			p.abandon(l)
+		}
+		l.want = true
+	}
+	p.forgetLate(now)
+}
+
+// reconnected gives up on all requests: their answers were lost or come to
+// inboxes that are still listened to.
+func (p *Puller) reconnected(ctx context.Context) {
+	for _, l := range p.turn {
+		if l.out > 0 {
+			p.abandon(l)
+		}
+		l.want, l.silenced = true, false
+	}
+	p.findFloor(ctx)
+}
+
+func (p *Puller) hear(ctx context.Context, e event) {
+	switch {
+	case e.do != nil:
+		e.do()
+	case e.msg.Header != nil && len(e.msg.Data) == 0 && e.msg.Header.Get("Status") != "":
+		p.status(ctx, e.box, e.msg.Header.Get("Status"), e.msg.Header.Get("Description"))
+	default:
+		p.arrived(ctx, e.box, e.msg)
+	}
+}
+
+// part ends the requests that are out: what still arrives goes back to the
+// queue at once rather than after AckWait.
+func (p *Puller) part() {
+	p.stopping = true
+	for _, l := range p.turn {
+		_ = l.bell.Unsubscribe() // fails only on a closed connection
+	}
+	timeout := time.NewTimer(farewell)
+	defer timeout.Stop()
+	for p.reserved > 0 && p.c.nc.IsConnected() {
+		select {
+		case e := <-p.events:
+			p.parting(e)
+		case <-timeout.C:
+			p.reserved = 0
+		}
+	}
+	for _, l := range p.turn {
+		_ = l.box.sub.Unsubscribe()
+	}
+	for _, box := range p.late {
+		_ = box.sub.Unsubscribe()
+	}
+}
+
+func (p *Puller) parting(e event) {
+	switch {
+	case e.msg == nil:
+		return
+	case len(e.msg.Data) == 0 && e.msg.Header.Get("Status") != "":
+		if l := e.box.lane; l != nil {
+			p.finished(l)
+		}
+	default:
+		p.countArrival(e.box)
+		p.giveBack(e.msg)
+	}
+}
+
+// refused hears of a denied permission: the lane is left alone until the
+// next connection. A worker that may pull from nothing gives up.
+func (p *Puller) refused(err error) {
+	name, ok := p.deniedLane(err)
+	l := p.lanes[name]
+	if !ok || l == nil {
+		return
+	}
+	if l.out > 0 {
+		p.abandon(l)
+	}
+	l.want, l.silenced = false, true
+	if p.served {
+		p.c.log.Error("NATS does not let this worker pull from a lane", "lane", name, "error", err)
+		return
+	}
+	for _, l := range p.turn {
+		if !l.silenced {
+			return
+		}
+	}
+	p.denied = err
+}
+
+func (p *Puller) giveBack(m *nats.Msg) {
+	if err := answer(m, ackNak); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		p.c.log.Debug("give a job back", "subject", m.Subject, "error", fmt.Errorf("nak: %w", err))
+	}
+}

@@ -1,0 +1,388 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// lane is a lane that a puller serves. Run owns it, but for rung.
+type lane struct {
+	name     jobs.Lane
+	slots    int           // that one of its jobs takes
+	rung     atomic.Uint64 // sequence of the newest job that its bell told of
+	bell     *nats.Subscription
+	box      *inbox
+	seen     uint64 // sequence of the newest job that was delivered here, or known of when the lane was found empty
+	want     bool   // something may be waiting
+	more     bool   // the last delivery said that something was
+	out      int    // jobs asked for and not answered
+	each     int    // slots reserved for each of them
+	asked    time.Time
+	passed   time.Time // since when it is passed over for want of slots; zero when it is not
+	checked  time.Time // when it was last confirmed that something waits
+	silenced bool      // NATS denies it, or it is being made
+}
+
+// inbox is where the answers to a lane's requests arrive: one request at a
+// time, so that what was delivered and a final status tell when it is done.
+// After a request that was given up it is left for a new one, but listened to
+// for a while.
+type inbox struct {
+	lane  *lane // nil once it was left
+	slots int
+	sub   *nats.Subscription
+	left  time.Time
+}
+
+// open subscribes to a lane's bell and inbox.
+func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
+	l := &lane{name: name, slots: slots, want: true}
+	bell, err := p.c.nc.Subscribe(p.c.names.bell(name), func(m *nats.Msg) {
+		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+		if raise(&l.rung, seq) {
+			p.rouse()
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen for lane %s: %w", name, err)
+	}
+	l.bell = bell
+	if l.box, err = p.newInbox(l); err != nil {
+		_ = bell.Unsubscribe() // fails only on a closed connection
+		return nil, err
+	}
+	return l, nil
+}
+
+// raise lifts v to seq and reports whether that was higher.
+func raise(v *atomic.Uint64, seq uint64) bool {
+	for {
+		old := v.Load()
+		if seq <= old {
+			return false
+		}
+		if v.CompareAndSwap(old, seq) {
+			return true
+		}
+	}
+}
+
+func (p *Puller) newInbox(l *lane) (*inbox, error) {
+	box := &inbox{lane: l}
+	sub, err := p.c.nc.Subscribe(p.c.nc.NewInbox(), func(m *nats.Msg) {
+		select {
+		case p.events <- event{box: box, msg: m}:
+		case <-p.ended:
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe for lane %s: %w", l.name, err)
+	}
+	box.sub = sub
+	return box, nil
+}
+
+// close leaves a lane.
+func (p *Puller) close(l *lane) {
+	_ = l.bell.Unsubscribe() // fails only on a closed connection
+	p.reserved -= l.out * l.each
+	l.out = 0
+	p.leave(l)
+}
+
+// leave gives the lane's inbox to those that are listened to for late
+// deliveries only.
+func (p *Puller) leave(l *lane) {
+	l.box.lane, l.box.slots, l.box.left = nil, l.slots, time.Now()
+	p.late = append(p.late, l.box)
+}
+
+// abandon gives up on a lane's request.
+func (p *Puller) abandon(l *lane) {
+	p.reserved -= l.out * l.each
+	l.out = 0
+	p.leave(l)
+	box, err := p.newInbox(l)
+	if err != nil { // the connection was given up for good
+		l.silenced = true
+		p.c.log.Error("serve a lane", "lane", l.name, "error", err)
+		return
+	}
+	l.box = box
+	l.want = true
+}
+
+func (p *Puller) forgetLate(now time.Time) {
+	kept := p.late[:0]
+	for _, box := range p.late {
+		if now.Sub(box.left) < AckWait {
+			kept = append(kept, box)
+			continue
+		}
+		_ = box.sub.Unsubscribe()
+	}
+	clear(p.late[len(kept):])
+	p.late = kept
+}
+
+// fill asks the lanes that may have something for as much as there are free
+// slots, sharing them out among the lanes in turn.
+func (p *Puller) fill(now time.Time) {
+	if p.stopping || !p.c.nc.IsConnected() {
+		return
+	}
+	free := p.slots - p.used - p.reserved
+	wanting := p.wanting()
+	if wanting == 0 || (free <= 0 && p.marked(now)) {
+		return
+	}
+	if l := p.longestPassed(now); l != nil && free < l.slots {
+		p.confirm(l, now)
+		return // what is free is kept for it
+	} else if l != nil {
+		p.request(l, 1, now)
+		return
+	}
+	for range len(p.turn) {
+		l := p.turn[0]
+		copy(p.turn, p.turn[1:])
+		p.turn[len(p.turn)-1] = l
+		if !l.wants() {
+			continue
+		}
+		if l.slots > free {
+			l.pass(now)
+			wanting--
+			continue
+		}
+		share := max(free/wanting/l.slots, 1)
+		p.request(l, min(share, mostAtOnce), now)
+		free -= l.out * l.each
+		wanting--
+	}
+}
+
+// marked notes that lanes of several slots are passed over.
+func (p *Puller) marked(now time.Time) bool {
+	for _, l := range p.turn {
+		if l.slots > 1 && l.wants() {
+			l.pass(now)
+		}
+	}
+	return true
+}
+
+func (l *lane) pass(now time.Time) {
+	if l.passed.IsZero() && l.slots > 1 {
+		l.passed = now
+	}
+}
+
+// wants reports whether the lane should be asked.
+func (l *lane) wants() bool {
+	return l.out == 0 && !l.silenced && (l.want || l.more || l.rung.Load() > l.seen)
+}
+
+func (p *Puller) wanting() int {
+	n := 0
+	for _, l := range p.turn {
+		if l.wants() {
+			n++
+		}
+	}
+	return n
+}
+
+// longestPassed is the lane whose jobs of several slots have been passed over
+// for the longest time, if that is too long.
+func (p *Puller) longestPassed(now time.Time) *lane {
+	var longest *lane
+	for _, l := range p.turn {
+		if l.passed.IsZero() || !l.wants() || now.Sub(l.passed) < passedOver {
+			continue
+		}
+		if longest == nil || l.passed.Before(longest.passed) {
+			longest = l
+		}
+	}
+	return longest
+}
+
+// confirm asks whether something waits on a lane that slots are kept for, so
+// that none stand idle for a job that another worker has taken.
+func (p *Puller) confirm(l *lane, now time.Time) {
+	if now.Sub(l.checked) < scanEvery {
+		return
+	}
+	l.checked = now
+	p.work.Go(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), giveUpAfter)
+		defer cancel()
+		waiting, _, err := p.c.LaneBacklog(ctx, l.name)
+		if err != nil || waiting > 0 {
+			return nil // not known is as good as waiting
+		}
+		select {
+		case p.events <- event{do: func() { l.nothing() }}:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+}
+
+// nothing notes that the lane is empty.
+func (l *lane) nothing() {
+	l.want, l.more, l.passed = false, false, time.Time{}
+}
+
+// request asks a lane for n jobs.
+func (p *Puller) request(l *lane, n int, now time.Time) {
+	l.want, l.more, l.passed = false, false, time.Time{}
+	l.seen = max(l.seen, l.rung.Load()) // what has rung is asked for now
+	l.out, l.each, l.asked = n, l.slots, now
+	p.reserved += n * l.each
+	err := p.c.nc.PublishRequest(p.c.names.next(l.name), l.box.sub.Subject, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n))
+	if err != nil {
+		p.finished(l)
+		l.want = true
+	}
+}
+
+// finished ends a lane's request: nothing more comes of it.
+func (p *Puller) finished(l *lane) {
+	p.reserved -= l.out * l.each
+	l.out = 0
+}
+
+// countArrival takes a delivery off the request that it answers.
+func (p *Puller) countArrival(box *inbox) {
+	if l := box.lane; l != nil && l.out > 0 {
+		l.out--
+		p.reserved -= l.each
+	}
+}
+
+// arrived takes a job, or gives it back when it came too late for its slots.
+func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
+	asked := box.lane != nil && box.lane.out > 0
+	p.countArrival(box)
+	slots := box.slots
+	if l := box.lane; l != nil {
+		slots = l.slots
+		if asked {
+			slots = l.each
+		}
+	}
+	free := p.slots - p.used - p.reserved
+	if free < slots || (p.stopping && !asked) {
+		p.giveBack(m)
+		return
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		p.c.log.Error("a job without its place in the queue", "subject", m.Subject, "error", err)
+		return
+	}
+	p.served = true
+	if l := box.lane; l != nil {
+		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
+		l.seen = max(l.seen, meta.Sequence.Stream)
+	}
+	p.used += slots
+	if byReference(m) {
+		p.fetch(ctx, m, meta, slots)
+		return
+	}
+	body, err := p.c.unpack(ctx, m)
+	p.take(m, meta, slots, body, err)
+}
+
+// fetch gets the body of a job from the object store, apart from Run.
+func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int) {
+	p.work.Go(func() error {
+		ctx, cancel := context.WithTimeout(ctx, AckWait)
+		defer cancel()
+		body, err := p.c.unpack(ctx, m)
+		if ctx.Err() != nil {
+			p.giveBack(m)
+			p.Release(slots)
+			return nil
+		}
+		p.send(ctx, event{do: func() { p.take(m, meta, slots, body, err) }})
+		return nil
+	})
+}
+
+// take hands a job to the worker. One that nobody can read is ended here.
+func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, body []byte, err error) {
+	var job jobs.Job
+	if err == nil {
+		job, err = jobs.Unmarshal[jobs.Job](body)
+	}
+	switch {
+	case err != nil && (errors.Is(err, jobs.ErrNewer) || transient(err)): // another worker may be able to
+		p.c.log.Error("cannot read a job; leaving it to others", "subject", m.Subject, "error", err)
+		p.used -= slots
+	case err != nil:
+		p.c.log.Error("ended a job that cannot be read", "subject", m.Subject, "error", err)
+		p.used -= slots
+		_ = answer(m, []byte("+TERM unreadable")) // it comes again if this is lost
+	default:
+		p.handle(&Delivery{
+			Job: job, Lane: job.Lane, Slots: slots, msg: m,
+			Doubtful: job.Again || meta.NumDelivered > 1 || meta.Sequence.Stream <= p.floor ||
+				(!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
+		})
+	}
+}
+
+// status hears that a request has ended with less than it asked for.
+func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
+	l := box.lane
+	if l == nil {
+		return
+	}
+	p.finished(l)
+	switch {
+	case code == "404", code == "408":
+		p.served = true
+		l.more = false
+	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
+		p.remake(ctx, l)
+	default:
+		p.c.log.Warn("NATS refuses a request for jobs", "lane", l.name, "status", code, "text", text)
+	}
+}
+
+// remake makes the lane's consumer, which is missing.
+func (p *Puller) remake(ctx context.Context, l *lane) {
+	l.silenced = true
+	p.work.Go(func() error {
+		err := p.c.EnsureLane(ctx, l.name)
+		if err != nil && ctx.Err() == nil {
+			p.c.log.Warn("a lane has no consumer and it cannot be made", "lane", l.name, "error", err)
+			pause(ctx, scanEvery)
+		}
+		p.send(ctx, event{do: func() { l.silenced, l.want = false, true }})
+		return nil
+	})
+}
+
+// concerns picks the denials of requests for jobs and of bells.
+func (p *Puller) concerns(subject string, subscription bool) bool {
+	return !subscription && strings.HasPrefix(subject, p.c.names.next(""))
+}
+
+func (p *Puller) deniedLane(err error) (jobs.Lane, bool) {
+	_, name, ok := strings.Cut(err.Error(), p.c.names.next(""))
+	return jobs.Lane(name), ok
+}

@@ -1,0 +1,120 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// PublishJob puts a job on its lane with expectation 0 on its subject; sends
+// at once, in the order of the calls; done is called from another goroutine,
+// exactly once. Not repeated: what was not answered may have been stored.
+// ErrConflict: it is there already. It blocks while too many wait for their
+// answers, and while a job too long for a message goes to the object store.
+func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) {
+	m, err := c.jobMsg(ctx, job)
+	if err != nil {
+		c.after.push(func() { done(err) })
+		return
+	}
+	c.storeAsync(ctx, m, func(_ uint64, err error) {
+		if errors.Is(err, errRacing) {
+			err = fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+		if err != nil {
+			err = fmt.Errorf("publish %s: %w", m.Subject, err)
+		}
+		done(err)
+	})
+}
+
+func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
+	subject, err := c.jobSubject(job.Lane, job.Run, jobs.Key{Token: job.Token, Attempt: job.Attempt})
+	if err != nil {
+		return nil, err
+	}
+	body, err := jobs.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.pack(ctx, subject, body)
+	if err != nil {
+		return nil, err
+	}
+	expectLast(m, 0)
+	return m, nil
+}
+
+func (c *Conn) jobSubject(lane jobs.Lane, run jobs.RunID, key jobs.Key) (string, error) {
+	if !validToken(string(lane)) || !validToken(string(run)) || !validToken(string(key.Token)) {
+		return "", fmt.Errorf("lane %q, run %q, module %q: they must be tokens of a subject", lane, run, key.Token)
+	}
+	return c.names.job(lane, run, key), nil
+}
+
+// PurgeJob removes one job by its exact subject.
+func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, key jobs.Key) error {
+	subject, err := c.jobSubject(lane, run, key)
+	if err != nil {
+		return err
+	}
+	return c.purge(ctx, c.names.jobsStream(), subject)
+}
+
+// PurgeRun removes all jobs of a run. Only after its end: what is purged
+// while an attempt is open is lost (protocol.md, rule 5).
+func (c *Conn) PurgeRun(ctx context.Context, run jobs.RunID) error {
+	if !validToken(string(run)) {
+		return fmt.Errorf("%q cannot name a run", run)
+	}
+	return c.purge(ctx, c.names.jobsStream(), c.names.jobsOfRun(run))
+}
+
+// DropRun removes the log and the output of a run for good. Only when no
+// worker can commit to it any more (protocol.md, rule 9).
+func (c *Conn) DropRun(ctx context.Context, run jobs.RunID) error {
+	if !validToken(string(run)) {
+		return fmt.Errorf("%q cannot name a run", run)
+	}
+	if err := c.purge(ctx, c.names.logsStream(), c.names.logs(run, "", 0)); err != nil {
+		return err
+	}
+	return c.purge(ctx, c.names.runsStream(), c.names.runAll(run))
+}
+
+func (c *Conn) purge(ctx context.Context, stream, subject string) error {
+	query := fmt.Appendf(nil, `{"filter":%q}`, subject)
+	if _, err := c.api(ctx, "STREAM.PURGE."+stream, query); err != nil {
+		return fmt.Errorf("purge %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Queued reports whether the job is in the queue, waiting or delivered and
+// not acknowledged.
+func (c *Conn) Queued(ctx context.Context, lane jobs.Lane, run jobs.RunID, key jobs.Key) (bool, error) {
+	subject, err := c.jobSubject(lane, run, key)
+	if err != nil {
+		return false, err
+	}
+	_, err = c.last(ctx, c.names.jobsStream(), subject)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// LaneBacklog is how many jobs of a lane wait for a worker and how many are
+// delivered and not acknowledged (ErrNotFound when the lane has no consumer).
+func (c *Conn) LaneBacklog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error) {
+	var info jetstream.ConsumerInfo
+	if err := c.consumerInfo(ctx, c.names.jobsStream(), string(lane), &info); err != nil {
+		return 0, 0, fmt.Errorf("read the backlog of lane %s: %w", lane, err)
+	}
+	return int(info.NumPending), info.NumAckPending, nil
+}

@@ -1,0 +1,253 @@
+package broker
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Append writes a record to a subject of the run, expecting expect to be that
+// subject's last sequence, and returns the record's sequence. The subject
+// follows from the record: Spec is on .spec, Claim and Outcome in the cell,
+// Takeover, Grant, Expansion and Nobody on .ctl, Cancel on .cancel, End on
+// .end.
+//
+// An unanswered write is repeated (same expectation) while ctx lasts; a
+// refusal is ErrConflict, also when it is our own first copy that stands
+// there: the caller reads.
+func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
+	m, err := c.recordMsg(ctx, run, cell, expect, &rec)
+	if err != nil {
+		return 0, err
+	}
+	seq, err := retry(ctx, c, func(ctx context.Context) (uint64, error) {
+		seq, err := c.store(ctx, m)
+		if errors.Is(err, errRacing) {
+			return 0, c.decided(ctx, m.Subject, expect, err)
+		}
+		return seq, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("write to %s: %w", m.Subject, err)
+	}
+	return seq, nil
+}
+
+// decided looks whether a write that was in flight beside ours has landed.
+func (c *Conn) decided(ctx context.Context, subject string, expect uint64, racing error) error {
+	last, err := c.lastOnce(ctx, c.names.runsStream(), subject)
+	switch {
+	case err == nil && last.seq != expect:
+		return fmt.Errorf("%w: %w", ErrConflict, racing)
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	}
+	return racing
+}
+
+// AppendAsync sends at once, in the order of the calls, and calls done (from
+// another goroutine, exactly once) when it is answered or given up. Not
+// repeated. It blocks while too many wait for their answers.
+func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record, done func(uint64, error)) {
+	m, err := c.recordMsg(ctx, run, cell, expect, &rec)
+	if err != nil {
+		c.after.push(func() { done(0, err) })
+		return
+	}
+	c.storeAsync(ctx, m, func(seq uint64, err error) {
+		if errors.Is(err, errRacing) {
+			err = fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+		if err != nil {
+			err = fmt.Errorf("write to %s: %w", m.Subject, err)
+		}
+		done(seq, err)
+	})
+}
+
+func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec *jobs.Record) (*nats.Msg, error) {
+	subject, err := c.names.record(run, cell, rec)
+	if err != nil {
+		return nil, err
+	}
+	body, err := jobs.Marshal(rec)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.pack(ctx, subject, body)
+	if err != nil {
+		return nil, err
+	}
+	expectLast(m, expect)
+	return m, nil
+}
+
+// Last reads the newest record of a module's cell (ErrNotFound when there is
+// none). It asks the stream's leader: never an older one.
+func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
+	if !validToken(string(cell)) {
+		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
+	}
+	return c.lastEntry(ctx, c.names.cell(run, cell))
+}
+
+// LastCancel is the run's newest cancellation (ErrNotFound).
+func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return c.lastEntry(ctx, c.names.run(run, "cancel"))
+}
+
+// LastEnd is the run's end record (ErrNotFound).
+func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return c.lastEntry(ctx, c.names.run(run, "end"))
+}
+
+// LastSpec is the run's specification (ErrNotFound).
+func (c *Conn) LastSpec(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return c.lastEntry(ctx, c.names.run(run, "spec"))
+}
+
+// Ended reports whether the run has an end record.
+func (c *Conn) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
+	_, err := c.last(ctx, c.names.runsStream(), c.names.run(run, "end"))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (c *Conn) lastEntry(ctx context.Context, subject string) (jobs.Entry, error) {
+	found, err := c.last(ctx, c.names.runsStream(), subject)
+	if err != nil {
+		return jobs.Entry{}, err
+	}
+	return c.entry(ctx, found)
+}
+
+// located is a message with its place in its stream.
+type located struct {
+	msg  *nats.Msg
+	seq  uint64
+	time time.Time
+}
+
+// entry decodes a record.
+func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
+	_, cell, _, ok := c.names.parseRun(l.msg.Subject)
+	if !ok {
+		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", l.msg.Subject)
+	}
+	body, err := c.unpack(ctx, l.msg)
+	if err != nil {
+		return jobs.Entry{}, fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
+	}
+	rec, err := jobs.Unmarshal[jobs.Record](body)
+	if err != nil {
+		return jobs.Entry{}, fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
+	}
+	return jobs.Entry{Sequence: l.seq, Time: l.time, Cell: cell, Record: rec}, nil
+}
+
+// last reads the newest message of a subject from the stream's leader.
+func (c *Conn) last(ctx context.Context, stream, subject string) (located, error) {
+	l, err := retry(ctx, c, func(ctx context.Context) (located, error) { return c.lastOnce(ctx, stream, subject) })
+	if err != nil {
+		return located{}, fmt.Errorf("read the last of %s: %w", subject, err)
+	}
+	return l, nil
+}
+
+func (c *Conn) lastOnce(ctx context.Context, stream, subject string) (located, error) {
+	query, err := json.Marshal(struct {
+		Last string `json:"last_by_subj"`
+	}{subject})
+	if err != nil {
+		return located{}, err
+	}
+	m, err := c.apiOnce(ctx, "STREAM.MSG.GET."+stream, query)
+	if err != nil {
+		return located{}, err
+	}
+	return readStored(m.Data)
+}
+
+// readStored reads the answer to a get.
+func readStored(data []byte) (located, error) {
+	var answer struct {
+		Message struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  string    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return located{}, fmt.Errorf("read a stored message: %w", err)
+	}
+	m := &nats.Msg{Subject: answer.Message.Subject, Data: answer.Message.Data}
+	if answer.Message.Header != "" {
+		raw, err := base64.StdEncoding.DecodeString(answer.Message.Header)
+		if err != nil {
+			return located{}, fmt.Errorf("read a stored message's header: %w", err)
+		}
+		if m.Header, err = nats.DecodeHeadersMsg(raw); err != nil {
+			return located{}, fmt.Errorf("read a stored message's header: %w", err)
+		}
+	}
+	return located{m, answer.Message.Seq, answer.Message.Time.UTC()}, nil
+}
+
+// ReadLog reads the whole log of a run as it is now, in order (ErrNotFound
+// when there is no such run).
+func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
+	var log []jobs.Entry
+	err := c.readAll(ctx, source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}, func(l located) error {
+		e, err := c.entry(ctx, l)
+		log = append(log, e)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
+	case len(log) == 0:
+		return nil, fmt.Errorf("run %s: %w", run, ErrNotFound)
+	}
+	return log, nil
+}
+
+// Follow sends every record of the run after the given sequence to out, in
+// order, without gaps or repeats, over reconnects and restarts of the server,
+// until ctx ends (then it returns nil). A slow receiver slows the server, not
+// the memory. It fails only for what does not pass: a denied permission, a
+// record that cannot be read.
+func (c *Conn) Follow(ctx context.Context, run jobs.RunID, after uint64, out chan<- jobs.Entry) error {
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, after: after}
+	err := c.feed(ctx, src, func(l located) error {
+		e, err := c.entry(ctx, l)
+		if err != nil {
+			return err
+		}
+		return deliver(ctx, out, e)
+	})
+	if err != nil {
+		return fmt.Errorf("follow run %s: %w", run, err)
+	}
+	return nil
+}
+
+// deliver sends v unless ctx ends first.
+func deliver[T any](ctx context.Context, out chan<- T, v T) error {
+	select {
+	case out <- v:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

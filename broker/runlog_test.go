@@ -1,0 +1,183 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	first := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim(1)))
+	if _, err := c.Append(ctx, "r", "m", 0, claim(1)); !errors.Is(err, broker.ErrConflict) {
+		t.Fatalf("a second claim with the same expectation: %v", err)
+	}
+	must[uint64](t)(c.Append(ctx, "r", "other", 0, claim(1)))
+	second := must[uint64](t)(c.Append(ctx, "r", "m", first, outcome(1)))
+	last := must[jobs.Entry](t)(c.Last(ctx, "r", "m"))
+	if last.Sequence != second || last.Cell != "m" || last.Record.Outcome == nil || last.Time.IsZero() {
+		t.Errorf("last of the cell: %+v", last)
+	}
+	if _, err := c.Last(ctx, "r", "never"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("the last of an empty cell: %v", err)
+	}
+}
+
+func TestEveryRecordHasItsSubject(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	run := []struct {
+		cell jobs.Token
+		rec  jobs.Record
+	}{
+		{"", jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}},
+		{"", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}}},
+		{"m", claim(1)},
+		{"m", outcome(1)},
+		{"", jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}},
+		{"", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}},
+	}
+	expect := []uint64{0, 0, 0, 3, 0, 0}
+	for i, r := range run {
+		if seq := must[uint64](t)(c.Append(ctx, "r", r.cell, expect[i], r.rec)); seq != uint64(i+1) {
+			t.Fatalf("record %d is at %d", i, seq)
+		}
+	}
+	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	for i, e := range log {
+		if e.Sequence != uint64(i+1) || e.Cell != run[i].cell {
+			t.Errorf("entry %d: %+v", i, e)
+		}
+		if diff := cmp.Diff(run[i].rec, e.Record); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if len(log) != len(run) {
+		t.Fatalf("%d entries", len(log))
+	}
+	if ended := must[bool](t)(c.Ended(ctx, "r")); !ended {
+		t.Error("it has ended")
+	}
+	if ended := must[bool](t)(c.Ended(ctx, "s")); ended {
+		t.Error("it has not ended")
+	}
+	must[jobs.Entry](t)(c.LastCancel(ctx, "r"))
+	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("a run that is not there: %v", err)
+	}
+	runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0))
+	if len(runs) != 1 || runs[0].Spec.Pipeline.Name != "p" || runs[0].End == nil || runs[0].Ended.IsZero() {
+		t.Errorf("runs: %+v", runs)
+	}
+	for _, bad := range []struct {
+		cell jobs.Token
+		rec  jobs.Record
+	}{{"", jobs.Record{}}, {"", claim(1)}, {"m", run[0].rec}, {"a.b", claim(1)}} {
+		if _, err := c.Append(ctx, "r", bad.cell, 0, bad.rec); err == nil {
+			t.Errorf("%+v in cell %q was written", bad.rec, bad.cell)
+		}
+	}
+}
+
+func TestFollowSurvivesCutsAndRestarts(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, nil)
+	writer, reader := connect(t, s), connect(t, s)
+	ctx := within(t)
+	out := make(chan jobs.Entry)
+	background(t, func(ctx context.Context) error { return reader.Follow(ctx, "r", 0, out) })
+	written, n := make(chan error, 1), 3000
+	go func() {
+		for i := range n {
+			if _, err := writer.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim(1)); err != nil && !errors.Is(err, broker.ErrConflict) {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	for i := range n {
+		e := receive(t, ctx, out)
+		if want := uint64(i + 1); e.Sequence != want || e.Cell != jobs.Token(fmt.Sprint("m", i)) {
+			t.Fatalf("entry %d is %d in cell %s", want, e.Sequence, e.Cell)
+		}
+		switch i {
+		case n / 4, n / 2:
+			s.CutClients()
+		case n * 3 / 4:
+			s.Restart(t)
+		}
+	}
+	check(t, <-written)
+}
+
+func TestFollowBeginsAfterASequence(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	for i := range 10 {
+		must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim(1)))
+	}
+	out := make(chan jobs.Entry)
+	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 7, out) })
+	if e := receive(t, ctx, out); e.Sequence != 8 {
+		t.Errorf("it begins at %d", e.Sequence)
+	}
+}
+
+func TestALargeRecordTravelsByReference(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	var text strings.Builder
+	for i := range 600_000 {
+		fmt.Fprint(&text, i*i%7919)
+	}
+	rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Error: text.String()}}
+	must[uint64](t)(c.Append(ctx, "r", "m", 0, rec))
+	last := must[jobs.Entry](t)(c.Last(ctx, "r", "m"))
+	if diff := cmp.Diff(rec, last.Record); diff != "" {
+		t.Error("it came back otherwise")
+	}
+}
+
+func TestLargeOutputs(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	small := map[string]string{"a": "1"}
+	if o := must[jobs.Outputs](t)(c.PutOutputs(ctx, small)); o.Blob.SHA256 != "" || o.Values["a"] != "1" {
+		t.Errorf("small outputs: %+v", o)
+	}
+	large := map[string]string{"a": strings.Repeat("0123456789", 2_000_000), "b": "x"}
+	o := must[jobs.Outputs](t)(c.PutOutputs(ctx, large))
+	if o.Values != nil || len(o.Blob.SHA256) != 64 {
+		t.Fatalf("large outputs: %+v", o.Blob)
+	}
+	again := must[jobs.Outputs](t)(c.PutOutputs(ctx, large))
+	if diff := cmp.Diff(o, again); diff != "" {
+		t.Error(diff)
+	}
+	if got := must[map[string]string](t)(c.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
+		t.Error("they came back otherwise")
+	}
+	if _, err := c.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("a blob that is not there: %v", err)
+	}
+	huge := map[string]string{"a": strings.Repeat("x", jobs.MaxOutputs+1)}
+	if _, err := c.PutOutputs(ctx, huge); !errors.Is(err, broker.ErrTooLarge) {
+		t.Errorf("too much: %v", err)
+	}
+}

@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// RunSummary is a run as a list shows it.
+type RunSummary struct {
+	Spec    jobs.Spec // its Pipeline has the name alone
+	Started time.Time
+	End     *jobs.End // nil while it runs
+	Ended   time.Time
+}
+
+// Runs lists the runs on this NATS, newest first, at most limit (0 = all).
+func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
+	found := map[jobs.RunID]*RunSummary{}
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}}
+	err := c.readAll(ctx, src, func(l located) error {
+		run, _, _, _ := c.names.parseRun(l.msg.Subject)
+		e, err := c.entry(ctx, l)
+		if err != nil {
+			c.log.Warn("a run that cannot be read is left out", "run", run, "error", err)
+			return ctx.Err()
+		}
+		summarize(found, run, e)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	runs := make([]RunSummary, 0, len(found))
+	for _, s := range found {
+		runs = append(runs, *s)
+	}
+	slices.SortFunc(runs, func(a, b RunSummary) int { return b.Started.Compare(a.Started) })
+	if limit > 0 && len(runs) > limit {
+		runs = runs[:limit]
+	}
+	return runs, nil
+}
+
+func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
+	switch rec := e.Record; {
+	case rec.Spec != nil:
+		light := &pipeline.Pipeline{}
+		if rec.Spec.Pipeline != nil {
+			light.Name = rec.Spec.Pipeline.Name
+		}
+		rec.Spec.Pipeline = light
+		found[run] = &RunSummary{Spec: *rec.Spec, Started: e.Time}
+	case rec.End != nil && found[run] != nil:
+		found[run].End, found[run].Ended = rec.End, e.Time
+	}
+}

@@ -1,0 +1,126 @@
+package broker
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// names spells the streams, buckets and subjects of one prefix.
+type names struct{ prefix string }
+
+var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+
+func (n names) stream(kind string) string { return strings.ToUpper(n.prefix) + "_" + kind }
+func (n names) jobsStream() string        { return n.stream("JOBS") }
+func (n names) runsStream() string        { return n.stream("RUNS") }
+func (n names) logsStream() string        { return n.stream("LOGS") }
+func (n names) bucket(kind string) string { return n.prefix + "-" + kind }
+func (n names) blobs() string             { return n.bucket("blobs") }
+
+func (n names) job(lane jobs.Lane, run jobs.RunID, key jobs.Key) string {
+	return n.prefix + ".job." + string(lane) + "." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
+}
+func (n names) jobsAll() string                 { return n.prefix + ".job.>" }
+func (n names) jobsOf(lane jobs.Lane) string    { return n.prefix + ".job." + string(lane) + ".>" }
+func (n names) jobsOfRun(run jobs.RunID) string { return n.prefix + ".job.*." + string(run) + ".>" }
+func (n names) bellsAll() string                { return n.prefix + ".bell.>" }
+func (n names) bell(lane jobs.Lane) string      { return n.prefix + ".bell." + string(lane) + ".>" }
+func (n names) next(lane jobs.Lane) string {
+	return "$JS.API.CONSUMER.MSG.NEXT." + n.jobsStream() + "." + string(lane)
+}
+func (n names) runsAll() string              { return n.prefix + ".run.>" }
+func (n names) runAll(run jobs.RunID) string { return n.run(run, ">") }
+func (n names) run(run jobs.RunID, s string) string {
+	return n.prefix + ".run." + string(run) + "." + s
+}
+func (n names) cell(run jobs.RunID, t jobs.Token) string { return n.run(run, "mod."+string(t)) }
+func (n names) logsAll() string                          { return n.prefix + ".log.>" }
+func (n names) log(run jobs.RunID, key jobs.Key) string {
+	return n.prefix + ".log." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
+}
+
+// logs is the filter for a run's output: of all modules with an empty token,
+// of all attempts with attempt 0.
+func (n names) logs(run jobs.RunID, token jobs.Token, attempt jobs.Attempt) string {
+	switch {
+	case token == "" && attempt == 0:
+		return n.prefix + ".log." + string(run) + ".>"
+	case token == "":
+		return n.prefix + ".log." + string(run) + ".*." + strconv.Itoa(int(attempt))
+	case attempt == 0:
+		return n.prefix + ".log." + string(run) + "." + string(token) + ".*"
+	}
+	return n.log(run, jobs.Key{Token: token, Attempt: attempt})
+}
+
+func (n names) runControl(run jobs.RunID) string   { return n.prefix + ".ctl.run." + string(run) }
+func (n names) runControls() string                { return n.prefix + ".ctl.run.*" }
+func (n names) workerControl(worker string) string { return n.prefix + ".ctl.worker." + worker }
+
+// record is the subject that a record belongs on.
+func (n names) record(run jobs.RunID, cell jobs.Token, rec *jobs.Record) (string, error) {
+	if !jobs.ValidID(string(run)) {
+		return "", fmt.Errorf("%q cannot name a run", run)
+	}
+	var subject string
+	set := 0
+	put := func(there bool, s string) {
+		if there {
+			subject = s
+			set++
+		}
+	}
+	put(rec.Spec != nil, n.run(run, "spec"))
+	put(rec.Claim != nil, n.cell(run, cell))
+	put(rec.Outcome != nil, n.cell(run, cell))
+	put(rec.Takeover != nil, n.run(run, "ctl"))
+	put(rec.Grant != nil, n.run(run, "ctl"))
+	put(rec.Expansion != nil, n.run(run, "ctl"))
+	put(rec.Nobody != nil, n.run(run, "ctl"))
+	put(rec.Cancel != nil, n.run(run, "cancel"))
+	put(rec.End != nil, n.run(run, "end"))
+	switch inCell := rec.Claim != nil || rec.Outcome != nil; {
+	case set != 1:
+		return "", fmt.Errorf("a record has exactly one part, this one has %d", set)
+	case inCell && !validToken(string(cell)):
+		return "", fmt.Errorf("%q cannot name a module's cell", cell)
+	case !inCell && cell != "":
+		return "", fmt.Errorf("a record of the run itself does not go into the cell %s", cell)
+	}
+	return subject, nil
+}
+
+// parseRun splits a subject of a run's log.
+func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, kind string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, n.prefix+".run.")
+	if !ok {
+		return "", "", "", false
+	}
+	id, rest, ok := strings.Cut(rest, ".")
+	if !ok {
+		return "", "", "", false
+	}
+	if token, ok := strings.CutPrefix(rest, "mod."); ok {
+		return jobs.RunID(id), jobs.Token(token), "mod", true
+	}
+	return jobs.RunID(id), "", rest, true
+}
+
+// parseLog finds the attempt in a subject of output.
+func (n names) parseLog(subject string) (jobs.Key, bool) {
+	parts := strings.Split(subject, ".")
+	if len(parts) < 3 {
+		return jobs.Key{}, false
+	}
+	attempt, err := strconv.Atoi(parts[len(parts)-1])
+	return jobs.Key{Token: jobs.Token(parts[len(parts)-2]), Attempt: jobs.Attempt(attempt)}, err == nil
+}
+
+// validToken reports whether s can be one token of a subject.
+func validToken(s string) bool {
+	return s != "" && !strings.ContainsAny(s, " .*>\t\r\n\x00")
+}

@@ -1,0 +1,127 @@
+package jobs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Message is what crosses a process boundary: the set is sealed.
+type Message interface {
+	Record | Job | LogChunk | Worker | LaneSet | Control
+}
+
+// Version is the version of every message that this build writes.
+const Version = 1
+
+// MaxMessage is the largest encoding that is decoded, in bytes. Outputs have
+// their own limit (MaxOutputs).
+const MaxMessage = 64 << 20
+
+// Errors of decoding that callers branch on.
+var (
+	ErrNewer     = errors.New("the message is of a newer version of modpipe: update this program")
+	ErrMalformed = errors.New("not a modpipe message")
+)
+
+// Marshal encodes m: its version, then a msgpack map with short keys. Empty
+// fields that are optional are left out.
+func Marshal[M Message](m *M) ([]byte, error) {
+	var buf bytes.Buffer
+	buf.WriteByte(Version)
+	if err := encode(&buf, m, false); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", *m, err)
+	}
+	if buf.Len() > MaxMessage {
+		return nil, fmt.Errorf("encode %T: %d bytes, more than the %d that a message may have", *m, buf.Len(), MaxMessage)
+	}
+	return buf.Bytes(), nil
+}
+
+// Unmarshal decodes a message of this version or an older one. Keys that it
+// does not know are skipped; times are in UTC. ErrNewer, ErrMalformed.
+func Unmarshal[M Message](data []byte) (M, error) {
+	var m M
+	if err := decodeMessage(data, &m); err != nil {
+		var zero M
+		return zero, fmt.Errorf("decode %T: %w", zero, err)
+	}
+	return m, nil
+}
+
+func decodeMessage[M Message](data []byte, m *M) error {
+	if len(data) > MaxMessage {
+		return fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(data), MaxMessage)
+	}
+	body, err := body(data)
+	if err != nil {
+		return err
+	}
+	if err := decode(body, m); err != nil {
+		return err
+	}
+	utc(m)
+	return nil
+}
+
+// body checks the version in front of a message and returns what follows.
+func body(data []byte) ([]byte, error) {
+	switch {
+	case len(data) == 0:
+		return nil, fmt.Errorf("%w: it is empty", ErrMalformed)
+	case data[0] == 0 || data[0] > 0x7f:
+		return nil, fmt.Errorf("%w: no version in front", ErrMalformed)
+	case data[0] > Version:
+		return nil, fmt.Errorf("%w (version %d, this program knows %d)", ErrNewer, data[0], Version)
+	}
+	return data[1:], nil
+}
+
+// encode puts v into buf with an encoder of msgpack's pool.
+func encode[T any](buf *bytes.Buffer, v *T, sorted bool) error {
+	enc := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(enc)
+	enc.Reset(buf)
+	enc.UseCompactInts(true)
+	enc.SetSortMapKeys(sorted)
+	return enc.Encode(v)
+}
+
+// decode checks the structure of data before anything is allocated for it.
+func decode[T any](data []byte, v *T) error {
+	if err := check(data); err != nil {
+		return err
+	}
+	dec := msgpack.GetDecoder()
+	defer msgpack.PutDecoder(dec)
+	dec.Reset(bytes.NewReader(data))
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+// utc puts a message's times into UTC; msgpack reads them as local ones.
+func utc[M Message](m *M) {
+	switch m := any(m).(type) {
+	case *Record:
+		if m.Claim != nil {
+			inUTC(&m.Claim.Started)
+		}
+		if m.Outcome != nil {
+			inUTC(&m.Outcome.Started)
+			inUTC(&m.Outcome.Finished)
+		}
+	case *Job:
+		inUTC(&m.StoreBy)
+	case *LogChunk:
+		inUTC(&m.Time)
+	case *Worker:
+		inUTC(&m.Started)
+	}
+}
+
+func inUTC(t *time.Time) { *t = t.UTC() }

@@ -1,0 +1,80 @@
+package kv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+const (
+	lanesTTL   = 30 * 24 * time.Hour // of a lane that nothing asks for any more
+	lanesRenew = 24 * time.Hour
+)
+
+// Lanes is the bucket of lanes (mp-lanes).
+type Lanes struct{ bucket *broker.Bucket }
+
+// OpenLanes opens or makes it.
+func OpenLanes(ctx context.Context, c *broker.Conn) (*Lanes, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "lanes", TTL: lanesTTL, MarkerTTL: time.Hour})
+	if err != nil {
+		return nil, err
+	}
+	return &Lanes{b}, nil
+}
+
+// Put enters a lane, if it is not there as it should be or was entered more
+// than a day ago, and returns its revision.
+func (l *Lanes) Put(ctx context.Context, lane jobs.Lane, set jobs.LaneSet) (uint64, error) {
+	value, err := jobs.Marshal(&set)
+	if err != nil {
+		return 0, err
+	}
+	last, err := l.bucket.Last(ctx, string(lane))
+	switch {
+	case err == nil && bytes.Equal(last.Value, value) && time.Since(last.Time) < lanesRenew:
+		return last.Revision, nil
+	case err != nil && !errors.Is(err, broker.ErrNotFound):
+		return 0, fmt.Errorf("enter lane %s: %w", lane, err)
+	}
+	revision, err := l.bucket.Put(ctx, string(lane), value)
+	if err != nil {
+		return 0, fmt.Errorf("enter lane %s: %w", lane, err)
+	}
+	return revision, nil
+}
+
+// LaneChange is a lane that was entered, with its revision in the bucket;
+// Synced as in Change.
+type LaneChange struct {
+	Lane     jobs.Lane
+	Set      jobs.LaneSet
+	Gone     bool
+	Revision uint64
+	Synced   bool
+}
+
+// Watch sends lanes until ctx ends (then it returns nil), over reconnects,
+// after which it begins anew. A lane that cannot be read is left out.
+func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+		switch {
+		case e.Begun:
+			return nil
+		case e.Synced:
+			return send(ctx, out, LaneChange{Synced: true})
+		case e.Gone:
+			return send(ctx, out, LaneChange{Lane: jobs.Lane(e.Key), Gone: true, Revision: e.Revision})
+		}
+		set, err := jobs.Unmarshal[jobs.LaneSet](e.Value)
+		if err != nil {
+			return nil //nolint:nilerr // of a newer version: not for this worker
+		}
+		return send(ctx, out, LaneChange{Lane: jobs.Lane(e.Key), Set: set, Revision: e.Revision})
+	}))
+}

@@ -1,0 +1,179 @@
+package kv
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// ErrTaken says that a live worker has this name.
+var ErrTaken = errors.New("a live worker has this name")
+
+const (
+	defaultTTL = 3 * time.Second
+	markerTTL  = time.Minute // how long the end of an entry can be read; watchers hear of it at once
+)
+
+// Registry is the bucket of workers (mp-workers).
+type Registry struct{ bucket *broker.Bucket }
+
+// OpenRegistry opens or makes it; ttl counts only when it is made here (0 =
+// 3 s).
+func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Registry, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{
+		Kind: "workers", Memory: true, TTL: cmp.Or(ttl, defaultTTL), MarkerTTL: markerTTL,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{b}, nil
+}
+
+// TTL is the time after which a silent worker's entry goes.
+func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
+
+// Register enters a worker for the first time: ErrTaken when another
+// incarnation of the name lives.
+func (r *Registry) Register(ctx context.Context, w jobs.Worker) error {
+	value, err := encode(&w)
+	if err != nil {
+		return err
+	}
+	for {
+		last, err := r.bucket.Last(ctx, w.Name)
+		switch {
+		case errors.Is(err, broker.ErrNotFound):
+		case err != nil:
+			return fmt.Errorf("register worker %s: %w", w.Name, err)
+		default:
+			if err := free(last, w); err != nil {
+				return err
+			}
+		}
+		_, err = r.bucket.Update(ctx, w.Name, value, last.Revision)
+		if errors.Is(err, broker.ErrConflict) {
+			continue // somebody has come or gone in between, or it is our own first try
+		}
+		if err != nil {
+			return fmt.Errorf("register worker %s: %w", w.Name, err)
+		}
+		return nil
+	}
+}
+
+// free reports whether w may have the name of an entry that is there. One
+// that nobody can read is somebody's all the same.
+func free(e broker.BucketEntry, w jobs.Worker) error {
+	have, err := jobs.Unmarshal[jobs.Worker](e.Value)
+	if err == nil && have.Incarnation == w.Incarnation {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s (its entry cannot be read: %w)", ErrTaken, w.Name, err)
+	}
+	return fmt.Errorf("%w: %s, on %s, since %s", ErrTaken, w.Name, cmp.Or(have.Host, "an unknown host"), have.Started.Format(time.RFC3339))
+}
+
+// Beat renews the entry, waiting for the acknowledgement; makes the bucket
+// again when the server has lost it.
+func (r *Registry) Beat(ctx context.Context, w jobs.Worker) error {
+	value, err := encode(&w)
+	if err != nil {
+		return err
+	}
+	if _, err := r.bucket.Put(ctx, w.Name, value); err != nil {
+		return fmt.Errorf("renew worker %s: %w", w.Name, err)
+	}
+	return nil
+}
+
+// Leave removes the entry.
+func (r *Registry) Leave(ctx context.Context, name string) error {
+	if !jobs.ValidID(name) {
+		return fmt.Errorf("%q cannot name a worker", name)
+	}
+	return r.bucket.Delete(ctx, name)
+}
+
+// List reads the live workers, by name.
+func (r *Registry) List(ctx context.Context) ([]jobs.Worker, error) {
+	entries, err := r.bucket.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	workers := make([]jobs.Worker, 0, len(entries))
+	for _, e := range entries {
+		workers = append(workers, worker(e))
+	}
+	slices.SortFunc(workers, func(a, b jobs.Worker) int { return strings.Compare(a.Name, b.Name) })
+	return workers, nil
+}
+
+// Change is one thing heard from the registry.
+type Change struct {
+	Worker jobs.Worker // Name alone when Gone
+	Gone   bool        // the entry is absent (left or expired)
+	Left   bool        // Gone by Leave: at once, not by age
+	Began  bool        // alone: the watch begins, or begins anew; who is not sent before the next Synced is absent
+	Synced bool        // alone: everything that was there when the watch began has been sent; also after every new beginning (reconnect): the observer's clocks start anew
+}
+
+// Watch sends changes in order until ctx ends (then it returns nil); it
+// begins anew by itself after reconnects and when the bucket was made again.
+// A new beginning sends everything there is, and then Synced: who is not
+// among it is absent.
+func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
+	return ended(ctx, r.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+		switch {
+		case e.Begun:
+			return send(ctx, out, Change{Began: true})
+		case e.Synced:
+			return send(ctx, out, Change{Synced: true})
+		case e.Gone:
+			return send(ctx, out, Change{Worker: jobs.Worker{Name: e.Key}, Gone: true, Left: !e.Expired})
+		}
+		return send(ctx, out, Change{Worker: worker(e)})
+	}))
+}
+
+func encode(w *jobs.Worker) ([]byte, error) {
+	if !jobs.ValidID(w.Name) {
+		return nil, fmt.Errorf("%q cannot name a worker", w.Name)
+	}
+	return jobs.Marshal(w)
+}
+
+// worker decodes an entry. Of one that cannot be read the name is known, and
+// that it lives.
+func worker(e broker.BucketEntry) jobs.Worker {
+	w, err := jobs.Unmarshal[jobs.Worker](e.Value)
+	if err != nil {
+		return jobs.Worker{Name: e.Key}
+	}
+	w.Name = e.Key
+	return w
+}
+
+func send[T any](ctx context.Context, out chan<- T, v T) error {
+	select {
+	case out <- v:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// ended makes the end of ctx no error.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
