@@ -55,6 +55,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 		}
 		return nil, []exprFault{f}
 	}
+	config.Expect = reflect.Invalid // what the checker could not tell, Condition says in words
 	program, err := compiler.Compile(tree, config)
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}

@@ -125,7 +125,7 @@ func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
 		{`if: fromJSON('1')`, `t.yaml:10:9: if: ${{ fromJSON('1') }}: it must be true or false, and is "1"`},
 		{`if: fromJSON('x')`, `t.yaml:10:9: if: ${{ fromJSON('x') }}: fromJSON: "x" is not JSON: invalid character 'x' looking for beginning of value`},
 		{`if: int(needs.my-build.outputs.my-key) > 1`, `t.yaml:10:9: if: ${{ int(needs.my-build.outputs.my-key) > 1 }}: invalid operation: int(k)`},
-		{`if: len(map(1..2000000, #)) > 1`, `memory budget exceeded`},
+		{`if: "len(map(1..2000000, #)) > 1"`, `memory budget exceeded`},
 	} {
 		p, m := bindOne(t, "run: x", row.line)
 		_, err := p.Condition(m, ended)
@@ -138,8 +138,8 @@ func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
 func TestMissingOutputInCommand(t *testing.T) {
 	p, m := bindOne(t, `command: [x, "${{ needs.my-build.outputs.none }}"]`, `env: {A: "${{ needs.my-build.outputs.nil }}"}`)
 	_, err := p.ResolveCommand(m, ended)
-	want := `t.yaml:9:17: command: ${{ needs.my-build.outputs.none }}: my-build did not set the output "none" (it ended failed); it set evil, my-key, version
-t.yaml:10:14: env A: ${{ needs.my-build.outputs.nil }}: my-build did not set the output "nil" (it ended failed); it set evil, my-key, version`
+	want := `t.yaml:9:22: command: ${{ needs.my-build.outputs.none }}: my-build did not set the output "none" (it ended failed); it set evil, my-key, version
+t.yaml:10:18: env A: ${{ needs.my-build.outputs.nil }}: my-build did not set the output "nil" (it ended failed); it set evil, my-key, version`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

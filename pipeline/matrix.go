@@ -107,6 +107,9 @@ func (m *matrixReader) combinations() ([][]Pair, bool) {
 	if !known || !ok1 || !ok2 {
 		return nil, false
 	}
+	if slices.ContainsFunc(axes, func(a axisValues) bool { return len(a.values) == 0 }) {
+		return nil, true // an empty result: the family has no members, whatever is included
+	}
 	combinations, err := expand(axes, include, exclude)
 	if err != nil {
 		m.fault(m.tree, "", "matrix of %s: %v", m.family, err)
