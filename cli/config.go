@@ -73,10 +73,18 @@ func (b *binder) fault(format string, args ...any) {
 
 // err is every fault that was found; nil without one.
 func (b *binder) err() error {
-	if len(b.faults) == 0 {
+	return faultList(b.faults)
+}
+
+// faultList is all faults as one error; nil without one.
+func faultList(faults []string) error {
+	switch len(faults) {
+	case 0:
 		return nil
+	case 1:
+		return usageError("%s", faults[0])
 	}
-	return usageError("%s", strings.Join(b.faults, "\n"))
+	return usageError("%s\n%s", count(len(faults), "fault"), strings.Join(faults, "\n"))
 }
 
 // collector is a flag's value that never refuses: it notes the fault, so that
@@ -281,8 +289,9 @@ func flagNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// prepare binds cmd's settings and reports all that is wrong with them.
-func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck) error {
+// prepare binds cmd's settings and reports all that is wrong with them; more
+// are the command's own checks.
+func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more ...func() []string) error {
 	b := a.bind
 	unknown := b.unknownFlags(cmd, a.Args)
 	b.bind(cmd)
@@ -291,6 +300,9 @@ func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck) error 
 		if text := check(args); text != "" {
 			b.fault("%s", text)
 		}
+	}
+	for _, m := range more {
+		b.faults = append(b.faults, m()...)
 	}
 	return b.err()
 }

@@ -99,10 +99,7 @@ func (a *app) checkFiles(s *connection) error {
 	if (s.tlsCert == "") != (s.tlsKey == "") && s.context == "" {
 		faults = append(faults, "--tlscert and --tlskey belong together: one of them is not set")
 	}
-	if len(faults) > 0 {
-		return usageError("%s", strings.Join(faults, "\n"))
-	}
-	return nil
+	return faultList(faults)
 }
 
 // token is the server's token from a file, else from NATS_TOKEN: a secret is

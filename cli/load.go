@@ -85,7 +85,7 @@ func faultsError(err error) error {
 	if !errors.As(err, &faults) {
 		return usageError("%w", err)
 	}
-	return usageError("%s\n%w", count(len(faults), "fault")+" in the pipeline", err)
+	return usageError("%s\n%w", count(len(faults), "fault"), err)
 }
 
 // moduleNames are the names of a pipeline's modules that take part.
@@ -123,10 +123,7 @@ func readEnvFile(path string) ([]pair, error) {
 		}
 		pairs = append(pairs, p)
 	}
-	if len(faults) > 0 {
-		return nil, usageError("%s", strings.Join(faults, "\n"))
-	}
-	return pairs, nil
+	return pairs, faultList(faults)
 }
 
 func parseEnvLine(line string) (pair, error) {

@@ -159,9 +159,9 @@ type action func(ctx context.Context, args []string) error
 
 // do makes a command's RunE: faults of flags, environment, configuration and
 // arguments first, all of them.
-func (a *app) do(check argsCheck, body action) func(*cobra.Command, []string) error {
+func (a *app) do(check argsCheck, body action, more ...func() []string) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := a.prepare(cmd, args, check); err != nil {
+		if err := a.prepare(cmd, args, check, more...); err != nil {
 			return err
 		}
 		ctx, stop := a.interruptible(cmd.Context())

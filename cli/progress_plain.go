@@ -12,7 +12,7 @@ import (
 )
 
 // widestName bounds the column of module names before log lines.
-const widestName = 24
+const widestName = 36
 
 // plainProgress writes lines that read well in the log of a CI: what happened
 // begins with the time since the run's start and a word, what modules print

@@ -59,7 +59,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	}
 	fs := cmd.Flags()
 	o.source.define(fs)
-	o.place.define(fs)
+	o.place.define(fs, "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
 	pairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
 	listFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
 	pairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
@@ -72,7 +72,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
 	a.completeSource(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := a.prepare(cmd, args, between(1, 1, "run FILE")); err != nil {
+		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
 			return err
 		}
 		return a.run(cmd.Context(), args[0], o)
@@ -82,9 +82,6 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 
 // run loads the pipeline and hands it to a runner.
 func (a *app) run(ctx context.Context, file string, o *runOptions) error {
-	if err := o.check(a); err != nil {
-		return err
-	}
 	p, err := a.load(file, o.source)
 	if err != nil {
 		return err
@@ -112,9 +109,8 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	return r.run(ctx)
 }
 
-// check is what flags say that does not go together.
-func (o *runOptions) check(a *app) error {
-	var faults []string
+// faults are what is wrong with the flags' values taken together.
+func (o *runOptions) faults(a *app) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if o.id != "" && !jobs.ValidID(o.id) {
 		fault("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), o.id)
@@ -129,13 +125,10 @@ func (o *runOptions) check(a *app) error {
 	}
 	if o.listen != "" {
 		if _, err := checkListen(o.listen); err != nil {
-			fault("%v", err)
+			fault("--listen%s: %v", a.bind.fromOf("listen"), err)
 		}
 	}
-	if len(faults) > 0 {
-		return usageError("%s", strings.Join(faults, "\n"))
-	}
-	return nil
+	return faults
 }
 
 // spec is the run as it is submitted.

@@ -30,7 +30,7 @@ func (a *app) runsCommand() *cobra.Command {
 			`"latest" stands for the newest run.`,
 	}
 	a.group(cmd)
-	p.define(cmd.PersistentFlags())
+	p.define(cmd.PersistentFlags(), workspaceRead)
 	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsWaitCommand(p))
 	return cmd
 }

@@ -57,6 +57,9 @@ func (a *app) embed(ctx context.Context, st *store, listen, token string, reader
 	return s, nil
 }
 
+// workspaceRead is the help of --workspace where nothing runs.
+const workspaceRead = "without a server: whose runs (default: the git work tree around the working directory, else that directory)"
+
 // errNoStore says that nothing has ever run in a workspace.
 var errNoStore = errors.New("nothing has run here yet")
 
@@ -134,7 +137,7 @@ func (a *app) quietLogger() *slog.Logger {
 func checkListen(listen string) (open bool, err error) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return false, usageError("--listen: %q is not HOST:PORT", listen)
+		return false, usageError("%q is not HOST:PORT", listen)
 	}
 	if host == "localhost" {
 		return false, nil

@@ -25,8 +25,8 @@ type place struct {
 	store     string // "" = the workspace's
 }
 
-func (p *place) define(fs *pflag.FlagSet) {
-	textFlag(fs, &p.workspace, "workspace", "", "DIR", "", "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
+func (p *place) define(fs *pflag.FlagSet, workspace string) {
+	textFlag(fs, &p.workspace, "workspace", "", "DIR", "", workspace)
 	textFlag(fs, &p.store, "store", "", "DIR", "", "where the embedded server keeps its data (default: a directory per workspace under $XDG_STATE_HOME/modpipe)")
 }
 

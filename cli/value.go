@@ -114,7 +114,7 @@ func switchFlag(fs *pflag.FlagSet, to *bool, name, short, usage string) {
 		}
 		return "true"
 	}
-	f := fs.VarPF(value[bool]{to, "", parse, show}, name, short, usage)
+	f := fs.VarPF(value[bool]{to, "switch", parse, show}, name, short, usage)
 	f.NoOptDefVal = "true"
 }
 

@@ -61,7 +61,7 @@ name, 130 and 143 stopped at once by INT and TERM.`
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
 		}
-		if err := a.prepare(cmd, args, nil); err != nil {
+		if err := a.prepare(cmd, args, nil, o.faults); err != nil {
 			return err
 		}
 		return a.work(cmd.Context(), o)
@@ -74,34 +74,41 @@ func (o *workerOptions) offers(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	listFlag(fs, &o.tags, "tags", "A,B", true, "tags that modules may require")
 	listFlag(fs, &o.tools, "tools", "A,B", true, "tools beside those found on PATH, as name or name=version; only:a,b offers these alone")
-	listFlag(fs, &o.labels, "labels", "K=V,…", true, "labels that modules may require")
+	listFlag(fs, &o.labels, "labels", "K=V,...", true, "labels that modules may require")
 }
 
-// config is the worker's configuration.
-func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
-	var faults []string
-	labels := map[string]string{}
+// faults are what is wrong with the flags' values.
+func (o *workerOptions) faults() (faults []string) {
 	for _, l := range o.labels {
-		p, err := parsePair(l)
-		if err != nil {
+		if _, err := parsePair(l); err != nil {
 			faults = append(faults, fmt.Sprintf("--labels: %q: %v", l, err))
-			continue
 		}
-		labels[p.key] = p.value
 	}
 	if o.name != "" && !jobs.ValidID(o.name) {
 		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
 	}
+	if o.workspace != "" {
+		if info, err := os.Stat(o.workspace); err != nil || !info.IsDir() {
+			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", o.workspace))
+		}
+	}
+	return faults
+}
+
+// config is the worker's configuration; o has no faults.
+func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
+	labels := map[string]string{}
+	for _, l := range o.labels {
+		key, val, _ := strings.Cut(l, "=")
+		labels[strings.TrimSpace(key)] = val
+	}
 	workspace := o.workspace
 	if workspace != "" {
 		abs, err := filepath.Abs(workspace)
-		if info, serr := os.Stat(abs); err != nil || serr != nil || !info.IsDir() {
-			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", workspace))
+		if err != nil {
+			return worker.Config{}, err
 		}
 		workspace = abs
-	}
-	if len(faults) > 0 {
-		return worker.Config{}, usageError("%s", strings.Join(faults, "\n"))
 	}
 	cfg := worker.Config{
 		Name: o.name, Slots: cmp.Or(o.maxParallel, runtime.NumCPU()), Tags: o.tags, Labels: labels, Workspace: workspace,
@@ -318,7 +325,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 				fmt.Fprintln(w, t)
 			}
 		})
-	})
+	}, o.faults)
 	return cmd
 }
 

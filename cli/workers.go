@@ -21,7 +21,7 @@ func (a *app) workersCommand() *cobra.Command {
 	p := &place{}
 	cmd := &cobra.Command{Use: "workers", Short: "Look at workers, and send them home"}
 	a.group(cmd)
-	p.define(cmd.PersistentFlags())
+	p.define(cmd.PersistentFlags(), workspaceRead)
 	cmd.AddCommand(a.workersListCommand(p), a.workersDrainCommand(p))
 	return cmd
 }
