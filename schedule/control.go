@@ -14,7 +14,7 @@ func (d *Dispatcher) heardControl() {
 	if !d.writing || d.run.ctl == d.controlAt {
 		return
 	}
-	d.writing = false
+	d.writing, d.tickAt = false, atOnce
 	clear(d.shadow)
 	for _, i := range d.grantees() {
 		n, m := d.run.nodes[i], d.memo(i)
@@ -147,6 +147,9 @@ func (d *Dispatcher) close(n *node, o jobs.Outcome, purge bool) {
 	d.do(c)
 }
 
+// atOnce makes the next tick due whatever the clock says.
+var atOnce = time.Unix(0, 0)
+
 // refreshLanes recomputes who serves which lane when the fleet has changed.
 func (d *Dispatcher) refreshLanes() {
 	if d.fleetAt == d.fleet.version {
@@ -156,14 +159,14 @@ func (d *Dispatcher) refreshLanes() {
 	for _, l := range d.sorted {
 		d.refreshLane(l)
 	}
-	d.tickAt = time.Time{}.Add(1) // at once
+	d.tickAt = atOnce
 }
 
 func (d *Dispatcher) refreshLane(l *lane) {
 	if l.prepared {
 		l.capable, l.undecided = d.fleet.capable(l.set, l.revision)
 	}
-	d.tickAt = time.Time{}.Add(1)
+	d.tickAt = atOnce
 }
 
 // checkNobody records when a lane that is wanted has lost its last capable

@@ -103,10 +103,12 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	d.absorb(now)
 	d.refreshLanes()
 	d.timers.due(now, d.enqueue)
-	d.dispatch(now)
+	d.checkDeadline(now)
+	if !d.cancelling || d.run.cancel != nil {
+		d.dispatch(now)
+	}
 	d.writeControl()
 	d.tick(now)
-	d.checkDeadline(now)
 	d.checkEnd()
 	actions := d.actions
 	d.actions = nil
