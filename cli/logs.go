@@ -87,6 +87,7 @@ func modulesOf(log []jobs.Entry) (*logModules, error) {
 			if err != nil {
 				return nil, err
 			}
+			m.forget(r.Expansion.Token)
 			for _, mod := range members {
 				add(mod)
 			}
@@ -97,6 +98,11 @@ func modulesOf(log []jobs.Entry) (*logModules, error) {
 		}
 	}
 	return m, nil
+}
+
+// forget drops the placeholder of a family whose members are known.
+func (m *logModules) forget(placeholder jobs.Token) {
+	m.order = slices.DeleteFunc(m.order, func(t jobs.Token) bool { return t == placeholder })
 }
 
 // only keeps the module of this name, or the members of the family.

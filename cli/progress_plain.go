@@ -61,8 +61,11 @@ func (p *plainProgress) line(at time.Time, word, text string) {
 	if !p.start.IsZero() && at.After(p.start) {
 		elapsed = at.Sub(p.start).Seconds()
 	}
-	fmt.Fprintf(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 17)), text)
+	fmt.Fprintf(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 18)), text)
 }
+
+// workerLeft is the reason of a worker's loss when it went in order.
+const workerLeft = "left"
 
 // eventText is an event in words; no word for what a reader need not see.
 func eventText(e jobs.Event) (word, text string) {
@@ -84,6 +87,9 @@ func eventText(e jobs.Event) (word, text string) {
 	case jobs.EventWorkerJoined:
 		return "worker joined", fmt.Sprintf("%s, %s", e.Worker, count(e.Slots, "slot"))
 	case jobs.EventWorkerLost:
+		if e.Reason == workerLeft {
+			return "worker left", e.Worker
+		}
 		return "worker lost", joinText("  ", e.Worker, firstOf(e.Reason, e.Error))
 	case jobs.EventWaiting:
 		return "waiting", waitingText(e)
@@ -96,11 +102,19 @@ func eventText(e jobs.Event) (word, text string) {
 
 func endText(e jobs.Event) string {
 	exit := ""
-	why := firstLine(joinText(": ", e.Reason, e.Error), 300)
+	why := firstLine(whyText(e.Error, e.Reason), 300)
 	if e.ExitCode != nil && *e.ExitCode != 0 && why == "" {
 		exit = fmt.Sprintf("exit code %d", *e.ExitCode)
 	}
 	return joinText("  ", e.Module, durationText(e.Duration), why, exit)
+}
+
+// whyText is an error with the reason behind it, unless one says the other.
+func whyText(err, reason string) string {
+	if strings.Contains(err, reason) {
+		return err
+	}
+	return joinText(": ", reason, err)
 }
 
 func retryText(e jobs.Event) string {
@@ -127,7 +141,7 @@ func waitingText(e jobs.Event) string {
 }
 
 func durationText(d *float64) string {
-	if d == nil {
+	if d == nil || *d == 0 { // nothing ran
 		return ""
 	}
 	return seconds(*d)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -35,6 +36,8 @@ type runner struct {
 const (
 	// lastPatience bounds what follows the second signal.
 	lastPatience = 15 * time.Second
+	// workerPatience bounds the wait for the worker in this process.
+	workerPatience = 5 * time.Second
 	// closingPatience bounds what is done for a run after its context ended.
 	closingPatience = 10 * time.Second
 )
@@ -210,6 +213,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 		}
 		return err
 	})
+	awaitWorker(ctx, s.conn, r.options.workerTTL, w.Name())
 	return func() {
 		if ctx.Err() != nil {
 			kill()
@@ -218,6 +222,31 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 		_ = g.Wait() // its error went to stop
 		kill()
 	}, nil
+}
+
+// awaitWorker waits a little for a worker to be there, so that the
+// orchestrator does not begin with the complaint that none is.
+func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name string) {
+	ctx, stop := context.WithTimeout(ctx, workerPatience)
+	defer stop()
+	registry, err := kv.OpenRegistry(ctx, c, ttl)
+	if err != nil {
+		return
+	}
+	changes := make(chan kv.Change)
+	var g errgroup.Group
+	g.Go(func() error { return registry.Watch(ctx, changes) })
+	defer func() { stop(); _ = g.Wait() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case change := <-changes:
+			if change.Worker.Name == name && !change.Gone {
+				return
+			}
+		}
+	}
 }
 
 // workerName is "local" where nobody else can be of that name.

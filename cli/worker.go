@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/worker"
@@ -159,7 +158,7 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	watcher.Go(func() { l.watch(done) })
 	defer func() { kill(nil); close(done); watcher.Wait() }()
 
-	c, err := a.join(ctx, t, log)
+	c, err := a.dial(ctx, t, a.set.timeout, log)
 	if err != nil {
 		return l.verdict(ctx, err)
 	}
@@ -200,41 +199,6 @@ func (a *app) workerLogger() *slog.Logger {
 		level = slog.LevelError
 	}
 	return newLogger(a.Stderr, a.paint(a.Stderr), level)
-}
-
-const (
-	dialPatience  = 5 * time.Second  // of one attempt to reach NATS
-	dialPause     = time.Second      // between two
-	remindWaiting = 30 * time.Second // how often the log says that it waits
-)
-
-// join connects, and goes on trying as long as --connect-timeout allows,
-// which by default is for ever.
-func (a *app) join(ctx context.Context, t target, log *slog.Logger) (*broker.Conn, error) {
-	limit := ctx
-	if a.set.timeout > 0 {
-		var stop context.CancelFunc
-		limit, stop = context.WithTimeout(ctx, a.set.timeout)
-		defer stop()
-	}
-	var said time.Time
-	for {
-		patience := dialPatience
-		if a.set.timeout > 0 {
-			patience = min(patience, a.set.timeout)
-		}
-		c, err := a.dial(ctx, t, patience, log)
-		if err == nil || !errors.Is(err, broker.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded) {
-			return c, err
-		}
-		if time.Since(said) > remindWaiting {
-			said = time.Now()
-			log.Warn("waiting for NATS", "server", t.describe(), "why", firstLine(err.Error(), 200))
-		}
-		if pause(limit, dialPause) != nil {
-			return nil, err
-		}
-	}
 }
 
 // leaving is what signals make of a worker: the first drains it, the second
@@ -329,6 +293,9 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 	return cmd
 }
 
+// fewTools is how many tools are shown by name.
+const fewTools = 40
+
 func writeCapabilities(w io.Writer, c capabilitiesShown) {
 	line := func(what, text string) { fmt.Fprintf(w, "%-8s %s\n", what, orDash(text)) }
 	line("os", c.OS)
@@ -343,6 +310,10 @@ func writeCapabilities(w io.Writer, c capabilitiesShown) {
 			t += " " + v
 		}
 		tools = append(tools, t)
+	}
+	if n := len(tools); n > fewTools {
+		line("tools", fmt.Sprintf("%d on PATH; -o name lists them", n))
+		return
 	}
 	line("tools", strings.Join(tools, ", "))
 }

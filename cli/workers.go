@@ -96,6 +96,9 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 				return err
 			}
 			defer s.close()
+			if s.dead {
+				return a.showWorkers(rows) // nobody else can be on this server
+			}
 			registry, err := kv.OpenRegistry(ctx, s.conn, 0)
 			if err != nil {
 				return err
