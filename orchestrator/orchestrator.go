@@ -56,6 +56,15 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 	if err != nil {
 		return jobs.End{}, fmt.Errorf("open the bucket of lanes: %w", err)
 	}
+	stats, err := kv.OpenStats(ctx, c)
+	if err != nil {
+		return jobs.End{}, fmt.Errorf("open the bucket of durations: %w", err)
+	}
+	if known, err := stats.Durations(ctx, state.Spec().Pipeline.Name); err == nil {
+		state.Estimate(known.Took)
+	} else {
+		cfg.Logger.Warn("how long modules took is not known; ready ones are ordered without", "error", err)
+	}
 	control, epoch := state.Control()
 	epoch++
 	takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: cfg.Name}}
@@ -65,6 +74,11 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 	l := newLoop(c, cfg, lanes, state, schedule.NewFleet(registry.TTL()), epoch)
 	err = l.runWith(ctx, registry, entries[len(entries)-1].Sequence)
 	if end := state.Ended(); end != nil {
+		if took := state.Durations(); len(took) > 0 && ctx.Err() == nil {
+			if err := stats.Add(ctx, state.Spec().Pipeline.Name, took); err != nil {
+				cfg.Logger.Warn("how long modules took is not remembered", "error", err)
+			}
+		}
 		return *end, nil
 	}
 	return jobs.End{}, err

@@ -4,7 +4,24 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/modpipe/modpipe/jobs"
 )
+
+// Estimate tells the run how long its modules are expected to take, by name,
+// from earlier runs. It orders what is ready and decides nothing else.
+func (r *Run) Estimate(took map[string]time.Duration) { r.computePaths(took) }
+
+// Durations are how long the modules that succeeded have taken.
+func (r *Run) Durations() map[string]time.Duration {
+	took := map[string]time.Duration{}
+	for _, n := range r.nodes {
+		if n.status == jobs.Succeeded && !n.begun.IsZero() {
+			took[n.module.Name] = max(0, n.ended.Sub(n.begun))
+		}
+	}
+	return took
+}
 
 // computePaths sets each node's longest remaining path: its own estimated
 // duration and the longest path behind it. estimates are by module name;

@@ -1,0 +1,72 @@
+package kv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// statsTTL is how long the durations of a pipeline that runs no more are kept.
+const statsTTL = 180 * 24 * time.Hour
+
+// Stats holds how long modules took (mp-stats), one entry a pipeline.
+type Stats struct{ bucket *broker.Bucket }
+
+// OpenStats opens or makes it.
+func OpenStats(ctx context.Context, c *broker.Conn) (*Stats, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "stats", TTL: statsTTL})
+	if err != nil {
+		return nil, err
+	}
+	return &Stats{b}, nil
+}
+
+// Durations are those of a pipeline's earlier runs, empty without one.
+func (s *Stats) Durations(ctx context.Context, pipeline string) (jobs.Durations, error) {
+	d, _, err := s.read(ctx, pipeline)
+	return d, err
+}
+
+func (s *Stats) read(ctx context.Context, pipeline string) (jobs.Durations, uint64, error) {
+	e, err := s.bucket.Last(ctx, statsKey(pipeline))
+	if errors.Is(err, broker.ErrNotFound) {
+		return jobs.Durations{}, e.Revision, nil
+	}
+	if err != nil {
+		return jobs.Durations{}, 0, fmt.Errorf("read the durations of %s: %w", pipeline, err)
+	}
+	d, err := jobs.Unmarshal[jobs.Durations](e.Value)
+	return d, e.Revision, err
+}
+
+// Add takes the durations of one run into account. Runs that end at the same
+// time do not lose one another's.
+func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.Duration) error {
+	for {
+		d, revision, err := s.read(ctx, pipeline)
+		if err != nil {
+			return err
+		}
+		d.Add(took)
+		value, err := jobs.Marshal(&d)
+		if err != nil {
+			return err
+		}
+		_, err = s.bucket.Update(ctx, statsKey(pipeline), value, revision)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// statsKey is a hash: names of pipelines are free text.
+func statsKey(pipeline string) string {
+	sum := sha256.Sum256([]byte(pipeline))
+	return hex.EncodeToString(sum[:16])
+}
