@@ -1,0 +1,420 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// memory sink: what a command has written, by stream, and a way to react.
+type written struct {
+	mu       sync.Mutex
+	out, err bytes.Buffer
+	on       func(all string)
+}
+
+func (w *written) write(s jobs.Stream, data []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s == jobs.Stdout {
+		w.out.Write(data)
+	} else {
+		w.err.Write(data)
+	}
+	if w.on != nil {
+		w.on(w.out.String())
+	}
+}
+
+func script(text string) *jobs.Job { return &jobs.Job{Command: &jobs.CommandJob{Run: text, Shell: "sh"}} }
+
+// execute runs a job in a directory of its own and returns what it wrote.
+func execute(t *testing.T, job *jobs.Job, change ...func(*command)) (ending, *written) {
+	t.Helper()
+	job.Run, job.Name, job.Attempt, job.Pipeline = "r1", "build", 2, "ci"
+	c := &command{job: job, worker: "w1", workspace: t.TempDir(), environ: os.Environ()}
+	for _, f := range change {
+		f(c)
+	}
+	out := &written{}
+	return c.run(newStopper(), out), out
+}
+
+func TestHowACommandEnds(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		job    *jobs.Job
+		status jobs.AttemptStatus
+		code   int // -1: none
+		text   string
+	}{
+		{"success", script("true"), jobs.AttemptSucceeded, 0, ""},
+		{"exit code", script("exit 3"), jobs.AttemptFailed, 3, "exit code 3"},
+		{"the first failing line ends a script", script("false; exit 4"), jobs.AttemptFailed, 1, "exit code 1"},
+		{"an unset variable ends a script", script(`echo "$NOT_THERE"`), jobs.AttemptFailed, 2, "exit code 2"},
+		{"killed by others", script("kill -KILL $$"), jobs.AttemptFailed, 137, "exit code 137: killed by SIGKILL — out of memory?"},
+		{"crash", script("kill -SEGV $$"), jobs.AttemptFailed, 139, "exit code 139: killed by SIGSEGV"},
+		{"bash ends at a failing pipe", &jobs.Job{Command: &jobs.CommandJob{Run: "false | true", Shell: "bash"}}, jobs.AttemptFailed, 1, "exit code 1"},
+		{"python", &jobs.Job{Command: &jobs.CommandJob{Run: "import sys; sys.exit(7)", Shell: "python"}}, jobs.AttemptFailed, 7, "exit code 7"},
+		{"words without a shell", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"test", "a b", "=", "a b"}}}, jobs.AttemptSucceeded, 0, ""},
+		{"unknown shell", &jobs.Job{Command: &jobs.CommandJob{Run: "x", Shell: "fish"}}, jobs.AttemptFailed, -1, "unknown shell"},
+		{"no command", &jobs.Job{}, jobs.AttemptFailed, -1, "newer version"},
+		{"not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, jobs.AttemptFailed, -1, `cannot start "no-such-tool": not found on PATH, which was "`},
+		{"path not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./missing.sh"}}}, jobs.AttemptFailed, -1, "missing.sh does not exist"},
+		{"no format", &jobs.Job{Command: &jobs.CommandJob{Run: "printf '\\177bad' >x; chmod +x x; ./x"}}, jobs.AttemptFailed, -2, ""},
+		{"dir is not there", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, jobs.AttemptFailed, -1, `dir "sub" does not exist in the workspace`},
+		{"dir leads out", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "../x"}}, jobs.AttemptFailed, -1, `dir "../x" leads out of the workspace`},
+		{"bad output line", script(`echo a=1 >>"$MODPIPE_OUTPUT"; echo nonsense >>"$MODPIPE_OUTPUT"`), jobs.AttemptFailed, 0, `$MODPIPE_OUTPUT line 2: "nonsense" is neither`},
+		{"outputs replaced by a pipe", script(`rm "$MODPIPE_OUTPUT"; mkfifo "$MODPIPE_OUTPUT"`), jobs.AttemptFailed, 0, "not a regular file"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e, out := execute(t, tc.job)
+			if e.status != tc.status || !strings.Contains(e.text, tc.text) || (tc.text == "" && tc.status == jobs.AttemptSucceeded && e.text != "") {
+				t.Errorf("ended %s, %q; want %s, %q (stderr %q)", e.status, e.text, tc.status, tc.text, out.err.String())
+			}
+			switch {
+			case tc.code == -1 && (e.exitCode != nil || !e.started.IsZero()):
+				t.Errorf("nothing started, and yet exit code %v, start %v", e.exitCode, e.started)
+			case tc.code >= 0 && (e.exitCode == nil || *e.exitCode != tc.code):
+				t.Errorf("exit code %v, want %d", e.exitCode, tc.code)
+			}
+			if e.finished.IsZero() {
+				t.Error("no time of its end")
+			}
+		})
+	}
+}
+
+func TestWhatACommandFinds(t *testing.T) {
+	job := script(`env; echo "pwd=$(pwd)"`)
+	job.Matrix = []pipeline.Pair{{Axis: "go-version", Value: "1.26"}}
+	job.Trace = "00-1-2-01"
+	job.Command.PassEnv = []string{"SECRET_*", "OTHER", "MODPIPE_WORKER_TAGS"}
+	job.Command.Env = []pipeline.Pair{{Axis: "A", Value: "1"}, {Axis: "B", Value: "x=y z"}, {Axis: "A", Value: "2"}, {Axis: "MODPIPE_RUN_ID", Value: "forged"}}
+	var ws string
+	e, out := execute(t, job, func(c *command) {
+		c.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=/h", "USER=u", "LC_ALL=C", "TZ=UTC", "SECRET_A=1", "OTHER=2", "NOBODY=3", "MODPIPE_WORKER_TAGS=x"}
+		c.allow = allowance{patterns: []string{"SECRET_*"}}
+		ws = c.workspace
+	})
+	if e.status != jobs.AttemptSucceeded {
+		t.Fatal(e.text, out.err.String())
+	}
+	got := map[string]string{}
+	for line := range strings.Lines(out.out.String()) {
+		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
+		got[k] = v
+	}
+	for _, private := range []string{"TMPDIR", "MODPIPE_OUTPUT", "MODPIPE_NEEDS"} {
+		if _, err := os.Stat(got[private]); got[private] == "" || !os.IsNotExist(err) {
+			t.Errorf("%s=%q: want a path that is gone afterwards (%v)", private, got[private], err)
+		}
+		delete(got, private)
+	}
+	delete(got, "PWD") // the shell's own
+	delete(got, "_")
+	want := map[string]string{
+		"CI": "true", "PATH": os.Getenv("PATH"), "HOME": "/h", "USER": "u", "LC_ALL": "C", "TZ": "UTC", "TRACEPARENT": "00-1-2-01",
+		"SECRET_A": "1", "A": "2", "B": "x=y z", "pwd": ws,
+		"MODPIPE_RUN_ID": "r1", "MODPIPE_PIPELINE": "ci", "MODPIPE_MODULE": "build", "MODPIPE_ATTEMPT": "2", "MODPIPE_WORKER": "w1",
+		"MODPIPE_WORKSPACE": ws, "MODPIPE_FENCING_TOKEN": "", "MODPIPE_MATRIX_GO_VERSION": "1.26",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if len(e.warnings) != 1 || !strings.Contains(e.warnings[0], "does not allow OTHER") {
+		t.Errorf("warnings %q", e.warnings)
+	}
+}
+
+func TestKeyedCommandFindsItsFencingToken(t *testing.T) {
+	job := script(`echo "$MODPIPE_FENCING_TOKEN"`)
+	job.Keyed = true
+	_, out := execute(t, job, func(c *command) { c.fencing = 42 })
+	if out.out.String() != "42\n" {
+		t.Errorf("token %q", out.out.String())
+	}
+}
+
+func TestWhatIsTooLongForTheSystem(t *testing.T) {
+	long := strings.Repeat("x", 128<<10)
+	job := script("true")
+	job.Command.Env = []pipeline.Pair{{Axis: "BIG", Value: long}}
+	if e, _ := execute(t, job); e.status != jobs.AttemptFailed || !strings.Contains(e.text, "BIG") || !strings.Contains(e.text, "128 KiB") || !strings.Contains(e.text, "stdin") {
+		t.Errorf("environment: %q", e.text)
+	}
+	if e, _ := execute(t, &jobs.Job{Command: &jobs.CommandJob{Args: []string{"echo", long}}}); !strings.Contains(e.text, "stdin") {
+		t.Errorf("words: %q", e.text)
+	}
+	e, out := execute(t, script("# "+long+"\necho done"))
+	if e.status != jobs.AttemptSucceeded || out.out.String() != "done\n" {
+		t.Errorf("a long script: %s %q", e.status, e.text)
+	}
+}
+
+func TestStdinTakesAnySize(t *testing.T) {
+	job := &jobs.Job{Command: &jobs.CommandJob{Args: []string{"wc", "-c"}, Stdin: strings.Repeat("y", 3<<20)}}
+	if e, out := execute(t, job); e.status != jobs.AttemptSucceeded || strings.TrimSpace(out.out.String()) != strconv.Itoa(3<<20) {
+		t.Errorf("%s: %q", e.status, out.out.String())
+	}
+	if e, out := execute(t, &jobs.Job{Command: &jobs.CommandJob{Args: []string{"wc", "-c"}}}); strings.TrimSpace(out.out.String()) != "0" {
+		t.Errorf("without stdin: %s %q", e.status, out.out.String())
+	}
+	job = script("true") // does not read it
+	job.Command.Stdin = strings.Repeat("y", 3<<20)
+	if e, _ := execute(t, job); e.status != jobs.AttemptSucceeded {
+		t.Error(e.text)
+	}
+}
+
+func TestOutputsAreKeptOfWhatFailed(t *testing.T) {
+	e, _ := execute(t, script(`printf 'a=1\nb<<X\nl1\n\nl2\nX\na=3\n' >>"$MODPIPE_OUTPUT"; exit 9`))
+	if d := cmp.Diff(map[string]string{"a": "3", "b": "l1\n\nl2"}, e.outputs); d != "" || e.text != "exit code 9" {
+		t.Error(e.text, d)
+	}
+}
+
+func TestWorkspaces(t *testing.T) {
+	job := script(`mkdir -p "$MODPIPE_WORKSPACE/a/b" "$TMPDIR/c" && touch a/b/f && chmod 500 a/b a "$TMPDIR/c" && echo "$MODPIPE_WORKSPACE"`)
+	e, out := execute(t, job, func(c *command) { c.workspace = "" })
+	fresh := strings.TrimSpace(out.out.String())
+	if _, err := os.Stat(filepath.Dir(fresh)); e.status != jobs.AttemptSucceeded || fresh == "" || !os.IsNotExist(err) {
+		t.Errorf("a fresh workspace, %q, is still there: %v, %q", fresh, err, e.text)
+	}
+
+	outside, ws := t.TempDir(), t.TempDir()
+	for _, err := range []error{
+		os.Symlink(outside, filepath.Join(ws, "out")), os.MkdirAll(filepath.Join(ws, "in", "deep"), 0o755),
+		os.Symlink("in", filepath.Join(ws, "link")), os.WriteFile(filepath.Join(ws, "file"), nil, 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for dir, want := range map[string]string{
+		"": ws, ".": ws, "in/deep": ws + "/in/deep", "link/deep": ws + "/in/deep", "in/../in": ws + "/in",
+		"out": "!leads out", "/etc": "!leads out", "in/../..": "!leads out", "file": "!not a directory",
+	} {
+		got, err := resolveDir(ws, dir)
+		if bad, ok := strings.CutPrefix(want, "!"); ok {
+			if err == nil || !strings.Contains(err.Error(), bad) {
+				t.Errorf("dir %q: %q, %v; want an error with %q", dir, got, err, bad)
+			}
+		} else if got != want || err != nil {
+			t.Errorf("dir %q: %q, %v; want %q", dir, got, err, want)
+		}
+	}
+}
+
+// alive reports whether a process is there and no zombie.
+func alive(pid int) bool {
+	st, ok := statOf(pid)
+	return ok && !st.dead
+}
+
+func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
+	for name, text := range map[string]string{
+		"child":                      `sleep 300 & echo $!`,
+		"child with closed streams":  `sleep 300 >/dev/null 2>&1 & echo $! `,
+		"daemon":                     `setsid sh -c 'echo $$; exec sleep 300' & sleep 0.2`,
+		"daemon with closed streams": `setsid sh -c 'echo $$; exec sleep 300 >/dev/null 2>&1 </dev/null' & sleep 0.2`,
+		"job with a group":           `bash -c 'set -m; sleep 300 & echo $!'`,
+		"leader in the foreground":   `echo $$; (trap "" TERM; sleep 300) & exit 0`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			e, out := execute(t, script(text))
+			if e.status != jobs.AttemptSucceeded || time.Since(began) > 5*time.Second || len(e.warnings) > 0 {
+				t.Errorf("%s %q after %v, warnings %q", e.status, e.text, time.Since(began), e.warnings)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
+			if err != nil {
+				t.Fatal(err, out.err.String())
+			}
+			if alive(pid) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				t.Errorf("process %d outlives the attempt", pid)
+			}
+		})
+	}
+}
+
+func TestEscapedProcessDoesNotHoldTheAttempt(t *testing.T) {
+	e, out := execute(t, script(`env -i setsid sh -c 'echo $$; exec /bin/sleep 300' & sleep 0.2`))
+	pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	if alive(pid) && (len(e.warnings) != 1 || !strings.Contains(e.warnings[0], "not waited for")) {
+		t.Errorf("warnings %q", e.warnings)
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		byDefault  bool
+		grace      time.Duration
+		want       string
+		code       int
+	}{
+		{"heeds TERM", `trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done`, false, time.Minute, "timed out after 100ms", 0},
+		{"does not heed TERM", `trap '' TERM; while :; do sleep 0.01; done`, true, 50 * time.Millisecond, "timed out after 100ms, the default: `timeout` sets another limit", 137},
+		{"no grace", `trap '' TERM; while :; do sleep 0.01; done`, false, 0, "timed out after 100ms", 137},
+		{"a child heeds TERM later than its parent", `(trap 'sleep 0.1; echo late; exit' TERM; while :; do sleep 0.01; done) & wait`, false, time.Minute, "timed out after 100ms", 143},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			job := script(tc.text)
+			job.Timeout, job.Grace, job.DefaultTimeout = 100*time.Millisecond, tc.grace, tc.byDefault
+			e, out := execute(t, job)
+			if e.status != jobs.AttemptTimedOut || e.text != tc.want || *e.exitCode != tc.code {
+				t.Errorf("%s %q code %d; want %q, %d", e.status, e.text, *e.exitCode, tc.want, tc.code)
+			}
+			if strings.Contains(tc.name, "later") && out.out.String() != "late\n" {
+				t.Errorf("the child had no grace: %q", out.out.String())
+			}
+		})
+	}
+	if got := short(6 * time.Hour); got != "6h" {
+		t.Error(got)
+	}
+}
+
+func TestStops(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		asks   []stop // one after another, each after a line of output
+		status jobs.AttemptStatus
+		code   int
+	}{
+		{"cancelled", []stop{{status: jobs.AttemptCancelled, grace: time.Minute}}, jobs.AttemptCancelled, 5},
+		{"killed at once", []stop{{status: jobs.AttemptLost}}, jobs.AttemptLost, 137},
+		{"killed during the grace", []stop{{status: jobs.AttemptCancelled, grace: time.Hour}, {status: jobs.AttemptHandedBack}}, jobs.AttemptCancelled, 137},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ignore := "exit 5"
+			if len(tc.asks) > 1 {
+				ignore = "echo term"
+			}
+			job := script(`trap '` + ignore + `' TERM; echo up; while :; do sleep 0.01; done`)
+			job.Run = "r"
+			stops := newStopper()
+			out := &written{}
+			out.on = func(all string) {
+				if n := strings.Count(all, "\n"); n <= len(tc.asks) {
+					stops.ask(tc.asks[n-1])
+				}
+			}
+			c := &command{job: job, workspace: t.TempDir(), environ: os.Environ()}
+			e := c.run(stops, out)
+			if e.status != tc.status || *e.exitCode != tc.code {
+				t.Errorf("%s %d; want %s %d", e.status, *e.exitCode, tc.status, tc.code)
+			}
+		})
+	}
+	stops := newStopper()
+	stops.ask(stop{status: jobs.AttemptCancelled, text: "too early"})
+	c := &command{job: script("echo no"), workspace: t.TempDir(), environ: os.Environ()}
+	out := &written{}
+	if e := c.run(stops, out); e.status != jobs.AttemptCancelled || !e.started.IsZero() || out.out.Len() > 0 {
+		t.Errorf("asked before the start: %+v", e)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	needs := map[string]jobs.Need{
+		"build": {Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"v": "<1>"}}},
+		"big":   {Status: "failed", Outputs: jobs.Outputs{Blob: jobs.Blob{SHA256: "ab"}}},
+		"none":  {Status: "skipped"},
+		"test": {Status: "succeeded", Members: []jobs.Member{{
+			Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"n": "1"}},
+		}}},
+	}
+	text, err := needsJSON(needs, func(o jobs.Outputs) (map[string]string, error) {
+		return map[string]string{"from": o.Blob.SHA256}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"big":{"status":"failed","outputs":{"from":"ab"}},"build":{"status":"succeeded","outputs":{"v":"<1>"}},"none":{"status":"skipped","outputs":{}},` +
+		`"test":{"status":"succeeded","members":[{"matrix":{"os":"linux"},"status":"succeeded","outputs":{"n":"1"}}]}}` + "\n"
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	_, out := execute(t, script(`cat "$MODPIPE_NEEDS"`), func(c *command) { c.needs = text })
+	if !json.Valid(out.out.Bytes()) || out.out.String() != want {
+		t.Errorf("the command reads %q", out.out.String())
+	}
+	if _, err := needsJSON(needs, func(jobs.Outputs) (map[string]string, error) { return nil, fmt.Errorf("gone") }); err == nil || !strings.Contains(err.Error(), "outputs of big") {
+		t.Error(err)
+	}
+}
+
+func TestOutputForms(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		want map[string]string
+		err  string
+	}{
+		{"", map[string]string{}, ""},
+		{"a=1", map[string]string{"a": "1"}, ""},
+		{"a=\n\n\nb= x ", map[string]string{"a": "", "b": " x "}, ""},
+		{"a=1\r\nb=2\r\n", map[string]string{"a": "1", "b": "2"}, ""},
+		{"a=b<<c\n", map[string]string{"a": "b<<c"}, ""},
+		{"a<<b=c\nx\nb=c\n", map[string]string{"a": "x"}, ""},
+		{"a<<E\nE\n", map[string]string{"a": ""}, ""},
+		{"a<<E\n\nE\n", map[string]string{"a": ""}, ""},
+		{"a<<E\nx\n\nE", map[string]string{"a": "x\n"}, ""},
+		{"a<<E\r\nx\r\ny\r\nE\r\n", map[string]string{"a": "x\r\ny"}, ""},
+		{"a<<E\nE \n EE\nE\nb=1", map[string]string{"a": "E \n EE", "b": "1"}, ""},
+		{"a=1\na=2", map[string]string{"a": "2"}, ""},
+		{"ok=1\nbad line", map[string]string{"ok": "1"}, "line 2"},
+		{"a<<E\nx\ny", map[string]string{}, `line 1: its end "E" does not come`},
+		{"a<<\nx", map[string]string{}, "line 1: nothing stands after <<"},
+		{"=x", map[string]string{}, "no key"},
+		{"<<E\nE", map[string]string{}, "no key"},
+		{"x=1\n\na=\xff", map[string]string{"x": "1"}, "line 3: the value"},
+	} {
+		got, err := parseOutputs([]byte(tc.in))
+		if d := cmp.Diff(tc.want, got); d != "" {
+			t.Errorf("%q: %s", tc.in, d)
+		}
+		if (err == nil) != (tc.err == "") || (err != nil && !strings.Contains(err.Error(), tc.err)) {
+			t.Errorf("%q: error %v, want %q", tc.in, err, tc.err)
+		}
+	}
+}
+
+// FuzzOutputs: any value survives the heredoc form, and no input panics.
+func FuzzOutputs(f *testing.F) {
+	f.Add("k", "a\nb", "x=1")
+	f.Add("key", "\r\n\nEOF", "b<<Q\nQ")
+	f.Fuzz(func(t *testing.T, key, value, noise string) {
+		if _, err := parseOutputs([]byte(noise)); err != nil && !strings.Contains(err.Error(), "$MODPIPE_OUTPUT line ") {
+			t.Fatalf("%q: %v", noise, err)
+		}
+		const end = "_end_of_value_"
+		if key == "" || strings.ContainsAny(key, "=<\n\r") || strings.Contains(value, end) ||
+			strings.ToValidUTF8(key+value, "?") != key+value {
+			return
+		}
+		got, err := parseOutputs([]byte(key + "<<" + end + "\n" + value + "\n" + end + "\n"))
+		if want := strings.TrimSuffix(value, "\r"); err != nil || (got[key] != value && got[key] != want) {
+			t.Fatalf("%q=%q came back as %q, %v", key, value, got[key], err)
+		}
+	})
+}
