@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -17,7 +18,7 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 		return nil, err
 	}
 	b := &binder{collector: c, file: f, byName: f.byName(), prefixes: tokenPrefixes(f.modules), bound: bound,
-		out: &Pipeline{Name: f.name, Params: bound, Limits: f.limits, Families: map[string][]int{}}}
+		out: &Pipeline{Name: f.name, Params: bound, Limits: maps.Clone(f.limits), Families: map[string][]int{}}}
 	b.top()
 	for _, d := range f.modules {
 		b.module(d)

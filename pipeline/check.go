@@ -35,9 +35,7 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 		return s
 	}
 	s.module, s.always, s.axes = d.name, d.always, d.axes
-	for _, m := range f.modules {
-		s.modules = append(s.modules, m.name)
-	}
+	s.modules = f.names
 	for _, n := range d.needs {
 		switch m := byName[n.Module]; {
 		case m == nil:

@@ -15,7 +15,7 @@ const (
 )
 
 // ourFunctions can be called beside expr-lang's own.
-var ourFunctions = []string{"contains", "startsWith", "endsWith", "join", "fromJSON", "toJSON", "success", "failure", "cancelled"}
+var ourFunctions = []string{"contains", "startsWith", "endsWith", "join", "fromJSON", "toJSON", "replace", "success", "failure", "cancelled"}
 
 // disabled are expr-lang's functions that read the clock or the machine, whose
 // results come in no order, or that would go round the check of names.
@@ -27,7 +27,7 @@ var disabled = map[string]string{
 
 // allowedBuiltins are expr-lang's functions that stay.
 var allowedBuiltins = strings.Fields("all none any one filter map find findIndex findLast findLastIndex count sum groupBy sortBy reduce " +
-	"len type abs ceil floor round int float string trim trimPrefix trimSuffix upper lower split splitAfter replace repeat indexOf lastIndexOf " +
+	"len type abs ceil floor round int float string trim trimPrefix trimSuffix upper lower split splitAfter repeat indexOf lastIndexOf " +
 	"hasPrefix hasSuffix max min mean median toBase64 fromBase64 first last take fromPairs reverse uniq concat flatten sort")
 
 func (w *walker) call(node *ast.Node, n *ast.CallNode) {
@@ -45,7 +45,7 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 				w.walk(&n.Arguments[i], false)
 			}
 		}
-	case "Contains", "StartsWith", "EndsWith", "join", "fromJSON":
+	case "Contains", "StartsWith", "EndsWith", "join", "fromJSON", "replace":
 		w.all(n.Arguments)
 	default:
 		if why := disabled[id.Value]; why != "" {

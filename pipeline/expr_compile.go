@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
@@ -55,12 +56,14 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 		}
 		return nil, []exprFault{f}
 	}
+	typ := tree.Node.Type()
+	ast.Walk(&tree.Node, bounder{})
 	config.Expect = reflect.Invalid // what the checker could not tell, Condition says in words
 	program, err := compiler.Compile(tree, config)
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}
 	}
-	return &expression{program: program, reads: w.reads, typ: tree.Node.Type()}, nil
+	return &expression{program: program, reads: w.reads, typ: typ}, nil
 }
 
 // readsOf finds what an expression that was checked before reads.

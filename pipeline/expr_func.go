@@ -17,6 +17,7 @@ type runtimeScope struct {
 	needs    map[string]NeedView
 	empty    bool     // an output that was not set is empty, with a warning: env of always-run modules
 	warnings []string // of it
+	steps    int      // that the expression has done
 }
 
 // missingOutput is the error of who reads an output that was not set.
@@ -32,6 +33,8 @@ var functions = []expr.Option{
 	expr.Function("join", join, new(func(any) string), new(func(any, string) string)),
 	expr.Function("fromJSON", fromJSON, new(func(string) any)),
 	expr.Function("toJSON", toJSON, new(func(any) string)),
+	expr.Function("replace", replace, new(func(string, string, string) string)),
+	expr.Function(boundedCall, bounded, new(func(any, any) any)),
 	expr.Function(outputOfNeed, func(p ...any) (any, error) { return output(false, p...) }, new(func(any, string, string) string)),
 	expr.Function(outputOfNeed+"OrNil", func(p ...any) (any, error) { return output(true, p...) }, new(func(any, string, string) string)),
 	expr.Function(outputOfMember, func(p ...any) (any, error) { return memberOutput(false, p...) }, new(func(any, string) string)),

@@ -78,6 +78,11 @@ func TestExpressionsAsText(t *testing.T) {
 		{"${{ '}}' }}", "}}"},
 		{"${{ {'a': {'b': 1}} }}", `{"a":{"b":1}}`},
 		{"${{ params.dry ? 'yes' : 'no' }}", "yes"},
+		{"${{ replace('a/b/c', '/', '-') }}", "a-b-c"},
+		{"${{ upper(params.channel) + string(len(split('a,b', ','))) }}", "PROD2"},
+		{"${{ map(1..3, # * 2) }}", "[2,4,6]"},
+		{"${{ let a = 2; a * a }}", "4"},
+		{"${{ sum(map(needs.fam.members, .status == 'failed' ? 1 : 0)) }}", "1"},
 	} {
 		p, m := bindOne(t, "command:", "  - |-", "    "+row.text)
 		got, err := p.ResolveCommand(m, ended)
@@ -131,6 +136,26 @@ func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
 		_, err := p.Condition(m, ended)
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v\nwant %s", row.line, err, row.want)
+		}
+	}
+}
+
+// An expression ends, and does not eat the machine up, whatever it says.
+func TestExpressionsAreBounded(t *testing.T) {
+	doubled := "'x'"
+	for range 60 {
+		doubled = "map(" + doubled + ", # + #)"
+	}
+	for _, src := range []string{
+		"let a = 1..1000; count(a, count(a, count(a, count(a, true) > 0) > 0) > 0) > 0",
+		"len(" + strings.Replace(doubled, "'x'", "['xxxxxxxxxxxx']", 1) + ") > 0",
+		"len(reduce(1..100, #acc + #acc, 'x')) > 0",
+		"len(toJSON(reduce(1..100, [#acc, #acc], ['x']))) > 0",
+		"len(replace(repeat('x', 900000), 'x', repeat('y', 90000))) > 0",
+	} {
+		p, m := bindOne(t, "run: x", "if: >-", "  "+src)
+		if _, err := p.Condition(m, ended); err == nil {
+			t.Errorf("%.60s: no error", src)
 		}
 	}
 }

@@ -57,6 +57,7 @@ func (e *evaluator) known(r reads) bool {
 
 // env is what an expression finds when it runs.
 func (e *evaluator) env(s *runtimeScope) map[string]any {
+	s.steps = 0
 	needs := map[string]any{}
 	for name, kind := range e.scope.needs {
 		v := s.needs[name]

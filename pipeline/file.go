@@ -14,6 +14,7 @@ type File struct {
 	paramAt []*node
 	limits  map[string]int
 	modules []*declaration
+	names   []string // of the modules
 }
 
 // declaration is a module, or a family, as it is written.
@@ -152,7 +153,7 @@ func (c *collector) declareModules(f *File) {
 				d.needs = append(d.needs, need)
 			}
 		}
-		f.modules = append(f.modules, d)
+		f.modules, f.names = append(f.modules, d), append(f.names, d.name)
 	}
 }
 

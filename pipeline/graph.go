@@ -8,10 +8,6 @@ import (
 // checkNeeds checks that needs exist, stand once, and make no cycle.
 func (c *collector) checkNeeds(f *File) {
 	byName := f.byName()
-	var names []string
-	for _, d := range f.modules {
-		names = append(names, d.name)
-	}
 	for _, d := range f.modules {
 		seen := map[string]bool{}
 		for _, n := range d.needs {
@@ -19,7 +15,7 @@ func (c *collector) checkNeeds(f *File) {
 			case n.Module == d.name:
 				c.fault(n.at, "", "%s needs itself", d.name)
 			case byName[n.Module] == nil:
-				c.fault(n.at, knownOr(n.Module, names, "modules"), "%s needs %q, which does not exist", d.name, n.Module)
+				c.fault(n.at, knownOr(n.Module, f.names, "modules"), "%s needs %q, which does not exist", d.name, n.Module)
 			case seen[n.Module]:
 				c.fault(n.at, "", "%s needs %q twice", d.name, n.Module)
 			default:
@@ -55,7 +51,7 @@ func (c *collector) checkSame(d *declaration, n declaredNeed, needed *declaratio
 
 // checkCycles reports one cycle for each knot of modules that wait for each other.
 func (c *collector) checkCycles(f *File, byName map[string]*declaration) {
-	done := map[string]bool{}
+	done := orderable(f, byName)
 	for _, d := range f.modules {
 		if done[d.name] {
 			continue
@@ -73,6 +69,36 @@ func (c *collector) checkCycles(f *File, byName map[string]*declaration) {
 			}
 		}
 	}
+}
+
+// orderable are the modules that neither are on a cycle nor behind one.
+func orderable(f *File, byName map[string]*declaration) map[string]bool {
+	waits := map[string]int{}
+	dependents := map[string][]string{}
+	var ready []string
+	for _, d := range f.modules {
+		for _, n := range d.needs {
+			if byName[n.Module] != nil && n.Module != d.name {
+				waits[d.name]++
+				dependents[n.Module] = append(dependents[n.Module], d.name)
+			}
+		}
+		if waits[d.name] == 0 {
+			ready = append(ready, d.name)
+		}
+	}
+	done := map[string]bool{}
+	for len(ready) > 0 {
+		name := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		done[name] = true
+		for _, dependent := range dependents[name] {
+			if waits[dependent]--; waits[dependent] == 0 {
+				ready = append(ready, dependent)
+			}
+		}
+	}
+	return done
 }
 
 // shortestCycle leads from a module over its needs back to it; nil when there is none.

@@ -80,17 +80,31 @@ func (s *source) bare(n *node, offset int) position {
 		return at
 	}
 	line := s.lines[n.Line-1]
+	if i := n.Col - 1; i >= 0 && i < len(line) && (line[i] == '>' || line[i] == '|') && !n.Plain {
+		return s.block(n, offset)
+	}
 	if i := n.Col - 1; i >= 0 && i < len(line) && (line[i] == '"' || line[i] == '\'') && !n.Plain {
 		return s.advance(at, 1, offset, n.Value)
 	}
 	return s.advance(at, 0, offset, n.Value)
 }
 
+// block is bare for a scalar that begins in the line after its > or |.
+func (s *source) block(n *node, offset int) position {
+	for line := n.Line + 1; line <= len(s.lines); line++ {
+		if indent := strings.IndexFunc(string(s.lines[line-1]), func(r rune) bool { return r != ' ' }); indent >= 0 {
+			value := strings.TrimLeft(n.Value, "\n")
+			return s.advance(position{line, indent + 1}, 0, offset-len(n.Value)+len(value), value)
+		}
+	}
+	return position{n.Line, n.Col}
+}
+
 // advance goes skip and then offset characters on from at, if text stands there.
 func (s *source) advance(at position, skip, offset int, text string) position {
 	rest := s.lines[at.line-1][min(at.col-1+skip, len(s.lines[at.line-1])):]
 	prefix := []rune(text)
-	if offset > len(prefix) || offset > len(rest) || string(rest[:offset]) != string(prefix[:offset]) {
+	if offset < 0 || offset > len(prefix) || offset > len(rest) || string(rest[:offset]) != string(prefix[:offset]) {
 		return at
 	}
 	return position{at.line, at.col + skip + offset}
