@@ -188,7 +188,7 @@ func redact(servers string) string {
 			shown = append(shown, "nats://…")
 			continue
 		}
-		u.User = nil
+		u.User, u.RawQuery = nil, ""
 		shown = append(shown, u.String())
 	}
 	return strings.Join(shown, ",")

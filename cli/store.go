@@ -113,6 +113,7 @@ func hold(dir string) (*store, error) {
 		f.Close()
 		return nil, errHeld
 	}
+	_ = os.Remove(filepath.Join(dir, "server.json")) // of a holder that was killed
 	return &store{dir: dir, lock: f}, nil
 }
 

@@ -43,10 +43,10 @@ func writeModules(w io.Writer, r *jobs.Report, paint painter) {
 	for i := range r.Modules {
 		m := &r.Modules[i]
 		switch group := foldGroup(m); {
-		case group == "" || totals[m.Status] <= foldAbove && !isUnselected(m):
+		case group == "" || totals[m.Status] <= foldAbove && (!isUnselected(m) || unselected == 1):
 			g.add(summaryRow(m)...)
 		case folded[group]:
-		case isUnselected(m):
+		case isUnselected(m) && unselected > 1:
 			folded[group] = true
 			g.add(fmt.Sprintf("(%s)", count(unselected, "module")), "skipped", "-", "-", "-", notSelected)
 		default:

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func ptr[T any](v T) *T { return &v }
+
+// history is a run in which everything happens once.
+func history() ([]jobs.Event, *jobs.Report) {
+	at := func(s float64, e jobs.Event) jobs.Event {
+		e.Time, e.Run = start.Add(time.Duration(s*float64(time.Second))), "r1"
+		return e
+	}
+	events := []jobs.Event{
+		at(0, jobs.Event{Event: jobs.EventRunStarted, Pipeline: "ci", Modules: 4}),
+		at(0, jobs.Event{Event: jobs.EventWorkerJoined, Worker: "w1", Slots: 8}),
+		at(0, jobs.Event{Event: jobs.EventModuleReady, Module: "build"}),
+		at(0.1, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 1, Worker: "w1"}),
+		at(1, jobs.Event{Event: jobs.EventWaiting, Module: "train", Missing: "tag gpu", Closest: "w1"}),
+		at(2, jobs.Event{Event: jobs.EventModuleRetrying, Module: "build", Attempt: 1, Worker: "w1", ExitCode: ptr(75), In: ptr(1.5), Error: "exit code 75"}),
+		at(3, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w2", Reason: "silent for 3s"}),
+		at(3.5, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 2, Worker: "w1"}),
+	}
+	for n := range 25 {
+		events = append(events, at(3.6, jobs.Event{Event: jobs.EventModuleOutput, Module: "build", Attempt: 2, Stream: "stdout", Text: fmt.Sprintf("line %d", n+1)}))
+	}
+	events = append(events,
+		at(4, jobs.Event{Event: jobs.EventFamilyExpanded, Module: "test", Modules: 2}),
+		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "build", Attempt: 2, Worker: "w1", Status: "failed", Error: "exit code 1", ExitCode: ptr(1), Duration: ptr(61.5)}),
+		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1", Duration: ptr(0.0)}),
+		at(65, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w3", Reason: "left"}),
+		at(65, jobs.Event{Event: jobs.EventRunEnded, Status: "failed", Error: "build failed: exit code 1", Duration: ptr(65.0)}),
+	)
+	return events, &jobs.Report{
+		Run: "r1", Pipeline: "ci", Status: jobs.RunFailed, Duration: 65, Error: "build failed: exit code 1", Warnings: []string{"something is odd"},
+		Modules: []jobs.ModuleReport{
+			{Name: "build", Status: "failed", Error: "exit code 1", Started: &start, Duration: 61.5, Attempts: []jobs.AttemptReport{{Number: 1, Worker: "w1"}, {Number: 2, Worker: "w1"}}},
+			{Name: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1"},
+			{Name: "docs", Status: "skipped", Reason: "not selected"},
+			{Name: "lint", Status: "succeeded", Started: &start, Duration: 0.25, Attempts: []jobs.AttemptReport{{Number: 1, Worker: "w1"}}},
+		},
+	}
+}
+
+func show(p progress) {
+	events, report := history()
+	p.note("embedded, %d slots", 8)
+	for _, e := range events {
+		p.event(e)
+	}
+	p.end(report)
+}
+
+func TestProgress(t *testing.T) {
+	for name, make := range map[string]func(*bytes.Buffer) progress{
+		"progress_plain.txt": func(b *bytes.Buffer) progress { return newPlainProgress(b, false, []string{"build", "train"}) },
+		"progress_quiet.txt": func(b *bytes.Buffer) progress {
+			return &quietProgress{tails: newTails(), out: &lockedWriter{w: b}}
+		},
+		"progress.jsonl": func(b *bytes.Buffer) progress { return newJSONProgress(b) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			show(make(&b))
+			compareGolden(t, name, b.String())
+		})
+	}
+}
+
+func compareGolden(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", "golden", name)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, text, want)
+	}
+}
+
+// TestJSONNumbers: events of the run and of the fleet are one stream, numbered
+// from 1, and the last word of a failing command is a line like the others.
+func TestJSONNumbers(t *testing.T) {
+	var b bytes.Buffer
+	p := newJSONProgress(&b)
+	show(p)
+	p.failure("NATS is away")
+	n := uint64(0)
+	for line := range strings.Lines(b.String()) {
+		n++
+		var e jobs.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Seq != n || e.V != 1 || e.Run != "r1" {
+			t.Errorf("line %d: %s, %v", n, line, err)
+		}
+	}
+}
+
+// TestFolding: what went well and is long is one row; failures never are.
+func TestFolding(t *testing.T) {
+	r := &jobs.Report{Run: "r1", Status: jobs.RunFailed}
+	for i := range 60 {
+		for _, status := range []string{"succeeded", "failed", "ignored_failure"} {
+			r.Modules = append(r.Modules, jobs.ModuleReport{Name: fmt.Sprintf("%s-%d", status, i), Status: status})
+		}
+	}
+	r.Modules = append(r.Modules, jobs.ModuleReport{Name: "alone", Status: "cancelled"})
+	var b bytes.Buffer
+	writeSummary(&b, r, false)
+	text := b.String()
+	if strings.Contains(text, "succeeded-") || !strings.Contains(text, "(60 modules)") {
+		t.Errorf("what succeeded is not folded:\n%s", text)
+	}
+	for _, want := range []string{"failed-59", "ignored_failure-59", "alone", "181 modules: 60 succeeded, 60 failed, 60 ignored_failure, 1 cancelled"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// TestColourIsNeverAlone: with colour the words are the same.
+func TestColourIsNeverAlone(t *testing.T) {
+	var plain, painted bytes.Buffer
+	show(newPlainProgress(&plain, false, nil))
+	show(newPlainProgress(&painted, true, nil))
+	stripped := strings.NewReplacer("\x1b[0m", "", "\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[90m", "").Replace(painted.String())
+	if painted.String() == plain.String() || stripped != plain.String() {
+		t.Errorf("painted:\n%q\nplain:\n%q", stripped, plain.String())
+	}
+}

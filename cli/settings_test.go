@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+func TestVerdictCodes(t *testing.T) {
+	noWorker := jobs.ModuleReport{Status: "failed", Error: "no capable worker within 5m (queue-timeout): missing tag gpu"}
+	failed := jobs.ModuleReport{Status: "failed", Error: "exit code 1"}
+	behind := jobs.ModuleReport{Status: "dependency_failed", Error: "a failed: no capable worker"}
+	for name, c := range map[string]struct {
+		status  jobs.RunStatus
+		modules []jobs.ModuleReport
+		cancel  *jobs.Cancel
+		want    int
+	}{
+		"succeeded":           {status: jobs.RunSucceeded, want: 0},
+		"failed":              {status: jobs.RunFailed, modules: []jobs.ModuleReport{failed}, want: 1},
+		"no worker":           {status: jobs.RunFailed, modules: []jobs.ModuleReport{noWorker, behind}, want: 4},
+		"no worker and worse": {status: jobs.RunFailed, modules: []jobs.ModuleReport{noWorker, failed}, want: 1},
+		"deadline":            {status: jobs.RunCancelled, cancel: &jobs.Cancel{Deadline: true}, want: 4},
+		"INT":                 {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGINT"}, want: 130},
+		"TERM":                {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGTERM"}, want: 143},
+		"runs cancel":         {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: "me@here"}, want: 1},
+		"not ended":           {status: jobs.RunRunning, want: 3},
+	} {
+		v := verdict{report: &jobs.Report{Status: c.status, Modules: c.modules}, cancel: c.cancel}
+		if got := v.code(); got != c.want {
+			t.Errorf("%s: exit code %d, not %d", name, got, c.want)
+		}
+	}
+}
+
+func TestErrorCodes(t *testing.T) {
+	a := newApp("orchestrator", Process{})
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{broker.ErrUnreachable, 3},
+		{broker.ErrDenied, 3},
+		{broker.ErrNotFound, 5},
+		{orchestrator.ErrExists, 5},
+		{orchestrator.ErrEnded, 5},
+		{kv.ErrTaken, 5},
+		{usageError("x"), 2},
+		{signalError{os.Interrupt}, 130},
+		{errors.New("a disk"), 3},
+	} {
+		if got, _ := a.explain(fmt.Errorf("context: %w", c.err)); got != c.want {
+			t.Errorf("%v: exit code %d, not %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestEnvFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "env")
+	text := "# a comment\n\nA=1\nexport B = two words # said\nC='it''s'\nD=\"a\\nb \\\"c\\\" # d\" # e\nE=\nF=x#y\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readEnvFile(path); err == nil { // C
+		t.Error("what follows a quoted value passed")
+	}
+	text = "# a comment\n\nA=1\nexport B = two words # said\nC='its \\n'\nD=\"a\\nb \\\"c\\\" # d\" # e\nE=\nF=x#y\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readEnvFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []pair{{"A", "1"}, {"B", "two words"}, {"C", `its \n`}, {"D", "a\nb \"c\" # d"}, {"E", ""}, {"F", "x#y"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pair{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"nats://me:secret@prod:4222":             "nats://prod:4222",
+		"nats://token@a:1, tls://b:2":            "nats://a:1,tls://b:2",
+		"prod":                                   "nats://prod",
+		"me:secret@prod:4222":                    "nats://prod:4222",
+		"nats://me:sec%ret@prod:4222":            "nats://…",
+		"wss://x.example/nats?jwt=eyJhbGciOiJFZ": "wss://x.example/nats",
+	} {
+		if got := redact(in); got != want {
+			t.Errorf("%s: %s, not %s", in, got, want)
+		}
+	}
+}
+
+func TestStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	first, err := hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.announce(holder{URL: "nats://127.0.0.1:1", Token: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "server.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("server.json: %v, %v", info.Mode(), err)
+	}
+	if _, err := hold(dir); !errors.Is(err, errHeld) {
+		t.Errorf("held twice: %v", err)
+	}
+	second, err := holdOrBorrow(t.Context(), dir)
+	if err != nil || !second.temporary {
+		t.Fatalf("a run beside a run: %+v, %v", second, err)
+	}
+	second.close()
+	if _, err := os.Stat(second.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary store is left: %v", err)
+	}
+	secret, path, err := first.token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("token: %v, %v", info.Mode(), err)
+	}
+	if again, _, _ := first.token(); again != secret {
+		t.Error("the token does not outlive the run")
+	}
+	first.close()
+	if _, known := readHolder(dir); known {
+		t.Error("server.json outlives its process")
+	}
+	third, err := hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third.close()
+}
+
+func TestListen(t *testing.T) {
+	for listen, want := range map[string]bool{"127.0.0.1:0": false, "localhost:1": false, "[::1]:1": false, ":1": true, "0.0.0.0:1": true, "build.example:1": true} {
+		if open, err := checkListen(listen); err != nil || open != want {
+			t.Errorf("%s: %t, %v", listen, open, err)
+		}
+	}
+	if got := joinCommand("nats://127.0.0.1:7", "127.0.0.1:0", ""); got != "worker --server nats://127.0.0.1:7" {
+		t.Error(got)
+	}
+}
+
+func TestTools(t *testing.T) {
+	for _, c := range []struct{ words, added, only []string }{
+		{[]string{"a", "b=1"}, []string{"a", "b=1"}, nil},
+		{[]string{"only:a", "b"}, nil, []string{"a", "b"}},
+		{[]string{"only:"}, nil, []string{}},
+	} {
+		added, only := splitTools(c.words)
+		if diff := cmp.Diff([][]string{c.added, c.only}, [][]string{added, only}); diff != "" {
+			t.Errorf("%v: %s", c.words, diff)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	if got := didYouMean("max-paralel", []string{"max-parallel", "report"}); got != ": did you mean max-parallel?" {
+		t.Error(got)
+	}
+	if got := didYouMean("xyz", []string{"max-parallel"}); got != "" {
+		t.Error(got)
+	}
+	for s, want := range map[float64]string{0.04: "0.0s", 59.9: "59.9s", 61.5: "1m01s", 3725: "1h02m"} {
+		if got := seconds(s); got != want {
+			t.Errorf("%g: %s, not %s", s, got, want)
+		}
+	}
+	if got := shortDuration(10 * time.Minute); got != "10m" {
+		t.Error(got)
+	}
+	a, b := newRunID(start), newRunID(start.Add(time.Second))
+	if !jobs.ValidID(string(a)) || a >= b {
+		t.Errorf("run ids %s, %s", a, b)
+	}
+}
