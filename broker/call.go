@@ -142,6 +142,13 @@ func (t *calls) refuse(err error) {
 	}
 }
 
+// deaf says why no answer can be heard; nil when they can.
+func (t *calls) deaf() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused
+}
+
 // sweep ends what has waited too long, and comes again while anything waits.
 func (t *calls) sweep() {
 	now := time.Now()

@@ -96,6 +96,9 @@ func (c *Conn) checkJetStream(ctx context.Context) error {
 	defer cancel()
 	_, err := c.streamInfo(wait, c.names.runsStream())
 	code := errorCode(err)
+	if deaf := c.calls.deaf(); deaf != nil {
+		return fmt.Errorf("hear answers from %s: %w", c.URL(), deaf)
+	}
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrDenied):
 		return nil

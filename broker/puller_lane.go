@@ -164,7 +164,7 @@ func (p *Puller) fill(now time.Time) {
 			wanting--
 			continue
 		}
-		share := max(free/wanting/l.slots, 1)
+		share := max(free/max(wanting, 1)/l.slots, 1) // bells may have rung since they were counted
 		p.request(l, min(share, mostAtOnce), now)
 		free -= l.out * l.each
 		wanting--

@@ -115,6 +115,8 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 			return nil
 		case errors.Is(err, ErrFull) && cfg.MaxBytes > leastBytes:
 			cfg.MaxBytes /= 2
+		case errors.Is(err, ErrFull) && cfg.MaxBytes > 0: // all is promised to others: share what is not used
+			cfg.MaxBytes = -1
 		default:
 			return err
 		}

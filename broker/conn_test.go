@@ -1,0 +1,323 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+func TestTheTopologyIsAsDesigned(t *testing.T) {
+	t.Parallel()
+	s := natstest.InProcess(t)
+	c := connect(t, s)
+	ctx := within(t)
+	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.EnsureLane(ctx, "any")) // again is no error
+	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	cfg := func(name string) jetstream.StreamConfig {
+		return must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo().Config
+	}
+	queue := cfg("MP_JOBS")
+	if queue.Retention != jetstream.WorkQueuePolicy || queue.Storage != jetstream.FileStorage || queue.Discard != jetstream.DiscardNew ||
+		queue.MaxBytes <= 0 || queue.MaxConsumers < 10_000 || queue.Subjects[0] != "mp.job.>" {
+		t.Errorf("MP_JOBS: %+v", queue)
+	}
+	if r := queue.RePublish; r == nil || !r.HeadersOnly || r.Source != "mp.job.>" || r.Destination != "mp.bell.>" {
+		t.Errorf("MP_JOBS republishes %+v", r)
+	}
+	if runs := cfg("MP_RUNS"); runs.Retention != jetstream.LimitsPolicy || !runs.AllowDirect || runs.MaxAge != 0 || runs.MaxBytes > 0 || runs.Duplicates > time.Second {
+		t.Errorf("MP_RUNS: %+v", runs)
+	}
+	if logs := cfg("MP_LOGS"); logs.Compression != jetstream.S2Compression || logs.MaxAge != 7*24*time.Hour || logs.MaxBytes <= 0 {
+		t.Errorf("MP_LOGS: %+v", logs)
+	}
+	if blobs := cfg("OBJ_mp-blobs"); blobs.MaxAge != 30*24*time.Hour || blobs.Discard != jetstream.DiscardNew {
+		t.Errorf("OBJ_mp-blobs: %+v", blobs)
+	}
+	lane := must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config
+	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != broker.AckWait || lane.MaxAckPending != -1 ||
+		lane.MaxWaiting != 20_000 || lane.MaxDeliver != -1 || lane.FilterSubject != "mp.job.any.>" || lane.InactiveThreshold < 48*time.Hour {
+		t.Errorf("lane: %+v", lane)
+	}
+}
+
+func TestAConfigurationThatIsThereStays(t *testing.T) {
+	t.Parallel()
+	s := natstest.InProcess(t)
+	ctx := within(t)
+	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+	must[jetstream.Stream](t)(js.CreateStream(ctx, jetstream.StreamConfig{Name: "MP_RUNS", Subjects: []string{"mp.run.>"}, MaxAge: time.Hour}))
+	c := connect(t, s)
+	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim(1)))
+	info := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo()
+	if info.Config.MaxAge != time.Hour || info.State.Msgs != 1 {
+		t.Errorf("%+v", info)
+	}
+}
+
+func TestASmallStoreGetsLowerLimits(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
+	c := connect(t, s)
+	must[uint64](t)(c.Append(within(t), "r", "m", 0, claim(1)))
+}
+
+func TestWithoutJetStreamItSaysSo(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, func(o *server.Options) { o.StoreDir = "" })
+	_, err := broker.Connect(within(t), config(t, s))
+	if err == nil || !strings.Contains(err.Error(), "start nats-server with -js") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestUnreachableNamesTheServerAndNoSecret(t *testing.T) {
+	t.Parallel()
+	_, err := broker.Connect(within(t), broker.Config{
+		URL: "nats://user:secret@" + closedPort(t), ConnectTimeout: 50 * time.Millisecond, Logger: quiet(),
+	})
+	if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestCredentialsThatAreNotAccepted(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, func(o *server.Options) { o.Authorization = "right" })
+	cfg := config(t, s)
+	cfg.URL = strings.Replace(s.URL(), "nats://", "nats://wrong@", 1)
+	cfg.ConnectTimeout = 0
+	_, err := broker.Connect(within(t), cfg)
+	if !errors.Is(err, broker.ErrDenied) || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestConnectWaitsForAServer(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, nil)
+	s.Stop()
+	connected := make(chan error, 1)
+	cfg := config(t, s)
+	cfg.ConnectTimeout = 0
+	go func() {
+		c, err := broker.Connect(within(t), cfg)
+		if err == nil {
+			c.Close()
+		}
+		connected <- err
+	}()
+	s.Start(t)
+	check(t, <-connected)
+}
+
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	check(t, l.Close())
+	return l.Addr().String()
+}
+
+// restricted is a server on which alice may do everything, and bob what is
+// allowed here.
+func restricted(t *testing.T, publish, subscribe []string) (*natstest.Server, broker.Config) {
+	t.Helper()
+	s := natstest.StartServer(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "alice", Password: "a"},
+			{Username: "bob", Password: "b", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: publish},
+				Subscribe: &server.SubjectPermission{Allow: subscribe},
+			}},
+		}
+	})
+	cfg := config(t, s)
+	cfg.Options = []nats.Option{nats.UserInfo("alice", "a")}
+	c, err := broker.Connect(within(t), cfg)
+	check(t, err)
+	t.Cleanup(c.Close)
+	check(t, c.EnsureLane(within(t), "any"))
+	cfg.Options = []nats.Option{nats.UserInfo("bob", "b")}
+	cfg.Inbox = "_INBOX.bob"
+	return s, cfg
+}
+
+func TestADeniedPermissionNamesTheSubject(t *testing.T) {
+	t.Parallel()
+	_, cfg := restricted(t, []string{"$JS.API.STREAM.INFO.>"}, []string{"_INBOX.bob.>"})
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	defer c.Close()
+	ctx := within(t)
+	denied := func(what, subject string, err error) {
+		t.Helper()
+		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), subject) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err := c.Append(ctx, "r", "m", 0, claim(1))
+	denied("append", "mp.run.r.mod.m", err)
+	done := make(chan error, 1)
+	c.PublishJob(ctx, job("any", "m"), func(err error) { done <- err })
+	denied("publish", "mp.job.any.r.m.1", <-done)
+	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Follow(ctx, "r", 0, nil))
+	_, err = c.PutOutputs(ctx, map[string]string{"a": strings.Repeat("x", 1<<20)})
+	denied("outputs", "mp-blobs", err)
+	p := broker.NewPuller(c, 1, func(*broker.Delivery) {})
+	p.Serve("any", 1)
+	denied("pull", "CONSUMER.MSG.NEXT.MP_JOBS.any", p.Run(ctx))
+	denied("controls", "mp.ctl", c.Controls(ctx, "w", nil))
+}
+
+func TestADeniedInboxIsNamed(t *testing.T) {
+	t.Parallel()
+	_, cfg := restricted(t, []string{">"}, []string{"nothing"})
+	_, err := broker.Connect(within(t), cfg)
+	if err != nil {
+		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "_INBOX.bob") {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+	t.Error("it connected, and can hear no answer")
+}
+
+func TestEmbed(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	s := must[*broker.Server](t)(broker.Embed(broker.EmbedConfig{Store: store, Token: "secret", Logger: quiet()}))
+	ctx := within(t)
+	if !strings.Contains(s.URL(), "127.0.0.1:") || strings.Contains(s.URL(), "secret") {
+		t.Errorf("it listens on %s", s.URL())
+	}
+	if _, err := broker.Embed(broker.EmbedConfig{Store: store, Logger: quiet()}); !errors.Is(err, broker.ErrStoreHeld) {
+		t.Errorf("a second server on the store: %v", err)
+	}
+	address := strings.TrimPrefix(s.URL(), "nats://")
+	if _, err := broker.Embed(broker.EmbedConfig{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: time.Second, Logger: quiet()}); !errors.Is(err, broker.ErrDenied) {
+		t.Errorf("without the token: %v", err)
+	}
+	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
+	must[uint64](t)(inside.Append(ctx, "r", "m", 0, claim(1)))
+	inside.Close()
+	s.Close()
+	s.Close() // again does nothing
+	s = must[*broker.Server](t)(broker.Embed(broker.EmbedConfig{Store: store, Logger: quiet()}))
+	defer s.Close()
+	inside = must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
+	defer inside.Close()
+	must[jobs.Entry](t)(inside.Last(ctx, "r", "m"))
+}
+
+func TestEmbedOnAnUnusableStore(t *testing.T) {
+	t.Parallel()
+	if _, err := broker.Embed(broker.EmbedConfig{Store: "/dev/null/store", Logger: quiet()}); err == nil {
+		t.Error("a store below a file")
+	}
+}
+
+func TestReconnectedAndCallsAcrossACut(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, nil)
+	c := connect(t, s)
+	ctx := within(t)
+	again := c.Reconnected(ctx)
+	s.Stop()
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Append(ctx, "r", "m", 0, claim(1))
+		written <- err
+	}()
+	s.Start(t)
+	receive(t, ctx, again)
+	check(t, <-written)
+	s.Stop()
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Append(short, "r", "n", 0, claim(1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a server: %v", err)
+	}
+	done := make(chan error, 1)
+	c.PublishJob(ctx, job("any", "m"), func(err error) { done <- err })
+	if err := <-done; err == nil {
+		t.Error("published to a server that is not there")
+	}
+}
+
+func TestControls(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	got := make(chan jobs.RunID, 10)
+	background(t, func(ctx context.Context) error {
+		return c.Controls(ctx, "w", func(run jobs.RunID, m jobs.Control) {
+			if (m.Cancel != nil) == (run != "") {
+				got <- run
+			}
+		})
+	})
+	tick := time.NewTicker(5 * time.Millisecond) // control is lossy: repeated until it is heard
+	defer tick.Stop()
+	heard := map[jobs.RunID]bool{}
+	for len(heard) < 2 {
+		check(t, c.SendRunControl("r", jobs.Control{Cancel: &jobs.CancelAttempt{Token: "m", Attempt: 1}}))
+		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		select {
+		case run := <-got:
+			heard[run] = true
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("not heard")
+		}
+	}
+}
+
+func TestLogsAreReadOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, nil)
+	c := connect(t, s)
+	ctx := within(t)
+	key := jobs.Key{Token: "m", Attempt: 1}
+	chunk := func(n int) jobs.LogChunk {
+		return jobs.LogChunk{Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(strings.Repeat("line\n", n*100))}}}
+	}
+	out := make(chan broker.LogEntry)
+	background(t, func(ctx context.Context) error { return c.FollowLogs(ctx, "r", out) })
+	go func() {
+		for n := 1; n <= 100; n++ {
+			for range 1 + n%2 { // some are repeated
+				if err := c.AppendLog(ctx, "r", key, chunk(n)); err != nil {
+					t.Error(err)
+				}
+			}
+			if n == 50 {
+				s.CutClients()
+			}
+		}
+	}()
+	for n := 1; n <= 100; n++ {
+		if e := receive(t, ctx, out); e.Chunk.Number != n || e.Key != key || len(e.Chunk.Parts[0].Data) != n*500 {
+			t.Fatalf("chunk %d is %d", n, e.Chunk.Number)
+		}
+	}
+	count := 0
+	check(t, c.ReadLogs(ctx, "r", "m", 1, func(broker.LogEntry) error { count++; return nil }))
+	check(t, c.ReadLogs(ctx, "r", "other", 0, func(broker.LogEntry) error { count++; return nil }))
+	if count != 100 {
+		t.Errorf("%d chunks", count)
+	}
+}

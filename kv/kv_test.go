@@ -1,0 +1,209 @@
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+func connect(t *testing.T, s *natstest.Server) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(t.Context(), broker.Config{
+		URL: s.URL(), Options: s.Options(), Memory: true, ConnectTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	})
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func receive[T any](t *testing.T, ctx context.Context, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-ctx.Done():
+		t.Fatal("nothing arrived")
+		panic("unreachable")
+	}
+}
+
+// watch runs f until the test ends.
+func watch(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func registry(t *testing.T, c *broker.Conn, ttl time.Duration) *kv.Registry {
+	t.Helper()
+	r, err := kv.OpenRegistry(t.Context(), c, ttl)
+	check(t, err)
+	return r
+}
+
+func TestANameBelongsToOneLiveIncarnation(t *testing.T) {
+	t.Parallel()
+	r := registry(t, connect(t, natstest.InProcess(t)), 0)
+	ctx := within(t)
+	if r.TTL() != 3*time.Second {
+		t.Errorf("TTL %v", r.TTL())
+	}
+	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	if err := r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}); !errors.Is(err, kv.ErrTaken) {
+		t.Errorf("a second incarnation: %v", err)
+	}
+	check(t, r.Leave(ctx, "w"))
+	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
+	check(t, r.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "2", Used: 1}))
+	check(t, r.Register(ctx, jobs.Worker{Name: "a", Incarnation: "3"}))
+	list, err := r.List(ctx)
+	check(t, err)
+	if len(list) != 2 || list[0].Name != "a" || list[1].Used != 1 {
+		t.Errorf("%+v", list)
+	}
+	if err := r.Register(ctx, jobs.Worker{Name: "a.b"}); err == nil {
+		t.Error("a name with a dot")
+	}
+}
+
+func TestASilentWorkerIsHeardToGo(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := connect(t, s)
+		r := registry(t, c, 10*time.Second)
+		ctx := t.Context()
+		out := make(chan kv.Change)
+		watch(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
+		if first := receive(t, ctx, out); !first.Began {
+			t.Fatalf("%+v", first)
+		}
+		if second := receive(t, ctx, out); !second.Synced {
+			t.Fatalf("%+v", second)
+		}
+		began := time.Now()
+		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+		if joined := receive(t, ctx, out); joined.Gone || joined.Worker.Incarnation != "1" {
+			t.Fatalf("%+v", joined)
+		}
+		gone := receive(t, ctx, out)
+		if !gone.Gone || gone.Left || gone.Worker.Name != "w" {
+			t.Fatalf("%+v", gone)
+		}
+		if after := time.Since(began); after < 10*time.Second || after > 10*time.Second+500*time.Millisecond {
+			t.Errorf("heard after %v", after)
+		}
+		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
+		receive(t, ctx, out)
+		check(t, r.Leave(ctx, "w"))
+		if left := receive(t, ctx, out); !left.Gone || !left.Left {
+			t.Errorf("%+v", left)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestBeatsKeepAWorker(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		r := registry(t, connect(t, s), 3*time.Second)
+		check(t, r.Register(t.Context(), jobs.Worker{Name: "w", Incarnation: "1"}))
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for range 60 {
+			<-tick.C
+			check(t, r.Beat(t.Context(), jobs.Worker{Name: "w", Incarnation: "1"}))
+			list, err := r.List(t.Context())
+			check(t, err)
+			if len(list) != 1 {
+				t.Fatal("it is gone")
+			}
+		}
+	})
+}
+
+func TestTheRegistryComesBackAfterARestart(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartServer(t, nil)
+	c := connect(t, s)
+	r := registry(t, c, 5*time.Second)
+	ctx := within(t)
+	out := make(chan kv.Change)
+	watch(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
+	receive(t, ctx, out)
+	receive(t, ctx, out)
+	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	receive(t, ctx, out)
+	s.Restart(t)
+	beat := make(chan error, 1)
+	go func() { beat <- r.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "1", Used: 7}) }()
+	synced, seen := false, false
+	for !synced || !seen {
+		change := receive(t, ctx, out)
+		synced = synced || change.Synced
+		seen = seen || change.Worker.Used == 7
+	}
+	check(t, <-beat)
+	again := registry(t, connect(t, s), time.Hour)
+	if again.TTL() != 5*time.Second {
+		t.Errorf("it was made again with a TTL of %v", again.TTL())
+	}
+}
+
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	l, err := kv.OpenLanes(ctx, c)
+	check(t, err)
+	set := jobs.LaneSet{Requires: pipeline.Requirements{OS: "linux"}, Slots: 1}
+	first, err := l.Put(ctx, "os_linux", set)
+	check(t, err)
+	same, err := l.Put(ctx, "os_linux", set)
+	check(t, err)
+	if same != first {
+		t.Errorf("entered again: %d, %d", first, same)
+	}
+	out := make(chan kv.LaneChange)
+	watch(t, func(ctx context.Context) error { return l.Watch(ctx, out) })
+	if e := receive(t, ctx, out); e.Lane != "os_linux" || e.Set.Requires.OS != "linux" || e.Revision != first {
+		t.Errorf("%+v", e)
+	}
+	if e := receive(t, ctx, out); !e.Synced {
+		t.Errorf("%+v", e)
+	}
+	set.Slots = 2
+	second, err := l.Put(ctx, "os_linux", set)
+	check(t, err)
+	if e := receive(t, ctx, out); e.Revision != second || second == first || e.Set.Slots != 2 {
+		t.Errorf("%+v", e)
+	}
+}
