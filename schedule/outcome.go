@@ -105,7 +105,7 @@ func (r *Run) conclude(n *node, o *jobs.Outcome) {
 		if reason == "" {
 			reason = o.Reason
 		}
-		r.endSelf(n, jobs.Cancelled, reason, o.Error)
+		r.endSelf(n, jobs.Cancelled, reason, "")
 	case jobs.AttemptFailed, jobs.AttemptTimedOut:
 		r.concludeFailure(n, o, why)
 	case jobs.AttemptLost:

@@ -1,0 +1,296 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// site is a NATS server with workers on it.
+type site struct {
+	t    *testing.T
+	ctx  context.Context
+	nats *natstest.Server
+	conn *broker.Conn
+	dir  string
+}
+
+func newSite(t *testing.T, workers int) *site {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &site{t: t, ctx: ctx, nats: natstest.StartServer(t, nil), dir: t.TempDir()}
+	s.conn = s.connect()
+	for i := range workers {
+		s.worker(fmt.Sprintf("w%d", i+1))
+	}
+	return s
+}
+
+func (s *site) connect() *broker.Conn {
+	s.t.Helper()
+	c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Options: s.nats.Options(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
+// worker runs a worker of two slots until the test ends.
+func (s *site) worker(name string) {
+	s.t.Helper()
+	w, err := worker.New(s.connect(), worker.Config{
+		Name: name, Slots: 2, Workspace: s.dir, PassAll: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	var g errgroup.Group
+	g.Go(func() error { return w.Run(ctx) })
+	s.t.Cleanup(func() {
+		cancel()
+		_ = g.Wait() // cancelled
+	})
+}
+
+func (s *site) submit(id jobs.RunID, src string) {
+	s.t.Helper()
+	file, err := pipeline.Parse("test.yaml", []byte(src))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p, err := file.Bind(nil, os.LookupEnv)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: id, Pipeline: p}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// run runs a pipeline to its end and returns its report and events.
+func (s *site) run(id jobs.RunID, src string) (*jobs.Report, []jobs.Event) {
+	s.t.Helper()
+	s.submit(id, src)
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.conn, id, orchestrator.Config{})
+		return err
+	})
+	var events []jobs.Event
+	report, err := orchestrator.Follow(s.ctx, s.conn, id, true, func(e jobs.Event) { events = append(events, e) })
+	if err := errors.Join(err, g.Wait()); err != nil {
+		s.t.Fatal(err)
+	}
+	return report, events
+}
+
+func statuses(r *jobs.Report) string {
+	var words []string
+	for _, m := range r.Modules {
+		words = append(words, m.Name+"="+m.Status)
+	}
+	return strings.Join(words, " ")
+}
+
+// TestRun: results flow, conditions are evaluated over them, families are
+// expanded, and the events come in order with all output before the end.
+func TestRun(t *testing.T) {
+	s := newSite(t, 2)
+	report, events := s.run("r1", `
+name: p
+modules:
+  list: {run: 'echo "all=[1,2,3]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
+  work:
+    needs: list
+    matrix: {x: "${{ fromJSON(needs.list.outputs.all) }}"}
+    run: for i in 1 2 3; do echo "$MODPIPE_MATRIX_X line $i"; done; printf 'no end'
+  none: {needs: list, if: "needs.list.outputs.all == '[]'", run: "true"}
+  merge: {needs: [work, {module: none, optional: true}], run: "true"}
+`)
+	want := "list=succeeded work (x=1)=succeeded work (x=2)=succeeded work (x=3)=succeeded none=skipped merge=succeeded"
+	if got := statuses(report); got != want || report.Status != jobs.RunSucceeded {
+		t.Errorf("%s, %s", report.Status, got)
+	}
+	lines := map[string][]string{}
+	ended := map[string]bool{}
+	for i, e := range events {
+		if int(e.Seq) != i+1 {
+			t.Fatalf("event %d has number %d", i+1, e.Seq)
+		}
+		switch e.Event {
+		case jobs.EventModuleOutput:
+			if ended[e.Module] {
+				t.Errorf("%s writes %q after its end", e.Module, e.Text)
+			}
+			lines[e.Module] = append(lines[e.Module], e.Text)
+		case jobs.EventModuleEnded:
+			ended[e.Module] = true
+		}
+	}
+	if got := lines["work (x=2)"]; !slices.Equal(got, []string{"2 line 1", "2 line 2", "2 line 3", "no end"}) {
+		t.Errorf("output of a member: %q", got)
+	}
+	if e := events[len(events)-1]; e.Event != jobs.EventRunEnded || e.Status != "succeeded" {
+		t.Errorf("the last event is %+v", e)
+	}
+	again, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	if err != nil || statuses(again) != want {
+		t.Errorf("read again: %v %v", again, err)
+	}
+}
+
+// TestLargeOutputsDecide: outputs kept by reference are fetched for
+// conditions, axes and texts.
+func TestLargeOutputsDecide(t *testing.T) {
+	s := newSite(t, 1)
+	report, _ := s.run("r1", `
+name: p
+modules:
+  big: {run: '{ printf big=; head -c 300000 /dev/zero | tr "\0" x; echo; } >>"$MODPIPE_OUTPUT"', outputs: [big]}
+  reads: {needs: big, if: len(needs.big.outputs.big) == 300000, stdin: "${{ needs.big.outputs.big }}", run: 'test $(wc -c) = 300000'}
+`)
+	if report.Status != jobs.RunSucceeded || statuses(report) != "big=succeeded reads=succeeded" {
+		t.Errorf("%s: %s, %s", report.Status, report.Error, statuses(report))
+	}
+	if _, large := report.Modules[0].Outputs["big"].(jobs.LargeOutput); !large {
+		t.Errorf("an output of 300,000 bytes stands in the report as %T", report.Modules[0].Outputs["big"])
+	}
+}
+
+// TestTakeover: another orchestrator goes on where the first stopped; the
+// first one is told so, and nothing runs twice.
+func TestTakeover(t *testing.T) {
+	s := newSite(t, 1)
+	gate := filepath.Join(s.dir, "gate")
+	s.submit("r1", fmt.Sprintf(`
+name: p
+modules:
+  first: {run: echo ran >>first}
+  waits: {needs: first, run: 'while [ ! -e %s ]; do read -r _ </dev/null || true; sleep 0.01; done; echo ran >>waits'}
+  last: {needs: waits, run: echo ran >>last}
+`, gate))
+	var first errgroup.Group
+	first.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{Name: "first"})
+		return err
+	})
+	running := make(chan struct{})
+	var follower errgroup.Group
+	follower.Go(func() error {
+		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e jobs.Event) {
+			if e.Event == jobs.EventModuleStarted && e.Module == "waits" {
+				close(running)
+			}
+		})
+		return err
+	})
+	<-running
+	var second errgroup.Group
+	second.Go(func() error {
+		end, err := orchestrator.Run(s.ctx, s.connect(), "r1", orchestrator.Config{Name: "second"})
+		if err == nil && end.Status != jobs.RunSucceeded {
+			err = fmt.Errorf("the run ended %s: %s", end.Status, end.Error)
+		}
+		return err
+	})
+	if err := first.Wait(); !errors.Is(err, orchestrator.ErrSuperseded) {
+		t.Errorf("the first orchestrator stopped with %v", err)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(second.Wait(), follower.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "waits", "last"} {
+		data, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err != nil || string(data) != "ran\n" {
+			t.Errorf("%s wrote %q, %v", name, data, err)
+		}
+	}
+}
+
+// TestCancel: it reaches a running process, is refused once the run has
+// ended, and an unknown run is not found.
+func TestCancel(t *testing.T) {
+	s := newSite(t, 1)
+	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n  after: {needs: long, run: 'true'}\n")
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{})
+		return err
+	})
+	report, err := orchestrator.Follow(s.ctx, s.conn, "r1", true, func(e jobs.Event) {
+		if e.Event != jobs.EventModuleStarted {
+			return
+		}
+		if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(err, g.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if report.Status != jobs.RunCancelled || statuses(report) != "long=cancelled after=cancelled" {
+		t.Errorf("%s: %s", report.Status, statuses(report))
+	}
+	if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{}); !errors.Is(err, orchestrator.ErrEnded) {
+		t.Errorf("cancelling an ended run: %v", err)
+	}
+	if err := orchestrator.Cancel(s.ctx, s.conn, "other", jobs.Cancel{}); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("cancelling an unknown run: %v", err)
+	}
+}
+
+// TestSubmitTwice: an id is used once.
+func TestSubmitTwice(t *testing.T) {
+	s := newSite(t, 0)
+	const src = "name: p\nmodules: {a: {run: 'true'}}\n"
+	s.submit("r1", src)
+	err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: "r1", Pipeline: &pipeline.Pipeline{Name: "q"}})
+	if !errors.Is(err, orchestrator.ErrExists) {
+		t.Errorf("submitting an id again: %v", err)
+	}
+}
+
+// TestNothingIsLeft: a run that has ended leaves no job in the queue.
+func TestNothingIsLeft(t *testing.T) {
+	s := newSite(t, 2)
+	s.run("r1", `
+name: p
+modules:
+  a: {run: exit 1}
+  b: {matrix: {x: [1, 2, 3, 4, 5, 6, 7, 8, 9]}, run: sleep 100}
+`)
+	js, err := jetstream.New(s.conn.NATS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue, err := js.Stream(s.ctx, "MP_JOBS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := queue.CachedInfo().State.Msgs; n != 0 {
+		t.Errorf("%d jobs are left", n)
+	}
+}
