@@ -1,0 +1,294 @@
+package jobs
+
+import (
+	"encoding/hex"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+
+func pointer[T any](v T) *T { return &v }
+
+// The messages of the golden files: every field that crosses a boundary.
+func records() map[string]Record {
+	return map[string]Record{
+		"spec": {Spec: &Spec{
+			Run: "r1", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, Labels: map[string]string{"k": "v"}, StartedBy: "me@here", Commit: "abc", Trace: "00-1",
+			Pipeline: &pipeline.Pipeline{
+				Name: "p", Params: map[string]any{"n": 3.0}, Limits: map[string]int{"db": 2}, Families: map[string][]int{"build": {0}},
+				Modules: []*pipeline.Module{{
+					Name: "build (os=linux)", Token: "build-1", Family: "build", Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
+					Command: &pipeline.Command{Run: "make", Shell: "sh"}, Slots: 1,
+					Policy: pipeline.Policy{Timeout: time.Hour, Retry: pipeline.Retry{Attempts: 2, Delay: time.Second}, Priority: pipeline.Low},
+				}},
+			},
+		}},
+		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
+		"outcome": {Outcome: &Outcome{
+			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: pointer(0), Error: "it broke", Reason: "because",
+			Outputs: Outputs{Values: map[string]string{"k": "v"}}, Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
+			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
+		}},
+		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Outputs: Outputs{Blob: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
+		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
+		"grant":        {Grant: &Grant{}},
+		"expansion":    {Expansion: &Expansion{Token: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
+		"nobody":       {Nobody: &Nobody{Lane: "any", Over: true}},
+		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
+		"end":          {End: &End{Status: RunFailed, Error: "build failed"}},
+	}
+}
+
+func fullJob() Job {
+	return Job{
+		Run: "r1", Pipeline: "p", Token: "build-1", Name: "build (os=linux)", Attempt: 2, Lane: "os_linux", Slots: 2, Keyed: true, Fence: 1 << 40, Epoch: 7,
+		StoreBy: noon, Again: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
+		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
+		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
+		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: Outputs{Values: map[string]string{"k": "v"}}, Members: []Member{{Status: "failed", Matrix: []pipeline.Pair{{Axis: "x", Value: "1"}}}}}},
+	}
+}
+
+func chunk() LogChunk {
+	return LogChunk{Number: 3, Time: noon, Parts: []LogPart{{Stream: Stdout, Data: []byte("out\n")}, {Stream: Stderr, Data: []byte{0xff, 0}}}}
+}
+
+func someWorker() Worker {
+	return Worker{
+		Name: "w", Incarnation: "i", Version: "1.0", Slots: 8, Used: 2, Running: []RunningEntry{{Run: "r1", Token: "m", Attempt: 1}}, Draining: true,
+		LanesSeen: 9, Started: noon, PID: 1, Host: "h", Load: 0.5,
+		Capabilities: Capabilities{OS: "linux", Arch: "amd64", CPUs: 8, Memory: 1 << 34, Tools: map[string]string{"go": "1.26"}, Tags: []string{"gpu"}, Labels: map[string]string{"zone": "a"}},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, r := range records() {
+		golden(t, "record-"+name, r)
+	}
+	golden(t, "job", fullJob())
+	golden(t, "job-least", Job{Run: "r1", Token: "m", Attempt: 1, Lane: "any", Slots: 1})
+	golden(t, "logchunk", chunk())
+	golden(t, "worker", someWorker())
+	golden(t, "laneset", LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}, Memory: 1 << 30}, Slots: 2})
+	golden(t, "control-cancel", Control{Cancel: &CancelAttempt{Token: "m", Attempt: 1, Kill: true, Reason: "why"}})
+	golden(t, "control-drain", Control{Drain: &Drain{By: "me"}})
+	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
+}
+
+// golden holds that a message is encoded as the file says and that the file
+// still means the message: what an older build has written stays readable.
+func golden[M Message](t *testing.T, name string, m M) {
+	t.Helper()
+	data, err := Marshal(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", "golden", name+".hex")
+	if *update {
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(data)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, data); diff != "" {
+		t.Errorf("%s is encoded otherwise (run with -update when a change is meant, and old messages stay readable):\n%s", name, diff)
+	}
+	got, err := Unmarshal[M](want)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	if diff := cmp.Diff(m, got); diff != "" {
+		t.Errorf("%s:\n%s", name, diff)
+	}
+}
+
+func TestDecoderSkipsWhatItDoesNotKnow(t *testing.T) {
+	body, err := msgpack.Marshal(map[string]any{"run": "r", "attempt": 3, "invented_later": []any{1, map[string]any{"x": nil}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := Unmarshal[Job](append([]byte{Version}, body...))
+	if err != nil || job.Run != "r" || job.Attempt != 3 {
+		t.Errorf("%+v, %v", job, err)
+	}
+}
+
+func TestDecoderRefuses(t *testing.T) {
+	good, err := Marshal(pointer(chunk()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(b []byte, change func([]byte)) []byte {
+		c := append([]byte(nil), b...)
+		change(c)
+		return c
+	}
+	nested := append([]byte{Version}, make([]byte, 1000)...)
+	for i := range 1000 {
+		nested[1+i] = 0x91
+	}
+	tests := []struct {
+		name string
+		data []byte
+		want error
+	}{
+		{"nothing", nil, ErrMalformed},
+		{"a newer version", with(good, func(b []byte) { b[0] = Version + 1 }), ErrNewer},
+		{"text", []byte("hello"), ErrNewer},
+		{"no version", good[1:], ErrMalformed},
+		{"half of it", good[:len(good)/2], ErrMalformed},
+		{"more than it", append(with(good, func([]byte) {}), 0), ErrMalformed},
+		{"a huge map", []byte{Version, 0xdf, 0xff, 0xff, 0xff, 0xff}, ErrMalformed},
+		{"a huge text", []byte{Version, 0x81, 0xa1, 'n', 0xdb, 0xff, 0xff, 0xff, 0xff}, ErrMalformed},
+		{"deep nesting", nested, ErrMalformed},
+		{"another shape", []byte{Version, 0x81, 0xa1, 'n', 0xa1, 'x'}, ErrMalformed},
+		{"too long", make([]byte, MaxMessage+1), ErrMalformed},
+	}
+	for _, tt := range tests {
+		if _, err := Unmarshal[LogChunk](tt.data); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestTimesAreInUTC(t *testing.T) {
+	r := Record{Outcome: &Outcome{Attempt: 1, Started: noon.In(time.FixedZone("", 3600))}}
+	data, err := Marshal(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unmarshal[Record](data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := got.Outcome; o.Started.Location() != time.UTC || !o.Started.Equal(noon) || o.Finished != (time.Time{}) {
+		t.Errorf("started %v, finished %v", o.Started, o.Finished)
+	}
+}
+
+func TestOutputsHaveOneEncoding(t *testing.T) {
+	values := map[string]string{}
+	for _, k := range strings.Fields("a b c d e f g h i j k l m n o p") {
+		values[k] = strings.Repeat(k, 100)
+	}
+	first, err := MarshalOutputs(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		again, err := MarshalOutputs(values)
+		if err != nil || string(again) != string(first) {
+			t.Fatalf("another encoding: %v", err)
+		}
+	}
+	got, err := UnmarshalOutputs(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(values, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// fuzz holds that decoding never panics, and that what decodes encodes to
+// something that means the same.
+func fuzz[M Message](f *testing.F, seeds ...M) {
+	for _, s := range seeds {
+		data, err := Marshal(&s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Unmarshal[M](data)
+		if err != nil {
+			return
+		}
+		again, err := Marshal(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Unmarshal[M](again)
+		if err != nil {
+			t.Fatalf("%x → %x: %v", data, again, err)
+		}
+		once, err := Marshal(&got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(once) != len(again) { // maps have no order
+			t.Fatalf("%x → %x → %x", data, again, once)
+		}
+	})
+}
+
+func FuzzRecord(f *testing.F) {
+	var seeds []Record
+	for _, r := range records() {
+		seeds = append(seeds, r)
+	}
+	fuzz(f, seeds...)
+}
+
+func FuzzJob(f *testing.F)      { fuzz(f, fullJob(), Job{}) }
+func FuzzLogChunk(f *testing.F) { fuzz(f, chunk()) }
+func FuzzWorker(f *testing.F)   { fuzz(f, someWorker()) }
+func FuzzControl(f *testing.F)  { fuzz(f, Control{Drain: &Drain{By: "me"}}) }
+
+func BenchmarkMarshalJob(b *testing.B) {
+	j := fullJob()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Marshal(&j); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkUnmarshalJob(b *testing.B) {
+	data, err := Marshal(pointer(fullJob()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Unmarshal[Job](data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	r := Record{Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Worker: "w", Incarnation: "i", Nonce: "n", ExitCode: pointer(0), Started: noon, Finished: noon}}
+	b.ReportAllocs()
+	for b.Loop() {
+		data, err := Marshal(&r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Unmarshal[Record](data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
