@@ -35,20 +35,16 @@ func (a *app) completeSource(cmd *cobra.Command) {
 }
 
 // path is a file's path from where the command was started.
-func (a *app) path(file string) (string, error) {
+func (a *app) path(file string) string {
 	if filepath.IsAbs(file) || a.Dir == "" {
-		return file, nil
+		return file
 	}
-	return filepath.Join(a.Dir, file), nil
+	return filepath.Join(a.Dir, file)
 }
 
 // parse reads a pipeline file.
 func (a *app) parse(file string) (*pipeline.File, error) {
-	path, err := a.path(file)
-	if err != nil {
-		return nil, err
-	}
-	src, err := os.ReadFile(path)
+	src, err := os.ReadFile(a.path(file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usageError("there is no file %s", file)

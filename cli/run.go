@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -86,11 +85,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	path, err := a.path(file)
-	if err != nil {
-		return err
-	}
-	abs, err := filepath.Abs(path)
+	abs, err := filepath.Abs(a.path(file))
 	if err != nil {
 		return err
 	}
@@ -118,6 +113,11 @@ func (o *runOptions) faults(a *app) (faults []string) {
 	if o.id == latest {
 		fault("--run-id%s: %q stands for the newest run", a.bind.fromOf("run-id"), o.id)
 	}
+	if o.report != "" {
+		if info, err := os.Stat(filepath.Dir(a.path(o.report))); err != nil || !info.IsDir() {
+			fault("--report%s: there is no directory %s", a.bind.fromOf("report"), filepath.Dir(o.report))
+		}
+	}
 	for _, p := range o.env {
 		if err := checkVariable(p.key); err != nil {
 			fault("--env%s: %v", a.bind.fromOf("env"), err)
@@ -141,11 +141,7 @@ func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, wor
 		spec.Run = newRunID(time.Now())
 	}
 	for _, file := range o.envFiles {
-		path, err := a.path(file)
-		if err != nil {
-			return nil, err
-		}
-		pairs, err := readEnvFile(path)
+		pairs, err := readEnvFile(a.path(file))
 		if err != nil {
 			return nil, err
 		}
@@ -214,15 +210,14 @@ func writeReport(path string, r *jobs.Report) error {
 	if path == "/dev/stdout" || path == "/dev/stderr" {
 		return os.WriteFile(path, append(text, '\n'), 0o644)
 	}
-	return renameio.WriteFile(path, append(text, '\n'), 0o644)
+	return writeFile(path, append(text, '\n'), 0o644)
 }
 
 // deliver writes what was asked for: the report's file, and stdout.
 func (r *runner) deliver(report *jobs.Report) error {
 	var err error
 	if r.options.report != "" {
-		path, perr := r.app.path(r.options.report)
-		if err = errors.Join(perr, writeReport(path, report)); err != nil {
+		if err = writeReport(r.app.path(r.options.report), report); err != nil {
 			err = infrastructureError("--report: %w", err)
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -170,7 +169,7 @@ func (s *store) announce(h holder) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(s.dir, "server.json"), append(text, '\n'), 0o600)
+	return writeFile(filepath.Join(s.dir, "server.json"), append(text, '\n'), 0o600)
 }
 
 func readHolder(dir string) (holder, bool) {
@@ -194,7 +193,7 @@ func (s *store) token() (secret, path string, err error) {
 		return "", "", infrastructureError("token: %w", err)
 	}
 	secret = newToken()
-	if err := renameio.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+	if err := writeFile(path, []byte(secret+"\n"), 0o600); err != nil {
 		return "", "", infrastructureError("token: %w", err)
 	}
 	return secret, path, nil

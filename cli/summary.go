@@ -29,7 +29,6 @@ func writeSummary(w io.Writer, r *jobs.Report, paint painter) {
 }
 
 func writeModules(w io.Writer, r *jobs.Report, paint painter) {
-	totals, unselected := tally(r)
 	g := grid{
 		head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"},
 		tint: func(column int, cell, padded string) string {
@@ -39,26 +38,32 @@ func writeModules(w io.Writer, r *jobs.Report, paint painter) {
 			return padded
 		},
 	}
+	sizes := map[string]int{}
+	for i := range r.Modules {
+		sizes[foldGroup(&r.Modules[i])]++
+	}
 	folded := map[string]bool{}
 	for i := range r.Modules {
 		m := &r.Modules[i]
-		switch group := foldGroup(m); {
-		case group == "" || totals[m.Status] <= foldAbove && (!isUnselected(m) || unselected == 1):
+		group := foldGroup(m)
+		switch {
+		case !folds(group, sizes[group]):
 			g.add(summaryRow(m)...)
-		case folded[group]:
-		case isUnselected(m) && unselected > 1:
+		case !folded[group]:
 			folded[group] = true
-			g.add(fmt.Sprintf("(%s)", count(unselected, "module")), "skipped", "-", "-", "-", notSelected)
-		default:
-			folded[group] = true
-			n := totals[m.Status]
-			if m.Status == "skipped" {
-				n -= unselected
+			reason := ""
+			if group == notSelected {
+				reason = notSelected
 			}
-			g.add(fmt.Sprintf("(%s)", count(n, "module")), m.Status, "-", "-", "-", "")
+			g.add(fmt.Sprintf("(%s)", count(sizes[group], "module")), m.Status, "-", "-", "-", reason)
 		}
 	}
 	g.write(w)
+}
+
+// folds reports whether one row stands for a group of modules.
+func folds(group string, size int) bool {
+	return group == notSelected && size > 1 || group != "" && size > foldAbove
 }
 
 // foldGroup names the row that may stand for m; "" = m is always shown.

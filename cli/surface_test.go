@@ -97,6 +97,7 @@ func TestFaults(t *testing.T) {
 		"selection":           {args: []string{"plan", "ci.yaml", "--only", "biuld"}, want: []string{"build"}},
 		"parameter":           {args: []string{"plan", "ci.yaml", "--param", "channel=x"}, want: []string{"channel"}},
 		"configuration named": {args: []string{"version", "--config", "nix"}, want: []string{"--config: open nix"}},
+		"report":              {args: []string{"run", "ci.yaml", "--report", "nix/r.json"}, want: []string{"--report: there is no directory nix"}},
 		"listen":              {args: []string{"run", "ci.yaml", "--listen", "8"}, want: []string{`--listen: "8" is not HOST:PORT`}},
 		"listen and server":   {args: []string{"run", "ci.yaml", "--listen", "127.0.0.1:0", "-s", "x"}, want: []string{"--listen is for the embedded server"}},
 		"context":             {env: []string{"NATS_CONTEXT=nix"}, args: []string{"runs", "list"}, want: []string{`--context from NATS_CONTEXT: context "nix"`}},
@@ -240,19 +241,16 @@ func TestExitCodesOfRuns(t *testing.T) {
 // TestInterrupt: the first signal cancels in order, and the code names it.
 func TestInterrupt(t *testing.T) {
 	p := newProgram(t, cli.Orchestrator)
-	p.write(t, "x.yaml", `{name: x, modules: {a: {run: "touch started; exec sleep 60"}, b: {needs: [a], always-run: true, run: touch cleaned}}}`)
-	interrupt := func() {
-		for { // the file appears once; the test's own time limit bounds it
-			if _, err := os.Stat(filepath.Join(p.dir, "started")); err == nil {
-				p.signals <- syscall.SIGTERM
-				return
-			}
-			if t.Context().Err() != nil {
-				return
-			}
-		}
+	p.write(t, "x.yaml", `{name: x, modules: {a: {run: "echo > started; exec sleep 60"}, b: {needs: [a], always-run: true, run: touch cleaned}}}`)
+	started := filepath.Join(p.dir, "started")
+	if err := syscall.Mkfifo(started, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	go interrupt()
+	go func() {
+		if _, err := os.ReadFile(started); err == nil { // returns when the module has written
+			p.signals <- syscall.SIGTERM
+		}
+	}()
 	code, _, stderr := p.exec(t, "run", "x.yaml", "--report", "r.json")
 	if code != 143 {
 		t.Errorf("exit code %d\n%s", code, stderr)
