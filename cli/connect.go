@@ -16,7 +16,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 )
 
-// This file and natscontext*.go alone know nats.go: what users say about
+// This file and connect_*.go alone know nats.go: what users say about
 // servers and credentials becomes options of a connection.
 
 // defaultServer is where a worker looks when nothing names a server.

@@ -81,6 +81,9 @@ func eventText(e jobs.Event) (word, text string) {
 	case jobs.EventModuleRetrying:
 		return "retrying", e.Module + "  " + retryText(e)
 	case jobs.EventModuleEnded:
+		if e.Status == jobs.Skipped.String() && strings.HasPrefix(e.Reason, notSelected) {
+			return "", "" // the summary says how many
+		}
 		return e.Status, endText(e)
 	case jobs.EventFamilyExpanded:
 		return "expanded", fmt.Sprintf("%s  into %s", e.Module, count(e.Modules, "module"))

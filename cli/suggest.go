@@ -26,10 +26,11 @@ func distance(a, b string) int {
 		diagonal := row[0]
 		row[0] = i + 1
 		for j := range len(b) {
-			next := min(row[j]+1, row[j+1]+1, diagonal)
-			if a[i] != b[j] {
-				next = min(row[j]+1, row[j+1]+1, diagonal+1)
+			change := 1
+			if a[i] == b[j] {
+				change = 0
 			}
+			next := min(row[j]+1, row[j+1]+1, diagonal+change)
 			diagonal, row[j+1] = row[j+1], next
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // contextOptions lays settings over a context of the nats CLI, with the nats
 // CLI's own library. It is behind a tag until go.mod requires golang.org/x/net,
-// which the library needs; then natscontext.go can go.
+// which the library needs; then connect_context.go can go.
 func (a *app) contextOptions(s *connection) (server string, options []nats.Option, err error) {
 	nc, err := natscontext.New(s.context, s.context != "",
 		natscontext.WithServerURL(s.server), natscontext.WithCreds(s.creds), natscontext.WithNKey(s.nkey),
