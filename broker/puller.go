@@ -20,6 +20,11 @@ const (
 	passedOver  = time.Second     // after which slots are kept for a job of several
 	farewell    = 250 * time.Millisecond
 	mostAtOnce  = 256 // jobs of one request
+
+	// linger is how long a second request waits on the server when a bell
+	// has rung and the first one found nothing: the server rings before the
+	// lane's consumer hears of the job.
+	linger = 2 * time.Millisecond
 )
 
 // Puller keeps a worker's slots filled from the lanes that it serves.

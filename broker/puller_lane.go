@@ -21,7 +21,9 @@ type lane struct {
 	rung     atomic.Uint64 // sequence of the newest job that its bell told of
 	bell     *nats.Subscription
 	box      *inbox
-	seen     uint64 // sequence of the newest job that was delivered here, or known of when the lane was found empty
+	seen     uint64 // sequence of the newest job that was delivered here or asked for
+	heard    uint64 // what the bell had told of when the request was made; 0 when that was no reason for it
+	retry    bool   // ask once more, and wait a little: see linger
 	want     bool   // something may be waiting
 	more     bool   // the last delivery said that something was
 	out      int    // jobs asked for and not answered
@@ -189,7 +191,7 @@ func (l *lane) pass(now time.Time) {
 
 // wants reports whether the lane should be asked.
 func (l *lane) wants() bool {
-	return l.out == 0 && !l.silenced && (l.want || l.more || l.rung.Load() > l.seen)
+	return l.out == 0 && !l.silenced && (l.want || l.more || l.retry || l.rung.Load() > l.seen)
 }
 
 func (p *Puller) wanting() int {
@@ -241,16 +243,26 @@ func (p *Puller) confirm(l *lane, now time.Time) {
 
 // nothing notes that the lane is empty.
 func (l *lane) nothing() {
-	l.want, l.more, l.passed = false, false, time.Time{}
+	l.want, l.more, l.retry, l.passed = false, false, false, time.Time{}
 }
 
 // request asks a lane for n jobs.
 func (p *Puller) request(l *lane, n int, now time.Time) {
-	l.want, l.more, l.passed = false, false, time.Time{}
-	l.seen = max(l.seen, l.rung.Load()) // what has rung is asked for now
+	query := fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)
+	if l.retry {
+		n = 1
+		query = fmt.Appendf(nil, `{"batch":1,"no_wait":true,"expires":%d}`, linger.Nanoseconds())
+	}
+	rung := l.rung.Load()
+	l.heard = 0
+	if rung > l.seen && !l.retry {
+		l.heard = rung
+	}
+	l.want, l.more, l.retry, l.passed = false, false, false, time.Time{}
+	l.seen = max(l.seen, rung)
 	l.out, l.each, l.asked = n, l.slots, now
 	p.reserved += n * l.each
-	err := p.c.nc.PublishRequest(p.c.names.next(l.name), l.box.sub.Subject, fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n))
+	err := p.c.nc.PublishRequest(p.c.names.next(l.name), l.box.sub.Subject, query)
 	if err != nil {
 		p.finished(l)
 		l.want = true
@@ -295,7 +307,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	p.served = true
 	if l := box.lane; l != nil {
 		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
-		l.seen = max(l.seen, meta.Sequence.Stream)
+		l.seen, l.heard = max(l.seen, meta.Sequence.Stream), 0
 	}
 	p.used += slots
 	if byReference(m) {
@@ -356,6 +368,8 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	case code == "404", code == "408":
 		p.served = true
 		l.more = false
+		l.retry = l.heard > 0 // a worker that was quicker has it, or the consumer has not heard of it yet
+		l.heard = 0
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
 		p.remake(ctx, l)
 	default:

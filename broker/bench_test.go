@@ -1,0 +1,122 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// BenchmarkPublishJob is the cost on the caller of one job, acknowledgements
+// included.
+func BenchmarkPublishJob(b *testing.B) {
+	c := connect(b, natstest.StartServer(b, nil))
+	ctx := context.Background()
+	done := make(chan error, b.N+1)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		c.PublishJob(ctx, job("any", fmt.Sprint("m", i)), func(err error) { done <- err })
+	}
+	for range b.N {
+		check(b, <-done)
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	c := connect(b, natstest.StartServer(b, nil))
+	for i := range b.N {
+		must[uint64](b)(c.Append(context.Background(), "r", jobs.Token(fmt.Sprint("m", i)), 0, outcome(1)))
+	}
+}
+
+// BenchmarkPuller drains a queue of no-op jobs.
+func BenchmarkPuller(b *testing.B) {
+	for _, lanes := range []int{1, 8} {
+		for _, slots := range []int{1, 16, 256} {
+			b.Run(fmt.Sprintf("lanes=%d/slots=%d", lanes, slots), func(b *testing.B) { benchmarkPuller(b, lanes, slots) })
+		}
+	}
+}
+
+func benchmarkPuller(b *testing.B, lanes, slots int) {
+	s := natstest.StartServer(b, nil)
+	c := connect(b, s)
+	done := make(chan error, b.N+1)
+	for i := range b.N {
+		c.PublishJob(context.Background(), job(jobs.Lane(fmt.Sprint("lane", i%lanes)), fmt.Sprint("m", i)), func(err error) { done <- err })
+	}
+	for range b.N {
+		check(b, <-done)
+	}
+	worker := connect(b, s)
+	for l := range lanes {
+		check(b, worker.EnsureLane(context.Background(), jobs.Lane(fmt.Sprint("lane", l))))
+	}
+	b.ResetTimer()
+	w := newCrew(b, worker, slots)
+	for l := range lanes {
+		w.Serve(jobs.Lane(fmt.Sprint("lane", l)), 1)
+	}
+	for range b.N {
+		w.end(b, <-w.got)
+	}
+}
+
+// BenchmarkCycle is the floor of the whole project: publish a job, pull it,
+// commit its outcome, acknowledge it, read the outcome. flight jobs are on
+// their way at a time; one is a chain.
+func BenchmarkCycle(b *testing.B) {
+	for _, flight := range []int{1, 256} {
+		b.Run(fmt.Sprintf("flight=%d", flight), func(b *testing.B) { benchmarkCycle(b, flight) })
+	}
+}
+
+func benchmarkCycle(b *testing.B, flight int) {
+	s := natstest.StartServer(b, nil)
+	orchestrator, worker := connect(b, s), connect(b, s)
+	w := newCycleWorker(worker, flight)
+	background(b, w.Run)
+	w.Serve("any", 1)
+	out := make(chan jobs.Entry, flight)
+	background(b, func(ctx context.Context) error { return orchestrator.Follow(ctx, "r", 0, out) })
+	ctx := context.Background()
+	publish := func(i int) {
+		orchestrator.PublishJob(ctx, job("any", fmt.Sprint("m", i)), func(err error) {
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	publish(-1)
+	<-out // everything is set up
+	b.ResetTimer()
+	sent := 0
+	for ; sent < min(flight, b.N); sent++ {
+		publish(sent)
+	}
+	for range b.N {
+		<-out
+		if sent < b.N {
+			publish(sent)
+			sent++
+		}
+	}
+}
+
+// newCycleWorker commits every delivery asynchronously and acks it then.
+func newCycleWorker(c *broker.Conn, slots int) *broker.Puller {
+	var p *broker.Puller
+	p = broker.NewPuller(c, slots, func(d *broker.Delivery) {
+		c.AppendAsync(context.Background(), "r", d.Job.Token, 0, outcome(1), func(_ uint64, err error) {
+			if err == nil {
+				_ = d.Ack() // lost with its connection: the benchmark is over
+			}
+			p.Release(d.Slots)
+		})
+	})
+	return p
+}
