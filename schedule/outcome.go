@@ -74,10 +74,11 @@ func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 		started := o.Started
 		n.attempts = append(n.attempts, jobs.AttemptReport{Number: o.Attempt, Worker: o.Worker, Started: &started})
 		k++
+		begun := r.now.Add(-max(0, o.Finished.Sub(o.Started))) // by the clock of the log
 		if n.begun.IsZero() {
-			n.begun = r.now.Add(-max(0, o.Finished.Sub(o.Started)))
+			n.begun = begun
 		}
-		r.event(jobs.Event{Event: jobs.EventModuleStarted, Time: n.begun, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker})
+		r.event(jobs.Event{Event: jobs.EventModuleStarted, Time: begun, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker})
 	}
 	a := &n.attempts[k]
 	finished := o.Finished
