@@ -118,8 +118,8 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 func (d *Dispatcher) do(a Action) { d.actions = append(d.actions, a) }
 
 func (d *Dispatcher) memo(i int) *memo {
-	for len(d.memos) < len(d.run.nodes) {
-		d.memos = append(d.memos, memo{})
+	if more := len(d.run.nodes) - len(d.memos); more > 0 {
+		d.memos = append(d.memos, make([]memo, more)...)
 	}
 	return &d.memos[i]
 }

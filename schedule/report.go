@@ -122,12 +122,11 @@ func (r *Run) Needs(i int) map[string]jobs.Need {
 	}
 	needs := make(map[string]jobs.Need, len(n.module.Needs))
 	for _, need := range n.module.Needs {
-		targets := pipeline.Resolve(n.module, need, r.modules, r.byName, r.families)
 		if _, family := r.families[need.Module]; family {
-			needs[need.Module] = r.familyNeed(targets)
+			needs[need.Module] = r.familyNeed(pipeline.Resolve(n.module, need, r.modules, r.byName, r.families))
 			continue
 		}
-		for _, t := range targets {
+		if t, ok := r.byName[need.Module]; ok {
 			v := r.nodes[t]
 			needs[need.Module] = jobs.Need{Status: v.status.String(), Reason: v.why(), Outputs: v.outputs}
 		}
