@@ -58,7 +58,7 @@ func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.S
 	if s := cmd.Annotations[outputsOf]; s != "" {
 		return strings.Split(s, ","), cobra.ShellCompDirectiveNoFileComp
 	}
-	return defaultOutputs, cobra.ShellCompDirectiveNoFileComp
+	return defaultOutputs(), cobra.ShellCompDirectiveNoFileComp
 }
 
 func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -72,7 +72,7 @@ func (a *app) offer(p *place, names func(context.Context, *session) ([]string, e
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		a.bind.bind(cmd)
-		ctx, stop := context.WithTimeout(context.WithoutCancel(commandContext(cmd)), completionPatience)
+		ctx, stop := context.WithTimeout(cmd.Context(), completionPatience)
 		defer stop()
 		a.jsonErr = true // a shell wants no log lines
 		a.set.timeout = min(a.set.timeout, completionPatience)
@@ -87,16 +87,6 @@ func (a *app) offer(p *place, names func(context.Context, *session) ([]string, e
 		}
 		return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	}
-}
-
-// commandContext is the command's context: cobra sets none while it completes.
-func commandContext(cmd *cobra.Command) context.Context {
-	for c := cmd; c != nil; c = c.Parent() {
-		if ctx := c.Context(); ctx != nil {
-			return ctx
-		}
-	}
-	return context.Background()
 }
 
 func (a *app) completeRuns(p *place) completer {

@@ -139,7 +139,7 @@ func (b *binder) bind(cmd *cobra.Command) {
 		if f.Changed || !b.known[f.Name] {
 			return
 		}
-		own, nats := b.variable(f.Name), natsVariables[f.Name]
+		own, nats := b.variable(f.Name), natsVariable(f.Name)
 		switch {
 		case b.env[own] != "":
 			b.set(f, own, " from "+own, b.split(f, b.env[own]))
@@ -310,18 +310,18 @@ func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more .
 // outputsOf is the annotation of a command that names what -o takes there.
 const outputsOf = "outputs"
 
-var defaultOutputs = []string{"table", "json", "yaml", "name"}
+func defaultOutputs() []string { return []string{"table", "json", "yaml", "name"} }
 
 // checkFormats checks --output and --progress, whose words depend on the command.
 func (a *app) checkFormats(cmd *cobra.Command) {
-	words := defaultOutputs
+	words := defaultOutputs()
 	if s := cmd.Annotations[outputsOf]; s != "" {
 		words = strings.Split(s, ",")
 	}
 	if a.set.output != "" && !slices.Contains(words, a.set.output) {
 		if a.bind.origin["output"] == "--output" {
 			a.bind.fault("--output: %q is not one of %s", a.set.output, strings.Join(words, ", "))
-		} else if !slices.Contains(defaultOutputs, a.set.output) {
+		} else if !slices.Contains(defaultOutputs(), a.set.output) {
 			a.bind.fault("--output from %s: %q is not one of %s", a.bind.origin["output"], a.set.output, strings.Join(words, ", "))
 		}
 		a.set.output = "" // a default for all commands that means nothing to this one

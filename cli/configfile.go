@@ -71,6 +71,7 @@ func configValues(n *yaml.Node) ([]string, bool) {
 			values = append(values, n.Content[i].Value+"="+n.Content[i+1].Value)
 		}
 		return values, true
+	case yaml.DocumentNode, yaml.StreamNode:
 	}
 	return nil, false
 }

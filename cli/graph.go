@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -95,32 +94,32 @@ func (d *drawing) label(i int) string {
 }
 
 func (d *drawing) dot(w io.Writer) {
-	fmt.Fprintf(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
+	writef(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
 	node := func(indent string, i int) {
 		shape := ""
 		if d.p.Modules[i].Dynamic != nil {
 			shape = ", peripheries=2"
 		}
-		fmt.Fprintf(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
+		writef(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
 	}
 	for _, i := range d.alone {
 		node("  ", i)
 	}
 	for n, f := range d.families {
-		fmt.Fprintf(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
+		writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
 		for _, i := range d.members[f] {
 			node("    ", i)
 		}
-		fmt.Fprintln(w, "  }")
+		writeln(w, "  }")
 	}
 	for _, e := range d.edges {
 		style := ""
 		if e.optional {
 			style = " [style=dashed]"
 		}
-		fmt.Fprintf(w, "  m%d -> m%d%s;\n", e.from, e.to, style)
+		writef(w, "  m%d -> m%d%s;\n", e.from, e.to, style)
 	}
-	fmt.Fprintln(w, "}")
+	writeln(w, "}")
 }
 
 func quoteDot(s string) string {
@@ -128,30 +127,30 @@ func quoteDot(s string) string {
 }
 
 func (d *drawing) mermaid(w io.Writer) {
-	fmt.Fprintln(w, "flowchart LR")
+	writeln(w, "flowchart LR")
 	node := func(indent string, i int) {
 		left, right := "[", "]"
 		if d.p.Modules[i].Dynamic != nil {
 			left, right = "[[", "]]"
 		}
-		fmt.Fprintf(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
+		writef(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
 	}
 	for _, i := range d.alone {
 		node("  ", i)
 	}
 	for n, f := range d.families {
-		fmt.Fprintf(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
+		writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
 		for _, i := range d.members[f] {
 			node("    ", i)
 		}
-		fmt.Fprintln(w, "  end")
+		writeln(w, "  end")
 	}
 	for _, e := range d.edges {
 		arrow := "-->"
 		if e.optional {
 			arrow = "-.->"
 		}
-		fmt.Fprintf(w, "  m%d %s m%d\n", e.from, arrow, e.to)
+		writef(w, "  m%d %s m%d\n", e.from, arrow, e.to)
 	}
 }
 

@@ -168,7 +168,7 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 	attempt := jobs.Attempt(o.attempt)
 	switch {
 	case attempt == 0 && m.newest[token] == 0:
-		fmt.Fprintf(a.Stderr, "%s has not started: there is no log\n", m.names[token])
+		writef(a.Stderr, "%s has not started: there is no log\n", m.names[token])
 		return nil
 	case attempt == 0:
 		attempt = m.newest[token]
@@ -196,10 +196,10 @@ func (a *app) followLogs(ctx context.Context, s *session, run jobs.RunID, m *log
 			return
 		}
 		if m.one {
-			fmt.Fprintln(a.Stdout, e.Text)
+			writeln(a.Stdout, e.Text)
 			return
 		}
-		fmt.Fprintf(a.Stdout, "%s | %s\n", pad(e.Module, width), e.Text)
+		writef(a.Stdout, "%s | %s\n", pad(e.Module, width), e.Text)
 	})
 	return err
 }

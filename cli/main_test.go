@@ -28,7 +28,7 @@ func newProgram(t *testing.T, run func(context.Context, cli.Process) int) *progr
 	}
 }
 
-func (p *program) write(t *testing.T, name, text string) string {
+func (p *program) write(t *testing.T, name, text string) {
 	t.Helper()
 	path := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -37,7 +37,6 @@ func (p *program) write(t *testing.T, name, text string) string {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
 
 // exec runs the program in this process.

@@ -10,6 +10,12 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// writef and writeln write to a stream of the process. When that fails, the
+// reader is gone, and with it whoever could be told.
+func writef(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+func writeln(w io.Writer, args ...any) { _, _ = fmt.Fprintln(w, args...) }
+
 // emit writes v as -o asks; table and names write the two other forms.
 func (a *app) emit(v any, table, names func(io.Writer)) error {
 	switch a.set.output {
@@ -100,7 +106,7 @@ func (g *grid) write(w io.Writer) {
 			}
 			b.WriteString(padded)
 		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+		writeln(w, strings.TrimRight(b.String(), " "))
 	}
 	line(g.head, nil)
 	for _, r := range g.rows {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -49,7 +48,7 @@ func (a *app) planCommand() *cobra.Command {
 		plan := newPlan(p)
 		return a.emit(plan, plan.table, func(w io.Writer) {
 			for _, m := range plan.Modules {
-				fmt.Fprintln(w, m.Name)
+				writeln(w, m.Name)
 			}
 		})
 	})
@@ -135,11 +134,11 @@ func (p *planShown) table(w io.Writer) {
 		}
 	}
 	g.write(w)
-	fmt.Fprintf(w, "\n%s in %s", count(len(p.Modules), "module"), count(last, "wave"))
+	writef(w, "\n%s in %s", count(len(p.Modules), "module"), count(last, "wave"))
 	if n := len(p.Skipped); n > 0 {
-		fmt.Fprintf(w, ", %d not selected", n)
+		writef(w, ", %d not selected", n)
 	}
-	fmt.Fprintln(w)
+	writeln(w)
 }
 
 func stepName(m planStep) string {

@@ -42,18 +42,18 @@ func Orchestrator(ctx context.Context, p Process) int {
 	a := newApp("orchestrator", p)
 	root := a.root("Run pipelines of modules on any machines that reach NATS")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
+	//nolint:contextcheck // commands take theirs from cobra
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
-		a.runsCommand(), a.workersCommand(), a.versionCommand(),
-	)
+		a.runsCommand(), a.workersCommand(), a.versionCommand())
 	return a.execute(ctx, root)
 }
 
 // Worker runs the worker's command line and returns its exit code.
 func Worker(ctx context.Context, p Process) int {
 	a := newApp("worker", p)
-	root := a.workerCommand()
-	root.AddCommand(a.versionCommand(), a.capabilitiesCommand())
+	root := a.workerCommand()                                    //nolint:contextcheck // commands take theirs from cobra
+	root.AddCommand(a.versionCommand(), a.capabilitiesCommand()) //nolint:contextcheck // likewise
 	return a.execute(ctx, root)
 }
 
@@ -136,7 +136,7 @@ func (a *app) complain(text string) {
 		newJSONProgress(a.Stderr).failure(text)
 		return
 	}
-	fmt.Fprintf(a.Stderr, "%s: %s\n", a.program, strings.TrimRight(text, "\n"))
+	writef(a.Stderr, "%s: %s\n", a.program, strings.TrimRight(text, "\n"))
 }
 
 // interruptible returns a context that the first signal cancels, with an

@@ -79,7 +79,7 @@ func (p painter) status(word, text string) string {
 }
 
 func newLogger(w io.Writer, p painter, level slog.Level) *slog.Logger {
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !bool(p)}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !bool(p)}))
 }
 
 // seconds is a duration for people: 12.3s, 4m05s, 1h02m.

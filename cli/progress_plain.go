@@ -36,7 +36,7 @@ func newPlainProgress(w io.Writer, paint painter, names []string) *plainProgress
 func (p *plainProgress) logger() *slog.Logger { return newLogger(p.out, p.paint, slog.LevelWarn) }
 
 func (p *plainProgress) note(format string, args ...any) {
-	fmt.Fprintf(p.out, format+"\n", args...)
+	writef(p.out, format+"\n", args...)
 }
 
 func (p *plainProgress) event(e jobs.Event) {
@@ -44,7 +44,7 @@ func (p *plainProgress) event(e jobs.Event) {
 	defer p.out.mu.Unlock()
 	p.tails.event(e)
 	if e.Event == jobs.EventModuleOutput {
-		fmt.Fprintf(p.out.w, "%s | %s\n", pad(e.Module, p.width), strings.TrimSuffix(e.Text, "\r"))
+		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), strings.TrimSuffix(e.Text, "\r"))
 		return
 	}
 	if e.Event == jobs.EventRunStarted {
@@ -61,7 +61,7 @@ func (p *plainProgress) line(at time.Time, word, text string) {
 	if !p.start.IsZero() && at.After(p.start) {
 		elapsed = at.Sub(p.start).Seconds()
 	}
-	fmt.Fprintf(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 18)), text)
+	writef(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 18)), text)
 }
 
 // workerLeft is the reason of a worker's loss when it went in order.
@@ -181,6 +181,6 @@ func (p *plainProgress) end(r *jobs.Report) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)
-	fmt.Fprintln(p.out.w)
+	writeln(p.out.w)
 	writeSummary(p.out.w, r, p.paint)
 }

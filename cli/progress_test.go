@@ -15,8 +15,6 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func ptr[T any](v T) *T { return &v }
-
 // history is a run in which everything happens once.
 func history() ([]jobs.Event, *jobs.Report) {
 	at := func(s float64, e jobs.Event) jobs.Event {
@@ -29,7 +27,7 @@ func history() ([]jobs.Event, *jobs.Report) {
 		at(0, jobs.Event{Event: jobs.EventModuleReady, Module: "build"}),
 		at(0.1, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 1, Worker: "w1"}),
 		at(1, jobs.Event{Event: jobs.EventWaiting, Module: "train", Missing: "tag gpu", Closest: "w1"}),
-		at(2, jobs.Event{Event: jobs.EventModuleRetrying, Module: "build", Attempt: 1, Worker: "w1", ExitCode: ptr(75), In: ptr(1.5), Error: "exit code 75"}),
+		at(2, jobs.Event{Event: jobs.EventModuleRetrying, Module: "build", Attempt: 1, Worker: "w1", ExitCode: new(75), In: new(1.5), Error: "exit code 75"}),
 		at(3, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w2", Reason: "silent for 3s"}),
 		at(3.5, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 2, Worker: "w1"}),
 	}
@@ -38,10 +36,10 @@ func history() ([]jobs.Event, *jobs.Report) {
 	}
 	events = append(events,
 		at(4, jobs.Event{Event: jobs.EventFamilyExpanded, Module: "test", Modules: 2}),
-		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "build", Attempt: 2, Worker: "w1", Status: "failed", Error: "exit code 1", ExitCode: ptr(1), Duration: ptr(61.5)}),
-		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1", Duration: ptr(0.0)}),
+		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "build", Attempt: 2, Worker: "w1", Status: "failed", Error: "exit code 1", ExitCode: new(1), Duration: new(61.5)}),
+		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1", Duration: new(0.0)}),
 		at(65, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w3", Reason: "left"}),
-		at(65, jobs.Event{Event: jobs.EventRunEnded, Status: "failed", Error: "build failed: exit code 1", Duration: ptr(65.0)}),
+		at(65, jobs.Event{Event: jobs.EventRunEnded, Status: "failed", Error: "build failed: exit code 1", Duration: new(65.0)}),
 	)
 	return events, &jobs.Report{
 		Run: "r1", Pipeline: "ci", Status: jobs.RunFailed, Duration: 65, Error: "build failed: exit code 1", Warnings: []string{"something is odd"},

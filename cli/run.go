@@ -226,5 +226,5 @@ func (r *runner) deliver(report *jobs.Report) error {
 	}
 	return errors.Join(err, r.app.emit(report,
 		func(w io.Writer) { writeSummary(w, report, r.app.paint(w)) },
-		func(w io.Writer) { fmt.Fprintln(w, report.Run) }))
+		func(w io.Writer) { writeln(w, report.Run) }))
 }

@@ -95,8 +95,7 @@ func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err e
 
 // causeOf is the signal that ended ctx, if one did, else err.
 func causeOf(ctx context.Context, err error) error {
-	var sig signalError
-	if errors.As(context.Cause(ctx), &sig) {
+	if sig, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
 		return sig
 	}
 	return err

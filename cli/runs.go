@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -54,7 +53,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 	cmd.RunE = a.do(between(0, 0, "runs list"), func(ctx context.Context, _ []string) error {
 		s, err := a.open(ctx, *p)
 		if errors.Is(err, errNoStore) {
-			fmt.Fprintln(a.Stderr, err)
+			writeln(a.Stderr, err)
 			return a.showRuns(nil)
 		}
 		if err != nil {
@@ -70,7 +69,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 			rows[i] = newRunRow(&runs[i])
 		}
 		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == jobs.RunRunning }) {
-			fmt.Fprintln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store")
+			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store")
 		}
 		return a.showRuns(rows)
 	})
@@ -111,7 +110,7 @@ func (a *app) showRuns(rows []runRow) error {
 		g.write(w)
 	}, func(w io.Writer) {
 		for _, r := range rows {
-			fmt.Fprintln(w, r.Run)
+			writeln(w, r.Run)
 		}
 	})
 }
@@ -170,7 +169,7 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 				return err
 			}
 			return a.emit(report, func(w io.Writer) { writeReportTable(w, report, a.paint(w)) },
-				func(w io.Writer) { fmt.Fprintln(w, report.Run) })
+				func(w io.Writer) { writeln(w, report.Run) })
 		}),
 	}
 }
@@ -179,7 +178,7 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 func writeReportTable(w io.Writer, r *jobs.Report, paint painter) {
 	line := func(what, text string) {
 		if text != "" {
-			fmt.Fprintf(w, "%-12s%s\n", what, text)
+			writef(w, "%-12s%s\n", what, text)
 		}
 	}
 	line("run", string(r.Run))
@@ -194,7 +193,7 @@ func writeReportTable(w io.Writer, r *jobs.Report, paint painter) {
 	line("commit", r.Commit)
 	line("labels", labelsText(r.Labels))
 	line("workers", strings.Join(r.Workers, ", "))
-	fmt.Fprintln(w)
+	writeln(w)
 	writeSummary(w, r, paint)
 }
 
@@ -213,9 +212,9 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Stderr, "the cancellation of run %s is stored\n", run)
+		writef(a.Stderr, "the cancellation of run %s is stored\n", run)
 		if s.dead {
-			fmt.Fprintln(a.Stderr, "its orchestrator is gone: the run ends when one takes it over")
+			writeln(a.Stderr, "its orchestrator is gone: the run ends when one takes it over")
 		}
 		return nil
 	})
@@ -263,7 +262,7 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 	show.end(report)
 	if a.set.output != "" {
 		if err := a.emit(report, func(w io.Writer) { writeSummary(w, report, a.paint(w)) },
-			func(w io.Writer) { fmt.Fprintln(w, report.Run) }); err != nil {
+			func(w io.Writer) { writeln(w, report.Run) }); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -49,9 +50,16 @@ func (s *settings) define(fs *pflag.FlagSet, program string) {
 	timeFlag(fs, &s.timeout, "connect-timeout", timeout, time.Millisecond, 0, "give an unreachable server up after this time"+never)
 }
 
-// natsVariables are the nats CLI's names for flags of ours. NATS_TOKEN is not
-// among them: a secret is never a flag (connect.go).
-var natsVariables = map[string]string{
-	"server": "NATS_URL", "creds": "NATS_CREDS", "nkey": "NATS_NKEY", "context": "NATS_CONTEXT",
-	"tlsca": "NATS_CA", "tlscert": "NATS_CERT", "tlskey": "NATS_KEY",
+// natsVariable is the nats CLI's name for a flag of ours, if it has one.
+// NATS_TOKEN is not among them: a secret is never a flag (connect.go).
+func natsVariable(flag string) string {
+	switch flag {
+	case "server":
+		return "NATS_URL"
+	case "creds", "nkey", "context":
+		return "NATS_" + strings.ToUpper(flag)
+	case "tlsca", "tlscert", "tlskey":
+		return "NATS_" + strings.ToUpper(strings.TrimPrefix(flag, "tls"))
+	}
+	return ""
 }

@@ -109,7 +109,7 @@ func hold(dir string) (*store, error) {
 		return nil, infrastructureError("store: %w", err)
 	}
 	if err := lockFile(f); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, errHeld
 	}
 	_ = os.Remove(filepath.Join(dir, "server.json")) // of a holder that was killed

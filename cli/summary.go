@@ -16,15 +16,17 @@ const foldAbove = 50
 const notSelected = "not selected"
 
 // summaryOrder is the order of the statuses in the totals.
-var summaryOrder = []string{
-	"succeeded", "cached", "failed", "timed_out", "ignored_failure",
-	"dependency_failed", "cancelled", "skipped", "running", "retrying", "ready", "waiting",
+func summaryOrder() []jobs.Status {
+	return []jobs.Status{
+		jobs.Succeeded, jobs.Cached, jobs.Failed, jobs.TimedOut, jobs.IgnoredFailure, jobs.DependencyFailed,
+		jobs.Cancelled, jobs.Skipped, jobs.Running, jobs.Retrying, jobs.Ready, jobs.Waiting,
+	}
 }
 
 // writeSummary writes the table of modules, the totals and the verdict.
 func writeSummary(w io.Writer, r *jobs.Report, paint painter) {
 	writeModules(w, r, paint)
-	fmt.Fprintln(w)
+	writeln(w)
 	writeVerdict(w, r, paint)
 }
 
@@ -107,21 +109,21 @@ func summaryRow(m *jobs.ModuleReport) []string {
 func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 	totals, unselected := tally(r)
 	var parts []string
-	for _, status := range summaryOrder {
-		n := totals[status]
+	for _, status := range summaryOrder() {
+		n := totals[status.String()]
 		if n == 0 {
 			continue
 		}
 		text := fmt.Sprintf("%d %s", n, status)
-		if status == "skipped" && unselected > 0 {
+		if status == jobs.Skipped && unselected > 0 {
 			text += fmt.Sprintf(" (%d not selected)", unselected)
 		}
 		parts = append(parts, text)
 	}
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", warning)
+		writef(w, "warning: %s\n", warning)
 	}
-	fmt.Fprintf(w, "%s: %s\n", count(len(r.Modules), "module"), strings.Join(parts, ", "))
+	writef(w, "%s: %s\n", count(len(r.Modules), "module"), strings.Join(parts, ", "))
 	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
 	if r.Status != jobs.RunRunning {
 		verdict += " in " + seconds(r.Duration)
@@ -129,5 +131,5 @@ func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 	if r.Error != "" {
 		verdict += ": " + r.Error
 	}
-	fmt.Fprintln(w, verdict)
+	writeln(w, verdict)
 }

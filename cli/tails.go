@@ -26,13 +26,11 @@ type tail struct {
 func newTails() *tails { return &tails{map[string]*tail{}} }
 
 func (t *tails) event(e jobs.Event) {
-	switch e.Event {
-	case jobs.EventModuleOutput:
+	if e.Event == jobs.EventModuleOutput {
 		t.add(e)
-	case jobs.EventModuleEnded:
-		if !showsTail(e.Status) {
-			delete(t.of, e.Module)
-		}
+	}
+	if e.Event == jobs.EventModuleEnded && !showsTail(e.Status) {
+		delete(t.of, e.Module)
 	}
 }
 
@@ -66,19 +64,19 @@ func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
 		if !showsTail(m.Status) {
 			continue
 		}
-		fmt.Fprintf(w, "\n--- %s: %s%s\n", m.Name, paint.status(m.Status, m.Status), tailPlace(m))
+		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(m.Status, m.Status), tailPlace(m))
 		if m.Error != "" {
-			fmt.Fprintf(w, "%s\n", m.Error)
+			writef(w, "%s\n", m.Error)
 		}
 		last := t.of[m.Name]
 		if last == nil {
 			continue
 		}
 		if last.total > len(last.lines) {
-			fmt.Fprintf(w, "  … the last %d of %d lines\n", len(last.lines), last.total)
+			writef(w, "  … the last %d of %d lines\n", len(last.lines), last.total)
 		}
 		for _, l := range last.lines {
-			fmt.Fprintf(w, "  %s\n", strings.TrimSuffix(l, "\r"))
+			writef(w, "  %s\n", strings.TrimSuffix(l, "\r"))
 		}
 	}
 }

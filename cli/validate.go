@@ -3,8 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"maps"
 
 	"github.com/spf13/cobra"
 
@@ -56,13 +56,13 @@ func (a *app) validate(files []string, params map[string]string) error {
 	if err := a.emit(found, func(w io.Writer) {
 		for _, v := range found {
 			if v.Valid {
-				fmt.Fprintf(w, "%s: valid, %s\n", v.File, count(v.Modules, "module"))
+				writef(w, "%s: valid, %s\n", v.File, count(v.Modules, "module"))
 			}
 		}
 	}, func(w io.Writer) {
 		for _, v := range found {
 			if v.Valid {
-				fmt.Fprintln(w, v.File)
+				writeln(w, v.File)
 			}
 		}
 	}); err != nil {
@@ -88,9 +88,7 @@ func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, 
 			given[p.Name] = standIn(p)
 		}
 	}
-	for name, v := range params {
-		given[name] = v // also one that is not declared: that is a fault
-	}
+	maps.Copy(given, params) // also what is not declared: that is a fault
 	p, err := f.Bind(given, a.env.lookup)
 	if err != nil {
 		return nil, faultsError(err)
@@ -113,8 +111,7 @@ func standIn(p pipeline.Param) string {
 
 func shownFaults(err error) []faultShown {
 	shown := []faultShown{}
-	var faults pipeline.Faults
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[pipeline.Faults](err); ok {
 		for _, f := range faults {
 			shown = append(shown, faultShown{f.Line, f.Column, f.Text, f.Suggestion})
 		}

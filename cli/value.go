@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,18 +38,6 @@ func (v value[T]) Set(s string) error {
 func textFlag(fs *pflag.FlagSet, to *string, name, short, kind, def, usage string) {
 	*to = def
 	fs.VarP(value[string]{to, kind, func(s string) (string, error) { return s, nil }, func(s string) string { return s }}, name, short, usage)
-}
-
-// wordFlag takes one of words.
-func wordFlag(fs *pflag.FlagSet, to *string, name, short, def, usage string, words ...string) {
-	*to = def
-	parse := func(s string) (string, error) {
-		if slices.Contains(words, s) {
-			return s, nil
-		}
-		return "", fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
-	}
-	fs.VarP(value[string]{to, strings.Join(words, "|"), parse, func(s string) string { return s }}, name, short, usage)
 }
 
 // countFlag takes a whole number of at least least.

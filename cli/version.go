@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
@@ -50,8 +49,8 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: a.do(between(0, 0, "version"), func(context.Context, []string) error {
 			v := buildVersion(a.program)
 			return a.emit(v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s\ncommit %s\n%s %s/%s\n", v.Program, v.Version, orDash(v.Commit), v.Go, v.OS, v.Arch)
-			}, func(w io.Writer) { fmt.Fprintln(w, v.Version) })
+				writef(w, "%s %s\ncommit %s\n%s %s/%s\n", v.Program, v.Version, orDash(v.Commit), v.Go, v.OS, v.Arch)
+			}, func(w io.Writer) { writeln(w, v.Version) })
 		}),
 	}
 }

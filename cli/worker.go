@@ -286,7 +286,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 		shown := showCapabilities(c)
 		return a.emit(shown, func(w io.Writer) { writeCapabilities(w, shown) }, func(w io.Writer) {
 			for _, t := range slices.Sorted(maps.Keys(shown.Tools)) {
-				fmt.Fprintln(w, t)
+				writeln(w, t)
 			}
 		})
 	}, o.faults)
@@ -297,7 +297,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 const fewTools = 40
 
 func writeCapabilities(w io.Writer, c capabilitiesShown) {
-	line := func(what, text string) { fmt.Fprintf(w, "%-8s %s\n", what, orDash(text)) }
+	line := func(what, text string) { writef(w, "%-8s %s\n", what, orDash(text)) }
 	line("os", c.OS)
 	line("arch", c.Arch)
 	line("cpus", fmt.Sprint(c.CPUs))

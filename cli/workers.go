@@ -89,7 +89,7 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 			rows := []workerRow{}
 			s, err := a.open(ctx, *p)
 			if errors.Is(err, errNoStore) {
-				fmt.Fprintln(a.Stderr, err)
+				writeln(a.Stderr, err)
 				return a.showWorkers(rows)
 			}
 			if err != nil {
@@ -125,7 +125,7 @@ func (a *app) showWorkers(rows []workerRow) error {
 		g.write(w)
 	}, func(w io.Writer) {
 		for _, r := range rows {
-			fmt.Fprintln(w, r.Name)
+			writeln(w, r.Name)
 		}
 	})
 }
@@ -171,7 +171,7 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 			if err := drain(ctx, registry, args[0], send); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.Stderr, "worker %s drains\n", args[0])
+			writef(a.Stderr, "worker %s drains\n", args[0])
 			return nil
 		}),
 	}
