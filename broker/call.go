@@ -35,14 +35,16 @@ type call struct {
 	done     func(*nats.Msg, error)
 }
 
-// newCalls subscribes the inbox.
-func newCalls(nc *nats.Conn) (*calls, error) {
-	t := &calls{nc: nc, prefix: nc.NewInbox() + ".", waiting: map[uint64]call{}}
+func newCalls() *calls { return &calls{waiting: map[uint64]call{}} }
+
+// open subscribes the inbox. Before it nothing is sent.
+func (t *calls) open(nc *nats.Conn) error {
+	t.nc, t.prefix = nc, nc.NewInbox()+"."
 	sub, err := nc.Subscribe(t.prefix+"*", t.answered)
 	if err != nil {
-		return nil, fmt.Errorf("subscribe to %s*: %w", t.prefix, err)
+		return fmt.Errorf("subscribe to %s*: %w", t.prefix, err)
 	}
-	return t, sub.SetPendingLimits(-1, -1) // bounded by what was asked
+	return sub.SetPendingLimits(-1, -1) // bounded by what was asked
 }
 
 // send publishes m with a reply subject of its own.

@@ -62,7 +62,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), denied: newDenials(),
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: newCalls(), denied: newDenials(),
 		window: make(chan struct{}, asyncWindow),
 	}
 	if err := c.dial(ctx); err != nil {

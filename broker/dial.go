@@ -29,8 +29,7 @@ func (c *Conn) dial(ctx context.Context) error {
 		nc.Close()
 		return err
 	}
-	c.calls, err = newCalls(nc)
-	if err != nil {
+	if err := c.calls.open(nc); err != nil {
 		nc.Close()
 		return err
 	}
@@ -109,18 +108,14 @@ func (c *Conn) unreachable(why error) error {
 
 func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 	c.link.fall()
-	if c.calls != nil {
-		c.calls.fail(errLost, func(call) bool { return true })
-	}
+	c.calls.fail(errLost, func(call) bool { return true })
 	if err != nil {
 		c.log.Warn("lost the connection to NATS; reconnecting", "error", err)
 	}
 }
 
 func (c *Conn) onReconnect(nc *nats.Conn) {
-	if c.calls != nil {
-		c.calls.refuse(nil) // permissions may have changed
-	}
+	c.calls.refuse(nil) // permissions may have changed
 	c.link.rise(true)
 	c.log.Info("reconnected to NATS", "url", nc.ConnectedUrlRedacted())
 }
@@ -131,9 +126,7 @@ func (c *Conn) onClosed(nc *nats.Conn) {
 		why = nats.ErrConnectionClosed
 	}
 	c.link.end(c.unreachable(why))
-	if c.calls != nil {
-		c.calls.refuse(fmt.Errorf("%w: %w", ErrUnreachable, nats.ErrConnectionClosed))
-	}
+	c.calls.refuse(fmt.Errorf("%w: %w", ErrUnreachable, nats.ErrConnectionClosed))
 }
 
 func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {

@@ -23,7 +23,7 @@ func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chun
 	if err != nil {
 		return err
 	}
-	set(m, "Nats-Msg-Id", subject+"."+strconv.Itoa(chunk.Number))
+	set(m, "Nats-Msg-Id", subject+"."+chunk.Writer+"."+strconv.Itoa(chunk.Number))
 	if _, err := retry(ctx, c, func(ctx context.Context) (uint64, error) { return c.store(ctx, m) }); err != nil {
 		return fmt.Errorf("write to %s: %w", subject, err)
 	}

@@ -53,6 +53,7 @@ type Puller struct {
 	late     []*inbox
 	used     int    // slots of jobs that run
 	reserved int    // slots of jobs that are asked for
+	fetching int    // jobs whose bodies are on their way from the object store
 	floor    uint64 // jobs up to this sequence were stored before the connection was made
 	denied   error
 	served   bool // some lane has answered
@@ -143,7 +144,7 @@ func (p *Puller) Run(ctx context.Context) error {
 	p.findFloor(ctx)
 	for {
 		p.look(ctx)
-		p.fill(time.Now())
+		p.fill(ctx, time.Now())
 		if p.denied != nil {
 			p.part()
 			return p.denied
@@ -190,7 +191,7 @@ func (p *Puller) look(ctx context.Context) {
 	if paused && !p.stopping {
 		p.stopping = true
 	}
-	if p.stopping && p.reserved == 0 {
+	if p.stopping && p.reserved == 0 && p.fetching == 0 {
 		p.closeDrained()
 	}
 }

@@ -138,17 +138,21 @@ func (p *Puller) forgetLate(now time.Time) {
 
 // fill asks the lanes that may have something for as much as there are free
 // slots, sharing them out among the lanes in turn.
-func (p *Puller) fill(now time.Time) {
+func (p *Puller) fill(ctx context.Context, now time.Time) {
 	if p.stopping || !p.c.nc.IsConnected() {
 		return
 	}
 	free := p.slots - p.used - p.reserved
 	wanting := p.wanting()
-	if wanting == 0 || (free <= 0 && p.marked(now)) {
+	if wanting == 0 {
+		return
+	}
+	if free <= 0 {
+		p.passAll(now)
 		return
 	}
 	if l := p.longestPassed(now); l != nil && free < l.slots {
-		p.confirm(l, now)
+		p.confirm(ctx, l, now)
 		return // what is free is kept for it
 	} else if l != nil {
 		p.request(l, 1, now)
@@ -173,14 +177,13 @@ func (p *Puller) fill(now time.Time) {
 	}
 }
 
-// marked notes that lanes of several slots are passed over.
-func (p *Puller) marked(now time.Time) bool {
+// passAll notes that lanes of several slots are passed over.
+func (p *Puller) passAll(now time.Time) {
 	for _, l := range p.turn {
-		if l.slots > 1 && l.wants() {
+		if l.wants() {
 			l.pass(now)
 		}
 	}
-	return true
 }
 
 func (l *lane) pass(now time.Time) {
@@ -221,21 +224,17 @@ func (p *Puller) longestPassed(now time.Time) *lane {
 
 // confirm asks whether something waits on a lane that slots are kept for, so
 // that none stand idle for a job that another worker has taken.
-func (p *Puller) confirm(l *lane, now time.Time) {
+func (p *Puller) confirm(ctx context.Context, l *lane, now time.Time) {
 	if now.Sub(l.checked) < scanEvery {
 		return
 	}
 	l.checked = now
 	p.work.Go(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), giveUpAfter)
+		wait, cancel := context.WithTimeout(ctx, giveUpAfter)
 		defer cancel()
-		waiting, _, err := p.c.LaneBacklog(ctx, l.name)
-		if err != nil || waiting > 0 {
-			return nil // not known is as good as waiting
-		}
-		select {
-		case p.events <- event{do: func() { l.nothing() }}:
-		case <-ctx.Done():
+		waiting, _, err := p.c.LaneBacklog(wait, l.name)
+		if err == nil && waiting == 0 { // not known is as good as waiting
+			p.send(ctx, event{do: l.nothing})
 		}
 		return nil
 	})
@@ -320,16 +319,23 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 
 // fetch gets the body of a job from the object store, apart from Run.
 func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int) {
+	p.fetching++
 	p.work.Go(func() error {
-		ctx, cancel := context.WithTimeout(ctx, AckWait)
+		wait, cancel := context.WithTimeout(ctx, AckWait)
 		defer cancel()
-		body, err := p.c.unpack(ctx, m)
-		if ctx.Err() != nil {
+		body, err := p.c.unpack(wait, m)
+		late := wait.Err() != nil
+		if late {
 			p.giveBack(m)
-			p.Release(slots)
-			return nil
 		}
-		p.send(ctx, event{do: func() { p.take(m, meta, slots, body, err) }})
+		p.send(ctx, event{do: func() {
+			p.fetching--
+			if late {
+				p.used -= slots
+				return
+			}
+			p.take(m, meta, slots, body, err)
+		}})
 		return nil
 	})
 }

@@ -305,3 +305,31 @@ func TestQueuedAndPurged(t *testing.T) {
 		t.Error("all of the run are purged")
 	}
 }
+
+func TestAJobWithoutASignOfLifeComesAgain(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		cfg := config(t, s)
+		cfg.Memory = true
+		c := must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
+		t.Cleanup(c.Close)
+		w := newCrew(t, c, 2)
+		w.Serve("any", 1)
+		publish(t, t.Context(), c, job("any", "m"))
+		began := time.Now()
+		first := receive(t, t.Context(), w.got)
+		tick := time.NewTicker(broker.AckWait / 3)
+		defer tick.Stop()
+		for range 9 {
+			<-tick.C
+			check(t, first.InProgress())
+		}
+		again := receive(t, t.Context(), w.got)
+		if !again.Doubtful || again.Job.Name != "m" {
+			t.Errorf("%+v", again)
+		}
+		if after := time.Since(began); after < 4*broker.AckWait-time.Second || after > 4*broker.AckWait+2*time.Second {
+			t.Errorf("it came again after %v", after)
+		}
+		check(t, again.Ack())
+	})
+}

@@ -18,11 +18,12 @@ import (
 // AckWait is how long a delivered job may stay without a sign of life.
 const AckWait = 10 * time.Second
 
-// Limits of what is made here.
+// Limits of what is made here. The sizes are not powers of two: a stream that
+// is promised exactly what a server has leaves no place for another.
 const (
-	jobsBytes    = 1 << 30
-	logsBytes    = 8 << 30
-	blobsBytes   = 8 << 30
+	jobsBytes    = 1000 << 20
+	logsBytes    = 8000 << 20
+	blobsBytes   = 8000 << 20
 	leastBytes   = 16 << 20 // what a limit is lowered to on a small server
 	logsAge      = 7 * 24 * time.Hour
 	blobsAge     = 30 * 24 * time.Hour

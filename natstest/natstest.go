@@ -32,17 +32,24 @@ var registerClock = sync.OnceFunc(ats.Register)
 
 // Bubble calls f in a synctest bubble that has its own server. Streams must
 // be in memory: file storage looks at the real clock. Not for parallel tests:
-// nats.go pools timers per process, and a timer may not cross bubbles, so the
-// pool is emptied first.
+// nats.go pools timers per process, and a timer may not cross a bubble's
+// edge, so the pool is emptied before and after.
 func Bubble(t *testing.T, f func(t *testing.T, s *Server)) {
 	t.Helper()
 	registerClock()
-	runtime.GC()
-	runtime.GC() // a sync.Pool lets go of its items at the second collection
+	emptyPools()
+	defer emptyPools()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		f(t, start(t, server.Options{DontListen: true, StoreDir: dir}))
 	})
+}
+
+// emptyPools makes every sync.Pool let go of its items, which takes two
+// collections.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC()
 }
 
 // Start gives the test a server of its own, in process, and a connection to
