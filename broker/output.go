@@ -57,9 +57,16 @@ func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.Token, a
 	return nil
 }
 
-// chunks decodes chunks and drops what was stored twice: their numbers grow.
+// writer is who has written a chunk: one delivery of an attempt's job.
+type writer struct {
+	key   jobs.Key
+	nonce string
+}
+
+// chunks decodes chunks and drops what was stored twice: the numbers of each
+// writer grow.
 func (c *Conn) chunks(ctx context.Context, f func(LogEntry) error) func(located) error {
-	newest := map[jobs.Key]int{}
+	newest := map[writer]int{}
 	return func(l located) error {
 		key, ok := c.names.parseLog(l.msg.Subject)
 		if !ok {
@@ -73,13 +80,14 @@ func (c *Conn) chunks(ctx context.Context, f func(LogEntry) error) func(located)
 		if err != nil {
 			return fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
 		}
-		if chunk.Number <= newest[key] {
+		from := writer{key, chunk.Writer}
+		if chunk.Number <= newest[from] {
 			return nil
 		}
 		if err := f(LogEntry{key, chunk}); err != nil {
 			return err
 		}
-		newest[key] = chunk.Number
+		newest[from] = chunk.Number
 		return nil
 	}
 }

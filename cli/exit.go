@@ -143,10 +143,6 @@ func (v verdict) cancelCode() int {
 	return exitFailed
 }
 
-// noWorkerText begins the error of a module that waited too long for a
-// capable worker.
-const noWorkerText = "no capable worker"
-
 // onlyQueueTimeouts reports whether every failure of the run was for want of
 // a capable worker.
 func onlyQueueTimeouts(r *jobs.Report) bool {
@@ -154,7 +150,7 @@ func onlyQueueTimeouts(r *jobs.Report) bool {
 	for _, m := range r.Modules {
 		switch m.Status {
 		case jobs.Failed.String(), jobs.TimedOut.String():
-			if !strings.Contains(m.Error, noWorkerText) {
+			if !m.NoWorker {
 				return false
 			}
 			found = true

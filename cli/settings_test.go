@@ -17,7 +17,7 @@ import (
 )
 
 func TestVerdictCodes(t *testing.T) {
-	noWorker := jobs.ModuleReport{Status: "failed", Error: "no capable worker within 5m (queue-timeout): missing tag gpu"}
+	noWorker := jobs.ModuleReport{Status: "failed", NoWorker: true, Error: "no capable worker within 5m (queue-timeout): missing tag gpu"}
 	failed := jobs.ModuleReport{Status: "failed", Error: "exit code 1"}
 	behind := jobs.ModuleReport{Status: "dependency_failed", Error: "a failed: no capable worker"}
 	for name, c := range map[string]struct {

@@ -58,7 +58,8 @@ type Member struct {
 
 // LogChunk is a piece of what an attempt has written, in order.
 type LogChunk struct {
-	Number int       `msgpack:"n"` // from 1 in its attempt
+	Writer string    `msgpack:"w,omitempty"` // the nonce of the delivery: a module without a key may, rarely, run twice as one attempt
+	Number int       `msgpack:"n"`           // from 1, of its writer
 	Time   time.Time `msgpack:"t"`
 	Parts  []LogPart `msgpack:"p"`
 }

@@ -38,6 +38,7 @@ type ModuleReport struct {
 	Wait     float64           `json:"wait"`    // started − queued
 	Outputs  map[string]any    `json:"outputs"` // text, or {"bytes":n,"sha256":"…"} above 64 KiB
 	Attempts []AttemptReport   `json:"attempts"`
+	NoWorker bool              `json:"-"` // it failed for want of a capable worker
 }
 
 // LargeOutput stands for an output above 64 KiB.

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,20 +62,31 @@ type follower struct {
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
 	written map[jobs.Key]*attemptLog
+	held    int // bytes of output whose attempt has not been seen to start
 }
+
+// maxHeld is how much output may wait for its attempt's start before the
+// record of that is read first.
+const maxHeld = 8 << 20
 
 // attemptLog is what has arrived of an attempt's log.
 type attemptLog struct {
-	chunks int
-	rest   [3]strings.Builder // by stream: a line whose end has not arrived
+	started bool           // its module.started has been sent
+	chunks  map[string]int // by writer: the number of the last one
+	rest    [3][]byte      // by stream: a line whose end has not arrived
+	held    []jobs.Event   // lines that wait for module.started
 }
 
 func (f *follower) loop(ctx context.Context) error {
 	for {
+		chunks := f.chunks
+		if f.held > maxHeld {
+			chunks = nil
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case c := <-f.chunks:
+		case c := <-chunks:
 			f.chunk(c)
 		case e := <-f.entries:
 			if err := f.entry(ctx, e); err != nil {
@@ -88,25 +100,33 @@ func (f *follower) loop(ctx context.Context) error {
 }
 
 func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
-	if o := e.Record.Outcome; o != nil && f.logs {
-		key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
-		f.awaitLog(ctx, key, o.LogChunks)
-		f.flush(key)
+	o := e.Record.Outcome
+	if o == nil || !f.logs {
+		return f.apply(e)
 	}
+	key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+	f.awaitLog(ctx, key, o)
+	f.flush(key)
+	err := f.apply(e)
+	f.forget(key)
+	return err
+}
+
+func (f *follower) apply(e jobs.Entry) error {
 	if err := f.state.Apply(e); err != nil {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, f.run, err)
 	}
 	return nil
 }
 
-// awaitLog takes chunks until those of an attempt are complete.
-func (f *follower) awaitLog(ctx context.Context, key jobs.Key, chunks int) {
-	if chunks == 0 {
+// awaitLog takes chunks until those that an outcome counts are complete.
+func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) {
+	if o.LogChunks == 0 {
 		return
 	}
 	timer := time.NewTimer(stalled)
 	defer timer.Stop()
-	for f.log(key).chunks < chunks {
+	for f.log(key).chunks[o.Nonce] < o.LogChunks {
 		select {
 		case <-ctx.Done():
 			return
@@ -122,7 +142,7 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.Key, chunks int) {
 func (f *follower) log(key jobs.Key) *attemptLog {
 	a, ok := f.written[key]
 	if !ok {
-		a = &attemptLog{}
+		a = &attemptLog{chunks: map[string]int{}}
 		f.written[key] = a
 	}
 	return a
@@ -130,18 +150,18 @@ func (f *follower) log(key jobs.Key) *attemptLog {
 
 func (f *follower) chunk(c broker.LogEntry) {
 	a := f.log(c.Key)
-	a.chunks = max(a.chunks, c.Chunk.Number)
+	a.chunks[c.Chunk.Writer] = c.Chunk.Number
 	for _, p := range c.Chunk.Parts {
 		rest := &a.rest[p.Stream%3]
-		data := string(p.Data)
+		data := p.Data
 		for {
-			line, after, found := strings.Cut(data, "\n")
-			rest.WriteString(line)
+			line, after, found := bytes.Cut(data, []byte{'\n'})
+			*rest = append(*rest, line...)
 			if !found {
 				break
 			}
-			f.line(c.Key, p.Stream, c.Chunk.Time, rest.String())
-			rest.Reset()
+			f.line(a, c.Key, p.Stream, c.Chunk.Time, *rest)
+			*rest = (*rest)[:0]
 			data = after
 		}
 	}
@@ -153,19 +173,41 @@ func (f *follower) flush(key jobs.Key) {
 	if !ok {
 		return
 	}
-	for s := range a.rest {
-		if a.rest[s].Len() > 0 {
-			f.line(key, jobs.Stream(s), time.Time{}, a.rest[s].String())
+	for s, rest := range a.rest {
+		if len(rest) > 0 {
+			f.line(a, key, jobs.Stream(s), time.Time{}, rest)
 		}
 	}
-	delete(f.written, key)
 }
 
-func (f *follower) line(key jobs.Key, s jobs.Stream, at time.Time, text string) {
-	f.send(jobs.Event{
-		V: 1, Run: f.run, Event: jobs.EventModuleOutput, Time: at, Module: f.state.NameOf(key.Token),
-		Attempt: key.Attempt, Stream: s.String(), Text: strings.ToValidUTF8(strings.TrimSuffix(text, "\r"), "\uFFFD"),
-	})
+func (f *follower) forget(key jobs.Key) {
+	if a, ok := f.written[key]; ok {
+		f.release(a, func(jobs.Event) {})
+		delete(f.written, key)
+	}
+}
+
+func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time, text []byte) {
+	e := jobs.Event{
+		V: 1, Run: f.run, Event: jobs.EventModuleOutput, Time: at, Attempt: key.Attempt, Stream: s.String(),
+		Text: strings.ToValidUTF8(string(bytes.TrimSuffix(text, []byte{'\r'})), "\uFFFD"),
+	}
+	if !a.started {
+		a.held = append(a.held, e)
+		f.held += len(e.Text)
+		return
+	}
+	e.Module = f.state.NameOf(key.Token)
+	f.send(e)
+}
+
+// release hands on what was held of an attempt's output.
+func (f *follower) release(a *attemptLog, to func(jobs.Event)) {
+	for _, e := range a.held {
+		f.held -= len(e.Text)
+		to(e)
+	}
+	a.held = nil
 }
 
 func (f *follower) send(e jobs.Event) {
@@ -175,4 +217,14 @@ func (f *follower) send(e jobs.Event) {
 		e.Time = time.Now()
 	}
 	f.sink(e)
+	if e.Event != jobs.EventModuleStarted || !f.logs {
+		return
+	}
+	token, _ := f.state.TokenOf(e.Module)
+	a := f.log(jobs.Key{Token: token, Attempt: e.Attempt})
+	a.started = true
+	f.release(a, func(line jobs.Event) {
+		line.Module = e.Module
+		f.send(line)
+	})
 }

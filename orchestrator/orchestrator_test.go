@@ -132,17 +132,19 @@ modules:
 		t.Errorf("%s, %s", report.Status, got)
 	}
 	lines := map[string][]string{}
-	ended := map[string]bool{}
+	started, ended := map[string]bool{}, map[string]bool{}
 	for i, e := range events {
 		if int(e.Seq) != i+1 {
 			t.Fatalf("event %d has number %d", i+1, e.Seq)
 		}
 		switch e.Event {
 		case jobs.EventModuleOutput:
-			if ended[e.Module] {
-				t.Errorf("%s writes %q after its end", e.Module, e.Text)
+			if !started[e.Module] || ended[e.Module] {
+				t.Errorf("%s writes %q before its start or after its end", e.Module, e.Text)
 			}
 			lines[e.Module] = append(lines[e.Module], e.Text)
+		case jobs.EventModuleStarted:
+			started[e.Module] = true
 		case jobs.EventModuleEnded:
 			ended[e.Module] = true
 		}

@@ -133,3 +133,12 @@ func (r *Run) StatusOf(name string) jobs.Status {
 	}
 	return jobs.Waiting
 }
+
+// TokenOf is the token of the module with this name.
+func (r *Run) TokenOf(name string) (jobs.Token, bool) {
+	i, ok := r.byName[name]
+	if !ok {
+		return "", false
+	}
+	return jobs.Token(r.modules[i].Token), true
+}

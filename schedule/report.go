@@ -72,7 +72,7 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status.String(),
 		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
 		Queued: set(n.queued), Started: set(n.begun), Finished: set(n.ended),
-		Outputs: map[string]any{}, Attempts: n.attempts,
+		Outputs: map[string]any{}, Attempts: n.attempts, NoWorker: n.noWorker,
 	}
 	if m.Attempts == nil {
 		m.Attempts = []jobs.AttemptReport{}

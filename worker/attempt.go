@@ -92,6 +92,7 @@ func (a *attempt) execute(ctx context.Context) (e ending, chunks int, err error)
 		return notStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
 	log := newAttemptLog(func(ctx context.Context, chunk jobs.LogChunk) error {
+		chunk.Writer = a.nonce
 		return persist(ctx, func(ctx context.Context) error {
 			return a.s.conn.AppendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
 		})
@@ -119,7 +120,7 @@ func (a *attempt) run(ctx context.Context, needs []byte, out sink) ending {
 	c := &command{
 		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, environ: os.Environ(),
 		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
-		fencing: a.claimed.Load(), needs: needs, ready: a.mayStart,
+		fencing: a.claimed.Load(), guard: a.s.guard, needs: needs, ready: a.mayStart,
 	}
 	e := c.run(a.stops, out)
 	cancel()
