@@ -41,6 +41,11 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("label %s=%s", l.Axis, l.Value)
 		}
 	}
+	if p := r.Program; p != nil {
+		if text := missingProgram(*p, c.Program); text != "" {
+			lack("%s", text)
+		}
+	}
 	if r.CPUs > c.CPUs {
 		lack("%d cpus (it has %d)", r.CPUs, c.CPUs)
 	}
@@ -48,6 +53,22 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		lack("%d MiB of memory (it has %d)", r.Memory>>20, c.Memory>>20)
 	}
 	return missing
+}
+
+// missingProgram says what a worker lacks of a program; empty when it is that one.
+func missingProgram(want pipeline.Program, have *pipeline.Program) string {
+	switch {
+	case have == nil:
+		return "program " + want.String()
+	case have.Name != want.Name:
+		return fmt.Sprintf("program %s (it is %s)", want, have)
+	case have.Build != want.Build:
+		return fmt.Sprintf("program %s (it has build %s)", want, pipeline.Short(have.Build))
+	case have.Graph != want.Graph:
+		return fmt.Sprintf("program %s with the graph %s (its definition makes the graph %s: does it read flags, files or the environment?)",
+			want, pipeline.Short(want.Graph), pipeline.Short(have.Graph))
+	}
+	return ""
 }
 
 // Offer reports whether c has all of r.

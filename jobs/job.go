@@ -22,6 +22,7 @@ type Job struct {
 	Again          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
 	Matrix         []pipeline.Pair `msgpack:"matrix,omitempty"`
 	Command        *CommandJob     `msgpack:"command,omitempty"`
+	Func           *FuncJob        `msgpack:"func,omitempty"` // a Go function, or what prepares the command
 	Timeout        time.Duration   `msgpack:"timeout,omitempty"`
 	DefaultTimeout bool            `msgpack:"default_timeout,omitempty"`
 	Grace          time.Duration   `msgpack:"grace"`
@@ -39,6 +40,15 @@ type CommandJob struct {
 	Env     []pipeline.Pair `msgpack:"env,omitempty"` // what wins comes last
 	PassEnv []string        `msgpack:"pass_env,omitempty"`
 	Stdin   string          `msgpack:"stdin,omitempty"`
+}
+
+// FuncJob is a Go function that the worker finds in its own program.
+type FuncJob struct {
+	Name   string            `msgpack:"name"`
+	Uses   bool              `msgpack:"uses,omitempty"`
+	Reads  []string          `msgpack:"reads,omitempty"`  // needs whose results it reads: the others come without theirs
+	With   map[string]string `msgpack:"with,omitempty"`   // what a file gives it
+	Params map[string]any    `msgpack:"params,omitempty"` // of the run
 }
 
 // Need is how a direct need ended.
@@ -105,13 +115,14 @@ type RunningEntry struct {
 
 // Capabilities are what a worker offers. Words are in lower case.
 type Capabilities struct {
-	OS     string            `msgpack:"os"`
-	Arch   string            `msgpack:"arch"`
-	CPUs   int               `msgpack:"cpus"`
-	Memory int64             `msgpack:"memory"`          // bytes
-	Tools  map[string]string `msgpack:"tools,omitempty"` // those that some lane asks for → version; "" = not asked for or unknown
-	Tags   []string          `msgpack:"tags,omitempty"`
-	Labels map[string]string `msgpack:"labels,omitempty"`
+	OS      string            `msgpack:"os"`
+	Arch    string            `msgpack:"arch"`
+	CPUs    int               `msgpack:"cpus"`
+	Memory  int64             `msgpack:"memory"`            // bytes
+	Program *pipeline.Program `msgpack:"program,omitempty"` // whose Go functions it has
+	Tools   map[string]string `msgpack:"tools,omitempty"`   // those that some lane asks for → version; "" = not asked for or unknown
+	Tags    []string          `msgpack:"tags,omitempty"`
+	Labels  map[string]string `msgpack:"labels,omitempty"`
 }
 
 // Control is a request to whoever runs something, over core NATS: lossy, so

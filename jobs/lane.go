@@ -52,6 +52,9 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	if r.Memory > 0 {
 		add("memory", fmt.Sprint(r.Memory))
 	}
+	if p := r.Program; p != nil {
+		add("program", p.Name+"_"+pipeline.Short(p.Build)+"_"+pipeline.Short(p.Graph))
+	}
 	if slots > 1 {
 		add("slots", fmt.Sprint(slots))
 	}

@@ -69,11 +69,14 @@ type Outcome struct {
 	Warnings    []string      `msgpack:"warnings,omitempty"`
 }
 
-// Outputs is what a command has set: inline, or above the inline limit by
-// the SHA-256 of its encoding in the object store.
+// Outputs is what a command has set, or what a Go function has returned:
+// inline, or above the inline limit by the SHA-256 of its encoding in the
+// object store.
 type Outputs struct {
 	Values map[string]string `msgpack:"values,omitempty"`
 	Blob   Blob              `msgpack:"blob,omitempty"`
+	Typed  bool              `msgpack:"typed,omitempty"`  // a Go function's: Result, or Blob, is what it returned
+	Result []byte            `msgpack:"result,omitempty"` // msgpack of the value
 }
 
 // Blob refers to bytes in the object store.

@@ -35,8 +35,9 @@ type ModuleReport struct {
 	Started  *time.Time        `json:"started"`
 	Finished *time.Time        `json:"finished"`
 	Duration float64           `json:"duration"`
-	Wait     float64           `json:"wait"`    // started − queued
-	Outputs  map[string]any    `json:"outputs"` // text, or {"bytes":n,"sha256":"…"} above 64 KiB
+	Wait     float64           `json:"wait"`             // started − queued
+	Outputs  map[string]any    `json:"outputs"`          // text, or {"bytes":n,"sha256":"…"} above 64 KiB
+	Result   any               `json:"result,omitempty"` // of a Go function; {"bytes":n,"sha256":"…"} above 64 KiB
 	Attempts []AttemptReport   `json:"attempts"`
 	NoWorker bool              `json:"-"` // it failed for want of a capable worker
 }

@@ -87,5 +87,5 @@ const (
 	AttemptCancelled  AttemptStatus = "cancelled"
 	AttemptLost       AttemptStatus = "lost"        // its worker fell silent
 	AttemptHandedBack AttemptStatus = "handed_back" // its worker was told to go
-	AttemptSkipped    AttemptStatus = "skipped"     // outcomes of attempt 0: the condition was false
+	AttemptSkipped    AttemptStatus = "skipped"     // the condition was false, or a Go function said Skip
 )

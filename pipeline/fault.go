@@ -10,7 +10,7 @@ import (
 // Fault is one mistake of the author: in the file, in a parameter or in a selection.
 type Fault struct {
 	File         string // as it was named to Parse; empty when the mistake is not in a file
-	Line, Column int    // from 1, in characters; 0 when the mistake is not in a file
+	Line, Column int    // from 1, in characters; 0 when the mistake is not in a file; of Go code the line only
 	Text         string // what is wrong
 	Excerpt      string // the line of the file and below it a caret; may be empty
 	Suggestion   string // what to do, a sentence; may be empty
@@ -19,8 +19,10 @@ type Fault struct {
 // String gives FILE:LINE:COLUMN: text, the suggestion, and the excerpt on lines of its own.
 func (f Fault) String() string {
 	var b strings.Builder
-	if f.File != "" && f.Line > 0 {
+	if f.File != "" && f.Line > 0 && f.Column > 0 {
 		fmt.Fprintf(&b, "%s:%d:%d: ", f.File, f.Line, f.Column)
+	} else if f.File != "" && f.Line > 0 {
+		fmt.Fprintf(&b, "%s:%d: ", f.File, f.Line)
 	} else if f.File != "" {
 		fmt.Fprintf(&b, "%s: ", f.File)
 	}

@@ -32,6 +32,7 @@ type Module struct {
 	If          string       `msgpack:"if,omitempty"`      // source of a boolean expression, without ${{ }}; empty = true
 	IfAt        string       `msgpack:"if_at,omitempty"`   // FILE:LINE:COLUMN of it, for messages
 	Command     *Command     `msgpack:"command,omitempty"` // the executor
+	Func        *Func        `msgpack:"func,omitempty"`    // the executor, or what prepares the command
 	Outputs     []string     `msgpack:"outputs,omitempty"` // declared names; nil = unchecked
 	Requires    Requirements `msgpack:"requires"`          // with the shell among the tools
 	Slots       int          `msgpack:"slots"`             // at least 1
@@ -125,6 +126,8 @@ type Requirements struct {
 	Labels []Pair   `msgpack:"labels,omitempty"` // sorted by Axis, which is the label's name
 	CPUs   int      `msgpack:"cpus,omitempty"`   // at least
 	Memory int64    `msgpack:"memory,omitempty"` // bytes, at least
+
+	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
 }
 
 // Tool is an executable on a worker's PATH, of any version or of Min and above.
@@ -138,6 +141,11 @@ type Tool struct {
 type Dynamic struct {
 	Reads    []string `msgpack:"reads"`    // the direct needs that the axes read: the family is expanded when these have ended
 	Template []byte   `msgpack:"template"` // the declaration, in this package's own encoding
+
+	// Of a family that a program declares: what every member is, and what
+	// their tokens begin with. The one axis is the list that Reads gives.
+	Member *Module `msgpack:"member,omitempty"`
+	Prefix string  `msgpack:"prefix,omitempty"`
 }
 
 // NeedView is how a direct need ended, as expressions see it.
@@ -146,6 +154,7 @@ type NeedView struct {
 	Reason  string
 	Outputs map[string]string // nil for a family
 	Members []MemberView      // of a family
+	Result  any               // of a Go function: what JSON would make of it
 }
 
 // MemberView is one member of a needed family.

@@ -1,0 +1,307 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// SplitMember takes the name of a family's member apart: "build (os=linux,
+// arch=arm64)" is of the family build. A name without brackets is alone; the
+// error says what is wrong with it.
+func SplitMember(name string) (family string, pairs []Pair, err error) {
+	head, rest, member := strings.Cut(name, " (")
+	if err := validName(head); err != nil {
+		return "", nil, err
+	}
+	if !member {
+		return "", nil, nil
+	}
+	rest, closed := strings.CutSuffix(rest, ")")
+	if !closed {
+		return "", nil, fmt.Errorf("%q is not the name of a member: NAME (axis=value, axis=value)", name)
+	}
+	for word := range strings.SplitSeq(rest, ", ") {
+		axis, value, ok := strings.Cut(word, "=")
+		if !ok || validName(axis) != nil {
+			return "", nil, fmt.Errorf("%q is not the name of a member: NAME (axis=value, axis=value)", name)
+		}
+		if err := validAxisValue(value); err != nil {
+			return "", nil, err
+		}
+		pairs = append(pairs, Pair{axis, value})
+	}
+	return head, pairs, nil
+}
+
+// names refuses names that are none or stand twice, without regard to case;
+// a family and a module do not share one.
+func (a *assembler) names() {
+	type holder struct {
+		index  int
+		family bool
+	}
+	seen := map[string]holder{}
+	for i, m := range a.p.Modules {
+		if m.Token == "" && m.Dynamic == nil {
+			family, pairs, err := SplitMember(m.Name)
+			if err != nil {
+				a.fault(i, "", "%v", err)
+				continue
+			}
+			m.Family, m.Matrix = family, pairs
+		}
+		if err := validName(m.Name); m.Token == "" && m.Dynamic != nil && err != nil {
+			a.fault(i, "", "%v", err)
+		}
+		for _, name := range []string{m.Name, m.Family} {
+			folded := strings.ToLower(name)
+			family := name == m.Family && m.Family != ""
+			first, ok := seen[folded]
+			switch {
+			case name == "" || ok && first.index == i || ok && family && first.family:
+			case ok:
+				a.fault(i, "", "module %q is there already%s", name, a.before(first.index))
+			default:
+				seen[folded] = holder{i, family}
+			}
+		}
+	}
+}
+
+// before says where an earlier module stands.
+func (a *assembler) before(i int) string {
+	if i >= len(a.places) || a.places[i].File == "" {
+		return ""
+	}
+	return fmt.Sprintf(", at %s:%d", a.places[i].File, a.places[i].Line)
+}
+
+// tokens gives every module that has none the word that stands for it in subjects.
+func (a *assembler) tokens() {
+	taken := map[string]bool{}
+	for _, m := range a.p.Modules {
+		taken[strings.ToLower(m.Name)] = true
+		taken[strings.ToLower(m.Token)] = true
+	}
+	prefixes, numbers := map[string]string{}, map[string]int{}
+	for _, m := range a.p.Modules {
+		if m.Token != "" {
+			continue
+		}
+		if m.Family == "" {
+			m.Token = m.Name
+			continue
+		}
+		prefix, ok := prefixes[m.Family]
+		if !ok {
+			prefix = freePrefix(m.Family, taken)
+			prefixes[m.Family] = prefix
+		}
+		if m.Dynamic != nil {
+			m.Token, m.Dynamic.Prefix = m.Name, prefix
+			continue
+		}
+		m.Token = fmt.Sprintf("%s%d", prefix, numbers[m.Family])
+		numbers[m.Family]++
+	}
+}
+
+// freePrefix is a beginning of tokens that nothing else has before a number.
+func freePrefix(family string, taken map[string]bool) string {
+	prefix := strings.ToLower(family) + "-"
+	extra := "-"
+	clash := func() bool {
+		for name := range taken {
+			if rest, ok := strings.CutPrefix(name, prefix); ok && isDigits(rest) {
+				return true
+			}
+		}
+		return false
+	}
+	for clash() {
+		prefix, extra = prefix+"-", extra+"-"
+	}
+	taken[prefix+"0"] = true
+	return family + extra
+}
+
+// families makes the table of families anew: modules may have moved.
+func (a *assembler) families() {
+	a.p.Families = map[string][]int{}
+	for i, m := range a.p.Modules {
+		if m.Family != "" {
+			a.p.Families[m.Family] = append(a.p.Families[m.Family], i)
+		}
+	}
+}
+
+// needs checks that what is needed exists, and that nothing waits for itself.
+func (a *assembler) needs() {
+	var names []string
+	known := map[string]bool{}
+	for _, m := range a.p.Modules {
+		for _, name := range []string{m.Family, m.Name} {
+			if name != "" && !known[name] {
+				known[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	for i, m := range a.p.Modules {
+		for _, n := range m.Needs {
+			switch {
+			case !known[n.Module]:
+				a.fault(i, knownOr(n.Module, names, "modules"), "%s needs %q, which does not exist", m.Name, n.Module)
+			case n.Module == m.Name:
+				a.fault(i, "", "%s needs itself", m.Name)
+			}
+		}
+	}
+	if len(a.faults) == 0 {
+		a.cycles()
+	}
+}
+
+// cycles reports the shortest cycle that a module is on, if there is one.
+func (a *assembler) cycles() {
+	byName := map[string]*declaration{}
+	for _, m := range a.p.Modules {
+		byName[m.Name] = &declaration{name: m.Name}
+	}
+	at := index(a.p.Modules)
+	for _, m := range a.p.Modules {
+		for _, n := range m.Needs {
+			for _, j := range Resolve(m, n, a.p.Modules, at, a.p.Families) {
+				byName[m.Name].needs = append(byName[m.Name].needs, declaredNeed{Need: Need{Module: a.p.Modules[j].Name}})
+			}
+		}
+	}
+	f := &File{}
+	for _, m := range a.p.Modules {
+		f.modules = append(f.modules, byName[m.Name])
+	}
+	done := orderable(f, byName)
+	for i, m := range a.p.Modules {
+		if done[m.Name] {
+			continue
+		}
+		if cycle := shortestCycle(byName[m.Name], byName); cycle != nil {
+			a.fault(i, "", "cycle: %s", strings.Join(cycle, " → "))
+			return
+		}
+	}
+}
+
+// module checks what the file's shapes check, and fills the defaults.
+func (a *assembler) module(i int, m *Module) {
+	if m.Func == nil && m.Command == nil {
+		return
+	}
+	check := func(what string, err error) {
+		if err != nil {
+			a.fault(i, "", "%s: %s: %v", m.Name, what, err)
+		}
+	}
+	a.requirements(i, m)
+	if c := m.Command; c != nil {
+		if c.Run != "" && c.Args != nil || c.Run == "" && len(c.Args) == 0 {
+			a.fault(i, "", "%s: a command has Run or Args, exactly one of them", m.Name)
+		}
+		if c.Shell != "" && !slices.Contains(shells, c.Shell) {
+			a.fault(i, didYouMean(c.Shell, shells), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
+		}
+		dir, err := parseDir(c.Dir)
+		check("dir", err)
+		if err == nil {
+			c.Dir = dir
+		}
+		for _, v := range c.Env {
+			check("env", validEnv(v.Name))
+		}
+		for _, v := range c.PassEnv {
+			check("pass-env", validPassEnv(v))
+		}
+	}
+	if m.Slots < 1 || m.Slots > maxSlots {
+		a.fault(i, "", "%s: slots must be from 1 to %d, not %d", m.Name, maxSlots, m.Slots)
+	}
+	p := &m.Policy
+	if p.Retry.Attempts < 1 || p.Retry.Attempts > maxAttempts {
+		a.fault(i, "", "%s: attempts must be from 1 to %d, not %d", m.Name, maxAttempts, p.Retry.Attempts)
+	}
+	if p.Retry.MaxDelay < p.Retry.Delay {
+		a.fault(i, "", "%s: the longest delay %s is below the delay %s", m.Name, p.Retry.MaxDelay, p.Retry.Delay)
+	}
+	for what, d := range map[string]int64{"timeout": int64(p.Timeout), "grace": int64(p.Grace), "queue timeout": int64(p.QueueTimeout), "delay": int64(p.Retry.Delay)} {
+		if d < 0 {
+			a.fault(i, "", "%s: the %s is negative", m.Name, what)
+		}
+	}
+	for _, k := range p.Keys {
+		if strings.TrimSpace(k) == "" {
+			a.fault(i, "", "%s: a key of not-in-parallel is empty", m.Name)
+		}
+	}
+	for _, l := range p.Limits {
+		check("limit", validName(l))
+		if n := a.p.Limits[l]; n < 1 || n > maxLimit {
+			a.fault(i, "", "%s: limit %q must be from 1 to %d, not %d", m.Name, l, maxLimit, n)
+		}
+	}
+	p.Keys, p.Limits = sortedSet(p.Keys), sortedSet(p.Limits)
+}
+
+// requirements puts them into lower case and order, so that equal ones are equal data.
+func (a *assembler) requirements(i int, m *Module) {
+	r := &m.Requires
+	check := func(what string, err error) {
+		if err != nil {
+			a.fault(i, "", "%s: %s: %v", m.Name, what, err)
+		}
+	}
+	r.OS, r.Arch = strings.ToLower(r.OS), strings.ToLower(r.Arch)
+	if r.OS != "" {
+		check("os", validPlatform(r.OS))
+	}
+	if r.Arch != "" {
+		check("arch", validPlatform(r.Arch))
+	}
+	var tools []Tool
+	for _, t := range r.Tools {
+		parsed, err := parseTool(t.String())
+		check("tool", err)
+		tools = addTool(tools, parsed)
+	}
+	r.Tools = tools
+	for j, t := range r.Tags {
+		check("tag", validWord(t))
+		r.Tags[j] = strings.ToLower(t)
+	}
+	r.Tags = sortedSet(r.Tags)
+	for j, l := range r.Labels {
+		check("label", validWord(l.Axis))
+		check("label "+l.Axis, validWord(l.Value))
+		r.Labels[j] = Pair{strings.ToLower(l.Axis), strings.ToLower(l.Value)}
+	}
+	slices.SortFunc(r.Labels, func(x, y Pair) int { return strings.Compare(x.Axis, y.Axis) })
+	if r.CPUs < 0 || r.Memory < 0 {
+		a.fault(i, "", "%s: cpus and memory are not negative", m.Name)
+	}
+}
+
+// ParseTool reads a tool as a file writes it: "go", "go>=1.26".
+func ParseTool(s string) (Tool, error) { return parseTool(s) }
+
+// ParseMemory reads an amount of memory as a file writes it: "512Mi", "16Gi".
+func ParseMemory(s string) (int64, error) {
+	return parseMemory(s)
+}
+
+// DefaultPolicy is the policy of a module that says nothing of its own.
+func DefaultPolicy() Policy {
+	return Policy{
+		Timeout: defaultTimeout, TimeoutByDefault: true, Grace: defaultGrace, QueueTimeout: defaultQueueTimeout,
+		MaxLosses: defaultMaxLosses, Retry: Retry{Attempts: 1, Delay: defaultDelay, MaxDelay: defaultMaxDelay},
+	}
+}
