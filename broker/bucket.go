@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Bucket is a KV bucket, for package kv: bytes under keys, with revisions.
@@ -43,6 +44,17 @@ func (c *Conn) OpenBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error
 		return nil, fmt.Errorf("open bucket %s: %w", b.Name(), err)
 	}
 	b.cfg.TTL, b.cfg.MarkerTTL = have.MaxAge, have.SubjectDeleteMarkerTTL
+	return b, nil
+}
+
+// FindBucket opens a bucket that is there; ErrNotFound.
+func (c *Conn) FindBucket(ctx context.Context, kind string) (*Bucket, error) {
+	b := &Bucket{c, BucketConfig{Kind: kind}}
+	have, err := c.streamInfo(ctx, b.stream())
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", b.Name(), err)
+	}
+	b.cfg.Memory, b.cfg.TTL, b.cfg.MarkerTTL = have.Config.Storage == jetstream.MemoryStorage, have.Config.MaxAge, have.Config.SubjectDeleteMarkerTTL
 	return b, nil
 }
 

@@ -106,11 +106,7 @@ func (a *app) completeRuns(p *place) completer {
 
 func (a *app) completeWorkers(p *place) completer {
 	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
-		registry, err := kv.OpenRegistry(ctx, s.conn, 0)
-		if err != nil {
-			return nil, err
-		}
-		workers, err := registry.List(ctx)
+		workers, err := kv.Workers(ctx, s.conn)
 		if err != nil {
 			return nil, err
 		}

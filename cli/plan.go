@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -32,20 +35,21 @@ type planStep struct {
 }
 
 func (a *app) planCommand() *cobra.Command {
-	s := &source{}
+	s, where := &source{}, &place{}
 	cmd := &cobra.Command{
 		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: a.completeFile,
 		Long: "Show what a run would do, and run nothing: the waves in which modules may start,\n" +
 			"the lane on which each waits for a worker, and how long it has usually taken.",
 	}
 	s.define(cmd.Flags())
+	where.define(cmd.Flags(), "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
 	a.completeSource(cmd)
-	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(_ context.Context, args []string) error {
+	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
 		p, err := a.load(args[0], *s)
 		if err != nil {
 			return err
 		}
-		plan := newPlan(p)
+		plan := newPlan(p, a.history(ctx, *where, args[0], p.Name))
 		return a.emit(plan, plan.table, func(w io.Writer) {
 			for _, m := range plan.Modules {
 				writeln(w, m.Name)
@@ -55,7 +59,27 @@ func (a *app) planCommand() *cobra.Command {
 	return cmd
 }
 
-func newPlan(p *pipeline.Pipeline) *planShown {
+// historyPatience bounds what a plan spends on its estimates.
+const historyPatience = 3 * time.Second
+
+// history is how long the pipeline's modules have taken before, as far as the
+// server or store that a run would use knows. A plan is as good without.
+func (a *app) history(ctx context.Context, p place, file, pipeline string) map[string]time.Duration {
+	ctx, stop := context.WithTimeout(ctx, historyPatience)
+	defer stop()
+	s, err := a.openFor(ctx, p, filepath.Dir(a.path(file)))
+	if err != nil {
+		return nil
+	}
+	defer s.close()
+	known, err := kv.Durations(ctx, s.conn, pipeline)
+	if err != nil {
+		return nil
+	}
+	return known.Took
+}
+
+func newPlan(p *pipeline.Pipeline, took map[string]time.Duration) *planShown {
 	plan := &planShown{Pipeline: p.Name, Modules: []planStep{}, Skipped: []string{}}
 	waves := newWaves(p)
 	for i, m := range p.Modules {
@@ -69,6 +93,10 @@ func newPlan(p *pipeline.Pipeline) *planShown {
 		}
 		for _, n := range m.Needs {
 			step.Needs = append(step.Needs, n.Module)
+		}
+		if t, ok := took[m.Name]; ok {
+			seconds := t.Seconds()
+			step.Estimate = &seconds
 		}
 		plan.Modules = append(plan.Modules, step)
 	}

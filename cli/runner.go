@@ -264,7 +264,9 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 	defer end()
 	var report *jobs.Report
 	g.Go(func() error {
-		_, err := orchestrator.Run(gctx, s.conn, r.spec.Run, orchestrator.Config{Logger: r.progress.logger(), Fleet: r.progress.event})
+		_, err := orchestrator.Run(gctx, s.conn, r.spec.Run, orchestrator.Config{
+			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
+		})
 		return err
 	})
 	g.Go(func() (err error) {

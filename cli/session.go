@@ -67,6 +67,15 @@ var errNoStore = errors.New("nothing has run here yet")
 // the settings name, else to the run that holds the workspace's store, else to
 // a server of its own on that store.
 func (a *app) open(ctx context.Context, p place) (*session, error) {
+	dir, err := a.workDir()
+	if err != nil {
+		return nil, err
+	}
+	return a.openFor(ctx, p, dir)
+}
+
+// openFor is open for a file in dir.
+func (a *app) openFor(ctx context.Context, p place, dir string) (*session, error) {
 	if t, ok, err := a.remote(); err != nil {
 		return nil, err
 	} else if ok {
@@ -75,10 +84,6 @@ func (a *app) open(ctx context.Context, p place) (*session, error) {
 			return nil, err
 		}
 		return &session{conn: c}, nil
-	}
-	dir, err := a.workDir()
-	if err != nil {
-		return nil, err
 	}
 	_, storeDir, err := p.resolve(a.env, dir)
 	if err != nil {

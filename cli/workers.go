@@ -99,11 +99,7 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 			if s.dead {
 				return a.showWorkers(rows) // nobody else can be on this server
 			}
-			registry, err := kv.OpenRegistry(ctx, s.conn, 0)
-			if err != nil {
-				return err
-			}
-			workers, err := registry.List(ctx)
+			workers, err := kv.Workers(ctx, s.conn)
 			if err != nil {
 				return err
 			}
@@ -154,16 +150,16 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 				return err
 			}
 			defer s.close()
-			registry, err := kv.OpenRegistry(ctx, s.conn, 0)
-			if err != nil {
-				return err
-			}
-			workers, err := registry.List(ctx)
+			workers, err := kv.Workers(ctx, s.conn)
 			if err != nil {
 				return err
 			}
 			if !slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name == args[0] }) {
 				return notFoundError("there is no worker %q%s", args[0], didYouMean(args[0], workerNames(workers)))
+			}
+			registry, err := kv.OpenRegistry(ctx, s.conn, 0) // it is there: a worker is in it
+			if err != nil {
+				return err
 			}
 			send := func() error {
 				return s.conn.SendWorkerControl(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})

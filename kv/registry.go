@@ -36,6 +36,19 @@ func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Regi
 	return &Registry{b}, nil
 }
 
+// Workers reads the live workers of a NATS, by name, and makes nothing:
+// without a registry there are none.
+func Workers(ctx context.Context, c *broker.Conn) ([]jobs.Worker, error) {
+	b, err := c.FindBucket(ctx, "workers")
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return (&Registry{b}).List(ctx)
+}
+
 // TTL is the time after which a silent worker's entry goes.
 func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
 

@@ -27,6 +27,19 @@ func OpenStats(ctx context.Context, c *broker.Conn) (*Stats, error) {
 	return &Stats{b}, nil
 }
 
+// Durations reads those of a pipeline and makes nothing: without a bucket
+// there are none.
+func Durations(ctx context.Context, c *broker.Conn, pipeline string) (jobs.Durations, error) {
+	b, err := c.FindBucket(ctx, "stats")
+	if errors.Is(err, broker.ErrNotFound) {
+		return jobs.Durations{}, nil
+	}
+	if err != nil {
+		return jobs.Durations{}, err
+	}
+	return (&Stats{b}).Durations(ctx, pipeline)
+}
+
 // Durations are those of a pipeline's earlier runs, empty without one.
 func (s *Stats) Durations(ctx context.Context, pipeline string) (jobs.Durations, error) {
 	d, _, err := s.read(ctx, pipeline)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -25,9 +26,12 @@ var (
 
 // Config configures an orchestrator.
 type Config struct {
-	Name   string           // of this orchestrator in takeovers; "" = host name and a random suffix
-	Logger *slog.Logger     // nil = discard
-	Fleet  func(jobs.Event) // called from one goroutine with worker.joined and worker.lost; may be nil
+	Name   string       // of this orchestrator in takeovers; "" = host name and a random suffix
+	Logger *slog.Logger // nil = discard
+	// WorkerTTL is the time after which a silent worker is lost, where this
+	// orchestrator is the first to make the registry; 0 = 3 s.
+	WorkerTTL time.Duration
+	Fleet     func(jobs.Event) // called from one goroutine with worker.joined and worker.lost; may be nil
 }
 
 // Run decides for a run until it has ended, and returns its verdict. When ctx
@@ -48,7 +52,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 	if end := state.Ended(); end != nil {
 		return *end, nil
 	}
-	registry, err := kv.OpenRegistry(ctx, c, 0)
+	registry, err := kv.OpenRegistry(ctx, c, cfg.WorkerTTL)
 	if err != nil {
 		return jobs.End{}, fmt.Errorf("open the registry of workers: %w", err)
 	}
