@@ -146,6 +146,7 @@ func TestPrecedence(t *testing.T) {
 			p := newProgram(t, cli.Orchestrator)
 			p.write(t, "ci.yaml", ciFile)
 			p.write(t, ".config/modpipe/orchestrator.yaml", c.config+"\nconnect-timeout: 20ms\n")
+			t.Setenv("XDG_CONFIG_HOME", filepath.Join(p.dir, ".config")) // the library of contexts looks there itself
 			p.write(t, ".config/nats/context/local.json", `{"url":"`+none+`","token":"secret"}`)
 			p.env = append(p.env, c.env...)
 			code, _, stderr := p.exec(t, append([]string{"run", "ci.yaml"}, c.args...)...)
