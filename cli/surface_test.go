@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 		"report":              {args: []string{"run", "ci.yaml", "--report", "nix/r.json"}, want: []string{"--report: there is no directory nix"}},
 		"listen":              {args: []string{"run", "ci.yaml", "--listen", "8"}, want: []string{`--listen: "8" is not HOST:PORT`}},
 		"listen and server":   {args: []string{"run", "ci.yaml", "--listen", "127.0.0.1:0", "-s", "x"}, want: []string{"--listen is for the embedded server"}},
-		"context":             {env: []string{"NATS_CONTEXT=nix"}, args: []string{"runs", "list"}, want: []string{`--context from NATS_CONTEXT: context "nix"`}},
+		"context":             {env: []string{"NATS_CONTEXT=nix"}, args: []string{"runs", "list"}, want: []string{`--context from NATS_CONTEXT: context not found: "nix"`}},
 		"credentials":         {env: []string{"NATS_CREDS=/nix"}, args: []string{"runs", "list"}, want: []string{"--creds from NATS_CREDS: stat /nix"}},
 		"half a certificate":  {args: []string{"runs", "list", "-s", "x", "--tlscert", "/dev/null"}, want: []string{"belong together"}},
 		"secrets are no flag": {args: []string{"runs", "list", "--token", "x"}, want: []string{"unknown flag --token"}},
