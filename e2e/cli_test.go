@@ -245,7 +245,7 @@ modules:
 			{"plan " + file, "a"},
 			{"plan -o json " + file, `"a"`},
 			{"graph " + file, "digraph"},
-			{"graph --format mermaid " + file, "-->"},
+			{"graph -o mermaid " + file, "-->"},
 			{"schema", "not-in-parallel"},
 			{"completion bash", "orchestrator"},
 		} {
@@ -305,10 +305,10 @@ func TestRunBesideARunOnOneStore(t *testing.T) {
 	gate := newGate(t, dir, "gate")
 	first := p.startIn(t, dir, p.file(t, yaml), "--run-id", "first")
 	first.await(t, event{Event: "module.started", Module: "a"})
-	second := p.run(t, trueYAML, "--run-id", "second")
-	second.want(t, 0, all(succeeded, "a"))
-	if !strings.Contains(second.Stderr, "temporary") {
-		t.Errorf("the second does not say that it takes a temporary store: %s", second.Stderr)
+	p.run(t, trueYAML, "--run-id", "second").want(t, 0, all(succeeded, "a"))
+	third := p.orchestrator(t, "run", p.file(t, trueYAML), "--run-id", "third")
+	if third.exit() != 0 || !strings.Contains(third.stderrText(), "temporary") {
+		t.Errorf("exit %d; it does not say that it takes a temporary store: %s", third.exit(), third.stderrText())
 	}
 	if o := p.orchestrator(t, "runs", "list", "-o", "name"); strings.TrimSpace(o.stdout.String()) != "first" {
 		t.Errorf("runs list while the first holds the store: %q", o.stdout.String())

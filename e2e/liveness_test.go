@@ -87,11 +87,12 @@ func TestPausedWorker(t *testing.T) {
 				paused := r.await(t, event{Event: "module.started", Module: "a", Attempt: 1}).Worker
 				ws[paused].signal(t, syscall.SIGSTOP)
 				r.await(t, event{Event: "module.started", Module: "a", Attempt: 2})
+				lost := r.await(t, event{Event: "worker.lost", Worker: paused})
 				first.open(t) // the first attempt ends well, too late
 				gone(t, pid)
 				ws[paused].signal(t, syscall.SIGCONT)
-				r.awaitWhere(t, "that "+paused+" is back", func(e event) bool {
-					return e.Event == "worker.joined" && e.Worker == paused && e.Time.After(r.lostAt(paused))
+				r.awaitWhere(t, paused+" is back", func(e event) bool {
+					return e.Event == "worker.joined" && e.Worker == paused && e.Seq > lost.Seq
 				})
 				second.open(t)
 				res := r.result(t)
@@ -107,17 +108,6 @@ func TestPausedWorker(t *testing.T) {
 			})
 		})
 	}
-}
-
-// lostAt is when a worker was reported lost.
-func (r *run) lostAt(worker string) time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.events, event{Event: "worker.lost", Worker: worker}.agrees)
-	if i < 0 {
-		return time.Now()
-	}
-	return r.events[i].Time
 }
 
 // tokensGrow checks the fencing tokens in lines "start ATTEMPT TOKEN".

@@ -74,9 +74,10 @@ func (p *program) wait(t testing.TB) int {
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
+		said := p.stderrText()
 		p.signal(t, syscall.SIGQUIT) // prints its goroutines
 		<-p.ended
-		t.Fatalf("%s: still there after %v", p.name, patience)
+		t.Fatalf("%s: still there after %v; it said\n%s", p.name, patience, said)
 	}
 	return p.exit()
 }

@@ -72,7 +72,7 @@ modules:
   no: {needs: [ask], if: "${{ needs.ask.outputs.go != 'yes' }}", run: 'true'}
   bad: {run: exit 1, ignore-failure: true}
   saw: {needs: [bad], if: needs.bad.status == 'ignored_failure', run: 'true'}
-  family: {matrix: {n: [1, 2]}, if: matrix.n == '2' || matrix.n == 2, run: 'true'}
+  family: {matrix: {n: [1, 2]}, if: matrix.n == '2', run: 'true'}
 `,
 			want: and(
 				all(succeeded, "ask", "yes", "saw", "family (n=2)"), all(skipped, "no", "family (n=1)"), all(ignoredFailure, "bad"),
