@@ -148,7 +148,7 @@ func (a *attempt) watch(ctx context.Context) {
 	for {
 		select {
 		case <-a.recheck:
-			if seen, _, err := a.look(ctx); err == nil && seen != myClaim {
+			if seen, _, err := a.look(ctx); err == nil && seen.verdict() != start {
 				a.supersede()
 			}
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -96,6 +97,9 @@ func workspaceFault(dir string) error {
 func (c Config) filled() Config {
 	if c.Name == "" {
 		c.Name = freshName()
+	}
+	if dir, err := filepath.Abs(c.Workspace); err == nil && c.Workspace != "" {
+		c.Workspace = dir
 	}
 	c.Slots = cmp.Or(c.Slots, runtime.NumCPU())
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)

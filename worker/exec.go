@@ -19,6 +19,7 @@ type command struct {
 	environ   []string // the worker's own environment
 	allow     allowance
 	fencing   uint64
+	guard     *guard      // may be nil
 	needs     []byte      // content of $MODPIPE_NEEDS
 	ready     func() bool // the last word before the start: false = it must not start any more; nil = it may
 }
@@ -131,7 +132,8 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *stopper, out sink) e
 		pipes.abandon()
 		return notStarted(startError(cmd, err))
 	}
-	p := &process{cmd: cmd, marker: "MODPIPE_OUTPUT=" + s.output, exited: make(chan struct{})}
+	c.guard.begun(cmd.Process.Pid)
+	p := &process{cmd: cmd, guard: c.guard, marker: "MODPIPE_OUTPUT=" + s.output, exited: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() { p.await(); close(p.exited) })
 	pipes.read(&wg, out)

@@ -14,6 +14,7 @@ const sweepLimit = 5 * time.Second
 // methods are called by the one goroutine that supervises it.
 type process struct {
 	cmd    *exec.Cmd
+	guard  *guard        // may be nil
 	marker string        // NAME=value in the environment of whatever the command starts, and of nothing else
 	exited chan struct{} // closed when the leader has ended; it is not reaped before reap
 }
@@ -25,7 +26,8 @@ func (p *process) alive() bool { return len(p.others()) > 0 }
 // returns how it ended and how many processes could not be ended.
 func (p *process) reap() (*os.ProcessState, int) {
 	left := p.sweep()
-	_ = p.cmd.Wait() // the state says it
+	p.guard.ended(p.cmd.Process.Pid) // while its number is still its own
+	_ = p.cmd.Wait()                 // the state says it
 	return p.cmd.ProcessState, left
 }
 

@@ -192,6 +192,9 @@ func (s *shift) keepDeliveries(ctx context.Context) error {
 
 // goodbye removes the entry, if NATS answers soon.
 func (s *shift) goodbye(ctx context.Context) {
+	if !s.conn.NATS().IsConnected() {
+		return // it expires
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := s.registry.Leave(ctx, s.cfg.Name); err != nil {
@@ -202,13 +205,14 @@ func (s *shift) goodbye(ctx context.Context) {
 // describe is what the worker says of itself.
 func (s *shift) describe() jobs.Worker {
 	host, _ := os.Hostname()
+	load := load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := jobs.Worker{
 		Name: s.cfg.Name, Incarnation: s.incarnation, Version: s.cfg.Version,
 		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
 		Draining: s.draining, LanesSeen: s.lanesSeen,
-		Started: s.started, PID: os.Getpid(), Host: host, Load: load(),
+		Started: s.started, PID: os.Getpid(), Host: host, Load: load,
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)
 	for a := range s.attempts {

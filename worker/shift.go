@@ -35,6 +35,7 @@ type shift struct {
 	lease       *lease
 	ttl         time.Duration
 	tools       *toolbox
+	guard       *guard        // nil where there is none
 	nudge       chan struct{} // holds one token when a heartbeat is due at once
 	settling    chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
 	looked      chan struct{} // closed when all lanes were considered once
@@ -71,6 +72,8 @@ func newShift(w *Worker) *shift {
 func (s *shift) run(ctx context.Context) error {
 	s.work, s.letGo = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.letGo()
+	s.guard = s.startGuard()
+	defer s.guard.close()
 	loops, stopLoops := context.WithCancel(s.work)
 	defer stopLoops()
 	fatal := make(chan error, 1)
@@ -93,6 +96,15 @@ func (s *shift) run(ctx context.Context) error {
 	s.attemptsWG.Wait() // they have nothing to wait for any more
 	s.goodbye(ctx)
 	return err
+}
+
+func (s *shift) startGuard() *guard {
+	g, err := newGuard()
+	if err != nil {
+		s.log.Warn("what runs here would outlive a worker that is killed", "error", err)
+		return nil
+	}
+	return g
 }
 
 // loops starts everything that a shift does beside its attempts.

@@ -1,0 +1,625 @@
+//go:build linux
+
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const run = jobs.RunID("r1")
+
+// bench is a server, a connection that plays the orchestrator, and a worker.
+type bench struct {
+	t       *testing.T
+	server  *natstest.Server
+	conn    *broker.Conn // the orchestrator's
+	worker  *worker.Worker
+	dir     string
+	ended   chan error
+	stop    context.CancelCauseFunc
+	records chan jobs.Entry
+	jobs    int
+}
+
+var errStopped = errors.New("stopped by the test")
+
+func connect(t *testing.T, s *natstest.Server) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newBench starts a worker; everything has ended when the test has.
+func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) *bench {
+	t.Helper()
+	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
+	t.Cleanup(b.conn.Close)
+	b.lane("any", jobs.LaneSet{Slots: 1})
+	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: time.Second}
+	for _, f := range change {
+		f(&cfg)
+	}
+	own := connect(t, s)
+	w, err := worker.New(own, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.worker = w
+	ctx, stop := context.WithCancelCause(context.Background())
+	b.stop = stop
+	following := make(chan struct{})
+	follow, unfollow := context.WithCancel(context.Background())
+	go func() {
+		defer close(following)
+		_ = b.conn.Follow(follow, run, 0, b.records)
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.ended <- w.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop(errStopped)
+		<-done
+		own.Close()
+		unfollow()
+		<-following
+	})
+	return b
+}
+
+func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {
+	b.t.Helper()
+	lanes, err := kv.OpenLanes(b.t.Context(), b.conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.conn.EnsureLane(b.t.Context(), lane); err != nil {
+		b.t.Fatal(err)
+	}
+	rev, err := lanes.Put(b.t.Context(), lane, set)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return rev
+}
+
+// job is attempt 1 of a module of its own.
+func (b *bench) job(script string) *jobs.Job {
+	b.jobs++
+	name := fmt.Sprintf("m%d", b.jobs)
+	return &jobs.Job{
+		Run: run, Pipeline: "ci", Token: jobs.Token(name), Name: name, Attempt: 1, Lane: "any", Slots: 1,
+		Command: &jobs.CommandJob{Run: script, Shell: "sh"}, Grace: time.Minute, StoreBy: time.Now().Add(time.Minute),
+	}
+}
+
+func (b *bench) publish(j *jobs.Job) {
+	b.t.Helper()
+	published := make(chan error, 1)
+	b.conn.PublishJob(b.t.Context(), j, func(err error) { published <- err })
+	if err := <-published; err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// write plays another writer of a cell.
+func (b *bench) write(j *jobs.Job, expect uint64, rec jobs.Record) uint64 {
+	b.t.Helper()
+	seq, err := b.conn.Append(b.t.Context(), run, j.Token, expect, rec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return seq
+}
+
+// claimed and outcome wait for a record of the job's module.
+func (b *bench) claimed(j *jobs.Job) jobs.Entry {
+	b.t.Helper()
+	return b.await(j, func(r jobs.Record) bool { return r.Claim != nil })
+}
+
+func (b *bench) outcome(j *jobs.Job) *jobs.Outcome {
+	b.t.Helper()
+	return b.await(j, func(r jobs.Record) bool { return r.Outcome != nil }).Record.Outcome
+}
+
+func (b *bench) await(j *jobs.Job, want func(jobs.Record) bool) jobs.Entry {
+	b.t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case e := <-b.records:
+			if e.Cell == j.Token && want(e.Record) {
+				return e
+			}
+		case err := <-b.ended:
+			b.t.Fatalf("the worker has ended: %v", err)
+		case <-limit:
+			b.t.Fatal("the record does not come")
+		}
+	}
+}
+
+// eventually waits for what no event tells of.
+func (b *bench) eventually(what string, f func() bool) {
+	b.t.Helper()
+	limit := time.Now().Add(20 * time.Second)
+	for !f() {
+		if time.Now().After(limit) {
+			b.t.Fatal("not so in time: " + what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// pid waits for the number that a script has written to a file.
+func (b *bench) pid(file string) int {
+	b.t.Helper()
+	var pid int
+	b.eventually("a process has started", func() bool {
+		text, err := os.ReadFile(filepath.Join(b.dir, file))
+		if err != nil || !strings.HasSuffix(string(text), "\n") {
+			return false
+		}
+		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil
+	})
+	return pid
+}
+
+func (b *bench) gone(pid int) {
+	b.t.Helper()
+	b.eventually("the process is gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
+}
+
+func (b *bench) queued(j *jobs.Job) bool {
+	b.t.Helper()
+	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.Key{Token: j.Token, Attempt: j.Attempt})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return in
+}
+
+// warm runs a job, after which the worker knows which jobs are older than its
+// connection, and does not doubt new ones.
+func (b *bench) warm() {
+	b.t.Helper()
+	j := b.job("true")
+	b.publish(j)
+	b.outcome(j)
+}
+
+func (b *bench) ends(want error) {
+	b.t.Helper()
+	select {
+	case err := <-b.ended:
+		if !errors.Is(err, want) {
+			b.t.Errorf("the worker ended with %v, want %v", err, want)
+		}
+	case <-time.After(20 * time.Second):
+		b.t.Fatal("the worker does not end")
+	}
+}
+
+func (b *bench) exists(file string) bool {
+	_, err := os.Stat(filepath.Join(b.dir, file))
+	return err == nil
+}
+
+func (b *bench) log(j *jobs.Job) (text string, chunks int) {
+	b.t.Helper()
+	err := b.conn.ReadLogs(b.t.Context(), run, j.Token, j.Attempt, func(e broker.LogEntry) error {
+		chunks++
+		if e.Chunk.Number != chunks {
+			b.t.Errorf("chunk %d stands in place %d", e.Chunk.Number, chunks)
+		}
+		for _, p := range e.Chunk.Parts {
+			text += string(p.Data)
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return text, chunks
+}
+
+func TestJobIsRunCommittedAndAcknowledged(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	j := b.job(`echo hello; echo v=1 >>"$MODPIPE_OUTPUT"`)
+	b.publish(j)
+	o := b.outcome(j)
+	if o.Status != jobs.AttemptSucceeded || o.Outputs.Values["v"] != "1" || o.Worker != "w1" || o.Nonce == "" || o.LogChunks != 1 || o.Started.IsZero() {
+		t.Errorf("outcome %+v", o)
+	}
+	if text, n := b.log(j); text != "hello\n" || n != o.LogChunks {
+		t.Errorf("log %q in %d chunks", text, n)
+	}
+	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
+	b.worker.Drain()
+	b.ends(nil)
+	registry, err := kv.OpenRegistry(t.Context(), b.conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := registry.List(t.Context()); err != nil || len(left) != 0 {
+		t.Errorf("registry %v, %v", left, err)
+	}
+}
+
+func TestKeyedClaimsBeforeItStarts(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	j := b.job(`echo "$MODPIPE_FENCING_TOKEN"`)
+	j.Keyed = true
+	b.publish(j)
+	c := b.claimed(j)
+	if o := b.outcome(j); o.Status != jobs.AttemptSucceeded || o.Nonce != c.Record.Claim.Nonce || o.Incarnation != c.Record.Claim.Incarnation {
+		t.Errorf("outcome %+v of claim %+v", o, c.Record.Claim)
+	}
+	if text, _ := b.log(j); text != fmt.Sprintln(c.Sequence) {
+		t.Errorf("the token is %q, the claim's sequence %d", text, c.Sequence)
+	}
+}
+
+func TestUnkeyedClaimsWhatOutlives20ms(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	long := b.job("sleep 0.3")
+	b.publish(long)
+	b.claimed(long)
+	if o := b.outcome(long); o.Status != jobs.AttemptSucceeded {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
+// What a cell shows when a job comes, and what becomes of the job.
+func TestDoubt(t *testing.T) {
+	theirs := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w1", Incarnation: "other", Nonce: "other"}}
+	closed := jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}}
+	for _, tc := range []struct {
+		name         string
+		keyed, again bool
+		cell         *jobs.Record
+		end          bool
+		runs, stays  bool
+	}{
+		{"doubtful, nothing known", false, true, nil, false, true, false},
+		{"doubtful, claimed by another", false, true, &theirs, false, false, true},
+		{"doubtful, closed", false, true, &closed, false, false, false},
+		{"doubtful, the run has ended", false, true, nil, true, false, false},
+		{"keyed, claimed by another", true, false, &theirs, false, false, true},
+		{"keyed, closed", true, false, &closed, false, false, false},
+		{"keyed, doubtful, nothing known", true, true, nil, false, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newBench(t, natstest.InProcess(t))
+			j := b.job("touch ran")
+			j.Keyed, j.Again = tc.keyed, tc.again
+			if tc.cell != nil {
+				b.write(j, 0, *tc.cell)
+			}
+			if tc.end {
+				b.write(&jobs.Job{}, 0, jobs.Record{End: &jobs.End{Status: jobs.RunFailed}})
+			}
+			b.publish(j)
+			if tc.runs {
+				b.outcome(j)
+			} else if !tc.stays {
+				b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
+			}
+			after := b.job("true") // the slots are free again
+			b.publish(after)
+			b.outcome(after)
+			if b.queued(j) != tc.stays && tc.stays {
+				t.Error("the job was acknowledged")
+			}
+			if b.exists("ran") != tc.runs {
+				t.Errorf("it ran: %v", !tc.runs)
+			}
+		})
+	}
+}
+
+func TestRefusedOutcomeIsDiscarded(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	b.warm()
+	j := b.job("true")
+	b.write(j, 0, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}})
+	b.publish(j) // with a fence that is past, and no reason to doubt
+	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
+	last, err := b.conn.Last(t.Context(), run, j.Token)
+	if err != nil || last.Record.Outcome.By != "o1" {
+		t.Errorf("the cell holds %+v, %v", last.Record, err)
+	}
+}
+
+func TestRefusedClaimEndsWhatRuns(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	b.warm()
+	j := b.job("echo $$ >pid; exec sleep 300")
+	b.write(j, 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Nonce: "other"}})
+	b.publish(j)
+	b.gone(b.pid("pid"))
+	if !b.queued(j) {
+		t.Error("the job of another was acknowledged")
+	}
+}
+
+func TestSupersededAttemptIsEndedAfterReconnect(t *testing.T) {
+	b := newBench(t, natstest.StartServer(t, nil))
+	j := b.job("echo $$ >pid; exec sleep 300")
+	b.publish(j)
+	c := b.claimed(j)
+	b.write(j, c.Sequence, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}})
+	pid := b.pid("pid")
+	b.server.CutClients()
+	b.gone(pid)
+	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
+}
+
+func TestCancel(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	j := b.job(`trap 'touch term' TERM; echo $$ >pid; while :; do sleep 0.01 || :; done`)
+	b.publish(j)
+	b.claimed(j)
+	pid := b.pid("pid")
+	ask := jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"}
+	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("TERM has come", func() bool { return b.exists("term") })
+	ask.Kill = true // during the grace of a minute
+	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" || o.ExitCode == nil || *o.ExitCode != 137 {
+		t.Errorf("outcome %+v", o)
+	}
+	b.gone(pid)
+}
+
+func TestHandBack(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t), func(c *worker.Config) { c.DrainTimeout = 50 * time.Millisecond })
+	j := b.job("echo $$ >pid; exec sleep 300")
+	b.publish(j)
+	pid := b.pid("pid")
+	if err := b.conn.SendWorkerControl("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.outcome(j); o.Status != jobs.AttemptHandedBack {
+		t.Errorf("outcome %+v", o)
+	}
+	b.gone(pid)
+	b.ends(nil)
+}
+
+func TestDrainFinishesWhatRuns(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	j := b.job("echo $$ >pid; sleep 0.3")
+	b.publish(j)
+	b.pid("pid")
+	b.worker.Drain()
+	next := b.job("touch ran")
+	b.publish(next)
+	if o := b.outcome(j); o.Status != jobs.AttemptSucceeded {
+		t.Errorf("outcome %+v", o)
+	}
+	b.ends(nil)
+	if !b.queued(next) && !b.exists("ran") {
+		t.Error("a job is lost")
+	}
+}
+
+func TestStopKillsAndHandsBack(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	j := b.job("trap '' TERM; echo $$ >pid; while :; do sleep 0.01 || :; done")
+	b.publish(j)
+	pid := b.pid("pid")
+	b.stop(errStopped)
+	if o := b.outcomeOfEnded(j); o.Status != jobs.AttemptHandedBack {
+		t.Errorf("outcome %+v", o)
+	}
+	b.gone(pid)
+	b.ends(errStopped)
+}
+
+// outcomeOfEnded is outcome while the worker may end.
+func (b *bench) outcomeOfEnded(j *jobs.Job) *jobs.Outcome {
+	b.t.Helper()
+	for {
+		select {
+		case e := <-b.records:
+			if e.Cell == j.Token && e.Record.Outcome != nil {
+				return e.Record.Outcome
+			}
+		case <-time.After(20 * time.Second):
+			b.t.Fatal("no outcome")
+		}
+	}
+}
+
+func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
+	b := newBench(t, natstest.StartServer(t, nil))
+	keyed := b.job("trap '' TERM; echo $$ >keyed; while :; do sleep 0.01 || :; done")
+	keyed.Keyed = true
+	free := b.job("echo $$ >free; exec sleep 300")
+	b.publish(keyed)
+	b.publish(free)
+	b.claimed(free)
+	one, other := b.pid("keyed"), b.pid("free")
+	b.server.Stop()
+	b.gone(one)
+	if syscall.Kill(other, 0) != nil {
+		t.Error("what holds no key was killed too")
+	}
+	b.server.Start(t)
+	if o := b.outcome(keyed); o.Status != jobs.AttemptLost {
+		t.Errorf("outcome %+v", o)
+	}
+	ask := jobs.CancelAttempt{Token: free.Token, Attempt: 1}
+	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.outcome(free); o.Status != jobs.AttemptCancelled {
+		t.Errorf("outcome %+v", o)
+	}
+	b.gone(other)
+}
+
+func TestLogsOverARestartOfNATS(t *testing.T) {
+	b := newBench(t, natstest.StartServer(t, nil))
+	j := b.job(`echo $$ >pid; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo "line $i of a log that is long enough to fill what is between"; [ $((i % 500)) = 0 ] && sleep 0.05; done; true`)
+	b.publish(j)
+	b.pid("pid")
+	b.server.Stop()
+	<-time.After(300 * time.Millisecond) // it runs into the wall
+	b.server.Start(t)
+	o := b.outcome(j)
+	var want strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&want, "line %d of a log that is long enough to fill what is between\n", i+1)
+	}
+	if text, n := b.log(j); o.Status != jobs.AttemptSucceeded || n != o.LogChunks || text != want.String() {
+		t.Errorf("%s; %d bytes of %d in %d chunks of %d", o.Status, len(text), want.Len(), n, o.LogChunks)
+	}
+}
+
+func TestDrainWhileNATSIsAway(t *testing.T) {
+	b := newBench(t, natstest.StartServer(t, nil), func(c *worker.Config) { c.DrainTimeout = 100 * time.Millisecond })
+	j := b.job("echo $$ >pid; exec sleep 300")
+	b.publish(j)
+	pid := b.pid("pid")
+	b.server.Stop()
+	began := time.Now()
+	b.worker.Drain()
+	b.ends(nil)
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	b.gone(pid)
+	b.server.Start(t)
+}
+
+func TestNames(t *testing.T) {
+	s := natstest.InProcess(t)
+	b := newBench(t, s)
+	j := b.job("true") // w1 is there when this has run
+	b.publish(j)
+	b.outcome(j)
+	second, err := worker.New(b.conn, worker.Config{Name: "w1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Run(t.Context()); !errors.Is(err, kv.ErrTaken) {
+		t.Errorf("a second worker of the name: %v", err)
+	}
+	w, err := worker.New(b.conn, worker.Config{})
+	if err != nil || !jobs.ValidID(w.Name()) {
+		t.Errorf("name %q, %v", w.Name(), err)
+	}
+}
+
+func TestExitWhenIdle(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t), func(c *worker.Config) { c.ExitWhenIdle = true })
+	j := b.job("true")
+	b.publish(j)
+	b.outcome(j)
+	b.ends(nil)
+}
+
+func TestLanes(t *testing.T) {
+	bin := t.TempDir()
+	for name, text := range map[string]string{
+		"Frob": "#!/bin/sh\n[ \"$1\" = version ] && echo frob 1.2.3 of 2020.1\n", "hang": "#!/bin/sh\nsleep 300 & sleep 300\n", "mute": "#!/bin/sh\n",
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	b := newBench(t, natstest.InProcess(t), func(c *worker.Config) { c.Tags, c.Labels = []string{"GPU"}, map[string]string{"Zone": "EU"} })
+	tool := func(name, min string) jobs.LaneSet {
+		return jobs.LaneSet{Slots: 1, Requires: pipeline.Requirements{Tools: []pipeline.Tool{{Name: name, Min: min}}}}
+	}
+	var last uint64
+	lanes := map[jobs.Lane]jobs.LaneSet{
+		"served-a": tool("frob", "1.2"), "served-b": tool("mute", ""), "not-a": tool("frob", "1.10"), "not-b": tool("mute", "1"), "not-c": tool("missing", ""),
+		"served-c": {Slots: 9, Requires: pipeline.Requirements{Tags: []string{"gpu"}, Labels: []pipeline.Pair{{Axis: "zone", Value: "eu"}}, CPUs: 1, Memory: 1 << 20}},
+	}
+	for lane, set := range lanes {
+		last = max(last, b.lane(lane, set))
+	}
+	registry, err := kv.OpenRegistry(t.Context(), b.conn, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w jobs.Worker
+	b.eventually("it has looked at the lanes", func() bool {
+		all, err := registry.List(t.Context())
+		if err == nil && len(all) == 1 {
+			w = all[0]
+		}
+		return w.LanesSeen >= last
+	})
+	if got := w.Capabilities.Tools; len(got) != 2 || got["frob"] != "1.2.3" {
+		t.Errorf("tools %v", got)
+	}
+	for lane, set := range lanes {
+		if offers := w.Capabilities.Offer(set.Requires); offers != strings.HasPrefix(string(lane), "served") {
+			t.Errorf("%s: offers %v", lane, offers)
+		}
+		if strings.HasPrefix(string(lane), "served") {
+			j := b.job("true")
+			j.Lane = lane
+			b.publish(j)
+			b.outcome(j)
+		}
+	}
+}
+
+func TestConfigFaultsComeTogether(t *testing.T) {
+	_, err := worker.New(nil, worker.Config{
+		Name: "a b", Slots: -1, Tags: []string{""}, Tools: []string{"go=x"}, PassEnv: []string{"["}, DrainTimeout: -1,
+		WorkerTTL: time.Millisecond, Workspace: "/no/such/dir", Labels: map[string]string{"": "x"},
+	})
+	for _, word := range []string{"name", "slots", "tags", "tools", "pass-env", "drain-timeout", "worker-ttl", "workspace", "labels"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("no word of %s in %v", word, err)
+		}
+	}
+}
+
+func TestDetect(t *testing.T) {
+	c, err := worker.Detect(t.Context(), worker.Config{Tools: []string{"Mine=3.4"}})
+	if _, ok := c.Tools["sh"]; err != nil || !ok || c.Tools["mine"] != "3.4" || c.CPUs < 1 || c.Memory == 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, _ = worker.Detect(t.Context(), worker.Config{OnlyTools: []string{"sh"}})
+	if len(c.Tools) != 1 {
+		t.Errorf("tools %v", c.Tools)
+	}
+}
