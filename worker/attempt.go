@@ -93,6 +93,7 @@ func (a *attempt) execute(ctx context.Context) (e ending, chunks int, err error)
 	}
 	log := newAttemptLog(func(ctx context.Context, chunk jobs.LogChunk) error {
 		chunk.Writer = a.nonce
+		chunk.Writer = a.nonce
 		return persist(ctx, func(ctx context.Context) error {
 			return a.s.conn.AppendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
@@ -14,7 +15,7 @@ func (a *attempt) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outc
 	return &jobs.Outcome{
 		Attempt: a.job.Attempt, Status: e.status, Worker: a.s.cfg.Name, Incarnation: a.s.incarnation, Nonce: a.nonce,
 		ExitCode: e.exitCode, Error: e.text, Outputs: outputs,
-		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: e.warnings,
+		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.warnings),
 	}
 }
 

@@ -69,6 +69,9 @@ func notStarted(err error) ending {
 
 // prepare makes the command from the job; the caller closes its Stdin.
 func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
+	if c.job.Func != nil {
+		return nil, nil, fmt.Errorf("the job asks for the Go function %q, which this program does not have", c.job.Func.Name)
+	}
 	if c.job.Command == nil {
 		return nil, nil, errors.New("the job has no command: it was made by a newer version of modpipe")
 	}

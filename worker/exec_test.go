@@ -77,6 +77,7 @@ func TestHowACommandEnds(t *testing.T) {
 		{"words without a shell", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"test", "a b", "=", "a b"}}}, jobs.AttemptSucceeded, 0, ""},
 		{"unknown shell", &jobs.Job{Command: &jobs.CommandJob{Run: "x", Shell: "fish"}}, jobs.AttemptFailed, -1, "unknown shell"},
 		{"no command", &jobs.Job{}, jobs.AttemptFailed, -1, "newer version"},
+		{"a Go function", &jobs.Job{Func: &jobs.FuncJob{Name: "f"}}, jobs.AttemptFailed, -1, `Go function "f"`},
 		{"not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, jobs.AttemptFailed, -1, `cannot start "no-such-tool": not found on PATH, which was "`},
 		{"path not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./missing.sh"}}}, jobs.AttemptFailed, -1, "missing.sh does not exist"},
 		{"no format", &jobs.Job{Command: &jobs.CommandJob{Run: "printf '\\177bad' >x; chmod +x x; ./x"}}, jobs.AttemptFailed, -2, ""},
