@@ -100,7 +100,7 @@ func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 
 func (l *loop) evaluate(ctx context.Context, a schedule.Evaluate) bool {
 	m := l.state.Module(a.Node)
-	return l.withScope(ctx, a.Node, m.ConditionReads(), func(s pipeline.Scope, err error) {
+	return l.withScope(ctx, l.state.Needs(a.Node), m.ConditionReads(), func(s pipeline.Scope, err error) {
 		holds := false
 		if err == nil {
 			holds, err = l.state.Spec().Pipeline.Condition(m, s)
@@ -111,7 +111,7 @@ func (l *loop) evaluate(ctx context.Context, a schedule.Evaluate) bool {
 
 func (l *loop) expand(ctx context.Context, a schedule.Expand) bool {
 	m := l.state.Module(a.Node)
-	return l.withScope(ctx, a.Node, m.Dynamic.Reads, func(s pipeline.Scope, err error) {
+	return l.withScope(ctx, l.state.Needs(a.Node), m.Dynamic.Reads, func(s pipeline.Scope, err error) {
 		var combinations [][]pipeline.Pair
 		if err == nil {
 			combinations, err = l.state.Spec().Pipeline.Combinations(m, s)
@@ -128,10 +128,11 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 	m := l.state.Module(a.Node)
 	now := l.now()
 	answered := false
-	l.withScope(ctx, a.Node, m.TextReads(), func(s pipeline.Scope, err error) {
+	needs := l.state.Needs(a.Node)
+	send := func(s pipeline.Scope, err error) {
 		var job *jobs.Job
 		if err == nil {
-			job, err = l.job(a, m, s)
+			job, err = l.job(a, m, needs, s)
 		}
 		if err != nil {
 			answered = true
@@ -140,7 +141,12 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 		}
 		job.StoreBy = now.Add(storeWithin)
 		l.broker.PublishJob(ctx, job, func(err error) { l.published(ctx, a, job, err) })
-	})
+	}
+	if m.Static() {
+		send(pipeline.Scope{}, nil)
+	} else {
+		l.withScope(ctx, needs, m.TextReads(), send)
+	}
 	return answered
 }
 

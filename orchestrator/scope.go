@@ -13,8 +13,7 @@ import (
 // withScope calls f, on the loop's goroutine, with what the module's
 // expressions may read: at once when nothing has to be fetched (it reports
 // so), else when the outputs that are kept by reference have been.
-func (l *loop) withScope(ctx context.Context, node int, reads []string, f func(pipeline.Scope, error)) bool {
-	needs := l.state.Needs(node)
+func (l *loop) withScope(ctx context.Context, needs map[string]jobs.Need, reads []string, f func(pipeline.Scope, error)) bool {
 	if !slices.ContainsFunc(reads, func(name string) bool { return byReference(needs[name]) }) {
 		s, err := l.scope(ctx, needs, nil)
 		f(s, err)
@@ -62,7 +61,7 @@ func (l *loop) outputs(ctx context.Context, o jobs.Outputs, fetch bool) (map[str
 }
 
 // job is the message that asks for an attempt.
-func (l *loop) job(a schedule.Publish, m *pipeline.Module, s pipeline.Scope) (*jobs.Job, error) {
+func (l *loop) job(a schedule.Publish, m *pipeline.Module, needs map[string]jobs.Need, s pipeline.Scope) (*jobs.Job, error) {
 	spec := l.state.Spec()
 	command, err := spec.Pipeline.ResolveCommand(m, s)
 	if err != nil {
@@ -76,7 +75,7 @@ func (l *loop) job(a schedule.Publish, m *pipeline.Module, s pipeline.Scope) (*j
 		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
 		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
-		Needs: l.state.Needs(a.Node), Trace: spec.Trace, Warnings: command.Warnings,
+		Needs: needs, Trace: spec.Trace, Warnings: command.Warnings,
 		Command: &jobs.CommandJob{
 			Run: command.Run, Shell: command.Shell, Args: command.Args, Dir: command.Dir,
 			Env: env, PassEnv: command.PassEnv, Stdin: command.Stdin,

@@ -76,7 +76,14 @@ func (m *Module) ConditionReads() []string {
 }
 
 // TextReads are the direct needs of m whose outputs its env, command and stdin read.
-func (m *Module) TextReads() []string {
+func (m *Module) TextReads() []string { return m.outputsRead(m.expressions()...) }
+
+// Static reports whether the texts of m read nothing that is known only when
+// it has become ready: ResolveCommand needs no Scope.
+func (m *Module) Static() bool { return len(m.expressions()) == 0 }
+
+// expressions are the sources left in the env, command and stdin of m.
+func (m *Module) expressions() []string {
 	if m.Command == nil {
 		return nil
 	}
@@ -95,7 +102,7 @@ func (m *Module) TextReads() []string {
 		gather(v.Value)
 	}
 	gather(m.Command.Stdin)
-	return m.outputsRead(sources...)
+	return sources
 }
 
 // outputsRead are the needs whose outputs some expression reads, in the order of m.Needs.
