@@ -130,20 +130,43 @@ func TestPoisonModule(t *testing.T) {
 	const yaml = `
 name: e2e
 modules:
-  poison: {requires: {tags: [t]}, max-losses: 2, retry: {attempts: 5, delay: 1ms}, run: kill -9 $PPID}
+  poison: {requires: {tags: [t]}, max-losses: 2, retry: {attempts: 5, delay: 1ms}, run: 'read _ <"$D/gate"; kill -9 $PPID'}
 `
 	withOwnWorkers(t, func(t *testing.T, p *place) {
-		ttl := []string{"--worker-ttl", "1s"}
-		p.runArgs = append(p.runArgs, ttl...)
-		p.twoTagged(t, ttl...)
-		p.worker(t, "three", "--tags", "t", "--worker-ttl", "1s")
-		r := p.run(t, yaml)
+		p.runArgs = append(p.runArgs, "--worker-ttl", "1s")
+		p.twoTagged(t, "--worker-ttl", "1s")
+		dir := p.dir(t)
+		gate := newGate(t, dir, "gate")
+		start := p.startIn(t, dir, p.file(t, yaml))
+		for n := range 2 {
+			start.await(t, event{Event: "module.started", Module: "poison", Attempt: n + 1})
+			gate.open(t)
+		}
+		r := start.result(t)
 		r.want(t, 1, all(failed, "poison"))
 		m := r.Report.module(t, "poison")
 		if m.attempts() != "lost, lost" {
-			t.Errorf("attempts: %s", m.attempts())
+			t.Fatalf("attempts: %s", m.attempts())
 		}
 		reasonNames("poison", "worker lost 2 times", m.Attempts[0].Worker, m.Attempts[1].Worker)(t, r)
+	})
+}
+
+// TestPoisonBeforeItsClaim has a module kill its worker so fast that nobody
+// hears who had it: its job comes back after a while and is claimed first.
+func TestPoisonBeforeItsClaim(t *testing.T) {
+	const yaml = `
+name: e2e
+modules:
+  poison: {requires: {tags: [t]}, max-losses: 1, run: kill -9 $PPID}
+`
+	withOwnWorkers(t, func(t *testing.T, p *place) {
+		t.Parallel()
+		p.runArgs = append(p.runArgs, "--worker-ttl", "1s")
+		p.twoTagged(t, "--worker-ttl", "1s")
+		r := p.run(t, yaml)
+		r.want(t, 1, all(failed, "poison"))
+		reasonNames("poison", "worker lost once")(t, r)
 	})
 }
 
