@@ -250,6 +250,11 @@ func (a *assembler) module(i int, m *Module) {
 		}
 	}
 	p.Keys, p.Limits = sortedSet(p.Keys), sortedSet(p.Limits)
+	if m.Dynamic != nil && m.Dynamic.Member != nil {
+		one := *m
+		one.Dynamic = nil
+		m.Dynamic.Member = &one
+	}
 }
 
 // requirements puts them into lower case and order, so that equal ones are equal data.

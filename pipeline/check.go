@@ -34,14 +34,14 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 	if d == nil {
 		return s
 	}
-	s.module, s.always, s.axes = d.name, d.always, d.axes
+	s.module, s.always, s.axes, s.externals = d.name, d.always, d.axes, f.program
 	s.modules = f.names
 	for _, n := range d.needs {
 		switch m := byName[n.Module]; {
 		case m == nil:
 			s.needs[n.Module] = needKind{missing: true}
 		case m != d:
-			s.needs[n.Module] = needKind{family: m.family(), declared: m.closed, outputs: slices.Clone(m.outputs)}
+			s.needs[n.Module] = needKind{family: m.family(), result: m.result, declared: m.closed, outputs: slices.Clone(m.outputs)}
 		}
 	}
 	return s

@@ -91,6 +91,7 @@ func (d *decoder) module() *Module {
 		Description: d.value("description"),
 		Category:    d.value("category"),
 		Command:     d.command(),
+		Func:        d.function(),
 		Requires:    d.requirements(),
 		Slots:       d.integer(d.tree, "slots", 1),
 		Policy:      d.policy(),

@@ -28,6 +28,7 @@ type exprScope struct {
 	axes      []string          // of the matrix; nil: none
 	noMatrix  string            // why the matrix may not be read here; empty: it may
 	needs     map[string]needKind
+	externals *Externals
 	modules   []string // all names, to tell what is unknown from what is no direct need
 }
 
@@ -35,6 +36,7 @@ type exprScope struct {
 type needKind struct {
 	missing  bool // it does not exist, which is reported elsewhere
 	family   bool
+	result   bool     // a Go function: it has a result, and no outputs
 	declared bool     // outputs are what it may set
 	outputs  []string // without declared: unknown
 }
@@ -54,7 +56,7 @@ func sortedKeys[V any](m map[string]V) []string {
 // expr-lang checks mappings with known keys, and structs only at the top.
 
 func needValue(v NeedView) map[string]any {
-	return map[string]any{"status": v.Status, "reason": v.Reason, "outputs": notNil(v.Outputs)}
+	return map[string]any{"status": v.Status, "reason": v.Reason, "outputs": notNil(v.Outputs), "result": v.Result}
 }
 
 func familyValue(v NeedView) map[string]any {
@@ -74,7 +76,7 @@ func notNil(m map[string]string) map[string]string {
 
 var (
 	texts      = types.TypeOf(map[string]string{})
-	needType   = types.Map{"status": types.String, "reason": types.String, "outputs": texts}
+	needType   = types.Map{"status": types.String, "reason": types.String, "outputs": texts, "result": types.Any}
 	memberType = types.Map{"matrix": texts, "status": types.String, "outputs": texts}
 	familyType = types.Map{"status": types.String, "reason": types.String, "members": types.Array(memberType)}
 )

@@ -233,7 +233,7 @@ func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guard
 		w.fault(props[1], "", "needs.%s is followed by a name, not by an expression", name.Value)
 		return
 	}
-	w.reads.need(name.Value, field.Value == "outputs" || field.Value == "members")
+	w.reads.need(name.Value, field.Value == "outputs" || field.Value == "members" || field.Value == "result")
 	if !w.needField(name, field, kind) {
 		return
 	}
@@ -265,6 +265,9 @@ func (w *walker) noNeed(name *ast.StringNode) {
 // needField checks what follows needs.X.
 func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	known := []string{"status", "outputs", "reason"}
+	if kind.result {
+		known = []string{"status", "result", "reason"}
+	}
 	if kind.family {
 		known = []string{"status", "members", "reason"}
 	}
@@ -272,6 +275,8 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 		return true
 	}
 	switch {
+	case field.Value == "outputs" && kind.result && !kind.family:
+		w.fault(field, fmt.Sprintf("a Go function returns a result: needs.%s.result", name.Value), "%s is a Go function and has no outputs", name.Value)
 	case field.Value == "outputs":
 		w.fault(field, fmt.Sprintf("each of needs.%s.members has outputs", name.Value), "%s is a family and has no outputs of its own", name.Value)
 	case field.Value == "members":

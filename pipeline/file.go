@@ -14,7 +14,8 @@ type File struct {
 	paramAt []*node
 	limits  map[string]int
 	modules []*declaration
-	names   []string // of the modules
+	names   []string   // of the modules
+	program *Externals // nil without one
 }
 
 // declaration is a module, or a family, as it is written.
@@ -28,6 +29,7 @@ type declaration struct {
 	always  bool
 	outputs []string
 	closed  bool // outputs are all that it may set
+	result  bool // a Go function, which has a result instead
 }
 
 type declaredNeed struct {
@@ -51,7 +53,9 @@ func (f *File) Params() []Param {
 }
 
 // Parse reads a pipeline file. name is used in messages. The error is a Faults with every fault found.
-func Parse(name string, src []byte) (*File, error) {
+func Parse(name string, src []byte) (*File, error) { return parse(name, src, nil) }
+
+func parse(name string, src []byte, x *Externals) (*File, error) {
 	c := newCollector(newSource(name, src))
 	root := readTree(c, src)
 	if root == nil {
@@ -62,7 +66,7 @@ func Parse(name string, src []byte) (*File, error) {
 	if root.Kind != mapNode {
 		return nil, c.err()
 	}
-	f := &File{src: c.src, root: root, limits: map[string]int{}}
+	f := &File{src: c.src, root: root, limits: map[string]int{}, program: x}
 	if n := root.get("name"); c.ok(n) {
 		f.name = n.Value
 	}
@@ -141,6 +145,7 @@ func (c *collector) declareModules(f *File) {
 		if d.tree.Kind != mapNode {
 			d.tree = &node{Kind: mapNode, Line: k.Line, Col: k.Col}
 		}
+		d.result = d.tree.get("uses") != nil
 		d.always = c.flag(d.tree.get("always-run"), false)
 		for _, n := range d.tree.get("outputs").elements() {
 			d.closed = true

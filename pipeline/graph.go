@@ -15,7 +15,7 @@ func (c *collector) checkNeeds(f *File) {
 			case n.Module == d.name:
 				c.fault(n.at, "", "%s needs itself", d.name)
 			case byName[n.Module] == nil:
-				c.fault(n.at, knownOr(n.Module, f.names, "modules"), "%s needs %q, which does not exist", d.name, n.Module)
+				c.fault(n.at, knownOr(n.Module, sortedIfMore(f.names, byName), "modules"), "%s needs %q, which does not exist", d.name, n.Module)
 			case seen[n.Module]:
 				c.fault(n.at, "", "%s needs %q twice", d.name, n.Module)
 			default:
@@ -27,8 +27,19 @@ func (c *collector) checkNeeds(f *File) {
 	c.checkCycles(f, byName)
 }
 
+// sortedIfMore are the names of a file's modules, with those of the program behind them.
+func sortedIfMore(names []string, byName map[string]*declaration) []string {
+	more := slices.Clone(names)
+	for _, name := range sortedKeys(byName) {
+		if !slices.Contains(names, name) {
+			more = append(more, name)
+		}
+	}
+	return more
+}
+
 func (f *File) byName() map[string]*declaration {
-	m := make(map[string]*declaration, len(f.modules))
+	m := f.program.declarations(f.src.name)
 	for _, d := range f.modules {
 		m[d.name] = d
 	}

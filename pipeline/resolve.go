@@ -82,11 +82,8 @@ func (m *Module) TextReads() []string { return m.outputsRead(m.expressions()...)
 // it has become ready: ResolveCommand needs no Scope.
 func (m *Module) Static() bool { return len(m.expressions()) == 0 }
 
-// expressions are the sources left in the env, command and stdin of m.
+// expressions are the sources left in the env, command, stdin and with of m.
 func (m *Module) expressions() []string {
-	if m.Command == nil {
-		return nil
-	}
 	var sources []string
 	gather := func(t Text) {
 		for _, part := range t {
@@ -94,6 +91,14 @@ func (m *Module) expressions() []string {
 				sources = append(sources, part.Expr)
 			}
 		}
+	}
+	if m.Func != nil {
+		for _, v := range m.Func.With {
+			gather(v.Value)
+		}
+	}
+	if m.Command == nil {
+		return sources
 	}
 	for _, t := range m.Command.Args {
 		gather(t)

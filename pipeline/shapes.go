@@ -174,7 +174,9 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("not-in-parallel", exclusionShape),
 	defaultKey("limit", limitUseShape),
 	defaultKey("priority", enum("orders what is ready (normal)", graph, "low", "normal", "high", "critical")),
-	laterKey("uses"), laterKey("with"), laterKey("artifacts"), laterKey("cache"), laterKey("secrets"),
+	key("uses", patterned("go:NAME, a Go function of the program that includes the file", static, usesPattern, validUses)),
+	key("with", mapOf("what the function is given, by name", nameShape("a name"), text("a value, as it is written", ready))),
+	laterKey("artifacts"), laterKey("cache"), laterKey("secrets"),
 )
 
 // defaultsShape has the keys of a module that every module may share.

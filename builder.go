@@ -1,0 +1,157 @@
+package modpipe
+
+import (
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Builder takes the modules of a pipeline, in a definition: a func(*Builder)
+// that is run in every process that has to do with the pipeline, and must
+// make the same graph each time. Its fields may be set by the definition.
+type Builder struct {
+	Name     string        // of the pipeline; the program's, unless the definition says otherwise
+	Deadline time.Duration // over the whole run; 0 = none
+	Grace    time.Duration // of modules that give none; 0 = 10 s
+	FailSlow bool          // go on with what does not depend on a failure, and report all of them
+	Defaults []Option      // of modules that are added from here on
+
+	modules   []*module
+	byName    map[string]*module
+	params    []*param
+	calls     []*executor
+	functions map[string]*usable
+	includes  []*include
+	outputs   []edge // modules of files that values are of
+	limits    map[string]limit
+	faults    pipeline.Faults
+}
+
+// module is a module of a definition.
+type module struct {
+	b           *Builder
+	at          place
+	name        string
+	exec        *executor
+	result      reflect.Type
+	edges       []edge
+	cond        *condition
+	retryIf     func(error) bool
+	retryPanics bool
+	each        *each // of a family that follows from a list
+	node        pipeline.Module
+}
+
+func newBuilder(name string) *Builder {
+	return &Builder{
+		Name: name, byName: map[string]*module{}, functions: map[string]*usable{}, limits: map[string]limit{},
+	}
+}
+
+// Added are the values of all modules that have been added so far, for
+// Outcomes and After.
+func (b *Builder) Added() []Need {
+	needs := make([]Need, len(b.modules))
+	for i, m := range b.modules {
+		needs[i] = resultOf[any](m)
+	}
+	return needs
+}
+
+// Add adds a module to the pipeline and returns the value that stands for its
+// result. "build (os=linux)" is a member of the family build. A module without
+// a result returns struct{}.
+func Add[T any](b *Builder, name string, e Executor[T], opts ...Option) Value[T] {
+	at := caller(1)
+	m := b.newModule(name, at, reflect.TypeFor[T]())
+	if e == nil {
+		b.fault(at, "", "%s has no executor", name)
+		return resultOf[T](m)
+	}
+	m.execute(e.executor(at))
+	m.options(opts)
+	if m.exec.command != nil {
+		return commandValue[T](m)
+	}
+	return resultOf[T](m)
+}
+
+// newModule enters a module. The checks of its name are the file's.
+func (b *Builder) newModule(name string, at place, result reflect.Type) *module {
+	m := &module{b: b, at: at, name: name, result: result}
+	m.node = pipeline.Module{Name: name, Slots: 1, Policy: pipeline.DefaultPolicy()}
+	if b.Grace != 0 {
+		m.node.Policy.Grace = b.Grace
+	}
+	if b.byName == nil {
+		b.fault(at, "a Builder is made for a definition: hand that to Build or cli.Main", "this Builder is nobody's")
+		return m
+	}
+	b.modules = append(b.modules, m)
+	if b.byName[name] == nil {
+		b.byName[name] = m
+	}
+	if why := loss(result); why != "" {
+		b.fault(at, "a result is data that another machine can read", "%s: its result cannot travel: %s", name, why)
+	}
+	return m
+}
+
+// execute takes what the module does, and with it what it needs.
+func (m *module) execute(e *executor) {
+	m.exec = e
+	e.added = true
+	if e.b != nil && e.b != m.b {
+		m.b.foreign(m.at)
+	}
+	for _, text := range e.faults {
+		m.b.fault(e.at, "", "%s: %s", m.name, text)
+	}
+	for _, src := range e.inputs {
+		m.take(src, e.at, true)
+	}
+}
+
+func (m *module) options(opts []Option) {
+	for _, o := range slices.Concat(m.b.Defaults, opts) {
+		if o == nil {
+			m.b.fault(m.at, "", "%s has an option that is nil", m.name)
+			continue
+		}
+		o.apply(m)
+	}
+}
+
+// take adds the needs of a value that the module reads, or waits for.
+func (m *module) take(src *source, at place, reads bool) {
+	if src == nil {
+		m.b.fault(at, "", "%s reads a value that no Add has returned", m.name)
+		return
+	}
+	if src.b != nil && src.b != m.b {
+		m.b.foreign(at)
+		return
+	}
+	for _, e := range src.edges {
+		if e.name == "" {
+			m.b.fault(e.at, "", "%s reads a value that no Add has returned", m.name)
+			continue
+		}
+		e.reads = e.reads && reads
+		e.at = at
+		m.edges = append(m.edges, e)
+	}
+}
+
+// current is the definition that is being run; definitions run one at a time,
+// so that a Call knows to which of them it belongs.
+var (
+	current    atomic.Pointer[Builder]
+	oneAtATime sync.Mutex
+)
+
+func defining() *Builder { return current.Load() }

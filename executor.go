@@ -1,0 +1,130 @@
+package modpipe
+
+import (
+	"context"
+	"reflect"
+)
+
+// Executor is what a module does: a Go function (Call to Call4) or a Command.
+type Executor[T any] interface {
+	executor(at place) *executor
+	returns(T)
+}
+
+// executor is an Executor without its type.
+type executor struct {
+	at      place
+	b       *Builder // of the definition that made it; nil when none was running
+	added   bool
+	faults  []string
+	inputs  []*source
+	call    func(context.Context, *inputs) (any, error)      // of a Go function
+	prepare func(*inputs) (map[string]string, []byte, error) // of a command with values; nil otherwise
+	command *Command                                         // of a command
+}
+
+// function is the Executor of a Go function.
+type function[T any] struct{ e *executor }
+
+func (f function[T]) executor(place) *executor { return f.e }
+func (function[T]) returns(T)                  {}
+
+// newFunction makes the executor of a function with inputs.
+func newFunction[T any](at place, fn any, call func(context.Context, *inputs) (T, error), sources ...*source) Executor[T] {
+	e := &executor{at: at, inputs: sources, b: defining()}
+	if reflect.ValueOf(fn).IsNil() {
+		e.faults = append(e.faults, "the function is nil")
+	}
+	e.call = func(ctx context.Context, in *inputs) (any, error) { return call(ctx, in) }
+	if e.b == nil && len(sources) > 0 && sources[0] != nil {
+		e.b = sources[0].b
+	}
+	if e.b != nil {
+		e.b.calls = append(e.b.calls, e)
+	}
+	return function[T]{e}
+}
+
+// Call is a function without inputs.
+func Call[T any](fn func(context.Context) (T, error)) Executor[T] {
+	return newFunction(caller(1), fn, func(ctx context.Context, _ *inputs) (T, error) { return fn(ctx) })
+}
+
+// Call1 is a function of one value.
+func Call1[A, T any](fn func(context.Context, A) (T, error), a Value[A]) Executor[T] {
+	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+		av, err := read(in, a)
+		if err != nil {
+			return t, err
+		}
+		return fn(ctx, av)
+	}, a.src)
+}
+
+// Call2 is a function of two values.
+func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b Value[B]) Executor[T] {
+	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+		av, err := read(in, a)
+		if err != nil {
+			return t, err
+		}
+		bv, err := read(in, b)
+		if err != nil {
+			return t, err
+		}
+		return fn(ctx, av, bv)
+	}, a.src, b.src)
+}
+
+// Call3 is a function of three values.
+func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value[A], b Value[B], c Value[C]) Executor[T] {
+	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+		av, err := read(in, a)
+		if err != nil {
+			return t, err
+		}
+		bv, err := read(in, b)
+		if err != nil {
+			return t, err
+		}
+		cv, err := read(in, c)
+		if err != nil {
+			return t, err
+		}
+		return fn(ctx, av, bv, cv)
+	}, a.src, b.src, c.src)
+}
+
+// Call4 is a function of four values. What takes more reads some of them from
+// a struct that a module before it returns.
+func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a Value[A], b Value[B], c Value[C], d Value[D]) Executor[T] {
+	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+		av, err := read(in, a)
+		if err != nil {
+			return t, err
+		}
+		bv, err := read(in, b)
+		if err != nil {
+			return t, err
+		}
+		cv, err := read(in, c)
+		if err != nil {
+			return t, err
+		}
+		dv, err := read(in, d)
+		if err != nil {
+			return t, err
+		}
+		return fn(ctx, av, bv, cv, dv)
+	}, a.src, b.src, c.src, d.src)
+}
+
+// read is a value in hand. What cannot be read will not be readable in the
+// next attempt either.
+func read[T any](in *inputs, v Value[T]) (T, error) {
+	t, err := v.get(in)
+	if err != nil {
+		return t, Permanent(err)
+	}
+	return t, nil
+}

@@ -1,0 +1,87 @@
+package modpipe
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// place is where in the user's code something stands.
+type place struct {
+	file string
+	line int
+}
+
+// caller is the place that called the function which calls caller, skip
+// functions further up.
+func caller(skip int) place {
+	_, file, line, ok := runtime.Caller(skip + 1)
+	if !ok {
+		return place{}
+	}
+	return place{file, line}
+}
+
+// String is FILE:LINE, the file as it is named from here.
+func (p place) String() string {
+	if p.file == "" {
+		return "somewhere"
+	}
+	return fmt.Sprintf("%s:%d", shown(p.file), p.line)
+}
+
+// shown is a file's name from the working directory, where that is shorter.
+func shown(file string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	rel, err := filepath.Rel(dir, file)
+	if err != nil || len(rel) > len(file) {
+		return file
+	}
+	return rel
+}
+
+func (p place) position() pipeline.Place { return pipeline.Place{File: p.file, Line: p.line} }
+
+// fault notes a mistake in the definition.
+func (b *Builder) fault(at place, suggestion, format string, args ...any) {
+	b.faults = append(b.faults, pipeline.Fault{File: at.file, Line: at.line, Text: fmt.Sprintf(format, args...), Suggestion: suggestion})
+}
+
+func (b *Builder) foreign(at place) {
+	b.fault(at, "hand over what this definition has made, not what was kept in a variable outside it", "a value of another pipeline")
+}
+
+// dress makes faults readable: files as they are named from here, and the
+// line where the source is at hand.
+func dress(faults pipeline.Faults) pipeline.Faults {
+	for i := range faults {
+		f := &faults[i]
+		if f.Excerpt == "" && f.Line > 0 && f.Column == 0 {
+			f.Excerpt = lineOf(f.File, f.Line)
+		}
+		if f.File != "" {
+			f.File = shown(f.File)
+		}
+	}
+	return faults
+}
+
+// lineOf is a line of a file; empty when it is not at hand.
+func lineOf(file string, line int) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(string(text), "\n")
+	if line > len(lines) {
+		return ""
+	}
+	return strings.TrimSpace(lines[line-1])
+}

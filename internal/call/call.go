@@ -1,0 +1,60 @@
+// Package call holds what passes between whoever runs an attempt (a worker, a
+// test, a process of its own) and the program that has the Go functions: a
+// Request with everything that the attempt knows, and the Response. Both are
+// plain data, so that they cross a process boundary.
+package call
+
+import (
+	"io"
+	"time"
+)
+
+// Request asks for one attempt of a module.
+type Request struct {
+	Run      string            `msgpack:"run"`
+	Pipeline string            `msgpack:"pipeline"`
+	Module   string            `msgpack:"module"`
+	Worker   string            `msgpack:"worker"`
+	Number   int               `msgpack:"number"`
+	Fence    uint64            `msgpack:"fence"` // the fencing token; 0 = it holds no key
+	Function string            `msgpack:"function"`
+	Uses     bool              `msgpack:"uses"` // Function is one that a file names
+	Matrix   map[string]string `msgpack:"matrix"`
+	Params   map[string]any    `msgpack:"params"`
+	With     map[string]string `msgpack:"with"`
+	Needs    map[string]Need   `msgpack:"needs"` // direct needs, by declared name
+
+	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
+	Abandoned <-chan struct{} `msgpack:"-"` // closed when nobody waits any more; may be nil
+}
+
+// Need is how a direct need ended.
+type Need struct {
+	Status  string            `msgpack:"status"`
+	Reason  string            `msgpack:"reason"`
+	Outputs map[string]string `msgpack:"outputs"` // of a command
+	Typed   bool              `msgpack:"typed"`   // Result is what a Go function returned
+	Result  []byte            `msgpack:"result"`
+	Members []Member          `msgpack:"members"` // of a family
+}
+
+// Member is how one member of a needed family ended.
+type Member struct {
+	Status string `msgpack:"status"`
+	Result []byte `msgpack:"result"`
+}
+
+// Response is how it ended. At most one of Error and Skipped says that there
+// is no result.
+type Response struct {
+	Result     []byte            `msgpack:"result"`
+	Began      bool              `msgpack:"began"` // the function was called: a condition did not come first
+	Error      string            `msgpack:"error"`
+	Permanent  bool              `msgpack:"permanent"` // not to be tried again
+	RetryAfter time.Duration     `msgpack:"retry_after"`
+	Skipped    bool              `msgpack:"skipped"`
+	Reason     string            `msgpack:"reason"`  // of a skip
+	Prepared   bool              `msgpack:"prepared"` // it was for a command, which is to be run with Env and Stdin
+	Env        map[string]string `msgpack:"env"`
+	Stdin      []byte            `msgpack:"stdin"`
+}

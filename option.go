@@ -1,0 +1,211 @@
+package modpipe
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Option says how a module is run, retried, ordered and kept apart. Those of
+// Builder.Defaults count for every module; what a module says itself wins.
+type Option interface{ apply(*module) }
+
+type option func(*module)
+
+func (o option) apply(m *module) { o(m) }
+
+// After waits for modules without reading their results. Optional(v) makes an
+// optional need.
+func After(needs ...Need) Option {
+	at := caller(1)
+	return option(func(m *module) {
+		for _, n := range needs {
+			if n == nil || n.need() == nil {
+				m.b.fault(at, "", "%s: After has a value that no Add has returned", m.name)
+				continue
+			}
+			m.take(n.need(), at, false)
+		}
+	})
+}
+
+// If runs the module when cond is true, and skips it otherwise, for the reason
+// that is given. A worker decides, when everything that the module needs has
+// ended, and before an attempt is used up.
+func If(cond Value[bool], otherwise string) Option {
+	at := caller(1)
+	return option(func(m *module) {
+		switch {
+		case cond.src == nil:
+			m.b.fault(at, "", "%s: If has a value that no Add has returned", m.name)
+			return
+		case m.cond != nil:
+			m.b.fault(at, "combine them with Map", "%s has two conditions", m.name)
+		}
+		m.take(cond.src, at, true)
+		m.cond = &condition{cond.get, otherwise}
+	})
+}
+
+// condition is what If says.
+type condition struct {
+	get       func(*inputs) (bool, error)
+	otherwise string
+}
+
+// AlwaysRun runs the module once everything that it needs has ended, whatever
+// the outcome, also after a failure or a cancellation.
+func AlwaysRun() Option { return option(func(m *module) { m.node.Policy.AlwaysRun = true }) }
+
+// IgnoreFailure keeps a failure of the module from failing the run. What
+// reads its result does so by Optional.
+func IgnoreFailure() Option { return option(func(m *module) { m.node.Policy.IgnoreFailure = true }) }
+
+// Timeout bounds every attempt, from its start; 0 = no bound. Without it, 6 h.
+// The function's context is cancelled; one that goes on past the grace is abandoned.
+func Timeout(d time.Duration) Option {
+	return option(func(m *module) { m.node.Policy.Timeout, m.node.Policy.TimeoutByDefault = d, false })
+}
+
+// NotInParallel keeps modules that share a key from running at the same time
+// in the run. Without a key, the module runs alone in its run.
+func NotInParallel(keys ...string) Option {
+	return option(func(m *module) {
+		m.node.Policy.Exclusive = len(keys) == 0
+		m.node.Policy.Keys = slices.Clone(keys)
+	})
+}
+
+// Retry says which ends of an attempt are tried again. Between them it waits
+// Delay × 2^(n-1), at most MaxDelay, with jitter. A panic is a bug and is not
+// tried again, unless Panics is set.
+type Retry struct {
+	Attempts  int              // that run to an end, the first included
+	Delay     time.Duration    // 0 = 1 s
+	MaxDelay  time.Duration    // 0 = 1 min, or Delay where that is more
+	If        func(error) bool // of a function: only errors for which it is true; nil = any
+	ExitCodes []int            // of a command: only these; nil = any failure, and a time-out
+	Panics    bool             // also a panic
+}
+
+func (r Retry) apply(m *module) {
+	p := &m.node.Policy.Retry
+	p.Attempts, p.ExitCodes = r.Attempts, slices.Clone(r.ExitCodes)
+	if r.Delay != 0 {
+		p.Delay = r.Delay
+	}
+	p.MaxDelay = max(p.MaxDelay, p.Delay)
+	if r.MaxDelay != 0 {
+		p.MaxDelay = r.MaxDelay
+	}
+	m.retryIf, m.retryPanics = r.If, r.Panics
+}
+
+// Requires is what a worker must offer to run the module: all of it, without
+// regard to case. Several add up.
+type Requires struct {
+	OS, Arch string            // as Go names them
+	Tools    []string          // on its PATH: "git", "go>=1.26"
+	Tags     []string          // given to it with --tags
+	Labels   map[string]string // given to it with --labels
+	CPUs     int               // at least
+	Memory   string            // at least: "512Mi", "16Gi"
+	Slots    int               // how many of the worker's slots an attempt takes; 0 = 1
+}
+
+func (q Requires) apply(m *module) {
+	r := &m.node.Requires
+	if q.OS != "" {
+		r.OS = q.OS
+	}
+	if q.Arch != "" {
+		r.Arch = q.Arch
+	}
+	for _, s := range q.Tools {
+		tool, err := pipeline.ParseTool(s)
+		if err != nil {
+			m.b.fault(m.at, "", "%s: tool: %v", m.name, err)
+			continue
+		}
+		r.Tools = append(r.Tools, tool)
+	}
+	r.Tags = append(r.Tags, q.Tags...)
+	for name, value := range q.Labels {
+		r.Labels = slices.DeleteFunc(r.Labels, func(p pipeline.Pair) bool { return strings.EqualFold(p.Axis, name) })
+		r.Labels = append(r.Labels, pipeline.Pair{Axis: name, Value: value})
+	}
+	r.CPUs = max(r.CPUs, q.CPUs)
+	if q.Memory != "" {
+		n, err := pipeline.ParseMemory(q.Memory)
+		if err != nil {
+			m.b.fault(m.at, "", "%s: memory: %v", m.name, err)
+		}
+		r.Memory = max(r.Memory, n)
+	}
+	if q.Slots != 0 {
+		m.node.Slots = q.Slots
+	}
+}
+
+// Limit is a counting limit: at most Max of the modules that name it run at
+// the same time in the run. Two modules that give it two sizes are a fault.
+type Limit struct {
+	Name string
+	Max  int
+}
+
+func (l Limit) apply(m *module) {
+	m.node.Policy.Limits = append(m.node.Policy.Limits, l.Name)
+	if first, ok := m.b.limits[l.Name]; ok && first.max != l.Max {
+		m.b.fault(m.at, "", "limit %q has two sizes: %d here, %d at %s", l.Name, l.Max, first.max, first.at)
+		return
+	}
+	m.b.limits[l.Name] = limit{l.Max, m.at}
+}
+
+// limit is a limit's size, and who said so first.
+type limit struct {
+	max int
+	at  place
+}
+
+// Info describes a module to people, and to what selects and orders modules.
+type Info struct {
+	Description  string
+	Category     string        // for --category
+	Priority     Priority      // orders what is ready, never overrides needs
+	Grace        time.Duration // for a function to return when its context is cancelled, for a command between TERM and KILL; 0 = 10 s
+	QueueTimeout time.Duration // how long it waits while no capable worker lives; 0 = 5 min
+}
+
+// Priority orders what is ready.
+type Priority = pipeline.Priority
+
+// The priorities; Normal is the zero value.
+const (
+	Low      = pipeline.Low
+	Normal   = pipeline.Normal
+	High     = pipeline.High
+	Critical = pipeline.Critical
+)
+
+func (i Info) apply(m *module) {
+	n := &m.node
+	if i.Description != "" {
+		n.Description = i.Description
+	}
+	if i.Category != "" {
+		n.Category = i.Category
+	}
+	if i.Priority != Normal {
+		n.Policy.Priority = i.Priority
+	}
+	if i.Grace != 0 {
+		n.Policy.Grace = i.Grace
+	}
+	if i.QueueTimeout != 0 {
+		n.Policy.QueueTimeout = i.QueueTimeout
+	}
+}

@@ -1,0 +1,243 @@
+package modpipe
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Program is a definition that was built: a pipeline, and the functions of its
+// modules. cli.Main makes one of a definition; so does modpipetest.
+type Program struct {
+	name    string
+	define  func(*Builder)
+	builder *Builder
+	graph   string
+}
+
+// Name is the program's name.
+func (p *Program) Name() string { return p.name }
+
+// Params are the parameters of a run, those of included files too.
+func (p *Program) Params() []pipeline.Param {
+	var params []pipeline.Param
+	for _, own := range p.builder.params {
+		params = append(params, own.Param)
+	}
+	for _, inc := range p.builder.includes {
+		for _, f := range inc.file.Params() {
+			if !slices.ContainsFunc(params, func(have pipeline.Param) bool { return have.Name == f.Name }) {
+				params = append(params, f)
+			}
+		}
+	}
+	return params
+}
+
+// Identity says which program this is: name, executable and graph. Only a
+// worker of the same takes its jobs.
+func (p *Program) Identity() (pipeline.Program, error) {
+	build, err := executable()
+	if err != nil {
+		return pipeline.Program{}, fmt.Errorf("digest of the program: %w", err)
+	}
+	return pipeline.Program{Name: p.name, Build: build, Graph: p.graph}, nil
+}
+
+// Pipeline is the graph of a run, bound to its parameters (as text, from
+// --param). The error is a pipeline.Faults.
+func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (string, bool)) (*pipeline.Pipeline, error) {
+	g, err := p.builder.assemble(params, lookupEnv)
+	if err != nil {
+		return nil, dress(asFaults(err))
+	}
+	id, err := p.Identity()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range g.Modules {
+		if m.Func != nil {
+			m.Requires.Program = &id
+		}
+		if m.Dynamic != nil && m.Dynamic.Member != nil {
+			m.Dynamic.Member.Requires.Program = &id
+		}
+	}
+	return g, nil
+}
+
+// assemble makes the graph: the definition's modules, and those of files where
+// they were included.
+func (b *Builder) assemble(params map[string]string, lookupEnv func(string) (string, bool)) (*pipeline.Pipeline, error) {
+	if lookupEnv == nil {
+		lookupEnv = func(string) (string, bool) { return "", false }
+	}
+	p := &pipeline.Pipeline{Name: b.Name, FailSlow: b.FailSlow, Deadline: b.Deadline, Limits: b.limitSizes()}
+	bound, err := b.bind(params)
+	if err != nil {
+		return nil, err
+	}
+	p.Params = bound
+	var places []pipeline.Place
+	add := func(at pipeline.Place, m *pipeline.Module) {
+		p.Modules = append(p.Modules, m)
+		places = append(places, at)
+	}
+	next := 0
+	for _, inc := range b.includes {
+		for ; next < inc.after; next++ {
+			add(b.modules[next].at.position(), b.modules[next].finished())
+		}
+		if err := b.bindFile(p, inc, params, lookupEnv, add); err != nil {
+			return nil, err
+		}
+	}
+	for ; next < len(b.modules); next++ {
+		add(b.modules[next].at.position(), b.modules[next].finished())
+	}
+	if err := pipeline.Assemble(p, places); err != nil {
+		return nil, err
+	}
+	return p, b.checkWith(p, places)
+}
+
+// bindFile adds the modules of an included file.
+func (b *Builder) bindFile(p *pipeline.Pipeline, inc *include, params map[string]string, lookupEnv func(string) (string, bool), add func(pipeline.Place, *pipeline.Module)) error {
+	given := map[string]string{}
+	for _, param := range inc.file.Params() {
+		if v, ok := params[param.Name]; ok {
+			given[param.Name] = v
+		}
+	}
+	g, err := inc.file.Bind(given, lookupEnv)
+	if err != nil {
+		return err
+	}
+	fault := func(text string) error {
+		return pipeline.Faults{{File: inc.at.file, Line: inc.at.line, Text: inc.name + ": " + text}}
+	}
+	switch {
+	case g.Deadline != 0:
+		return fault("an included file has no deadline: set that of the Builder")
+	case g.FailSlow:
+		return fault("fail-fast is not for included files: set FailSlow of the Builder")
+	}
+	p.Env = append(p.Env, g.Env...)
+	p.PassEnv = append(p.PassEnv, g.PassEnv...)
+	maps.Copy(p.Params, g.Params)
+	for name, size := range g.Limits {
+		if have, ok := p.Limits[name]; ok && have != size {
+			return fault(fmt.Sprintf("limit %q has two sizes: %d here, and %d in the definition", name, size, have))
+		}
+		p.Limits[name] = size
+	}
+	for _, m := range g.Modules {
+		add(pipeline.Place{File: inc.name, Line: inc.file.Line(m)}, m)
+	}
+	return nil
+}
+
+func (b *Builder) limitSizes() map[string]int {
+	sizes := map[string]int{}
+	for name, l := range b.limits {
+		sizes[name] = l.max
+	}
+	return sizes
+}
+
+// bind gives the definition's parameters their values, and refuses those that
+// nobody has declared.
+func (b *Builder) bind(params map[string]string) (map[string]any, error) {
+	bound := map[string]any{}
+	var known []string
+	var faults pipeline.Faults
+	for _, p := range b.params {
+		known = append(known, p.Name)
+		text, given := params[p.Name]
+		bound[p.Name] = p.Default
+		if !given {
+			continue
+		}
+		v, err := p.parse(text)
+		if err != nil {
+			faults = append(faults, pipeline.Fault{File: p.at.file, Line: p.at.line, Text: fmt.Sprintf("parameter %s (from --param): %v", p.Name, err)})
+		}
+		bound[p.Name] = v
+	}
+	for _, inc := range b.includes {
+		for _, p := range inc.file.Params() {
+			known = append(known, p.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if !slices.Contains(known, name) {
+			faults = append(faults, pipeline.Fault{Text: fmt.Sprintf("--param: the pipeline has no parameter %q", name), Suggestion: pipeline.Suggest(name, known)})
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return bound, nil
+}
+
+// checkWith finds keys in a file's with that the function has no field for.
+func (b *Builder) checkWith(p *pipeline.Pipeline, places []pipeline.Place) error {
+	var faults pipeline.Faults
+	for i, m := range p.Modules {
+		if m.Func == nil || !m.Func.Uses {
+			continue
+		}
+		u := b.functions[m.Func.Name]
+		if u == nil {
+			continue // found when the file was parsed
+		}
+		for _, v := range m.Func.With {
+			if _, ok := fieldOf(u.input, v.Name); !ok {
+				faults = append(faults, pipeline.Fault{File: places[i].File, Line: places[i].Line, Text: fmt.Sprintf("%s: with has %q, and go:%s takes no such thing", m.Name, v.Name, m.Func.Name)})
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+// finished is the module as the graph has it; a copy, so that nothing that is
+// done to a graph comes back to the definition.
+func (m *module) finished() *pipeline.Module {
+	n := m.node
+	n.Requires.Tools, n.Requires.Tags = slices.Clone(n.Requires.Tools), slices.Clone(n.Requires.Tags)
+	n.Requires.Labels = slices.Clone(n.Requires.Labels)
+	n.Policy.Keys, n.Policy.Limits = slices.Clone(n.Policy.Keys), slices.Clone(n.Policy.Limits)
+	var reads []string
+	for _, e := range m.edges {
+		i := slices.IndexFunc(n.Needs, func(have pipeline.Need) bool { return have.Module == e.name })
+		if i < 0 {
+			n.Needs = append(n.Needs, pipeline.Need{Module: e.name, Optional: e.optional})
+		} else {
+			n.Needs[i].Optional = n.Needs[i].Optional && e.optional
+		}
+		if e.reads && !slices.Contains(reads, e.name) {
+			reads = append(reads, e.name)
+		}
+	}
+	slices.Sort(reads)
+	n.Func = &pipeline.Func{Name: m.name, Reads: reads}
+	if m.exec != nil && m.exec.command != nil {
+		n.Command = m.exec.command.node()
+		if n.Command.Shell != "" {
+			n.Requires.Tools = append(n.Requires.Tools, pipeline.Tool{Name: n.Command.Shell})
+		}
+		if m.exec.prepare == nil && m.cond == nil && m.retryIf == nil {
+			n.Func = nil // any worker runs it
+		}
+	}
+	if m.each != nil {
+		n.Family = m.name
+		n.Dynamic = &pipeline.Dynamic{Reads: []string{m.each.list}, Member: &pipeline.Module{}}
+	}
+	return &n
+}

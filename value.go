@@ -1,0 +1,203 @@
+package modpipe
+
+import (
+	"fmt"
+
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/wire"
+)
+
+// Value stands for what a module will have returned. It cannot be read while
+// the graph is made, only handed to an executor (Call1 and its like), to Map,
+// All or Optional, to an If or a Command: to read is to need.
+type Value[T any] struct {
+	src *source
+	get func(*inputs) (T, error)
+}
+
+// Need is what a module can wait for: any Value.
+type Need interface{ need() *source }
+
+func (v Value[T]) need() *source { return v.src }
+
+// source is what a value comes from, without its type.
+type source struct {
+	b      *Builder
+	at     place
+	edges  []edge
+	direct bool // the very result of one module
+}
+
+// edge is the need of one module, by its declared name.
+type edge struct {
+	name     string
+	at       place // where it is read
+	optional bool
+	reads    bool // its result, and not only how it ended
+}
+
+// All gathers values into one: the fan-in.
+func All[T any](values ...Value[T]) Value[[]T] {
+	src := &source{at: caller(1)}
+	for _, v := range values {
+		src.join(v.src)
+	}
+	return Value[[]T]{src, func(in *inputs) ([]T, error) {
+		list := make([]T, len(values))
+		for i, v := range values {
+			var err error
+			if list[i], err = v.get(in); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	}}
+}
+
+// Map applies f to a value where it is read. f must be pure: it runs in every
+// process that reads the value, and again in every attempt.
+func Map[A, B any](v Value[A], f func(A) B) Value[B] {
+	src := &source{at: caller(1)}
+	src.join(v.src)
+	if f == nil && src.b != nil {
+		src.b.fault(src.at, "", "Map has no function")
+	}
+	return Value[B]{src, func(in *inputs) (B, error) {
+		a, err := v.get(in)
+		if err != nil {
+			var zero B
+			return zero, err
+		}
+		return f(a), nil
+	}}
+}
+
+// Optional makes needs of a value's modules that may have been skipped, or
+// have failed with the failure ignored: its reader runs all the same, and
+// finds nil. A module that always runs reads results so.
+func Optional[T any](v Value[T]) Value[*T] {
+	src := &source{at: caller(1)}
+	src.join(v.src)
+	for i := range src.edges {
+		src.edges[i].optional = true
+	}
+	return Value[*T]{src, func(in *inputs) (*T, error) {
+		for _, e := range src.edges {
+			if e.reads && !in.has(e.name) {
+				return nil, nil
+			}
+		}
+		t, err := v.get(in)
+		if err != nil {
+			return nil, err
+		}
+		return &t, nil
+	}}
+}
+
+// Outcome is how a module ended.
+type Outcome struct {
+	Module string
+	Status string // succeeded, cached, skipped, failed, timed_out, ignored_failure, dependency_failed or cancelled
+	Reason string // why it was skipped or cancelled, or the error; empty when it succeeded
+}
+
+// Succeeded reports whether the module has a result.
+func (o Outcome) Succeeded() bool { return o.Status == "succeeded" || o.Status == "cached" }
+
+// String is the outcome in one line: publish was skipped: only main is published.
+func (o Outcome) String() string {
+	if o.Reason == "" {
+		return o.Module + ": " + o.Status
+	}
+	return o.Module + ": " + o.Status + ": " + o.Reason
+}
+
+// Outcomes tells how modules ended, as optional needs, in the order of needs.
+func Outcomes(needs ...Need) Value[[]Outcome] {
+	src := &source{at: caller(1)}
+	for _, n := range needs {
+		if n != nil {
+			src.join(n.need())
+		}
+	}
+	for i := range src.edges {
+		src.edges[i].optional, src.edges[i].reads = true, false
+	}
+	return Value[[]Outcome]{src, func(in *inputs) ([]Outcome, error) {
+		list := make([]Outcome, len(src.edges))
+		for i, e := range src.edges {
+			n := in.req.Needs[e.name]
+			list[i] = Outcome{Module: e.name, Status: n.Status, Reason: n.Reason}
+		}
+		return list, nil
+	}}
+}
+
+// join adds the needs of another source. The first builder decides; a second
+// one is a fault.
+func (s *source) join(other *source) {
+	if other == nil {
+		s.edges = append(s.edges, edge{at: s.at}) // the zero Value: found when it is read
+		return
+	}
+	if s.b == nil {
+		s.b = other.b
+	}
+	if other.b != nil && s.b != other.b {
+		s.b.foreign(s.at)
+	}
+	for _, e := range other.edges {
+		if !s.has(e) {
+			s.edges = append(s.edges, e)
+		}
+	}
+}
+
+func (s *source) has(e edge) bool {
+	for _, have := range s.edges {
+		if have.name == e.name && have.optional == e.optional && have.reads == e.reads {
+			return true
+		}
+	}
+	return false
+}
+
+// inputs is what a function finds when it reads its values.
+type inputs struct{ req *call.Request }
+
+// has reports whether a need has a result.
+func (in *inputs) has(name string) bool {
+	n := in.req.Needs[name]
+	return Outcome{Status: n.Status}.Succeeded()
+}
+
+// result is the encoded result of a Go module.
+func (in *inputs) result(name string) ([]byte, error) {
+	n, ok := in.req.Needs[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("read the result of %s: it is no need of %s", name, in.req.Module)
+	case !in.has(name):
+		return nil, fmt.Errorf("read the result of %s: it has none: it is %s", name, n.Status)
+	case !n.Typed:
+		return nil, fmt.Errorf("read the result of %s: it is no Go module", name)
+	}
+	return n.Result, nil
+}
+
+// resultOf is the value of a module of this definition.
+func resultOf[T any](m *module) Value[T] {
+	src := &source{b: m.b, at: m.at, direct: true, edges: []edge{{name: m.name, at: m.at, reads: true}}}
+	return Value[T]{src, func(in *inputs) (T, error) {
+		var t T
+		data, err := in.result(m.name)
+		if err != nil {
+			return t, err
+		}
+		if err := wire.Decode(data, &t); err != nil {
+			return t, fmt.Errorf("read the result of %s: %w", m.name, err)
+		}
+		return t, nil
+	}}
+}
