@@ -21,14 +21,8 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		lack("arch %s", r.Arch)
 	}
 	for _, t := range r.Tools {
-		version, ok := c.Tools[t.Name]
-		switch {
-		case !ok:
-			lack("tool %s", t)
-		case t.Min != "" && version == "":
-			lack("tool %s (its %s does not say its version)", t, t.Name)
-		case t.Min != "" && CompareVersions(version, t.Min) < 0:
-			lack("tool %s (it has %s)", t, version)
+		if text := c.missingTool(t); text != "" {
+			lack("%s", text)
 		}
 	}
 	for _, tag := range r.Tags {
@@ -53,6 +47,20 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		lack("%d MiB of memory (it has %d)", r.Memory>>20, c.Memory>>20)
 	}
 	return missing
+}
+
+// missingTool says what a worker lacks of a tool; empty when it has it.
+func (c Capabilities) missingTool(want pipeline.Tool) string {
+	version, ok := c.Tools[want.Name]
+	switch {
+	case !ok:
+		return fmt.Sprintf("tool %s", want)
+	case want.Min != "" && version == "":
+		return fmt.Sprintf("tool %s (its %s does not say its version)", want, want.Name)
+	case want.Min != "" && CompareVersions(version, want.Min) < 0:
+		return fmt.Sprintf("tool %s (it has %s)", want, version)
+	}
+	return ""
 }
 
 // missingProgram says what a worker lacks of a program; empty when it is that one.

@@ -20,8 +20,6 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 
-func pointer[T any](v T) *T { return &v }
-
 // The messages of the golden files: every field that crosses a boundary.
 func records() map[string]Record {
 	return map[string]Record{
@@ -38,7 +36,7 @@ func records() map[string]Record {
 		}},
 		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
 		"outcome": {Outcome: &Outcome{
-			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: pointer(0), Error: "it broke", Reason: "because",
+			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",
 			Outputs: Outputs{Values: map[string]string{"k": "v"}}, Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
 			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
 		}},
@@ -134,7 +132,7 @@ func TestDecoderSkipsWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestDecoderRefuses(t *testing.T) {
-	good, err := Marshal(pointer(chunk()))
+	good, err := Marshal(new(chunk()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +186,7 @@ func TestTimesAreInUTC(t *testing.T) {
 
 func TestOutputsHaveOneEncoding(t *testing.T) {
 	values := map[string]string{}
-	for _, k := range strings.Fields("a b c d e f g h i j k l m n o p") {
+	for k := range strings.FieldsSeq("a b c d e f g h i j k l m n o p") {
 		values[k] = strings.Repeat(k, 100)
 	}
 	first, err := MarshalOutputs(values)
@@ -213,6 +211,7 @@ func TestOutputsHaveOneEncoding(t *testing.T) {
 // fuzz holds that decoding never panics, and that what decodes encodes to
 // something that means the same.
 func fuzz[M Message](f *testing.F, seeds ...M) {
+	f.Helper()
 	for _, s := range seeds {
 		data, err := Marshal(&s)
 		if err != nil {
@@ -267,7 +266,7 @@ func BenchmarkMarshalJob(b *testing.B) {
 }
 
 func BenchmarkUnmarshalJob(b *testing.B) {
-	data, err := Marshal(pointer(fullJob()))
+	data, err := Marshal(new(fullJob()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -280,7 +279,7 @@ func BenchmarkUnmarshalJob(b *testing.B) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	r := Record{Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Worker: "w", Incarnation: "i", Nonce: "n", ExitCode: pointer(0), Started: noon, Finished: noon}}
+	r := Record{Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Worker: "w", Incarnation: "i", Nonce: "n", ExitCode: new(0), Started: noon, Finished: noon}}
 	b.ReportAllocs()
 	for b.Loop() {
 		data, err := Marshal(&r)

@@ -1,6 +1,9 @@
 package jobs
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Status is where a module of a run stands.
 type Status uint8
@@ -55,12 +58,7 @@ func (s Status) CanBecome(t Status) bool {
 	if int(s) >= len(next) {
 		return false
 	}
-	for _, u := range next[s] {
-		if u == t {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(next[s], t)
 }
 
 // RunStatus is where a run stands.
