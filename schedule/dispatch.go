@@ -112,7 +112,7 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	d.checkEnd()
 	actions := d.actions
 	d.actions = nil
-	return actions, d.wake(now)
+	return actions, d.wake()
 }
 
 func (d *Dispatcher) do(a Action) { d.actions = append(d.actions, a) }

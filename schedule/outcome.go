@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -162,12 +163,7 @@ func retries(n *node, o *jobs.Outcome) bool {
 	if o.Status == jobs.AttemptTimedOut || o.ExitCode == nil {
 		return false
 	}
-	for _, code := range policy.ExitCodes {
-		if code == *o.ExitCode {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(policy.ExitCodes, *o.ExitCode)
 }
 
 // delay is base × 2^(n−1), capped, times a jitter in [½, 1] that follows from
@@ -185,7 +181,7 @@ func (r *Run) delay(n *node, o *jobs.Outcome) time.Duration {
 	}
 	d = min(d, policy.MaxDelay)
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s/%s/%d", r.spec.Run, n.module.Token, n.attempt)
+	_, _ = fmt.Fprintf(h, "%s/%s/%d", r.spec.Run, n.module.Token, n.attempt) // a hash never fails
 	return d/2 + time.Duration(float64(d/2)*float64(h.Sum64()%1024)/1023)
 }
 

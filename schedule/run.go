@@ -3,6 +3,8 @@ package schedule
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -162,9 +164,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 		r.keyed = r.keyed || m.Policy.Exclusive
 		r.add(m, [2]int{i, 0})
 	}
-	for name, members := range r.pipeline.Families {
-		r.families[name] = members
-	}
+	maps.Copy(r.families, r.pipeline.Families)
 	r.event(jobs.Event{Event: jobs.EventRunStarted, Pipeline: r.pipeline.Name, Modules: len(r.nodes)})
 	for _, n := range r.nodes {
 		r.connect(n)
@@ -199,7 +199,7 @@ func (r *Run) add(m *pipeline.Module, order [2]int) *node {
 func (r *Run) connect(n *node) {
 	n.edges, n.open = n.edges[:0], 0
 	for _, need := range n.module.Needs {
-		reads := n.module.Dynamic != nil && contains(n.module.Dynamic.Reads, need.Module)
+		reads := n.module.Dynamic != nil && slices.Contains(n.module.Dynamic.Reads, need.Module)
 		for _, t := range pipeline.Resolve(n.module, need, r.modules, r.byName, r.families) {
 			n.edges = append(n.edges, edge{target: t, optional: need.Optional, reads: reads})
 			target := r.nodes[t]
@@ -210,15 +210,6 @@ func (r *Run) connect(n *node) {
 			target.dependents = append(target.dependents, n.index)
 		}
 	}
-}
-
-func contains(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // stopped says why n is not to run any more: empty while it may.

@@ -263,7 +263,7 @@ func (w *world) allowed(m *pipeline.Module) []jobs.Status {
 	if m.Unselected {
 		return []jobs.Status{jobs.Skipped}
 	}
-	var bad, cancelled, skipped, allSkipped, required = false, false, false, true, false
+	bad, cancelled, skipped, allSkipped, required := false, false, false, true, false
 	for _, n := range m.Needs {
 		s := w.status(n.Module)
 		bad = bad || s == jobs.Failed || s == jobs.TimedOut || s == jobs.DependencyFailed

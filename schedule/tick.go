@@ -173,7 +173,7 @@ func (d *Dispatcher) checkEnd() {
 }
 
 // wake is when Decide wants to be called again at the latest.
-func (d *Dispatcher) wake(now time.Time) time.Time {
+func (d *Dispatcher) wake() time.Time {
 	at := d.tickAt
 	if len(d.timers.items) > 0 {
 		at = earlierSet(at, d.timers.items[0].at)
