@@ -66,7 +66,7 @@ func readOnce(ctx context.Context, store jetstream.ObjectStore, digest string, l
 	if err != nil {
 		return nil, err
 	}
-	defer object.Close()
+	defer func() { _ = object.Close() }() // what matters is the digest
 	info, err := object.Info()
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func TestAConfigurationThatIsThereStays(t *testing.T) {
 	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 	must[jetstream.Stream](t)(js.CreateStream(ctx, jetstream.StreamConfig{Name: "MP_RUNS", Subjects: []string{"mp.run.>"}, MaxAge: time.Hour}))
 	c := connect(t, s)
-	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim(1)))
+	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
 	info := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo()
 	if info.Config.MaxAge != time.Hour || info.State.Msgs != 1 {
 		t.Errorf("%+v", info)
@@ -70,7 +70,7 @@ func TestASmallStoreGetsLowerLimits(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
 	c := connect(t, s)
-	must[uint64](t)(c.Append(within(t), "r", "m", 0, claim(1)))
+	must[uint64](t)(c.Append(within(t), "r", "m", 0, claim()))
 }
 
 func TestWithoutJetStreamItSaysSo(t *testing.T) {
@@ -124,7 +124,7 @@ func TestConnectWaitsForAServer(t *testing.T) {
 
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check(t, err)
 	check(t, l.Close())
 	return l.Addr().String()
@@ -132,7 +132,7 @@ func closedPort(t *testing.T) string {
 
 // restricted is a server on which alice may do everything, and bob what is
 // allowed here.
-func restricted(t *testing.T, publish, subscribe []string) (*natstest.Server, broker.Config) {
+func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 	t.Helper()
 	s := natstest.StartServer(t, func(o *server.Options) {
 		o.Users = []*server.User{
@@ -151,12 +151,12 @@ func restricted(t *testing.T, publish, subscribe []string) (*natstest.Server, br
 	check(t, c.EnsureLane(within(t), "any"))
 	cfg.Options = []nats.Option{nats.UserInfo("bob", "b")}
 	cfg.Inbox = "_INBOX.bob"
-	return s, cfg
+	return cfg
 }
 
 func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 	t.Parallel()
-	_, cfg := restricted(t, []string{"$JS.API.STREAM.INFO.>"}, []string{"_INBOX.bob.>"})
+	cfg := restricted(t, []string{"$JS.API.STREAM.INFO.>"}, []string{"_INBOX.bob.>"})
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
 	defer c.Close()
 	ctx := within(t)
@@ -166,7 +166,7 @@ func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	_, err := c.Append(ctx, "r", "m", 0, claim(1))
+	_, err := c.Append(ctx, "r", "m", 0, claim())
 	denied("append", "mp.run.r.mod.m", err)
 	done := make(chan error, 1)
 	c.PublishJob(ctx, job("any", "m"), func(err error) { done <- err })
@@ -182,7 +182,7 @@ func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 
 func TestADeniedInboxIsNamed(t *testing.T) {
 	t.Parallel()
-	_, cfg := restricted(t, []string{">"}, []string{"nothing"})
+	cfg := restricted(t, []string{">"}, []string{"nothing"})
 	_, err := broker.Connect(within(t), cfg)
 	if err != nil {
 		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "_INBOX.bob") {
@@ -212,7 +212,7 @@ func TestEmbed(t *testing.T) {
 		t.Errorf("without the token: %v", err)
 	}
 	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
-	must[uint64](t)(inside.Append(ctx, "r", "m", 0, claim(1)))
+	must[uint64](t)(inside.Append(ctx, "r", "m", 0, claim()))
 	inside.Close()
 	s.Close()
 	s.Close() // again does nothing
@@ -239,7 +239,7 @@ func TestReconnectedAndCallsAcrossACut(t *testing.T) {
 	s.Stop()
 	written := make(chan error, 1)
 	go func() {
-		_, err := c.Append(ctx, "r", "m", 0, claim(1))
+		_, err := c.Append(ctx, "r", "m", 0, claim())
 		written <- err
 	}()
 	s.Start(t)
@@ -248,7 +248,7 @@ func TestReconnectedAndCallsAcrossACut(t *testing.T) {
 	s.Stop()
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if _, err := c.Append(short, "r", "n", 0, claim(1)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Append(short, "r", "n", 0, claim()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without a server: %v", err)
 	}
 	done := make(chan error, 1)

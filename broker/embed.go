@@ -141,7 +141,7 @@ func listenAddress(listen string) (string, int, error) {
 
 // checkFree tries the address first: the server itself would only log.
 func checkFree(host string, port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(max(port, 0))))
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(max(port, 0)))) //nolint:noctx // binding does not wait
 	if err != nil {
 		return fmt.Errorf("embed NATS: %w", err)
 	}
@@ -181,6 +181,7 @@ func (l *serverLog) Tracef(string, ...any)  {}
 func (l *serverLog) Warnf(format string, v ...any) {
 	l.log.Warn("nats-server: " + fmt.Sprintf(format, v...))
 }
+
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.log.Error("nats-server: " + fmt.Sprintf(format, v...))
 }

@@ -48,8 +48,7 @@ const (
 
 // errorCode is the JetStream error code in err, 0 when there is none.
 func errorCode(err error) jetstream.ErrorCode {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode
 	}
 	return 0
@@ -102,8 +101,8 @@ func transient(err error) bool {
 }
 
 func transientCode(err error) bool {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
 		return false
 	}
 	switch api.ErrorCode {

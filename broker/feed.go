@@ -37,11 +37,8 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 	for {
 		last := src.after
 		err := c.feedOnce(ctx, &src, f)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case !errors.Is(err, errOdd) && !transient(err):
-			return c.closedMeans(err)
+		if again := errors.Is(err, errOdd) || transient(err); !again || ctx.Err() != nil {
+			return ignoreEnd(ctx, c.closedMeans(err))
 		}
 		if src.after > last || errors.Is(err, errLost) {
 			backoff.Reset()
@@ -58,11 +55,14 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 // errOdd marks trouble of the consumer, which another one mends.
 var errOdd = errors.New("the consumer is gone or has lost messages")
 
+// ignoreEnd makes the end of ctx no error.
 func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // pause waits, and reports whether ctx still lasts.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -178,10 +179,7 @@ func (p *Puller) look(ctx context.Context) {
 	p.freed, p.changed = 0, false
 	var serve map[jobs.Lane]int
 	if changed {
-		serve = make(map[jobs.Lane]int, len(p.serve))
-		for l, n := range p.serve {
-			serve[l] = n
-		}
+		serve = maps.Clone(p.serve)
 	}
 	p.mu.Unlock()
 	p.used = max(p.used-freed, 0)

@@ -139,7 +139,7 @@ type located struct {
 
 // entry decodes a record.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
-	_, cell, _, ok := c.names.parseRun(l.msg.Subject)
+	_, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
 		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", l.msg.Subject)
 	}

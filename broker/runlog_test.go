@@ -19,12 +19,12 @@ func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	first := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim(1)))
-	if _, err := c.Append(ctx, "r", "m", 0, claim(1)); !errors.Is(err, broker.ErrConflict) {
+	first := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	if _, err := c.Append(ctx, "r", "m", 0, claim()); !errors.Is(err, broker.ErrConflict) {
 		t.Fatalf("a second claim with the same expectation: %v", err)
 	}
-	must[uint64](t)(c.Append(ctx, "r", "other", 0, claim(1)))
-	second := must[uint64](t)(c.Append(ctx, "r", "m", first, outcome(1)))
+	must[uint64](t)(c.Append(ctx, "r", "other", 0, claim()))
+	second := must[uint64](t)(c.Append(ctx, "r", "m", first, outcome()))
 	last := must[jobs.Entry](t)(c.Last(ctx, "r", "m"))
 	if last.Sequence != second || last.Cell != "m" || last.Record.Outcome == nil || last.Time.IsZero() {
 		t.Errorf("last of the cell: %+v", last)
@@ -44,8 +44,8 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	}{
 		{"", jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}},
 		{"", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}}},
-		{"m", claim(1)},
-		{"m", outcome(1)},
+		{"m", claim()},
+		{"m", outcome()},
 		{"", jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}},
 		{"", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}},
 	}
@@ -84,7 +84,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	for _, bad := range []struct {
 		cell jobs.Token
 		rec  jobs.Record
-	}{{"", jobs.Record{}}, {"", claim(1)}, {"m", run[0].rec}, {"a.b", claim(1)}} {
+	}{{"", jobs.Record{}}, {"", claim()}, {"m", run[0].rec}, {"a.b", claim()}} {
 		if _, err := c.Append(ctx, "r", bad.cell, 0, bad.rec); err == nil {
 			t.Errorf("%+v in cell %q was written", bad.rec, bad.cell)
 		}
@@ -101,7 +101,7 @@ func TestFollowSurvivesCutsAndRestarts(t *testing.T) {
 	written, n := make(chan error, 1), 3000
 	go func() {
 		for i := range n {
-			if _, err := writer.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim(1)); err != nil && !errors.Is(err, broker.ErrConflict) {
+			if _, err := writer.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim()); err != nil && !errors.Is(err, broker.ErrConflict) {
 				written <- err
 				return
 			}
@@ -128,7 +128,7 @@ func TestFollowBeginsAfterASequence(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	for i := range 10 {
-		must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim(1)))
+		must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim()))
 	}
 	out := make(chan jobs.Entry)
 	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 7, out) })

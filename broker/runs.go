@@ -23,7 +23,7 @@ func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
 	found := map[jobs.RunID]*RunSummary{}
 	src := source{stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}}
 	err := c.readAll(ctx, src, func(l located) error {
-		run, _, _, _ := c.names.parseRun(l.msg.Subject)
+		run, _, _ := c.names.parseRun(l.msg.Subject)
 		e, err := c.entry(ctx, l)
 		if err != nil {
 			c.log.Warn("a run that cannot be read is left out", "run", run, "error", err)

@@ -23,6 +23,7 @@ func connect(t testing.TB, s *natstest.Server) *broker.Conn {
 }
 
 func config(t testing.TB, s *natstest.Server) broker.Config {
+	t.Helper()
 	return broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: 10 * time.Second, Logger: quiet()}
 }
 
@@ -68,12 +69,12 @@ func check(t testing.TB, err error) {
 	}
 }
 
-func outcome(attempt jobs.Attempt) jobs.Record {
-	return jobs.Record{Outcome: &jobs.Outcome{Attempt: attempt, Status: jobs.AttemptSucceeded}}
+func outcome() jobs.Record {
+	return jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded}}
 }
 
-func claim(attempt jobs.Attempt) jobs.Record {
-	return jobs.Record{Claim: &jobs.Claim{Attempt: attempt, Worker: "w", Incarnation: "i", Nonce: "n"}}
+func claim() jobs.Record {
+	return jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "i", Nonce: "n"}}
 }
 
 // receive takes one value, or fails the test when ctx ends first.

@@ -95,19 +95,19 @@ func (n names) record(run jobs.RunID, cell jobs.Token, rec *jobs.Record) (string
 }
 
 // parseRun splits a subject of a run's log.
-func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, kind string, ok bool) {
+func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, ok bool) {
 	rest, ok := strings.CutPrefix(subject, n.prefix+".run.")
 	if !ok {
-		return "", "", "", false
+		return "", "", false
 	}
 	id, rest, ok := strings.Cut(rest, ".")
 	if !ok {
-		return "", "", "", false
+		return "", "", false
 	}
 	if token, ok := strings.CutPrefix(rest, "mod."); ok {
-		return jobs.RunID(id), jobs.Token(token), "mod", true
+		return jobs.RunID(id), jobs.Token(token), true
 	}
-	return jobs.RunID(id), "", rest, true
+	return jobs.RunID(id), "", true
 }
 
 // parseLog finds the attempt in a subject of output.

@@ -185,8 +185,10 @@ func send[T any](ctx context.Context, out chan<- T, v T) error {
 
 // ended makes the end of ctx no error.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
