@@ -17,6 +17,9 @@ import (
 // prepares the command. It is for whoever runs attempts: workers and tests.
 func (p *Program) Call(ctx context.Context, req call.Request) (res call.Response) {
 	ctx = withAttempt(ctx, &req)
+	if req.Uses && req.Stubbed {
+		return call.Response{}
+	}
 	if req.Uses {
 		u := p.builder.functions[req.Function]
 		if u == nil {
@@ -33,6 +36,8 @@ func (p *Program) Call(ctx context.Context, req call.Request) (res call.Response
 		return *skipped
 	}
 	switch {
+	case req.Stubbed:
+		return call.Response{}
 	case m.each != nil:
 		return called(m, func() (any, error) {
 			data, err := item(in, m.each.list)

@@ -3,7 +3,9 @@ package modpipe
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -66,6 +68,34 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 		}
 	}
 	return g, nil
+}
+
+// Afresh is the same program with a definition that was run for it alone, so
+// that nothing is shared through what functions have captured.
+func (p *Program) Afresh() *Program {
+	b := newBuilder(p.name)
+	b.define(p.define)
+	b.includes = p.builder.includes
+	return &Program{name: p.name, define: p.define, builder: b, graph: p.graph}
+}
+
+// ResultType is what a module of the definition returns, or each member of a
+// family; nil when there is no such module.
+func (p *Program) ResultType(module string) reflect.Type {
+	if m := p.builder.byName[module]; m != nil {
+		return m.result
+	}
+	for _, m := range p.builder.modules {
+		if family, _, _ := pipeline.SplitMember(m.name); family == module {
+			return m.result
+		}
+	}
+	if family, _, ok := strings.Cut(module, " ("); ok {
+		if m := p.builder.byName[family]; m != nil && m.each != nil {
+			return m.result
+		}
+	}
+	return nil
 }
 
 // assemble makes the graph: the definition's modules, and those of files where

@@ -87,7 +87,7 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 		}
 	}
 	values := n.outputs.Values
-	if n.outputs.Blob.SHA256 != "" && outputs != nil {
+	if n.outputs.Blob.SHA256 != "" && !n.outputs.Typed && outputs != nil {
 		var err error
 		if values, err = outputs(n.outputs); err != nil {
 			return m, err
@@ -96,7 +96,31 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 	for k, v := range values {
 		m.Outputs[k] = outputValue(v)
 	}
+	m.Result = resultValue(n.outputs)
 	return m, nil
+}
+
+// resultValue is what a Go function has returned, as a report shows it.
+func resultValue(o jobs.Outputs) any {
+	switch {
+	case !o.Typed:
+		return nil
+	case o.Blob.SHA256 != "":
+		return jobs.LargeOutput{Bytes: o.Blob.Bytes, SHA256: o.Blob.SHA256}
+	}
+	v, err := jobs.DecodeResult(o.Result)
+	if err != nil {
+		return nil // it was written by this module's own worker: what reads it will say so
+	}
+	return v
+}
+
+// Outputs is what a module has set or returned, by its name.
+func (r *Run) Outputs(name string) jobs.Outputs {
+	if i, ok := r.byName[name]; ok {
+		return r.nodes[i].outputs
+	}
+	return jobs.Outputs{}
 }
 
 func set(t time.Time) *time.Time {

@@ -24,6 +24,8 @@ type Request struct {
 	With     map[string]string `msgpack:"with"`
 	Needs    map[string]Need   `msgpack:"needs"` // direct needs, by declared name
 
+	Stubbed bool `msgpack:"stubbed"` // only the condition is asked for: Skipped says that it is false
+
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
 	Abandoned <-chan struct{} `msgpack:"-"` // closed when nobody waits any more; may be nil
 }

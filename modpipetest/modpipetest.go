@@ -1,0 +1,208 @@
+// Package modpipetest runs a pipeline of Go modules under go test: in memory,
+// without NATS, in milliseconds, by the engine's own decisions.
+//
+//	func TestOnlyMainIsPublished(t *testing.T) {
+//		p := modpipetest.New(t, release, modpipetest.Stub("checkout", Checkout{Branch: "topic"}))
+//		if o := p.Outcome("publish"); o.Status != "skipped" {
+//			t.Errorf("publish: %v", o)
+//		}
+//	}
+//
+// Functions run one after the other, each attempt in a definition of its own,
+// as it would on another machine; results are encoded and decoded between
+// them. Delays between attempts pass at once. Commands are not run: Stub says
+// what they would have set.
+package modpipetest
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Pipeline is a pipeline under test, and its one run.
+type Pipeline struct {
+	t       testing.TB
+	program *modpipe.Program
+	graph   *pipeline.Pipeline
+	params  map[string]string
+	stubs   map[string]stub
+	state   *schedule.Run // nil before the run
+	logs    map[string]*strings.Builder
+}
+
+// stub stands in for what a module does.
+type stub struct {
+	value  any
+	result reflect.Type
+	err    error
+}
+
+// Option changes what runs.
+type Option interface{ apply(*Pipeline) }
+
+type option func(*Pipeline)
+
+func (o option) apply(p *Pipeline) { o(p) }
+
+// Stub gives a module its result, and keeps its function or command from being
+// run. A family's name means all its members. A command's result is its
+// outputs, a map[string]string.
+func Stub[T any](module string, result T) Option {
+	return option(func(p *Pipeline) { p.stubs[module] = stub{value: result, result: reflect.TypeFor[T]()} })
+}
+
+// StubError makes a module fail with an error, in every attempt.
+func StubError(module string, err error) Option {
+	return option(func(p *Pipeline) { p.stubs[module] = stub{err: err} })
+}
+
+// Param gives the run a parameter, as --param does.
+func Param(name, value string) Option {
+	return option(func(p *Pipeline) { p.params[name] = value })
+}
+
+// New builds a pipeline; a fault in it fails the test.
+func New(t testing.TB, define func(*modpipe.Builder), opts ...Option) *Pipeline {
+	t.Helper()
+	p := &Pipeline{t: t, params: map[string]string{}, stubs: map[string]stub{}, logs: map[string]*strings.Builder{}}
+	program, err := modpipe.Build(programName(t), define)
+	if err != nil {
+		t.Fatalf("the pipeline has faults:\n%v", err)
+	}
+	p.program = program
+	for _, o := range opts {
+		o.apply(p)
+	}
+	if p.graph, err = program.Pipeline(p.params, nil); err != nil {
+		t.Fatalf("the pipeline has faults:\n%v", err)
+	}
+	p.checkStubs()
+	return p
+}
+
+// programName is the test's name as a program may be called.
+func programName(t testing.TB) string {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	return name
+}
+
+func (p *Pipeline) checkStubs() {
+	p.t.Helper()
+	for name, s := range p.stubs {
+		want := p.resultType(name)
+		switch {
+		case want == nil:
+			p.t.Fatalf("Stub: no module is called %q", name)
+		case s.err == nil && s.result != want:
+			p.t.Fatalf("Stub: %s returns %s, not %s", name, want, s.result)
+		}
+	}
+}
+
+// resultType is what a module returns; nil when there is none of that name.
+func (p *Pipeline) resultType(name string) reflect.Type {
+	if t := p.program.ResultType(name); t != nil {
+		return t
+	}
+	for _, m := range p.graph.Modules {
+		if m.Command != nil && (m.Name == name || m.Family == name) {
+			return reflect.TypeFor[map[string]string]()
+		}
+	}
+	return nil
+}
+
+// Run runs the pipeline, once, and returns how the run has ended: succeeded,
+// failed or cancelled. Result, Outcome and their like run it when nobody has.
+func (p *Pipeline) Run() string {
+	p.t.Helper()
+	if p.state == nil {
+		p.play()
+	}
+	return string(p.state.Ended().Status)
+}
+
+// Report is the run's report.
+func (p *Pipeline) Report() *jobs.Report {
+	p.t.Helper()
+	p.Run()
+	report, err := p.state.Report(nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return report
+}
+
+// Outcome is how a module has ended; a name that is none fails the test.
+func (p *Pipeline) Outcome(module string) modpipe.Outcome {
+	p.t.Helper()
+	m := p.module(module)
+	reason := m.Reason
+	if m.Error != "" {
+		reason = m.Error
+	}
+	return modpipe.Outcome{Module: m.Name, Status: m.Status, Reason: reason}
+}
+
+// Attempts is how many attempts of a module were started.
+func (p *Pipeline) Attempts(module string) int {
+	p.t.Helper()
+	return len(p.module(module).Attempts)
+}
+
+// Log is what a module's functions have logged, in all its attempts.
+func (p *Pipeline) Log(module string) string {
+	p.t.Helper()
+	p.module(module)
+	if b := p.logs[module]; b != nil {
+		return b.String()
+	}
+	return ""
+}
+
+func (p *Pipeline) module(name string) jobs.ModuleReport {
+	p.t.Helper()
+	var names []string
+	for _, m := range p.Report().Modules {
+		if m.Name == name {
+			return m
+		}
+		names = append(names, m.Name)
+	}
+	p.t.Fatalf("no module is called %q; there are %s", name, strings.Join(names, ", "))
+	return jobs.ModuleReport{}
+}
+
+// Result is what a module has returned. It fails the test when the module has
+// no result, or one of another type.
+func Result[T any](p *Pipeline, module string) T {
+	p.t.Helper()
+	var result T
+	o := p.Outcome(module)
+	if !o.Succeeded() {
+		p.t.Fatalf("%s has no result: %s", module, o)
+	}
+	if want := p.resultType(module); want != nil && want != reflect.TypeFor[T]() {
+		p.t.Fatalf("%s returns %s, not %s", module, want, reflect.TypeFor[T]())
+	}
+	outputs := p.state.Outputs(module)
+	if !outputs.Typed {
+		values, ok := any(outputs.Values).(T)
+		if !ok {
+			p.t.Fatalf("%s is a command: its result is a map[string]string", module)
+		}
+		return values
+	}
+	if err := wire.Decode(outputs.Result, &result); err != nil {
+		p.t.Fatal(fmt.Errorf("read the result of %s: %w", module, err))
+	}
+	return result
+}

@@ -1,0 +1,256 @@
+package modpipetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// player carries the engine's decisions out, one after the other, on a log in
+// memory and by a clock that only moves when everything waits.
+type player struct {
+	*Pipeline
+	run   *schedule.Run
+	d     *schedule.Dispatcher
+	now   time.Time
+	seq   uint64
+	last  map[string]uint64 // subject → its last sequence
+	queue []schedule.Publish
+}
+
+// maxRounds bounds a run that does not end.
+const maxRounds = 1_000_000
+
+// play plays the run to its end.
+func (p *Pipeline) play() {
+	p.t.Helper()
+	x := &player{Pipeline: p, run: schedule.NewRun(nil), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), last: map[string]uint64{}}
+	x.write("spec", "", jobs.Record{Spec: &jobs.Spec{Run: "test", Pipeline: p.graph}})
+	x.write("ctl", "", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}})
+	x.d = schedule.NewDispatcher(x.run, x.fleet())
+	for range maxRounds {
+		if x.run.Ended() != nil {
+			p.state = x.run
+			return
+		}
+		x.round()
+	}
+	p.t.Fatal("the run does not end")
+}
+
+func (x *player) round() {
+	x.t.Helper()
+	actions, wake := x.d.Decide(x.now)
+	for _, a := range actions {
+		x.perform(a)
+	}
+	switch {
+	case len(x.queue) > 0:
+		job := x.queue[0]
+		x.queue = x.queue[1:]
+		x.attempt(job)
+	case len(actions) > 0:
+	case wake.IsZero():
+		x.t.Fatal("the run is stuck: please report this")
+	case wake.After(x.now):
+		x.now = wake
+	default:
+		x.now = x.now.Add(time.Millisecond)
+	}
+}
+
+func (x *player) write(subject string, cell jobs.Token, rec jobs.Record) {
+	x.t.Helper()
+	x.seq++
+	x.last[subject] = x.seq
+	if err := x.run.Apply(jobs.Entry{Sequence: x.seq, Time: x.now, Cell: cell, Record: rec}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// fleet has a worker for everything that some module requires.
+func (x *player) fleet() *schedule.Fleet {
+	f := schedule.NewFleet(time.Hour)
+	for i, m := range x.graph.Modules {
+		r := m.Requires
+		c := jobs.Capabilities{OS: r.OS, Arch: r.Arch, CPUs: r.CPUs, Memory: r.Memory, Tags: r.Tags, Program: r.Program, Tools: map[string]string{}, Labels: map[string]string{}}
+		for _, tool := range r.Tools {
+			c.Tools[tool.Name] = tool.Min
+		}
+		for _, l := range r.Labels {
+			c.Labels[l.Axis] = l.Value
+		}
+		name := fmt.Sprintf("test-%d", i)
+		f.Seen(jobs.Worker{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)
+	}
+	f.Synced(x.now)
+	return f
+}
+
+func (x *player) perform(a schedule.Action) {
+	x.t.Helper()
+	switch a := a.(type) {
+	case schedule.Prepare:
+		x.d.Prepared(a.Lane, 1)
+	case schedule.Evaluate:
+		holds, err := x.graph.Condition(x.run.Module(a.Node), x.scope(a.Node))
+		x.d.Evaluated(a.Node, holds, err)
+	case schedule.Expand:
+		combinations, err := x.graph.Combinations(x.run.Module(a.Node), x.scope(a.Node))
+		x.d.Expanded(a.Node, combinations, err)
+	case schedule.Publish:
+		x.queue = append(x.queue, a)
+	case schedule.Close:
+		x.queue = slices.DeleteFunc(x.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.Key == *a.Purge })
+		if x.last[string(a.Cell)] == a.Expect {
+			x.write(string(a.Cell), a.Cell, jobs.Record{Outcome: &a.Outcome})
+		}
+	case schedule.Write:
+		x.write("ctl", "", a.Record)
+	case schedule.CancelRun:
+		x.write("cancel", "", jobs.Record{Cancel: &a.Cancel})
+	case schedule.Finish:
+		x.write("end", "", jobs.Record{End: &a.End})
+	case schedule.Ask, schedule.Audit:
+	}
+}
+
+// scope is what a file's expressions see.
+func (x *player) scope(node int) pipeline.Scope {
+	s := pipeline.Scope{Needs: map[string]pipeline.NeedView{}}
+	for name, n := range x.run.Needs(node) {
+		v := pipeline.NeedView{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values}
+		if n.Outputs.Typed {
+			v.Result, _ = jobs.DecodeResult(n.Outputs.Result)
+		}
+		for _, m := range n.Members {
+			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: m.Status, Outputs: m.Outputs.Values})
+		}
+		s.Needs[name] = v
+	}
+	return s
+}
+
+// attempt runs one attempt and writes its outcome.
+func (x *player) attempt(job schedule.Publish) {
+	x.t.Helper()
+	m := x.run.Module(job.Node)
+	started := x.now
+	o := x.outcome(m, job)
+	x.now = x.now.Add(time.Millisecond)
+	o.Attempt, o.Worker, o.Finished = job.Key.Attempt, "test", x.now
+	if o.Started.IsZero() && o.Status != jobs.AttemptSkipped {
+		o.Started = started
+	}
+	if x.last[string(job.Key.Token)] == job.Fence {
+		x.write(string(job.Key.Token), job.Key.Token, jobs.Record{Outcome: &o})
+	}
+}
+
+func (x *player) outcome(m *pipeline.Module, job schedule.Publish) jobs.Outcome {
+	s, stubbed := x.stubs[m.Name]
+	if !stubbed && m.Family != "" {
+		s, stubbed = x.stubs[m.Family]
+	}
+	if m.Func == nil && !stubbed {
+		return failed(fmt.Sprintf("modpipetest runs no commands: say what it sets with Stub(%q, map[string]string{…})", m.Name))
+	}
+	var res call.Response
+	late := false
+	if m.Func != nil {
+		req, err := x.request(m, job)
+		if err != nil {
+			return failed(err.Error())
+		}
+		req.Stubbed = stubbed
+		res, late = x.call(m, req)
+	}
+	switch {
+	case res.Skipped:
+		return jobs.Outcome{Status: jobs.AttemptSkipped, Reason: res.Reason}
+	case late:
+		return jobs.Outcome{Status: jobs.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}
+	case res.Error != "":
+		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, RetryAfter: res.RetryAfter}
+	case stubbed:
+		return s.outcome(m)
+	case res.Prepared:
+		return failed(fmt.Sprintf("modpipetest runs no commands: say what it sets with Stub(%q, map[string]string{…})", m.Name))
+	}
+	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}
+}
+
+func failed(text string) jobs.Outcome {
+	return jobs.Outcome{Status: jobs.AttemptFailed, Error: text, Permanent: true}
+}
+
+func (s stub) outcome(m *pipeline.Module) jobs.Outcome {
+	if s.err != nil {
+		return jobs.Outcome{Status: jobs.AttemptFailed, Error: s.err.Error()}
+	}
+	if m.Command != nil {
+		values, _ := s.value.(map[string]string) // checked when the pipeline was made
+		return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Values: values}}
+	}
+	data, err := wire.Encode(s.value)
+	if err != nil {
+		return failed(err.Error())
+	}
+	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: data}}
+}
+
+// call runs the function in a definition of its own, within its timeout; late
+// says that it has not kept to it.
+func (x *player) call(m *pipeline.Module, req call.Request) (res call.Response, late bool) {
+	ctx := x.t.Context()
+	if m.Policy.Timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, m.Policy.Timeout)
+		defer stop()
+	}
+	res = x.program.Afresh().Call(ctx, req)
+	return res, errors.Is(ctx.Err(), context.DeadlineExceeded)
+}
+
+func (x *player) request(m *pipeline.Module, job schedule.Publish) (call.Request, error) {
+	with, err := x.graph.ResolveWith(m, x.scope(job.Node))
+	if err != nil {
+		return call.Request{}, err
+	}
+	req := call.Request{
+		Run: "test", Pipeline: x.graph.Name, Module: m.Name, Worker: "test", Number: int(job.Key.Attempt),
+		Function: m.Func.Name, Uses: m.Func.Uses, With: with, Params: x.graph.Params,
+		Matrix: map[string]string{}, Needs: map[string]call.Need{}, Log: x.log(m.Name),
+	}
+	if job.Keyed {
+		req.Fence = x.seq
+	}
+	for _, p := range m.Matrix {
+		req.Matrix[p.Axis] = p.Value
+	}
+	for name, n := range x.run.Needs(job.Node) {
+		need := call.Need{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
+		for _, member := range n.Members {
+			need.Members = append(need.Members, call.Member{Status: member.Status, Result: member.Outputs.Result})
+		}
+		req.Needs[name] = need
+	}
+	return req, nil
+}
+
+func (x *player) log(module string) io.Writer {
+	if x.logs[module] == nil {
+		x.logs[module] = &strings.Builder{}
+	}
+	return x.logs[module]
+}
