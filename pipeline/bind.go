@@ -17,8 +17,10 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	b := &binder{collector: c, file: f, byName: f.byName(), prefixes: tokenPrefixes(f.modules), bound: bound,
-		out: &Pipeline{Name: f.name, Params: bound, Limits: maps.Clone(f.limits), Families: map[string][]int{}}}
+	b := &binder{
+		collector: c, file: f, byName: f.byName(), prefixes: tokenPrefixes(f.modules), bound: bound,
+		out: &Pipeline{Name: f.name, Params: bound, Limits: maps.Clone(f.limits), Families: map[string][]int{}},
+	}
 	b.top()
 	for _, d := range f.modules {
 		b.module(d)

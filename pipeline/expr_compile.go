@@ -107,8 +107,8 @@ func kindWord(t reflect.Type) string {
 
 // faultOf makes a fault of expr-lang's error.
 func faultOf(err error) exprFault {
-	var fe *file.Error
-	if !errors.As(err, &fe) {
+	fe, ok := errors.AsType[*file.Error](err)
+	if !ok {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return exprFault{text: readable(first)}
 	}
@@ -130,12 +130,10 @@ func (e *expression) run(env map[string]any) (any, error) {
 	if err == nil {
 		return out, nil
 	}
-	var own *missingOutput
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*missingOutputError](err); ok {
 		return nil, own
 	}
-	var fe *file.Error
-	if errors.As(err, &fe) {
+	if fe, ok := errors.AsType[*file.Error](err); ok {
 		return nil, errors.New(readable(fe.Message))
 	}
 	return nil, err

@@ -20,10 +20,10 @@ type runtimeScope struct {
 	steps    int      // that the expression has done
 }
 
-// missingOutput is the error of who reads an output that was not set.
-type missingOutput struct{ text string }
+// missingOutputError is the error of who reads an output that was not set.
+type missingOutputError struct{ text string }
 
-func (e *missingOutput) Error() string { return e.text }
+func (e *missingOutputError) Error() string { return e.text }
 
 // functions are ours, registered with every expression.
 var functions = []expr.Option{
@@ -74,7 +74,7 @@ func output(orNil bool, p ...any) (any, error) {
 	if view.Status != "" && view.Status != "succeeded" {
 		ended = " (it ended " + view.Status + ")"
 	}
-	err := &missingOutput{fmt.Sprintf("%s did not set the output %q%s; %s", need, key, ended, wasSet(view.Outputs))}
+	err := &missingOutputError{fmt.Sprintf("%s did not set the output %q%s; %s", need, key, ended, wasSet(view.Outputs))}
 	if scope.empty {
 		scope.warnings = append(scope.warnings, err.text)
 		return "", nil
@@ -96,7 +96,7 @@ func memberOutput(orNil bool, p ...any) (any, error) {
 		if orNil {
 			return nil, nil
 		}
-		return nil, &missingOutput{"there is no such member of the family"}
+		return nil, &missingOutputError{"there is no such member of the family"}
 	}
 	key := p[1].(string)
 	value, set := outputs[key]
@@ -106,7 +106,7 @@ func memberOutput(orNil bool, p ...any) (any, error) {
 	case orNil:
 		return nil, nil
 	}
-	return nil, &missingOutput{fmt.Sprintf("a member (%s) did not set the output %q; %s", pairs(m["matrix"]), key, wasSet(outputs))}
+	return nil, &missingOutputError{fmt.Sprintf("a member (%s) did not set the output %q; %s", pairs(m["matrix"]), key, wasSet(outputs))}
 }
 
 func pairs(matrix any) string {

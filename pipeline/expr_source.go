@@ -85,50 +85,70 @@ var callable = map[string]string{"contains": "Contains", "startsWith": "StartsWi
 
 // normalise rewrites GitHub's words to what expr-lang parses, character by character.
 func normalise(src string) string {
-	in := []rune(src)
-	out := make([]rune, 0, len(in))
-	operand := false // what was read last can be the left side of an operator
-	negated := false // what was read last is a not after an operand: "a not contains b"
-	for i := 0; i < len(in); {
-		r := in[i]
-		switch {
-		case r == '\'' || r == '"' || r == '`':
-			n := max(1, runeString(in[i:]))
-			out, i, operand, negated = append(out, in[i:i+n]...), i+n, true, false
-		case isWordStart(r):
-			n := wordLength(in[i:], false)
-			w := string(in[i : i+n])
-			infix := operand || negated
-			if fn := callable[w]; fn != "" && !infix && nextRune(in[i+n:]) == '(' {
-				w = fn
-			}
-			negated = w == "not" && operand
-			operand = !operators[w] && w != "not"
-			out, i = append(out, []rune(w)...), i+n
-		case r >= '0' && r <= '9':
-			n := 1
-			for i+n < len(in) && isWord(in[i+n]) {
-				n++
-			}
-			out, i, operand, negated = append(out, in[i:i+n]...), i+n, true, false
-		case r == '.' && i+1 < len(in) && isWordStart(in[i+1]) && (i == 0 || in[i-1] != '.'):
-			n := wordLength(in[i+1:], true)
-			out = append(out, '.')
-			for _, c := range in[i+1 : i+1+n] {
-				if c == '-' {
-					c = hyphen
-				}
-				out = append(out, c)
-			}
-			i, operand, negated = i+1+n, true, false
-		default:
-			if !unicode.IsSpace(r) {
-				operand, negated = r == ')' || r == ']' || r == '}', false
-			}
-			out, i = append(out, r), i+1
+	w := rewriter{text: []rune(src)}
+	for w.at < len(w.text) {
+		w.token()
+	}
+	return string(w.text)
+}
+
+// rewriter goes through an expression once and changes it in place.
+type rewriter struct {
+	text    []rune
+	at      int  // where the next token begins
+	operand bool // what was read last can be the left side of an operator
+	negated bool // what was read last is a not after an operand: "a not contains b"
+}
+
+func (w *rewriter) token() {
+	rest := w.text[w.at:]
+	switch r := rest[0]; {
+	case r == '\'' || r == '"' || r == '`':
+		w.value(runeString(rest))
+	case isWordStart(r):
+		w.word(rest[:wordLength(rest, false)])
+	case r >= '0' && r <= '9':
+		w.value(wordLength(rest, false))
+	case w.atMember():
+		w.member(rest[:1+wordLength(rest[1:], true)])
+	default:
+		w.at++
+		if !unicode.IsSpace(r) {
+			w.operand, w.negated = r == ')' || r == ']' || r == '}', false
 		}
 	}
-	return string(out)
+}
+
+// value passes over n characters that are a value.
+func (w *rewriter) value(n int) {
+	w.at += n
+	w.operand, w.negated = true, false
+}
+
+func (w *rewriter) word(runes []rune) {
+	w.at += len(runes)
+	word := string(runes)
+	infix := w.operand || w.negated
+	if fn := callable[word]; fn != "" && !infix && nextRune(w.text[w.at:]) == '(' {
+		copy(runes, []rune(fn))
+	}
+	w.negated = word == "not" && w.operand
+	w.operand = !operators[word] && word != "not"
+}
+
+// atMember says whether a dot and a name come next; not so after another dot.
+func (w *rewriter) atMember() bool {
+	rest := w.text[w.at:]
+	return len(rest) > 1 && rest[0] == '.' && isWordStart(rest[1]) && (w.at == 0 || w.text[w.at-1] != '.')
+}
+
+func (w *rewriter) member(runes []rune) {
+	for i, r := range runes {
+		if r == '-' {
+			runes[i] = hyphen
+		}
+	}
+	w.value(len(runes))
 }
 
 // operators of expr-lang that are words.

@@ -179,11 +179,11 @@ func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
 }
 
 // named checks that a property is one of the known names.
-func (w *walker) named(p ast.Node, known []string, what, root string) string {
+func (w *walker) named(p ast.Node, known []string, what, root string) {
 	s, ok := p.(*ast.StringNode)
 	if !ok {
 		w.fault(p, "", "%s is followed by a name, not by an expression", root)
-		return ""
+		return
 	}
 	if !slices.Contains(known, s.Value) {
 		hint := knownOr(s.Value, known, "known")
@@ -192,7 +192,6 @@ func (w *walker) named(p ast.Node, known []string, what, root string) string {
 		}
 		w.fault(p, hint, "unknown %s %q", what, s.Value)
 	}
-	return s.Value
 }
 
 func (w *walker) axis(n ast.Node, p ast.Node) {

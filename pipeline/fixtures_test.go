@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -84,7 +85,7 @@ func TestBadFilesSayWhatIsWrong(t *testing.T) {
 				if err == nil {
 					t.Fatal("no fault was found")
 				}
-				faults, ok := err.(Faults)
+				faults, ok := errors.AsType[Faults](err)
 				if !ok {
 					t.Fatalf("a %T, not Faults", err)
 				}
@@ -166,7 +167,12 @@ func plainValue(n *node) any {
 		return m
 	case nullNode:
 		return nil
+	default:
+		return plainScalar(n)
 	}
+}
+
+func plainScalar(n *node) any {
 	if f, err := strconv.ParseFloat(n.Value, 64); err == nil && (n.Type == "int" || n.Type == "float") {
 		return f
 	}

@@ -47,6 +47,7 @@ func (s *shape) schema(removable bool) *jsonschema.Schema {
 		for _, alt := range s.choice {
 			out.AnyOf = append(out.AnyOf, alt.schema(removable))
 		}
+	case anyForm:
 	}
 	return out
 }

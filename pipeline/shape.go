@@ -97,7 +97,7 @@ func (c *collector) check(n *node, s *shape, what string) {
 		c.fault(n, fmt.Sprintf("put it in quotes: %q", quoted), "%s is a YAML tag, which means nothing here", n.Tag)
 		return
 	}
-	if n.Kind == nullNode && s.form != anyForm && !(n.Value == "~" && s.form == textForm) {
+	if n.Kind == nullNode && s.form != anyForm && (n.Value != "~" || s.form != textForm) {
 		c.fault(n, "", "%s has no value", what)
 		return
 	}
@@ -141,8 +141,9 @@ func (s *shape) noun() string {
 			words = append(words, alt.noun())
 		}
 		return strings.Join(words, " or ")
+	default:
+		return "text"
 	}
-	return "text"
 }
 
 // takes says whether a shape is meant for nodes of a kind.
@@ -154,8 +155,9 @@ func (s *shape) takes(k kind) bool {
 		return k == mapNode
 	case unionForm:
 		return slices.ContainsFunc(s.choice, func(alt *shape) bool { return alt.takes(k) })
+	default:
+		return k == scalarNode
 	}
-	return k == scalarNode
 }
 
 func (c *collector) checkUnion(n *node, s *shape, what string) {
@@ -261,6 +263,7 @@ func (c *collector) checkScalar(n *node, s *shape, what string) {
 		if msg, hint := s.refuse(n.Value); msg != "" {
 			c.fault(n, hint, "%s: %s", what, msg)
 		}
+	default: // a condition: the decoder compiles it
 	}
 }
 

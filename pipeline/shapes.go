@@ -15,8 +15,9 @@ func enum(doc string, r reach, words ...string) *shape {
 	return &shape{form: textForm, doc: doc, reach: r, enum: words}
 }
 
-func integer(doc string, least, most int) *shape {
-	return &shape{form: integerForm, doc: doc, min: least, max: most}
+// integer is a number from 1 to most.
+func integer(doc string, most int) *shape {
+	return &shape{form: integerForm, doc: doc, min: 1, max: most}
 }
 
 func boolean(doc string) *shape { return &shape{form: booleanForm, doc: doc} }
@@ -84,7 +85,7 @@ var paramShape = object("a parameter of the run: --param NAME=VALUE",
 )
 
 var limitShape = object("a counting limit",
-	mustKey("max", integer("how many may hold it at once", 1, maxLimit)),
+	mustKey("max", integer("how many may hold it at once", maxLimit)),
 	key("scope", scopeShape()),
 )
 
@@ -103,7 +104,7 @@ var requiresShape = object("what a worker must offer: all of it, without regard 
 	key("tools", listOf("executables on its PATH", patterned("name or name>=1.2", graph, toolPattern, validTool))),
 	key("tags", listOf("its tags", word("a tag"))),
 	key("labels", mapOf("its labels", patterned("name of a label", static, wordPattern, validWord), word("value of a label"))),
-	key("cpus", integer("processors, at least", 1, 4096)),
+	key("cpus", integer("processors, at least", 4096)),
 	key("memory", patterned("memory, at least (512Mi, 16Gi, 8G)", graph, memoryPattern, validMemory)),
 )
 
@@ -112,18 +113,20 @@ var axisShape = listOf("values, or one expression that gives a list", text("a va
 var matrixShape = func() *shape {
 	combination := mapOf("axes and values", nameShape("an axis"), text("a value, as it is written", graph))
 	combination.least = 1
-	return &shape{form: mapForm, doc: "axis → values: one module per combination; include and exclude as in GitHub Actions",
+	return &shape{
+		form: mapForm, doc: "axis → values: one module per combination; include and exclude as in GitHub Actions",
 		keys: nameShape("an axis"), elem: axisShape, least: 1, fields: []field{
 			key("include", listOf("combinations to add or to extend", combination)),
 			key("exclude", listOf("combinations to leave out", combination)),
-		}}
+		},
+	}
 }()
 
 var retryShape = object("which ends of an attempt are tried again",
-	key("attempts", integer("how often, the first included (1)", 1, maxAttempts)),
+	key("attempts", integer("how often, the first included (1)", maxAttempts)),
 	key("delay", duration("before the second attempt, then doubling (1s)")),
 	key("max-delay", duration("bound of the delay (1m)")),
-	key("exit-codes", listOf("only these; any failure or time-out otherwise", integer("an exit code", 1, 255))),
+	key("exit-codes", listOf("only these; any failure or time-out otherwise", integer("an exit code", 255))),
 )
 
 var exclusionShape = union("modules that share a key never run at the same time; true: alone in its run",
@@ -138,7 +141,7 @@ var limitUseShape = listOf("counting limits that it holds while it runs", union(
 	patterned("a name from limits", graph, namePattern, validName),
 	object("a limit declared here",
 		mustKey("name", nameShape("its name")),
-		mustKey("max", integer("how many may hold it at once", 1, maxLimit)),
+		mustKey("max", integer("how many may hold it at once", maxLimit)),
 		key("scope", scopeShape()),
 	)))
 
@@ -161,7 +164,7 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("stdin", text("standard input", ready)),
 	key("outputs", listOf("names that the module sets", nameShape("an output"))),
 	defaultKey("requires", requiresShape),
-	defaultKey("slots", integer("how many slots an attempt takes (1)", 1, maxSlots)),
+	defaultKey("slots", integer("how many slots an attempt takes (1)", maxSlots)),
 	key("matrix", matrixShape),
 	key("if", &shape{form: conditionForm, doc: "boolean expression, bare or one whole ${{ }}"}),
 	defaultKey("always-run", boolean("runs whatever became of its needs")),
@@ -169,7 +172,7 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("timeout", duration("per attempt, from its start; 0 = none; 6h unless said")),
 	defaultKey("grace", duration("between TERM and KILL; 10s unless said")),
 	defaultKey("queue-timeout", duration("while no capable worker lives; 5m unless said")),
-	defaultKey("max-losses", integer("workers lost under it (3)", 1, maxLosses)),
+	defaultKey("max-losses", integer("workers lost under it (3)", maxLosses)),
 	defaultKey("retry", retryShape),
 	defaultKey("not-in-parallel", exclusionShape),
 	defaultKey("limit", limitUseShape),
@@ -205,7 +208,7 @@ var fileShape = func() *shape {
 		mustKey("modules", modules),
 		laterKey("isolated"), laterKey("workspace"),
 	)
-	for _, w := range strings.Fields("on include templates concurrency services container approve notify reports version") {
+	for w := range strings.FieldsSeq("on include templates concurrency services container approve notify reports version") {
 		s.fields = append(s.fields, reservedKey(w))
 	}
 	s.free = true

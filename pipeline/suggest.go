@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -58,9 +57,4 @@ func distance(a, b string) int {
 		before, last = last, row
 	}
 	return last[len(b)]
-}
-
-// foldIndex finds a word without regard to case.
-func foldIndex(words []string, word string) int {
-	return slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
 }
