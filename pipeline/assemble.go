@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // SplitMember takes the name of a family's member apart: "build (os=linux,
@@ -198,58 +199,15 @@ func (a *assembler) module(i int, m *Module) {
 	if m.Func == nil && m.Command == nil {
 		return
 	}
-	check := func(what string, err error) {
-		if err != nil {
-			a.fault(i, "", "%s: %s: %v", m.Name, what, err)
-		}
-	}
 	a.requirements(i, m)
-	if c := m.Command; c != nil {
-		if c.Run != "" && c.Args != nil || c.Run == "" && len(c.Args) == 0 {
-			a.fault(i, "", "%s: a command has Run or Args, exactly one of them", m.Name)
-		}
-		if c.Shell != "" && !slices.Contains(shells, c.Shell) {
-			a.fault(i, didYouMean(c.Shell, shells), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
-		}
-		dir, err := parseDir(c.Dir)
-		check("dir", err)
-		if err == nil {
-			c.Dir = dir
-		}
-		for _, v := range c.Env {
-			check("env", validEnv(v.Name))
-		}
-		for _, v := range c.PassEnv {
-			check("pass-env", validPassEnv(v))
-		}
+	if m.Command != nil {
+		a.command(i, m)
 	}
 	if m.Slots < 1 || m.Slots > maxSlots {
 		a.fault(i, "", "%s: slots must be from 1 to %d, not %d", m.Name, maxSlots, m.Slots)
 	}
-	p := &m.Policy
-	if p.Retry.Attempts < 1 || p.Retry.Attempts > maxAttempts {
-		a.fault(i, "", "%s: attempts must be from 1 to %d, not %d", m.Name, maxAttempts, p.Retry.Attempts)
-	}
-	if p.Retry.MaxDelay < p.Retry.Delay {
-		a.fault(i, "", "%s: the longest delay %s is below the delay %s", m.Name, p.Retry.MaxDelay, p.Retry.Delay)
-	}
-	for what, d := range map[string]int64{"timeout": int64(p.Timeout), "grace": int64(p.Grace), "queue timeout": int64(p.QueueTimeout), "delay": int64(p.Retry.Delay)} {
-		if d < 0 {
-			a.fault(i, "", "%s: the %s is negative", m.Name, what)
-		}
-	}
-	for _, k := range p.Keys {
-		if strings.TrimSpace(k) == "" {
-			a.fault(i, "", "%s: a key of not-in-parallel is empty", m.Name)
-		}
-	}
-	for _, l := range p.Limits {
-		check("limit", validName(l))
-		if n := a.p.Limits[l]; n < 1 || n > maxLimit {
-			a.fault(i, "", "%s: limit %q must be from 1 to %d, not %d", m.Name, l, maxLimit, n)
-		}
-	}
-	p.Keys, p.Limits = sortedSet(p.Keys), sortedSet(p.Limits)
+	a.policy(i, m)
+	a.exclusion(i, m)
 	if m.Dynamic != nil && m.Dynamic.Member != nil {
 		one := *m
 		one.Dynamic = nil
@@ -257,36 +215,93 @@ func (a *assembler) module(i int, m *Module) {
 	}
 }
 
+func (a *assembler) command(i int, m *Module) {
+	c := m.Command
+	if c.Run != "" && c.Args != nil || c.Run == "" && len(c.Args) == 0 {
+		a.fault(i, "", "%s: a command has Run or Args, exactly one of them", m.Name)
+	}
+	if c.Shell != "" && !slices.Contains(shells, c.Shell) {
+		a.fault(i, didYouMean(c.Shell, shells), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
+	}
+	dir, err := parseDir(c.Dir)
+	a.refuse(i, "dir", err)
+	if err == nil {
+		c.Dir = dir
+	}
+	for _, v := range c.Env {
+		a.refuse(i, "env", validEnv(v.Name))
+	}
+	for _, v := range c.PassEnv {
+		a.refuse(i, "pass-env", validPassEnv(v))
+	}
+}
+
+func (a *assembler) policy(i int, m *Module) {
+	p := &m.Policy
+	if p.Retry.Attempts < 1 || p.Retry.Attempts > maxAttempts {
+		a.fault(i, "", "%s: attempts must be from 1 to %d, not %d", m.Name, maxAttempts, p.Retry.Attempts)
+	}
+	if p.Retry.MaxDelay < p.Retry.Delay {
+		a.fault(i, "", "%s: the longest delay %s is below the delay %s", m.Name, p.Retry.MaxDelay, p.Retry.Delay)
+	}
+	for _, d := range []struct {
+		what string
+		time.Duration
+	}{{"timeout", p.Timeout}, {"grace", p.Grace}, {"queue timeout", p.QueueTimeout}, {"delay", p.Retry.Delay}} {
+		if d.Duration < 0 {
+			a.fault(i, "", "%s: the %s is negative", m.Name, d.what)
+		}
+	}
+}
+
+func (a *assembler) exclusion(i int, m *Module) {
+	p := &m.Policy
+	for _, k := range p.Keys {
+		if strings.TrimSpace(k) == "" {
+			a.fault(i, "", "%s: a key of not-in-parallel is empty", m.Name)
+		}
+	}
+	for _, l := range p.Limits {
+		a.refuse(i, "limit", validName(l))
+		if n := a.p.Limits[l]; n < 1 || n > maxLimit {
+			a.fault(i, "", "%s: limit %q must be from 1 to %d, not %d", m.Name, l, maxLimit, n)
+		}
+	}
+	p.Keys, p.Limits = sortedSet(p.Keys), sortedSet(p.Limits)
+}
+
+// refuse makes a fault of err, if it is one.
+func (a *assembler) refuse(i int, what string, err error) {
+	if err != nil {
+		a.fault(i, "", "%s: %s: %v", a.p.Modules[i].Name, what, err)
+	}
+}
+
 // requirements puts them into lower case and order, so that equal ones are equal data.
 func (a *assembler) requirements(i int, m *Module) {
 	r := &m.Requires
-	check := func(what string, err error) {
-		if err != nil {
-			a.fault(i, "", "%s: %s: %v", m.Name, what, err)
-		}
-	}
 	r.OS, r.Arch = strings.ToLower(r.OS), strings.ToLower(r.Arch)
 	if r.OS != "" {
-		check("os", validPlatform(r.OS))
+		a.refuse(i, "os", validPlatform(r.OS))
 	}
 	if r.Arch != "" {
-		check("arch", validPlatform(r.Arch))
+		a.refuse(i, "arch", validPlatform(r.Arch))
 	}
 	var tools []Tool
 	for _, t := range r.Tools {
 		parsed, err := parseTool(t.String())
-		check("tool", err)
+		a.refuse(i, "tool", err)
 		tools = addTool(tools, parsed)
 	}
 	r.Tools = tools
 	for j, t := range r.Tags {
-		check("tag", validWord(t))
+		a.refuse(i, "tag", validWord(t))
 		r.Tags[j] = strings.ToLower(t)
 	}
 	r.Tags = sortedSet(r.Tags)
 	for j, l := range r.Labels {
-		check("label", validWord(l.Axis))
-		check("label "+l.Axis, validWord(l.Value))
+		a.refuse(i, "label", validWord(l.Axis))
+		a.refuse(i, "label "+l.Axis, validWord(l.Value))
 		r.Labels[j] = Pair{strings.ToLower(l.Axis), strings.ToLower(l.Value)}
 	}
 	slices.SortFunc(r.Labels, func(x, y Pair) int { return strings.Compare(x.Axis, y.Axis) })
