@@ -38,7 +38,11 @@ func (l *loop) scope(ctx context.Context, needs map[string]jobs.Need, reads []st
 		fetch := slices.Contains(reads, name)
 		v := pipeline.NeedView{Status: n.Status, Reason: n.Reason}
 		var err error
-		if v.Outputs, err = l.outputs(ctx, n.Outputs, fetch); err != nil {
+		if n.Outputs.Typed {
+			if v.Result, err = l.result(ctx, n.Outputs, fetch); err != nil {
+				return s, fmt.Errorf("fetch the result of %s: %w", name, err)
+			}
+		} else if v.Outputs, err = l.outputs(ctx, n.Outputs, fetch); err != nil {
 			return s, fmt.Errorf("fetch the outputs of %s: %w", name, err)
 		}
 		for _, m := range n.Members {
@@ -54,15 +58,41 @@ func (l *loop) scope(ctx context.Context, needs map[string]jobs.Need, reads []st
 }
 
 func (l *loop) outputs(ctx context.Context, o jobs.Outputs, fetch bool) (map[string]string, error) {
-	if o.Blob.SHA256 == "" || !fetch {
+	if o.Blob.SHA256 == "" || !fetch || o.Typed {
 		return o.Values, nil
 	}
 	return l.broker.Outputs(ctx, o)
 }
 
+// result is what a Go function has returned, for those that read it.
+func (l *loop) result(ctx context.Context, o jobs.Outputs, fetch bool) (any, error) {
+	if o.Blob.SHA256 != "" && !fetch {
+		return nil, nil
+	}
+	data, err := l.broker.Result(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return jobs.DecodeResult(data)
+}
+
 // job is the message that asks for an attempt.
 func (l *loop) job(a schedule.Publish, m *pipeline.Module, needs map[string]jobs.Need, s pipeline.Scope) (*jobs.Job, error) {
 	spec := l.state.Spec()
+	job := &jobs.Job{
+		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
+		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
+		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
+		Needs: needs, Trace: spec.Trace,
+	}
+	if m.Func != nil {
+		if err := l.function(job, m, s); err != nil {
+			return nil, err
+		}
+	}
+	if m.Command == nil && m.Func != nil {
+		return job, nil
+	}
 	command, err := spec.Pipeline.ResolveCommand(m, s)
 	if err != nil {
 		return nil, err
@@ -70,15 +100,33 @@ func (l *loop) job(a schedule.Publish, m *pipeline.Module, needs map[string]jobs
 	for _, w := range command.Warnings {
 		l.cfg.Logger.Warn(w, "module", m.Name)
 	}
-	env := slices.Concat(command.Env, spec.Env, command.ModuleEnv)
-	return &jobs.Job{
-		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
-		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
-		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
-		Needs: needs, Trace: spec.Trace, Warnings: command.Warnings,
-		Command: &jobs.CommandJob{
-			Run: command.Run, Shell: command.Shell, Args: command.Args, Dir: command.Dir,
-			Env: env, PassEnv: command.PassEnv, Stdin: command.Stdin,
-		},
-	}, nil
+	job.Warnings = command.Warnings
+	job.Command = &jobs.CommandJob{
+		Run: command.Run, Shell: command.Shell, Args: command.Args, Dir: command.Dir,
+		Env: slices.Concat(command.Env, spec.Env, command.ModuleEnv), PassEnv: command.PassEnv, Stdin: command.Stdin,
+	}
+	return job, nil
+}
+
+// function adds the Go function. Results that it does not read stay here: a
+// module that hears how thousands have ended is not sent what they returned.
+func (l *loop) function(job *jobs.Job, m *pipeline.Module, s pipeline.Scope) error {
+	p := l.state.Spec().Pipeline
+	with, err := p.ResolveWith(m, s)
+	if err != nil {
+		return err
+	}
+	job.Func = &jobs.FuncJob{Name: m.Func.Name, Uses: m.Func.Uses, Reads: m.Func.Reads, With: with, Params: p.Params}
+	if m.Command != nil {
+		return nil
+	}
+	needs := make(map[string]jobs.Need, len(job.Needs))
+	for name, n := range job.Needs {
+		if !slices.Contains(m.Func.Reads, name) {
+			n.Outputs, n.Members = jobs.Outputs{}, nil
+		}
+		needs[name] = n
+	}
+	job.Needs = needs
+	return nil
 }

@@ -80,19 +80,12 @@ func (a *attempt) settleDiscarded(ctx context.Context) {
 // execute runs the command and stores its log. Slots go back when the
 // processes are gone; the rest of the log is stored in their absence.
 func (a *attempt) execute(ctx context.Context) (e ending, chunks int, err error) {
-	needs, err := needsJSON(a.job.Needs, func(o jobs.Outputs) (values map[string]string, err error) {
-		err = persist(ctx, func(ctx context.Context) (err error) {
-			values, err = a.s.conn.Outputs(ctx, o)
-			return err
-		})
-		return values, err
-	})
+	needs, err := a.results(ctx)
 	if err != nil {
 		a.release(ctx)
 		return notStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
 	log := newAttemptLog(func(ctx context.Context, chunk jobs.LogChunk) error {
-		chunk.Writer = a.nonce
 		chunk.Writer = a.nonce
 		return persist(ctx, func(ctx context.Context) error {
 			return a.s.conn.AppendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
@@ -114,19 +107,35 @@ func (a *attempt) execute(ctx context.Context) (e ending, chunks int, err error)
 }
 
 // run is the execution proper, watched.
-func (a *attempt) run(ctx context.Context, needs []byte, out sink) ending {
+func (a *attempt) run(ctx context.Context, needs map[string]jobs.Need, out sink) ending {
 	watched, cancel := context.WithCancel(ctx)
 	watching := make(chan struct{})
 	a.s.attemptsWG.Go(func() { defer close(watching); a.watch(watched) })
-	c := &command{
-		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, environ: os.Environ(),
-		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
-		fencing: a.claimed.Load(), guard: a.s.guard, needs: needs, ready: a.mayStart,
-	}
-	e := c.run(a.stops, out)
+	e := a.start(ctx, needs, out)
 	cancel()
 	<-watching
 	return e
+}
+
+// start runs the command or the function of the attempt.
+func (a *attempt) start(ctx context.Context, needs map[string]jobs.Need, out sink) ending {
+	c := &command{
+		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, environ: os.Environ(),
+		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
+		fencing: a.claimed.Load(), guard: a.s.guard, ready: a.mayStart,
+	}
+	if a.job.Command != nil {
+		doc, err := needsJSON(needs, nil) // everything has been fetched
+		if err != nil {
+			return notStarted(fmt.Errorf("fetch what it needs: %w", err))
+		}
+		c.needs = doc
+	}
+	if a.job.Func != nil {
+		f := &function{functions: a.s.cfg.Functions, command: c, request: a.request(needs)}
+		return f.run(ctx, a.stops, out)
+	}
+	return c.run(a.stops, out)
 }
 
 // release gives the slots back, when there is room for another commit in the

@@ -14,7 +14,7 @@ import (
 func (a *attempt) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outcome {
 	return &jobs.Outcome{
 		Attempt: a.job.Attempt, Status: e.status, Worker: a.s.cfg.Name, Incarnation: a.s.incarnation, Nonce: a.nonce,
-		ExitCode: e.exitCode, Error: e.text, Outputs: outputs,
+		ExitCode: e.exitCode, Error: e.text, Reason: e.reason, Outputs: outputs, Permanent: e.permanent, RetryAfter: e.retryAfter,
 		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.warnings),
 	}
 }
@@ -22,7 +22,7 @@ func (a *attempt) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outc
 // settle stores the outputs and the outcome, and acknowledges the job. ctx
 // ends it when the worker has to go.
 func (a *attempt) settle(ctx context.Context, e ending, chunks int) error {
-	outputs, err := a.s.conn.PutOutputs(ctx, e.outputs)
+	outputs, err := a.store(ctx, e)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("store the outputs of %s: %w", a, err)
 	}
@@ -37,6 +37,14 @@ func (a *attempt) settle(ctx context.Context, e ending, chunks int) error {
 		a.ack()
 	}
 	return nil
+}
+
+// store stores what a command has set, or a function has returned.
+func (a *attempt) store(ctx context.Context, e ending) (jobs.Outputs, error) {
+	if e.typed {
+		return a.s.conn.PutResult(ctx, e.result)
+	}
+	return a.s.conn.PutOutputs(ctx, e.outputs)
 }
 
 // commit writes the outcome, expecting the claim's sequence, else the fence.

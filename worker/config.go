@@ -33,6 +33,7 @@ type Config struct {
 	WorkerTTL    time.Duration     // for the registry, when it is made here; 1 s to 10 m, 0 = 3 s
 	ExitWhenIdle bool              // Run drains by itself when it has had nothing to run for 2 s
 	Version      string            // of the program, for lists of workers
+	Functions    Functions         // of the program that the worker is part of; nil = it runs commands only
 	Logger       *slog.Logger      // nil = discard
 }
 

@@ -13,7 +13,7 @@ func Detect(_ context.Context, cfg Config) (jobs.Capabilities, error) {
 	if err := cfg.validate(); err != nil {
 		return jobs.Capabilities{}, fmt.Errorf("worker: %w", err)
 	}
-	t := newToolbox(cfg)
+	t := newToolbox(cfg, nil)
 	c := t.base()
 	c.Tools = t.all()
 	return c, nil

@@ -31,9 +31,15 @@ type ending struct {
 	exitCode *int
 	text     string
 	outputs  map[string]string
+	typed    bool   // a Go function: result is what it returned
+	result   []byte // msgpack
+	reason   string // of a skip
 	warnings []string
 	started  time.Time // zero when nothing started
 	finished time.Time
+
+	permanent  bool          // not to be tried again
+	retryAfter time.Duration // instead of the policy's delay
 }
 
 // sink takes what a command writes. It may block, and so stops the command.

@@ -14,6 +14,7 @@ type needDoc struct {
 	Status  string             `json:"status"`
 	Reason  string             `json:"reason,omitempty"`
 	Outputs *map[string]string `json:"outputs,omitempty"`
+	Result  any                `json:"result,omitempty"` // of a Go function
 	Members []memberDoc        `json:"members,omitempty"`
 }
 
@@ -25,6 +26,11 @@ type memberDoc struct {
 
 func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error)) (needDoc, error) {
 	d := needDoc{Status: n.Status, Reason: n.Reason}
+	if n.Outputs.Typed {
+		var err error
+		d.Result, err = jobs.DecodeResult(n.Outputs.Result)
+		return d, err
+	}
 	if len(n.Members) == 0 {
 		values, err := outputsOf(n.Outputs, resolve)
 		d.Outputs = &values

@@ -62,7 +62,7 @@ func newShift(w *Worker) *shift {
 	return &shift{
 		w: w, cfg: w.cfg, conn: w.conn, log: w.cfg.Logger.With("worker", w.cfg.Name),
 		incarnation: rand.Text(), started: time.Now(),
-		tools: newToolbox(w.cfg),
+		tools: newToolbox(w.cfg, w.program),
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
 		attempts: map[*attempt]struct{}{}, known: map[string]string{}, busy: time.Now(),
 	}

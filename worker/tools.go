@@ -36,11 +36,11 @@ type toolbox struct {
 	probes map[string]func() string // name → its version, asked for once
 }
 
-func newToolbox(cfg Config) *toolbox {
+func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 	t := &toolbox{
 		fixed: jobs.Capabilities{
 			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: memory(),
-			Labels: map[string]string{},
+			Labels: map[string]string{}, Program: program,
 		},
 		declared: map[string]string{},
 		onPath:   map[string]string{},

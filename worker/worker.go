@@ -6,12 +6,15 @@ import (
 	"sync"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Worker is one worker.
 type Worker struct {
 	conn *broker.Conn
 	cfg  Config
+
+	program *pipeline.Program // nil when it runs commands only
 
 	drainOnce sync.Once
 	drain     chan struct{} // closed by Drain
@@ -23,7 +26,15 @@ func New(c *broker.Conn, cfg Config) (*Worker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	return &Worker{conn: c, cfg: cfg.filled(), drain: make(chan struct{})}, nil
+	w := &Worker{conn: c, cfg: cfg.filled(), drain: make(chan struct{})}
+	if cfg.Functions != nil {
+		id, err := cfg.Functions.Identity()
+		if err != nil {
+			return nil, fmt.Errorf("worker: %w", err)
+		}
+		w.program = &id
+	}
+	return w, nil
 }
 
 // Name is the worker's name.

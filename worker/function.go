@@ -1,0 +1,224 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Functions are the Go functions of the program that a worker is part of.
+type Functions interface {
+	// Identity says which program it is; lanes require it.
+	Identity() (pipeline.Program, error)
+	// Call runs one attempt, and returns soon when ctx ends.
+	Call(ctx context.Context, req call.Request) call.Response
+}
+
+// killWait is how long a call may take to return that nobody waits for any
+// more: what runs in a process of its own has been killed by then.
+const killWait = 500 * time.Millisecond
+
+// function is the Go function of one attempt, or what prepares its command.
+type function struct {
+	functions Functions
+	command   *command
+	request   call.Request
+}
+
+// run calls the function and returns when it has returned, or is given up.
+func (f *function) run(ctx context.Context, stops *stopper, out sink) ending {
+	if f.functions == nil {
+		return notStarted(errors.New("the job is for a Go program, and this worker is none"))
+	}
+	if st, ok := stops.asked(); ok {
+		return stoppedBefore(st)
+	}
+	if f.command.ready != nil && !f.command.ready() {
+		return ending{status: jobs.AttemptLost, text: "the worker's lease lapsed before the start", finished: time.Now()}
+	}
+	started := time.Now()
+	res, stopped, returned := f.call(ctx, stops, out)
+	e := ending{started: started, finished: time.Now()}
+	switch {
+	case !returned:
+		e.status = stopped.status
+		e.text = fmt.Sprintf("%s; the function does not respect its context: it has not returned within %v, is abandoned, and may still be running", stopped.text, short(stopped.grace))
+	case stopped != nil:
+		e.status, e.text = stopped.status, stopped.text
+	case res.Prepared && res.Error == "":
+		f.command.job = prepared(f.command.job, res)
+		return f.command.run(stops, out)
+	default:
+		f.judge(&e, res)
+	}
+	return e
+}
+
+// judge makes an ending of what a function has returned.
+func (f *function) judge(e *ending, res call.Response) {
+	e.permanent, e.retryAfter = res.Permanent, res.RetryAfter
+	switch {
+	case res.Skipped:
+		e.status, e.reason = jobs.AttemptSkipped, res.Reason
+		if !res.Began {
+			e.started = time.Time{} // the condition has decided: no attempt was used up
+		}
+	case res.Error != "":
+		e.status, e.text = jobs.AttemptFailed, res.Error
+	default:
+		e.status, e.typed, e.result = jobs.AttemptSucceeded, true, res.Result
+	}
+}
+
+// call runs the function beside what may stop it. returned is false when it
+// was given up, with stopped as the reason.
+func (f *function) call(ctx context.Context, stops *stopper, out sink) (res call.Response, stopped *stop, returned bool) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if limit := f.command.job.Timeout; limit > 0 {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeoutCause(ctx, limit, errors.New(f.command.timedOut().text))
+		defer done()
+	}
+	abandoned := make(chan struct{})
+	defer close(abandoned)
+	log := &logWriter{out: out}
+	defer log.close()
+	f.request.Log, f.request.Abandoned = log, abandoned
+	over := make(chan call.Response, 1) // holds what nobody waits for
+	go func() { over <- f.functions.Call(ctx, f.request) }()
+	return f.supervise(stops, cancel, over)
+}
+
+func (f *function) supervise(stops *stopper, cancel context.CancelCauseFunc, over <-chan call.Response) (res call.Response, stopped *stop, returned bool) {
+	limit, stopTimer := timer(f.command.job.Timeout)
+	defer stopTimer()
+	var giveUp <-chan time.Time
+	for {
+		select {
+		case res := <-over:
+			return res, stopped, true
+		case <-limit:
+			stops.ask(f.command.timedOut())
+		case <-stops.changed:
+			st, _ := stops.asked()
+			cancel(errors.New(st.text))
+			if stopped == nil || st.grace == 0 {
+				giveUp = time.After(max(st.grace, killWait))
+			}
+			stopped = &st
+		case <-giveUp:
+			return call.Response{}, stopped, false
+		}
+	}
+}
+
+// prepared is the job of a command with the values that its program has read.
+func prepared(job *jobs.Job, res call.Response) *jobs.Job {
+	with, command := *job, *job.Command
+	command.Env = slices.Clone(command.Env)
+	for name, value := range res.Env {
+		command.Env = append(command.Env, pipeline.Pair{Axis: name, Value: value})
+	}
+	if res.Stdin != nil {
+		command.Stdin = string(res.Stdin)
+	}
+	with.Command = &command
+	return &with
+}
+
+// logWriter makes output of the attempt of what a function logs. A function
+// that was abandoned writes to nobody.
+type logWriter struct {
+	mu     sync.Mutex
+	out    sink
+	closed bool
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return 0, io.ErrClosedPipe
+	}
+	w.out.write(jobs.Stdout, slices.Clone(p))
+	return len(p), nil
+}
+
+func (w *logWriter) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+}
+
+// request is what the function of an attempt is told.
+func (a *attempt) request(needs map[string]jobs.Need) call.Request {
+	f := a.job.Func
+	req := call.Request{
+		Run: string(a.job.Run), Pipeline: a.job.Pipeline, Module: a.job.Name, Worker: a.s.cfg.Name,
+		Number: int(a.job.Attempt), Function: f.Name, Uses: f.Uses, With: f.With, Params: f.Params,
+		Matrix: make(map[string]string, len(a.job.Matrix)), Needs: make(map[string]call.Need, len(needs)),
+	}
+	if a.job.Keyed {
+		req.Fence = a.claimed.Load()
+	}
+	for _, p := range a.job.Matrix {
+		req.Matrix[p.Axis] = p.Value
+	}
+	for name, n := range needs {
+		need := call.Need{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
+		for _, m := range n.Members {
+			need.Members = append(need.Members, call.Member{Status: m.Status, Result: m.Outputs.Result})
+		}
+		req.Needs[name] = need
+	}
+	return req
+}
+
+// results are the needs of the job with the results that are kept by
+// reference: all for a command, which may ask for any, else those that the
+// function reads.
+func (a *attempt) results(ctx context.Context) (map[string]jobs.Need, error) {
+	needs := make(map[string]jobs.Need, len(a.job.Needs))
+	for name, n := range a.job.Needs {
+		if a.job.Func == nil || a.job.Command != nil || slices.Contains(a.job.Func.Reads, name) {
+			var err error
+			if n.Outputs, err = a.fetched(ctx, n.Outputs); err != nil {
+				return nil, err
+			}
+			n.Members = slices.Clone(n.Members)
+			for i := range n.Members {
+				if n.Members[i].Outputs, err = a.fetched(ctx, n.Members[i].Outputs); err != nil {
+					return nil, err
+				}
+			}
+		}
+		needs[name] = n
+	}
+	return needs, nil
+}
+
+// fetched is an output in hand.
+func (a *attempt) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
+	if o.Blob.SHA256 == "" {
+		return o, nil
+	}
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		if o.Typed {
+			o.Result, err = a.s.conn.Result(ctx, o)
+		} else {
+			o.Values, err = a.s.conn.Outputs(ctx, o)
+		}
+		return err
+	})
+	o.Blob = jobs.Blob{}
+	return o, err
+}
