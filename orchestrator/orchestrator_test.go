@@ -147,6 +147,7 @@ modules:
 			started[e.Module] = true
 		case jobs.EventModuleEnded:
 			ended[e.Module] = true
+		default:
 		}
 	}
 	if got := lines["work (x=2)"]; !slices.Equal(got, []string{"2 line 1", "2 line 2", "2 line 3", "no end"}) {
