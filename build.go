@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -143,7 +142,7 @@ func (b *Builder) standIns() map[string]string {
 func (b *Builder) digest() string {
 	h := sha256.New()
 	for _, part := range b.parts() {
-		fmt.Fprintf(h, "%d:%s", len(part.text), part.text)
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part.text), part.text) // a hash never fails
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -192,8 +191,7 @@ func (m *module) describe() string {
 	if m.cond != nil {
 		otherwise = m.cond.otherwise
 	}
-	var result reflect.Type = m.result
-	return describe(n, result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)
+	return describe(n, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)
 }
 
 // difference names the first thing that two runs of a definition have made
@@ -224,7 +222,7 @@ var executable = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", err

@@ -66,7 +66,7 @@ func (b *Builder) Added() []Need {
 // result. "build (os=linux)" is a member of the family build. A module without
 // a result returns struct{}.
 func Add[T any](b *Builder, name string, e Executor[T], opts ...Option) Value[T] {
-	at := caller(1)
+	at := caller()
 	m := b.newModule(name, at, reflect.TypeFor[T]())
 	if e == nil {
 		b.fault(at, "", "%s has no executor", name)

@@ -23,7 +23,7 @@ type each struct {
 // (item=orders)"), else by their numbers. Their results come in the order of
 // the list; an empty list ends the family skipped.
 func Each[A, T any](b *Builder, name string, list Value[[]A], fn func(context.Context, A) (T, error), opts ...Option) Value[[]T] {
-	at := caller(1)
+	at := caller()
 	m := b.newModule(name, at, reflect.TypeFor[T]())
 	m.execute(&executor{at: at, inputs: []*source{list.src}})
 	if fn == nil {

@@ -47,12 +47,12 @@ func newFunction[T any](at place, fn any, call func(context.Context, *inputs) (T
 
 // Call is a function without inputs.
 func Call[T any](fn func(context.Context) (T, error)) Executor[T] {
-	return newFunction(caller(1), fn, func(ctx context.Context, _ *inputs) (T, error) { return fn(ctx) })
+	return newFunction(caller(), fn, func(ctx context.Context, _ *inputs) (T, error) { return fn(ctx) })
 }
 
 // Call1 is a function of one value.
 func Call1[A, T any](fn func(context.Context, A) (T, error), a Value[A]) Executor[T] {
-	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
 		av, err := read(in, a)
 		if err != nil {
 			return t, err
@@ -63,7 +63,7 @@ func Call1[A, T any](fn func(context.Context, A) (T, error), a Value[A]) Executo
 
 // Call2 is a function of two values.
 func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b Value[B]) Executor[T] {
-	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
 		av, err := read(in, a)
 		if err != nil {
 			return t, err
@@ -78,7 +78,7 @@ func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b
 
 // Call3 is a function of three values.
 func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value[A], b Value[B], c Value[C]) Executor[T] {
-	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
 		av, err := read(in, a)
 		if err != nil {
 			return t, err
@@ -98,7 +98,7 @@ func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value
 // Call4 is a function of four values. What takes more reads some of them from
 // a struct that a module before it returns.
 func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a Value[A], b Value[B], c Value[C], d Value[D]) Executor[T] {
-	return newFunction(caller(1), fn, func(ctx context.Context, in *inputs) (t T, err error) {
+	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
 		av, err := read(in, a)
 		if err != nil {
 			return t, err

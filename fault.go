@@ -16,10 +16,9 @@ type place struct {
 	line int
 }
 
-// caller is the place that called the function which calls caller, skip
-// functions further up.
-func caller(skip int) place {
-	_, file, line, ok := runtime.Caller(skip + 1)
+// caller is the place that called the function which calls caller.
+func caller() place {
+	_, file, line, ok := runtime.Caller(2)
 	if !ok {
 		return place{}
 	}

@@ -30,7 +30,7 @@ type include struct {
 // and name functions (uses: go:NAME, see Function); Outputs reads theirs. Its
 // parameters become parameters of the run.
 func (b *Builder) Include(files fs.FS, name string) {
-	at := caller(1)
+	at := caller()
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
 		b.fault(at, "", "include %s: %v", name, err)
@@ -41,7 +41,7 @@ func (b *Builder) Include(files fs.FS, name string) {
 
 // Outputs are what a command of an included file sets.
 func (b *Builder) Outputs(module string) Value[map[string]string] {
-	at := caller(1)
+	at := caller()
 	v := outputsOf(b, module, at)
 	b.outputs = append(b.outputs, v.src.edges[0])
 	return v
@@ -60,7 +60,7 @@ type usable struct {
 // to case: text, booleans, numbers and durations as they are, anything else as
 // JSON. A function that takes nothing takes struct{}.
 func Function[A, T any](b *Builder, name string, fn func(context.Context, A) (T, error)) {
-	at := caller(1)
+	at := caller()
 	u := &usable{at: at, input: reflect.TypeFor[A](), result: reflect.TypeFor[T]()}
 	u.call = func(ctx context.Context, with map[string]string) (any, error) {
 		var a A

@@ -119,13 +119,11 @@ func guarded(m *module, f func() (any, error)) (res call.Response) {
 
 // failed is what an error says of the attempt.
 func failed(m *module, err error) call.Response {
-	var skip *skipError
-	if errors.As(err, &skip) {
+	if skip, ok := errors.AsType[*skipError](err); ok {
 		return call.Response{Skipped: true, Reason: skip.reason}
 	}
 	res := call.Response{Error: err.Error(), Permanent: isPermanent(err)}
-	var retry *retryError
-	if errors.As(err, &retry) {
+	if retry, ok := errors.AsType[*retryError](err); ok {
 		res.RetryAfter = retry.after
 	}
 	if res.Error == "" {
@@ -152,7 +150,7 @@ func stack() string {
 
 // withAttempt puts the attempt and its logger into a context.
 func withAttempt(ctx context.Context, req *call.Request) context.Context {
-	var out io.Writer = io.Discard
+	out := io.Discard
 	if req.Log != nil {
 		out = req.Log
 	}

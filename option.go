@@ -19,7 +19,7 @@ func (o option) apply(m *module) { o(m) }
 // After waits for modules without reading their results. Optional(v) makes an
 // optional need.
 func After(needs ...Need) Option {
-	at := caller(1)
+	at := caller()
 	return option(func(m *module) {
 		for _, n := range needs {
 			if n == nil || n.need() == nil {
@@ -35,7 +35,7 @@ func After(needs ...Need) Option {
 // that is given. A worker decides, when everything that the module needs has
 // ended, and before an attempt is used up.
 func If(cond Value[bool], otherwise string) Option {
-	at := caller(1)
+	at := caller()
 	return option(func(m *module) {
 		switch {
 		case cond.src == nil:

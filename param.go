@@ -20,7 +20,7 @@ type param struct {
 // known to functions, and not to the definition: the graph is the same for
 // all values.
 func Param[T string | bool | int | float64 | time.Duration](b *Builder, name string, def T, usage string) Value[T] {
-	at := caller(1)
+	at := caller()
 	p := &param{Param: pipeline.Param{Name: name, Description: usage}, at: at}
 	p.Type, p.Default, p.parse = paramKind(any(def))
 	for _, have := range b.params {

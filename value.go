@@ -38,7 +38,7 @@ type edge struct {
 
 // All gathers values into one: the fan-in.
 func All[T any](values ...Value[T]) Value[[]T] {
-	src := &source{at: caller(1)}
+	src := &source{at: caller()}
 	for _, v := range values {
 		src.join(v.src)
 	}
@@ -57,7 +57,7 @@ func All[T any](values ...Value[T]) Value[[]T] {
 // Map applies f to a value where it is read. f must be pure: it runs in every
 // process that reads the value, and again in every attempt.
 func Map[A, B any](v Value[A], f func(A) B) Value[B] {
-	src := &source{at: caller(1)}
+	src := &source{at: caller()}
 	src.join(v.src)
 	if f == nil && src.b != nil {
 		src.b.fault(src.at, "", "Map has no function")
@@ -76,7 +76,7 @@ func Map[A, B any](v Value[A], f func(A) B) Value[B] {
 // have failed with the failure ignored: its reader runs all the same, and
 // finds nil. A module that always runs reads results so.
 func Optional[T any](v Value[T]) Value[*T] {
-	src := &source{at: caller(1)}
+	src := &source{at: caller()}
 	src.join(v.src)
 	for i := range src.edges {
 		src.edges[i].optional = true
@@ -115,7 +115,7 @@ func (o Outcome) String() string {
 
 // Outcomes tells how modules ended, as optional needs, in the order of needs.
 func Outcomes(needs ...Need) Value[[]Outcome] {
-	src := &source{at: caller(1)}
+	src := &source{at: caller()}
 	for _, n := range needs {
 		if n != nil {
 			src.join(n.need())

@@ -57,12 +57,11 @@ func lossIn(t reflect.Type, path string, seen map[reflect.Type]bool) string {
 }
 
 func lossInFields(t reflect.Type, path string, seen map[reflect.Type]bool) string {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Tag.Get("json") == "-" {
 			continue // left out on purpose
 		}
-		if !f.IsExported() && !(f.Anonymous && f.Type.Kind() == reflect.Struct) {
+		if !f.IsExported() && (!f.Anonymous || f.Type.Kind() != reflect.Struct) {
 			return fmt.Sprintf("%s.%s is not exported and would be lost", path, f.Name)
 		}
 		if why := lossIn(f.Type, path+"."+f.Name, seen); why != "" {

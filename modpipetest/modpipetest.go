@@ -90,6 +90,7 @@ func New(t testing.TB, define func(*modpipe.Builder), opts ...Option) *Pipeline 
 
 // programName is the test's name as a program may be called.
 func programName(t testing.TB) string {
+	t.Helper()
 	name, _, _ := strings.Cut(t.Name(), "/")
 	return name
 }

@@ -55,7 +55,7 @@ type Response struct {
 	Permanent  bool              `msgpack:"permanent"` // not to be tried again
 	RetryAfter time.Duration     `msgpack:"retry_after"`
 	Skipped    bool              `msgpack:"skipped"`
-	Reason     string            `msgpack:"reason"`  // of a skip
+	Reason     string            `msgpack:"reason"`   // of a skip
 	Prepared   bool              `msgpack:"prepared"` // it was for a command, which is to be run with Env and Stdin
 	Env        map[string]string `msgpack:"env"`
 	Stdin      []byte            `msgpack:"stdin"`
