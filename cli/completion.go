@@ -30,6 +30,9 @@ func (a *app) completeFiles(*cobra.Command, []string, string) ([]string, cobra.S
 
 // completeModules offers the modules and families of the file on the command line.
 func (a *app) completeModules(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if a.own != nil {
+		args = []string{a.own.name}
+	}
 	if len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -60,15 +60,27 @@ func (a *app) parse(file string) (*pipeline.File, error) {
 
 // load parses a file, binds its parameters and selects modules.
 func (a *app) load(file string, s source) (*pipeline.Pipeline, error) {
+	p, err := a.bound(file, s)
+	if err != nil {
+		return nil, err
+	}
+	p, err = p.Select(s.selection)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	return p, nil
+}
+
+// bound is the pipeline of a file, or of this program, with its parameters.
+func (a *app) bound(file string, s source) (*pipeline.Pipeline, error) {
+	if a.own != nil {
+		return a.own.graph(pairsMap(s.params), a.env)
+	}
 	f, err := a.parse(file)
 	if err != nil {
 		return nil, err
 	}
 	p, err := f.Bind(pairsMap(s.params), a.env.lookup)
-	if err != nil {
-		return nil, faultsError(err)
-	}
-	p, err = p.Select(s.selection)
 	if err != nil {
 		return nil, faultsError(err)
 	}

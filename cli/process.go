@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Process is what a program finds around it.
@@ -64,7 +66,9 @@ type app struct {
 	env     environment
 	set     *settings
 	bind    *binder
-	jsonErr bool // errors go to stderr as one JSON object: --progress json
+	own     *program           // the user's own pipeline; nil = pipelines are in files
+	ended   func(*jobs.Report) // hears the report of a run; may be nil
+	jsonErr bool               // errors go to stderr as one JSON object: --progress json
 }
 
 func newApp(program string, p Process) *app {
@@ -112,14 +116,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 }
 
 func (a *app) execute(ctx context.Context, root *cobra.Command) int {
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SetArgs(a.Args)
-	root.SetIn(a.Stdin)
-	root.SetOut(a.Stdout)
-	root.SetErr(a.Stderr)
-	a.bind.adopt(root)
-	err := root.ExecuteContext(ctx)
+	err := a.executed(ctx, root)
 	if err == nil {
 		return exitOK
 	}
@@ -128,6 +125,17 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 		a.complain(text)
 	}
 	return code
+}
+
+func (a *app) executed(ctx context.Context, root *cobra.Command) error {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetArgs(a.Args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	a.bind.adopt(root)
+	return root.ExecuteContext(ctx)
 }
 
 // complain writes the last word of a command that went wrong.

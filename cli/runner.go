@@ -84,6 +84,9 @@ func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err e
 		return err
 	}
 	r.progress.end(report)
+	if r.app.ended != nil {
+		r.app.ended(report)
+	}
 	if derr := r.deliver(report); derr != nil {
 		err = errors.Join(derr, err)
 	}
@@ -194,7 +197,12 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 	if slots == 0 {
 		return func() {}, nil
 	}
+	functions, err := r.app.functions()
+	if err != nil {
+		return nil, err
+	}
 	w, err := worker.New(s.conn, worker.Config{
+		Functions: functions,
 		Name: r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
 		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(),
 	})

@@ -76,6 +76,9 @@ func (a *app) validate(files []string, params map[string]string) error {
 
 // check parses and binds a file.
 func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, error) {
+	if a.own != nil {
+		return a.own.graph(a.own.params(params), a.env)
+	}
 	f, err := a.parse(file)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, 
 		if v, ok := params[p.Name]; ok {
 			given[p.Name] = v
 		} else if p.Required && p.Default == nil {
-			given[p.Name] = standIn(p)
+			given[p.Name] = p.StandIn()
 		}
 	}
 	maps.Copy(given, params) // also what is not declared: that is a fault
@@ -94,19 +97,6 @@ func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, 
 		return nil, faultsError(err)
 	}
 	return p, nil
-}
-
-// standIn is a value that a required parameter might have.
-func standIn(p pipeline.Param) string {
-	switch {
-	case len(p.Options) > 0:
-		return p.Options[0]
-	case p.Type == "number":
-		return "0"
-	case p.Type == "boolean":
-		return "false"
-	}
-	return ""
 }
 
 func shownFaults(err error) []faultShown {

@@ -38,8 +38,14 @@ type workerOptions struct {
 }
 
 func (a *app) workerCommand() *cobra.Command {
-	o := &workerOptions{}
-	root := a.root("Run the modules of pipelines, for orchestrators that reach the same NATS")
+	root := a.root("")
+	a.makeWorker(root, &workerOptions{})
+	return root
+}
+
+// makeWorker makes cmd the command that works.
+func (a *app) makeWorker(root *cobra.Command, o *workerOptions) {
+	root.Short = "Run the modules of pipelines, for orchestrators that reach the same NATS"
 	root.Long = root.Short + `.
 
 The first interrupt drains: nothing new is taken, what runs is finished, and what
@@ -65,7 +71,6 @@ name, 130 and 143 stopped at once by INT and TERM.`
 		}
 		return a.work(cmd.Context(), o)
 	}
-	return root
 }
 
 // offers are the flags that say what the worker offers.
@@ -145,6 +150,9 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	log := a.workerLogger()
 	cfg, err := o.config(log)
 	if err != nil {
+		return err
+	}
+	if cfg.Functions, err = a.functions(); err != nil {
 		return err
 	}
 	t, err := a.workerTarget()

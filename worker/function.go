@@ -131,7 +131,7 @@ func prepared(job *jobs.Job, res call.Response) *jobs.Job {
 	if res.Stdin != nil {
 		command.Stdin = string(res.Stdin)
 	}
-	with.Command = &command
+	with.Command, with.Func = &command, nil
 	return &with
 }
 

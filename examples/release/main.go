@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/cli"
 )
 
-func main() {}
+func main() { cli.Main("release", release) }
 
 // targets are what is built: the matrix.
 var targets = []Target{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "arm64"}, {"windows", "amd64"}}

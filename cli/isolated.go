@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/wire"
+)
+
+// callWord is the first argument of a process that this program starts for
+// one attempt; the second is the directory in which they exchange request and
+// response. The parent holds the process's stdin: when it closes, however the
+// parent has ended, the process ends.
+const callWord = "modpipe-call-1"
+
+const (
+	requestFile  = "request"
+	responseFile = "response"
+)
+
+// isolated runs every attempt in a process of its own.
+type isolated struct{ *modpipe.Program }
+
+// Call starts the process, and returns when it has ended.
+func (p *isolated) Call(ctx context.Context, req call.Request) call.Response {
+	res, err := p.inProcess(ctx, req)
+	if err != nil {
+		return call.Response{Error: fmt.Sprintf("in a process of its own: %v", err)}
+	}
+	return res
+}
+
+func (p *isolated) inProcess(ctx context.Context, req call.Request) (res call.Response, err error) {
+	dir, err := os.MkdirTemp("", "modpipe-call-")
+	if err != nil {
+		return res, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // it is temporary
+	data, err := wire.Encode(&req)
+	if err != nil {
+		return res, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, requestFile), data, 0o600); err != nil {
+		return res, err
+	}
+	ended, err := p.start(ctx, dir, req)
+	if err != nil {
+		return res, err
+	}
+	data, err = os.ReadFile(filepath.Join(dir, responseFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return res, fmt.Errorf("it has ended without an answer: %w", ended)
+	}
+	if err != nil {
+		return res, err
+	}
+	return res, wire.Decode(data, &res)
+}
+
+// start runs the process to its end; ended says how that was.
+func (p *isolated) start(ctx context.Context, dir string, req call.Request) (ended, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, callWord, dir) //nolint:noctx // it is told to end first, and killed when it does not
+	cmd.WaitDelay = time.Second
+	cmd.Stdout, cmd.Stderr = req.Log, req.Log
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	over := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { watchCall(ctx, cmd.Process, stdin, req.Abandoned, over) })
+	err = cmd.Wait()
+	close(over)
+	watcher.Wait()
+	if err == nil {
+		err = errors.New("exit code 0: does the function call os.Exit?")
+	}
+	return err, nil
+}
+
+// watchCall asks the process to end when ctx does, and kills it when nobody
+// waits any more.
+func watchCall(ctx context.Context, process *os.Process, stdin io.Closer, abandoned, over <-chan struct{}) {
+	defer stdin.Close() //nolint:errcheck // the process has ended
+	done := ctx.Done()
+	for {
+		select {
+		case <-done:
+			done = nil
+			_ = process.Signal(syscall.SIGTERM) // where there is none, it is killed later
+		case <-abandoned:
+			_ = process.Kill() // it may have ended just now
+			return
+		case <-over:
+			return
+		}
+	}
+}
+
+// answerCall runs one attempt when this process was started for one.
+func answerCall(name string, define func(*modpipe.Builder)) (code int, ok bool) {
+	if len(os.Args) != 3 || os.Args[1] != callWord {
+		return 0, false
+	}
+	if err := answer(os.Args[2], name, define); err != nil {
+		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
+		return exitInfrastructure, true
+	}
+	return exitOK, true
+}
+
+func answer(dir, name string, define func(*modpipe.Builder)) error {
+	data, err := os.ReadFile(filepath.Join(dir, requestFile))
+	if err != nil {
+		return err
+	}
+	var req call.Request
+	if err := wire.Decode(data, &req); err != nil {
+		return err
+	}
+	req.Log = os.Stdout
+	program, err := modpipe.Build(name, define)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) //nolint:forbidigo // it is a main
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(exitInfrastructure) // the parent has gone
+	}()
+	res := program.Call(ctx, req)
+	data, err = wire.Encode(&res)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, responseFile+".tmp")
+	if err := os.WriteFile(tmp, bytes.Clone(data), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, responseFile))
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// Main is the main function of a program that has a pipeline of its own: its
+// orchestrator and its workers in one binary. It has the orchestrator's
+// commands, without FILE, and worker. It does not return.
+func Main(name string, define func(*modpipe.Builder)) {
+	if code, ok := answerCall(name, define); ok {
+		os.Exit(code)
+	}
+	os.Exit(Program(context.Background(), name, define, System())) //nolint:forbidigo // it is a main
+}
+
+// Program runs the command line of a program with a pipeline of its own and
+// returns its exit code.
+func Program(ctx context.Context, name string, define func(*modpipe.Builder), p Process) int {
+	a := newProgramApp(name, define, p)
+	return a.execute(ctx, a.programRoot())
+}
+
+// program is the pipeline of a user's own program.
+type program struct {
+	name     string
+	build    func() (*modpipe.Program, error) // once
+	isolated bool                             // --isolated: each Go attempt in a process of its own
+}
+
+func newProgramApp(name string, define func(*modpipe.Builder), p Process) *app {
+	a := newApp("orchestrator", p)
+	a.program = name
+	a.own = &program{name: name, build: sync.OnceValues(func() (*modpipe.Program, error) {
+		built, err := modpipe.Build(name, define)
+		if err != nil {
+			return nil, faultsError(err)
+		}
+		return built, nil
+	})}
+	return a
+}
+
+func (a *app) programRoot() *cobra.Command {
+	root := a.root("Run the pipeline " + a.own.name + ", or its modules for others")
+	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
+	run := a.withoutFile(a.runCommand())
+	a.isolatedFlag(run)
+	root.AddCommand(
+		run, a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
+		a.runsCommand(), a.workersCommand(), a.ownWorkerCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// withoutFile makes of a command about a file one about the program's own pipeline.
+func (a *app) withoutFile(cmd *cobra.Command) *cobra.Command {
+	name, _, _ := strings.Cut(cmd.Use, " ")
+	cmd.Use = name
+	cmd.Short = strings.NewReplacer("a pipeline", "the pipeline", "pipeline files", "the pipeline").Replace(cmd.Short)
+	cmd.Long = strings.NewReplacer("Run a pipeline", "Run the pipeline", "pipeline files", "the pipeline").Replace(cmd.Long)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
+	inner := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError("unexpected argument %q: the pipeline is %s itself", args[0], a.own.name)
+		}
+		return inner(cmd, []string{a.own.name})
+	}
+	return cmd
+}
+
+func (a *app) isolatedFlag(cmd *cobra.Command) {
+	switchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in a process of its own: what modules share in memory, and on no other machine, shows")
+}
+
+// ownWorkerCommand is the worker of the program.
+func (a *app) ownWorkerCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "worker"}
+	a.makeWorker(cmd, &workerOptions{})
+	a.isolatedFlag(cmd)
+	inner := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		a.bind.prefix = "MODPIPE_WORKER_"
+		if f := cmd.Flags().Lookup("connect-timeout"); !f.Changed && a.bind.env[a.bind.variable("connect-timeout")] == "" {
+			a.set.timeout = 0 // a worker goes on trying
+		}
+		if _, err := a.own.build(); err != nil {
+			return err
+		}
+		return inner(cmd, args)
+	}
+	cmd.AddCommand(a.capabilitiesCommand())
+	return cmd
+}
+
+// functions are the program's Go functions; nil when there is no program.
+func (a *app) functions() (worker.Functions, error) {
+	if a.own == nil {
+		return nil, nil
+	}
+	p, err := a.own.build()
+	if err != nil {
+		return nil, err
+	}
+	if a.own.isolated {
+		return &isolated{p}, nil
+	}
+	return p, nil
+}
+
+// graph is the program's pipeline with parameters.
+func (p *program) graph(params map[string]string, env environment) (*pipeline.Pipeline, error) {
+	built, err := p.build()
+	if err != nil {
+		return nil, err
+	}
+	g, err := built.Pipeline(params, env.lookup)
+	if err != nil {
+		return nil, faultsError(err)
+	}
+	return g, nil
+}
+
+// params are the parameters of a validation: stand-ins where a run would need one.
+func (p *program) params(given map[string]string) map[string]string {
+	built, err := p.build()
+	if err != nil {
+		return given
+	}
+	params := maps.Clone(given)
+	if params == nil {
+		params = map[string]string{}
+	}
+	for _, param := range built.Params() {
+		if _, ok := params[param.Name]; !ok && param.Required && param.Default == nil {
+			params[param.Name] = param.StandIn()
+		}
+	}
+	return params
+}
+
+// Options are those of a run that a program starts by Run. The zero value
+// runs here, as `run` without flags would. The environment counts as for run.
+type Options struct {
+	Params      map[string]string // --param
+	Labels      map[string]string // --label
+	Server      string            // --server: a NATS server; "" = inside this process
+	MaxParallel int               // --max-parallel: slots of the worker inside this process; 0 = as many as cores
+	Local       int               // --local: with a server, also work here with so many slots
+	Workspace   string            // --workspace
+	Store       string            // --store
+	RunID       string            // --run-id
+	Isolated    bool              // --isolated
+	Only, Skip  []string          // --only, --skip
+	Progress    io.Writer         // takes what happens, as text; nil = nothing
+}
+
+// args are the options as the command line has them.
+func (o Options) args() []string {
+	args := []string{"run"}
+	add := func(flag, value string) {
+		if value != "" {
+			args = append(args, "--"+flag+"="+value)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(o.Params)) {
+		add("param", k+"="+o.Params[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(o.Labels)) {
+		add("label", k+"="+o.Labels[k])
+	}
+	add("server", o.Server)
+	add("workspace", o.Workspace)
+	add("store", o.Store)
+	add("run-id", o.RunID)
+	for flag, n := range map[string]int{"max-parallel": o.MaxParallel, "local": o.Local} {
+		if n > 0 {
+			add(flag, fmt.Sprint(n))
+		}
+	}
+	for _, m := range o.Only {
+		add("only", m)
+	}
+	for _, m := range o.Skip {
+		add("skip", m)
+	}
+	if o.Isolated {
+		add("isolated", "true")
+	}
+	if o.Progress != nil {
+		add("progress", "plain")
+	} else {
+		add("progress", "quiet")
+	}
+	return args
+}
+
+// Run runs a pipeline to its end and returns the report. A run that has failed
+// or was cancelled has a report that says so; the error is for what kept the
+// run from a verdict. When ctx ends, the run is given up.
+func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Options) (*jobs.Report, error) {
+	var errs bytes.Buffer
+	p := Process{Args: o.args(), Env: os.Environ(), Stdout: io.Discard, Stderr: &errs}
+	if o.Progress != nil {
+		p.Stderr = o.Progress
+	}
+	a := newProgramApp(name, define, p)
+	var report *jobs.Report
+	a.ended = func(r *jobs.Report) { report = r }
+	err := a.executed(ctx, a.programRoot())
+	if report != nil && report.Status != jobs.RunRunning {
+		return report, nil
+	}
+	if err == nil {
+		err = errStopped
+	}
+	return report, err
+}
