@@ -19,9 +19,10 @@ type each struct {
 // Each adds a family: fn once for each element of a list that is known only
 // when the run has made it, at most 10,000, in parallel as far as workers and
 // options allow. list is the value that an Add has returned. Members are named
-// by the elements where these are short, plain and distinct ("load
-// (item=orders)"), else by their numbers. Their results come in the order of
-// the list; an empty list ends the family skipped.
+// by the elements, or the field Name of these, where that is short, plain and
+// distinct ("load (item=orders)"), else by their numbers ("load (index=0)").
+// Their results come in the order of the list; an empty list ends the family
+// skipped.
 func Each[A, T any](b *Builder, name string, list Value[[]A], fn func(context.Context, A) (T, error), opts ...Option) Value[[]T] {
 	at := caller()
 	m := b.newModule(name, at, reflect.TypeFor[T]())

@@ -39,12 +39,17 @@ const itemAxis, indexAxis = "item", "index"
 const maxItemName = 60
 
 // Items names the members of a family that runs once for each element of a
-// list: by the elements where they are short, plain and distinct, else by
-// their numbers from 0.
+// list: by the elements, or what these have as name, where that is short,
+// plain and distinct, else by their numbers from 0.
 func Items(list []any) [][]Pair {
 	named := make([][]Pair, len(list))
 	seen := map[string]bool{}
 	for i, v := range list {
+		if m, ok := v.(map[string]any); ok {
+			if v = m["name"]; v == nil {
+				v = m["Name"]
+			}
+		}
 		switch v.(type) {
 		case string, int, float64, bool:
 		default:
