@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/cli"
+)
+
+// figures are what one process measures and prints.
+type figures struct {
+	Seconds    float64 `json:"seconds"`
+	CPUSeconds float64 `json:"cpu_seconds"` // of all processes
+	PeakMB     float64 `json:"peak_mb"`     // of the largest
+}
+
+// slotsEach is how many slots each of two workers has; one process has both.
+const slotsEach = 128
+
+// roles are what this program is when it starts itself.
+func roles() map[string]func([]string) error {
+	return map[string]func([]string) error{
+		"engine":       engine,
+		"floor":        floor,
+		"server":       serve,
+		"program":      program,
+		"floor-worker": floorWorkerProcess,
+	}
+}
+
+// program is a user's program of a work: `program WORK run …`.
+func program(args []string) error {
+	w, err := workNamed(args[0])
+	if err != nil {
+		return err
+	}
+	p := cli.System()
+	p.Args = args[1:]
+	os.Exit(cli.Program(context.Background(), "bench-"+w.name, w.define, p))
+	return nil
+}
+
+// engine measures a work: `engine WORK MODE`.
+func engine(args []string) error {
+	ctx := context.Background()
+	w, err := workNamed(args[0])
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
+	o := cli.Options{Store: dir + "/store", Workspace: dir, MaxParallel: 2 * slotsEach}
+	var others family
+	defer others.kill()
+	if args[1] == processes {
+		if o.Server, err = others.server(dir); err != nil {
+			return err
+		}
+		o.Store = ""
+		for i := range 2 {
+			err := others.start("program", w.name, "worker", "--server", o.Server, "--name", "w"+strconv.Itoa(i), "--workspace", dir, "--max-parallel", strconv.Itoa(slotsEach))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	// A first run of the same pipeline warms the caches and waits for the workers.
+	if err := runOnce(ctx, w, o, w.modules); err != nil {
+		return err
+	}
+	stop, err := profile()
+	if err != nil {
+		return err
+	}
+	before, started := others.cpu(), time.Now()
+	if err := runOnce(ctx, w, o, w.modules); err != nil {
+		return err
+	}
+	stop()
+	return report(others, before, started)
+}
+
+// profile writes a CPU profile of the run that is measured to the file that
+// BENCH_CPUPROFILE names.
+func profile() (stop func(), err error) {
+	name := os.Getenv("BENCH_CPUPROFILE")
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name) //nolint:gosec // named by who runs it
+	if err != nil {
+		return nil, err
+	}
+	return pprof.StopCPUProfile, pprof.StartCPUProfile(f)
+}
+
+func runOnce(ctx context.Context, w work, o cli.Options, modules int) error {
+	r, err := cli.Run(ctx, "bench-"+w.name, w.define, o)
+	if err != nil {
+		return err
+	}
+	if r.Status != "succeeded" || len(r.Modules) != modules {
+		return fmt.Errorf("the run ended %s with %d modules: %s", r.Status, len(r.Modules), r.Error)
+	}
+	return nil
+}
+
+// floor measures the floor of a work: `floor WORK MODE`.
+func floor(args []string) error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	w, err := workNamed(args[0])
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
+	var others family
+	defer others.kill()
+	connect := func() (*nats.Conn, error) { return nil, errors.New("no server") }
+	if args[1] == processes {
+		url, err := others.server(dir)
+		if err != nil {
+			return err
+		}
+		connect = func() (*nats.Conn, error) { return nats.Connect(url) }
+		for range 2 {
+			if err := others.start("floor-worker", url); err != nil {
+				return err
+			}
+		}
+	} else {
+		s, err := embedded(dir)
+		if err != nil {
+			return err
+		}
+		connect = func() (*nats.Conn, error) { return nats.Connect("", nats.InProcessServer(s)) }
+		go func() { _ = floorWorkOn(ctx, connect, floorFlight) }() // ends with the process
+	}
+	nc, err := connect()
+	if err != nil {
+		return err
+	}
+	before, started := others.cpu(), time.Now()
+	if err := floorOrchestrate(ctx, nc, w.modules, w.flight); err != nil {
+		return err
+	}
+	return report(others, before, started)
+}
+
+func floorWorkerProcess(args []string) error {
+	return floorWorkOn(context.Background(), func() (*nats.Conn, error) { return nats.Connect(args[0]) }, floorFlight/2)
+}
+
+// floorWorkOn works as soon as the streams are there.
+func floorWorkOn(ctx context.Context, connect func() (*nats.Conn, error), batch int) error {
+	nc, err := connect()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := nc.JetStream()
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := js.ConsumerInfo(floorJobs, floorWorker); err == nil {
+			break
+		}
+	}
+	return floorWork(ctx, nc, batch)
+}
+
+func embedded(dir string) (*server.Server, error) {
+	s, err := server.NewServer(&server.Options{JetStream: true, StoreDir: dir + "/nats", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
+	if err != nil {
+		return nil, err
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		return nil, errors.New("the server does not start")
+	}
+	return s, nil
+}
+
+// serve is a server in a process of its own: it prints its URL.
+func serve(args []string) error {
+	s, err := embedded(args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println(s.ClientURL())
+	s.WaitForShutdown()
+	return nil
+}
+
+// family is the processes that a measurement has started beside its own.
+type family struct{ members []*exec.Cmd }
+
+func (f *family) start(args ...string) error {
+	_, err := f.spawn(args...)
+	return err
+}
+
+func (f *family) spawn(args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(context.Background(), self, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if args[0] != "server" {
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+	}
+	f.members = append(f.members, cmd)
+	return cmd, nil
+}
+
+// server starts a server and returns its URL.
+func (f *family) server(dir string) (string, error) {
+	cmd, err := f.spawn("server", dir)
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	var url string
+	_, err = fmt.Fscanln(out, &url)
+	return url, err
+}
+
+func (f *family) kill() {
+	for _, m := range f.members {
+		if m.Process != nil {
+			_ = m.Process.Kill()
+			_ = m.Wait() // killed
+		}
+	}
+}
+
+// cpu is the CPU time that this process and the family have used.
+func (f *family) cpu() float64 {
+	total := cpuOf("self")
+	for _, m := range f.members {
+		total += cpuOf(strconv.Itoa(m.Process.Pid))
+	}
+	return total
+}
+
+// clockTicks is the unit of /proc's times on Linux.
+const clockTicks = 100
+
+func cpuOf(pid string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / clockTicks
+}
+
+// peak is the largest high-water mark of memory, in MB.
+func (f *family) peak() float64 {
+	most := peakOf("self")
+	for _, m := range f.members {
+		most = max(most, peakOf(strconv.Itoa(m.Process.Pid)))
+	}
+	return most
+}
+
+func peakOf(pid string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if after, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseFloat(strings.Fields(after)[0], 64)
+			return kb / 1024
+		}
+	}
+	return 0
+}
+
+func report(f family, before float64, started time.Time) error {
+	return json.NewEncoder(os.Stdout).Encode(figures{
+		Seconds: time.Since(started).Seconds(), CPUSeconds: f.cpu() - before, PeakMB: f.peak(),
+	})
+}
