@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,15 +58,11 @@ func (c Config) validate() error {
 			fault("labels: a label without a name")
 		}
 	}
-	for _, t := range append(c.Tools[:len(c.Tools):len(c.Tools)], c.OnlyTools...) {
-		if !toolForm().MatchString(t) {
-			fault("tools: %q: want NAME or NAME=VERSION, the version a dotted number", t)
-		}
+	for _, t := range slices.Concat(c.Tools, c.OnlyTools) {
+		faults = append(faults, toolFault(t))
 	}
 	for _, p := range c.PassEnv {
-		if _, err := path.Match(p, "X"); err != nil || p == "" {
-			fault("pass-env: %q is no pattern", p)
-		}
+		faults = append(faults, patternFault(p))
 	}
 	if c.DrainTimeout < 0 {
 		fault("drain-timeout: %v is negative", c.DrainTimeout)
@@ -79,8 +76,20 @@ func (c Config) validate() error {
 	return errors.Join(faults...)
 }
 
-func toolForm() *regexp.Regexp {
-	return regexp.MustCompile(`^[^\s=/]+(=[0-9]+(\.[0-9]+)*)?$`)
+var toolForm = regexp.MustCompile(`^[^\s=/]+(=[0-9]+(\.[0-9]+)*)?$`)
+
+func toolFault(tool string) error {
+	if toolForm.MatchString(tool) {
+		return nil
+	}
+	return fmt.Errorf("tools: %q: want NAME or NAME=VERSION, the version a dotted number", tool)
+}
+
+func patternFault(pattern string) error {
+	if _, err := path.Match(pattern, "X"); err != nil || pattern == "" {
+		return fmt.Errorf("pass-env: %q is no pattern", pattern)
+	}
+	return nil
 }
 
 func workspaceFault(dir string) error {

@@ -61,7 +61,9 @@ func (s *shift) whenIdle(ctx context.Context) error {
 			s.w.Drain()
 			return nil
 		}
-		if pause(ctx, wait) != nil {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
 			return nil
 		}
 	}

@@ -123,7 +123,7 @@ func (c *command) stdin(cmd *exec.Cmd, s *scratch) error {
 // execute starts the command, supervises it to its end and reads its result.
 func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *stopper, out sink) ending {
 	if f, ok := cmd.Stdin.(*os.File); ok {
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 	}
 	if st, ok := stops.asked(); ok {
 		return stoppedBefore(st)
@@ -167,8 +167,7 @@ func stoppedBefore(st stop) ending {
 }
 
 func startError(cmd *exec.Cmd, err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		err = pe.Err
 	}
 	return fmt.Errorf("cannot start %q (%s): %w", cmd.Args[0], cmd.Path, err)

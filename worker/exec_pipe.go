@@ -52,8 +52,8 @@ func newPipes(cmd *exec.Cmd) (*pipes, error) {
 func (p *pipes) abandon() {
 	for _, s := range p.streams {
 		if s != nil {
-			s.r.Close()
-			s.w.Close()
+			_ = s.r.Close()
+			_ = s.w.Close()
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (p *pipes) abandon() {
 // ended. The command has its own copies of the writing ends by now.
 func (p *pipes) read(wg *sync.WaitGroup, out sink) {
 	for _, s := range p.streams {
-		s.w.Close()
+		_ = s.w.Close()
 		wg.Go(func() { s.copy(out) })
 	}
 }
@@ -78,7 +78,7 @@ func (p *pipes) finish() {
 func (p *pipes) abandoned() bool { return p.streams[0].held.Load() || p.streams[1].held.Load() }
 
 func (s *pipe) copy(out sink) {
-	defer s.r.Close()
+	defer func() { _ = s.r.Close() }()
 	buf := make([]byte, readSize)
 	rest := pipeRest
 	for rest > 0 {

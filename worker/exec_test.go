@@ -264,7 +264,7 @@ func TestEscapedProcessDoesNotHoldTheAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Kill(pid, syscall.SIGKILL)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	if alive(pid) && (len(e.warnings) != 1 || !strings.Contains(e.warnings[0], "not waited for")) {
 		t.Errorf("warnings %q", e.warnings)
 	}

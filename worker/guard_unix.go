@@ -40,11 +40,11 @@ func newGuard() (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // the shell has its own
 	g := &guard{cmd: &exec.Cmd{Path: path, Args: []string{"sh", "-c", guardScript}, Env: []string{}, Dir: "/", Stdin: r}, w: w}
 	ownSession(g.cmd)
 	if err := g.cmd.Start(); err != nil {
-		w.Close()
+		_ = w.Close()
 		return nil, fmt.Errorf("start the guard: %w", err)
 	}
 	return g, nil

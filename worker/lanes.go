@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -111,9 +112,6 @@ func (s *shift) learn(ctx context.Context, tools []pipeline.Tool) jobs.Capabilit
 			s.known[name] = v
 		}
 	}
-	c.Tools = map[string]string{}
-	for name, v := range s.known {
-		c.Tools[name] = v
-	}
+	c.Tools = maps.Clone(s.known)
 	return c
 }

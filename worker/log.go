@@ -53,7 +53,7 @@ func (l *attemptLog) run(ctx context.Context) (int, error) {
 }
 
 func (l *attemptLog) discard() {
-	for range l.in { //nolint:revive // so that nobody blocks in write
+	for range l.in { // so that nobody blocks in write
 	}
 }
 

@@ -78,7 +78,7 @@ func (s *shift) run(ctx context.Context) error {
 	defer stopLoops()
 	fatal := make(chan error, 1)
 	var wg sync.WaitGroup
-	s.loops(loops, &wg, fatal)
+	s.loops(loops, &wg, fatal) //nolint:contextcheck // what runs may outlast ctx: a drain
 
 	var err error
 	select {
