@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // BenchmarkModules runs 5,000 modules of `true`: standalone, over two workers,
@@ -52,7 +53,9 @@ func benchmarkRun(b *testing.B, p *place, yaml string, args []string) {
 	if err := os.WriteFile(file, []byte(yaml), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	o := p.orchestrator(b, append([]string{"run", file}, args...)...)
+	o := start(b, p.workspace, p.env(), binaries.orchestrator, append(append([]string{"run", file}, args...), p.connection()...)...)
+	o.patience = 15 * time.Minute
+	o.wait(b)
 	if o.exit() != 0 {
 		b.Fatalf("exit %d: %s", o.exit(), o.stderrText())
 	}

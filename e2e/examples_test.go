@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // atHome makes the place's workspace this project, as for somebody who has
@@ -47,7 +48,9 @@ func runExample(t *testing.T, file string, check func(t *testing.T, r *result), 
 					p.worker(t, name, "--pass-env", "GO*")
 				}
 			}
-			r := p.startFile(t, filepath.Join(root, "examples", file), args...).result(t)
+			run := p.startFile(t, filepath.Join(root, "examples", file), args...)
+			run.patience = 15 * time.Minute // one of them builds and tests this project
+			r := run.result(t)
 			r.consistent(t)
 			if r.Exit != 0 {
 				t.Errorf("exit %d: %s", r.Exit, r.Stderr)

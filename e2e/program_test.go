@@ -18,9 +18,10 @@ import (
 // program is a process under test. Its events are those that it printed on
 // stderr with --progress json.
 type program struct {
-	name  string
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it is gone
+	name     string
+	cmd      *exec.Cmd
+	patience time.Duration // how long its end is waited for
+	ended    chan struct{} // closed when it is gone
 
 	mu      sync.Mutex
 	stdout  bytes.Buffer
@@ -35,10 +36,11 @@ type program struct {
 func start(t testing.TB, dir string, env []string, path string, args ...string) *program {
 	t.Helper()
 	p := &program{
-		name:    path[strings.LastIndexByte(path, '/')+1:] + " " + strings.Join(args, " "),
-		cmd:     exec.CommandContext(t.Context(), path, args...),
-		ended:   make(chan struct{}),
-		changed: make(chan struct{}),
+		name:     path[strings.LastIndexByte(path, '/')+1:] + " " + strings.Join(args, " "),
+		cmd:      exec.CommandContext(t.Context(), path, args...),
+		patience: patience,
+		ended:    make(chan struct{}),
+		changed:  make(chan struct{}),
 	}
 	p.cmd.Dir, p.cmd.Env = dir, env
 	p.cmd.Stdout, p.cmd.Stderr = outWriter{p}, errWriter{p}
@@ -73,11 +75,11 @@ func (p *program) wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(p.patience):
 		said := p.stderrText()
 		p.signal(t, syscall.SIGQUIT) // prints its goroutines
 		<-p.ended
-		t.Fatalf("%s: still there after %v; it said\n%s", p.name, patience, said)
+		t.Fatalf("%s: still there after %v; it said\n%s", p.name, p.patience, said)
 	}
 	return p.exit()
 }
