@@ -69,6 +69,9 @@ func Function[A, T any](b *Builder, name string, fn func(context.Context, A) (T,
 		}
 		return fn(ctx, a)
 	}
+	if err := pipeline.ValidName(name); err != nil {
+		b.fault(at, "", "function: %v", err)
+	}
 	switch first := b.functions[name]; {
 	case first != nil:
 		b.fault(at, "", "function %q is there already, at %s", name, first.at)

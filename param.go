@@ -28,6 +28,9 @@ func Param[T string | bool | int | float64 | time.Duration](b *Builder, name str
 			b.fault(at, "", "parameter %q is there already, at %s", name, have.at)
 		}
 	}
+	if err := pipeline.ValidName(name); err != nil {
+		b.fault(at, "", "parameter: %v", err)
+	}
 	b.params = append(b.params, p)
 	return Value[T]{&source{b: b, at: at}, func(in *inputs) (T, error) { return paramValue[T](in.req.Params, name) }}
 }

@@ -146,10 +146,10 @@ func (x *player) attempt(job schedule.Publish) {
 	x.t.Helper()
 	m := x.run.Module(job.Node)
 	started := x.now
-	o := x.outcome(m, job)
+	o, began := x.outcome(m, job)
 	x.now = x.now.Add(time.Millisecond)
 	o.Attempt, o.Worker, o.Finished = job.Key.Attempt, "test", x.now
-	if o.Started.IsZero() && o.Status != jobs.AttemptSkipped {
+	if began {
 		o.Started = started
 	}
 	if x.last[string(job.Key.Token)] == job.Fence {
@@ -157,37 +157,42 @@ func (x *player) attempt(job schedule.Publish) {
 	}
 }
 
-func (x *player) outcome(m *pipeline.Module, job schedule.Publish) jobs.Outcome {
+// outcome is how the attempt ends; began is false when its condition came first.
+func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outcome, began bool) {
 	s, stubbed := x.stubs[m.Name]
 	if !stubbed && m.Family != "" {
 		s, stubbed = x.stubs[m.Family]
 	}
 	if m.Func == nil && !stubbed {
-		return failed(fmt.Sprintf("modpipetest runs no commands: say what it sets with Stub(%q, map[string]string{…})", m.Name))
+		return noCommands(m), true
 	}
 	var res call.Response
 	late := false
 	if m.Func != nil {
 		req, err := x.request(m, job)
 		if err != nil {
-			return failed(err.Error())
+			return failed(err.Error()), true
 		}
 		req.Stubbed = stubbed
 		res, late = x.call(m, req)
 	}
 	switch {
 	case res.Skipped:
-		return jobs.Outcome{Status: jobs.AttemptSkipped, Reason: res.Reason}
+		return jobs.Outcome{Status: jobs.AttemptSkipped, Reason: res.Reason}, res.Began
 	case late:
-		return jobs.Outcome{Status: jobs.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}
+		return jobs.Outcome{Status: jobs.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}, true
 	case res.Error != "":
-		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, RetryAfter: res.RetryAfter}
+		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, RetryAfter: res.RetryAfter}, true
 	case stubbed:
-		return s.outcome(m)
+		return s.outcome(m), true
 	case res.Prepared:
-		return failed(fmt.Sprintf("modpipetest runs no commands: say what it sets with Stub(%q, map[string]string{…})", m.Name))
+		return noCommands(m), true
 	}
-	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}
+	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}, true
+}
+
+func noCommands(m *pipeline.Module) jobs.Outcome {
+	return failed(fmt.Sprintf("modpipetest runs no commands: say what it sets with Stub(%q, map[string]string{…})", m.Name))
 }
 
 func failed(text string) jobs.Outcome {

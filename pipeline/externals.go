@@ -71,6 +71,10 @@ func (f *File) Line(m *Module) int {
 	return 0
 }
 
+// ValidName says what is wrong with the name of a module, a parameter or a
+// limit; nil when nothing is.
+func ValidName(s string) error { return validName(s) }
+
 // Suggest says which of the known words may have been meant.
 func Suggest(word string, known []string) string { return knownOr(word, known, "there are") }
 

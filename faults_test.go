@@ -1,0 +1,268 @@
+package modpipe_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+type tree struct{ Branch string }
+
+func checkout(context.Context) (tree, error)               { return tree{"main"}, nil }
+func version(_ context.Context, t tree) (string, error)    { return "1 of " + t.Branch, nil }
+func done(_ context.Context, _ string) (struct{}, error)   { return struct{}{}, nil }
+func onMain(t tree) bool                                   { return t.Branch == "main" }
+func maybe(_ context.Context, _ *string) (struct{}, error) { return struct{}{}, nil }
+func one(context.Context) (int, error)                     { return 1, nil }
+
+type hidden struct {
+	Name  string
+	state int
+}
+
+type locked struct {
+	Name string
+	Mu   sync.Mutex
+}
+
+var kept modpipe.Value[tree]
+
+// Mistakes that are found when the pipeline is built. Each definition has its
+// fault in the line that says FAULT, and what it is.
+var mistakes = map[string]func(p *modpipe.Builder){
+	"a value of another pipeline": func(p *modpipe.Builder) {
+		modpipe.Add(p, "version", modpipe.Call1(version, kept)) // FAULT a value of another pipeline
+	},
+	"a call that was never added": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		_ = modpipe.Call1(version, co) // FAULT a call that was never added to the pipeline
+	},
+	"a call without inputs that was never added": func(p *modpipe.Builder) {
+		modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		_ = modpipe.Call(checkout) // FAULT a call that was never added to the pipeline
+	},
+	"a duplicate name": func(p *modpipe.Builder) {
+		modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		modpipe.Add(p, "Checkout", modpipe.Call(checkout)) // FAULT module "Checkout" is there already, at faults_test.go
+	},
+	"a family of a module's name": func(p *modpipe.Builder) {
+		modpipe.Add(p, "build", modpipe.Call(one))
+		modpipe.Add(p, "build (os=linux)", modpipe.Call(one)) // FAULT module "build" is there already
+	},
+	"a name that is none": func(p *modpipe.Builder) {
+		modpipe.Add(p, "check out", modpipe.Call(checkout)) // FAULT "check out" is not a name
+	},
+	"a member that is none": func(p *modpipe.Builder) {
+		modpipe.Add(p, "build (linux)", modpipe.Call(checkout)) // FAULT "build (linux)" is not the name of a member
+	},
+	"a field that would be lost": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(func(context.Context) (hidden, error) { return hidden{state: 1}, nil })) // FAULT a: its result cannot travel: modpipe_test.hidden.state is not exported
+	},
+	"a lock in a result": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(func(context.Context) (*locked, error) { return nil, nil })) // FAULT its result cannot travel: *modpipe_test.locked.Mu
+	},
+	"a channel": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(func(context.Context) (chan int, error) { return nil, nil })) // FAULT its result cannot travel: chan int is a chan
+	},
+	"a function in a map": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(func(context.Context) (map[string]func(), error) { return nil, nil })) // FAULT is a func
+	},
+	"an interface": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(func(context.Context) ([]error, error) { return nil, nil })) // FAULT is an interface, and the type of what is in it would be lost
+	},
+	"an always-run module that reads a result": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		modpipe.Add(p, "version", modpipe.Call1(version, co), modpipe.AlwaysRun()) // FAULT version reads the result of checkout, which may not be there: it always runs
+	},
+	"an always-run module whose condition reads a result": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		modpipe.Add(p, "one", modpipe.Call(one), modpipe.AlwaysRun(), modpipe.If(modpipe.Map(co, onMain), "only main")) // FAULT one reads the result of checkout, which may not be there
+	},
+	"a reader of an ignored failure": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout), modpipe.IgnoreFailure())
+		modpipe.Add(p, "version", modpipe.Call1(version, co)) // FAULT version reads the result of checkout, which may not be there: a failure of checkout is ignored; read it by modpipe.Optional
+	},
+	"the zero value": func(p *modpipe.Builder) {
+		var v modpipe.Value[string]
+		modpipe.Add(p, "done", modpipe.Call1(done, v)) // FAULT done reads a value that no Add has returned
+	},
+	"a zero value among others": func(p *modpipe.Builder) {
+		values := make([]modpipe.Value[string], 2)
+		all := modpipe.All(values...) // FAULT last reads a value that no Add has returned
+		modpipe.Add(p, "last", modpipe.Call1(func(context.Context, []string) (int, error) { return 0, nil }, all))
+	},
+	"a function that is nil": func(p *modpipe.Builder) {
+		var f func(context.Context) (int, error)
+		modpipe.Add(p, "a", modpipe.Call(f)) // FAULT a: the function is nil
+	},
+	"no executor": func(p *modpipe.Builder) {
+		modpipe.Add[int](p, "a", nil) // FAULT a has no executor
+	},
+	"a need on a name that a file does not have": func(p *modpipe.Builder) {
+		p.Include(files, "ci.yaml")
+		out := p.Outputs("biuld") // FAULT no included file has a module "biuld"
+		modpipe.Add(p, "a", modpipe.Call1(func(context.Context, map[string]string) (int, error) { return 0, nil }, out))
+	},
+	"a file that is not there": func(p *modpipe.Builder) {
+		p.Include(files, "cd.yaml") // FAULT include cd.yaml: open cd.yaml: file does not exist
+		modpipe.Add(p, "a", modpipe.Call(one))
+	},
+	"a module of the file's name": func(p *modpipe.Builder) {
+		p.Include(files, "ci.yaml")
+		modpipe.Add(p, "build", modpipe.Call(one)) // FAULT module "build" is there already, at ci.yaml:3
+	},
+	"a limit of two sizes": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 2})
+		modpipe.Add(p, "b", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 3}) // FAULT limit "db" has two sizes: 3 here, 2 at faults_test.go
+	},
+	"a limit without a size": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db"}) // FAULT a: limit "db" must be from 1
+	},
+	"a tool that is none": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Requires{Tools: []string{"go=>1"}}) // FAULT a: tool: "go=>1"
+	},
+	"memory that is none": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Requires{Memory: "much"}) // FAULT a: memory: "much"
+	},
+	"an os of another name": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Requires{OS: "macos"}) // FAULT a: os: "macos" is called darwin here
+	},
+	"a negative timeout": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Timeout(-time.Second)) // FAULT a: the timeout is negative
+	},
+	"no attempt": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Retry{Delay: time.Second}) // FAULT a: attempts must be from 1
+	},
+	"two conditions": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		c := modpipe.Map(co, onMain)
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.If(c, "x"), modpipe.If(c, "y")) // FAULT a has two conditions
+	},
+	"a command of nothing": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Command{}) // FAULT a: a command has Run or Args, exactly one of them
+	},
+	"a command out of the workspace": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Command{Run: "ls", Dir: "../x"}) // FAULT a: dir:
+	},
+	"a variable twice": func(p *modpipe.Builder) {
+		v := modpipe.Param(p, "v", "", "")
+		modpipe.Add(p, "a", modpipe.Command{Run: "ls", Env: map[string]string{"V": "1"}, EnvFrom: map[string]modpipe.Value[string]{"V": v}}) // FAULT a: variable V is in Env and in EnvFrom
+	},
+	"a variable of ours": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Command{Run: "ls", Env: map[string]string{"MODPIPE_X": "1"}}) // FAULT a: env: MODPIPE_X is modpipe's own
+	},
+	"a parameter twice": func(p *modpipe.Builder) {
+		modpipe.Param(p, "v", "", "")
+		modpipe.Param(p, "v", 1, "") // FAULT parameter "v" is there already, at faults_test.go
+		modpipe.Add(p, "a", modpipe.Call(one))
+	},
+	"a parameter without a name": func(p *modpipe.Builder) {
+		modpipe.Param(p, "a b", 1, "") // FAULT parameter: "a b" is not a name
+		modpipe.Add(p, "a", modpipe.Call(one))
+	},
+	"each of what was mapped": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		list := modpipe.Map(co, func(tree) []string { return nil })
+		modpipe.Each(p, "each", list, done) // FAULT each: Each takes the list that one Add has returned
+	},
+	"a definition that panics": func(p *modpipe.Builder) {
+		var m map[string]int
+		m["x"] = 1 // FAULT the definition panics: assignment to entry in nil map
+	},
+	"a definition that follows chance": func(p *modpipe.Builder) {
+		calls++
+		modpipe.Add(p, "n"+itoa(calls), modpipe.Call(one)) // FAULT the definition makes another graph when it runs again
+	},
+}
+
+var calls int
+
+var files = fstest.MapFS{"ci.yaml": {Data: []byte("name: ci\nmodules:\n  build: {run: make, outputs: [v]}\n")}}
+
+func TestMistakesAreFoundWhenBuilt(t *testing.T) {
+	if _, err := modpipe.Build("other", func(p *modpipe.Builder) { kept = modpipe.Add(p, "checkout", modpipe.Call(checkout)) }); err != nil {
+		t.Fatal(err)
+	}
+	marks := faultMarks(t)
+	for name, define := range mistakes {
+		t.Run(name, func(t *testing.T) {
+			_, err := modpipe.Build("test", define)
+			var faults pipeline.Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("no faults: %v", err)
+			}
+			f := faults[0]
+			want, marked := marks[f.Line]
+			if f.File != "faults_test.go" || !marked || !strings.Contains(f.String(), want) {
+				t.Errorf("no fault is wanted there, or another one:\n%v", err)
+			}
+			if !strings.Contains(f.Excerpt, "// FAULT "+want) {
+				t.Errorf("without its line:\n%v", err)
+			}
+			delete(marks, f.Line)
+		})
+	}
+	for line, want := range marks {
+		t.Errorf("faults_test.go:%d: nobody found %q", line, want)
+	}
+}
+
+// faultMarks are the lines of this file that say FAULT.
+func faultMarks(t *testing.T) map[int]string {
+	t.Helper()
+	src, err := os.ReadFile("faults_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := map[int]string{}
+	mark := regexp.MustCompile(`\) // FAULT (.*)$| = 1 // FAULT (.*)$`)
+	for i, line := range strings.Split(string(src), "\n") {
+		if m := mark.FindStringSubmatch(line); m != nil && !strings.Contains(line, "MustCompile") {
+			marks[i+1] = m[1] + m[2]
+		}
+	}
+	return marks
+}
+
+func TestFaultsComeAllAtOnce(t *testing.T) {
+	_, err := modpipe.Build("test", func(p *modpipe.Builder) {
+		modpipe.Add(p, "a b", modpipe.Call(one), modpipe.Timeout(-1))
+		modpipe.Add(p, "c", modpipe.Call(one), modpipe.Requires{OS: "mac", Arch: "x64"})
+		modpipe.Add(p, "d", modpipe.Command{})
+	})
+	var faults pipeline.Faults
+	if errors.As(err, &faults); len(faults) != 5 {
+		t.Errorf("%d faults:\n%v", len(faults), err)
+	}
+}
+
+func TestNoDefinition(t *testing.T) {
+	for name, define := range map[string]func(*modpipe.Builder){"there is no definition": nil, "the pipeline has no module": func(*modpipe.Builder) {}} {
+		if _, err := modpipe.Build("test", define); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestOptionalReadersAreNoFault(t *testing.T) {
+	_, err := modpipe.Build("test", func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		v := modpipe.Add(p, "version", modpipe.Call1(version, co), modpipe.IgnoreFailure())
+		modpipe.Add(p, "maybe", modpipe.Call1(maybe, modpipe.Optional(v)), modpipe.AlwaysRun())
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,19 @@
+// Package p is a mistake that the compiler finds.
+package p
+
+import (
+	"context"
+
+	"github.com/modpipe/modpipe"
+)
+
+type source struct{ Branch string }
+
+func checkout(context.Context) (source, error)          { return source{}, nil }
+func version(context.Context, source) (string, error)   { return "", nil }
+func pack(context.Context, source, string) (int, error) { return 0, nil }
+
+func define(p *modpipe.Builder) {
+	_ = modpipe.Param(p, "names", []string{"a"}, "names") // ERROR \[\]string does not satisfy
+	_, _, _ = checkout, version, pack
+}

@@ -1,0 +1,20 @@
+// Package p is a mistake that the compiler finds.
+package p
+
+import (
+	"context"
+
+	"github.com/modpipe/modpipe"
+)
+
+type source struct{ Branch string }
+
+func checkout(context.Context) (source, error)          { return source{}, nil }
+func version(context.Context, source) (string, error)   { return "", nil }
+func pack(context.Context, source, string) (int, error) { return 0, nil }
+
+func define(p *modpipe.Builder) {
+	co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
+	v := modpipe.Add(p, "version", modpipe.Call1(version, co))
+	modpipe.Add(p, "package", modpipe.Call2(pack, v, co)) // ERROR modpipe.Value\[string\]
+}
