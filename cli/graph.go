@@ -2,38 +2,98 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
+// graphOptions say what is drawn of a pipeline.
+type graphOptions struct {
+	source source
+	place  place
+	run    string
+}
+
 func (a *app) graphCommand() *cobra.Command {
-	s := &source{}
+	o := &graphOptions{}
 	cmd := &cobra.Command{
-		Use: "graph FILE", Short: "Draw the pipeline, for Graphviz or Mermaid", ValidArgsFunction: a.completeFile,
-		Annotations: map[string]string{outputsOf: "dot,mermaid"},
-		Long:        "Draw the pipeline as text: -o dot (the default) for Graphviz, -o mermaid for Markdown.\nOptional needs are dashed; members of a family share a box.",
+		Use: "graph FILE", Short: "Draw the pipeline, as a picture or for Graphviz or Mermaid", ValidArgsFunction: a.completeFile,
+		Annotations: map[string]string{outputsOf: "dot,mermaid,svg,html"},
+		Long: "Draw the pipeline: -o dot (the default) for Graphviz, -o mermaid for Markdown, -o svg as a picture,\n" +
+			"-o html as a page with the picture and a table. Optional needs are dashed; members of a family share a box.\n\n" +
+			"A picture marks the critical path, the longest chain of needs: by what earlier runs took, or with --run by\n" +
+			"what that run took. It then shows how the modules of the run ended, in the graph that the run had.",
 	}
-	s.define(cmd.Flags())
+	o.source.define(cmd.Flags())
+	o.place.define(cmd.Flags(), "whose earlier runs to ask (default: the git work tree that holds FILE, else FILE's directory)")
+	textFlag(cmd.Flags(), &o.run, "run", "", "RUN", "", "show how this run ended, \"latest\" for the newest (-o svg, -o html)")
+	_ = cmd.RegisterFlagCompletionFunc("run", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return a.completeRuns(&o.place)(cmd, nil, word)
+	})
 	a.completeSource(cmd)
-	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(_ context.Context, args []string) error {
-		p, err := a.load(args[0], *s)
+	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
+		p, err := a.load(args[0], o.source)
 		if err != nil {
 			return err
 		}
-		d := newDrawing(p)
-		if a.set.output == "mermaid" {
-			d.mermaid(a.Stdout)
-		} else {
-			d.dot(a.Stdout)
+		switch a.set.output {
+		case "svg", "html":
+			return a.paintGraph(ctx, o, args[0], p)
+		case "mermaid":
+			newDrawing(p).mermaid(a.Stdout)
+		default:
+			newDrawing(p).dot(a.Stdout)
+		}
+		return nil
+	}, func() []string {
+		if o.run != "" && a.set.output != "svg" && a.set.output != "html" {
+			return []string{"--run" + a.bind.fromOf("run") + ": only -o svg and -o html show a run"}
 		}
 		return nil
 	})
 	return cmd
+}
+
+// paintGraph writes the pipeline, or a run of it, as a picture.
+func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) error {
+	pic, err := a.picture(ctx, o, file, p)
+	if err != nil {
+		return err
+	}
+	if a.set.output == "html" {
+		return pic.html(a.Stdout)
+	}
+	b := pic.inBoxes()
+	pic.svg(a.Stdout, b, pic.head(b))
+	return nil
+}
+
+func (a *app) picture(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (*picture, error) {
+	if o.run == "" {
+		return newPicture(newDrawing(p), nil, a.history(ctx, o.place, file, p.Name)), nil
+	}
+	s, err := a.openFor(ctx, o.place, filepath.Dir(a.path(file)))
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	graph, report, err := pastRun(ctx, s, o.run)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return nil, notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
+	case err != nil:
+		return nil, err
+	case graph.Name != p.Name:
+		return nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", report.Run, graph.Name, file, p.Name)
+	}
+	return newPicture(newDrawing(graph), report, nil), nil
 }
 
 // drawing is a pipeline as a picture has it: families with their members,
