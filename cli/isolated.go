@@ -122,7 +122,7 @@ func answerCall(name string, define func(*modpipe.Builder)) (code int, ok bool) 
 		return 0, false
 	}
 	if err := answer(os.Args[2], name, define); err != nil {
-		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // there is nobody else to tell
+		fmt.Fprintln(os.Stderr, err)
 		return exitInfrastructure, true
 	}
 	return exitOK, true

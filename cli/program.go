@@ -33,7 +33,7 @@ func Main(name string, define func(*modpipe.Builder)) {
 // returns its exit code.
 func Program(ctx context.Context, name string, define func(*modpipe.Builder), p Process) int {
 	a := newProgramApp(name, define, p)
-	return a.execute(ctx, a.programRoot())
+	return a.execute(ctx, a.programRoot()) //nolint:contextcheck // commands take theirs from cobra
 }
 
 // program is the pipeline of a user's own program.
@@ -223,7 +223,7 @@ func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Opti
 	a := newProgramApp(name, define, p)
 	var report *jobs.Report
 	a.ended = func(r *jobs.Report) { report = r }
-	err := a.executed(ctx, a.programRoot())
+	err := a.executed(ctx, a.programRoot()) //nolint:contextcheck // commands take theirs from cobra
 	if report != nil && report.Status != jobs.RunRunning {
 		return report, nil
 	}
