@@ -95,7 +95,14 @@ func (f *function) call(ctx context.Context, stops *stopper, out sink) (res call
 	f.request.Log, f.request.Abandoned = log, abandoned
 	over := make(chan call.Response, 1) // holds what nobody waits for
 	go func() { over <- f.functions.Call(ctx, f.request) }()
-	return f.supervise(stops, cancel, over)
+	res, stopped, returned = f.supervise(stops, cancel, over)
+	if stopped == nil && ctx.Err() != nil { // it has returned before its end was noticed
+		stops.ask(f.command.timedOut())
+	}
+	if st, ok := stops.asked(); ok && stopped == nil {
+		stopped = &st
+	}
+	return res, stopped, returned
 }
 
 func (f *function) supervise(stops *stopper, cancel context.CancelCauseFunc, over <-chan call.Response) (res call.Response, stopped *stop, returned bool) {
