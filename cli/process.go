@@ -42,21 +42,28 @@ func System() Process {
 // Orchestrator runs the orchestrator's command line and returns its exit code.
 func Orchestrator(ctx context.Context, p Process) int {
 	a := newApp("orchestrator", p)
+	return a.execute(ctx, a.orchestratorRoot()) //nolint:contextcheck // commands take theirs from cobra
+}
+
+func (a *app) orchestratorRoot() *cobra.Command {
 	root := a.root("Run pipelines of modules on any machines that reach NATS")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
-	//nolint:contextcheck // commands take theirs from cobra
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
 		a.runsCommand(), a.workersCommand(), a.versionCommand())
-	return a.execute(ctx, root)
+	return root
 }
 
 // Worker runs the worker's command line and returns its exit code.
 func Worker(ctx context.Context, p Process) int {
 	a := newApp("worker", p)
-	root := a.workerCommand()                                    //nolint:contextcheck // commands take theirs from cobra
-	root.AddCommand(a.versionCommand(), a.capabilitiesCommand()) //nolint:contextcheck // likewise
-	return a.execute(ctx, root)
+	return a.execute(ctx, a.workerRoot()) //nolint:contextcheck // commands take theirs from cobra
+}
+
+func (a *app) workerRoot() *cobra.Command {
+	root := a.workerCommand()
+	root.AddCommand(a.versionCommand(), a.capabilitiesCommand())
+	return root
 }
 
 // app is one execution of one of the programs.

@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+const referenceFile = "../docs/file-format.md"
+
+// TestReference holds docs/file-format.md to the schema; -update writes it.
+func TestReference(t *testing.T) {
+	got := fileReference(fileShape.schema(false))
+	if *update {
+		if err := os.WriteFile(referenceFile, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(referenceFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what the schema says: go test ./pipeline -run Reference -update", referenceFile)
+	}
+}
+
+func fileReference(s *jsonschema.Schema) string {
+	var b strings.Builder
+	b.WriteString("# The pipeline file\n\nMade from the JSON Schema that `orchestrator schema` prints. What the words mean is in [concepts](concepts.md);\n" +
+		"`orchestrator validate FILE` says what is wrong with a file.\n\n## Top level\n\n")
+	keys(&b, s, "")
+	b.WriteString("\n## A module\n\nBelow `modules`, by its name.\n\n")
+	module := s.Properties["modules"]
+	for _, m := range module.PatternProperties {
+		keys(&b, m, "")
+	}
+	if module.AdditionalProperties != nil && len(module.PatternProperties) == 0 {
+		keys(&b, module.AdditionalProperties, "")
+	}
+	b.WriteString(expressionsText)
+	return b.String()
+}
+
+// keys writes a table of an object's keys, and the keys of objects in them.
+func keys(b *strings.Builder, s *jsonschema.Schema, prefix string) {
+	b.WriteString("| key | value | |\n|---|---|---|\n")
+	rows(b, s, prefix)
+}
+
+func rows(b *strings.Builder, s *jsonschema.Schema, prefix string) {
+	names := make([]string, 0, len(s.Properties))
+	for name := range s.Properties {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(x, y string) int {
+		return cmp.Or(-cmp.Compare(requiredFirst(s, x), requiredFirst(s, y)), strings.Compare(x, y))
+	})
+	for _, name := range names {
+		p := s.Properties[name]
+		doc := p.Description
+		if slices.Contains(s.Required, name) {
+			doc = "required; " + doc
+		}
+		fmt.Fprintf(b, "| `%s%s` | %s | %s |\n", prefix, name, cell(kindOf(p)), cell(doc))
+		if object := objectIn(p); object != nil && name != "modules" && name != "defaults" {
+			rows(b, object, prefix+name+".")
+		}
+	}
+}
+
+func requiredFirst(s *jsonschema.Schema, name string) int {
+	if slices.Contains(s.Required, name) {
+		return 1
+	}
+	return 0
+}
+
+func objectIn(s *jsonschema.Schema) *jsonschema.Schema {
+	if len(s.Properties) > 0 {
+		return s
+	}
+	for _, alt := range s.AnyOf {
+		if len(alt.Properties) > 0 {
+			return alt
+		}
+	}
+	if s.AdditionalProperties != nil && len(s.AdditionalProperties.Properties) > 0 {
+		return s.AdditionalProperties
+	}
+	for _, p := range s.PatternProperties {
+		if o := objectIn(p); o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// kindOf says in a word or two what may stand there.
+func kindOf(s *jsonschema.Schema) string {
+	switch {
+	case strings.Contains(s.Description, "90s"):
+		return "duration"
+	case len(s.Enum) > 0:
+		words := make([]string, 0, len(s.Enum))
+		for _, e := range s.Enum {
+			words = append(words, fmt.Sprintf("`%v`", e))
+		}
+		return strings.Join(words, ", ")
+	case len(s.AnyOf) > 0:
+		return anyOf(s.AnyOf)
+	case s.Type == "object":
+		return "map"
+	case s.Type == "array" && s.Items != nil:
+		return "list of " + kindOf(s.Items)
+	case s.Type != "":
+		return typeWord(s.Type)
+	}
+	var words []string
+	for _, t := range s.Types {
+		if t != "null" && !slices.Contains(words, typeWord(t)) {
+			words = append(words, typeWord(t))
+		}
+	}
+	if slices.Contains(words, "text") { // scalars are taken as they are written
+		return "text"
+	}
+	return strings.Join(words, " or ")
+}
+
+// anyOf leaves out null, and says a list of one word as the list.
+func anyOf(alternatives []*jsonschema.Schema) string {
+	var words []string
+	list := ""
+	for _, alt := range alternatives {
+		w := kindOf(alt)
+		if alt.Type == "null" || w == "" || slices.Contains(words, w) {
+			continue
+		}
+		if item, ok := strings.CutPrefix(w, "list of "); ok {
+			list = item
+		}
+		words = append(words, w)
+	}
+	words = slices.DeleteFunc(words, func(w string) bool { return list != "" && strings.Contains(list, w) })
+	return strings.Join(words, " or ")
+}
+
+func typeWord(t string) string {
+	switch t {
+	case "string", "number":
+		return "text"
+	case "null":
+		return ""
+	}
+	return t
+}
+
+func cell(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "|", "\\|"), "\n", " ")
+}
+
+const expressionsText = `
+## Expressions
+
+` + "`${{ … }}`" + ` in strings, or bare in ` + "`if`" + `. ` + "`params`" + ` and ` + "`matrix`" + ` may stand in every string but names and ` + "`run`" + `;
+` + "`needs`" + ` in ` + "`env`, `command`, `stdin`, `if`" + ` and in the axes of a matrix.
+
+| expression | value |
+|---|---|
+| ` + "`needs.X.status`" + ` | how a direct need ended; of a family, as one need would decide |
+| ` + "`needs.X.outputs.K`" + ` | what it has set; ` + "`?? 'x'`" + ` gives a default |
+| ` + "`needs.X.reason`" + ` | why |
+| ` + "`needs.X.members`" + ` | of a family: a list of matrix, status, outputs |
+| ` + "`params.P`, `matrix.A`" + ` | a parameter, an axis |
+| ` + "`contains`, `startsWith`, `endsWith`, `join`, `fromJSON`, `toJSON`" + ` | as in GitHub Actions |
+| ` + "`success()`, `failure()`, `cancelled()`" + ` | of the direct needs |
+
+Everything is checked before the run, against what exists. In ` + "`run`" + ` expressions are refused: put them into ` + "`env`" + `.
+`
