@@ -92,40 +92,59 @@ func floorWork(ctx context.Context, nc *nats.Conn, batch int) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection goes with it
-	pull := func(n int) error {
-		request, err := json.Marshal(map[string]any{"batch": n, "expires": (30 * time.Second).Nanoseconds()})
-		if err != nil {
-			return err
-		}
-		return nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+floorJobs+"."+floorWorker, inbox, request)
-	}
-	if err := pull(batch); err != nil {
+	p := floorPull{nc: nc, inbox: inbox, batch: batch}
+	if err := p.ask(batch); err != nil {
 		return err
 	}
 	body := make([]byte, 200)
-	for had := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case m := <-jobs:
-			if m.Reply == "" { // the end of a pull
-				if err := pull(batch - had); err != nil {
-					return err
-				}
-				had = 0
-				continue
+			if err := p.heard(m); err != nil {
+				return err
 			}
-			if had++; had == batch {
-				had = 0
-				if err := pull(batch); err != nil {
-					return err
-				}
+			if m.Reply == "" {
+				continue
 			}
 			if err := floorCommit(js, m, body); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// floorPull keeps a pull open: it asks for more when one is used up.
+type floorPull struct {
+	nc    *nats.Conn
+	inbox string
+	batch int
+	had   int // of the last full pull
+}
+
+func (p *floorPull) ask(n int) error {
+	request, err := json.Marshal(map[string]any{"batch": n, "expires": (30 * time.Second).Nanoseconds()})
+	if err != nil {
+		return err
+	}
+	return p.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+floorJobs+"."+floorWorker, p.inbox, request)
+}
+
+// heard counts a message: a job, or without a reply the end of a pull.
+func (p *floorPull) heard(m *nats.Msg) error {
+	if m.Reply != "" {
+		p.had++
+	}
+	n := p.batch
+	switch {
+	case m.Reply == "":
+		n -= p.had
+	case p.had < p.batch:
+		return nil
+	}
+	p.had = 0
+	return p.ask(n)
 }
 
 func floorCommit(js nats.JetStreamContext, job *nats.Msg, body []byte) error {

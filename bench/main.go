@@ -139,13 +139,13 @@ func child(ctx context.Context, role, work, mode string) (figures, error) {
 
 func table(rows []row) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "work\tmode\tmodules/s\tfloor/s\tof the floor\thop µs\tfloor hop µs\tratio\tCPU µs\tfloor CPU µs\tpeak MB\t")
+	_, _ = fmt.Fprintln(w, "work\tmode\tmodules/s\tfloor/s\tof the floor\thop µs\tfloor hop µs\tratio\tCPU µs\tfloor CPU µs\tpeak MB\t")
 	for _, r := range rows {
 		hop, floorHop, ratio := "-", "-", "-"
 		if r.HopUS > 0 {
 			hop, floorHop, ratio = fmt.Sprintf("%.0f", r.HopUS), fmt.Sprintf("%.0f", r.FloorHopUS), fmt.Sprintf("%.2f", r.HopUS/r.FloorHopUS)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.0f\t%.0f %%\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t\n",
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%.0f\t%.0f\t%.0f %%\t%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t\n",
 			r.Work, r.Mode, r.ModulesPerS, r.FloorPerS, 100*r.ShareOfTheFloor, hop, floorHop, ratio, r.CPUUSPerModule, r.FloorCPUUS, r.PeakRSSMB)
 	}
 	_ = w.Flush() // standard output
