@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"html/template"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -142,12 +143,7 @@ func noControls(r rune) rune {
 }
 
 func hasMark(m *pictured) bool {
-	for _, mark := range m.marks {
-		if mark == markDynamic {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.marks, markDynamic)
 }
 
 // openGroups says what is in the families, and opens those that are short or

@@ -345,8 +345,26 @@ func (p *picture) describe(b *boxed) string {
 // svgLinks writes the lines, those of the critical path last, and a tip where
 // they arrive at a box.
 func (p *picture) svgLinks(w io.Writer, b *boxed, l *layout) {
+	hot, tips := p.accents(b, l)
+	for _, critical := range []bool{false, true} {
+		for n, s := range l.segments {
+			if hot[n] == critical {
+				writef(w, "<path class=\"%s\" d=\"%s\"/>\n", linkClass(s.optional, critical), s.path())
+			}
+		}
+	}
+	for n, x := range l.boxes {
+		if class := tips[n]; class != "" {
+			writef(w, "<path class=\"%s\" d=\"M%d %dl-7 -4v8z\"/>\n", class, x.x, x.y+x.h/2)
+		}
+	}
+}
+
+// accents finds the segments of the critical path, and the class of each
+// box's tip.
+func (p *picture) accents(b *boxed, l *layout) (hot map[int]bool, tips map[int]string) {
 	on := p.criticalLinks(b)
-	hot, tips := map[int]bool{}, map[int]string{}
+	hot, tips = map[int]bool{}, map[int]string{}
 	for _, link := range b.links {
 		critical := on[[2]int{link.from, link.to}]
 		if critical {
@@ -361,18 +379,7 @@ func (p *picture) svgLinks(w io.Writer, b *boxed, l *layout) {
 			}
 		}
 	}
-	for _, critical := range []bool{false, true} {
-		for n, s := range l.segments {
-			if hot[n] == critical {
-				writef(w, "<path class=\"%s\" d=\"%s\"/>\n", linkClass(s.optional, critical), s.path())
-			}
-		}
-	}
-	for n, x := range l.boxes {
-		if class := tips[n]; class != "" {
-			writef(w, "<path class=\"%s\" d=\"M%d %dl-7 -4v8z\"/>\n", class, x.x, x.y+x.h/2)
-		}
-	}
+	return hot, tips
 }
 
 func linkClass(optional, critical bool) string {

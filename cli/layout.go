@@ -1,5 +1,7 @@
 package cli
 
+import "slices"
+
 // A layered layout, for pictures of pipelines: boxes stand in layers from left
 // to right, every link goes from a layer to a later one, and no two boxes
 // overlap. It is a function of its arguments: the same graph gives the same
@@ -97,8 +99,7 @@ func layersOf(n int, links []layoutLink) []int {
 			}
 		}
 	}
-	for k := len(sorted) - 1; k >= 0; k-- {
-		i := sorted[k]
+	for _, i := range slices.Backward(sorted) {
 		if len(after[i]) <= before[i] {
 			continue
 		}
