@@ -58,6 +58,19 @@ const asyncWindow = 4096
 
 // Connect connects and makes whatever of the topology is missing.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
+	c, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.prepare(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// open connects, and no more.
+func open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -66,10 +79,6 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		window: make(chan struct{}, asyncWindow),
 	}
 	if err := c.dial(ctx); err != nil {
-		return nil, err
-	}
-	if err := c.prepare(ctx); err != nil {
-		c.Close()
 		return nil, err
 	}
 	return c, nil

@@ -115,6 +115,9 @@ func (c *Conn) feedOnce(ctx context.Context, src *source, f func(located) error)
 	}
 	name := nuid.Next()
 	if err := r.begin(ctx, name, inbox); err != nil {
+		if errors.Is(err, errEnough) { // it was made, and had nothing
+			c.dropConsumer(src.stream, name)
+		}
 		return err
 	}
 	defer c.dropConsumer(src.stream, name)
