@@ -65,7 +65,7 @@ func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.S
 }
 
 func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"auto", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp
+	return []string{"auto", "tty", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp
 }
 
 // offer makes a completer of what a session knows, for the first argument.

@@ -327,12 +327,10 @@ func (a *app) checkFormats(cmd *cobra.Command) {
 		a.set.output = "" // a default for all commands that means nothing to this one
 	}
 	switch a.set.progress {
-	case "auto", "plain", "json", "quiet":
+	case "auto", "tty", "plain", "json", "quiet":
 		a.jsonErr = a.set.progress == "json"
-	case "tty":
-		a.bind.fault("--progress%s: this version has no live view yet; use plain, json or quiet", a.bind.fromOf("progress"))
 	default:
-		a.bind.fault("--progress%s: %q is not one of auto, plain, json, quiet", a.bind.fromOf("progress"), a.set.progress)
+		a.bind.fault("--progress%s: %q is not one of auto, tty, plain, json, quiet", a.bind.fromOf("progress"), a.set.progress)
 	}
 }
 

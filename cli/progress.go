@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // progress shows a run while it goes on, on stderr. Its methods may be called
@@ -22,20 +23,57 @@ type progress interface {
 	event(e jobs.Event)
 	// end shows what is worth seeing again, and the verdict.
 	end(r *jobs.Report)
+	// close gives back what was taken: the terminal, temporary files. It comes
+	// last, also when there was no end, and may come from another goroutine and
+	// more than once.
+	close()
 	// logger is for what the machinery below has to say.
 	logger() *slog.Logger
 }
 
-// newProgress is the progress that --progress asks for. names are the
-// modules' names, as far as they are known, for the width of a column.
-func (a *app) newProgress(names []string) progress {
+// newProgress is the progress that --progress asks for, of a run of p, which
+// is nil when it is not known.
+func (a *app) newProgress(p *pipeline.Pipeline) progress {
+	var names []string
+	if p != nil {
+		names = moduleNames(p)
+	}
+	plain := newPlainProgress(a.Stderr, a.paint(a.Stderr), names)
 	switch a.set.progress {
 	case "json":
 		return newJSONProgress(a.Stderr)
 	case "quiet":
 		return &quietProgress{tails: newTails(), out: &lockedWriter{w: a.Stderr}, paint: a.paint(a.Stderr)}
+	case "tty":
+		why := a.canLive(a.Stderr)
+		if why == "" {
+			return a.liveProgress(p)
+		}
+		plain.note("no live view, because %s", why)
+	case "auto":
+		return a.autoProgress(p, plain)
 	}
-	return newPlainProgress(a.Stderr, a.paint(a.Stderr), names)
+	return plain
+}
+
+// autoProgress is the live view where there is somebody to see it, and in a
+// CI that folds lines, folded ones.
+func (a *app) autoProgress(p *pipeline.Pipeline, plain *plainProgress) progress {
+	if system, ok := a.ciSystem(); ok {
+		ci := newCIProgress(a.Stderr, a.paint(a.Stderr), system)
+		if a.env["GITHUB_ACTIONS"] == "true" {
+			ci.summary = a.env["GITHUB_STEP_SUMMARY"]
+		}
+		return ci
+	}
+	if !a.inCI() && a.canLive(a.Stderr) == "" {
+		return a.liveProgress(p)
+	}
+	return plain
+}
+
+func (a *app) liveProgress(p *pipeline.Pipeline) progress {
+	return newTTYProgress(a.Stderr.(*os.File), a.Env, a.paint(a.Stderr), p)
 }
 
 // lockedWriter makes each Write one uninterrupted piece.

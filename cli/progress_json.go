@@ -34,6 +34,8 @@ func (p *jsonProgress) note(string, ...any) {}
 
 func (p *jsonProgress) end(*jobs.Report) {}
 
+func (p *jsonProgress) close() {}
+
 // event numbers the events anew: they come from the run and from the fleet.
 func (p *jsonProgress) event(e jobs.Event) {
 	p.mu.Lock()

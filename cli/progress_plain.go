@@ -42,6 +42,11 @@ func (p *plainProgress) note(format string, args ...any) {
 func (p *plainProgress) event(e jobs.Event) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
+	p.told(e)
+}
+
+// told writes what happened, under p.out.mu.
+func (p *plainProgress) told(e jobs.Event) {
 	p.tails.event(e)
 	if e.Event == jobs.EventModuleOutput {
 		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), strings.TrimSuffix(e.Text, "\r"))
@@ -176,6 +181,8 @@ func joinText(between string, parts ...string) string {
 	}
 	return strings.Join(there, between)
 }
+
+func (p *plainProgress) close() {}
 
 func (p *plainProgress) end(r *jobs.Report) {
 	p.out.mu.Lock()

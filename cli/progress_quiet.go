@@ -17,6 +17,8 @@ func (p *quietProgress) logger() *slog.Logger { return newLogger(p.out, p.paint,
 
 func (p *quietProgress) note(string, ...any) {}
 
+func (p *quietProgress) close() {}
+
 func (p *quietProgress) event(e jobs.Event) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -38,3 +40,4 @@ func (silentProgress) logger() *slog.Logger { return slog.New(slog.DiscardHandle
 func (silentProgress) note(string, ...any)  {}
 func (silentProgress) event(jobs.Event)     {}
 func (silentProgress) end(*jobs.Report)     {}
+func (silentProgress) close()               {}

@@ -99,7 +99,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	}
 	r := &runner{
 		app: a, options: o, spec: spec, workspace: workspace, storeDir: store,
-		progress: a.newProgress(moduleNames(p)),
+		progress: a.newProgress(p),
 	}
 	return r.run(ctx)
 }

@@ -49,6 +49,7 @@ var (
 
 // run is the life of the process.
 func (r *runner) run(ctx context.Context) error {
+	defer r.progress.close()
 	ctx, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
@@ -203,7 +204,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 	}
 	w, err := worker.New(s.conn, worker.Config{
 		Functions: functions,
-		Name: r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
+		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
 		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(),
 	})
 	if err != nil {
@@ -271,6 +272,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 	watching, end := context.WithCancel(gctx)
 	defer end()
 	var report *jobs.Report
+	r.estimate(gctx, s)
 	g.Go(func() error {
 		_, err := orchestrator.Run(gctx, s.conn, r.spec.Run, orchestrator.Config{
 			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
@@ -293,6 +295,24 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 		return report, nil
 	}
 	return r.giveUp(ctx, s, err)
+}
+
+// estimatePatience bounds the wait for what is only nice to know.
+const estimatePatience = 2 * time.Second
+
+// estimate tells a progress that wants to know how long modules usually take.
+func (r *runner) estimate(ctx context.Context, s *session) {
+	p, ok := r.progress.(interface {
+		estimates(took map[string]time.Duration)
+	})
+	if !ok {
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, estimatePatience)
+	defer stop()
+	if known, err := kv.Durations(ctx, s.conn, r.spec.Pipeline.Name); err == nil {
+		p.estimates(known.Took)
+	}
 }
 
 func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop context.CancelCauseFunc) {
@@ -376,6 +396,7 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 			r.progress.note("%s", signalText(sig, n))
 			cancels.Go(func() error { return r.cancel(ctx, s, sig) })
 		default:
+			r.progress.close()
 			r.app.Exit(signalCode(sig))
 			return
 		}

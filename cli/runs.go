@@ -251,6 +251,7 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 	var show progress = newSilentProgress()
 	if a.set.progress != "auto" {
 		show = a.newProgress(nil)
+		defer show.close()
 	}
 	report, err := orchestrator.Follow(waiting, s.conn, run, a.set.progress != "auto", show.event)
 	if waiting.Err() != nil && ctx.Err() == nil && report == nil {

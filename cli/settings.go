@@ -38,7 +38,7 @@ func (s *settings) define(fs *pflag.FlagSet, program string) {
 	}
 	textFlag(fs, &s.config, "config", "", "FILE", "", "read settings from this YAML file, with flags as keys (default "+program+".yaml in the user's configuration directory)")
 	textFlag(fs, &s.output, "output", "o", "FORMAT", "", "what to write to stdout: table, json, yaml or name")
-	textFlag(fs, &s.progress, "progress", "", "FORMAT", "auto", "what to write to stderr: auto, plain, json or quiet")
+	textFlag(fs, &s.progress, "progress", "", "FORMAT", "auto", "what to write to stderr: tty (a live view), plain (every line as it comes), json, quiet, or auto: tty on a terminal, plain elsewhere; in GitHub Actions, GitLab, Azure and TeamCity plain with the output of each module folded")
 	textFlag(fs, &s.server, "server", "s", "URL", "", "the NATS server, or several separated by commas; \"embedded\" for one inside the process [$NATS_URL]")
 	textFlag(fs, &s.creds, "creds", "", "FILE", "", "a NATS user's credentials file [$NATS_CREDS]")
 	textFlag(fs, &s.nkey, "nkey", "", "FILE", "", "a NATS user's nkey seed file [$NATS_NKEY]")

@@ -31,15 +31,19 @@ func writeSummary(w io.Writer, r *jobs.Report, paint painter) {
 }
 
 func writeModules(w io.Writer, r *jobs.Report, paint painter) {
-	g := grid{
-		head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"},
-		tint: func(column int, cell, padded string) string {
-			if column == 1 {
-				return paint.status(cell, padded)
-			}
-			return padded
-		},
+	g := summaryGrid(r)
+	g.tint = func(column int, cell, padded string) string {
+		if column == 1 {
+			return paint.status(cell, padded)
+		}
+		return padded
 	}
+	g.write(w)
+}
+
+// summaryGrid has a row for each module, or for many that went the same way.
+func summaryGrid(r *jobs.Report) grid {
+	g := grid{head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"}}
 	sizes := map[string]int{}
 	for i := range r.Modules {
 		sizes[foldGroup(&r.Modules[i])]++
@@ -60,7 +64,7 @@ func writeModules(w io.Writer, r *jobs.Report, paint painter) {
 			g.add(fmt.Sprintf("(%s)", count(sizes[group], "module")), m.Status, "-", "-", "-", reason)
 		}
 	}
-	g.write(w)
+	return g
 }
 
 // folds reports whether one row stands for a group of modules.
@@ -106,7 +110,8 @@ func summaryRow(m *jobs.ModuleReport) []string {
 	return []string{m.Name, m.Status, duration, attempts, worker, firstLine(firstOf(m.Error, m.Reason), 120)}
 }
 
-func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
+// totalsText says how many modules ended in which way.
+func totalsText(r *jobs.Report) string {
 	totals, unselected := tally(r)
 	var parts []string
 	for _, status := range summaryOrder() {
@@ -120,10 +125,14 @@ func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 		}
 		parts = append(parts, text)
 	}
+	return strings.Join(parts, ", ")
+}
+
+func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 	for _, warning := range r.Warnings {
 		writef(w, "warning: %s\n", warning)
 	}
-	writef(w, "%s: %s\n", count(len(r.Modules), "module"), strings.Join(parts, ", "))
+	writef(w, "%s: %s\n", count(len(r.Modules), "module"), totalsText(r))
 	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
 	if r.Status != jobs.RunRunning {
 		verdict += " in " + seconds(r.Duration)

@@ -87,7 +87,6 @@ func TestFaults(t *testing.T) {
 		"no argument":         {args: []string{"run"}, want: []string{"an argument is missing: run FILE"}},
 		"too many":            {args: []string{"run", "a", "b"}, want: []string{`unexpected argument "b"`}},
 		"no file":             {args: []string{"run", "nix.yaml"}, want: []string{"there is no file nix.yaml"}},
-		"no live view":        {args: []string{"run", "ci.yaml", "--progress", "tty"}, want: []string{"no live view yet; use plain, json or quiet"}},
 		"progress":            {args: []string{"version", "--progress", "x"}, want: []string{`--progress: "x" is not one of`}},
 		"output":              {args: []string{"graph", "ci.yaml", "-o", "json"}, want: []string{`--output: "json" is not one of dot, mermaid`}},
 		"command":             {args: []string{"rnu"}, want: []string{"did you mean run"}},

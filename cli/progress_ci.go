@@ -1,0 +1,232 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// spoolAbove is how much of a running module's output is kept in memory; what
+// is more waits in a temporary file.
+const spoolAbove = 1 << 20
+
+// ciProgress is the plain progress for the log of a CI that can fold lines:
+// what a module writes is kept back until the module ends, and is then one
+// group of lines, folded unless the module has failed.
+type ciProgress struct {
+	*plainProgress
+	system  ciSystem
+	summary string            // the file that the step's summary is appended to; "" = none
+	spools  map[string]*spool // by module; guarded by out.mu, as all below it
+	groups  int
+}
+
+func newCIProgress(w io.Writer, paint painter, system ciSystem) *ciProgress {
+	return &ciProgress{plainProgress: newPlainProgress(w, paint, nil), system: system, spools: map[string]*spool{}}
+}
+
+func (p *ciProgress) event(e jobs.Event) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	e.Text, e.Error, e.Reason = p.system.line(strings.TrimSuffix(e.Text, "\r")), p.system.line(e.Error), p.system.line(e.Reason)
+	switch e.Event {
+	case jobs.EventModuleOutput:
+		p.tails.event(e)
+		p.spool(e.Module).line(e.Text)
+		return
+	case jobs.EventModuleStarted:
+		p.begin(e)
+	case jobs.EventModuleEnded:
+		p.finish(e)
+		return
+	default:
+	}
+	p.told(e)
+}
+
+func (p *ciProgress) spool(module string) *spool {
+	s := p.spools[module]
+	if s == nil {
+		s = &spool{}
+		p.spools[module] = s
+	}
+	return s
+}
+
+// begin notes when a module began, and where in its output another attempt does.
+func (p *ciProgress) begin(e jobs.Event) {
+	s := p.spool(e.Module)
+	if s.started.IsZero() {
+		s.started = e.Time
+	}
+	if s.size > 0 {
+		s.line(fmt.Sprintf("--- attempt %d on %s", e.Attempt, orDash(e.Worker)))
+	}
+}
+
+// finish writes what a module has written, and how it ended.
+func (p *ciProgress) finish(e jobs.Event) {
+	s := p.spools[e.Module]
+	delete(p.spools, e.Module)
+	if s == nil || s.size == 0 {
+		p.told(e)
+	} else {
+		p.tails.event(e)
+		p.group(s, e)
+	}
+	if p.system.alarm != nil && showsFailure(e.Status) {
+		_, _ = io.WriteString(p.out.w, p.system.alarm(ciAlarm{
+			title: cleanText(e.Module + " " + e.Status), text: p.alarmText(e), warning: e.Status == jobs.IgnoredFailure.String(),
+		}))
+	}
+}
+
+// showsFailure reports whether a module that ended so is never folded.
+func showsFailure(status string) bool {
+	return showsTail(status) || status == jobs.IgnoredFailure.String()
+}
+
+func (p *ciProgress) group(s *spool, e jobs.Event) {
+	defer s.discard()
+	if showsFailure(e.Status) {
+		p.line(e.Time, e.Status, endText(e))
+		p.write("", s.writeTo, "")
+		return
+	}
+	p.groups++
+	f := ciFold{title: cleanText(joinText("  ", e.Status, endText(e))), number: p.groups, from: s.started, to: e.Time}
+	p.write(p.system.open(f), s.writeTo, p.system.shut(f))
+}
+
+// write writes what others have said, in which nothing is a command.
+func (p *ciProgress) write(before string, said func(io.Writer), after string) {
+	_, _ = io.WriteString(p.out.w, before+p.system.before)
+	said(p.out.w)
+	_, _ = io.WriteString(p.out.w, p.system.after+after)
+}
+
+const (
+	alarmLines = 10
+	alarmBytes = 3 << 10
+)
+
+// alarmText is why a module failed, and its last lines.
+func (p *ciProgress) alarmText(e jobs.Event) string {
+	text := firstOf(whyText(e.Error, e.Reason), e.Status)
+	if t := p.tails.of[e.Module]; t != nil {
+		last := cleanLines(strings.Join(t.lines[max(0, len(t.lines)-alarmLines):], "\n"))
+		if len(last) > alarmBytes {
+			last = strings.ToValidUTF8(last[len(last)-alarmBytes:], "")
+		}
+		text += "\n\n" + last
+	}
+	return text
+}
+
+// close writes what is left of modules of which nobody will hear the end.
+func (p *ciProgress) close() {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(p.spools)) {
+		if s := p.spools[name]; s.size > 0 {
+			p.write(cleanText(name)+"  has not ended; so far:\n", s.writeTo, "")
+			s.discard()
+		}
+	}
+	clear(p.spools)
+}
+
+func (p *ciProgress) end(r *jobs.Report) {
+	p.close()
+	p.last(r)
+	if p.summary == "" {
+		return
+	}
+	if err := appendFile(p.summary, stepSummary(r, p.tails)); err != nil {
+		p.note("warning: the step's summary: %v", err)
+	}
+}
+
+// last writes the ends of what failed, and the summary.
+func (p *ciProgress) last(r *jobs.Report) {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	var b strings.Builder
+	p.tails.write(&b, r, p.paint)
+	writeln(&b)
+	writeSummary(&b, r, p.paint)
+	p.write("", func(w io.Writer) { _, _ = io.WriteString(w, p.system.line(b.String())) }, "")
+}
+
+func appendFile(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// spool is the output of one module that has not ended.
+type spool struct {
+	started time.Time
+	size    int64
+	memory  bytes.Buffer
+	file    *os.File // holds what came before memory; nil = nothing yet
+	full    bool     // no file could be had or written: what is over the limit is dropped
+	dropped int      // lines
+}
+
+func (s *spool) line(text string) {
+	if s.full && s.memory.Len() > spoolAbove {
+		s.dropped++
+		return
+	}
+	s.size += int64(len(text) + 1)
+	s.memory.WriteString(text)
+	s.memory.WriteByte('\n')
+	if s.memory.Len() > spoolAbove && !s.full {
+		s.full = s.spill() != nil
+	}
+}
+
+func (s *spool) spill() (err error) {
+	if s.file == nil {
+		if s.file, err = os.CreateTemp("", "modpipe-output-"); err != nil {
+			s.file = nil
+			return err
+		}
+	}
+	_, err = s.memory.WriteTo(s.file)
+	s.memory = bytes.Buffer{}
+	return err
+}
+
+func (s *spool) writeTo(w io.Writer) {
+	if s.file != nil {
+		if _, err := s.file.Seek(0, io.SeekStart); err == nil {
+			_, _ = io.Copy(w, s.file)
+		}
+	}
+	_, _ = w.Write(s.memory.Bytes())
+	if s.dropped > 0 {
+		writef(w, "… and %s that were not kept: no room in %s\n", count(s.dropped, "line"), os.TempDir())
+	}
+}
+
+func (s *spool) discard() {
+	if s.file != nil {
+		_ = s.file.Close()
+		_ = os.Remove(s.file.Name())
+	}
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+const (
+	summaryBytes = 900 << 10 // GitHub takes 1 MiB a step
+	summaryTails = 10        // failed modules whose last lines are shown
+)
+
+// stepSummary is a report in GitHub's Markdown.
+func stepSummary(r *jobs.Report, t *tails) string {
+	var b strings.Builder
+	writef(&b, "### %s: run %s %s in %s\n\n", markdown(r.Pipeline), markdown(string(r.Run)), r.Status, seconds(r.Duration))
+	if r.Error != "" {
+		writef(&b, "%s\n\n", markdown(firstLine(r.Error, 300)))
+	}
+	writef(&b, "%s: %s\n\n", count(len(r.Modules), "module"), totalsText(r))
+	for _, w := range r.Warnings {
+		writef(&b, "> warning: %s\n\n", markdown(w))
+	}
+	g := summaryGrid(r)
+	row := func(cells []string) { writef(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	row(g.head)
+	row([]string{"---", "---", "---:", "---:", "---", "---"})
+	for i, cells := range g.rows {
+		if b.Len() > summaryBytes*2/3 {
+			writef(&b, "\n… and %s\n", count(len(g.rows)-i, "more row"))
+			break
+		}
+		escaped := make([]string, len(cells))
+		for k, c := range cells {
+			escaped[k] = markdown(c)
+		}
+		row(escaped)
+	}
+	summaryFailures(&b, r, t)
+	return b.String() + "\n"
+}
+
+// summaryFailures shows the last lines of what failed, unfolded.
+func summaryFailures(b *strings.Builder, r *jobs.Report, t *tails) {
+	shown := 0
+	for i := range r.Modules {
+		m := &r.Modules[i]
+		last := t.of[m.Name]
+		if !showsTail(m.Status) || last == nil || shown == summaryTails {
+			continue
+		}
+		shown++
+		text := strings.Join(last.lines, "\n")
+		if b.Len()+len(text) > summaryBytes {
+			return
+		}
+		fence := "```"
+		for strings.Contains(text, fence) {
+			fence += "`"
+		}
+		writef(b, "\n#### %s: %s%s\n\n%s\n%s\n%s\n", markdown(m.Name), m.Status, markdown(tailPlace(m)), fence+"text", cleanLines(text), fence)
+	}
+}
+
+func cleanLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		lines[i] = cleanText(strings.TrimRight(l, "\r"))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// markdown is text that means nothing to Markdown, in a cell of a table too.
+func markdown(s string) string {
+	var b strings.Builder
+	for _, r := range cleanText(s) {
+		switch r {
+		case '<':
+			b.WriteString("&lt;")
+		case '>':
+			b.WriteString("&gt;")
+		case '&':
+			b.WriteString("&amp;")
+		case '\\', '`', '*', '[', ']', '|':
+			fmt.Fprintf(&b, "&#%d;", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ciSystem is how the log of one CI is told things: commands that its runner
+// finds among the lines that a step writes. What modules write must not
+// contain any.
+type ciSystem struct {
+	open, shut    func(f ciFold) string      // around output that is folded
+	before, after string                     // around any output
+	line          func(text string) string   // a line of output, made harmless
+	alarm         func(alarm ciAlarm) string // what marks a failure; nil = the CI has no such thing
+}
+
+// ciFold is a group of lines.
+type ciFold struct {
+	title    string
+	number   int // unique in this log
+	from, to time.Time
+}
+
+// ciAlarm is a failure, for the CI's list of what is wrong.
+type ciAlarm struct {
+	title, text string
+	warning     bool // the run does not fail by it
+}
+
+// ciSystem finds the CI in whose environment this is.
+func (a *app) ciSystem() (ciSystem, bool) {
+	switch {
+	case a.env["GITHUB_ACTIONS"] == "true":
+		return githubCI(rand.Text()), true
+	case a.env["GITLAB_CI"] != "":
+		return gitlabCI(), true
+	case a.env["TF_BUILD"] != "":
+		return azureCI(), true
+	case a.env["TEAMCITY_VERSION"] != "":
+		return teamcityCI(), true
+	}
+	return ciSystem{}, false
+}
+
+// inCI reports whether some CI runs this.
+func (a *app) inCI() bool {
+	_, known := a.ciSystem()
+	return known || a.env["CI"] != "" && a.env["CI"] != "false"
+}
+
+func sameLine(text string) string { return text }
+
+// githubCI has commands between the modules' lines ignored until it says the
+// token, which no module knows.
+func githubCI(token string) ciSystem {
+	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	return ciSystem{
+		open:   func(f ciFold) string { return "::group::" + data.Replace(f.title) + "\n" },
+		shut:   func(ciFold) string { return "::endgroup::\n" },
+		before: "::stop-commands::" + token + "\n", after: "::" + token + "::\n",
+		line: sameLine,
+		alarm: func(a ciAlarm) string {
+			kind := "error"
+			if a.warning {
+				kind = "warning"
+			}
+			return fmt.Sprintf("::%s title=%s::%s\n", kind, property.Replace(a.title), data.Replace(a.text))
+		},
+	}
+}
+
+// gitlabCI has sections with times, from which it computes their durations.
+func gitlabCI() ciSystem {
+	section := func(edge string, at time.Time, f ciFold, options, title string) string {
+		return fmt.Sprintf("\x1b[0Ksection_%s:%d:module_%d%s\r\x1b[0K%s", edge, at.Unix(), f.number, options, title)
+	}
+	return ciSystem{
+		open: func(f ciFold) string { return section("start", f.from, f, "[collapsed=true]", f.title) + "\n" },
+		shut: func(f ciFold) string { return section("end", f.to, f, "", "") + "\n" },
+		line: func(text string) string {
+			return strings.NewReplacer("section_start:", "section_start :", "section_end:", "section_end :").Replace(text)
+		},
+	}
+}
+
+// azureCI finds ##vso[ anywhere in a line.
+func azureCI() ciSystem {
+	escape := strings.NewReplacer("%", "%AZP25", "\r", "%0D", "\n", "%0A")
+	return ciSystem{
+		open: func(f ciFold) string { return "##[group]" + f.title + "\n" },
+		shut: func(ciFold) string { return "##[endgroup]\n" },
+		line: func(text string) string {
+			return strings.NewReplacer("##vso[", "## vso[", "##[", "## [").Replace(text)
+		},
+		alarm: func(a ciAlarm) string {
+			kind := "error"
+			if a.warning {
+				kind = "warning"
+			}
+			return fmt.Sprintf("##vso[task.logissue type=%s]%s\n", kind, escape.Replace(a.title+": "+a.text))
+		},
+	}
+}
+
+// teamcityCI takes service messages, each on a line of its own.
+func teamcityCI() ciSystem {
+	escape := strings.NewReplacer("|", "||", "'", "|'", "\n", "|n", "\r", "|r", "[", "|[", "]", "|]",
+		"\u0085", "|x", "\u2028", "|l", "\u2029", "|p")
+	name := func(f ciFold) string { return escape.Replace(fmt.Sprintf("%d  %s", f.number, f.title)) }
+	return ciSystem{
+		open: func(f ciFold) string { return "##teamcity[blockOpened name='" + name(f) + "']\n" },
+		shut: func(f ciFold) string { return "##teamcity[blockClosed name='" + name(f) + "']\n" },
+		line: func(text string) string { return strings.ReplaceAll(text, "##teamcity[", "## teamcity[") },
+		alarm: func(a ciAlarm) string {
+			status := "ERROR"
+			if a.warning {
+				status = "WARNING"
+			}
+			return fmt.Sprintf("##teamcity[message text='%s' status='%s']\n", escape.Replace(a.title+": "+a.text), status)
+		},
+	}
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// ciHistory is a run whose modules try to be taken for the CI's own words.
+func ciHistory() ([]jobs.Event, *jobs.Report) {
+	events, report := history()
+	at := func(s float64, e jobs.Event) jobs.Event {
+		e.Time, e.Run = start.Add(time.Duration(s*float64(time.Second))), "r1"
+		return e
+	}
+	var more []jobs.Event
+	for i, m := range []struct{ name, status, why string }{
+		{"deploy (zone=eu, mode=a:b)", "failed", "100% wrong:\nline two"}, {"lint", "ignored_failure", "exit code 2"},
+		{"docs|'[x]'", "succeeded", ""}, {"silent", "succeeded", ""}, {"stopped", "cancelled", "the run was cancelled"},
+	} {
+		more = append(more, at(5+float64(i), jobs.Event{Event: jobs.EventModuleStarted, Module: m.name, Attempt: 1, Worker: "w1"}))
+		if m.name != "silent" {
+			for _, text := range []string{
+				"::error::not mine", "##vso[task.complete result=Succeeded]", "##[group]mine", "##teamcity[buildStop]",
+				"\x1b[0Ksection_end:1:module_1\r\x1b[0K", "plain\r",
+			} {
+				more = append(more, at(6, jobs.Event{Event: jobs.EventModuleOutput, Module: m.name, Attempt: 1, Stream: "stdout", Text: text}))
+			}
+		}
+		more = append(more, at(10+float64(i), jobs.Event{
+			Event: jobs.EventModuleEnded, Module: m.name, Attempt: 1, Worker: "w1", Status: m.status, Error: m.why, Duration: new(5.0),
+		}))
+	}
+	last := len(events) - 1
+	report.Modules = append(report.Modules, jobs.ModuleReport{Name: "a|b <c> `d` @e", Status: "failed", Error: "it | broke\nfor good"})
+	return append(append(events[:last:last], more...), events[last]), report
+}
+
+// TestCI: what modules write is in groups, failures never are, and nothing
+// that a module writes is taken for a command.
+func TestCI(t *testing.T) {
+	for name, system := range map[string]ciSystem{
+		"github": githubCI("TOKEN"), "gitlab": gitlabCI(), "azure": azureCI(), "teamcity": teamcityCI(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			p := newCIProgress(&b, false, system)
+			events, report := ciHistory()
+			if name == "github" {
+				p.summary = filepath.Join(t.TempDir(), "summary.md")
+				if err := os.WriteFile(p.summary, []byte("of the step before\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, e := range events {
+				p.event(e)
+			}
+			p.end(report)
+			p.close()
+			compareGolden(t, "ci_"+name+".txt", b.String())
+			if name == "github" {
+				text, err := os.ReadFile(p.summary)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compareGolden(t, "ci_summary.md", string(text))
+			}
+		})
+	}
+}
+
+// TestCISpool: much output waits in a file that is gone afterwards, of modules
+// that never end too, and comes out whole.
+func TestCISpool(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var b bytes.Buffer
+	p := newCIProgress(&b, false, gitlabCI())
+	line := strings.Repeat("x", 1000)
+	for n := range 3000 {
+		for _, module := range []string{"ends", "hangs"} {
+			p.event(jobs.Event{Event: jobs.EventModuleOutput, Module: module, Time: start, Text: fmt.Sprintf("%s %d %s", module, n, line)})
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 2 {
+		t.Errorf("%d files hold what is too much to remember", len(files))
+	}
+	if n := p.spools["ends"].memory.Len(); n > 2*spoolAbove {
+		t.Errorf("%d bytes are remembered", n)
+	}
+	p.event(jobs.Event{Event: jobs.EventModuleEnded, Module: "ends", Time: start, Status: "succeeded"})
+	p.close()
+	text := b.String()
+	for _, module := range []string{"ends", "hangs"} {
+		at := 0
+		for n := range 3000 {
+			i := strings.Index(text[at:], fmt.Sprintf("%s %d %s\n", module, n, line))
+			if i < 0 {
+				t.Fatalf("line %d of %s is missing", n, module)
+			}
+			at += i
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%d files are left", len(files))
+	}
+}
+
+// TestCISummaryIsBounded: GitHub takes 1 MiB.
+func TestCISummaryIsBounded(t *testing.T) {
+	r := &jobs.Report{Run: "r1", Status: jobs.RunFailed}
+	for i := range 20_000 {
+		r.Modules = append(r.Modules, jobs.ModuleReport{Name: fmt.Sprintf("module-%d", i), Status: "failed", Error: strings.Repeat("|", 100)})
+	}
+	text := stepSummary(r, newTails())
+	if len(text) > 1<<20 || !strings.Contains(text, "more rows") {
+		t.Errorf("%d bytes", len(text))
+	}
+}
+
+// TestAutoProgress: which progress it is, where.
+func TestAutoProgress(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  []string
+		flag string
+		want string
+	}{
+		"nowhere":          {want: "*cli.plainProgress"},
+		"GitHub":           {env: []string{"GITHUB_ACTIONS=true"}, want: "*cli.ciProgress"},
+		"GitLab":           {env: []string{"GITLAB_CI=true"}, want: "*cli.ciProgress"},
+		"Azure":            {env: []string{"TF_BUILD=True"}, want: "*cli.ciProgress"},
+		"TeamCity":         {env: []string{"TEAMCITY_VERSION=2026.1"}, want: "*cli.ciProgress"},
+		"another CI":       {env: []string{"CI=true"}, want: "*cli.plainProgress"},
+		"asked for plain":  {env: []string{"GITHUB_ACTIONS=true"}, flag: "plain", want: "*cli.plainProgress"},
+		"asked for a view": {flag: "tty", want: "*cli.plainProgress"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp("orchestrator", Process{Env: c.env, Stderr: &bytes.Buffer{}})
+			a.set.progress = "auto"
+			if c.flag != "" {
+				a.set.progress = c.flag
+			}
+			if got := fmt.Sprintf("%T", a.newProgress(nil)); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}

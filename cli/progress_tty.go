@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"golang.org/x/term"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+const (
+	liveTick = 100 * time.Millisecond // between two looks at whether something has happened
+	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
+	liveFPS  = 15
+	// livePatience bounds the wait for a terminal that takes no output.
+	livePatience = 2 * time.Second
+)
+
+// ttyProgress is the live view: a picture of the run at the bottom of the
+// terminal, drawn again while the run goes on, and in the end replaced by the
+// summary. An event only updates liveState; a goroutine of bubbletea's takes a
+// shot of that a few times a second and draws it (progress_tty_view.go), so a
+// slow terminal slows nothing down.
+//
+// The view reads no input and takes no signals: the terminal stays in its
+// usual mode, and Ctrl-C stays a signal, which is the runner's. All that is
+// changed is that keys are not echoed into the picture; the cursor stays
+// visible, below it. close undoes that, from any goroutine, at any time.
+type ttyProgress struct {
+	out   *os.File
+	env   []string
+	paint painter
+
+	mu      sync.Mutex // guards what follows; not held while the terminal is written to by the view
+	state   *liveState
+	tails   *tails
+	plain   *plainProgress // once the view is gone and the run is not
+	program *tea.Program   // nil until the run begins
+	stopped bool
+	clear   bool // nothing is left of the view
+	quiet   func()
+
+	views sync.WaitGroup
+	done  chan struct{} // closed when the view has gone
+}
+
+func newTTYProgress(out *os.File, env []string, paint painter, p *pipeline.Pipeline) *ttyProgress {
+	return &ttyProgress{
+		out: out, env: env, paint: paint, state: newLiveState(p), tails: newTails(),
+		done: make(chan struct{}), quiet: func() {},
+	}
+}
+
+// canLive reports whether a live view can be shown on w, "" = it can.
+func (a *app) canLive(w io.Writer) string {
+	f, ok := w.(*os.File)
+	switch {
+	case !ok || !term.IsTerminal(int(f.Fd())):
+		return "stderr is no terminal"
+	case a.env["TERM"] == "dumb" || a.env["TERM"] == "" && runtime.GOOS != "windows":
+		return fmt.Sprintf("the terminal cannot move its cursor (TERM=%s)", a.env["TERM"])
+	case !inForeground(f):
+		return "this process is in the background"
+	}
+	return ""
+}
+
+func (p *ttyProgress) logger() *slog.Logger { return newLogger(noteWriter{p}, p.paint, slog.LevelWarn) }
+
+// noteWriter makes notes of a logger's lines.
+type noteWriter struct{ p *ttyProgress }
+
+func (w noteWriter) Write(b []byte) (int, error) {
+	w.p.note("%s", strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}
+
+// note stands above the view when it comes before that, else in it, and is
+// said again when that is gone.
+func (p *ttyProgress) note(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.program == nil || p.stopped {
+		writef(p.out, format+"\n", args...)
+		return
+	}
+	p.state.note(fmt.Sprintf(format, args...))
+}
+
+// estimates takes the durations of earlier runs.
+func (p *ttyProgress) estimates(took map[string]time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state.eta.took = took
+}
+
+func (p *ttyProgress) event(e jobs.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.plain != nil {
+		p.plain.event(e)
+		return
+	}
+	p.tails.event(e)
+	p.state.event(e, time.Now())
+	if p.program == nil {
+		p.show()
+	}
+}
+
+// show begins the view, under p.mu.
+func (p *ttyProgress) show() {
+	m := &liveModel{p: p, view: liveFrame(nil)}
+	p.program = tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(p.out), tea.WithEnvironment(p.env),
+		tea.WithoutSignalHandler(), tea.WithFPS(liveFPS))
+	p.quiet = muteEcho(p.out)
+	p.views.Go(func() {
+		defer close(p.done)
+		if _, err := p.program.Run(); err != nil {
+			p.goOn(fmt.Sprintf("the live view has ended (%v): going on with plain lines", err))
+		}
+	})
+	p.views.Go(func() { watchResumed(p.done, p.resumed) })
+}
+
+// goOn goes on with plain lines, when the view has failed.
+func (p *ttyProgress) goOn(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	p.stopped = true
+	p.giveBack()
+	p.goPlain(why)
+}
+
+// goPlain says why what follows are plain lines, under p.mu.
+func (p *ttyProgress) goPlain(why string) {
+	p.plain = newPlainProgress(p.out, p.paint, nil)
+	p.plain.start, p.plain.tails = p.state.started, p.tails
+	writeln(p.out, why)
+}
+
+// giveBack undoes what was done to the terminal, and says again what the
+// view has said, under p.mu.
+func (p *ttyProgress) giveBack() {
+	p.quiet()
+	p.quiet = func() {}
+	for _, n := range p.state.notes {
+		writeln(p.out, n)
+	}
+	p.state.notes = nil
+}
+
+// resumed draws anew over what the shell has written meanwhile; in the
+// background nothing is drawn at all.
+func (p *ttyProgress) resumed() {
+	if inForeground(p.out) {
+		p.mu.Lock()
+		p.quiet = muteEcho(p.out)
+		p.mu.Unlock()
+		p.program.Send(tea.ClearScreen())
+		return
+	}
+	p.stop(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.goPlain("in the background now: going on with plain lines")
+}
+
+// stop ends the view and gives the terminal back. It may be called often.
+func (p *ttyProgress) stop(clear bool) {
+	p.mu.Lock()
+	first := p.program != nil && !p.stopped
+	if first {
+		p.stopped, p.clear = true, clear
+	}
+	p.mu.Unlock()
+	if !first {
+		return
+	}
+	p.leave()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.giveBack()
+}
+
+// leave has bubbletea end. A terminal that is stopped (Ctrl-S) does not keep
+// us from leaving.
+func (p *ttyProgress) leave() {
+	p.views.Go(p.program.Quit)
+	timer := time.NewTimer(livePatience)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+}
+
+// close gives the terminal back, and leaves the last picture standing when
+// the end has not been shown.
+func (p *ttyProgress) close() { p.stop(false) }
+
+func (p *ttyProgress) end(r *jobs.Report) {
+	p.stop(true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tails.write(p.out, r, p.paint)
+	writeln(p.out)
+	writeSummary(p.out, r, p.paint)
+}
+
+// liveModel is what bubbletea drives. Its methods are called by one goroutine.
+type liveModel struct {
+	p             *ttyProgress
+	width, height int
+	tallest       int // so far, since the last change of size
+	drawn         time.Time
+	seen          uint64
+	view          tea.View
+}
+
+type liveTicked time.Time
+
+func tickLive() tea.Cmd {
+	return tea.Tick(liveTick, func(t time.Time) tea.Msg { return liveTicked(t) })
+}
+
+// Init starts the clock.
+func (m *liveModel) Init() tea.Cmd { return tickLive() }
+
+// Update takes ticks and changes of size; all else is no concern of the view.
+func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height, m.tallest, m.drawn = msg.Width, msg.Height, 0, time.Time{}
+	case liveTicked:
+		return m, tickLive()
+	}
+	return m, nil
+}
+
+// View draws when there is news, and now and then for the clock's sake.
+func (m *liveModel) View() tea.View {
+	shot, stopped, ok := m.look(time.Now())
+	if !ok {
+		return m.view
+	}
+	if shot == nil {
+		return liveFrame(nil)
+	}
+	// One line is the cursor's, below the picture. Another stays free above:
+	// what is erased from the first line of a screen, tmux keeps as history.
+	lines := liveView{paint: m.p.paint, width: max(1, m.width-1), height: max(1, m.height-2)}.lines(shot)
+	m.tallest = max(m.tallest, len(lines))
+	if !stopped { // what follows does not jump
+		lines = slices.Concat(lines, make([]string, m.tallest-len(lines)))
+	}
+	m.view = liveFrame(lines)
+	return m.view
+}
+
+// look takes a shot, when it is time for one; nil = there is nothing to show any more.
+func (m *liveModel) look(now time.Time) (shot *liveShot, stopped, ok bool) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	if m.p.stopped && m.p.clear {
+		return nil, true, true
+	}
+	idle := now.Sub(m.drawn)
+	if m.width == 0 || !m.p.stopped && (idle < liveTick/2 || idle < liveIdle && m.p.state.seen == m.seen) {
+		return nil, false, false
+	}
+	m.drawn, m.seen = now, m.p.state.seen
+	return m.p.state.shot(now, m.height), m.p.stopped, true
+}
+
+// liveFrame is lines with the cursor below them, so that nothing is hidden
+// that a crash would leave hidden.
+func liveFrame(lines []string) tea.View {
+	v := tea.View{DisableBracketedPasteMode: true, Cursor: tea.NewCursor(0, len(lines))}
+	v.Cursor.Shape, v.Cursor.Blink = -1, false // which is the user's own: no code is sent for it
+	if len(lines) > 0 {
+		v.Content = strings.Join(lines, "\n") + "\n"
+	}
+	return v
+}

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+const (
+	etaEvery   = time.Second
+	etaEnough  = 3       // modules that must have ended before those without history are guessed at
+	etaMaxEdge = 200_000 // needs beyond which the longest path is not looked for
+)
+
+// liveETA estimates when a run ends: what is left to do over the slots there
+// are, or the longest path that is left, whichever is longer.
+type liveETA struct {
+	graph *pipeline.Pipeline       // nil = only counts are known
+	took  map[string]time.Duration // of earlier runs
+	order []int                    // the graph's modules, what needs before what is needed; nil = not known
+	edges [][]int                  // module → what it needs
+
+	learned time.Duration // by modules that have succeeded in this run
+	lessons int
+
+	at    time.Time
+	known bool
+	value time.Duration // from at on
+}
+
+func (t *liveETA) learn(took time.Duration) {
+	if took > 0 {
+		t.learned += took
+		t.lessons++
+	}
+}
+
+// layOut orders the graph, once.
+func (t *liveETA) layOut() {
+	if t.graph == nil || t.edges != nil {
+		return
+	}
+	size := 0
+	for _, m := range t.graph.Modules {
+		for _, n := range m.Needs {
+			size += max(1, len(t.graph.Families[n.Module]))
+		}
+	}
+	t.edges = [][]int{}
+	if size > etaMaxEdge {
+		return
+	}
+	g, w := newNeedGraph(t.graph), newWaves(t.graph)
+	t.edges = make([][]int, len(t.graph.Modules))
+	waves := make([]int, len(t.graph.Modules))
+	for i, m := range t.graph.Modules {
+		for _, n := range m.Needs {
+			t.edges[i] = append(t.edges[i], g.stand(m, n)...)
+		}
+		waves[i] = w.of(i)
+		t.order = append(t.order, i)
+	}
+	slices.SortStableFunc(t.order, func(a, b int) int { return waves[b] - waves[a] })
+}
+
+// left is the estimate, renewed once a second.
+func (t *liveETA) left(s *liveState, now time.Time) (time.Duration, bool) {
+	if s.ended != "" || s.stopping {
+		return 0, false
+	}
+	if now.Sub(t.at) >= etaEvery {
+		t.at = now
+		t.value, t.known = t.compute(s, now)
+	}
+	return max(0, t.value-now.Sub(t.at)), t.known
+}
+
+func (t *liveETA) compute(s *liveState, now time.Time) (time.Duration, bool) {
+	guess := t.guess()
+	if guess == 0 {
+		return 0, false
+	}
+	t.layOut()
+	work := time.Duration(s.unheard) * guess
+	rest := make(map[int]time.Duration, len(t.order))
+	known := t.lessons >= etaEnough
+	for _, m := range s.modules {
+		if m.status.Terminal() {
+			continue
+		}
+		r, sure := t.rest(m, guess, now)
+		known = known || sure
+		work += r * time.Duration(m.slots)
+		if m.index >= 0 {
+			rest[m.index] = r
+		}
+	}
+	slots := 0
+	for _, w := range s.workers {
+		if w.gone == "" {
+			slots += w.slots
+		}
+	}
+	return max(work/time.Duration(max(1, slots)), t.path(rest)), known
+}
+
+// guess is how long a module takes of which nothing is known.
+func (t *liveETA) guess() time.Duration {
+	if t.lessons > 0 {
+		return t.learned / time.Duration(t.lessons)
+	}
+	if len(t.took) == 0 {
+		return 0
+	}
+	var sum time.Duration
+	for _, d := range t.took {
+		sum += d
+	}
+	return sum / time.Duration(len(t.took))
+}
+
+// rest is how long a module will still run, and whether that is known of it.
+func (t *liveETA) rest(m *liveModule, guess time.Duration, now time.Time) (time.Duration, bool) {
+	d, sure := t.took[m.name]
+	if !sure {
+		d = guess
+	}
+	switch m.status {
+	case jobs.Running:
+		d -= now.Sub(m.started)
+	case jobs.Retrying:
+		d += max(0, m.retryAt.Sub(now))
+	default:
+	}
+	return max(0, d), sure
+}
+
+// path is the longest way through what is left.
+func (t *liveETA) path(rest map[int]time.Duration) time.Duration {
+	longest := time.Duration(0)
+	after := make([]time.Duration, len(t.edges))
+	for _, i := range t.order {
+		r, unfinished := rest[i]
+		if !unfinished {
+			continue
+		}
+		whole := r + after[i]
+		longest = max(longest, whole)
+		for _, need := range t.edges[i] {
+			after[need] = max(after[need], whole)
+		}
+	}
+	return longest
+}
+
+// roughly is a duration that does not claim to be exact.
+func roughly(d time.Duration) string {
+	step := time.Minute
+	switch {
+	case d < 5*time.Second:
+		return "a few seconds left"
+	case d < time.Minute:
+		step = 5 * time.Second
+	case d < 10*time.Minute:
+		step = 10 * time.Second
+	}
+	return "about " + shortDuration((d + step/2).Truncate(step)) + " left"
+}

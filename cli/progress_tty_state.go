@@ -1,0 +1,395 @@
+package cli
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+const (
+	slowestKept = 8   // of the modules that have ended
+	lastWidth   = 400 // bytes of a module's last line that are kept
+	notesKept   = 100
+)
+
+// liveState is a run as its events tell it, kept so that each event costs the
+// same however large the run is. Nothing here knows of a terminal. Not safe
+// for concurrent use.
+type liveState struct {
+	run      jobs.RunID
+	pipeline string
+	started  time.Time
+	ended    string // the run's status, once it has ended
+	stopping bool   // modules are being cancelled: the end has no estimate
+
+	modules map[string]*liveModule
+	total   int
+	counts  [jobs.Cancelled + 1]int // of modules that are known, by status
+	unheard int                     // modules of the run that no event and no pipeline has named
+	hidden  int                     // skipped because they were not selected
+
+	running  liveList // the longest first
+	retrying liveList
+	queued   liveList // ready, and with a key or a limit, or on a lane that nobody serves
+	failed   []*liveModule
+	slowest  []*liveModule // the slowest first, at most slowestKept
+
+	lanes   map[jobs.Lane]*liveLane
+	holders map[string][]*liveModule // key or limit → the running modules that have it
+	limits  map[string]int
+	alone   *liveModule // that runs, and may not run beside others
+	workers map[string]*liveWorker
+	names   []string // of workers, sorted
+
+	notes []string
+	eta   liveETA
+	seen  uint64 // events
+}
+
+// liveModule is a module, and where it stands.
+type liveModule struct {
+	name    string
+	status  jobs.Status
+	attempt jobs.Attempt
+	worker  string
+	started time.Time     // of the attempt
+	took    time.Duration // once it has ended
+	why     string        // of a failure, a retry or a wait
+	closest string        // of a wait for a worker: who comes closest
+	retryAt time.Time
+	last    string // the last line it wrote
+
+	slots int
+	lane  jobs.Lane // "" = unknown
+	holds []string  // keys and limits
+	alone bool      // never runs beside others
+	index int       // of it in the pipeline, -1 = unknown
+
+	list       *liveList
+	next, prev *liveModule // in list
+}
+
+// liveLane is the modules with one set of requirements.
+type liveLane struct {
+	ready   int
+	missing string // in words, while nobody serves it
+	closest string
+	spoken  *liveModule // who was said to wait
+}
+
+type liveWorker struct {
+	name  string
+	slots int // 0 = unknown
+	used  int
+	gone  string // "lost" or "left"
+}
+
+func newLiveState(p *pipeline.Pipeline) *liveState {
+	s := &liveState{
+		modules: map[string]*liveModule{}, lanes: map[jobs.Lane]*liveLane{}, holders: map[string][]*liveModule{},
+		workers: map[string]*liveWorker{}, limits: map[string]int{},
+	}
+	if p == nil {
+		return s
+	}
+	s.pipeline, s.limits = p.Name, p.Limits
+	for i, m := range p.Modules {
+		l := s.add(m.Name)
+		l.slots, l.lane, l.index = max(1, m.Slots), jobs.LaneOf(m.Requires, m.Slots), i
+		l.holds, l.alone = append(slices.Clone(m.Policy.Keys), m.Policy.Limits...), m.Policy.Exclusive
+	}
+	s.total = len(p.Modules)
+	s.eta.graph = p
+	return s
+}
+
+func (s *liveState) add(name string) *liveModule {
+	m := &liveModule{name: name, slots: 1, index: -1}
+	s.modules[name] = m
+	s.counts[jobs.Waiting]++
+	return m
+}
+
+// module is the module of a name; one that was not known before is one of
+// those that were only counted.
+func (s *liveState) module(name string) *liveModule {
+	m, ok := s.modules[name]
+	if !ok {
+		m = s.add(name)
+		s.unheard = max(0, s.unheard-1)
+	}
+	return m
+}
+
+// done is how many modules have ended.
+func (s *liveState) done() (n int) {
+	for status := jobs.Succeeded; int(status) < len(s.counts); status++ {
+		n += s.counts[status]
+	}
+	return n
+}
+
+// event takes one event into account.
+func (s *liveState) event(e jobs.Event, now time.Time) {
+	s.seen++
+	switch e.Event {
+	case jobs.EventModuleOutput:
+		s.module(e.Module).last = lastOf(e.Text)
+	case jobs.EventRunStarted:
+		s.run, s.pipeline, s.total, s.started = e.Run, e.Pipeline, e.Modules, notAfter(e.Time, now)
+		s.unheard = max(0, e.Modules-len(s.modules))
+	case jobs.EventModuleReady:
+		s.ready(s.module(e.Module))
+	case jobs.EventModuleStarted:
+		s.start(s.module(e.Module), e, now)
+	case jobs.EventModuleRetrying:
+		s.retry(s.module(e.Module), e, now)
+	case jobs.EventModuleEnded:
+		s.end(s.module(e.Module), e)
+	case jobs.EventFamilyExpanded:
+		s.expand(e)
+	case jobs.EventWaiting:
+		s.wait(s.module(e.Module), e)
+	case jobs.EventWorkerJoined:
+		w := s.worker(e.Worker)
+		w.slots, w.gone = e.Slots, ""
+	case jobs.EventWorkerLost:
+		w := s.worker(e.Worker)
+		w.gone = "lost"
+		if e.Reason == workerLeft {
+			w.gone = workerLeft
+		}
+	case jobs.EventRunEnded:
+		s.ended = e.Status
+	}
+}
+
+func notAfter(t, now time.Time) time.Time {
+	if t.IsZero() || t.After(now) { // a clock of another machine
+		return now
+	}
+	return t
+}
+
+// lastOf is what is kept of a line: a copy, so that the rest can go.
+func lastOf(line string) string {
+	if len(line) > lastWidth {
+		line = strings.Clone(line[:lastWidth])
+	}
+	return line
+}
+
+// become moves a module to a status, and out of where it was.
+func (s *liveState) become(m *liveModule, to jobs.Status) {
+	switch m.status {
+	case jobs.Ready:
+		s.lane(m).ready--
+	case jobs.Running:
+		s.release(m)
+	}
+	if m.list != nil {
+		m.list.remove(m)
+	}
+	s.counts[m.status]--
+	s.counts[to]++
+	m.status = to
+}
+
+func (s *liveState) lane(m *liveModule) *liveLane {
+	l, ok := s.lanes[m.lane]
+	if !ok {
+		l = &liveLane{}
+		s.lanes[m.lane] = l
+	}
+	return l
+}
+
+func (s *liveState) ready(m *liveModule) {
+	s.become(m, jobs.Ready)
+	s.lane(m).ready++
+	m.why, m.closest = "", ""
+	if len(m.holds) > 0 || m.alone {
+		s.queued.push(m)
+	}
+}
+
+// wait is told of the first few modules on a lane; the others are counted.
+func (s *liveState) wait(m *liveModule, e jobs.Event) {
+	m.why, m.closest = firstOf(e.Missing, e.Reason, "no capable worker"), e.Closest
+	if m.list == nil {
+		s.queued.push(m)
+	}
+	if m.lane == "" {
+		return
+	}
+	l := s.lane(m)
+	if l.spoken == nil || l.spoken.status != jobs.Ready {
+		l.spoken = m
+	}
+	l.missing, l.closest = m.why, m.closest
+}
+
+func (s *liveState) start(m *liveModule, e jobs.Event, now time.Time) {
+	s.become(m, jobs.Running)
+	if m.lane != "" {
+		l := s.lane(m)
+		l.missing, l.spoken = "", nil
+	}
+	m.attempt, m.worker, m.started, m.last, m.why = e.Attempt, e.Worker, notAfter(e.Time, now), "", ""
+	for _, h := range m.holds {
+		s.holders[h] = append(s.holders[h], m)
+	}
+	if m.alone {
+		s.alone = m
+	}
+	s.worker(m.worker).used += m.slots
+	s.running.insert(m, func(a *liveModule) bool { return !a.started.After(m.started) })
+}
+
+func (s *liveState) release(m *liveModule) {
+	for _, h := range m.holds {
+		s.holders[h] = slices.DeleteFunc(s.holders[h], func(x *liveModule) bool { return x == m })
+	}
+	if s.alone == m {
+		s.alone = nil
+	}
+	w := s.worker(m.worker)
+	w.used = max(0, w.used-m.slots)
+}
+
+func (s *liveState) retry(m *liveModule, e jobs.Event, now time.Time) {
+	s.become(m, jobs.Retrying)
+	m.why, m.retryAt = firstLine(firstOf(e.Error, e.Reason, e.Status), 200), time.Time{}
+	if e.In != nil && *e.In > 0 {
+		m.retryAt = notAfter(e.Time, now).Add(time.Duration(*e.In * float64(time.Second)))
+	}
+	s.retrying.push(m)
+}
+
+func (s *liveState) end(m *liveModule, e jobs.Event) {
+	to, ok := liveStatuses[e.Status]
+	if !ok || m.status.Terminal() {
+		return
+	}
+	s.become(m, to)
+	m.why, m.last = firstLine(whyText(e.Error, e.Reason), 200), ""
+	if e.Worker != "" {
+		m.worker = e.Worker
+	}
+	if e.Duration != nil {
+		m.took = time.Duration(*e.Duration * float64(time.Second))
+	}
+	switch to {
+	case jobs.Failed, jobs.TimedOut:
+		s.failed = append(s.failed, m)
+	case jobs.Skipped:
+		if strings.HasPrefix(e.Reason, notSelected) {
+			s.hidden++
+		}
+	case jobs.Cancelled:
+		s.stopping = true
+	case jobs.Succeeded:
+		s.eta.learn(m.took)
+	default:
+	}
+	s.rank(m)
+}
+
+var liveStatuses = func() map[string]jobs.Status {
+	words := map[string]jobs.Status{}
+	for _, s := range summaryOrder() {
+		words[s.String()] = s
+	}
+	return words
+}()
+
+// rank puts a module that has ended among the slowest, if it is one.
+func (s *liveState) rank(m *liveModule) {
+	if m.took <= 0 || len(s.slowest) == slowestKept && m.took <= s.slowest[slowestKept-1].took {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(s.slowest, m, func(a, b *liveModule) int { return cmp.Compare(b.took, a.took) })
+	s.slowest = slices.Insert(s.slowest, i, m)
+	s.slowest = s.slowest[:min(len(s.slowest), slowestKept)]
+}
+
+// expand puts a family's members in the place of what stood for them.
+func (s *liveState) expand(e jobs.Event) {
+	if m, ok := s.modules[e.Module]; ok {
+		s.become(m, jobs.Waiting)
+		s.counts[jobs.Waiting]--
+		delete(s.modules, e.Module)
+	} else {
+		s.unheard = max(0, s.unheard-1)
+	}
+	s.total += e.Modules - 1
+	s.unheard += e.Modules
+}
+
+func (s *liveState) worker(name string) *liveWorker {
+	w, ok := s.workers[name]
+	if !ok {
+		w = &liveWorker{name: name}
+		s.workers[name] = w
+		if name != "" {
+			i, _ := slices.BinarySearch(s.names, name)
+			s.names = slices.Insert(s.names, i, name)
+		}
+	}
+	return w
+}
+
+func (s *liveState) note(text string) {
+	s.seen++
+	if len(s.notes) == notesKept {
+		s.notes = slices.Delete(s.notes, 0, 1)
+	}
+	s.notes = append(s.notes, text)
+}
+
+// liveList is a list through the modules in it, so that one leaves at once.
+type liveList struct {
+	first, last *liveModule
+	size        int
+}
+
+func (l *liveList) push(m *liveModule) { l.insert(m, func(*liveModule) bool { return true }) }
+
+// insert puts m behind the last module that may stand before it.
+func (l *liveList) insert(m *liveModule, before func(*liveModule) bool) {
+	at := l.last
+	for at != nil && !before(at) {
+		at = at.prev
+	}
+	m.list, m.prev = l, at
+	if at == nil {
+		m.next, l.first = l.first, m
+	} else {
+		m.next, at.next = at.next, m
+	}
+	if m.next == nil {
+		l.last = m
+	} else {
+		m.next.prev = m
+	}
+	l.size++
+}
+
+func (l *liveList) remove(m *liveModule) {
+	if m.prev == nil {
+		l.first = m.next
+	} else {
+		m.prev.next = m.next
+	}
+	if m.next == nil {
+		l.last = m.prev
+	} else {
+		m.next.prev = m.prev
+	}
+	m.list, m.prev, m.next = nil, nil, nil
+	l.size--
+}
