@@ -74,6 +74,7 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 // that nothing is shared through what functions have captured.
 func (p *Program) Afresh() *Program {
 	b := newBuilder(p.name)
+	b.checked = true
 	b.define(p.define)
 	b.includes = p.builder.includes
 	return &Program{name: p.name, define: p.define, builder: b, graph: p.graph}
@@ -235,6 +236,31 @@ func (b *Builder) checkWith(p *pipeline.Pipeline, places []pipeline.Place) error
 	return nil
 }
 
+// needs are the modules that m needs, each once, in the order of its values,
+// and those of them whose results it reads, sorted.
+func (m *module) needs() (needs []pipeline.Need, reads []string) {
+	if len(m.edges) == 0 {
+		return nil, nil
+	}
+	needs = make([]pipeline.Need, 0, len(m.edges))
+	at := make(map[string]int, len(m.edges))
+	read := map[string]bool{}
+	for _, e := range m.edges {
+		if i, ok := at[e.name]; ok {
+			needs[i].Optional = needs[i].Optional && e.optional
+		} else {
+			at[e.name] = len(needs)
+			needs = append(needs, pipeline.Need{Module: e.name, Optional: e.optional})
+		}
+		if e.reads && !read[e.name] {
+			read[e.name] = true
+			reads = append(reads, e.name)
+		}
+	}
+	slices.Sort(reads)
+	return needs, reads
+}
+
 // finished is the module as the graph has it; a copy, so that nothing that is
 // done to a graph comes back to the definition.
 func (m *module) finished() *pipeline.Module {
@@ -243,18 +269,7 @@ func (m *module) finished() *pipeline.Module {
 	n.Requires.Labels = slices.Clone(n.Requires.Labels)
 	n.Policy.Keys, n.Policy.Limits = slices.Clone(n.Policy.Keys), slices.Clone(n.Policy.Limits)
 	var reads []string
-	for _, e := range m.edges {
-		i := slices.IndexFunc(n.Needs, func(have pipeline.Need) bool { return have.Module == e.name })
-		if i < 0 {
-			n.Needs = append(n.Needs, pipeline.Need{Module: e.name, Optional: e.optional})
-		} else {
-			n.Needs[i].Optional = n.Needs[i].Optional && e.optional
-		}
-		if e.reads && !slices.Contains(reads, e.name) {
-			reads = append(reads, e.name)
-		}
-	}
-	slices.Sort(reads)
+	n.Needs, reads = m.needs()
 	n.Func = &pipeline.Func{Name: m.name, Reads: reads}
 	if m.exec != nil && m.exec.command != nil {
 		n.Command = m.exec.command.node()

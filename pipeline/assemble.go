@@ -166,32 +166,53 @@ func (a *assembler) needs() {
 
 // cycles reports the shortest cycle that a module is on, if there is one.
 func (a *assembler) cycles() {
+	at := index(a.p.Modules)
+	if a.ordered(at) {
+		return
+	}
 	byName := map[string]*declaration{}
 	for _, m := range a.p.Modules {
-		byName[m.Name] = &declaration{name: m.Name}
-	}
-	at := index(a.p.Modules)
-	for _, m := range a.p.Modules {
+		d := &declaration{name: m.Name}
+		byName[m.Name] = d
 		for _, n := range m.Needs {
 			for _, j := range Resolve(m, n, a.p.Modules, at, a.p.Families) {
-				byName[m.Name].needs = append(byName[m.Name].needs, declaredNeed{Need: Need{Module: a.p.Modules[j].Name}})
+				d.needs = append(d.needs, declaredNeed{Need: Need{Module: a.p.Modules[j].Name}})
 			}
 		}
 	}
-	f := &File{}
-	for _, m := range a.p.Modules {
-		f.modules = append(f.modules, byName[m.Name])
-	}
-	done := orderable(f, byName)
 	for i, m := range a.p.Modules {
-		if done[m.Name] {
-			continue
-		}
 		if cycle := shortestCycle(byName[m.Name], byName); cycle != nil {
 			a.fault(i, "", "cycle: %s", strings.Join(cycle, " → "))
 			return
 		}
 	}
+}
+
+// ordered reports whether every module can come after all that it needs.
+func (a *assembler) ordered(at map[string]int) bool {
+	waits := make([]int, len(a.p.Modules))
+	dependents := make([][]int, len(a.p.Modules))
+	var ready []int
+	for i, m := range a.p.Modules {
+		for _, n := range m.Needs {
+			for _, j := range Resolve(m, n, a.p.Modules, at, a.p.Families) {
+				waits[i]++
+				dependents[j] = append(dependents[j], i)
+			}
+		}
+		if waits[i] == 0 {
+			ready = append(ready, i)
+		}
+	}
+	done := 0
+	for ; done < len(ready); done++ {
+		for _, d := range dependents[ready[done]] {
+			if waits[d]--; waits[d] == 0 {
+				ready = append(ready, d)
+			}
+		}
+	}
+	return done == len(a.p.Modules)
 }
 
 // module checks what the file's shapes check, and fills the defaults.
