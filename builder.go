@@ -29,6 +29,7 @@ type Builder struct {
 	outputs   []edge // modules of files that values are of
 	limits    map[string]limit
 	faults    pipeline.Faults
+	checked   bool // the definition has been found without faults before: places are not needed
 }
 
 // module is a module of a definition.
@@ -94,6 +95,9 @@ func (b *Builder) newModule(name string, at place, result reflect.Type) *module 
 	b.modules = append(b.modules, m)
 	if b.byName[name] == nil {
 		b.byName[name] = m
+	}
+	if b.checked {
+		return m
 	}
 	if why := loss(result); why != "" {
 		b.fault(at, "a result is data that another machine can read", "%s: its result cannot travel: %s", name, why)

@@ -10,8 +10,9 @@
 //
 // Functions run one after the other, each attempt in a definition of its own,
 // as it would on another machine; results are encoded and decoded between
-// them. Delays between attempts pass at once. Commands are not run: Stub says
-// what they would have set.
+// them. Delays between attempts pass at once; inside a bubble of
+// testing/synctest, what the functions wait for does too. Commands are not
+// run: Stub says what they would have set.
 package modpipetest
 
 import (

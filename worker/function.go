@@ -94,7 +94,11 @@ func (f *function) call(ctx context.Context, stops *stopper, out sink) (res call
 	defer log.close()
 	f.request.Log, f.request.Abandoned = log, abandoned
 	over := make(chan call.Response, 1) // holds what nobody waits for
-	go func() { over <- f.functions.Call(ctx, f.request) }()
+	go func() {                         // nobody can end it: where it is abandoned, it goes on alone
+		res := call.Response{Began: true, Error: "the function has ended its goroutine, by runtime.Goexit or as a test fails", Permanent: true}
+		defer func() { over <- res }()
+		res = f.functions.Call(ctx, f.request)
+	}()
 	res, stopped, returned = f.supervise(stops, cancel, over)
 	if stopped == nil && ctx.Err() != nil { // it has returned before its end was noticed
 		stops.ask(f.command.timedOut())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,16 @@ func TestFunctionThatIgnoresItsContextIsAbandoned(t *testing.T) {
 	close(release)
 	if err := <-gone; err == nil {
 		t.Error("what was abandoned still writes")
+	}
+}
+
+func TestFunctionThatEndsItsGoroutine(t *testing.T) {
+	e, _ := runFunction(t, jobs.Job{}, newStopper(), func(context.Context, call.Request) call.Response {
+		runtime.Goexit()
+		return call.Response{}
+	})
+	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "Goexit") {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -1,0 +1,154 @@
+package modpipetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/modpipetest"
+)
+
+type book struct{ Title string }
+
+func read(context.Context) (book, error)              { return book{"a real book"}, nil }
+func title(_ context.Context, b book) (string, error) { return b.Title, nil }
+func sizes(context.Context) ([]int, error)            { return []int{1, 2}, nil }
+func double(_ context.Context, n int) (int, error)    { return 2 * n, nil }
+
+func library(p *modpipe.Builder) {
+	b := modpipe.Add(p, "read", modpipe.Call(read))
+	modpipe.Add(p, "title", modpipe.Call1(title, b))
+	modpipe.Add(p, "print", modpipe.Command{Run: "lpr", Stdin: modpipe.Map(b, func(b book) []byte { return []byte(b.Title) })})
+	modpipe.Each(p, "double", modpipe.Add(p, "sizes", modpipe.Call(sizes)), double)
+}
+
+// refused runs f with a test that notes what would fail it.
+func refused(t *testing.T, f func(testing.TB)) (text string) {
+	t.Helper()
+	defer func() { text = fmt.Sprint(recover()) }()
+	f(noting{t})
+	return ""
+}
+
+type noting struct{ testing.TB }
+
+func (noting) Helper()                        {}
+func (noting) Fatal(args ...any)              { panic(fmt.Sprint(args...)) }
+func (noting) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
+
+func TestWhatIsAskedWrongly(t *testing.T) {
+	printed := modpipetest.Stub("print", map[string]string{})
+	for want, ask := range map[string]func(testing.TB){
+		`Stub: no module is called "reed"`:                   func(t testing.TB) { modpipetest.New(t, library, modpipetest.Stub("reed", 1)) },
+		`Stub: read returns modpipetest_test.book, not int`:  func(t testing.TB) { modpipetest.New(t, library, modpipetest.Stub("read", 1)) },
+		`title returns string, not int`:                      func(t testing.TB) { modpipetest.Result[int](modpipetest.New(t, library, printed), "title") },
+		`no module is called "titel"; there are read, title`: func(t testing.TB) { modpipetest.New(t, library, printed).Outcome("titel") },
+		`read has no result: read: failed: gone`: func(t testing.TB) {
+			modpipetest.Result[book](modpipetest.New(t, library, modpipetest.StubError("read", errors.New("gone"))), "read")
+		},
+		`modpipetest runs no commands: say what it sets with Stub`: func(t testing.TB) { modpipetest.Result[map[string]string](modpipetest.New(t, library), "print") },
+		`--param: the pipeline has no parameter "x"`:               func(t testing.TB) { modpipetest.New(t, library, modpipetest.Param("x", "1")) },
+		"the pipeline has faults:\nthe pipeline has no module":     func(t testing.TB) { modpipetest.New(t, func(*modpipe.Builder) {}) },
+	} {
+		if got := refused(t, ask); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestStubs(t *testing.T) {
+	p := modpipetest.New(t, library, modpipetest.Stub("read", book{"a stub"}), modpipetest.Stub("print", map[string]string{"pages": "3"}), modpipetest.Stub("double", 7))
+	if status := p.Run(); status != "succeeded" {
+		t.Fatal(p.Report().Error)
+	}
+	if got := modpipetest.Result[string](p, "title"); got != "a stub" {
+		t.Errorf("title %q", got)
+	}
+	if got := modpipetest.Result[map[string]string](p, "print")["pages"]; got != "3" {
+		t.Errorf("pages %q", got)
+	}
+	if got := modpipetest.Result[int](p, "double (item=2)"); got != 7 {
+		t.Errorf("double %d", got)
+	}
+}
+
+func TestAStubStillHasItsCondition(t *testing.T) {
+	p := modpipetest.New(t, func(p *modpipe.Builder) {
+		b := modpipe.Add(p, "read", modpipe.Call(read))
+		modpipe.Add(p, "title", modpipe.Call1(title, b), modpipe.If(modpipe.Map(b, func(b book) bool { return b.Title == "" }), "it has a title"))
+	}, modpipetest.Stub("title", "x"))
+	if o := p.Outcome("title"); o.Status != "skipped" {
+		t.Errorf("%v", o)
+	}
+}
+
+func TestALargeRunTakesLittle(t *testing.T) {
+	p := modpipetest.New(t, func(p *modpipe.Builder) {
+		var all []modpipe.Value[int]
+		for i := range 500 {
+			all = append(all, modpipe.Add(p, fmt.Sprintf("n (i=%d)", i), modpipe.Call1(double, modpipe.Param(p, fmt.Sprintf("p%d", i), i, ""))))
+		}
+		modpipe.Add(p, "sum", modpipe.Call1(func(_ context.Context, n []int) (int, error) { return len(n), nil }, modpipe.All(all...)))
+	})
+	if got := modpipetest.Result[int](p, "sum"); got != 500 {
+		t.Errorf("sum %d", got)
+	}
+}
+
+// quiet is a test for examples, which have none.
+type quiet struct{ noting }
+
+func (quiet) Name() string             { return "example" }
+func (quiet) Context() context.Context { return context.Background() }
+
+func ExampleNew() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, library,
+		modpipetest.Stub("read", book{"Middlemarch"}),
+		modpipetest.Stub("print", map[string]string{"pages": "880"}))
+	fmt.Println(p.Run())
+	fmt.Println(modpipetest.Result[string](p, "title"))
+	fmt.Println(p.Outcome("print"))
+	// Output:
+	// succeeded
+	// Middlemarch
+	// print: succeeded
+}
+
+func ExampleStubError() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, library, modpipetest.StubError("read", errors.New("no such book")))
+	fmt.Println(p.Run())
+	fmt.Println(p.Outcome("read"))
+	fmt.Println(p.Outcome("title").Status, p.Attempts("title"))
+	// Output:
+	// failed
+	// read: failed: no such book
+	// dependency_failed 0
+}
+
+func ExampleParam() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, func(p *modpipe.Builder) {
+		modpipe.Add(p, "double", modpipe.Call1(double, modpipe.Param(p, "n", 1, "a number")))
+	}, modpipetest.Param("n", "21"))
+	fmt.Println(modpipetest.Result[int](p, "double"))
+	// Output: 42
+}
+
+func ExampleStub() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, library, modpipetest.Stub("sizes", []int{5}), modpipetest.Stub("print", map[string]string{}))
+	fmt.Println(modpipetest.Result[int](p, "double (item=5)"))
+	// Output: 10
+}
+
+func ExampleResult() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, library, modpipetest.Stub("print", map[string]string{}))
+	fmt.Println(modpipetest.Result[book](p, "read").Title)
+	// Output: a real book
+}
