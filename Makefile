@@ -13,13 +13,13 @@ build: ## build both programs into bin/
 	$(GO) build -o bin/ ./cmd/...
 
 test: ## run all tests, end to end too (TESTFLAGS=-v)
-	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test -timeout 30m $(TESTFLAGS) ./...
 
 race: ## run all tests but the end-to-end ones under the race detector
 	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v "/e2e$$")
 
 e2e: ## run the end-to-end tests on programs built with the race detector
-	$(GO) test -count=1 $(TESTFLAGS) ./e2e -race-binaries
+	$(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./e2e -race-binaries
 
 lint: ## check format, vet and lint (the package order too)
 	$(GO) vet ./...
