@@ -94,8 +94,13 @@ func (b *Builder) check() {
 
 // checkReads finds results that may not be there when they are read.
 func (m *module) checkReads() {
+	for _, t := range m.taken {
+		if zero, ok := t.src.zero(); ok {
+			m.b.fault(zero, "", "%s reads a value that no Add has returned", m.name)
+		}
+	}
 	said := map[string]bool{}
-	for _, e := range m.edges {
+	for e := range m.edges {
 		if !e.reads || e.optional || said[e.name] {
 			continue
 		}
@@ -155,7 +160,8 @@ type part struct {
 }
 
 func (b *Builder) parts() []part {
-	list := []part{{"the pipeline's own fields", place{}, describe(b.Name, b.Deadline, b.FailSlow)}}
+	list := make([]part, 0, len(b.modules)+len(b.params)+len(b.includes)+2)
+	list = append(list, part{"the pipeline's own fields", place{}, describe(b.Name, b.Deadline, b.FailSlow)})
 	for _, p := range b.params {
 		list = append(list, part{"parameter " + p.Name, p.at, describe(p.Param)})
 	}
@@ -191,7 +197,8 @@ func (m *module) describe() string {
 	if m.cond != nil {
 		otherwise = m.cond.otherwise
 	}
-	return describe(n, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)
+	sum := sha256.Sum256([]byte(describe(n, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)))
+	return string(sum[:])
 }
 
 // difference names the first thing that two runs of a definition have made

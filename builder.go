@@ -39,7 +39,7 @@ type module struct {
 	name        string
 	exec        *executor
 	result      reflect.Type
-	edges       []edge
+	taken       []taking
 	cond        *condition
 	retryIf     func(error) bool
 	retryPanics bool
@@ -140,14 +140,28 @@ func (m *module) take(src *source, at place, reads bool) {
 		m.b.foreign(at)
 		return
 	}
-	for _, e := range src.edges {
-		if e.name == "" {
-			m.b.fault(e.at, "", "%s reads a value that no Add has returned", m.name)
-			continue
+	m.taken = append(m.taken, taking{src, at, reads})
+}
+
+// taking is a source that a module takes: many may share a large one.
+type taking struct {
+	src   *source
+	at    place
+	reads bool
+}
+
+// edges are the needs of everything that the module takes.
+func (m *module) edges(yield func(edge) bool) {
+	for _, t := range m.taken {
+		for _, e := range t.src.edges {
+			if e.name == "" {
+				continue // the zero Value: a fault
+			}
+			e.reads, e.at = e.reads && t.reads, t.at
+			if !yield(e) {
+				return
+			}
 		}
-		e.reads = e.reads && reads
-		e.at = at
-		m.edges = append(m.edges, e)
 	}
 }
 

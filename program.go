@@ -239,13 +239,20 @@ func (b *Builder) checkWith(p *pipeline.Pipeline, places []pipeline.Place) error
 // needs are the modules that m needs, each once, in the order of its values,
 // and those of them whose results it reads, sorted.
 func (m *module) needs() (needs []pipeline.Need, reads []string) {
-	if len(m.edges) == 0 {
-		return nil, nil
+	if len(m.taken) == 1 && m.taken[0].reads {
+		src := m.taken[0].src // modules that take one value share what it needs
+		if src.needs == nil && len(src.edges) > 0 {
+			src.needs, src.reads = m.gather()
+		}
+		return src.needs, src.reads
 	}
-	needs = make([]pipeline.Need, 0, len(m.edges))
-	at := make(map[string]int, len(m.edges))
+	return m.gather()
+}
+
+func (m *module) gather() (needs []pipeline.Need, reads []string) {
+	at := map[string]int{}
 	read := map[string]bool{}
-	for _, e := range m.edges {
+	for e := range m.edges {
 		if i, ok := at[e.name]; ok {
 			needs[i].Optional = needs[i].Optional && e.optional
 		} else {

@@ -2,9 +2,11 @@ package modpipe
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Value stands for what a module will have returned. It cannot be read while
@@ -26,6 +28,16 @@ type source struct {
 	at     place
 	edges  []edge
 	direct bool // the very result of one module
+	seen   map[edgeKey]bool
+
+	needs []pipeline.Need // of a module that takes this alone; nil until one has
+	reads []string
+}
+
+// edgeKey is what makes two edges of a source the same.
+type edgeKey struct {
+	name            string
+	optional, reads bool
 }
 
 // edge is the need of one module, by its declared name.
@@ -121,9 +133,7 @@ func Outcomes(needs ...Need) Value[[]Outcome] {
 			src.join(n.need())
 		}
 	}
-	for i := range src.edges {
-		src.edges[i].optional, src.edges[i].reads = true, false
-	}
+	src.named()
 	return Value[[]Outcome]{src, func(in *inputs) ([]Outcome, error) {
 		list := make([]Outcome, len(src.edges))
 		for i, e := range src.edges {
@@ -132,6 +142,19 @@ func Outcomes(needs ...Need) Value[[]Outcome] {
 		}
 		return list, nil
 	}}
+}
+
+// named leaves of the edges who they are of, each once.
+func (s *source) named() {
+	seen := make(map[string]bool, len(s.edges))
+	s.edges = slices.DeleteFunc(s.edges, func(e edge) bool {
+		twice := seen[e.name] && e.name != ""
+		seen[e.name] = true
+		return twice
+	})
+	for i := range s.edges {
+		s.edges[i].optional, s.edges[i].reads = true, false
+	}
 }
 
 // join adds the needs of another source. The first builder decides; a second
@@ -154,13 +177,28 @@ func (s *source) join(other *source) {
 	}
 }
 
+// has reports whether an edge is there already, and notes it.
 func (s *source) has(e edge) bool {
-	for _, have := range s.edges {
-		if have.name == e.name && have.optional == e.optional && have.reads == e.reads {
-			return true
+	if s.seen == nil {
+		s.seen = make(map[edgeKey]bool, len(s.edges)+1)
+		for _, have := range s.edges {
+			s.seen[edgeKey{have.name, have.optional, have.reads}] = true
 		}
 	}
-	return false
+	key := edgeKey{e.name, e.optional, e.reads}
+	there := s.seen[key]
+	s.seen[key] = true
+	return there
+}
+
+// zero finds a value among them that no Add has returned.
+func (s *source) zero() (place, bool) {
+	for _, e := range s.edges {
+		if e.name == "" {
+			return e.at, true
+		}
+	}
+	return place{}, false
 }
 
 // inputs is what a function finds when it reads its values.
