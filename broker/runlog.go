@@ -108,14 +108,14 @@ func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) 
 	return c.lastEntry(ctx, c.names.run(run, "end"))
 }
 
-// LastSpec is the run's specification (ErrNotFound).
-func (c *Conn) LastSpec(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
-	return c.lastEntry(ctx, c.names.run(run, "spec"))
-}
+// Exists reports whether the run has been submitted.
+func (c *Conn) Exists(ctx context.Context, run jobs.RunID) (bool, error) { return c.has(ctx, run, "spec") }
 
 // Ended reports whether the run has an end record.
-func (c *Conn) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
-	_, err := c.last(ctx, c.names.runsStream(), c.names.run(run, "end"))
+func (c *Conn) Ended(ctx context.Context, run jobs.RunID) (bool, error) { return c.has(ctx, run, "end") }
+
+func (c *Conn) has(ctx context.Context, run jobs.RunID, kind string) (bool, error) {
+	_, err := c.last(ctx, c.names.runsStream(), c.names.run(run, kind))
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -15,8 +15,9 @@ type Job struct {
 	Attempt        Attempt         `msgpack:"attempt"`
 	Lane           Lane            `msgpack:"lane"`
 	Slots          int             `msgpack:"slots"`
-	Keyed          bool            `msgpack:"keyed,omitempty"` // claims before it starts
-	Fence          uint64          `msgpack:"fence,omitempty"` // last sequence of the module's cell when it was published; 0 = empty cell
+	Keyed          bool            `msgpack:"keyed,omitempty"`       // holds a key or a limit: claims before it starts
+	ClaimFirst     bool            `msgpack:"claim_first,omitempty"` // without a key: claims before it starts all the same, since workers were lost under it
+	Fence          uint64          `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
 	Epoch          uint64          `msgpack:"epoch"`
 	StoreBy        time.Time       `msgpack:"store_by"`        // a copy stored later is doubtful
 	Again          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful

@@ -18,8 +18,14 @@ import (
 // Follow folds the run's log from its beginning and calls sink, on one
 // goroutine, with its events in order; with logs, also with every line that
 // its modules write, all of an attempt's before the event that ends it. It
-// returns the report when the run has ended.
+// returns the report when the run has ended. The error is
+// broker.ErrNotFound when there is no such run.
 func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(jobs.Event)) (*jobs.Report, error) {
+	if there, err := c.Exists(ctx, run); err != nil {
+		return nil, fmt.Errorf("follow run %s: %w", run, err)
+	} else if !there {
+		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
+	}
 	f := &follower{
 		run: run, sink: sink,
 		entries: make(chan jobs.Entry, entriesBuffered),

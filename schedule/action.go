@@ -34,7 +34,10 @@ type Publish struct {
 	Fence uint64
 	Epoch uint64
 	Keyed bool
-	Again bool
+	// ClaimFirst: workers were lost under the module, so the attempt claims
+	// before it starts; what kills its worker at once would not be counted.
+	ClaimFirst bool
+	Again      bool
 }
 
 // Close records an outcome in a module's cell, expecting that nothing was

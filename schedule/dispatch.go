@@ -394,7 +394,7 @@ func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 	d.do(Publish{
 		Node: n.index, Key: jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt},
 		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.run.epoch,
-		Keyed: d.run.needsGrant(n), Again: again,
+		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
 	})
 }
 

@@ -26,7 +26,9 @@ const claimAfter = 20 * time.Millisecond
 // moment, a log that has lost its end for ever.
 const maxOdd = 50
 
-// admit decides whether the delivery may start.
+// admit decides whether the delivery may start. What is doubtful claims first,
+// so that a module which kills its worker at once is seen to: its next
+// delivery is, and the loss after it counts.
 func (a *attempt) admit(ctx context.Context) verdict {
 	if a.d.Doubtful {
 		if ended, err := a.over(ctx); err != nil {
@@ -35,17 +37,10 @@ func (a *attempt) admit(ctx context.Context) verdict {
 			return drop
 		}
 	}
-	if a.job.Keyed {
+	if a.job.Keyed || a.job.ClaimFirst || a.d.Doubtful {
 		return a.claimFirst(ctx)
 	}
-	if !a.d.Doubtful {
-		return start
-	}
-	seen, _, err := a.look(ctx)
-	if err != nil {
-		return a.puzzled(err)
-	}
-	return seen.verdict()
+	return start
 }
 
 // verdict is what to do with a job that is not ours, by what the cell shows.
@@ -139,7 +134,7 @@ func (a *attempt) mayStart() bool {
 // watch goes along with an execution: it claims what outlives 20 ms, and
 // after a reconnect or a lapse sees whether the attempt is still ours.
 func (a *attempt) watch(ctx context.Context) {
-	if !a.job.Keyed {
+	if a.claimed.Load() == 0 {
 		if pause(ctx, claimAfter) != nil {
 			return
 		}
