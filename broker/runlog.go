@@ -109,10 +109,14 @@ func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) 
 }
 
 // Exists reports whether the run has been submitted.
-func (c *Conn) Exists(ctx context.Context, run jobs.RunID) (bool, error) { return c.has(ctx, run, "spec") }
+func (c *Conn) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
+	return c.has(ctx, run, "spec")
+}
 
 // Ended reports whether the run has an end record.
-func (c *Conn) Ended(ctx context.Context, run jobs.RunID) (bool, error) { return c.has(ctx, run, "end") }
+func (c *Conn) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
+	return c.has(ctx, run, "end")
+}
 
 func (c *Conn) has(ctx context.Context, run jobs.RunID, kind string) (bool, error) {
 	_, err := c.last(ctx, c.names.runsStream(), c.names.run(run, kind))
