@@ -20,7 +20,7 @@ func TestCompilerFindsMistakes(t *testing.T) {
 	for _, f := range files {
 		args = append(args, "./"+filepath.ToSlash(filepath.Dir(f)))
 	}
-	text, err := exec.Command("go", args...).CombinedOutput()
+	text, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	if err == nil {
 		t.Fatal("the compiler has found nothing")
 	}

@@ -178,8 +178,8 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		modpipe.Each(p, "each", list, done) // FAULT each: Each takes the list that one Add has returned
 	},
 	"a definition that panics": func(p *modpipe.Builder) {
-		var m map[string]int
-		m["x"] = 1 // FAULT the definition panics: assignment to entry in nil map
+		none := files["none"]
+		none.Mode = 1 // FAULT the definition panics: runtime error: invalid memory address
 	},
 	"a definition that follows chance": func(p *modpipe.Builder) {
 		calls++

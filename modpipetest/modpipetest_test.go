@@ -42,16 +42,20 @@ func (noting) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...))
 func TestWhatIsAskedWrongly(t *testing.T) {
 	printed := modpipetest.Stub("print", map[string]string{})
 	for want, ask := range map[string]func(testing.TB){
-		`Stub: no module is called "reed"`:                   func(t testing.TB) { modpipetest.New(t, library, modpipetest.Stub("reed", 1)) },
-		`Stub: read returns modpipetest_test.book, not int`:  func(t testing.TB) { modpipetest.New(t, library, modpipetest.Stub("read", 1)) },
-		`title returns string, not int`:                      func(t testing.TB) { modpipetest.Result[int](modpipetest.New(t, library, printed), "title") },
-		`no module is called "titel"; there are read, title`: func(t testing.TB) { modpipetest.New(t, library, printed).Outcome("titel") },
+		`Stub: no module is called "reed"`:                   func(t testing.TB) { t.Helper(); modpipetest.New(t, library, modpipetest.Stub("reed", 1)) },
+		`Stub: read returns modpipetest_test.book, not int`:  func(t testing.TB) { t.Helper(); modpipetest.New(t, library, modpipetest.Stub("read", 1)) },
+		`title returns string, not int`:                      func(t testing.TB) { t.Helper(); modpipetest.Result[int](modpipetest.New(t, library, printed), "title") },
+		`no module is called "titel"; there are read, title`: func(t testing.TB) { t.Helper(); modpipetest.New(t, library, printed).Outcome("titel") },
 		`read has no result: read: failed: gone`: func(t testing.TB) {
+			t.Helper()
 			modpipetest.Result[book](modpipetest.New(t, library, modpipetest.StubError("read", errors.New("gone"))), "read")
 		},
-		`modpipetest runs no commands: say what it sets with Stub`: func(t testing.TB) { modpipetest.Result[map[string]string](modpipetest.New(t, library), "print") },
-		`--param: the pipeline has no parameter "x"`:               func(t testing.TB) { modpipetest.New(t, library, modpipetest.Param("x", "1")) },
-		"the pipeline has faults:\nthe pipeline has no module":     func(t testing.TB) { modpipetest.New(t, func(*modpipe.Builder) {}) },
+		`modpipetest runs no commands: say what it sets with Stub`: func(t testing.TB) {
+			t.Helper()
+			modpipetest.Result[map[string]string](modpipetest.New(t, library), "print")
+		},
+		`--param: the pipeline has no parameter "x"`:           func(t testing.TB) { t.Helper(); modpipetest.New(t, library, modpipetest.Param("x", "1")) },
+		"the pipeline has faults:\nthe pipeline has no module": func(t testing.TB) { t.Helper(); modpipetest.New(t, func(*modpipe.Builder) {}) },
 	} {
 		if got := refused(t, ask); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
