@@ -91,7 +91,7 @@ func TestGoProjectExample(t *testing.T) {
 		if !slices.ContainsFunc(r.output("report", "stdout"), func(line string) bool { return line == "build:  succeeded" }) {
 			t.Errorf("it reports %q", r.output("report", "stdout"))
 		}
-	}, "--param", "shards=2")
+	}, "--param", "shards=2", "--param", "packages=./pipeline ./jobs ./schedule") // the others are tested beside this
 }
 
 // TestEveryExampleHasATest finds examples that nobody runs.

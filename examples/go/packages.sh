@@ -1,6 +1,8 @@
 #!/bin/sh
-# Prints the packages that have tests, or with SHARD and SHARDS every
-# SHARDS-th of them. The end-to-end tests, which run this, are not among them.
+# packages.sh SHARD SHARDS PATTERN…: prints every SHARDS-th of the packages
+# that have tests. The end-to-end tests, which run this, are not among them.
 set -eu
-go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... |
-  awk -v shard="${1:-1}" -v shards="${2:-1}" '!/\/e2e$/ && NF && ++n % shards == shard % shards'
+shard=$1 shards=$2
+shift 2
+go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' "$@" |
+  awk -v shard="$shard" -v shards="$shards" '!/\/e2e$/ && NF && ++n % shards == shard % shards'
