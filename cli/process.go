@@ -50,7 +50,7 @@ func (a *app) orchestratorRoot() *cobra.Command {
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
-		a.runsCommand(), a.workersCommand(), a.versionCommand())
+		a.runsCommand(), a.workersCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

@@ -63,7 +63,7 @@ func (a *app) programRoot() *cobra.Command {
 	a.isolatedFlag(run)
 	root.AddCommand(
 		run, a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
-		a.runsCommand(), a.workersCommand(), a.ownWorkerCommand(), a.versionCommand(),
+		a.runsCommand(), a.workersCommand(), a.withoutFile(a.doctorCommand()), a.ownWorkerCommand(), a.versionCommand(),
 	)
 	return root
 }

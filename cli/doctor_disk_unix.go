@@ -1,0 +1,14 @@
+//go:build linux || darwin
+
+package cli
+
+import "golang.org/x/sys/unix"
+
+// diskFree is what this user may still write where dir is.
+func diskFree(dir string) (free int64, known bool) {
+	var s unix.Statfs_t
+	if unix.Statfs(dir, &s) != nil {
+		return 0, false
+	}
+	return int64(s.Bavail) * int64(s.Bsize), true //nolint:unconvert // not the same types everywhere
+}

@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// What an embedded server needs on its disk.
+const (
+	leastDisk = 100 << 20
+	goodDisk  = 2 << 30
+)
+
+// examineStore looks at where an embedded server keeps its data.
+func (d *doctor) examineStore() {
+	if d.remote {
+		return
+	}
+	size, there := sizeOf(d.store)
+	at := d.store
+	for !isDir(at) && filepath.Dir(at) != at {
+		at = filepath.Dir(at)
+	}
+	text := d.store
+	switch {
+	case there:
+		text += fmt.Sprintf(", holds %s", bytesText(size))
+	default:
+		text += ", made by the first run"
+	}
+	if h, ok := readHolder(d.store); ok {
+		text += fmt.Sprintf(", held by process %d", h.PID)
+	}
+	if err := tryWrite(at); err != nil {
+		d.fault("store", "--store, or XDG_STATE_HOME, names another directory", "%s cannot be written to: %v", at, err)
+		return
+	}
+	free, known := diskFree(at)
+	if known {
+		text += fmt.Sprintf(", %s free", bytesText(free))
+	}
+	switch {
+	case known && free < leastDisk:
+		d.fault("store", "make room, or name another directory with --store", "%s", text)
+	case known && free < goodDisk:
+		d.warn("store", "make room: the embedded server takes at most three quarters of what is free for jobs, logs and artifacts", "%s", text)
+	default:
+		d.ok("store", "%s", text)
+	}
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// tryWrite makes a file in a directory, and removes it.
+func tryWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".modpipe-doctor-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// sizeOf is what the files in a directory hold together.
+func sizeOf(dir string) (size int64, there bool) {
+	if !isDir(dir) {
+		return 0, false
+	}
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return nil //nolint:nilerr // what cannot be seen is not counted
+		}
+		if info, err := e.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size, true
+}
+
+// examineWorkers: without a server, a run brings its own worker.
+func (d *doctor) examineWorkers() {
+	if !d.remote {
+		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(runtime.NumCPU(), "slot"))
+	}
+}
+
+// examineShell looks for what commands are run with.
+func (d *doctor) examineShell() {
+	where := "modules run on workers, whose machines count"
+	var found, missing []string
+	for _, tool := range []string{"sh", "bash", "git"} {
+		if path, err := exec.LookPath(tool); err == nil {
+			found = append(found, path)
+		} else {
+			missing = append(missing, tool)
+		}
+	}
+	text := strings.Join(found, ", ")
+	if len(missing) > 0 {
+		text = joinText("; ", text, "not on PATH: "+strings.Join(missing, ", "))
+	}
+	if d.remote {
+		text += " (" + where + ")"
+	}
+	switch {
+	case slices.Contains(missing, "sh") && runtime.GOOS != "windows" && !d.remote:
+		d.fault("shell", "install sh, or put it on PATH: it runs the commands of modules", "%s", text)
+	case slices.Contains(missing, "git"):
+		d.warn("shell", "install git: it says what of the workspace travels to other machines, and which commit a run is of", "%s", text)
+	case len(missing) > 0 && !d.remote:
+		d.warn("shell", "install what modules shall use: `shell: bash` needs bash", "%s", text)
+	default:
+		d.ok("shell", "%s", text)
+	}
+}
+
+// offer is somebody who runs modules.
+type offer struct {
+	name string
+	has  jobs.Capabilities
+}
+
+// examineTools compares what the file's modules require with what is offered.
+func (d *doctor) examineTools(ctx context.Context) {
+	if d.pipeline == nil || d.remote && !d.asked {
+		return
+	}
+	offers := d.offers(ctx)
+	var lacks []string
+	lanes := map[jobs.Lane]bool{}
+	for _, m := range d.pipeline.Modules {
+		lane := jobs.LaneOf(m.Requires, m.Slots)
+		if lanes[lane] {
+			continue
+		}
+		lanes[lane] = true
+		if text := unmet(m, offers); text != "" {
+			lacks = append(lacks, text)
+		}
+	}
+	who := "this machine"
+	if d.remote {
+		who = "the workers"
+	}
+	const advice = "install what is missing, put it on PATH, or start a worker that offers it (`worker capabilities` shows what one offers)"
+	switch {
+	case len(lacks) == 0:
+		d.ok("requirements", "%s of %s wait on %s: %s can serve all of them", count(len(d.pipeline.Modules), "module"), d.file, count(len(lanes), "lane"), who)
+	case d.remote:
+		d.warn("requirements", advice, "%s", few(lacks, 6))
+	default:
+		d.fault("requirements", advice, "%s", few(lacks, 6))
+	}
+}
+
+// unmet says what nobody offers of what a module requires; "" = somebody does.
+func unmet(m *pipeline.Module, offers []offer) string {
+	var closest []string
+	name := ""
+	for i, o := range offers {
+		missing := missingOf(o.has, m.Requires)
+		if len(missing) == 0 {
+			return ""
+		}
+		if i == 0 || len(missing) < len(closest) {
+			closest, name = missing, o.name
+		}
+	}
+	if len(offers) == 0 {
+		return "module " + m.Name + ": there is no worker"
+	}
+	return fmt.Sprintf("module %s: %s lacks %s", m.Name, name, strings.Join(closest, ", "))
+}
+
+// missingOf says what a worker lacks. The version of a tool is not known
+// before somebody requires one: then its being there counts.
+func missingOf(has jobs.Capabilities, r pipeline.Requirements) []string {
+	r.Tools = slices.Clone(r.Tools)
+	for i, t := range r.Tools {
+		if v, ok := has.Tools[t.Name]; ok && v == "" {
+			r.Tools[i].Min = ""
+		}
+	}
+	return has.Missing(r)
+}
+
+// offers are the live workers, or this machine where a run brings its own.
+func (d *doctor) offers(ctx context.Context) []offer {
+	if d.remote {
+		offers := make([]offer, 0, len(d.workers))
+		for i := range d.workers {
+			offers = append(offers, offer{"worker " + d.workers[i].Name, d.workers[i].Capabilities})
+		}
+		return offers
+	}
+	has, err := worker.Detect(ctx, worker.Config{Slots: 1})
+	if err != nil {
+		return nil
+	}
+	has.Tools = maps.Clone(has.Tools)
+	for _, m := range d.pipeline.Modules {
+		if m.Requires.Program != nil {
+			has.Program = m.Requires.Program // it is this program
+		}
+		for _, t := range m.Requires.Tools {
+			if v, ok := has.Tools[t.Name]; ok && v == "" && t.Min != "" {
+				has.Tools[t.Name] = toolVersion(ctx, t.Name)
+			}
+		}
+	}
+	return []offer{{"this machine", has}}
+}
+
+var dottedNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
+
+// toolVersion asks a tool for its version, as a worker does.
+func toolVersion(ctx context.Context, name string) string {
+	for _, word := range []string{"--version", "version"} {
+		asking, stop := context.WithTimeout(ctx, 3*time.Second)
+		cmd := exec.CommandContext(asking, name, word)
+		cmd.WaitDelay = 100 * time.Millisecond
+		text, _ := cmd.CombinedOutput() // what it printed counts, not how it ended
+		stop()
+		if v := dottedNumber.Find(text); v != nil {
+			return string(v)
+		}
+	}
+	return ""
+}
+
+// examineDirectories says where settings and data of this user are.
+func (d *doctor) examineDirectories() {
+	env := d.app.env
+	var parts, relative []string
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
+		if v := env[name]; v != "" && !filepath.IsAbs(v) {
+			relative = append(relative, name+"="+v)
+		}
+	}
+	if dir := env.configDir(); dir != "" {
+		file := filepath.Join(dir, "modpipe", d.app.bind.program+".yaml")
+		if _, err := os.Stat(file); err == nil {
+			parts = append(parts, "settings from "+file)
+		} else {
+			parts = append(parts, "no settings in "+file)
+		}
+	}
+	parts = append(parts, "data in "+stateDir(env))
+	text := strings.Join(parts, ", ")
+	switch {
+	case len(relative) > 0:
+		d.warn("directories", "make it an absolute path: it means another directory wherever the program is started", "%s (%s)", text, strings.Join(relative, ", "))
+	case env["XDG_STATE_HOME"] == "" && env["HOME"] == "" && !d.remote:
+		d.warn("directories", "set HOME or XDG_STATE_HOME: history and cache are in a temporary directory", "%s", text)
+	default:
+		d.ok("directories", "%s", text)
+	}
+}
