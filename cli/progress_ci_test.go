@@ -21,8 +21,11 @@ func ciHistory() ([]jobs.Event, *jobs.Report) {
 	}
 	var more []jobs.Event
 	for i, m := range []struct{ name, status, why string }{
-		{"deploy (zone=eu, mode=a:b)", "failed", "100% wrong:\nline two"}, {"lint", "ignored_failure", "exit code 2"},
-		{"docs|'[x]'", "succeeded", ""}, {"silent", "succeeded", ""}, {"stopped", "cancelled", "the run was cancelled"},
+		{"deploy (zone=eu, mode=a:b)", "failed", "100% wrong:\nline two"},
+		{"lint", "ignored_failure", "exit code 2"},
+		{"docs|'[x]'", "succeeded", ""},
+		{"silent", "succeeded", ""},
+		{"stopped", "cancelled", "the run was cancelled"},
 	} {
 		more = append(more, at(5+float64(i), jobs.Event{Event: jobs.EventModuleStarted, Module: m.name, Attempt: 1, Worker: "w1"}))
 		if m.name != "silent" {

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	liveTick = 100 * time.Millisecond // between two looks at whether something has happened
+	liveTick = 150 * time.Millisecond // between two looks at whether something has happened
 	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
 	liveFPS  = 15
 	// livePatience bounds the wait for a terminal that takes no output.

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	etaEvery   = time.Second
+	etaEvery   = 2 * time.Second
 	etaEnough  = 3       // modules that must have ended before those without history are guessed at
 	etaMaxEdge = 200_000 // needs beyond which the longest path is not looked for
 )
@@ -65,7 +65,7 @@ func (t *liveETA) layOut() {
 	slices.SortStableFunc(t.order, func(a, b int) int { return waves[b] - waves[a] })
 }
 
-// left is the estimate, renewed once a second.
+// left is the estimate, renewed now and then.
 func (t *liveETA) left(s *liveState, now time.Time) (time.Duration, bool) {
 	if s.ended != "" || s.stopping {
 		return 0, false
@@ -84,7 +84,10 @@ func (t *liveETA) compute(s *liveState, now time.Time) (time.Duration, bool) {
 	}
 	t.layOut()
 	work := time.Duration(s.unheard) * guess
-	rest := make(map[int]time.Duration, len(t.order))
+	rest := make([]time.Duration, len(t.edges)) // by index in the graph
+	for i := range rest {
+		rest[i] = -1 // has ended
+	}
 	known := t.lessons >= etaEnough
 	for _, m := range s.modules {
 		if m.status.Terminal() {
@@ -93,7 +96,7 @@ func (t *liveETA) compute(s *liveState, now time.Time) (time.Duration, bool) {
 		r, sure := t.rest(m, guess, now)
 		known = known || sure
 		work += r * time.Duration(m.slots)
-		if m.index >= 0 {
+		if m.index >= 0 && m.index < len(rest) {
 			rest[m.index] = r
 		}
 	}
@@ -138,15 +141,14 @@ func (t *liveETA) rest(m *liveModule, guess time.Duration, now time.Time) (time.
 }
 
 // path is the longest way through what is left.
-func (t *liveETA) path(rest map[int]time.Duration) time.Duration {
+func (t *liveETA) path(rest []time.Duration) time.Duration {
 	longest := time.Duration(0)
 	after := make([]time.Duration, len(t.edges))
 	for _, i := range t.order {
-		r, unfinished := rest[i]
-		if !unfinished {
+		if rest[i] < 0 {
 			continue
 		}
-		whole := r + after[i]
+		whole := rest[i] + after[i]
 		longest = max(longest, whole)
 		for _, need := range t.edges[i] {
 			after[need] = max(after[need], whole)

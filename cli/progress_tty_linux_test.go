@@ -198,6 +198,7 @@ modules:
 		"one interrupt": {
 			file: strings.Replace(slow, "CLEAN", "echo cleaned", 1), args: "run ci.yaml", code: 130,
 			drive: func(t *testing.T, p *terminal) {
+				t.Helper()
 				p.press(t, "\x03")
 				opened(t, filepath.Join(p.cmd.Dir, "cleaning"))
 			},
@@ -206,6 +207,7 @@ modules:
 		"two interrupts": {
 			file: strings.Replace(slow, "CLEAN", "sleep 600", 1), args: "run ci.yaml", code: 130,
 			drive: func(t *testing.T, p *terminal) {
+				t.Helper()
 				p.press(t, "\x03")
 				opened(t, filepath.Join(p.cmd.Dir, "cleaning"))
 				p.press(t, "\x03")

@@ -190,6 +190,7 @@ func (s *liveState) become(m *liveModule, to jobs.Status) {
 		s.lane(m).ready--
 	case jobs.Running:
 		s.release(m)
+	default:
 	}
 	if m.list != nil {
 		m.list.remove(m)

@@ -19,14 +19,14 @@ func liveRun(n int) (s *liveState, now time.Time) {
 	p := &pipeline.Pipeline{Name: "release", Limits: map[string]int{"net": 1}}
 	for i := range n {
 		m := &pipeline.Module{Name: fmt.Sprintf("module-%04d", i), Slots: 1}
-		switch {
-		case i == n-1:
+		switch i {
+		case n - 1:
 			m.Name, m.Requires.Tags = "train", []string{"gpu"}
-		case i == n-2:
+		case n - 2:
 			m.Policy.Keys = []string{"database"}
-		case i == n-3:
+		case n - 3:
 			m.Policy.Limits = []string{"net"}
-		case i == n-4:
+		case n - 4:
 			m.Name = "übersetze alle Handbücher (sprache=日本語, ausgabe=vollständig)"
 			m.Policy.Keys, m.Policy.Limits = []string{"database"}, []string{"net"}
 		}
@@ -218,7 +218,7 @@ func BenchmarkLiveLives(b *testing.B) {
 }
 
 // BenchmarkLivePicture is what one picture costs, of which there are at most
-// ten a second.
+// seven a second.
 func BenchmarkLivePicture(b *testing.B) {
 	s, now := liveRun(10_000)
 	for i := range b.N {

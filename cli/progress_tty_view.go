@@ -117,11 +117,23 @@ func (v liveView) header(x *liveShot) []string {
 }
 
 func elapsedText(x *liveShot) string {
-	text := seconds(x.elapsed.Truncate(100 * time.Millisecond).Seconds())
+	text := goingOn(x.elapsed)
 	if x.leftKnown {
 		text += ", " + roughly(x.left)
 	}
 	return text
+}
+
+// goingOn is a time that goes on. Tenths of a long one would only be noise,
+// and a line to draw again.
+func goingOn(d time.Duration) string {
+	if d < 10*time.Second {
+		return seconds(d.Truncate(100 * time.Millisecond).Seconds())
+	}
+	if d < time.Minute {
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	}
+	return seconds(d.Seconds())
 }
 
 // progressLine is a bar in which every kind has its letter, and the share that is done.
@@ -211,7 +223,7 @@ func (v liveView) failedRow(m *liveModule, names int, x *liveShot) string {
 }
 
 func (v liveView) runningRow(m *liveModule, names int, x *liveShot) string {
-	text := seconds(max(0, x.now.Sub(m.started)).Truncate(100 * time.Millisecond).Seconds())
+	text := goingOn(max(0, x.now.Sub(m.started)))
 	if usual := x.took[m.name]; usual > 0 {
 		text += " of ~" + seconds(usual.Seconds())
 	}
