@@ -113,42 +113,48 @@ func TestEveryExampleHasATest(t *testing.T) {
 
 // TestREADME runs every block of shell in the README, in this project's work
 // tree, as a reader would; but for two things: NATS gets a port that is free,
-// and the command that runs all tests is only looked up.
+// and the commands that test and lint everything are only looked up.
 func TestREADME(t *testing.T) {
-	blocks := shellBlocks(t, filepath.Join(root, "README.md"))
+	blocks := blocksOf(t, filepath.Join(root, "README.md"), "sh")
 	if len(blocks) < 3 {
 		t.Fatalf("only %d blocks of shell in the README", len(blocks))
 	}
-	makeTest := regexp.MustCompile(`(?m)^make test$`)
 	for _, block := range blocks {
-		name, _, _ := strings.Cut(block, "\n")
-		t.Run(name, func(t *testing.T) {
-			p := newPlace(t, standalone)
-			p.atHome(t)
-			_, port, _ := strings.Cut(freeAddress(t), ":")
-			script := makeTest.ReplaceAllString(strings.ReplaceAll(block, "4222", port), "make -n test")
-			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-			cmd.Dir, cmd.Env = root, p.env()
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-			output, err := os.Create(filepath.Join(p.home, "output"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer output.Close()
-			cmd.Stdout, cmd.Stderr = output, output // a file: what runs on in the background does not hold us up
-			err = cmd.Run()
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) //nolint:errcheck // when the block left nothing behind
-			if err != nil {
-				said, _ := os.ReadFile(output.Name())
-				t.Errorf("%v\n%s\n%s", err, script, said)
-			}
-		})
+		runBlock(t, block)
 	}
 }
 
-// shellBlocks are the blocks of a Markdown file that are fenced as sh.
-func shellBlocks(t *testing.T, path string) []string {
+// runBlock runs a block of shell as a subtest.
+func runBlock(t *testing.T, block string) {
+	t.Helper()
+	name, _, _ := strings.Cut(block, "\n")
+	everything := regexp.MustCompile(`(?m)^make (test|lint)$`)
+	t.Run(name, func(t *testing.T) {
+		p := newPlace(t, standalone)
+		p.atHome(t)
+		_, port, _ := strings.Cut(freeAddress(t), ":")
+		script := everything.ReplaceAllString(strings.ReplaceAll(block, "4222", port), "make -n $1")
+		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+		cmd.Dir, cmd.Env = root, p.env()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		output, err := os.Create(filepath.Join(p.home, "output"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer output.Close()
+		cmd.Stdout, cmd.Stderr = output, output // a file: what runs on in the background does not hold us up
+		err = cmd.Run()
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) //nolint:errcheck // when the block left nothing behind
+		if err != nil {
+			said, _ := os.ReadFile(output.Name())
+			t.Errorf("%v\n%s\n%s", err, script, said)
+		}
+	})
+}
+
+// blocksOf are the blocks of a Markdown file that are fenced as of a language.
+func blocksOf(t *testing.T, path, language string) []string {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -160,7 +166,7 @@ func shellBlocks(t *testing.T, path string) []string {
 	inside := false
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		switch line := lines.Text(); {
-		case line == "```sh":
+		case line == "```"+language:
 			inside, block = true, nil
 		case line == "```" && inside:
 			inside, blocks = false, append(blocks, strings.Join(block, "\n"))

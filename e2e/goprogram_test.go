@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ func goProgram(t *testing.T, pkg string) string {
 		if *raceBinaries {
 			args = append(args, "-race")
 		}
-		cmd := exec.Command("go", append(args, pkg)...)
+		cmd := exec.CommandContext(context.Background(), "go", append(args, pkg)...) // it outlives the test that asks first
 		cmd.Dir = root
 		text, err := cmd.CombinedOutput()
 		return path + "\n" + string(text), err
