@@ -15,7 +15,7 @@ func (d *Dispatcher) heardControl() {
 		return
 	}
 	d.writing, d.tickAt = false, atOnce
-	clear(d.shadow)
+	d.shadow = holdings{}
 	for _, i := range d.grantees() {
 		n, m := d.run.nodes[i], d.memo(i)
 		if n.granted || n.status.Terminal() {

@@ -27,11 +27,11 @@ type Dispatcher struct {
 	control       []jobs.Record // to be written to the control subject, one at a time
 	controlAt     uint64        // sequence that the write under way expects; valid while writing
 	writing       bool
-	nobodyWriting jobs.Lane      // whose clock the write under way is about
-	granting      map[int]bool   // nodes in the grant under way, or about to be
-	shadow        map[string]int // keys and limits in it
-	blocked       []int          // ready, but their keys are held
-	released      int            // run.released when blocked was last looked at
+	nobodyWriting jobs.Lane    // whose clock the write under way is about
+	granting      map[int]bool // nodes in the grant under way, or about to be
+	shadow        holdings     // what it will hold
+	blocked       []int        // ready, but their keys are held
+	released      int          // run.released when blocked was last looked at
 
 	cancelling bool
 	finishing  bool
@@ -84,7 +84,7 @@ func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 	d := &Dispatcher{
 		run: r, fleet: f,
 		lanes: map[jobs.Lane]*lane{}, active: map[int]bool{}, assigned: map[string]int{},
-		granting: map[int]bool{}, shadow: map[string]int{},
+		granting: map[int]bool{},
 	}
 	r.changed = r.changed[:0]
 	for i := range r.nodes {
@@ -221,15 +221,6 @@ func (d *Dispatcher) attemptEnded(n *node, m *memo) {
 	delete(d.active, n.index)
 }
 
-func (l *lane) observe(took time.Duration) {
-	took = max(took, shortestWork)
-	if l.mean == 0 {
-		l.mean = took
-		return
-	}
-	l.mean += (took - l.mean) / 8
-}
-
 func (d *Dispatcher) lane(n *node) *lane {
 	l, ok := d.lanes[n.lane]
 	if !ok {
@@ -294,7 +285,7 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			continue
 		}
 		if d.run.needsGrant(n) && !n.granted {
-			if d.writing || !d.run.free(n) || !d.shadowFree(n) {
+			if !d.free(n) {
 				if n.module.Policy.Exclusive {
 					return // nothing overtakes what has to be alone
 				}
@@ -333,57 +324,6 @@ func (d *Dispatcher) best() *lane {
 	return best
 }
 
-// room finds the capable worker that is thought to have most room for a job
-// of the lane, and the slots that it would take there.
-func (d *Dispatcher) room(l *lane) (string, int) {
-	best, most, slots := "", -1, 0
-	for _, name := range l.capable {
-		s := d.fleet.workers[name]
-		takes := min(l.set.Slots, s.worker.Slots)
-		left := s.worker.Slots + ahead(s.worker.Slots, l.mean) - d.assigned[name] - takes
-		if left > most || (left == most && best == "") {
-			best, most, slots = name, left, takes
-		}
-	}
-	if most < 0 {
-		return "", 0
-	}
-	return best, slots
-}
-
-// ahead is how many jobs beyond the free slots are kept on a lane, so that a
-// slot does not wait for a round trip: 50 ms of work.
-func ahead(slots int, mean time.Duration) int {
-	if mean == 0 {
-		return 0
-	}
-	return min(int(time.Duration(slots)*queuedAhead/mean), slots*aheadAtMost)
-}
-
-func (d *Dispatcher) take(m *memo, worker string, slots int) {
-	d.unassign(m)
-	m.worker, m.slots = worker, slots
-	d.assigned[worker] += slots
-}
-
-// assign moves an attempt to the worker that has claimed it.
-func (d *Dispatcher) assign(m *memo, worker string, slots int) {
-	if m.worker == worker {
-		return
-	}
-	if s, ok := d.fleet.workers[worker]; ok {
-		slots = min(slots, s.worker.Slots)
-	}
-	d.take(m, worker, slots)
-}
-
-func (d *Dispatcher) unassign(m *memo) {
-	if m.worker != "" {
-		d.assigned[m.worker] -= m.slots
-		m.worker, m.slots = "", 0
-	}
-}
-
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 	m.published, m.audited = true, now
 	again := m.again || d.run.epoch > 1
@@ -396,84 +336,4 @@ func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.run.epoch,
 		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
 	})
-}
-
-// grant puts a node into the grant that is written next.
-func (d *Dispatcher) grant(n *node) {
-	d.granting[n.index] = true
-	if n.module.Policy.Exclusive {
-		d.shadow["exclusive"]++
-	}
-	d.shadow["any"]++
-	for _, k := range n.module.Policy.Keys {
-		d.shadow["key "+k]++
-	}
-	for _, l := range n.module.Policy.Limits {
-		d.shadow["limit "+l]++
-	}
-}
-
-// shadowFree is Run.free for what the grant about to be written will hold.
-func (d *Dispatcher) shadowFree(n *node) bool {
-	p := &n.module.Policy
-	if d.shadow["exclusive"] > 0 || (p.Exclusive && d.shadow["any"] > 0) {
-		return false
-	}
-	for _, k := range p.Keys {
-		if d.shadow["key "+k] > 0 {
-			return false
-		}
-	}
-	for _, l := range p.Limits {
-		if d.shadow["limit "+l]+d.run.held["limit "+l] >= d.run.pipeline.Limits[l] {
-			return false
-		}
-	}
-	return true
-}
-
-// readyHeap orders the ready modules of a lane.
-type readyHeap struct {
-	run   *Run
-	items []int
-}
-
-func (h *readyHeap) Len() int { return len(h.items) }
-func (h *readyHeap) Less(a, b int) bool {
-	return before(h.run.nodes[h.items[a]], h.run.nodes[h.items[b]])
-}
-func (h *readyHeap) Swap(a, b int) { h.items[a], h.items[b] = h.items[b], h.items[a] }
-func (h *readyHeap) Push(x any)    { h.items = append(h.items, x.(int)) }
-
-func (h *readyHeap) Pop() any {
-	last := h.items[len(h.items)-1]
-	h.items = h.items[:len(h.items)-1]
-	return last
-}
-
-// timers holds nodes that wait for a moment, earliest first.
-type timers struct{ items []timer }
-
-type timer struct {
-	at   time.Time
-	node int
-}
-
-func (t *timers) Len() int           { return len(t.items) }
-func (t *timers) Less(a, b int) bool { return t.items[a].at.Before(t.items[b].at) }
-func (t *timers) Swap(a, b int)      { t.items[a], t.items[b] = t.items[b], t.items[a] }
-func (t *timers) Push(x any)         { t.items = append(t.items, x.(timer)) }
-
-func (t *timers) Pop() any {
-	last := t.items[len(t.items)-1]
-	t.items = t.items[:len(t.items)-1]
-	return last
-}
-
-func (t *timers) add(at time.Time, node int) { heap.Push(t, timer{at, node}) }
-
-func (t *timers) due(now time.Time, f func(int)) {
-	for len(t.items) > 0 && !t.items[0].at.After(now) {
-		f(heap.Pop(t).(timer).node)
-	}
 }

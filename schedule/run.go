@@ -44,10 +44,8 @@ type Run struct {
 	tooLate map[string]bool
 	end     *jobs.End
 
-	held      map[string]int // keys and limits → attempts that were granted them
-	exclusive int            // granted attempts of modules that run alone
-	granted   int            // granted attempts
-	released  int            // grows whenever keys are given back
+	held     holdings // by attempts that were granted them
+	released int      // grows whenever keys are given back
 
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle
@@ -159,7 +157,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 	r.byName, r.byToken = map[string]int{}, map[jobs.Token]int{}
 	r.families = map[string][]int{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
-	r.held, r.tooLate = map[string]int{}, map[string]bool{}
+	r.tooLate = map[string]bool{}
 	for i, m := range r.pipeline.Modules {
 		r.keyed = r.keyed || m.Policy.Exclusive
 		r.add(m, [2]int{i, 0})
@@ -229,12 +227,6 @@ func failedHow(n *node) string {
 		return "timed out"
 	}
 	return "failed"
-}
-
-// NeedsGrant reports whether attempts of the module claim their keys first.
-func (r *Run) needsGrant(n *node) bool {
-	p := &n.module.Policy
-	return r.keyed || len(p.Keys) > 0 || len(p.Limits) > 0
 }
 
 func (r *Run) applyCancel(c *jobs.Cancel) {
