@@ -24,6 +24,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,6 +46,7 @@ type row struct {
 }
 
 func main() {
+	debug.SetGCPercent(50) // as both programs and every user's do (cli.System)
 	if len(os.Args) > 1 {
 		if role, ok := roles()[os.Args[1]]; ok {
 			exit(role(os.Args[2:]))

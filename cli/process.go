@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,8 +29,13 @@ type Process struct {
 	Exit    func(code int)   // ends the process at once, at the third signal; nil = does nothing
 }
 
-// System is the process that runs this code. It takes INT and TERM over.
+// System is the process that runs this code. It takes INT and TERM over, and
+// has the garbage collector keep half of what is live as room, not all of it:
+// a run of 10,000 modules keeps about 100 MB. GOGC says otherwise.
 func System() Process {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	signals := make(chan os.Signal, 3) // three signals mean something, whoever is slow to listen
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	return Process{

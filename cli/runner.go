@@ -26,7 +26,8 @@ import (
 type runner struct {
 	app       *app
 	options   *runOptions
-	spec      *jobs.Spec
+	spec      *jobs.Spec // without its pipeline, once the run is stored
+	pipeline  string     // its name
 	workspace string
 	storeDir  string
 	progress  progress
@@ -74,6 +75,8 @@ func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err e
 		}
 		return causeOf(ctx, fmt.Errorf("submit run %s: %w", r.spec.Run, err))
 	}
+	// The graph lives on in the log, and in whoever folds it.
+	r.pipeline, r.spec = r.spec.Pipeline.Name, &jobs.Spec{Run: r.spec.Run}
 	r.session.Store(s)
 	finish, err := r.work(ctx, stop, s, slots)
 	if err != nil {
@@ -310,7 +313,7 @@ func (r *runner) estimate(ctx context.Context, s *session) {
 	}
 	ctx, stop := context.WithTimeout(ctx, estimatePatience)
 	defer stop()
-	if known, err := kv.Durations(ctx, s.conn, r.spec.Pipeline.Name); err == nil {
+	if known, err := kv.Durations(ctx, s.conn, r.pipeline); err == nil {
 		p.estimates(known.Took)
 	}
 }

@@ -154,7 +154,9 @@ func (r *Run) Apply(e jobs.Entry) error {
 
 func (r *Run) begin(spec *jobs.Spec) {
 	r.spec, r.pipeline, r.started = spec, spec.Pipeline, r.now
-	r.byName, r.byToken = map[string]int{}, map[jobs.Token]int{}
+	size := len(r.pipeline.Modules)
+	r.byName, r.byToken = make(map[string]int, size), make(map[jobs.Token]int, size)
+	r.nodes, r.modules = make([]*node, 0, size), make([]*pipeline.Module, 0, size)
 	r.families = map[string][]int{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate = map[string]bool{}
@@ -173,6 +175,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 			r.finish(n, jobs.Skipped, n.index, notSelected, "")
 		}
 	}
+	r.settled = slices.Grow(r.settled, size)
 	for _, n := range r.nodes {
 		r.settled = append(r.settled, n.index)
 	}
