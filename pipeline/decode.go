@@ -162,7 +162,11 @@ func (d *decoder) retry() Retry {
 	} else if r.MaxDelay < r.Delay && d.ok(n.get("max-delay")) {
 		d.fault(n.get("max-delay"), "", "max-delay %s is below delay %s", r.MaxDelay, r.Delay)
 	}
-	for _, code := range n.get("exit-codes").elements() {
+	codes := n.get("exit-codes")
+	if codes != nil && d.ok(codes) && len(codes.elements()) == 0 {
+		d.fault(codes, "", "exit-codes is empty: name one, or leave it out to retry any failure")
+	}
+	for _, code := range codes.elements() {
 		if d.ok(code) && code.Kind == scalarNode {
 			r.ExitCodes = append(r.ExitCodes, number(code))
 		}
