@@ -100,7 +100,7 @@ func (p *picture) html(w io.Writer) error {
 	b := p.inBoxes()
 	p.svg(&svg, b, nil)
 	page := htmlPage{
-		Title: p.title(), Facts: p.head(b)[1:], Picture: template.HTML(svg.String()), //nolint:gosec // svg escapes what it writes
+		Title: p.title(), Facts: p.head(b)[1:], Picture: template.HTML(svg.String()), // svg escapes what it writes
 		Total: seconds(p.total), Ran: p.report != nil,
 	}
 	if p.report != nil && p.report.Error != "" {
