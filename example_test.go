@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -61,7 +62,7 @@ func ExampleBuild() {
 	})
 	fmt.Println(err)
 	// Output:
-	// example_test.go:60: count reads the result of fetch, which may not be there: a failure of fetch is ignored; read it by modpipe.Optional
+	// example_test.go:61: count reads the result of fetch, which may not be there: a failure of fetch is ignored; read it by modpipe.Optional
 	//     modpipe.Add(p, "count", modpipe.Call1(count, src))
 }
 
@@ -426,4 +427,33 @@ func ExampleProgram() {
 	// Output:
 	// channel string dev
 	// modpipe_test.Source
+}
+
+func ExampleProgram_Pipeline() {
+	program, err := modpipe.Build("release", func(p *modpipe.Builder) {
+		branch := modpipe.Param(p, "branch", "main", "what is fetched")
+		modpipe.Add(p, "fetch", modpipe.Call1(func(_ context.Context, branch string) (Source, error) {
+			return Source{Branch: branch}, nil
+		}, branch))
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	graph, err := program.Pipeline(map[string]string{"branch": "topic"}, os.LookupEnv)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, m := range graph.Modules {
+		fmt.Println(m.Name, graph.Params["branch"])
+	}
+	// Output: fetch topic
+}
+
+func ExamplePriority() {
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "fetch", modpipe.Call(fetch), modpipe.Info{Priority: modpipe.Critical})
+	})
+	// Output: fetch: succeeded {"Branch":"topic"}
 }
