@@ -90,15 +90,6 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// DeleteLast removes a key whose last revision is the given one (ErrConflict).
-func (b *Bucket) DeleteLast(ctx context.Context, key string, revision uint64) error {
-	m := &nats.Msg{Subject: b.subject(key)}
-	set(m, headerOperation, "DEL")
-	expectLast(m, revision)
-	_, err := b.write(ctx, m)
-	return err
-}
-
 func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 	revision, err := retry(ctx, b.c, func(ctx context.Context) (uint64, error) {
 		revision, err := b.c.store(ctx, m)

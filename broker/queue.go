@@ -67,24 +67,12 @@ func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, key
 }
 
 // PurgeRun removes all jobs of a run. Only after its end: what is purged
-// while an attempt is open is lost (protocol.md, rule 5).
+// while an attempt is open is lost: its run would wait for ever.
 func (c *Conn) PurgeRun(ctx context.Context, run jobs.RunID) error {
 	if !validToken(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
 	}
 	return c.purge(ctx, c.names.jobsStream(), c.names.jobsOfRun(run))
-}
-
-// DropRun removes the log and the output of a run for good. Only when no
-// worker can commit to it any more (protocol.md, rule 9).
-func (c *Conn) DropRun(ctx context.Context, run jobs.RunID) error {
-	if !validToken(string(run)) {
-		return fmt.Errorf("%q cannot name a run", run)
-	}
-	if err := c.purge(ctx, c.names.logsStream(), c.names.logs(run, "", 0)); err != nil {
-		return err
-	}
-	return c.purge(ctx, c.names.runsStream(), c.names.runAll(run))
 }
 
 func (c *Conn) purge(ctx context.Context, stream, subject string) error {

@@ -103,11 +103,6 @@ func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, erro
 	return c.lastEntry(ctx, c.names.run(run, "cancel"))
 }
 
-// LastEnd is the run's end record (ErrNotFound).
-func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
-	return c.lastEntry(ctx, c.names.run(run, "end"))
-}
-
 // Exists reports whether the run has been submitted.
 func (c *Conn) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
 	return c.has(ctx, run, "spec")

@@ -5,8 +5,8 @@
 // that NATS has heard it; when it falls silent the bucket's age limit removes
 // the entry and watchers hear of it. After a restart of the server the bucket
 // is empty until the workers have been heard again, so every watch says when
-// it begins anew (Synced): absence counts only from there (protocol.md, rule
-// 17).
+// it begins anew (Began, Synced): absence counts only from there. Beside them
+// stand the durations of modules, one entry a pipeline.
 //
 // Lanes are written when something first asks for them, and renewed once a
 // day while somebody does; workers watch them and serve those that they match.

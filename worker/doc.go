@@ -25,11 +25,11 @@
 // # The protocol
 //
 // What is written to a module's cell, with which expectation, and what a
-// refusal means, is in cell.go, claim.go and commit.go; the rules are those of
-// docs/protocol.md. In short: with a key, nothing starts that is not claimed
-// under a lease that has been live without a gap since the claim was sent;
-// without one, it starts at once unless the delivery is doubtful, and claims
-// when it outlives 20 ms. An outcome is committed after all of the log is
+// refusal means, is in cell.go, claim.go and commit.go. In short: with a key,
+// nothing starts that is not claimed under a lease that has been live without
+// a gap since the claim was sent; without one, it starts at once, and claims
+// when it outlives 20 ms, unless the delivery is doubtful or workers were lost
+// under the module: then it claims first. An outcome is committed after all of the log is
 // stored, a job is acknowledged after its outcome is.
 //
 // # How it fails
