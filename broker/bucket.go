@@ -84,10 +84,23 @@ func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision 
 
 // Delete removes a key.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
-	m := &nats.Msg{Subject: b.subject(key)}
-	set(m, headerOperation, "DEL")
+	m := b.deletion(key)
 	_, err := b.write(ctx, m)
 	return err
+}
+
+// DeleteAt removes a key whose last revision is the given one; ErrConflict.
+func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) error {
+	m := b.deletion(key)
+	expectLast(m, revision)
+	_, err := b.write(ctx, m)
+	return err
+}
+
+func (b *Bucket) deletion(key string) *nats.Msg {
+	m := &nats.Msg{Subject: b.subject(key)}
+	set(m, headerOperation, "DEL")
+	return m
 }
 
 func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {

@@ -17,6 +17,7 @@ type source struct {
 	stream  string
 	filters []string
 	after   uint64                      // the last sequence that is known
+	headers bool                        // headers only: who reads wants to know that there is a message
 	latest  bool                        // begin with the last message of every subject, and again so after any trouble
 	begun   func() error                // latest: a new beginning
 	caught  func() error                // everything that was there has been handed on; after every beginning

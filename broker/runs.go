@@ -59,3 +59,28 @@ func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 		found[run].End, found[run].Ended = rec.End, e.Time
 	}
 }
+
+// RunChange is one thing heard of the runs on this NATS.
+type RunChange struct {
+	Run    jobs.RunID
+	Ended  bool // it has its verdict; else it was submitted
+	Synced bool // alone: everything that was there when the watch began has been sent
+}
+
+// WatchRuns sends the submissions and ends of all runs, in order, and then
+// every new one, until ctx ends (then it returns nil). The records themselves
+// are not read.
+func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
+	src := source{
+		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
+		caught: func() error { return deliver(ctx, out, RunChange{Synced: true}) },
+	}
+	err := c.feed(ctx, src, func(l located) error {
+		run, _, _ := c.names.parseRun(l.msg.Subject)
+		return deliver(ctx, out, RunChange{Run: run, Ended: l.msg.Subject == c.names.run(run, "end")})
+	})
+	if err != nil {
+		return fmt.Errorf("watch the runs: %w", err)
+	}
+	return nil
+}

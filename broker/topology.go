@@ -162,6 +162,7 @@ func feedConsumer(src *source, name, inbox string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Name: name, DeliverSubject: inbox, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
 		FlowControl: true, IdleHeartbeat: feedBeat, InactiveThreshold: feedIdle, MemoryStorage: true, Replicas: 1,
+		HeadersOnly: src.headers,
 	}
 	switch {
 	case src.latest:

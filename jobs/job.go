@@ -107,6 +107,13 @@ type Worker struct {
 	Load         float64        `msgpack:"load,omitempty"` // one-minute load average, where the system has one
 }
 
+// Lease says who may act, and lives for a few seconds unless it is renewed.
+type Lease struct {
+	Holder   string `msgpack:"holder"`          // the orchestrator's name
+	Instance string `msgpack:"instance"`        // new at every acquisition: tells its writes from others'
+	Epoch    uint64 `msgpack:"epoch,omitempty"` // of its takeover in the run's log, once that is recorded
+}
+
 // RunningEntry is one attempt that a worker runs.
 type RunningEntry struct {
 	Run     RunID   `msgpack:"run"`

@@ -26,66 +26,165 @@ var (
 
 // Config configures an orchestrator.
 type Config struct {
-	Name   string       // of this orchestrator in takeovers; "" = host name and a random suffix
+	Name   string       // of this orchestrator in leases and takeovers; "" = host name and a random suffix
 	Logger *slog.Logger // nil = discard
 	// WorkerTTL is the time after which a silent worker is lost, where this
 	// orchestrator is the first to make the registry; 0 = 3 s.
 	WorkerTTL time.Duration
+	Lease     *kv.Lease        // of the run, by Acquire; nil = Run acquires it
 	Fleet     func(jobs.Event) // called from one goroutine with worker.joined and worker.lost; may be nil
 }
 
-// Run decides for a run until it has ended, and returns its verdict. When ctx
-// ends it stops deciding and returns ctx's error; the run stays as it is. The
-// error is ErrSuperseded when another orchestrator has taken the run over,
-// broker.ErrNotFound when there is no such run, and schedule.ErrCorrupt when
-// its log cannot be folded.
+// Run decides for a run until it has ended, and returns its verdict. It holds
+// the run's lease meanwhile, and takes it again when it has lapsed and nobody
+// else has it. When ctx ends it stops deciding, gives the lease back and
+// returns ctx's error; the run stays as it is. The error is kv.ErrHeld when
+// somebody else decides for the run, ErrSuperseded when another orchestrator
+// has taken it over, broker.ErrNotFound when there is no such run, and
+// schedule.ErrCorrupt when its log cannot be folded.
 func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.End, error) {
 	cfg = cfg.withDefaults()
-	entries, err := c.ReadLog(ctx, run)
-	if err != nil {
-		return jobs.End{}, fmt.Errorf("read the log of run %s: %w", run, err)
+	lease := cfg.Lease
+	if lease == nil {
+		var err error
+		if lease, err = Acquire(ctx, c, run, cfg.Name); err != nil {
+			return jobs.End{}, err
+		}
 	}
-	state, err := schedule.Load(entries, nil)
+	for {
+		end, err := lead(ctx, c, run, cfg, lease)
+		if !errors.Is(err, kv.ErrLapsed) || ctx.Err() != nil {
+			return end, err
+		}
+		cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
+		lease, err = Acquire(ctx, c, run, cfg.Name)
+		if errors.Is(err, kv.ErrHeld) {
+			err = fmt.Errorf("%w: %w", ErrSuperseded, err)
+		}
+		if err != nil {
+			return jobs.End{}, err
+		}
+	}
+}
+
+// Acquire takes the right to decide for a run, which need not exist yet.
+// kv.ErrHeld when somebody else has it.
+func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*kv.Lease, error) {
+	leases, err := kv.OpenLeases(ctx, c)
 	if err != nil {
-		return jobs.End{}, fmt.Errorf("fold the log of run %s: %w", run, err)
+		return nil, fmt.Errorf("open the bucket of leases: %w", err)
+	}
+	return leases.Acquire(ctx, string(run), name)
+}
+
+// releasePatience bounds the return of a lease, which else expires.
+const releasePatience = 2 * time.Second
+
+// lead decides for a run while the lease lasts.
+func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (end jobs.End, err error) {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return lease.Keep(gctx) })
+	g.Go(func() (err error) {
+		if end, err = decide(gctx, c, run, cfg, lease); err != nil {
+			return err
+		}
+		return errEnded
+	})
+	if err = g.Wait(); errors.Is(err, errEnded) {
+		err = nil
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+	defer cancel()
+	if rerr := lease.Release(last); rerr != nil {
+		cfg.Logger.Debug("a lease was not given back; it expires", "run", run, "error", rerr)
+	}
+	return end, err
+}
+
+// decide takes the run over in its log and decides until it has ended.
+func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (jobs.End, error) {
+	b, err := openBuckets(ctx, c, cfg.WorkerTTL)
+	if err != nil {
+		return jobs.End{}, err
+	}
+	state, last, err := takeOver(ctx, c, run, cfg.Name)
+	if err != nil {
+		return jobs.End{}, err
 	}
 	if end := state.Ended(); end != nil {
-		return *end, nil
+		return *end, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
 	}
-	registry, err := kv.OpenRegistry(ctx, c, cfg.WorkerTTL)
-	if err != nil {
-		return jobs.End{}, fmt.Errorf("open the registry of workers: %w", err)
-	}
-	lanes, err := kv.OpenLanes(ctx, c)
-	if err != nil {
-		return jobs.End{}, fmt.Errorf("open the bucket of lanes: %w", err)
-	}
-	stats, err := kv.OpenStats(ctx, c)
-	if err != nil {
-		return jobs.End{}, fmt.Errorf("open the bucket of durations: %w", err)
-	}
-	if known, err := stats.Durations(ctx, state.Spec().Pipeline.Name); err == nil {
+	_, epoch := state.Control()
+	epoch++
+	lease.SetEpoch(epoch)
+	name := state.Spec().Pipeline.Name
+	if known, err := b.stats.Durations(ctx, name); err == nil {
 		state.Estimate(known.Took)
 	} else {
 		cfg.Logger.Warn("how long modules took is not known; ready ones are ordered without", "error", err)
 	}
-	control, epoch := state.Control()
-	epoch++
-	takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: cfg.Name}}
-	if _, err := c.Append(ctx, run, "", control, takeover); err != nil {
-		return jobs.End{}, fmt.Errorf("take run %s over: %w", run, err)
+	l := newLoop(c, cfg, b.lanes, state, schedule.NewFleet(b.registry.TTL()), epoch)
+	err = l.runWith(ctx, b.registry, last)
+	end := state.Ended()
+	if end == nil {
+		return jobs.End{}, err
 	}
-	l := newLoop(c, cfg, lanes, state, schedule.NewFleet(registry.TTL()), epoch)
-	err = l.runWith(ctx, registry, entries[len(entries)-1].Sequence)
-	if end := state.Ended(); end != nil {
-		if took := state.Durations(); len(took) > 0 && ctx.Err() == nil {
-			if err := stats.Add(ctx, state.Spec().Pipeline.Name, took); err != nil {
-				cfg.Logger.Warn("how long modules took is not remembered", "error", err)
-			}
+	if took := state.Durations(); len(took) > 0 && ctx.Err() == nil {
+		if err := b.stats.Add(ctx, name, took); err != nil {
+			cfg.Logger.Warn("how long modules took is not remembered", "error", err)
 		}
-		return *end, nil
 	}
-	return jobs.End{}, err
+	return *end, nil
+}
+
+// takeOver records in the log who decides from here on, and returns the fold
+// of what stood there before, with the sequence of its last entry. A stale
+// orchestrator may write in between until it has seen a takeover: then the log
+// is read again.
+func takeOver(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*schedule.Run, uint64, error) {
+	for {
+		entries, err := c.ReadLog(ctx, run)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the log of run %s: %w", run, err)
+		}
+		state, err := schedule.Load(entries, nil)
+		if err != nil {
+			return nil, 0, fmt.Errorf("fold the log of run %s: %w", run, err)
+		}
+		last := entries[len(entries)-1].Sequence
+		if state.Ended() != nil {
+			return state, last, nil
+		}
+		control, epoch := state.Control()
+		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch + 1, Orchestrator: name}}
+		_, err = c.Append(ctx, run, "", control, takeover)
+		if err == nil {
+			return state, last, nil
+		}
+		if !errors.Is(err, broker.ErrConflict) {
+			return nil, 0, fmt.Errorf("take run %s over: %w", run, err)
+		}
+	}
+}
+
+// buckets are those that a loop needs.
+type buckets struct {
+	registry *kv.Registry
+	lanes    *kv.Lanes
+	stats    *kv.Stats
+}
+
+func openBuckets(ctx context.Context, c *broker.Conn, workerTTL time.Duration) (b buckets, err error) {
+	if b.registry, err = kv.OpenRegistry(ctx, c, workerTTL); err != nil {
+		return b, fmt.Errorf("open the registry of workers: %w", err)
+	}
+	if b.lanes, err = kv.OpenLanes(ctx, c); err != nil {
+		return b, fmt.Errorf("open the bucket of lanes: %w", err)
+	}
+	if b.stats, err = kv.OpenStats(ctx, c); err != nil {
+		return b, fmt.Errorf("open the bucket of durations: %w", err)
+	}
+	return b, nil
 }
 
 func (c Config) withDefaults() Config {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -209,8 +210,9 @@ modules:
 	})
 	<-running
 	var second errgroup.Group
+	lease := s.seize("r1", "second")
 	second.Go(func() error {
-		end, err := orchestrator.Run(s.ctx, s.connect(), "r1", orchestrator.Config{Name: "second"})
+		end, err := orchestrator.Run(s.ctx, s.connect(), "r1", orchestrator.Config{Name: "second", Lease: lease})
 		if err == nil && end.Status != jobs.RunSucceeded {
 			err = fmt.Errorf("the run ended %s: %s", end.Status, end.Error)
 		}
@@ -230,6 +232,55 @@ modules:
 		if err != nil || string(data) != "ran\n" {
 			t.Errorf("%s wrote %q, %v", name, data, err)
 		}
+	}
+}
+
+// seize takes a lease while its holder lives, as when the server's clock has
+// jumped.
+func (s *site) seize(run jobs.RunID, name string) *kv.Lease {
+	s.t.Helper()
+	bucket, err := s.conn.FindBucket(s.ctx, "leases")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for {
+		if err := bucket.Delete(s.ctx, string(run)); err != nil {
+			s.t.Fatal(err)
+		}
+		lease, err := orchestrator.Acquire(s.ctx, s.conn, run, name)
+		if err == nil {
+			return lease
+		}
+		if !errors.Is(err, kv.ErrHeld) { // its holder was quicker
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// TestHeld: one orchestrator decides for a run at a time; what stops gives
+// the run back at once.
+func TestHeld(t *testing.T) {
+	s := newSite(t, 0)
+	s.submit("r1", "name: p\nmodules: {a: {run: 'true'}}\n")
+	ctx, stop := context.WithCancel(s.ctx)
+	lease, err := orchestrator.Acquire(ctx, s.conn, "r1", "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first errgroup.Group
+	first.Go(func() error {
+		_, err := orchestrator.Run(ctx, s.conn, "r1", orchestrator.Config{Name: "first", Lease: lease})
+		return err
+	})
+	if _, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{Name: "second"}); !errors.Is(err, kv.ErrHeld) || !strings.Contains(err.Error(), "first") {
+		t.Errorf("a second orchestrator beside the first: %v", err)
+	}
+	stop()
+	if err := first.Wait(); !errors.Is(err, context.Canceled) {
+		t.Errorf("the first stopped with %v", err)
+	}
+	if _, err := orchestrator.Acquire(s.ctx, s.conn, "r1", "second"); err != nil {
+		t.Errorf("after the first has stopped: %v", err)
 	}
 }
 

@@ -1,0 +1,236 @@
+package kv
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Errors of leases.
+var (
+	ErrHeld   = errors.New("somebody else holds the lease")
+	ErrLapsed = errors.New("the lease has lapsed")
+)
+
+const (
+	leaseTTL = 3 * time.Second
+	// leaseMargin is how much earlier than the server lets anybody else begin
+	// a holder stops: the drift of clocks, and the time to stop.
+	leaseMargin = 500 * time.Millisecond
+)
+
+// Leases is the bucket of leases (mp-leases): who decides for a run. An entry
+// lives for 3 s unless it is renewed. It keeps two from deciding at once; that
+// a stale holder changes nothing is seen to by the run's log.
+type Leases struct{ bucket *broker.Bucket }
+
+// OpenLeases opens or makes it.
+func OpenLeases(ctx context.Context, c *broker.Conn) (*Leases, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "leases", TTL: leaseTTL, MarkerTTL: markerTTL})
+	if err != nil {
+		return nil, err
+	}
+	return &Leases{b}, nil
+}
+
+// TTL is how long an entry lives that is not renewed.
+func (l *Leases) TTL() time.Duration { return cmp.Or(l.bucket.TTL(), leaseTTL) }
+
+// Holder reads who has a lease; broker.ErrNotFound when nobody has.
+func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
+	e, err := l.bucket.Last(ctx, key)
+	if err != nil {
+		return jobs.Lease{}, err
+	}
+	return holder(e), nil
+}
+
+// holder decodes an entry. One that cannot be read is somebody's all the same.
+func holder(e broker.BucketEntry) jobs.Lease {
+	h, err := jobs.Unmarshal[jobs.Lease](e.Value)
+	if err != nil {
+		h.Holder = "an orchestrator of another version"
+	}
+	return h
+}
+
+// Lease is one that was acquired. Keep must be running while its holder acts.
+type Lease struct {
+	leases *Leases
+	key    string
+
+	mu       sync.Mutex
+	value    jobs.Lease
+	revision uint64
+	until    time.Time // we may act, on our own clock
+}
+
+// Acquire takes the lease of a key, a run's id for example, unless somebody
+// else has it: ErrHeld, with the holder's name in the text.
+func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
+	lease := &Lease{leases: l, key: key, value: jobs.Lease{Holder: name, Instance: uuid.NewString()}}
+	for {
+		last, err := l.bucket.Last(ctx, key)
+		switch {
+		case err == nil:
+			if h := holder(last); h.Instance != lease.value.Instance { // not our own write, whose answer was lost
+				return nil, fmt.Errorf("%s: %w: %s", key, ErrHeld, h.Holder)
+			}
+		case !errors.Is(err, broker.ErrNotFound):
+			return nil, fmt.Errorf("read the lease of %s: %w", key, err)
+		}
+		err = lease.write(ctx, last.Revision)
+		if err == nil {
+			return lease, nil
+		}
+		if !errors.Is(err, broker.ErrConflict) {
+			return nil, fmt.Errorf("take the lease of %s: %w", key, err)
+		}
+	}
+}
+
+// write enters the lease where the entry's last revision is the given one.
+func (l *Lease) write(ctx context.Context, revision uint64) error {
+	l.mu.Lock()
+	value := l.value
+	l.mu.Unlock()
+	text, err := jobs.Marshal(&value)
+	if err != nil {
+		return err
+	}
+	sent := time.Now()
+	revision, err = l.leases.bucket.Update(ctx, l.key, text, revision)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.revision, l.until = revision, sent.Add(l.leases.TTL()-leaseMargin)
+	return nil
+}
+
+// SetEpoch has the entry tell the epoch from its next renewal on.
+func (l *Lease) SetEpoch(epoch uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.value.Epoch = epoch
+}
+
+// Keep renews the lease until ctx ends; then it returns nil. ErrLapsed says
+// that its holder must not act any more: nothing was acknowledged for the time
+// to live less a margin, or somebody else has it.
+func (l *Lease) Keep(ctx context.Context) error {
+	every := l.leases.TTL() / 3
+	for {
+		l.mu.Lock()
+		until := l.until
+		l.mu.Unlock()
+		renewing, cancel := context.WithDeadline(ctx, until)
+		err := l.renew(renewing)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("lease of %s: %w: %w", l.key, ErrLapsed, err)
+		}
+		t := time.NewTimer(every)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+}
+
+// renew writes the entry again. An entry that is gone early, by a jump of the
+// server's clock or its absence, is made again while we may still act; that of
+// somebody else is not touched.
+func (l *Lease) renew(ctx context.Context) error {
+	revision := l.revision
+	for {
+		err := l.write(ctx, revision)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+		last, err := l.leases.bucket.Last(ctx, l.key)
+		switch {
+		case errors.Is(err, broker.ErrNotFound):
+		case err != nil:
+			return err
+		case holder(last).Instance != l.value.Instance:
+			return fmt.Errorf("%w: %s", ErrHeld, holder(last).Holder)
+		}
+		revision = last.Revision
+	}
+}
+
+// Release gives the lease back at once, if it is still ours.
+func (l *Lease) Release(ctx context.Context) error {
+	last, err := l.leases.bucket.Last(ctx, l.key)
+	if errors.Is(err, broker.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
+		return nil
+	}
+	if err == nil {
+		err = l.leases.bucket.DeleteAt(ctx, l.key, last.Revision)
+	}
+	if err != nil && !errors.Is(err, broker.ErrConflict) {
+		return fmt.Errorf("give the lease of %s back: %w", l.key, err)
+	}
+	return nil
+}
+
+// LeaseChange is one thing heard of the leases; Began and Synced as in Change.
+type LeaseChange struct {
+	Key    string
+	Lease  jobs.Lease
+	Gone   bool // given back, or expired
+	Began  bool
+	Synced bool
+}
+
+// Watch sends changes in order until ctx ends (then it returns nil); it begins
+// anew by itself after reconnects.
+func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+		c := LeaseChange{Key: e.Key, Gone: e.Gone, Began: e.Begun, Synced: e.Synced}
+		if !e.Gone && !e.Begun && !e.Synced {
+			c.Lease = holder(e)
+		}
+		return send(ctx, out, c)
+	}))
+}
+
+// AwaitFree returns when nobody has the lease of a key: at once, or when an
+// entry that is there is given back or expires. ErrHeld when it is renewed.
+func (l *Leases) AwaitFree(ctx context.Context, key string) error {
+	seen := false
+	err := l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+		switch {
+		case e.Begun:
+			seen = false // what is sent again is no renewal
+		case e.Synced && !seen, e.Key == key && e.Gone:
+			return errFree
+		case e.Key == key && seen:
+			return fmt.Errorf("%s: %w: %s", key, ErrHeld, holder(e).Holder)
+		case e.Key == key:
+			seen = true
+		}
+		return nil
+	})
+	if errors.Is(err, errFree) {
+		return nil
+	}
+	return cmp.Or(err, context.Cause(ctx))
+}
+
+var errFree = errors.New("free")
