@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/faultproxy"
 )
 
 // twoTagged starts two workers with the tag t.
@@ -334,7 +336,7 @@ modules:
   b: {needs: [a], requires: {tags: [behind-proxy]}, run: 'true'}
 `
 	ttl := []string{"--worker-ttl", "1m"} // longer than any reconnection takes: nobody is lost
-	for name, way := range map[string]direction{"commit lost": requests, "answer lost": replies} {
+	for name, way := range map[string]faultproxy.Way{"commit lost": faultproxy.Requests, "answer lost": faultproxy.Replies} {
 		for kind, key := range map[string]string{"free": "", "keyed": "not-in-parallel: [K], "} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				p := newPlace(t, workers)
@@ -345,14 +347,14 @@ modules:
 				first := newGate(t, dir, "first")
 				r := p.startIn(t, dir, p.file(t, fmt.Sprintf(yaml, key)), ttl...)
 				r.await(t, event{Event: "module.started", Module: "a"})
-				x.lose(way)
+				x.LoseOnOpen(way)
 				first.open(t)
-				if way == replies {
+				if way == faultproxy.Replies {
 					r.await(t, event{Event: "module.ended", Module: "a"})
 				} else {
 					awaitGone(t, dir)
 				}
-				x.cut()
+				x.Reset()
 				res := r.result(t)
 				res.want(t, 0, all(succeeded, "a", "b"))
 				if got := res.Report.module(t, "a").attempts(); got != "succeeded" {

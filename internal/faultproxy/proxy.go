@@ -1,0 +1,132 @@
+// Package faultproxy stands between two programs that speak over TCP and
+// makes the faults of a network.
+//
+// A Proxy listens on the loopback and carries every connection to its target.
+// A Fault says what is wrong with the network from now on, for the connections
+// that are open and for those to come: latency; a way on which nothing gets
+// through, held back until it is mended (as TCP repeats what was lost) or lost
+// for good; refusal. Mending is to set the zero Fault: what was held back
+// arrives, late; a connection that has lost bytes is reset, since what follows
+// a hole is no stream. While a way is shut, its end is not heard of on the
+// other side either.
+//
+// Each connection has a reader and a writer each way; all end with Run.
+package faultproxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// Way is one or both of the directions of a connection, as a set.
+type Way uint8
+
+// The ways.
+const (
+	Requests Way = 1 << iota // what the one that connects sends
+	Replies                  // what the target sends
+	Both     = Requests | Replies
+)
+
+// Fault is what is wrong with the network. The zero value is a sound one.
+type Fault struct {
+	Latency time.Duration // one way, on both
+	Hold    Way           // nothing gets through until it is mended
+	Lose    Way           // nothing gets through, ever
+	Refuse  bool          // new connections are reset at once
+}
+
+// Proxy carries connections to one target. Safe for concurrent use.
+type Proxy struct {
+	target string
+	listen net.Listener
+
+	mu      sync.Mutex
+	fault   Fault
+	changed chan struct{} // closed and replaced when fault changes
+	links   map[*link]struct{}
+}
+
+// New makes a proxy to a target, HOST:PORT. It listens at once and carries
+// connections while Run runs.
+func New(ctx context.Context, target string) (*Proxy, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return &Proxy{target: target, listen: l, changed: make(chan struct{}), links: map[*link]struct{}{}}, nil
+}
+
+// Addr is where the proxy listens, HOST:PORT.
+func (p *Proxy) Addr() string { return p.listen.Addr().String() }
+
+// Run carries connections until ctx ends; then it resets all and returns nil.
+func (p *Proxy) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var links sync.WaitGroup
+	defer links.Wait()
+	defer p.Reset()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = p.listen.Close() })() // ends Accept
+	for {
+		client, err := p.listen.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				reset(client)
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // of that connection
+			continue
+		}
+		links.Go(func() { p.carry(ctx, client) })
+	}
+}
+
+// Set makes f the state of the network.
+func (p *Proxy) Set(f Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = f
+	for l := range p.links {
+		l.lose = f.Lose | l.loseForGood
+		if l.holed&^l.lose != 0 {
+			l.reset()
+		}
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// LoseOnOpen loses all that goes one way on the connections that are open
+// now, for as long as they live; those made later are sound.
+func (p *Proxy) LoseOnOpen(way Way) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.lose |= way
+		l.loseForGood |= way
+	}
+}
+
+// Reset ends all connections as a reset does; new ones can be made at once.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.reset()
+	}
+}
+
+// now is the state of the network, and what is closed when it changes.
+func (p *Proxy) now() (Fault, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fault, p.changed
+}
