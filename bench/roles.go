@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -97,18 +99,59 @@ func engine(args []string) error {
 	return report(others, before, took)
 }
 
-// profile writes a CPU profile of the run that is measured to the file that
-// BENCH_CPUPROFILE names.
+// profile writes profiles of the run that is measured to the files that
+// BENCH_CPUPROFILE and BENCH_HEAPPROFILE name: the time that it takes, and
+// the heap as it was when it was largest.
 func profile() (stop func(), err error) {
+	heap := profileHeap(os.Getenv("BENCH_HEAPPROFILE"))
 	name := os.Getenv("BENCH_CPUPROFILE")
 	if name == "" {
-		return func() {}, nil
+		return heap, nil
 	}
 	f, err := os.Create(name) //nolint:gosec // named by who runs it
 	if err != nil {
 		return nil, err
 	}
-	return pprof.StopCPUProfile, pprof.StartCPUProfile(f)
+	return func() { pprof.StopCPUProfile(); heap() }, pprof.StartCPUProfile(f)
+}
+
+// heapStep is how much larger the heap has to be than when it was looked at
+// last, in percent, to be looked at again: that takes a collection each time.
+const heapStep = 3
+
+// profileHeap follows the heap until stop, which writes the largest.
+func profileHeap(name string) (stop func()) {
+	if name == "" {
+		return func() {}
+	}
+	done, over := make(chan struct{}), make(chan struct{})
+	var largest bytes.Buffer
+	go func() {
+		defer close(over)
+		most := uint64(0)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			var m runtime.MemStats
+			if runtime.ReadMemStats(&m); m.HeapInuse*100 <= most*(100+heapStep) {
+				continue
+			}
+			most = m.HeapInuse
+			largest.Reset()
+			runtime.GC() // what a profile says of memory in use is as of the last one
+			_ = pprof.WriteHeapProfile(&largest) // a buffer takes everything
+		}
+	}()
+	return func() {
+		close(done)
+		<-over
+		if err := os.WriteFile(name, largest.Bytes(), 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
 }
 
 // runOnce returns how long the run took, from the first record of its log to
