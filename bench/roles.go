@@ -141,7 +141,7 @@ func profileHeap(name string) (stop func()) {
 			}
 			most = m.HeapInuse
 			largest.Reset()
-			runtime.GC() // what a profile says of memory in use is as of the last one
+			runtime.GC()                         // what a profile says of memory in use is as of the last one
 			_ = pprof.WriteHeapProfile(&largest) // a buffer takes everything
 		}
 	}()
