@@ -62,6 +62,27 @@ func holder(e broker.BucketEntry) jobs.Lease {
 	return h
 }
 
+// Holders reads who holds which lease, and makes nothing: without a bucket
+// nobody does.
+func Holders(ctx context.Context, c *broker.Conn) (map[string]jobs.Lease, error) {
+	b, err := c.FindBucket(ctx, "leases")
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	holders := make(map[string]jobs.Lease, len(entries))
+	for _, e := range entries {
+		holders[e.Key] = holder(e)
+	}
+	return holders, nil
+}
+
 // Lease is one that was acquired. Keep must be running while its holder acts.
 type Lease struct {
 	leases *Leases
@@ -134,7 +155,7 @@ func (l *Lease) Keep(ctx context.Context) error {
 		until := l.until
 		l.mu.Unlock()
 		renewing, cancel := context.WithDeadline(ctx, until)
-		err := l.renew(renewing)
+		err := l.Renew(renewing)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
@@ -152,10 +173,11 @@ func (l *Lease) Keep(ctx context.Context) error {
 	}
 }
 
-// renew writes the entry again. An entry that is gone early, by a jump of the
-// server's clock or its absence, is made again while we may still act; that of
-// somebody else is not touched.
-func (l *Lease) renew(ctx context.Context) error {
+// Renew writes the entry again. One that is gone, because it has expired, or
+// early by a jump of the server's clock, is made again, so a lease that has
+// lapsed is had again unless somebody else has it: ErrHeld. What was decided
+// under it before does not count any more: others may have had it meanwhile.
+func (l *Lease) Renew(ctx context.Context) error {
 	revision := l.revision
 	for {
 		err := l.write(ctx, revision)

@@ -57,8 +57,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 			return end, err
 		}
 		cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
-		lease, err = Acquire(ctx, c, run, cfg.Name)
-		if errors.Is(err, kv.ErrHeld) {
+		if err = lease.Renew(ctx); errors.Is(err, kv.ErrHeld) {
 			err = fmt.Errorf("%w: %w", ErrSuperseded, err)
 		}
 		if err != nil {
@@ -92,6 +91,9 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 	})
 	if err = g.Wait(); errors.Is(err, errEnded) {
 		err = nil
+	}
+	if errors.Is(err, kv.ErrLapsed) {
+		return end, err
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()

@@ -1,0 +1,269 @@
+package orchestrator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+// ServeConfig configures a long-lived orchestrator.
+type ServeConfig struct {
+	Config      // its Lease is not used
+	MaxRuns int // at most so many runs at once, others wait their turn; 0 = 64
+	// Adopted and Left are called, from any goroutine, when it begins to
+	// decide for a run, and when it no longer does: with the verdict, or the
+	// error that says why. They may be nil.
+	Adopted func(run jobs.RunID)
+	Left    func(run jobs.RunID, end jobs.End, err error)
+}
+
+const (
+	defaultMaxRuns = 64
+	// servePrefix makes the keys under which those that serve hold leases of
+	// their own: no run's id has a dot.
+	servePrefix = "serve."
+	// triedAgain is after how long a run is looked at again that somebody
+	// else was quicker to take: its lease is heard of by then.
+	triedAgain = 200 * time.Millisecond
+	// brokenAgain is the same for a run that could not be decided for: its log
+	// is corrupt, or something is full or denied that somebody may mend.
+	brokenAgain = time.Minute
+)
+
+// Serve decides for every run that nobody decides for: for what is submitted,
+// in that order, and for what has lost its orchestrator. Any number of them
+// may serve one NATS; a run's lease says whose it is. When ctx ends, the
+// leases are given back, so that another Serve goes on at once, and it
+// returns nil. It fails on what does not pass, with kv.ErrHeld when a live
+// one has its name.
+func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
+	cfg.Config = cfg.withDefaults()
+	leases, err := kv.OpenLeases(ctx, c)
+	if err != nil {
+		return fmt.Errorf("open the bucket of leases: %w", err)
+	}
+	presence, err := leases.Acquire(ctx, servePrefix+cfg.Name, cfg.Name)
+	if err != nil {
+		return err
+	}
+	s := &server{
+		broker: c, cfg: cfg, leases: leases,
+		open: map[jobs.RunID]*openRun{}, leased: map[string]bool{},
+		runs: make(chan broker.RunChange, changesBuffered),
+		held: make(chan kv.LeaseChange, changesBuffered),
+		over: make(chan result),
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.WatchRuns(gctx, s.runs) })
+	g.Go(func() error { return leases.Watch(gctx, s.held) })
+	g.Go(func() error { return s.keepPresence(gctx, presence) })
+	g.Go(func() error { return s.loop(gctx) })
+	if err = g.Wait(); ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// Serving reports whether anybody serves this NATS.
+func Serving(ctx context.Context, c *broker.Conn) (bool, error) {
+	holders, err := kv.Holders(ctx, c)
+	for key := range holders {
+		if strings.HasPrefix(key, servePrefix) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// openRun is a run without an end.
+type openRun struct {
+	ours bool      // we decide for it, or are about to
+	next time.Time // not to be taken before
+}
+
+// result is how a run that we decided for was left.
+type result struct {
+	run jobs.RunID
+	err error
+}
+
+// server is one Serve. What it knows is touched by loop only.
+type server struct {
+	broker *broker.Conn
+	cfg    ServeConfig
+	leases *kv.Leases
+
+	open   map[jobs.RunID]*openRun
+	order  []jobs.RunID    // of submission; those that have ended are dropped in passing
+	leased map[string]bool // leases that somebody holds
+	listed bool            // every run that was there is known
+	synced int             // how often every lease that was there was known
+	known  bool            // it is now
+	from   time.Time       // what has no lease is not taken before
+	ours   int             // runs that we decide for
+
+	runs chan broker.RunChange
+	held chan kv.LeaseChange
+	over chan result
+}
+
+// keepPresence tells others that this one serves.
+func (s *server) keepPresence(ctx context.Context, lease *kv.Lease) error {
+	for {
+		err := lease.Keep(ctx)
+		if err == nil {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
+			defer cancel()
+			_ = lease.Release(last) // else it expires
+			return nil
+		}
+		if err := lease.Renew(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// loop takes runs until ctx ends, and returns when it has left them all.
+func (s *server) loop(ctx context.Context) error {
+	var deciding errgroup.Group
+	defer func() { _ = deciding.Wait() }() // what became of them went to Left
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case c := <-s.runs:
+			s.heardRun(c)
+		case c := <-s.held:
+			s.heardLease(c)
+		case r := <-s.over:
+			s.leave(r)
+		case <-timer.C:
+		}
+		if len(s.runs)+len(s.held) > 0 {
+			continue // one look serves them all
+		}
+		timer.Reset(s.take(func(run jobs.RunID) {
+			deciding.Go(func() error { return s.decideFor(ctx, run) })
+		}))
+	}
+}
+
+func (s *server) heardRun(c broker.RunChange) {
+	switch {
+	case c.Synced:
+		s.listed = true
+	case c.Ended:
+		delete(s.open, c.Run)
+	case s.open[c.Run] == nil:
+		s.open[c.Run] = &openRun{}
+		s.order = append(s.order, c.Run)
+	}
+}
+
+// heardLease keeps track of who is decided for. After a restart of the server
+// entries may be missing whose holders live: those get the time to renew them.
+func (s *server) heardLease(c kv.LeaseChange) {
+	switch {
+	case c.Began:
+		s.known = false
+		clear(s.leased)
+	case c.Synced:
+		if s.synced++; s.synced > 1 {
+			s.from = time.Now().Add(s.leases.TTL())
+		}
+		s.known = true
+	case c.Gone:
+		delete(s.leased, c.Key)
+	default:
+		s.leased[c.Key] = true
+	}
+}
+
+// take has begin called for every run that nobody decides for, as far as
+// there is room, and returns when to look again.
+func (s *server) take(begin func(jobs.RunID)) time.Duration {
+	now := time.Now()
+	wake := now.Add(time.Hour)
+	switch {
+	case !s.listed || !s.known:
+		return time.Hour // what is missing wakes us
+	case now.Before(s.from):
+		return s.from.Sub(now)
+	}
+	order := s.order
+	s.order = s.order[:0]
+	for _, run := range order {
+		r := s.open[run]
+		if r == nil {
+			continue
+		}
+		s.order = append(s.order, run)
+		switch {
+		case r.ours || s.leased[string(run)] || s.ours >= cmp.Or(s.cfg.MaxRuns, defaultMaxRuns):
+		case now.Before(r.next):
+			wake = earlier(wake, r.next)
+		default:
+			r.ours = true
+			s.ours++
+			begin(run)
+		}
+	}
+	return wake.Sub(now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// decideFor takes a run's lease and decides for it.
+func (s *server) decideFor(ctx context.Context, run jobs.RunID) error {
+	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
+	if err == nil {
+		if s.cfg.Adopted != nil {
+			s.cfg.Adopted(run)
+		}
+		cfg := s.cfg.Config
+		cfg.Lease = lease
+		var end jobs.End
+		end, err = Run(ctx, s.broker, run, cfg)
+		if s.cfg.Left != nil {
+			s.cfg.Left(run, end, err)
+		}
+	}
+	select {
+	case s.over <- result{run, err}:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+func (s *server) leave(r result) {
+	s.ours--
+	run := s.open[r.run]
+	switch {
+	case run == nil:
+		return
+	case r.err == nil, errors.Is(r.err, broker.ErrNotFound):
+		delete(s.open, r.run)
+		return
+	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
+		run.next = time.Now().Add(triedAgain)
+	default:
+		run.next = time.Now().Add(brokenAgain)
+	}
+	run.ours = false
+}

@@ -1,0 +1,180 @@
+package orchestrator_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+// servers are several Serve on one site, and who decided for which run.
+type servers struct {
+	s  *site
+	mu sync.Mutex
+	by map[jobs.RunID][]string
+	is chan string // "NAME RUN": it begins to decide
+}
+
+func newServers(s *site) *servers {
+	return &servers{s: s, by: map[jobs.RunID][]string{}, is: make(chan string, 1000)}
+}
+
+// start runs one; the function that it returns stops it and waits.
+func (v *servers) start(name string) (stop func()) {
+	v.s.t.Helper()
+	ctx, cancel := context.WithCancel(v.s.ctx)
+	var g errgroup.Group
+	conn := v.s.connect()
+	g.Go(func() error {
+		return orchestrator.Serve(ctx, conn, orchestrator.ServeConfig{
+			Config: orchestrator.Config{Name: name},
+			Adopted: func(run jobs.RunID) {
+				v.mu.Lock()
+				v.by[run] = append(v.by[run], name)
+				v.mu.Unlock()
+				v.is <- name + " " + string(run)
+			},
+		})
+	})
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			v.s.t.Errorf("%s: %v", name, err)
+		}
+	})
+	v.s.t.Cleanup(stop)
+	return stop
+}
+
+// end follows a run to its end.
+func (v *servers) end(run jobs.RunID) *jobs.Report {
+	v.s.t.Helper()
+	report, err := orchestrator.Follow(v.s.ctx, v.s.conn, run, false, func(jobs.Event) {})
+	if err != nil {
+		v.s.t.Fatal(err)
+	}
+	return report
+}
+
+// TestServe: whoever serves takes what is submitted before and after its
+// start; several share the runs, each run is one's at a time.
+func TestServe(t *testing.T) {
+	s := newSite(t, 2)
+	v := newServers(s)
+	const src = "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n"
+	s.submit("early", src)
+	v.start("one")
+	v.start("two")
+	ids := []jobs.RunID{"early"}
+	for i := range 12 {
+		id := jobs.RunID(fmt.Sprintf("r%d", i))
+		s.submit(id, src)
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		if report := v.end(id); report.Status != jobs.RunSucceeded {
+			t.Errorf("%s %s: %s", id, report.Status, report.Error)
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, id := range ids {
+		if len(v.by[id]) != 1 {
+			t.Errorf("%s was decided for by %v", id, v.by[id])
+		}
+	}
+}
+
+// TestServeAdopts: what one has left in the middle another goes on with, and
+// nothing runs twice.
+func TestServeAdopts(t *testing.T) {
+	s := newSite(t, 1)
+	v := newServers(s)
+	stop := v.start("one")
+	gate := filepath.Join(s.dir, "gate")
+	s.submit("r1", fmt.Sprintf(`
+name: p
+modules:
+  first: {run: echo ran >>first}
+  waits: {needs: first, run: 'while [ ! -e %s ]; do read -r _ </dev/null || true; sleep 0.01; done; echo ran >>waits'}
+  last: {needs: waits, run: echo ran >>last}
+`, gate))
+	running := make(chan struct{})
+	var follower errgroup.Group
+	follower.Go(func() error {
+		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e jobs.Event) {
+			if e.Event == jobs.EventModuleStarted && e.Module == "waits" {
+				close(running)
+			}
+		})
+		return err
+	})
+	<-running
+	stop()
+	v.start("two")
+	if got := <-v.is; got != "one r1" {
+		t.Errorf("first: %s", got)
+	}
+	if got := <-v.is; got != "two r1" {
+		t.Errorf("then: %s", got)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := follower.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "waits", "last"} {
+		if data, err := os.ReadFile(filepath.Join(s.dir, name)); err != nil || string(data) != "ran\n" {
+			t.Errorf("%s wrote %q, %v", name, data, err)
+		}
+	}
+}
+
+// TestServeWaitsItsTurn: more runs than one may decide for wait, and none is
+// forgotten.
+func TestServeWaitsItsTurn(t *testing.T) {
+	s := newSite(t, 1)
+	for i := range 5 {
+		s.submit(jobs.RunID(fmt.Sprintf("r%d", i)), "name: p\nmodules: {a: {run: 'true'}}\n")
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	var mu sync.Mutex
+	now, most := 0, 0
+	var g errgroup.Group
+	g.Go(func() error {
+		return orchestrator.Serve(ctx, s.connect(), orchestrator.ServeConfig{
+			MaxRuns: 1,
+			Adopted: func(jobs.RunID) {
+				mu.Lock()
+				defer mu.Unlock()
+				now++
+				most = max(most, now)
+			},
+			Left: func(jobs.RunID, jobs.End, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				now--
+			},
+		})
+	})
+	v := newServers(s)
+	for i := range 5 {
+		v.end(jobs.RunID(fmt.Sprintf("r%d", i)))
+	}
+	cancel()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	if most != 1 {
+		t.Errorf("%d runs at once", most)
+	}
+}
