@@ -62,7 +62,7 @@ func (a *app) programRoot() *cobra.Command {
 	run := a.withoutFile(a.runCommand())
 	a.isolatedFlag(run)
 	root.AddCommand(
-		run, a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
+		run, a.resumeCommand(), a.serveCommand(), a.devCommand(), a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
 		a.runsCommand(), a.workersCommand(), a.withoutFile(a.doctorCommand()), a.ownWorkerCommand(), a.versionCommand(),
 	)
 	return root

@@ -12,10 +12,12 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -24,17 +26,53 @@ import (
 // runOptions are the flags of `run`.
 type runOptions struct {
 	source
+	execution
+	env      []pair
+	envFiles []string
+	labels   []pair
+	id       string
+	detach   bool
+}
+
+// execution are the flags of every command that carries a run out here.
+type execution struct {
 	place
-	env         []pair
-	envFiles    []string
-	labels      []pair
-	id          string
 	maxParallel int
 	local       int
 	listen      string
 	report      string
 	workerTTL   time.Duration
 	reconnect   time.Duration
+}
+
+func (o *execution) define(fs *pflag.FlagSet, workspace string) {
+	o.place.define(fs, workspace)
+	o.defineCarrying(fs)
+}
+
+// defineCarrying defines all but the place.
+func (o *execution) defineCarrying(fs *pflag.FlagSet) {
+	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
+	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
+	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
+	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
+	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
+	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+}
+
+// faults are what is wrong with the flags' values.
+func (o *execution) faults(a *app) (faults []string) {
+	if o.report != "" {
+		if info, err := os.Stat(filepath.Dir(a.path(o.report))); err != nil || !info.IsDir() {
+			faults = append(faults, fmt.Sprintf("--report%s: there is no directory %s", a.bind.fromOf("report"), filepath.Dir(o.report)))
+		}
+	}
+	if o.listen != "" {
+		if _, err := checkListen(o.listen); err != nil {
+			faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
+		}
+	}
+	return faults
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -46,7 +84,9 @@ func (a *app) runCommand() *cobra.Command {
 
 Without a NATS server (--server, --context, NATS_URL …) the modules run in the
 workspace, on a worker inside this process. With one they run on the workers
-that are connected to it.
+that are connected to it. With --detach the run is handed to an orchestrator
+that serves (serve, dev): once its id is printed, it will be carried out. An id
+that is known already is answered with its run.
 
 The first interrupt cancels the run in order, so that always-run modules still
 run; the second ends those too; the third leaves at once.
@@ -58,17 +98,12 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	}
 	fs := cmd.Flags()
 	o.source.define(fs)
-	o.place.define(fs, "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
+	o.execution.define(fs, "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
 	pairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
 	listFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
 	pairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
 	textFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
-	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
-	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
-	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
-	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
-	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
-	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+	switchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
 	a.completeSource(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
@@ -97,35 +132,46 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.detach {
+		return a.detach(ctx, spec, store)
+	}
 	r := &runner{
-		app: a, options: o, spec: spec, workspace: workspace, storeDir: store,
+		app: a, options: &o.execution, workspace: workspace, storeDir: store, run: spec.Run, pipeline: p.Name, spec: spec,
 		progress: a.newProgress(p),
 	}
-	return r.run(ctx)
+	return r.drive(ctx)
 }
 
 // faults are what is wrong with the flags' values taken together.
 func (o *runOptions) faults(a *app) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	if o.id != "" && !jobs.ValidID(o.id) {
-		fault("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), o.id)
-	}
-	if o.id == latest {
-		fault("--run-id%s: %q stands for the newest run", a.bind.fromOf("run-id"), o.id)
-	}
-	if o.report != "" {
-		if info, err := os.Stat(filepath.Dir(a.path(o.report))); err != nil || !info.IsDir() {
-			fault("--report%s: there is no directory %s", a.bind.fromOf("report"), filepath.Dir(o.report))
-		}
-	}
 	for _, p := range o.env {
 		if err := checkVariable(p.key); err != nil {
 			fault("--env%s: %v", a.bind.fromOf("env"), err)
 		}
 	}
-	if o.listen != "" {
-		if _, err := checkListen(o.listen); err != nil {
-			fault("--listen%s: %v", a.bind.fromOf("listen"), err)
+	return slices.Concat(faults, a.idFaults(o.id), a.detachFaults(o.detach), o.execution.faults(a))
+}
+
+// idFaults are what is wrong with an id that somebody has chosen.
+func (a *app) idFaults(id string) (faults []string) {
+	if id != "" && !jobs.ValidID(id) {
+		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), id))
+	}
+	if id == latest {
+		faults = append(faults, fmt.Sprintf("--run-id%s: %q stands for the newest run", a.bind.fromOf("run-id"), id))
+	}
+	return faults
+}
+
+// detachFaults are flags that mean nothing for a run that is handed over.
+func (a *app) detachFaults(detach bool) (faults []string) {
+	if !detach {
+		return nil
+	}
+	for _, flag := range []string{"max-parallel", "local", "listen", "report"} {
+		if a.bind.origin[flag] != "" {
+			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.fromOf(flag)))
 		}
 	}
 	return faults
@@ -194,7 +240,7 @@ func gitHead(ctx context.Context, dir string) string {
 }
 
 // slots is how many slots the worker inside this process has.
-func (o *runOptions) slots() int {
+func (o *execution) slots() int {
 	if o.maxParallel > 0 {
 		return o.maxParallel
 	}

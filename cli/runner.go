@@ -25,13 +25,18 @@ import (
 // the opposite order.
 type runner struct {
 	app       *app
-	options   *runOptions
-	spec      *jobs.Spec // without its pipeline, once the run is stored
-	pipeline  string     // its name
+	options   *execution
 	workspace string
 	storeDir  string
 	progress  progress
-	session   atomic.Pointer[session] // set once the run is stored: from then on a signal cancels it
+
+	run      jobs.RunID
+	pipeline string                                      // its name; "" = to be read from its log
+	spec     *jobs.Spec                                  // to be stored; nil = the run is there, and is taken over
+	prepare  func(ctx context.Context, s *session) error // of a run whose spec is made from another's; may be nil
+	name     string                                      // of this orchestrator
+
+	session atomic.Pointer[session] // set once the run is ours: from then on a signal cancels it
 }
 
 const (
@@ -48,41 +53,32 @@ var (
 	errAway    = errors.New("NATS is away")
 )
 
-// run is the life of the process.
-func (r *runner) run(ctx context.Context) error {
+// drive is the life of the process.
+func (r *runner) drive(ctx context.Context) error {
 	defer r.progress.close()
 	ctx, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
-	err := r.drive(ctx, stop)
+	err := r.carryOut(ctx, stop)
 	stop(nil)
 	close(done)
 	watcher.Wait()
 	return err
 }
 
-// drive connects, submits, and follows the run.
-func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err error) {
+// carryOut connects, has the run, and follows it to its end.
+func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (err error) {
 	s, slots, err := r.connect(ctx)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	defer s.close()
-	if err := orchestrator.Submit(ctx, s.conn, r.spec); err != nil {
-		if errors.Is(err, orchestrator.ErrExists) {
-			return notFoundError("run %s exists already: choose another --run-id, or leave it out", r.spec.Run)
-		}
-		return causeOf(ctx, fmt.Errorf("submit run %s: %w", r.spec.Run, err))
-	}
-	// The graph lives on in the log, and in whoever folds it.
-	r.pipeline, r.spec = r.spec.Pipeline.Name, &jobs.Spec{Run: r.spec.Run}
-	r.session.Store(s)
 	finish, err := r.work(ctx, stop, s, slots)
 	if err != nil {
 		return err
 	}
-	report, err := r.follow(ctx, stop, s)
+	report, err := r.orchestrate(ctx, stop, s)
 	finish()
 	if report == nil {
 		return err
@@ -98,6 +94,48 @@ func (r *runner) drive(ctx context.Context, stop context.CancelCauseFunc) (err e
 		return err
 	}
 	return exitWith(r.code(ctx, s, report))
+}
+
+// orchestrate takes the right to decide for the run, stores it if it is new,
+// and follows it to its end.
+func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *session) (*jobs.Report, error) {
+	lease, err := r.have(ctx, s)
+	if err != nil {
+		return nil, causeOf(ctx, err)
+	}
+	// The graph lives on in the log, and in whoever folds it.
+	r.spec = nil
+	r.session.Store(s)
+	return r.follow(ctx, stop, s, lease)
+}
+
+// have makes the run ours: stored by us, or taken over.
+func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
+	if r.prepare != nil {
+		if err := r.prepare(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	r.name = hostName() + "-" + uuid.NewString()[:8]
+	if r.spec == nil {
+		return r.takeOver(ctx, s)
+	}
+	exists := notFoundError("run %s exists already: choose another --run-id, or leave it out", r.run)
+	lease, err := orchestrator.Acquire(ctx, s.conn, r.run, r.name)
+	if errors.Is(err, kv.ErrHeld) {
+		return nil, exists
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := orchestrator.Submit(ctx, s.conn, r.spec); err != nil {
+		if errors.Is(err, orchestrator.ErrExists) {
+			_ = lease.Release(ctx) // else it expires
+			return nil, exists
+		}
+		return nil, fmt.Errorf("submit run %s: %w", r.run, err)
+	}
+	return lease, nil
 }
 
 // causeOf is the signal that ended ctx, if one did, else err.
@@ -143,7 +181,7 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 		why = "from " + o
 	}
 	r.progress.note("%s, %s (%s), in %s", embedded, count(r.options.slots(), "slot"), why, r.workspace)
-	st, err := holdOrBorrow(ctx, r.storeDir)
+	st, err := r.store(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -155,11 +193,20 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 		st.close()
 		return nil, err
 	}
-	s, err := r.app.embed(ctx, st, r.options.listen, token, false, r.progress.logger())
+	s, err := r.app.embed(ctx, st, r.options.listen, token, runs, r.progress.logger())
 	if err == nil && r.options.listen != "" {
 		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
 	}
 	return s, err
+}
+
+// store is the one that the run's data is in: a temporary one beside another
+// run, but that of the workspace for a run that is in it.
+func (r *runner) store(ctx context.Context) (*store, error) {
+	if r.spec != nil {
+		return holdOrBorrow(ctx, r.storeDir)
+	}
+	return holdOwn(ctx, r.storeDir)
 }
 
 // listenToken is what clients of the embedded server must know: on an
@@ -270,21 +317,26 @@ func (r *runner) workerName(s *session) string {
 
 // follow runs the orchestrator and shows the run until it has ended. Without
 // a report there is nothing more to say of the run than the error.
-func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session) (*jobs.Report, error) {
+func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session, lease *kv.Lease) (*jobs.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
 	defer end()
 	var report *jobs.Report
 	r.estimate(gctx, s)
 	g.Go(func() error {
-		_, err := orchestrator.Run(gctx, s.conn, r.spec.Run, orchestrator.Config{
+		_, err := orchestrator.Run(gctx, s.conn, r.run, orchestrator.Config{
+			Name: r.name, Lease: lease,
 			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
 		})
+		if errors.Is(err, orchestrator.ErrSuperseded) {
+			r.progress.note("%v; following it", err)
+			return nil
+		}
 		return err
 	})
 	g.Go(func() (err error) {
 		defer end()
-		report, err = orchestrator.Follow(gctx, s.conn, r.spec.Run, true, r.progress.event)
+		report, err = orchestrator.Follow(gctx, s.conn, r.run, true, r.progress.event)
 		return err
 	})
 	if s.server == nil {
@@ -331,7 +383,7 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Repor
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {
 		return nil, infrastructureError("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
-			"but nothing new of run %s starts without its orchestrator", shortDuration(r.options.reconnect), r.spec.Run)
+			"but nothing new of run %s starts before somebody takes it over: `orchestrator resume %s`, or one that serves", shortDuration(r.options.reconnect), r.run, r.run)
 	}
 	if cause != nil && ctx.Err() != nil {
 		err = cause
@@ -341,7 +393,7 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Repor
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
-	report, rerr := orchestrator.Report(last, s.conn, r.spec.Run)
+	report, rerr := orchestrator.Report(last, s.conn, r.run)
 	if rerr != nil {
 		return nil, err
 	}
@@ -414,7 +466,7 @@ func signalText(sig os.Signal, n int) string {
 }
 
 func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
-	err := orchestrator.Cancel(ctx, s.conn, r.spec.Run, jobs.Cancel{
+	err := orchestrator.Cancel(ctx, s.conn, r.run, jobs.Cancel{
 		ID: uuid.NewString(), By: bySignal, Reason: signalError{sig}.Error(),
 	})
 	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {

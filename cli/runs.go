@@ -23,14 +23,14 @@ const latest = "latest"
 func (a *app) runsCommand() *cobra.Command {
 	p := &place{}
 	cmd := &cobra.Command{
-		Use: "runs", Short: "Look at runs, wait for them, cancel them",
-		Long: "Look at runs, wait for them, cancel them.\n\n" +
+		Use: "runs", Short: "Look at runs, wait for them, cancel them, run them again",
+		Long: "Look at runs, wait for them, cancel them, run them again.\n\n" +
 			"Without a NATS server these commands read the workspace's store, or ask the run that holds it.\n" +
 			`"latest" stands for the newest run.`,
 	}
 	a.group(cmd)
 	p.define(cmd.PersistentFlags(), workspaceRead)
-	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsWaitCommand(p))
+	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsRetryCommand(p), a.runsWaitCommand(p))
 	return cmd
 }
 
@@ -69,7 +69,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 			rows[i] = newRunRow(&runs[i])
 		}
 		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == jobs.RunRunning }) {
-			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store")
+			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
 		}
 		return a.showRuns(rows)
 	})
@@ -137,7 +137,7 @@ func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *
 		}
 		err = body(ctx, s, run, args[1:])
 		if errors.Is(err, broker.ErrNotFound) {
-			return notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", run)
+			return noRunError(run)
 		}
 		return err
 	})
@@ -214,7 +214,7 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 		}
 		writef(a.Stderr, "the cancellation of run %s is stored\n", run)
 		if s.dead {
-			writeln(a.Stderr, "its orchestrator is gone: the run ends when one takes it over")
+			writef(a.Stderr, "its orchestrator is gone: the run ends when one takes it over, as `orchestrator resume %s` does\n", run)
 		}
 		return nil
 	})
@@ -239,7 +239,7 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 			if _, err := orchestrator.Report(ctx, s.conn, run); err != nil {
 				return err
 			}
-			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself", run)
+			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
 		}
 	}
 	waiting := ctx

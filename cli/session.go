@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -33,9 +32,18 @@ func (s *session) close() {
 	}
 }
 
+// role is what a process does with the store that it holds.
+type role int
+
+const (
+	runs   role = iota
+	reads       // and is soon gone
+	serves      // takes the runs of others
+)
+
 // embed starts a server on the store and connects to it. The store is closed
 // with the session, and when embed fails.
-func (a *app) embed(ctx context.Context, st *store, listen, token string, reader bool, log *slog.Logger) (*session, error) {
+func (a *app) embed(ctx context.Context, st *store, listen, token string, as role, log *slog.Logger) (*session, error) {
 	s := &session{store: st}
 	server, err := broker.Embed(broker.EmbedConfig{Store: st.data(), Listen: listen, Token: token, Logger: log})
 	if err != nil {
@@ -48,7 +56,7 @@ func (a *app) embed(ctx context.Context, st *store, listen, token string, reader
 		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
 	})
 	if err == nil {
-		err = st.announce(holder{URL: server.URL(), Token: token, Reader: reader})
+		err = st.announce(holder{URL: server.URL(), Token: token, Reader: as == reads, Serves: as == serves})
 	}
 	if err != nil {
 		s.close()
@@ -59,9 +67,6 @@ func (a *app) embed(ctx context.Context, st *store, listen, token string, reader
 
 // workspaceRead is the help of --workspace where nothing runs.
 const workspaceRead = "without a server: whose runs (default: the git work tree around the working directory, else that directory)"
-
-// errNoStore says that nothing has ever run in a workspace.
-var errNoStore = errors.New("nothing has run here yet")
 
 // open connects a command that looks at runs or workers: to the server that
 // the settings name, else to the run that holds the workspace's store, else to
@@ -79,11 +84,7 @@ func (a *app) openFor(ctx context.Context, p place, dir string) (*session, error
 	if t, ok, err := a.remote(); err != nil {
 		return nil, err
 	} else if ok {
-		c, err := a.dial(ctx, t, a.set.timeout, a.quietLogger())
-		if err != nil {
-			return nil, err
-		}
-		return &session{conn: c}, nil
+		return a.openRemote(ctx, t)
 	}
 	_, storeDir, err := p.resolve(a.env, dir)
 	if err != nil {
@@ -92,17 +93,25 @@ func (a *app) openFor(ctx context.Context, p place, dir string) (*session, error
 	return a.openStore(ctx, storeDir)
 }
 
+func (a *app) openRemote(ctx context.Context, t target) (*session, error) {
+	c, err := a.dial(ctx, t, a.set.timeout, a.quietLogger())
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: c}, nil
+}
+
 // openStore connects to who holds the store, or holds it.
 func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil, &exitError{exitNotFound, fmt.Errorf("%w: there is no store %s\n--server, --workspace and --store say where else to look", errNoStore, dir)}
+	if err := storeExists(dir); err != nil {
+		return nil, err
 	}
 	patience, stop := context.WithTimeout(ctx, a.set.timeout)
 	defer stop()
 	for {
 		st, err := hold(dir)
 		if err == nil {
-			s, err := a.embed(ctx, st, "", newToken(), true, a.quietLogger())
+			s, err := a.embed(ctx, st, "", newToken(), reads, a.quietLogger())
 			if err == nil {
 				s.dead = true
 			}

@@ -94,6 +94,7 @@ type holder struct {
 	Token  string `json:"token,omitempty"`
 	PID    int    `json:"pid"`
 	Reader bool   `json:"reader,omitempty"` // it only reads, and is soon gone
+	Serves bool   `json:"serves,omitempty"` // it takes runs that are submitted to its server
 }
 
 // errHeld says that another process holds the store.
@@ -133,6 +134,46 @@ func holdOrBorrow(ctx context.Context, dir string) (*store, error) {
 			return borrow()
 		}
 	}
+}
+
+// holdOwn takes a store that must be there. Whoever else holds it has to be
+// asked instead.
+func holdOwn(ctx context.Context, dir string) (*store, error) {
+	if err := storeExists(dir); err != nil {
+		return nil, err
+	}
+	return holdSoon(ctx, dir)
+}
+
+// holdSoon takes a store that only a reader may hold for a moment.
+func holdSoon(ctx context.Context, dir string) (*store, error) {
+	patience, stop := context.WithTimeout(ctx, readerPatience)
+	defer stop()
+	for {
+		s, err := hold(dir)
+		if !errors.Is(err, errHeld) {
+			return s, err
+		}
+		h, known := readHolder(dir)
+		switch {
+		case known && h.Serves:
+			return nil, notFoundError("process %d serves the store %s: it takes runs over by itself", h.PID, dir)
+		case known && !h.Reader:
+			return nil, notFoundError("process %d holds the store %s: wait until its run has ended", h.PID, dir)
+		case pause(patience, 50*time.Millisecond) != nil:
+			return nil, infrastructureError("the store %s is held by a process that does not say who it is", dir)
+		}
+	}
+}
+
+// errNoStore says that nothing has ever run in a workspace.
+var errNoStore = errors.New("nothing has run here yet")
+
+func storeExists(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return &exitError{exitNotFound, fmt.Errorf("%w: there is no store %s\n--server, --workspace and --store say where else to look", errNoStore, dir)}
+	}
+	return nil
 }
 
 func borrow() (*store, error) {

@@ -215,6 +215,7 @@ type leaving struct {
 	app  *app
 	log  *slog.Logger
 	kill context.CancelCauseFunc
+	also func() // done at the first signal, too; may be nil
 
 	mu     sync.Mutex
 	worker *worker.Worker // guarded by mu; nil while it waits for NATS
@@ -258,6 +259,9 @@ func (l *leaving) first(sig os.Signal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leave = true
+	if l.also != nil {
+		l.also()
+	}
 	if l.worker == nil {
 		l.kill(errLeft)
 		return

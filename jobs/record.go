@@ -36,6 +36,14 @@ type Spec struct {
 	StartedBy string             `msgpack:"started_by,omitempty"` // user@host
 	Commit    string             `msgpack:"commit,omitempty"`     // of the workspace, where it is a git work tree
 	Trace     string             `msgpack:"trace,omitempty"`      // TRACEPARENT of the run
+	RetryOf   RunID              `msgpack:"retry_of,omitempty"`   // the run that this one does again from what failed
+	Kept      []Kept             `msgpack:"kept,omitempty"`       // what of RetryOf need not be done again
+}
+
+// Kept is a module that has succeeded in an earlier run, with what it gave.
+type Kept struct {
+	Module  string  `msgpack:"module"`
+	Outputs Outputs `msgpack:"outputs"`
 }
 
 // Claim says that a worker has started, or is about to start, an attempt.

@@ -59,9 +59,14 @@ func parse(t *testing.T, src string) *pipeline.Pipeline {
 
 func newPlayer(t *testing.T, src string, ends func(string, jobs.Attempt) jobs.Outcome) *player {
 	t.Helper()
+	return newPlayerOf(t, &jobs.Spec{Run: "r", Pipeline: parse(t, src)}, ends)
+}
+
+func newPlayerOf(t *testing.T, spec *jobs.Spec, ends func(string, jobs.Attempt) jobs.Outcome) *player {
+	t.Helper()
 	p := &player{t: t, now: epochStart, last: map[string]uint64{}, ends: ends}
 	p.run = schedule.NewRun(func(e jobs.Event) { p.events = append(p.events, e) })
-	p.write("spec", "", jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: parse(t, src)}})
+	p.write("spec", "", jobs.Record{Spec: spec})
 	p.write("ctl", "", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}})
 	return p
 }

@@ -28,6 +28,7 @@ type Run struct {
 	byName   map[string]int
 	byToken  map[jobs.Token]int
 	families map[string][]int
+	kept     map[string]jobs.Outputs // by name: modules that an earlier run has done
 	keyed    bool // every module needs a grant, since one of them runs alone
 	live     int  // nodes without a terminal status
 
@@ -160,6 +161,10 @@ func (r *Run) begin(spec *jobs.Spec) {
 	r.families = map[string][]int{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate = map[string]bool{}
+	r.kept = make(map[string]jobs.Outputs, len(spec.Kept))
+	for _, k := range spec.Kept {
+		r.kept[k.Module] = k.Outputs
+	}
 	for i, m := range r.pipeline.Modules {
 		r.keyed = r.keyed || m.Policy.Exclusive
 		r.add(m, [2]int{i, 0})

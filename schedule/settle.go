@@ -78,6 +78,11 @@ func (r *Run) release(n *node) {
 	r.become(n, jobs.Ready)
 	n.queued = r.now
 	r.event(jobs.Event{Event: jobs.EventModuleReady, Module: n.module.Name})
+	if outputs, ok := r.kept[n.module.Name]; ok {
+		n.outputs = outputs
+		r.finish(n, jobs.Succeeded, n.index, "kept from run "+string(r.spec.RetryOf), "")
+		return
+	}
 	r.sayWaiting(n)
 }
 

@@ -1,0 +1,240 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+const resumeWorkspace = "the directory in which modules run without a server, and whose runs are looked at (default: the git work tree around the working directory, else that directory)"
+
+func (a *app) resumeCommand() *cobra.Command {
+	o := &execution{}
+	cmd := &cobra.Command{
+		Use:   "resume RUN",
+		Short: "Take a run over whose orchestrator died, and follow it to its end",
+		Long: `Take a run over whose orchestrator died, and follow it to its end.
+
+What has a result is not run again; what workers are running goes on, and its
+result counts. A run whose orchestrator lives is left alone (exit code 5).
+Without a NATS server the run is looked for in the workspace's store, and its
+modules run on a worker inside this process. "latest" stands for the newest run.
+
+Exit codes: as those of run; 5 when there is no such run, when it has ended, or
+when its orchestrator lives.`,
+		ValidArgsFunction: a.completeRuns(&o.place),
+	}
+	o.define(cmd.Flags(), resumeWorkspace)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.prepare(cmd, args, between(1, 1, "resume RUN"), func() []string { return o.faults(a) }); err != nil {
+			return err
+		}
+		r, err := a.runnerOf(o)
+		if err != nil {
+			return err
+		}
+		r.prepare = func(ctx context.Context, s *session) (err error) {
+			r.run, err = findRun(ctx, s.conn, args[0])
+			return err
+		}
+		return r.drive(cmd.Context())
+	}
+	return cmd
+}
+
+// runnerOf is a runner for a run that is in the log already, wherever the
+// command was started.
+func (a *app) runnerOf(o *execution) (*runner, error) {
+	dir, err := a.workDir()
+	if err != nil {
+		return nil, err
+	}
+	workspace, store, err := o.resolve(a.env, dir)
+	if err != nil {
+		return nil, err
+	}
+	return &runner{app: a, options: o, workspace: workspace, storeDir: store, progress: a.newProgress(nil)}, nil
+}
+
+// takeOver waits until nobody decides for the run, and takes the right to.
+func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
+	report, err := orchestrator.Report(ctx, s.conn, r.run)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil, noRunError(r.run)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if report.Status != jobs.RunRunning {
+		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(report.Status))
+	}
+	r.pipeline = report.Pipeline
+	leases, err := kv.OpenLeases(ctx, s.conn)
+	if err != nil {
+		return nil, err
+	}
+	if holder, err := leases.Holder(ctx, string(r.run)); err == nil {
+		r.progress.note("%s may still decide for run %s; waiting until its lease ends", holder.Holder, r.run)
+	}
+	err = leases.AwaitFree(ctx, string(r.run))
+	var lease *kv.Lease
+	if err == nil {
+		lease, err = orchestrator.Acquire(ctx, s.conn, r.run, r.name)
+	}
+	if errors.Is(err, kv.ErrHeld) {
+		return nil, notFoundError("run %s has an orchestrator that lives: %w\n`orchestrator runs wait %s` follows it", r.run, err, r.run)
+	}
+	if err == nil {
+		r.progress.note("taking run %s over", r.run)
+	}
+	return lease, err
+}
+
+// ended is how a run ended, for a sentence.
+func ended(s jobs.RunStatus) string {
+	if s == jobs.RunCancelled {
+		return "was cancelled"
+	}
+	return string(s)
+}
+
+func noRunError(run jobs.RunID) error {
+	return notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", run)
+}
+
+func (a *app) runsRetryCommand(p *place) *cobra.Command {
+	o := &execution{}
+	id, detach := "", false
+	cmd := &cobra.Command{
+		Use: "retry RUN", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRuns(p),
+		Long: `Run again what of a run has not succeeded, and what follows it.
+
+A new run with the pipeline, parameters and variables of the old one. Modules
+that have succeeded keep their results, unless they follow one that has not. It
+is carried out here, as by run, or handed over with --detach.`,
+	}
+	fs := cmd.Flags()
+	textFlag(fs, &id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
+	switchFlag(fs, &detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
+	o.defineCarrying(fs)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		faults := func() []string {
+			return slices.Concat(a.idFaults(id), a.detachFaults(detach), o.faults(a))
+		}
+		if err := a.prepare(cmd, args, between(1, 1, "runs retry RUN"), faults); err != nil {
+			return err
+		}
+		o.place = *p
+		r, err := a.runnerOf(o)
+		if err != nil {
+			return err
+		}
+		r.run = jobs.RunID(id)
+		r.prepare = func(ctx context.Context, s *session) error { return r.again(ctx, s, args[0]) }
+		if detach {
+			return a.detachRetry(cmd.Context(), r)
+		}
+		return r.drive(cmd.Context())
+	}
+	return cmd
+}
+
+// again makes the specification of a run that does another again.
+func (r *runner) again(ctx context.Context, s *session, old string) error {
+	run, err := findRun(ctx, s.conn, old)
+	if err != nil {
+		return err
+	}
+	spec, err := orchestrator.Again(ctx, s.conn, run)
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return noRunError(run)
+	case errors.Is(err, orchestrator.ErrRunning):
+		return notFoundError("run %s has not ended: there is nothing to run again yet", run)
+	case errors.Is(err, orchestrator.ErrNothing):
+		return notFoundError("all of run %s has succeeded: there is nothing to run again", run)
+	case err != nil:
+		return err
+	}
+	if r.run == "" {
+		r.run = newRunID(time.Now())
+	}
+	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
+	r.spec, r.pipeline = spec, spec.Pipeline.Name
+	r.progress.note("run %s does run %s again, and keeps %s of it", r.run, run, count(len(spec.Kept), "module"))
+	return nil
+}
+
+// detach hands a run to an orchestrator that serves and prints its id.
+func (a *app) detach(ctx context.Context, spec *jobs.Spec, storeDir string) error {
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
+	s, err := a.openServing(ctx, storeDir)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return a.handOver(ctx, s, spec)
+}
+
+func (a *app) detachRetry(ctx context.Context, r *runner) error {
+	defer r.progress.close()
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
+	s, err := a.openServing(ctx, r.storeDir)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := r.prepare(ctx, s); err != nil {
+		return err
+	}
+	return a.handOver(ctx, s, r.spec)
+}
+
+func (a *app) handOver(ctx context.Context, s *session, spec *jobs.Spec) error {
+	err := orchestrator.Submit(ctx, s.conn, spec)
+	if errors.Is(err, orchestrator.ErrExists) {
+		writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("submit run %s: %w", spec.Run, err)
+	}
+	if there, err := orchestrator.Serving(ctx, s.conn); err == nil && !there {
+		writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
+	}
+	return a.emit(struct {
+		Run jobs.RunID `json:"run"`
+	}{spec.Run}, func(w io.Writer) { writeln(w, spec.Run) }, func(w io.Writer) { writeln(w, spec.Run) })
+}
+
+// openServing connects to where an orchestrator serves: the server that the
+// settings name, else whoever serves the workspace's store.
+func (a *app) openServing(ctx context.Context, storeDir string) (*session, error) {
+	if t, remote, err := a.remote(); err != nil {
+		return nil, err
+	} else if remote {
+		return a.openRemote(ctx, t)
+	}
+	h, ok := readHolder(storeDir)
+	if !ok || !h.Serves {
+		return nil, usageError("--detach hands the run to an orchestrator that serves, and none serves this workspace:\n" +
+			"start `orchestrator dev` here, or name a NATS server (--server) on which `orchestrator serve` runs")
+	}
+	c, err := a.enter(ctx, h.URL, h.Token, a.set.timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: c}, nil
+}

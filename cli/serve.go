@@ -1,0 +1,301 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// serveOptions are the flags of `serve` and `dev`.
+type serveOptions struct {
+	place
+	name      string
+	listen    string
+	maxRuns   int
+	workerTTL time.Duration
+
+	maxParallel  int // dev: slots of its worker
+	drainTimeout time.Duration
+}
+
+// devListen is where dev's server listens unless told otherwise: there a
+// worker looks by itself.
+const devListen = "127.0.0.1:4222"
+
+func (o *serveOptions) define(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	o.place.define(fs, "whose store to use (default: the git work tree around the working directory, else that directory)")
+	textFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, of one live one only (default: the host's name and a suffix)")
+	countFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
+	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
+}
+
+func (o *serveOptions) faults(a *app) func() []string {
+	return func() (faults []string) {
+		if o.name != "" && !jobs.ValidID(o.name) {
+			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("name"), o.name))
+		}
+		if o.listen != "" {
+			if _, err := checkListen(o.listen); err != nil {
+				faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
+			}
+		}
+		return faults
+	}
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Carry out the runs that others submit, and those whose orchestrator died",
+		Long: `Carry out the runs that others submit (run --detach), and those whose
+orchestrator died. Any number may serve one NATS: each run is one's at a time,
+and within seconds another's when that one dies.
+
+With --listen, --store or --server embedded it embeds the NATS server itself, on
+the workspace's store; else it serves the one that is configured, or
+nats://127.0.0.1:4222, and goes on trying while that is away.
+
+The first interrupt gives the runs back, for others to go on with, and leaves;
+what workers are running goes on.
+
+Exit codes: 0 told to leave, 2 usage, 3 NATS denies or fails, 5 a live one has
+this name.`,
+	}
+	o.define(cmd)
+	textFlag(cmd.Flags(), &o.listen, "listen", "", "HOST:PORT", "", "embed the NATS server, and let clients and workers join it at this address; beyond this machine only with a token")
+	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return a.serve(ctx, o) }, o.faults(a))
+	return cmd
+}
+
+func (a *app) devCommand() *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Serve this workspace: a NATS server, an orchestrator and a worker in one process",
+		Long: `Serve this workspace: a NATS server, an orchestrator and a worker in one
+process, on the workspace's store. What is submitted here (run --detach) runs in
+the workspace, and what an earlier one has left goes on.
+
+The first interrupt leaves: what runs is finished, or handed back after
+--drain-timeout, and the runs go on with the next dev, serve or resume. The
+second stops at once.`,
+	}
+	o.define(cmd)
+	fs := cmd.Flags()
+	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", devListen, "where clients and workers join; beyond this machine only with a token")
+	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
+	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
+			return err
+		}
+		return a.dev(cmd.Context(), o)
+	}
+	return cmd
+}
+
+// serve is the life of `serve`. ctx ends at a signal.
+func (a *app) serve(ctx context.Context, o *serveOptions) error {
+	log := a.workerLogger()
+	s, err := a.served(ctx, o, log)
+	if err != nil {
+		return leftBySignal(ctx, err)
+	}
+	defer s.close()
+	return leftBySignal(ctx, a.serveOn(ctx, s.conn, o, log))
+}
+
+// leftBySignal makes being told to leave no error.
+func leftBySignal(ctx context.Context, err error) error {
+	if errors.As(context.Cause(ctx), &signalError{}) {
+		return nil
+	}
+	return err
+}
+
+// served connects to the server that is to be served, or embeds it.
+func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*session, error) {
+	t, remote, err := a.remote()
+	if err != nil {
+		return nil, err
+	}
+	embeds := o.listen != "" || a.bind.origin["store"] != "" || a.set.server == embedded
+	switch {
+	case remote && embeds:
+		return nil, usageError("--listen and --store are for a server inside this process, and %s names %s", t.origin, t.shown())
+	case embeds:
+		return a.embedServing(ctx, o, firstOf(o.listen, devListen), log)
+	case !remote:
+		if t, err = a.target(&a.set.connection); err != nil {
+			return nil, err
+		}
+		t.url, t.origin = defaultServer, "default"
+	}
+	timeout := time.Duration(0) // goes on trying
+	if a.bind.origin["connect-timeout"] != "" {
+		timeout = a.set.timeout
+	}
+	c, err := a.dial(ctx, t, timeout, log)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("connected", "server", redact(c.URL()))
+	return &session{conn: c}, nil
+}
+
+// embedServing embeds a server on the workspace's store for others to use.
+func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, log *slog.Logger) (*session, error) {
+	_, storeDir, err := o.resolveHere(a)
+	if err != nil {
+		return nil, err
+	}
+	st, err := holdSoon(ctx, storeDir)
+	if err != nil {
+		return nil, err
+	}
+	token, file := "", ""
+	if open, err := checkListen(listen); err != nil || open {
+		if err == nil {
+			token, file, err = st.token()
+		}
+		if err != nil {
+			st.close()
+			return nil, err
+		}
+	}
+	s, err := a.embed(ctx, st, listen, token, serves, log)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("embedded NATS server", "url", redact(s.server.URL()), "store", storeDir)
+	log.Info("workers join with: " + joinCommand(s.server.URL(), listen, file))
+	return s, nil
+}
+
+// serveOn decides for runs until ctx ends.
+func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
+	name := firstOf(o.name, hostName()+"-"+uuid.NewString()[:8])
+	log.Info("serving runs", "name", name)
+	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
+		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
+		MaxRuns: o.maxRuns,
+		Adopted: func(run jobs.RunID) { log.Info("run taken", "run", string(run)) },
+		Left: func(run jobs.RunID, end jobs.End, err error) {
+			switch {
+			case err == nil:
+				log.Info("run ended", "run", string(run), "status", string(end.Status), "reason", end.Error)
+			case ctx.Err() != nil:
+				log.Info("run given back", "run", string(run))
+			default:
+				log.Error("run left", "run", string(run), "error", err)
+			}
+		},
+	})
+	if errors.Is(err, kv.ErrHeld) {
+		return notFoundError("a live orchestrator is named %s already: choose another --name", name)
+	}
+	return err
+}
+
+// dev is the life of `dev`.
+func (a *app) dev(ctx context.Context, o *serveOptions) error {
+	if t, remote, err := a.remote(); err != nil || remote {
+		if err == nil {
+			err = usageError("dev embeds its NATS server, and %s names %s: use serve and worker there", t.origin, t.shown())
+		}
+		return err
+	}
+	log := a.workerLogger()
+	functions, err := a.functions()
+	if err != nil {
+		return err
+	}
+	workspace, _, err := o.resolveHere(a)
+	if err != nil {
+		return err
+	}
+	ctx, kill := context.WithCancelCause(ctx)
+	serving, leave := context.WithCancel(ctx)
+	l := &leaving{app: a, log: log, kill: kill, also: leave}
+	done := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { l.watch(done) })
+	defer func() { leave(); kill(nil); close(done); watcher.Wait() }()
+
+	s, err := a.embedServing(ctx, o, a.freeListen(o, log), log)
+	if err != nil {
+		return l.verdict(ctx, err)
+	}
+	defer s.close()
+	w, err := worker.New(s.conn, worker.Config{
+		Functions: functions, Name: "", Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
+		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
+	})
+	if err != nil {
+		return usageError("%w", err)
+	}
+	log.Info("working", "worker", w.Name(), "slots", o.slots(), "workspace", workspace)
+	l.working(w)
+	var g errgroup.Group
+	g.Go(func() error {
+		err := a.serveOn(serving, s.conn, o, log)
+		w.Drain()
+		return err
+	})
+	g.Go(func() error {
+		err := w.Run(ctx)
+		leave()
+		return err
+	})
+	return l.verdict(ctx, g.Wait())
+}
+
+func (o *serveOptions) slots() int {
+	if o.maxParallel > 0 {
+		return o.maxParallel
+	}
+	return runtime.NumCPU()
+}
+
+// resolveHere is resolve for where the command was started.
+func (o *serveOptions) resolveHere(a *app) (workspace, store string, err error) {
+	dir, err := a.workDir()
+	if err != nil {
+		return "", "", err
+	}
+	return o.resolve(a.env, dir)
+}
+
+// addressFree reports whether nobody listens there.
+func addressFree(address string) bool {
+	l, err := net.Listen("tcp", address) //nolint:noctx // binding does not wait
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// freeListen is the address for dev's server. Where the usual one is taken, by
+// another dev for example, any other will do: the store says which.
+func (a *app) freeListen(o *serveOptions, log *slog.Logger) string {
+	if a.bind.origin["listen"] != "" || addressFree(o.listen) {
+		return o.listen
+	}
+	log.Warn("somebody else listens there, so the NATS server takes a free port", "address", o.listen)
+	return "127.0.0.1:0"
+}
