@@ -29,6 +29,7 @@ func Build(name string, define func(*Builder)) (*Program, error) {
 	if second.digest() != p.graph {
 		return nil, dress(pipeline.Faults{first.difference(second)})
 	}
+	first.shared = shared{} // every module has its needs now
 	return p, nil
 }
 
@@ -197,7 +198,9 @@ func (m *module) describe() string {
 	if m.cond != nil {
 		otherwise = m.cond.otherwise
 	}
-	sum := sha256.Sum256([]byte(describe(n, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)))
+	needs := m.b.shared.digest(n.Needs)
+	n.Needs = nil
+	sum := sha256.Sum256([]byte(describe(n, needs, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)))
 	return string(sum[:])
 }
 

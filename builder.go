@@ -29,6 +29,7 @@ type Builder struct {
 	outputs   []edge // modules of files that values are of
 	limits    map[string]limit
 	faults    pipeline.Faults
+	shared    shared
 	checked   bool // the definition has been found without faults before: places are not needed
 }
 
@@ -40,6 +41,7 @@ type module struct {
 	exec        *executor
 	result      reflect.Type
 	taken       []taking
+	needs       []pipeline.Need // of all that; nil until asked for
 	cond        *condition
 	retryIf     func(error) bool
 	retryPanics bool
@@ -148,6 +150,17 @@ type taking struct {
 	src   *source
 	at    place
 	reads bool
+}
+
+// use is what becomes of an edge of the source.
+func (t taking) use(e edge) pipeline.Use {
+	switch {
+	case !t.reads:
+		return pipeline.Waits
+	case e.reads:
+		return pipeline.Reads
+	}
+	return pipeline.Hears
 }
 
 // edges are the needs of everything that the module takes.

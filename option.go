@@ -21,12 +21,20 @@ func (o option) apply(m *module) { o(m) }
 func After(needs ...Need) Option {
 	at := caller()
 	return option(func(m *module) {
+		sources := make([]*source, 0, len(needs))
 		for _, n := range needs {
 			if n == nil || n.need() == nil {
 				m.b.fault(at, "", "%s: After has a value that no Add has returned", m.name)
 				continue
 			}
-			m.take(n.need(), at, false)
+			sources = append(sources, n.need())
+		}
+		switch len(sources) {
+		case 0:
+		case 1:
+			m.take(sources[0], at, false)
+		default:
+			m.take(together(sources, at), at, false)
 		}
 	})
 }

@@ -236,38 +236,6 @@ func (b *Builder) checkWith(p *pipeline.Pipeline, places []pipeline.Place) error
 	return nil
 }
 
-// needs are the modules that m needs, each once, in the order of its values,
-// and those of them whose results it reads, sorted.
-func (m *module) needs() (needs []pipeline.Need, reads []string) {
-	if len(m.taken) == 1 && m.taken[0].reads {
-		src := m.taken[0].src // modules that take one value share what it needs
-		if src.needs == nil && len(src.edges) > 0 {
-			src.needs, src.reads = m.gather()
-		}
-		return src.needs, src.reads
-	}
-	return m.gather()
-}
-
-func (m *module) gather() (needs []pipeline.Need, reads []string) {
-	at := map[string]int{}
-	read := map[string]bool{}
-	for e := range m.edges {
-		if i, ok := at[e.name]; ok {
-			needs[i].Optional = needs[i].Optional && e.optional
-		} else {
-			at[e.name] = len(needs)
-			needs = append(needs, pipeline.Need{Module: e.name, Optional: e.optional})
-		}
-		if e.reads && !read[e.name] {
-			read[e.name] = true
-			reads = append(reads, e.name)
-		}
-	}
-	slices.Sort(reads)
-	return needs, reads
-}
-
 // finished is the module as the graph has it; a copy, so that nothing that is
 // done to a graph comes back to the definition.
 func (m *module) finished() *pipeline.Module {
@@ -275,9 +243,8 @@ func (m *module) finished() *pipeline.Module {
 	n.Requires.Tools, n.Requires.Tags = slices.Clone(n.Requires.Tools), slices.Clone(n.Requires.Tags)
 	n.Requires.Labels = slices.Clone(n.Requires.Labels)
 	n.Policy.Keys, n.Policy.Limits = slices.Clone(n.Policy.Keys), slices.Clone(n.Policy.Limits)
-	var reads []string
-	n.Needs, reads = m.needs()
-	n.Func = &pipeline.Func{Name: m.name, Reads: reads}
+	n.Needs = m.allNeeds()
+	n.Func = &pipeline.Func{Name: m.name}
 	if m.exec != nil && m.exec.command != nil {
 		n.Command = m.exec.command.node()
 		if n.Command.Shell != "" {

@@ -27,11 +27,10 @@ type source struct {
 	b      *Builder
 	at     place
 	edges  []edge
-	direct bool // the very result of one module
-	seen   map[edgeKey]bool
+	direct bool             // the very result of one module
+	seen   map[edgeKey]bool // while others join it
 
-	needs []pipeline.Need // of a module that takes this alone; nil until one has
-	reads []string
+	needs [2][]pipeline.Need // of a module that takes this alone, without and with reading it; nil until one has
 }
 
 // edgeKey is what makes two edges of a source the same.
@@ -50,11 +49,11 @@ type edge struct {
 
 // All gathers values into one: the fan-in.
 func All[T any](values ...Value[T]) Value[[]T] {
-	src := &source{at: caller()}
-	for _, v := range values {
-		src.join(v.src)
+	sources := make([]*source, len(values))
+	for i, v := range values {
+		sources[i] = v.src
 	}
-	return Value[[]T]{src, func(in *inputs) ([]T, error) {
+	return Value[[]T]{together(sources, caller()), func(in *inputs) ([]T, error) {
 		list := make([]T, len(values))
 		for i, v := range values {
 			var err error
@@ -69,8 +68,7 @@ func All[T any](values ...Value[T]) Value[[]T] {
 // Map applies f to a value where it is read. f must be pure: it runs in every
 // process that reads the value, and again in every attempt.
 func Map[A, B any](v Value[A], f func(A) B) Value[B] {
-	src := &source{at: caller()}
-	src.join(v.src)
+	src := joined(caller(), v.src)
 	if f == nil && src.b != nil {
 		src.b.fault(src.at, "", "Map has no function")
 	}
@@ -88,8 +86,7 @@ func Map[A, B any](v Value[A], f func(A) B) Value[B] {
 // have failed with the failure ignored: its reader runs all the same, and
 // finds nil. A module that always runs reads results so.
 func Optional[T any](v Value[T]) Value[*T] {
-	src := &source{at: caller()}
-	src.join(v.src)
+	src := joined(caller(), v.src)
 	for i := range src.edges {
 		src.edges[i].optional = true
 	}
@@ -127,12 +124,14 @@ func (o Outcome) String() string {
 
 // Outcomes tells how modules ended, as optional needs, in the order of needs.
 func Outcomes(needs ...Need) Value[[]Outcome] {
-	src := &source{at: caller()}
+	at := caller()
+	var sources []*source
 	for _, n := range needs {
 		if n != nil {
-			src.join(n.need())
+			sources = append(sources, n.need())
 		}
 	}
+	src := joined(at, sources...)
 	src.named()
 	return Value[[]Outcome]{src, func(in *inputs) ([]Outcome, error) {
 		list := make([]Outcome, len(src.edges))
@@ -155,6 +154,16 @@ func (s *source) named() {
 	for i := range s.edges {
 		s.edges[i].optional, s.edges[i].reads = true, false
 	}
+}
+
+// joined is a source of its own with the needs of others.
+func joined(at place, sources ...*source) *source {
+	src := &source{at: at}
+	for _, s := range sources {
+		src.join(s)
+	}
+	src.seen = nil
+	return src
 }
 
 // join adds the needs of another source. The first builder decides; a second

@@ -31,6 +31,9 @@ func records() map[string]Record {
 					Name: "build (os=linux)", Token: "build-1", Family: "build", Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
 					Command: &pipeline.Command{Run: "make", Shell: "sh"}, Slots: 1,
 					Policy: pipeline.Policy{Timeout: time.Hour, Retry: pipeline.Retry{Attempts: 2, Delay: time.Second}, Priority: pipeline.Low},
+				}, {
+					Name: "test", Token: "test", Func: &pipeline.Func{Name: "test"}, Slots: 1,
+					Needs: []pipeline.Need{{Module: "build", Use: pipeline.Reads}, {Module: "lint", Optional: true, Same: []string{"os"}}},
 				}},
 			},
 		}},

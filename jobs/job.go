@@ -27,7 +27,7 @@ type Job struct {
 	Timeout        time.Duration   `msgpack:"timeout,omitempty"`
 	DefaultTimeout bool            `msgpack:"default_timeout,omitempty"`
 	Grace          time.Duration   `msgpack:"grace"`
-	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS
+	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS; of a Go function those that it hears of, with the results that it reads
 	Trace          string          `msgpack:"trace,omitempty"`
 	Warnings       []string        `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
 }
@@ -47,7 +47,6 @@ type CommandJob struct {
 type FuncJob struct {
 	Name   string            `msgpack:"name"`
 	Uses   bool              `msgpack:"uses,omitempty"`
-	Reads  []string          `msgpack:"reads,omitempty"`  // needs whose results it reads: the others come without theirs
 	With   map[string]string `msgpack:"with,omitempty"`   // what a file gives it
 	Params map[string]any    `msgpack:"params,omitempty"` // of the run
 }

@@ -243,7 +243,7 @@ func (x *player) request(m *pipeline.Module, job schedule.Publish) (call.Request
 	for _, p := range m.Matrix {
 		req.Matrix[p.Axis] = p.Value
 	}
-	for name, n := range x.run.Needs(job.Node) {
+	for name, n := range x.run.Told(job.Node) {
 		need := call.Need{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
 		for _, member := range n.Members {
 			need.Members = append(need.Members, call.Member{Status: member.Status, Result: member.Outputs.Result})

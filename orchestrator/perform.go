@@ -128,11 +128,10 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 	m := l.state.Module(a.Node)
 	now := l.now()
 	answered := false
-	needs := l.state.Needs(a.Node)
 	send := func(s pipeline.Scope, err error) {
 		var job *jobs.Job
 		if err == nil {
-			job, err = l.job(a, m, needs, s)
+			job, err = l.job(a, m, s)
 		}
 		if err != nil {
 			answered = true
@@ -145,7 +144,7 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 	if m.Static() {
 		send(pipeline.Scope{}, nil)
 	} else {
-		l.withScope(ctx, needs, m.TextReads(), send)
+		l.withScope(ctx, l.state.Needs(a.Node), m.TextReads(), send)
 	}
 	return answered
 }

@@ -77,13 +77,13 @@ func (l *loop) result(ctx context.Context, o jobs.Outputs, fetch bool) (any, err
 }
 
 // job is the message that asks for an attempt.
-func (l *loop) job(a schedule.Publish, m *pipeline.Module, needs map[string]jobs.Need, s pipeline.Scope) (*jobs.Job, error) {
+func (l *loop) job(a schedule.Publish, m *pipeline.Module, s pipeline.Scope) (*jobs.Job, error) {
 	spec := l.state.Spec()
 	job := &jobs.Job{
 		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
 		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
-		Needs: needs, Trace: spec.Trace,
+		Needs: l.state.Told(a.Node), Trace: spec.Trace,
 	}
 	if m.Func != nil {
 		if err := l.function(job, m, s); err != nil {
@@ -108,25 +108,13 @@ func (l *loop) job(a schedule.Publish, m *pipeline.Module, needs map[string]jobs
 	return job, nil
 }
 
-// function adds the Go function. Results that it does not read stay here: a
-// module that hears how thousands have ended is not sent what they returned.
+// function adds the Go function.
 func (l *loop) function(job *jobs.Job, m *pipeline.Module, s pipeline.Scope) error {
 	p := l.state.Spec().Pipeline
 	with, err := p.ResolveWith(m, s)
 	if err != nil {
 		return err
 	}
-	job.Func = &jobs.FuncJob{Name: m.Func.Name, Uses: m.Func.Uses, Reads: m.Func.Reads, With: with, Params: p.Params}
-	if m.Command != nil {
-		return nil
-	}
-	needs := make(map[string]jobs.Need, len(job.Needs))
-	for name, n := range job.Needs {
-		if !slices.Contains(m.Func.Reads, name) {
-			n.Outputs, n.Members = jobs.Outputs{}, nil
-		}
-		needs[name] = n
-	}
-	job.Needs = needs
+	job.Func = &jobs.FuncJob{Name: m.Func.Name, Uses: m.Func.Uses, With: with, Params: p.Params}
 	return nil
 }

@@ -43,6 +43,7 @@ type binder struct {
 	byName   map[string]*declaration
 	prefixes map[string]string
 	bound    map[string]any
+	needs    NeedLists
 	out      *Pipeline
 }
 
@@ -106,9 +107,11 @@ func (d *decoder) member(family, prefix string, i int, pairs []Pair) *Module {
 
 func (b *binder) add(d *declaration, m *Module, name string) {
 	m.Name = name
+	var needs []Need
 	for _, n := range d.needs {
-		m.Needs = append(m.Needs, n.Need)
+		needs = append(needs, n.Need)
 	}
+	m.Needs = b.needs.Shared(needs)
 	if d.closed {
 		m.Outputs = append([]string{}, d.outputs...)
 	}

@@ -85,7 +85,7 @@ func (p *Pipeline) Members(m *Module, combinations [][]Pair) ([]*Module, error) 
 	members := make([]*Module, len(combinations))
 	for i, pairs := range combinations {
 		one := x.member(m.Family, x.Prefix, i, slices.Clone(pairs))
-		one.Needs, one.Outputs, one.Unselected = slices.Clone(m.Needs), slices.Clone(m.Outputs), m.Unselected
+		one.Needs, one.Outputs, one.Unselected = m.Needs, slices.Clone(m.Outputs), m.Unselected
 		if one.Command != nil {
 			one.Command.PassEnv = together(p.PassEnv, one.Command.PassEnv)
 		}

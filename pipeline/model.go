@@ -28,14 +28,14 @@ type Module struct {
 	Description string       `msgpack:"description,omitempty"`
 	Category    string       `msgpack:"category,omitempty"`
 	Unselected  bool         `msgpack:"unselected,omitempty"` // left out of this run by selection
-	Needs       []Need       `msgpack:"needs,omitempty"`
-	If          string       `msgpack:"if,omitempty"`      // source of a boolean expression, without ${{ }}; empty = true
-	IfAt        string       `msgpack:"if_at,omitempty"`   // FILE:LINE:COLUMN of it, for messages
-	Command     *Command     `msgpack:"command,omitempty"` // the executor
-	Func        *Func        `msgpack:"func,omitempty"`    // the executor, or what prepares the command
-	Outputs     []string     `msgpack:"outputs,omitempty"` // declared names; nil = unchecked
-	Requires    Requirements `msgpack:"requires"`          // with the shell among the tools
-	Slots       int          `msgpack:"slots"`             // at least 1
+	Needs       []Need       `msgpack:"-"`                    // of modules that need the same, one list: it travels once (jobs.Spec)
+	If          string       `msgpack:"if,omitempty"`         // source of a boolean expression, without ${{ }}; empty = true
+	IfAt        string       `msgpack:"if_at,omitempty"`      // FILE:LINE:COLUMN of it, for messages
+	Command     *Command     `msgpack:"command,omitempty"`    // the executor
+	Func        *Func        `msgpack:"func,omitempty"`       // the executor, or what prepares the command
+	Outputs     []string     `msgpack:"outputs,omitempty"`    // declared names; nil = unchecked
+	Requires    Requirements `msgpack:"requires"`             // with the shell among the tools
+	Slots       int          `msgpack:"slots"`                // at least 1
 	Policy      Policy       `msgpack:"policy"`
 }
 
@@ -73,14 +73,6 @@ const (
 	High     Priority = 1
 	Critical Priority = 2
 )
-
-// Need is a direct need as it is written: on a module, or on a family, which
-// is all its members, or those whose axes in Same have the values of mine.
-type Need struct {
-	Module   string   `msgpack:"module"` // the declared name, as the declaration spells it
-	Optional bool     `msgpack:"optional,omitempty"`
-	Same     []string `msgpack:"same,omitempty"`
-}
 
 // Pair is an axis of a matrix and a value on it.
 type Pair struct {

@@ -25,10 +25,9 @@ func Short(digest string) string { return digest[:min(12, len(digest))] }
 // Func is an executor that a worker finds in its own program: a Go function,
 // or beside a Command what prepares it (a condition, values from results).
 type Func struct {
-	Name  string   `msgpack:"name"`            // in the program: of the module, or of `uses: go:NAME`
-	Uses  bool     `msgpack:"uses,omitempty"`  // it is named by a file, and reads With
-	Reads []string `msgpack:"reads,omitempty"` // direct needs whose results it reads; sorted
-	With  []Var    `msgpack:"with,omitempty"`  // of a file
+	Name string `msgpack:"name"`           // in the program: of the module, or of `uses: go:NAME`
+	Uses bool   `msgpack:"uses,omitempty"` // it is named by a file, and reads With
+	With []Var  `msgpack:"with,omitempty"` // of a file
 }
 
 // Axes of families that run once for each element of a list: the element, or
@@ -93,7 +92,7 @@ func membersOf(m *Module, combinations [][]Pair) []*Module {
 		one := *m.Dynamic.Member
 		one.Name, one.Family, one.Matrix = memberName(m.Family, pairs), m.Family, slices.Clone(pairs)
 		one.Token = fmt.Sprintf("%s%d", m.Dynamic.Prefix, i)
-		one.Needs, one.Unselected = slices.Clone(m.Needs), m.Unselected
+		one.Needs, one.Unselected = m.Needs, m.Unselected
 		members[i] = &one
 	}
 	return members

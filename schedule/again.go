@@ -19,24 +19,29 @@ func (r *Run) Kept() []jobs.Kept {
 // and all that follow them: a module that always runs, or ran in spite of a
 // failure, may end otherwise this time.
 func (r *Run) doneAgain() []bool {
-	again, dependents := make([]bool, len(r.nodes)), make([][]int, len(r.nodes))
+	again, dependents := make([]bool, len(r.nodes)), make([][]*group, len(r.nodes))
 	var list []int
 	for _, n := range r.nodes {
 		if s := n.status; s != jobs.Succeeded && s != jobs.Cached && s != jobs.Skipped && !n.expanded {
 			again[n.index] = true
 			list = append(list, n.index)
 		}
-		for _, e := range n.edges {
-			dependents[e.target] = append(dependents[e.target], n.index)
+		if int(n.group.members[0]) != n.index {
+			continue
+		}
+		for _, e := range n.group.edges {
+			dependents[e.target] = append(dependents[e.target], n.group)
 		}
 	}
 	for len(list) > 0 {
 		i := list[len(list)-1]
 		list = list[:len(list)-1]
-		for _, d := range dependents[i] {
-			if !again[d] {
-				again[d] = true
-				list = append(list, d)
+		for _, g := range dependents[i] {
+			for _, d := range g.members {
+				if !again[d] {
+					again[d] = true
+					list = append(list, int(d))
+				}
 			}
 		}
 	}

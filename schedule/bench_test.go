@@ -44,10 +44,11 @@ func BenchmarkDecide(b *testing.B) {
 
 func benchPipeline(modules int, needs func(int) []pipeline.Need) *pipeline.Pipeline {
 	p := &pipeline.Pipeline{Name: "bench", Families: map[string][]int{}}
+	var lists pipeline.NeedLists // as Bind and the wire make them
 	for i := range modules {
 		name := fmt.Sprint("m", i)
 		p.Modules = append(p.Modules, &pipeline.Module{
-			Name: name, Token: name, Slots: 1, Needs: needs(i),
+			Name: name, Token: name, Slots: 1, Needs: lists.Shared(needs(i)),
 			Policy: pipeline.Policy{QueueTimeout: time.Minute, MaxLosses: 3, Retry: pipeline.Retry{Attempts: 1}},
 		})
 	}
@@ -79,7 +80,7 @@ func playOut(b *testing.B, p *pipeline.Pipeline) {
 			case schedule.Prepare:
 				d.Prepared(a.Lane, 1)
 			case schedule.Publish:
-				run.Needs(a.Node)
+				run.Told(a.Node)
 				queue = append(queue, a)
 			case schedule.Finish:
 				return

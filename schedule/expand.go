@@ -33,40 +33,11 @@ func (r *Run) applyExpansion(x *jobs.Expansion) error {
 	}
 	r.families[p.module.Family] = indices
 	for _, k := range indices {
-		r.connect(r.nodes[k])
+		r.join(r.nodes[k])
 	}
 	r.reconnect(p)
 	r.computePaths(nil)
 	r.settled = append(r.settled, indices...)
 	r.settle()
 	return nil
-}
-
-// reconnect has those that needed the placeholder need its members.
-func (r *Run) reconnect(p *node) {
-	seen := map[int]bool{}
-	for _, d := range p.dependents {
-		n := r.nodes[d]
-		if seen[d] || n.status.Terminal() || n.expanded {
-			continue
-		}
-		seen[d] = true
-		for _, e := range n.edges {
-			r.forget(e.target, d)
-		}
-		r.connect(n)
-		r.settled = append(r.settled, d)
-	}
-	p.dependents = nil
-}
-
-func (r *Run) forget(target, dependent int) {
-	t := r.nodes[target]
-	kept := t.dependents[:0:0]
-	for _, d := range t.dependents {
-		if d != dependent {
-			kept = append(kept, d)
-		}
-	}
-	t.dependents = kept
 }

@@ -31,27 +31,7 @@ func (r *Run) computePaths(estimates map[string]time.Duration) {
 		r.estimates = estimates
 	}
 	median := medianOf(r.estimates)
-	behind := make([][]int, len(r.nodes))
-	ahead := make([]int, len(r.nodes))
-	for _, n := range r.nodes {
-		for _, e := range n.edges {
-			behind[e.target] = append(behind[e.target], n.index)
-			ahead[n.index]++
-		}
-	}
-	order := make([]int, 0, len(r.nodes))
-	for i := range r.nodes {
-		if ahead[i] == 0 {
-			order = append(order, i)
-		}
-	}
-	for k := 0; k < len(order); k++ {
-		for _, d := range behind[order[k]] {
-			if ahead[d]--; ahead[d] == 0 {
-				order = append(order, d)
-			}
-		}
-	}
+	order, behind := r.byNeeds()
 	for _, i := range slices.Backward(order) {
 		n := r.nodes[i]
 		own, ok := r.estimates[n.module.Name]
@@ -59,10 +39,40 @@ func (r *Run) computePaths(estimates map[string]time.Duration) {
 			own = median
 		}
 		n.path = own
-		for _, d := range behind[i] {
-			n.path = max(n.path, own+r.nodes[d].path)
+		for _, g := range behind[i] {
+			n.path = max(n.path, own+g.path) // all its members come after i
+		}
+		n.group.path = max(n.group.path, n.path)
+	}
+}
+
+// byNeeds lists all nodes, each after those that it needs, and for each the
+// groups that need it.
+func (r *Run) byNeeds() (order []int32, behind [][]*group) {
+	behind = make([][]*group, len(r.nodes))
+	order = make([]int32, 0, len(r.nodes))
+	for _, n := range r.nodes {
+		g := n.group
+		if len(g.edges) == 0 {
+			order = append(order, int32(n.index))
+			continue
+		}
+		if int(g.members[0]) != n.index {
+			continue
+		}
+		g.path, g.ahead = 0, len(g.edges)
+		for _, e := range g.edges {
+			behind[e.target] = append(behind[e.target], g)
 		}
 	}
+	for k := 0; k < len(order); k++ {
+		for _, g := range behind[order[k]] {
+			if g.ahead--; g.ahead == 0 {
+				order = append(order, g.members...)
+			}
+		}
+	}
+	return order, behind
 }
 
 func medianOf(estimates map[string]time.Duration) time.Duration {

@@ -139,23 +139,69 @@ func outputValue(v string) any {
 }
 
 // Needs is how the direct needs of a module ended, by their declared names.
+// Nobody changes it.
 func (r *Run) Needs(i int) map[string]jobs.Need {
 	n := r.nodes[i]
-	if len(n.module.Needs) == 0 {
-		return nil
+	return n.group.once(&n.group.ended, func() map[string]jobs.Need { return r.endedAs(n, pipeline.Waits) })
+}
+
+// Told is what the job of a module says of its needs: everything to a
+// command; to a Go function no more than it asks for, so that what comes
+// after hundreds, or hears how thousands have ended, is not sent their
+// results. Nobody changes it.
+func (r *Run) Told(i int) map[string]jobs.Need {
+	n := r.nodes[i]
+	if n.module.Func == nil || n.module.Command != nil {
+		return r.Needs(i)
 	}
-	needs := make(map[string]jobs.Need, len(n.module.Needs))
-	for _, need := range n.module.Needs {
-		if _, family := r.families[need.Module]; family {
-			needs[need.Module] = r.familyNeed(pipeline.Resolve(n.module, need, r.modules, r.byName, r.families))
-			continue
-		}
-		if t, ok := r.byName[need.Module]; ok {
-			v := r.nodes[t]
-			needs[need.Module] = jobs.Need{Status: v.status.String(), Reason: v.why(), Outputs: v.outputs}
-		}
+	return n.group.once(&n.group.told, func() map[string]jobs.Need { return r.endedAs(n, pipeline.Hears) })
+}
+
+// once is what f makes, kept for the other members when all needs have ended.
+func (g *group) once(kept *map[string]jobs.Need, f func() map[string]jobs.Need) map[string]jobs.Need {
+	if *kept != nil {
+		return *kept
+	}
+	needs := f()
+	if g.open == 0 && len(g.members) > 1 {
+		*kept = needs
 	}
 	return needs
+}
+
+// endedAs is how those needs of n ended of which least is made or more;
+// results go to those that hear, and do not read them, only with Waits.
+func (r *Run) endedAs(n *node, least pipeline.Use) map[string]jobs.Need {
+	var needs map[string]jobs.Need
+	for _, need := range n.module.Needs {
+		if need.Use < least {
+			continue
+		}
+		ended, ok := r.need(n, need)
+		if !ok {
+			continue
+		}
+		if least == pipeline.Hears && need.Use < pipeline.Reads {
+			ended.Outputs, ended.Members = jobs.Outputs{}, nil
+		}
+		if needs == nil {
+			needs = make(map[string]jobs.Need, len(n.module.Needs))
+		}
+		needs[need.Module] = ended
+	}
+	return needs
+}
+
+func (r *Run) need(n *node, need pipeline.Need) (jobs.Need, bool) {
+	if _, family := r.families[need.Module]; family {
+		return r.familyNeed(pipeline.Resolve(n.module, need, r.modules, r.byName, r.families)), true
+	}
+	t, ok := r.byName[need.Module]
+	if !ok {
+		return jobs.Need{}, false
+	}
+	v := r.nodes[t]
+	return jobs.Need{Status: v.status.String(), Reason: v.why(), Outputs: v.outputs}, true
 }
 
 func (n *node) why() string {

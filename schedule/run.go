@@ -28,9 +28,10 @@ type Run struct {
 	byName   map[string]int
 	byToken  map[jobs.Token]int
 	families map[string][]int
+	groups   map[list]*group         // by the needs that the nodes of a group share
 	kept     map[string]jobs.Outputs // by name: modules that an earlier run has done
-	keyed    bool // every module needs a grant, since one of them runs alone
-	live     int  // nodes without a terminal status
+	keyed    bool                    // every module needs a grant, since one of them runs alone
+	live     int                     // nodes without a terminal status
 
 	ctl       uint64 // last sequence of the control subject
 	cancelSeq uint64 // last sequence of the cancel subject
@@ -63,9 +64,8 @@ type node struct {
 	status   jobs.Status
 	expanded bool // a family's placeholder whose members have taken its place
 
-	edges      []edge
-	dependents []int // one entry an edge
-	open       int   // edges to nodes that have not ended
+	group      *group   // it, and those that need the same
+	dependents []*group // that need it; one entry an edge
 
 	attempt  jobs.Attempt // the current one: open, or the next to be published
 	ran      int          // attempts that ran to an end
@@ -89,13 +89,6 @@ type node struct {
 	noWorker bool
 	warnings []string
 	path     time.Duration // longest remaining path, its own duration included
-}
-
-// edge is one need, resolved to one node.
-type edge struct {
-	target   int
-	optional bool
-	reads    bool // of a placeholder: its axes read it
 }
 
 // Load folds a log from its beginning. emit hears the run's events as they
@@ -158,7 +151,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 	size := len(r.pipeline.Modules)
 	r.byName, r.byToken = make(map[string]int, size), make(map[jobs.Token]int, size)
 	r.nodes, r.modules = make([]*node, 0, size), make([]*pipeline.Module, 0, size)
-	r.families = map[string][]int{}
+	r.families, r.groups = map[string][]int{}, map[list]*group{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate = map[string]bool{}
 	r.kept = make(map[string]jobs.Outputs, len(spec.Kept))
@@ -172,7 +165,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 	maps.Copy(r.families, r.pipeline.Families)
 	r.event(jobs.Event{Event: jobs.EventRunStarted, Pipeline: r.pipeline.Name, Modules: len(r.nodes)})
 	for _, n := range r.nodes {
-		r.connect(n)
+		r.join(n)
 	}
 	r.computePaths(nil)
 	for _, n := range r.nodes {
@@ -198,24 +191,6 @@ func (r *Run) add(m *pipeline.Module, order [2]int) *node {
 	r.byName[m.Name], r.byToken[jobs.Token(m.Token)] = n.index, n.index
 	r.live++
 	return n
-}
-
-// connect resolves the needs of n to edges; what an edge points at learns of
-// n. Called again when a family that n needs was expanded.
-func (r *Run) connect(n *node) {
-	n.edges, n.open = n.edges[:0], 0
-	for _, need := range n.module.Needs {
-		reads := n.module.Dynamic != nil && slices.Contains(n.module.Dynamic.Reads, need.Module)
-		for _, t := range pipeline.Resolve(n.module, need, r.modules, r.byName, r.families) {
-			n.edges = append(n.edges, edge{target: t, optional: need.Optional, reads: reads})
-			target := r.nodes[t]
-			if target.status.Terminal() {
-				continue
-			}
-			n.open++
-			target.dependents = append(target.dependents, n.index)
-		}
-	}
 }
 
 // stopped says why n is not to run any more: empty while it may.

@@ -30,7 +30,11 @@ func pipelines() *rapid.Generator[*pipeline.Pipeline] {
 		}
 		exclusive := rapid.IntRange(0, 4).Draw(t, "exclusive") == 0
 		for i := range rapid.IntRange(1, 10).Draw(t, "modules") {
-			p.Modules = append(p.Modules, drawModule(t, i, exclusive))
+			m := drawModule(t, i, exclusive)
+			if i > 0 && rapid.IntRange(0, 2).Draw(t, "needs what the one before needs") == 0 {
+				m.Needs = p.Modules[i-1].Needs // one list, as of a layer
+			}
+			p.Modules = append(p.Modules, m)
 		}
 		return p
 	})

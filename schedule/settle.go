@@ -21,7 +21,7 @@ func (r *Run) settle() {
 func (r *Run) decideFate(n *node) {
 	dynamic := n.module.Dynamic != nil
 	why := r.stopped(n)
-	if n.open > 0 && !dynamic && !r.hasBadNeed(n) {
+	if n.group.open > 0 && !dynamic && !r.hasBadNeed(n) {
 		return
 	}
 	needs, targets := r.endedNeeds(n, dynamic && why == "")
@@ -48,7 +48,7 @@ func (r *Run) hasBadNeed(n *node) bool {
 	if n.module.Policy.AlwaysRun {
 		return false
 	}
-	for _, e := range n.edges {
+	for _, e := range n.group.edges {
 		if r.nodes[e.target].status.Bad() {
 			return true
 		}
@@ -57,13 +57,13 @@ func (r *Run) hasBadNeed(n *node) bool {
 }
 
 func (r *Run) endedNeeds(n *node, readsOnly bool) ([]ended, []int) {
-	needs, targets := make([]ended, 0, len(n.edges)), make([]int, 0, len(n.edges))
-	for _, e := range n.edges {
+	needs, targets := make([]ended, 0, len(n.group.edges)), make([]int, 0, len(n.group.edges))
+	for _, e := range n.group.edges {
 		if readsOnly && !e.reads {
 			continue
 		}
 		needs = append(needs, ended{r.nodes[e.target].status, e.optional})
-		targets = append(targets, e.target)
+		targets = append(targets, int(e.target))
 	}
 	return needs, targets
 }
@@ -123,11 +123,13 @@ func (r *Run) finish(n *node, s jobs.Status, root int, reason, text string) {
 	r.live--
 	r.changed = append(r.changed, n.index)
 	r.emitEnded(n)
-	for _, d := range n.dependents {
-		dependent := r.nodes[d]
-		dependent.open--
-		if dependent.open == 0 || s.Bad() || dependent.module.Dynamic != nil {
-			r.settled = append(r.settled, d)
+	for _, g := range n.dependents {
+		g.open--
+		if g.open > 0 && !s.Bad() && r.modules[g.members[0]].Dynamic == nil {
+			continue
+		}
+		for _, d := range g.members {
+			r.settled = append(r.settled, int(d))
 		}
 	}
 	n.dependents = nil

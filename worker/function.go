@@ -195,21 +195,18 @@ func (a *attempt) request(needs map[string]jobs.Need) call.Request {
 }
 
 // results are the needs of the job with the results that are kept by
-// reference: all for a command, which may ask for any, else those that the
-// function reads.
+// reference.
 func (a *attempt) results(ctx context.Context) (map[string]jobs.Need, error) {
 	needs := make(map[string]jobs.Need, len(a.job.Needs))
 	for name, n := range a.job.Needs {
-		if a.job.Func == nil || a.job.Command != nil || slices.Contains(a.job.Func.Reads, name) {
-			var err error
-			if n.Outputs, err = a.fetched(ctx, n.Outputs); err != nil {
+		var err error
+		if n.Outputs, err = a.fetched(ctx, n.Outputs); err != nil {
+			return nil, err
+		}
+		n.Members = slices.Clone(n.Members)
+		for i := range n.Members {
+			if n.Members[i].Outputs, err = a.fetched(ctx, n.Members[i].Outputs); err != nil {
 				return nil, err
-			}
-			n.Members = slices.Clone(n.Members)
-			for i := range n.Members {
-				if n.Members[i].Outputs, err = a.fetched(ctx, n.Members[i].Outputs); err != nil {
-					return nil, err
-				}
 			}
 		}
 		needs[name] = n

@@ -1,0 +1,57 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// TestNeedsOfALayerTravelOnce: a thousand times as many needs as modules take
+// little on the wire, and in memory behind it.
+func TestNeedsOfALayerTravelOnce(t *testing.T) {
+	p := &pipeline.Pipeline{Name: "p"}
+	for i := range 1000 {
+		m := &pipeline.Module{Name: fmt.Sprint("m", i), Slots: 1}
+		for k := range min(i, 500) {
+			m.Needs = append(m.Needs, pipeline.Need{Module: fmt.Sprint("m", k)})
+		}
+		p.Modules = append(p.Modules, m)
+	}
+	record := Record{Spec: &Spec{Run: "r", Pipeline: p}}
+	data, err := Marshal(&record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 3 << 20; len(data) > most {
+		t.Errorf("%d bytes, want at most %d", len(data), most)
+	}
+	got, err := Unmarshal[Record](data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := got.Spec.Pipeline.Modules
+	if a, b := modules[600].Needs, modules[999].Needs; len(a) != 500 || &a[0] != &b[0] {
+		t.Errorf("two modules with the same %d needs have two lists of them", len(a))
+	}
+	if n := modules[3].Needs; len(n) != 3 || n[2].Module != "m2" {
+		t.Errorf("m3 needs %v", n)
+	}
+}
+
+func TestNeedsThatAreNotThere(t *testing.T) {
+	list := [][]pipeline.Need{{{Module: "a"}}}
+	for name, of := range map[string][]int{"a list that is none": {2}, "a negative one": {-1}, "more than modules": {1, 1}} {
+		sent := sentSpec{plainSpec: plainSpec{Pipeline: &pipeline.Pipeline{Modules: []*pipeline.Module{{Name: "m"}}}}, Lists: list, Of: of}
+		body, err := msgpack.Marshal(map[string]any{"spec": &sent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Unmarshal[Record](append([]byte{Version}, body...)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
