@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -19,20 +18,8 @@ func (s *shift) control(run jobs.RunID, m jobs.Control) {
 		s.w.Drain()
 	}
 	if c := m.Cancel; c != nil {
-		s.each(func(a *attempt) {
-			if a.job.Run == run && a.job.Token == c.Token && a.job.Attempt == c.Attempt {
-				a.stops.ask(a.cancelled(c))
-			}
-		})
+		s.each(func(a *task) { a.Cancelled(run, c) })
 	}
-}
-
-func (a *attempt) cancelled(c *jobs.CancelAttempt) stop {
-	st := stop{status: jobs.AttemptCancelled, text: cmp.Or(c.Reason, "cancelled"), grace: a.job.Grace}
-	if c.Kill {
-		st.grace = 0
-	}
-	return st
 }
 
 // whenIdle drains a worker that was told to exit when idle.

@@ -5,19 +5,17 @@
 //
 // A Worker is the configuration and the way to drain; its Run makes a shift,
 // which has an incarnation of its own, a lease, the puller and the attempts
-// that are open. An attempt is one delivery of a job, told from all others by
-// its nonce; it admits itself (claims, or looks when in doubt), executes a
-// command, and commits. A command is the process part and knows no NATS. A
-// stopper is how everybody else asks an attempt to end; the first request
-// says how it ends, later ones can only hurry it.
+// that are open. A task is one delivery of a job: package internal/attempt has
+// its protocol (claim, start, commit, acknowledge), the task what that has
+// done. A command is the process part and knows no NATS.
 //
 // # Who owns what
 //
-// Run starts every goroutine and returns when all have ended. An attempt is
+// Run starts every goroutine and returns when all have ended. A task is
 // owned by its own goroutine, from the delivery to the acknowledgement; the
 // loops of the shift (heartbeat, lanes, lapse, reconnects, control messages)
-// reach it only through its stopper and its recheck channel. The set of open
-// attempts and what the heartbeat says are under the shift's mutex, which is
+// reach it only through its delivery's stops and its recheck. The set of open
+// tasks and what the heartbeat says are under the shift's mutex, which is
 // not held over I/O. Slots go back to the puller when the processes are gone;
 // what is left (the rest of the log, the commit) goes on in the background, in
 // a bounded number.
@@ -25,7 +23,7 @@
 // # The protocol
 //
 // What is written to a module's cell, with which expectation, and what a
-// refusal means, is in cell.go, claim.go and commit.go. In short: with a key,
+// refusal means, is in package internal/attempt. In short: with a key,
 // nothing starts that is not claimed under a lease that has been live without
 // a gap since the claim was sent; without one, it starts at once, and claims
 // when it outlives 20 ms, unless the delivery is doubtful or workers were lost

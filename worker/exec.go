@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -49,7 +50,7 @@ type sink interface {
 
 // run runs the command and returns when its processes are gone and what they
 // wrote has been handed to out.
-func (c *command) run(stops *stopper, out sink) (e ending) {
+func (c *command) run(stops *attempt.Stops, out sink) (e ending) {
 	s, err := newScratch(c.workspace, c.needs)
 	if err != nil {
 		return notStarted(err)
@@ -121,11 +122,11 @@ func (c *command) stdin(cmd *exec.Cmd, s *scratch) error {
 }
 
 // execute starts the command, supervises it to its end and reads its result.
-func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *stopper, out sink) ending {
+func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out sink) ending {
 	if f, ok := cmd.Stdin.(*os.File); ok {
 		defer func() { _ = f.Close() }() // it was only read
 	}
-	if st, ok := stops.asked(); ok {
+	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
 	pipes, err := newPipes(cmd)
@@ -162,8 +163,8 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *stopper, out sink) e
 	return e
 }
 
-func stoppedBefore(st stop) ending {
-	return ending{status: st.status, text: st.text, finished: time.Now()}
+func stoppedBefore(st attempt.Stop) ending {
+	return ending{status: st.Status, text: st.Text, finished: time.Now()}
 }
 
 func startError(cmd *exec.Cmd, err error) error {
@@ -176,7 +177,7 @@ func startError(cmd *exec.Cmd, err error) error {
 // supervise returns when the leader has ended or been killed, and after TERM
 // also everything else in its group, or the grace is over. It returns the
 // request that it acted on; none when the command ended by itself.
-func (c *command) supervise(p *process, stops *stopper) (acted *stop) {
+func (c *command) supervise(p *process, stops *attempt.Stops) (acted *attempt.Stop) {
 	limit, stopTimer := timer(c.job.Timeout)
 	defer stopTimer()
 	exited := p.exited
@@ -194,16 +195,16 @@ func (c *command) supervise(p *process, stops *stopper) (acted *stop) {
 			}
 			poll = time.After(pollGroup)
 		case <-limit:
-			stops.ask(c.timedOut())
-		case <-stops.changed:
-			st, _ := stops.asked()
-			if st.grace == 0 {
+			stops.Ask(c.timedOut())
+		case <-stops.Changed():
+			st, _ := stops.Asked()
+			if st.Grace == 0 {
 				p.end()
 				return &st
 			}
 			if acted == nil {
 				p.terminate()
-				kill = time.After(st.grace)
+				kill = time.After(st.Grace)
 			}
 			acted = &st
 		case <-kill:
@@ -231,22 +232,22 @@ func timer(d time.Duration) (<-chan time.Time, func() bool) {
 	return t.C, t.Stop
 }
 
-func (c *command) timedOut() stop {
+func (c *command) timedOut() attempt.Stop {
 	text := fmt.Sprintf("timed out after %v", short(c.job.Timeout))
 	if c.job.DefaultTimeout {
 		text += ", the default: `timeout` sets another limit"
 	}
-	return stop{status: jobs.AttemptTimedOut, text: text, grace: c.job.Grace}
+	return attempt.Stop{Status: jobs.AttemptTimedOut, Text: text, Grace: c.job.Grace}
 }
 
 // judge gives the ending its status: what was asked of it first counts, else
 // the exit code.
-func (c *command) judge(e *ending, state *os.ProcessState, stopped *stop) {
+func (c *command) judge(e *ending, state *os.ProcessState, stopped *attempt.Stop) {
 	code, signal := exitOf(state)
 	e.exitCode = &code
 	switch {
 	case stopped != nil:
-		e.status, e.text = stopped.status, stopped.text
+		e.status, e.text = stopped.Status, stopped.Text
 	case code == 0:
 		e.status = jobs.AttemptSucceeded
 	default:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -55,7 +56,7 @@ func execute(t *testing.T, job *jobs.Job, change ...func(*command)) (ending, *wr
 		f(c)
 	}
 	out := &written{}
-	return c.run(newStopper(), out), out
+	return c.run(attempt.NewStops(), out), out
 }
 
 func TestHowACommandEnds(t *testing.T) {
@@ -303,13 +304,13 @@ func TestTimeouts(t *testing.T) {
 func TestStops(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		asks   []stop // one after another, each after a line of output
+		asks   []attempt.Stop // one after another, each after a line of output
 		status jobs.AttemptStatus
 		code   int
 	}{
-		{"cancelled", []stop{{status: jobs.AttemptCancelled, grace: time.Minute}}, jobs.AttemptCancelled, 5},
-		{"killed at once", []stop{{status: jobs.AttemptLost}}, jobs.AttemptLost, 137},
-		{"killed during the grace", []stop{{status: jobs.AttemptCancelled, grace: time.Hour}, {status: jobs.AttemptHandedBack}}, jobs.AttemptCancelled, 137},
+		{"cancelled", []attempt.Stop{{Status: jobs.AttemptCancelled, Grace: time.Minute}}, jobs.AttemptCancelled, 5},
+		{"killed at once", []attempt.Stop{{Status: jobs.AttemptLost}}, jobs.AttemptLost, 137},
+		{"killed during the grace", []attempt.Stop{{Status: jobs.AttemptCancelled, Grace: time.Hour}, {Status: jobs.AttemptHandedBack}}, jobs.AttemptCancelled, 137},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ignore := "exit 5"
@@ -318,11 +319,11 @@ func TestStops(t *testing.T) {
 			}
 			job := script(`trap '` + ignore + `' TERM; echo up; while :; do sleep 0.01 || :; done`)
 			job.Run = "r"
-			stops := newStopper()
+			stops := attempt.NewStops()
 			out := &written{}
 			out.on = func(all string) {
 				if n := strings.Count(all, "\n"); n <= len(tc.asks) {
-					stops.ask(tc.asks[n-1])
+					stops.Ask(tc.asks[n-1])
 				}
 			}
 			c := &command{job: job, workspace: t.TempDir(), environ: os.Environ()}
@@ -332,8 +333,8 @@ func TestStops(t *testing.T) {
 			}
 		})
 	}
-	stops := newStopper()
-	stops.ask(stop{status: jobs.AttemptCancelled, text: "too early"})
+	stops := attempt.NewStops()
+	stops.Ask(attempt.Stop{Status: jobs.AttemptCancelled, Text: "too early"})
 	c := &command{job: script("echo no"), workspace: t.TempDir(), environ: os.Environ()}
 	out := &written{}
 	if e := c.run(stops, out); e.status != jobs.AttemptCancelled || !e.started.IsZero() || out.out.Len() > 0 {

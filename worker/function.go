@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -34,11 +35,11 @@ type function struct {
 }
 
 // run calls the function and returns when it has returned, or is given up.
-func (f *function) run(ctx context.Context, stops *stopper, out sink) ending {
+func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) ending {
 	if f.functions == nil {
 		return notStarted(errors.New("the job is for a Go program, and this worker is none"))
 	}
-	if st, ok := stops.asked(); ok {
+	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
 	if f.command.ready != nil && !f.command.ready() {
@@ -49,10 +50,10 @@ func (f *function) run(ctx context.Context, stops *stopper, out sink) ending {
 	e := ending{started: started, finished: time.Now()}
 	switch {
 	case !returned:
-		e.status = stopped.status
-		e.text = fmt.Sprintf("%s; the function does not respect its context: it has not returned within %v, is abandoned, and may still be running", stopped.text, short(stopped.grace))
+		e.status = stopped.Status
+		e.text = fmt.Sprintf("%s; the function does not respect its context: it has not returned within %v, is abandoned, and may still be running", stopped.Text, short(stopped.Grace))
 	case stopped != nil:
-		e.status, e.text = stopped.status, stopped.text
+		e.status, e.text = stopped.Status, stopped.Text
 	case res.Prepared && res.Error == "":
 		f.command.job = prepared(f.command.job, res)
 		return f.command.run(stops, out)
@@ -80,12 +81,12 @@ func (f *function) judge(e *ending, res call.Response) {
 
 // call runs the function beside what may stop it. returned is false when it
 // was given up, with stopped as the reason.
-func (f *function) call(ctx context.Context, stops *stopper, out sink) (res call.Response, stopped *stop, returned bool) {
+func (f *function) call(ctx context.Context, stops *attempt.Stops, out sink) (res call.Response, stopped *attempt.Stop, returned bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if limit := f.command.job.Timeout; limit > 0 {
 		var done context.CancelFunc
-		ctx, done = context.WithTimeoutCause(ctx, limit, errors.New(f.command.timedOut().text))
+		ctx, done = context.WithTimeoutCause(ctx, limit, errors.New(f.command.timedOut().Text))
 		defer done()
 	}
 	abandoned := make(chan struct{})
@@ -101,15 +102,15 @@ func (f *function) call(ctx context.Context, stops *stopper, out sink) (res call
 	}()
 	res, stopped, returned = f.supervise(stops, cancel, over)
 	if stopped == nil && ctx.Err() != nil { // it has returned before its end was noticed
-		stops.ask(f.command.timedOut())
+		stops.Ask(f.command.timedOut())
 	}
-	if st, ok := stops.asked(); ok && stopped == nil {
+	if st, ok := stops.Asked(); ok && stopped == nil {
 		stopped = &st
 	}
 	return res, stopped, returned
 }
 
-func (f *function) supervise(stops *stopper, cancel context.CancelCauseFunc, over <-chan call.Response) (res call.Response, stopped *stop, returned bool) {
+func (f *function) supervise(stops *attempt.Stops, cancel context.CancelCauseFunc, over <-chan call.Response) (res call.Response, stopped *attempt.Stop, returned bool) {
 	limit, stopTimer := timer(f.command.job.Timeout)
 	defer stopTimer()
 	var giveUp <-chan time.Time
@@ -118,12 +119,12 @@ func (f *function) supervise(stops *stopper, cancel context.CancelCauseFunc, ove
 		case res := <-over:
 			return res, stopped, true
 		case <-limit:
-			stops.ask(f.command.timedOut())
-		case <-stops.changed:
-			st, _ := stops.asked()
-			cancel(errors.New(st.text))
-			if stopped == nil || st.grace == 0 {
-				giveUp = time.After(max(st.grace, killWait))
+			stops.Ask(f.command.timedOut())
+		case <-stops.Changed():
+			st, _ := stops.Asked()
+			cancel(errors.New(st.Text))
+			if stopped == nil || st.Grace == 0 {
+				giveUp = time.After(max(st.Grace, killWait))
 			}
 			stopped = &st
 		case <-giveUp:
@@ -171,7 +172,7 @@ func (w *logWriter) close() {
 }
 
 // request is what the function of an attempt is told.
-func (a *attempt) request(needs map[string]jobs.Need) call.Request {
+func (a *task) request(needs map[string]jobs.Need) call.Request {
 	f := a.job.Func
 	req := call.Request{
 		Run: string(a.job.Run), Pipeline: a.job.Pipeline, Module: a.job.Name, Worker: a.s.cfg.Name,
@@ -179,7 +180,7 @@ func (a *attempt) request(needs map[string]jobs.Need) call.Request {
 		Matrix: make(map[string]string, len(a.job.Matrix)), Needs: make(map[string]call.Need, len(needs)),
 	}
 	if a.job.Keyed {
-		req.Fence = a.claimed.Load()
+		req.Fence = a.Token()
 	}
 	for _, p := range a.job.Matrix {
 		req.Matrix[p.Axis] = p.Value
@@ -196,7 +197,7 @@ func (a *attempt) request(needs map[string]jobs.Need) call.Request {
 
 // results are the needs of the job with the results that are kept by
 // reference.
-func (a *attempt) results(ctx context.Context) (map[string]jobs.Need, error) {
+func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	needs := make(map[string]jobs.Need, len(a.job.Needs))
 	for name, n := range a.job.Needs {
 		var err error
@@ -215,7 +216,7 @@ func (a *attempt) results(ctx context.Context) (map[string]jobs.Need, error) {
 }
 
 // fetched is an output in hand.
-func (a *attempt) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
+func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
 	if o.Blob.SHA256 == "" {
 		return o, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -36,7 +37,7 @@ func (s *textSink) write(_ jobs.Stream, data []byte) {
 	s.text.Write(data)
 }
 
-func runFunction(t *testing.T, job jobs.Job, stops *stopper, f functionFunc) (ending, string) {
+func runFunction(t *testing.T, job jobs.Job, stops *attempt.Stops, f functionFunc) (ending, string) {
 	t.Helper()
 	out := &textSink{}
 	job.Func = &jobs.FuncJob{Name: "f"}
@@ -47,7 +48,7 @@ func runFunction(t *testing.T, job jobs.Job, stops *stopper, f functionFunc) (en
 }
 
 func TestFunctionReturns(t *testing.T) {
-	e, log := runFunction(t, jobs.Job{}, newStopper(), func(_ context.Context, req call.Request) call.Response {
+	e, log := runFunction(t, jobs.Job{}, attempt.NewStops(), func(_ context.Context, req call.Request) call.Response {
 		fmt.Fprintln(req.Log, "hello") //nolint:errcheck // a test
 		return call.Response{Began: true, Result: []byte{1}}
 	})
@@ -57,7 +58,7 @@ func TestFunctionReturns(t *testing.T) {
 }
 
 func TestFunctionFails(t *testing.T) {
-	e, _ := runFunction(t, jobs.Job{}, newStopper(), func(context.Context, call.Request) call.Response {
+	e, _ := runFunction(t, jobs.Job{}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Began: true, Error: "no", Permanent: true, RetryAfter: time.Minute}
 	})
 	if e.status != jobs.AttemptFailed || e.text != "no" || !e.permanent || e.retryAfter != time.Minute || e.typed {
@@ -66,7 +67,7 @@ func TestFunctionFails(t *testing.T) {
 }
 
 func TestConditionUsesNoAttemptUp(t *testing.T) {
-	e, _ := runFunction(t, jobs.Job{}, newStopper(), func(context.Context, call.Request) call.Response {
+	e, _ := runFunction(t, jobs.Job{}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Skipped: true, Reason: "because"}
 	})
 	if e.status != jobs.AttemptSkipped || e.reason != "because" || !e.started.IsZero() {
@@ -76,7 +77,7 @@ func TestConditionUsesNoAttemptUp(t *testing.T) {
 
 func TestFunctionTimesOut(t *testing.T) {
 	cause := make(chan error, 1)
-	e, _ := runFunction(t, jobs.Job{Timeout: 10 * time.Millisecond, Grace: time.Minute}, newStopper(), func(ctx context.Context, _ call.Request) call.Response {
+	e, _ := runFunction(t, jobs.Job{Timeout: 10 * time.Millisecond, Grace: time.Minute}, attempt.NewStops(), func(ctx context.Context, _ call.Request) call.Response {
 		<-ctx.Done()
 		cause <- context.Cause(ctx)
 		return call.Response{Began: true, Result: []byte{1}}
@@ -92,7 +93,7 @@ func TestFunctionTimesOut(t *testing.T) {
 func TestFunctionThatIgnoresItsContextIsAbandoned(t *testing.T) {
 	release := make(chan struct{})
 	gone := make(chan error, 1)
-	e, _ := runFunction(t, jobs.Job{Timeout: 10 * time.Millisecond, Grace: time.Millisecond}, newStopper(), func(_ context.Context, req call.Request) call.Response {
+	e, _ := runFunction(t, jobs.Job{Timeout: 10 * time.Millisecond, Grace: time.Millisecond}, attempt.NewStops(), func(_ context.Context, req call.Request) call.Response {
 		<-release
 		<-req.Abandoned
 		_, err := fmt.Fprintln(req.Log, "too late")
@@ -109,7 +110,7 @@ func TestFunctionThatIgnoresItsContextIsAbandoned(t *testing.T) {
 }
 
 func TestFunctionThatEndsItsGoroutine(t *testing.T) {
-	e, _ := runFunction(t, jobs.Job{}, newStopper(), func(context.Context, call.Request) call.Response {
+	e, _ := runFunction(t, jobs.Job{}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		runtime.Goexit()
 		return call.Response{}
 	})
@@ -119,9 +120,9 @@ func TestFunctionThatEndsItsGoroutine(t *testing.T) {
 }
 
 func TestFunctionIsCancelled(t *testing.T) {
-	stops := newStopper()
+	stops := attempt.NewStops()
 	e, _ := runFunction(t, jobs.Job{}, stops, func(ctx context.Context, _ call.Request) call.Response {
-		stops.ask(stop{status: jobs.AttemptCancelled, text: "enough", grace: time.Minute})
+		stops.Ask(attempt.Stop{Status: jobs.AttemptCancelled, Text: "enough", Grace: time.Minute})
 		<-ctx.Done()
 		return call.Response{Error: ctx.Err().Error()}
 	})
@@ -131,7 +132,7 @@ func TestFunctionIsCancelled(t *testing.T) {
 }
 
 func TestWorkerWithoutAProgramRefuses(t *testing.T) {
-	e := (&function{command: &command{job: &jobs.Job{}}}).run(t.Context(), newStopper(), &textSink{})
+	e := (&function{command: &command{job: &jobs.Job{}}}).run(t.Context(), attempt.NewStops(), &textSink{})
 	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "this worker is none") {
 		t.Errorf("%+v", e)
 	}
@@ -140,7 +141,7 @@ func TestWorkerWithoutAProgramRefuses(t *testing.T) {
 func TestPreparedCommand(t *testing.T) {
 	e, log := runFunction(t, jobs.Job{Command: &jobs.CommandJob{
 		Run: `echo "$A $(cat)"`, Shell: "sh", Env: []pipeline.Pair{{Axis: "A", Value: "old"}},
-	}}, newStopper(), func(context.Context, call.Request) call.Response {
+	}}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Prepared: true, Env: map[string]string{"A": "new"}, Stdin: []byte("in")}
 	})
 	if e.status != jobs.AttemptSucceeded || log != "new in\n" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -25,7 +26,7 @@ func (s *shift) open(ctx context.Context) error {
 		return err
 	}
 	s.ttl = s.registry.TTL()
-	s.lease = newLease(s.ttl)
+	s.self.TTL, s.self.Lease = s.ttl, attempt.NewLease(s.ttl)
 	s.puller = broker.NewPuller(s.conn, s.cfg.Slots, s.handle)
 	return nil
 }
@@ -49,7 +50,7 @@ func (s *shift) register(ctx context.Context) error {
 		})
 		switch {
 		case err == nil:
-			s.lease.renew(sent, time.Now())
+			s.self.Lease.Renew(sent, time.Now())
 			return nil
 		case !errors.Is(err, kv.ErrTaken):
 			return err
@@ -103,7 +104,7 @@ func (s *shift) beat(ctx context.Context) error {
 	if err := s.registry.Beat(ctx, s.describe()); err != nil {
 		return err
 	}
-	if s.lease.renew(sent, time.Now()) {
+	if s.self.Lease.Renew(sent, time.Now()) {
 		s.recheck() // others may have thought us lost
 	}
 	return nil
@@ -113,7 +114,7 @@ func (s *shift) beat(ctx context.Context) error {
 // before anyone else may start.
 func (s *shift) lapses(ctx context.Context) error {
 	for {
-		until, renewed := s.lease.next()
+		until, renewed := s.self.Lease.Next()
 		t := time.NewTimer(time.Until(until))
 		select {
 		case <-renewed:
@@ -124,15 +125,11 @@ func (s *shift) lapses(ctx context.Context) error {
 			t.Stop()
 			return nil
 		}
-		if _, live := s.lease.state(time.Now()); live {
+		if _, live := s.self.Lease.State(time.Now()); live {
 			continue
 		}
 		s.log.Warn("the lease has lapsed: what holds a key is killed")
-		s.each(func(a *attempt) {
-			if a.job.Keyed && a.claimed.Load() != 0 {
-				a.stops.ask(stop{status: jobs.AttemptLost, text: "the worker could not renew its lease"})
-			}
-		})
+		s.each(func(a *task) { a.Lapsed() })
 		select {
 		case <-renewed:
 		case <-ctx.Done():
@@ -164,12 +161,7 @@ func (s *shift) reconnects(ctx context.Context) error {
 }
 
 func (s *shift) recheck() {
-	s.each(func(a *attempt) {
-		select {
-		case a.recheck <- struct{}{}:
-		default:
-		}
-	})
+	s.each(func(a *task) { a.Recheck() })
 }
 
 // keepDeliveries tells the server that what is open here is being worked on.
@@ -179,7 +171,7 @@ func (s *shift) keepDeliveries(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			s.each(func(a *attempt) {
+			s.each(func(a *task) {
 				if err := a.d.InProgress(); err != nil {
 					s.log.Debug("in progress", "attempt", a.String(), "error", err)
 				}
@@ -209,13 +201,13 @@ func (s *shift) describe() jobs.Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := jobs.Worker{
-		Name: s.cfg.Name, Incarnation: s.incarnation, Version: s.cfg.Version,
+		Name: s.cfg.Name, Incarnation: s.self.Incarnation, Version: s.cfg.Version,
 		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
 		Draining: s.draining, LanesSeen: s.lanesSeen,
 		Started: s.started, PID: os.Getpid(), Host: host, Load: load,
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)
-	for a := range s.attempts {
+	for a := range s.tasks {
 		w.Running = append(w.Running, jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt})
 	}
 	return w

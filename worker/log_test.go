@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -55,7 +56,7 @@ func logged(t *testing.T, text string, s *stored) (ending, int) {
 	var err error
 	wg.Go(func() { n, err = l.run(t.Context()) })
 	c := &command{job: script(text), workspace: t.TempDir(), environ: os.Environ()}
-	e := c.run(newStopper(), l)
+	e := c.run(attempt.NewStops(), l)
 	l.close()
 	wg.Wait()
 	if err != nil {

@@ -7,23 +7,23 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/natstest"
 )
 
 // lone is an attempt of module m without a shift that works.
-func lone(t *testing.T, c *broker.Conn, keyed bool) *attempt {
+func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	t.Helper()
 	w, err := New(c, Config{Name: "w1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := newShift(w)
-	s.ttl = time.Second
-	s.lease = newLease(time.Minute)
-	s.lease.renew(time.Now(), time.Now())
+	s.self.TTL, s.self.Lease = time.Second, attempt.NewLease(time.Minute)
+	s.self.Lease.Renew(time.Now(), time.Now())
 	s.puller = broker.NewPuller(c, 1, nil)
-	a := s.newAttempt(&broker.Delivery{Slots: 1, Job: jobs.Job{
+	a := s.newTask(&broker.Delivery{Slots: 1, Job: jobs.Job{
 		Run: "r1", Token: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})
 	s.executing.add(1)
@@ -43,45 +43,51 @@ func dial(t *testing.T) *broker.Conn {
 
 // Rule 14: what a refused commit finds in the cell, and what becomes of it.
 func TestRefusedCommit(t *testing.T) {
-	claim := func(a *attempt) jobs.Record { return a.claimRecord() }
-	outcome := func(a *attempt) jobs.Record {
+	claim := func(a *task) jobs.Record { return a.Claim() }
+	outcome := func(a *task) jobs.Record {
 		return jobs.Record{Outcome: a.outcome(ending{status: jobs.AttemptFailed}, jobs.Outputs{}, 0)}
 	}
 	for _, tc := range []struct {
 		name   string
-		cell   []func(*attempt) jobs.Record
+		cell   []func(*task) jobs.Record
 		known  bool // the attempt knows of its claim
 		stands bool // its outcome is the last record in the end
-		want   verdict
+		want   attempt.Verdict
 	}{
-		{"nothing in between", nil, false, true, drop},
-		{"its claim", []func(*attempt) jobs.Record{claim}, true, true, drop},
-		{"its claim, unanswered", []func(*attempt) jobs.Record{claim}, false, true, drop},
-		{"its outcome, unanswered", []func(*attempt) jobs.Record{claim, outcome}, true, false, drop},
-		{"the claim of another delivery to this worker", []func(*attempt) jobs.Record{func(a *attempt) jobs.Record {
-			return jobs.Record{Claim: &jobs.Claim{Attempt: 2, Worker: "w1", Incarnation: a.s.incarnation, Nonce: "n"}}
-		}}, false, false, leave},
-		{"closed by the orchestrator in its name", []func(*attempt) jobs.Record{claim, func(a *attempt) jobs.Record {
-			return jobs.Record{Outcome: &jobs.Outcome{Attempt: 2, Status: jobs.AttemptLost, By: "o", Worker: "w1", Incarnation: a.s.incarnation, Nonce: a.nonce}}
-		}}, true, false, drop},
-		{"the next attempt runs", []func(*attempt) jobs.Record{func(*attempt) jobs.Record {
+		{"nothing in between", nil, false, true, attempt.Drop},
+		{"its claim", []func(*task) jobs.Record{claim}, true, true, attempt.Drop},
+		{"its claim, unanswered", []func(*task) jobs.Record{claim}, false, true, attempt.Drop},
+		{"its outcome, unanswered", []func(*task) jobs.Record{claim, outcome}, true, false, attempt.Drop},
+		{"the claim of another delivery to this worker", []func(*task) jobs.Record{func(a *task) jobs.Record {
+			return jobs.Record{Claim: &jobs.Claim{Attempt: 2, Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: "n"}}
+		}}, false, false, attempt.Leave},
+		{"closed by the orchestrator in its name", []func(*task) jobs.Record{claim, func(a *task) jobs.Record {
+			return jobs.Record{Outcome: &jobs.Outcome{Attempt: 2, Status: jobs.AttemptLost, By: "o", Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: a.Nonce()}}
+		}}, true, false, attempt.Drop},
+		{"the next attempt runs", []func(*task) jobs.Record{func(*task) jobs.Record {
 			return jobs.Record{Claim: &jobs.Claim{Attempt: 3, Nonce: "n"}}
-		}}, false, false, drop},
+		}}, false, false, attempt.Drop},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := dial(t)
 			a := lone(t, c, false)
 			var last uint64
 			for i, rec := range tc.cell {
+				if i == 0 && tc.known {
+					a.job.ClaimFirst = true
+					if v := a.Admit(t.Context()); v != attempt.Start {
+						t.Fatalf("verdict %v", v)
+					}
+					last = a.Token()
+					continue
+				}
 				seq, err := c.Append(t.Context(), "r1", "m", last, rec(a))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if last = seq; i == 0 && tc.known {
-					a.claimed.Store(seq)
-				}
+				last = seq
 			}
-			v, err := a.commit(t.Context(), a.outcome(ending{status: jobs.AttemptSucceeded}, jobs.Outputs{}, 0))
+			v, err := a.Commit(t.Context(), a.outcome(ending{status: jobs.AttemptSucceeded}, jobs.Outputs{}, 0))
 			if err != nil || v != tc.want {
 				t.Errorf("verdict %v, %v; want %v", v, err, tc.want)
 			}
@@ -100,12 +106,12 @@ func TestRefusedCommit(t *testing.T) {
 func TestUnansweredClaimIsFound(t *testing.T) {
 	c := dial(t)
 	a := lone(t, c, true)
-	seq, err := c.Append(t.Context(), "r1", "m", 0, a.claimRecord())
+	seq, err := c.Append(t.Context(), "r1", "m", 0, a.Claim())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := a.claimFirst(t.Context()); v != start || a.claimed.Load() != seq {
-		t.Errorf("verdict %v, claim %d; want %d", v, a.claimed.Load(), seq)
+	if v := a.Admit(t.Context()); v != attempt.Start || a.Token() != seq {
+		t.Errorf("verdict %v, claim %d; want %d", v, a.Token(), seq)
 	}
 }
 
@@ -114,51 +120,17 @@ func TestUnansweredClaimIsFound(t *testing.T) {
 func TestGapSinceTheClaimMakesItLost(t *testing.T) {
 	c := dial(t)
 	a := lone(t, c, true)
-	if v := a.claimFirst(t.Context()); v != start {
+	if v := a.Admit(t.Context()); v != attempt.Start {
 		t.Fatal("not claimed")
 	}
 	later := time.Now().Add(2 * time.Minute)
-	if _, live := a.s.lease.state(later); live {
+	if _, live := a.s.self.Lease.State(later); live {
 		t.Fatal("it does not lapse")
 	}
-	a.s.lease.renew(later, later)
+	a.s.self.Lease.Renew(later, later)
 	e, _, err := a.execute(t.Context())
 	if err != nil || e.status != jobs.AttemptLost || !e.started.IsZero() {
 		t.Errorf("%+v, %v", e, err)
-	}
-}
-
-func TestLease(t *testing.T) {
-	t0 := time.Unix(1000, 0)
-	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
-	l := newLease(3 * time.Second) // 2.5 s
-	if _, live := l.state(t0); live {
-		t.Error("live before it began")
-	}
-	l.renew(at(0), at(100))
-	gaps, live := l.state(at(2499))
-	if !live || !l.unbroken(gaps, at(2499)) {
-		t.Error("not live in its time")
-	}
-	if _, live := l.state(at(2500)); live {
-		t.Error("it counts from the acknowledgement, not from when the heartbeat was sent")
-	}
-	if !l.renew(at(2600), at(2700)) {
-		t.Error("the gap was not seen")
-	}
-	if l.unbroken(gaps, at(2700)) {
-		t.Error("unbroken over a gap")
-	}
-	gaps, _ = l.state(at(2700))
-	if gap := l.renew(at(6000), at(6010)); !gap || l.unbroken(gaps, at(6010)) {
-		t.Error("a gap that nobody was awake to see is none")
-	}
-	l.renew(at(5000), at(6020)) // a late answer to an older heartbeat
-	if until, _ := l.next(); !until.Equal(at(8500)) {
-		t.Errorf("until %v", until)
-	}
-	if l.renew(at(9000), at(20000)); l.unbroken(gaps, at(20000)) {
-		t.Error("an acknowledgement that comes too late renews nothing")
 	}
 }
 
@@ -173,7 +145,7 @@ func TestGuard(t *testing.T) {
 	out := &written{}
 	up := make(chan struct{})
 	out.on = func(string) { close(up) }
-	go func() { done <- c.run(newStopper(), out) }()
+	go func() { done <- c.run(attempt.NewStops(), out) }()
 	<-up
 	g.begun(999999999)
 	g.ended(999999999)

@@ -6,12 +6,29 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/jobs"
 )
 
-const (
-	firstPause = 20 * time.Millisecond
-	maxPause   = time.Second
-)
+// clock is the time of day, for package attempt.
+type clock struct{}
+
+func (clock) Now() time.Time { return time.Now() }
+
+func (clock) Pause(ctx context.Context, d time.Duration) error { return pause(ctx, d) }
+
+func (clock) Await(ctx context.Context, c <-chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (clock) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}
 
 // pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
@@ -28,19 +45,44 @@ func pause(ctx context.Context, d time.Duration) error {
 // persist calls f until it gives an answer: anything but NATS being away. The
 // answers are nil, a refusal, an absence and a denied permission.
 func persist(ctx context.Context, f func(context.Context) error) error {
-	wait := firstPause
-	for {
-		err := f(ctx)
-		if err == nil || answered(err) {
-			return err
-		}
-		if ctx.Err() != nil || pause(ctx, wait) != nil {
-			return err
-		}
-		wait = min(2*wait, maxPause)
-	}
+	return attempt.Persist(ctx, clock{}, func(ctx context.Context) error { return understood(f(ctx)) })
 }
 
-func answered(err error) bool {
-	return errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrDenied)
+// answer is an error of package broker that is one of package attempt, too.
+type answer struct {
+	error
+	means error
+}
+
+func (a answer) Unwrap() []error { return []error{a.error, a.means} }
+
+// understood tells package attempt what an error of package broker means.
+func understood(err error) error {
+	switch {
+	case errors.Is(err, broker.ErrConflict):
+		return answer{err, attempt.ErrConflict}
+	case errors.Is(err, broker.ErrNotFound):
+		return answer{err, attempt.ErrNotFound}
+	case errors.Is(err, broker.ErrDenied):
+		return answer{err, attempt.ErrDenied}
+	}
+	return err
+}
+
+// runLog is the log of runs, for package attempt.
+type runLog struct{ conn *broker.Conn }
+
+func (l runLog) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
+	seq, err := l.conn.Append(ctx, run, cell, expect, rec)
+	return seq, understood(err)
+}
+
+func (l runLog) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
+	entry, err := l.conn.Last(ctx, run, cell)
+	return entry, understood(err)
+}
+
+func (l runLog) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
+	ended, err := l.conn.Ended(ctx, run)
+	return ended, understood(err)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/kv"
 )
 
@@ -23,30 +23,29 @@ const (
 
 // shift is one Run of a worker.
 type shift struct {
-	w           *Worker
-	cfg         Config
-	conn        *broker.Conn
-	log         *slog.Logger
-	incarnation string
-	started     time.Time
-	registry    *kv.Registry
-	lanes       *kv.Lanes
-	puller      *broker.Puller
-	lease       *lease
-	ttl         time.Duration
-	tools       *toolbox
-	guard       *guard        // nil where there is none
-	nudge       chan struct{} // holds one token when a heartbeat is due at once
-	settling    chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
-	looked      chan struct{} // closed when all lanes were considered once
-	attemptsWG  sync.WaitGroup
-	unsettled   gauge // attempts
-	executing   gauge // those of them that hold slots
+	w          *Worker
+	cfg        Config
+	conn       *broker.Conn
+	log        *slog.Logger
+	self       *attempt.Worker
+	started    time.Time
+	registry   *kv.Registry
+	lanes      *kv.Lanes
+	puller     *broker.Puller
+	ttl        time.Duration
+	tools      *toolbox
+	guard      *guard        // nil where there is none
+	nudge      chan struct{} // holds one token when a heartbeat is due at once
+	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
+	looked     chan struct{} // closed when all lanes were considered once
+	attemptsWG sync.WaitGroup
+	unsettled  gauge // attempts
+	executing  gauge // those of them that hold slots
 
 	mu        sync.Mutex
-	attempts  map[*attempt]struct{}
+	tasks     map[*task]struct{}
 	used      int
-	ending    *stop // what new attempts are asked at once
+	ending    bool // new attempts are handed back at once
 	draining  bool
 	busy      time.Time // when something was last begun or finished
 	known     map[string]string
@@ -59,12 +58,15 @@ type shift struct {
 }
 
 func newShift(w *Worker) *shift {
+	log := w.cfg.Logger.With("worker", w.cfg.Name)
 	return &shift{
-		w: w, cfg: w.cfg, conn: w.conn, log: w.cfg.Logger.With("worker", w.cfg.Name),
-		incarnation: rand.Text(), started: time.Now(),
+		w: w, cfg: w.cfg, conn: w.conn, log: log, started: time.Now(),
+		self: &attempt.Worker{
+			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
+		},
 		tools: newToolbox(w.cfg, w.program),
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
-		attempts: map[*attempt]struct{}{}, known: map[string]string{}, busy: time.Now(),
+		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
 	}
 }
 
@@ -141,7 +143,7 @@ func (s *shift) forever(ctx context.Context, name string, loop func(context.Cont
 			return
 		}
 		s.log.Warn("goes on after an error", "loop", name, "error", err)
-		if pause(ctx, maxPause) != nil {
+		if pause(ctx, attempt.MaxPause) != nil {
 			return
 		}
 	}
@@ -179,9 +181,7 @@ func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 
 // handBack ends what still runs, with its grace, and waits for the outcomes.
 func (s *shift) handBack(ctx context.Context) {
-	s.endAll(func(a *attempt) stop {
-		return stop{status: jobs.AttemptHandedBack, text: "the worker was told to go", grace: a.job.Grace}
-	})
+	s.endAll(func(a *task) { a.HandBack(toldToGo, a.job.Grace) })
 	select {
 	case <-s.executing.none():
 		s.lastWrites()
@@ -191,7 +191,7 @@ func (s *shift) handBack(ctx context.Context) {
 
 // halt is the end without grace.
 func (s *shift) halt() {
-	s.endAll(func(*attempt) stop { return stop{status: jobs.AttemptHandedBack, text: "the worker was stopped"} })
+	s.endAll(func(a *task) { a.HandBack("the worker was stopped", 0) })
 	s.lastWrites()
 }
 
@@ -205,32 +205,34 @@ func (s *shift) lastWrites() {
 }
 
 // endAll asks all attempts to end, and those that may still come.
-func (s *shift) endAll(how func(*attempt) stop) {
+func (s *shift) endAll(end func(*task)) {
 	s.mu.Lock()
-	s.ending = &stop{status: jobs.AttemptHandedBack, text: "the worker was told to go"}
+	s.ending = true
 	s.mu.Unlock()
-	s.each(func(a *attempt) { a.stops.ask(how(a)) })
+	s.each(end)
 }
+
+const toldToGo = "the worker was told to go"
 
 // handle takes a delivery from the puller, on the puller's goroutine.
 func (s *shift) handle(d *broker.Delivery) {
-	a := s.newAttempt(d)
+	a := s.newTask(d)
 	s.unsettled.add(1)
 	s.executing.add(1)
 	s.mu.Lock()
 	twin := s.twin(a)
-	s.attempts[a] = struct{}{}
+	s.tasks[a] = struct{}{}
 	s.used += d.Slots
-	s.busy = a.began
+	s.busy = a.Began()
 	ending := s.ending
 	s.mu.Unlock()
-	if ending != nil {
-		a.stops.ask(*ending)
+	if ending {
+		a.HandBack(toldToGo, 0)
 	}
 	s.attemptsWG.Go(func() {
 		defer s.forget(a)
 		if twin {
-			a.release(s.work) // it runs here already, and its first delivery is the one that counts
+			a.Release(s.work) // it runs here already, and its first delivery is the one that counts
 			a.leaveRoom()
 			return
 		}
@@ -239,9 +241,9 @@ func (s *shift) handle(d *broker.Delivery) {
 }
 
 // twin reports whether the same attempt is open already. The caller holds mu.
-func (s *shift) twin(a *attempt) bool {
-	for b := range s.attempts {
-		if b.job.Run == a.job.Run && b.job.Token == a.job.Token && b.job.Attempt == a.job.Attempt {
+func (s *shift) twin(a *task) bool {
+	for b := range s.tasks {
+		if b.Is(a.Delivery) {
 			return true
 		}
 	}
@@ -256,19 +258,19 @@ func (s *shift) freed(slots int) {
 	s.executing.add(-1)
 }
 
-func (s *shift) forget(a *attempt) {
+func (s *shift) forget(a *task) {
 	s.mu.Lock()
-	delete(s.attempts, a)
+	delete(s.tasks, a)
 	s.busy = time.Now()
 	s.mu.Unlock()
 	s.unsettled.add(-1)
 }
 
 // each calls f with every open attempt.
-func (s *shift) each(f func(*attempt)) {
+func (s *shift) each(f func(*task)) {
 	s.mu.Lock()
-	all := make([]*attempt, 0, len(s.attempts))
-	for a := range s.attempts {
+	all := make([]*task, 0, len(s.tasks))
+	for a := range s.tasks {
 		all = append(all, a)
 	}
 	s.mu.Unlock()

@@ -1,15 +1,15 @@
-package worker
+package attempt
 
 import (
 	"sync"
 	"time"
 )
 
-// lease is the worker's right to act for what holds a key. It is live until
+// Lease is the worker's right to act for what holds a key. It is live until
 // TTL − margin after the last acknowledged heartbeat was sent: before any
 // observer may conclude that the worker is lost. Clocks that stand still while
 // a machine is suspended make it too long: that is what fencing tokens are for.
-type lease struct {
+type Lease struct {
 	span time.Duration
 
 	mu      sync.Mutex
@@ -19,16 +19,16 @@ type lease struct {
 	renewed chan struct{} // closed at the next renewal
 }
 
-// newLease makes one that has not begun. The margin is the time to kill and
+// NewLease makes one that has not begun. The margin is the time to kill and
 // the drift of three clocks.
-func newLease(ttl time.Duration) *lease {
+func NewLease(ttl time.Duration) *Lease {
 	margin := min(max(ttl/6, 200*time.Millisecond), 2*time.Second)
-	return &lease{span: ttl - margin, lapsed: true, renewed: make(chan struct{})}
+	return &Lease{span: ttl - margin, lapsed: true, renewed: make(chan struct{})}
 }
 
-// renew counts from when the heartbeat was sent, and reports whether the
+// Renew counts from when the heartbeat was sent, and reports whether the
 // lease had lapsed before.
-func (l *lease) renew(sent, now time.Time) (gap bool) {
+func (l *Lease) Renew(sent, now time.Time) (gap bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.look(now)
@@ -45,29 +45,29 @@ func (l *lease) renew(sent, now time.Time) (gap bool) {
 }
 
 // look notices a lapse that nobody was awake to see. The caller holds mu.
-func (l *lease) look(now time.Time) {
+func (l *Lease) look(now time.Time) {
 	if !l.lapsed && !now.Before(l.until) {
 		l.lapsed = true
 		l.gaps++
 	}
 }
 
-// state says whether the lease is live, and how many gaps it has had.
-func (l *lease) state(now time.Time) (gaps int, live bool) {
+// State says whether the lease is live, and how many gaps it has had.
+func (l *Lease) State(now time.Time) (gaps int, live bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.look(now)
 	return l.gaps, !l.lapsed
 }
 
-// unbroken reports whether it is live and has been since state said gaps.
-func (l *lease) unbroken(gaps int, now time.Time) bool {
-	g, live := l.state(now)
+// Unbroken reports whether it is live and has been since State said gaps.
+func (l *Lease) Unbroken(gaps int, now time.Time) bool {
+	g, live := l.State(now)
 	return live && g == gaps
 }
 
-// next is when it lapses unless renewed, and what is closed when it is.
-func (l *lease) next() (time.Time, <-chan struct{}) {
+// Next is when it lapses unless renewed, and what is closed when it is.
+func (l *Lease) Next() (time.Time, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.until, l.renewed

@@ -1,15 +1,14 @@
-package worker
+package attempt
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// sight is what an attempt finds in its module's cell.
+// sight is what a delivery finds in its module's cell.
 type sight int
 
 const (
@@ -21,32 +20,32 @@ const (
 )
 
 // look reads the newest record of the cell, until NATS answers or ctx ends.
-func (a *attempt) look(ctx context.Context) (sight, uint64, error) {
+func (d *Delivery) look(ctx context.Context) (sight, uint64, error) {
 	var entry jobs.Entry
-	err := persist(ctx, func(ctx context.Context) (err error) {
-		entry, err = a.s.conn.Last(ctx, a.job.Run, a.job.Token)
+	err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
+		entry, err = d.w.Log.Last(ctx, d.job.Run, d.job.Token)
 		return err
 	})
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, ErrNotFound) {
 		return nothingNew, 0, nil
 	}
 	if err != nil {
-		return nothingNew, 0, fmt.Errorf("read the cell of %s: %w", a, err)
+		return nothingNew, 0, fmt.Errorf("read the cell of %s: %w", d, err)
 	}
-	return a.judge(entry), entry.Sequence, nil
+	return d.judge(entry), entry.Sequence, nil
 }
 
 // judge knows its own records by incarnation and nonce, never by the name of
 // the worker.
-func (a *attempt) judge(e jobs.Entry) sight {
-	mine := func(incarnation, nonce string) bool { return incarnation == a.s.incarnation && nonce == a.nonce }
+func (d *Delivery) judge(e jobs.Entry) sight {
+	mine := func(incarnation, nonce string) bool { return incarnation == d.w.Incarnation && nonce == d.nonce }
 	claim, outcome := e.Record.Claim, e.Record.Outcome
 	switch {
-	case e.Sequence <= a.job.Fence:
+	case e.Sequence <= d.job.Fence:
 		return nothingNew
 	case claim != nil && mine(claim.Incarnation, claim.Nonce):
 		return myClaim
-	case claim != nil && claim.Attempt == a.job.Attempt:
+	case claim != nil && claim.Attempt == d.job.Attempt:
 		return anothersClaim
 	case outcome != nil && outcome.By == "" && mine(outcome.Incarnation, outcome.Nonce):
 		return myOutcome
@@ -55,9 +54,9 @@ func (a *attempt) judge(e jobs.Entry) sight {
 }
 
 // over reports whether the run has its end record.
-func (a *attempt) over(ctx context.Context) (ended bool, err error) {
-	err = persist(ctx, func(ctx context.Context) (err error) {
-		ended, err = a.s.conn.Ended(ctx, a.job.Run)
+func (d *Delivery) over(ctx context.Context) (ended bool, err error) {
+	err = Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
+		ended, err = d.w.Log.Ended(ctx, d.job.Run)
 		return err
 	})
 	return ended, err

@@ -1,0 +1,91 @@
+package attempt
+
+import (
+	"cmp"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Stop is a request to end an attempt before its time.
+type Stop struct {
+	Status  jobs.AttemptStatus // what the outcome says, whatever the exit code
+	Text    string
+	Grace   time.Duration // between TERM and KILL; 0 = KILL at once
+	Discard bool          // somebody else has closed the attempt: there is no outcome to commit
+}
+
+// Stops holds what was asked of an attempt. The first request says how it
+// ends; later ones can only make it end sooner, or for nothing.
+type Stops struct {
+	changed chan struct{} // holds one token after a request, until it is looked at
+
+	mu    sync.Mutex
+	first *Stop
+}
+
+// NewStops holds nothing yet.
+func NewStops() *Stops { return &Stops{changed: make(chan struct{}, 1)} }
+
+// Changed gives a token after a request.
+func (s *Stops) Changed() <-chan struct{} { return s.changed }
+
+// Ask asks for the end.
+func (s *Stops) Ask(req Stop) {
+	s.mu.Lock()
+	if s.first == nil {
+		s.first = &req
+	} else {
+		if req.Grace == 0 {
+			s.first.Grace = 0
+		}
+		s.first.Discard = s.first.Discard || req.Discard
+	}
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Asked is what was asked, if anything was.
+func (s *Stops) Asked() (Stop, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == nil {
+		return Stop{}, false
+	}
+	return *s.first, true
+}
+
+// Discarded reports whether somebody else has closed the attempt.
+func (d *Delivery) Discarded() bool {
+	st, ok := d.stops.Asked()
+	return ok && st.Discard
+}
+
+// Lapsed hears that the worker's lease has: what holds a key is killed without
+// grace, before anyone else may start.
+func (d *Delivery) Lapsed() {
+	if d.job.Keyed && d.claimed.Load() != 0 {
+		d.stops.Ask(Stop{Status: jobs.AttemptLost, Text: "the worker could not renew its lease"})
+	}
+}
+
+// Cancelled hears a request to cancel an attempt of a run: this one or another.
+func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
+	if d.job.Run != run || d.job.Token != c.Token || d.job.Attempt != c.Attempt {
+		return
+	}
+	st := Stop{Status: jobs.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}
+	if c.Kill {
+		st.Grace = 0
+	}
+	d.stops.Ask(st)
+}
+
+// HandBack asks for the end because the worker goes.
+func (d *Delivery) HandBack(text string, grace time.Duration) {
+	d.stops.Ask(Stop{Status: jobs.AttemptHandedBack, Text: text, Grace: grace})
+}
