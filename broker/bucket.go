@@ -33,6 +33,7 @@ type BucketEntry struct {
 const (
 	headerOperation = "KV-Operation"
 	headerMarker    = "Nats-Marker-Reason"
+	headerTTL       = "Nats-TTL"
 )
 
 // OpenBucket opens a bucket, or makes it as cfg says; the TTL of one that is
@@ -97,9 +98,14 @@ func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) erro
 	return err
 }
 
+// deletion removes a key. Where entries go by age its mark goes with them; else
+// it has an age of its own, so that keys which are used once leave nothing.
 func (b *Bucket) deletion(key string) *nats.Msg {
 	m := &nats.Msg{Subject: b.subject(key)}
 	set(m, headerOperation, "DEL")
+	if b.cfg.TTL == 0 && b.cfg.MarkerTTL > 0 {
+		set(m, headerTTL, b.cfg.MarkerTTL.String())
+	}
 	return m
 }
 
