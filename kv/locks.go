@@ -1,0 +1,163 @@
+package kv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// lockMarkerTTL is how long it can be read that nobody holds a lock any more.
+const lockMarkerTTL = time.Hour
+
+// Locks is the bucket of the keys and limits that all runs share (mp-locks),
+// one entry for each that somebody holds. Entries do not go by age: whether a
+// holder still counts is said by its run's log, which the caller reads.
+type Locks struct{ bucket *broker.Bucket }
+
+// OpenLocks opens or makes it.
+func OpenLocks(ctx context.Context, c *broker.Conn) (*Locks, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "locks", MarkerTTL: lockMarkerTTL})
+	if err != nil {
+		return nil, err
+	}
+	return &Locks{b}, nil
+}
+
+// lockKey stands for a lock in the bucket: names of locks are free text.
+func lockKey(l jobs.Lock) string {
+	kind := "key"
+	if l.Limit {
+		kind = "limit"
+	}
+	sum := sha256.Sum256([]byte(kind + " " + l.Name))
+	return kind + "-" + hex.EncodeToString(sum[:16])
+}
+
+// Holders reads who holds a lock.
+func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, error) {
+	entry, _, err := l.read(ctx, lock)
+	return entry.Holders, err
+}
+
+// read returns a lock's entry, and the revision that a change of it expects.
+// One that cannot be read is an error: somebody may hold it.
+func (l *Locks) read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
+	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
+	last, err := l.bucket.Last(ctx, lockKey(lock))
+	if errors.Is(err, broker.ErrNotFound) {
+		return none, last.Revision, nil
+	}
+	if err != nil {
+		return none, 0, fmt.Errorf("read who holds %s: %w", lock.Name, err)
+	}
+	entry, err := jobs.Unmarshal[jobs.LockEntry](last.Value)
+	if err != nil {
+		return none, 0, fmt.Errorf("read who holds %s: %w", lock.Name, err)
+	}
+	return entry, last.Revision, nil
+}
+
+// Acquire enters a holder, unless as many others as may have the lock. It
+// returns these others when it is refused, and none when the holder has the
+// lock, also when it had it before: an attempt's entry follows its newest
+// orchestrator, and a module's next attempt replaces those before it.
+func (l *Locks) Acquire(ctx context.Context, lock jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
+	var others []jobs.Holder
+	err := l.change(ctx, lock, func(held []jobs.Holder) []jobs.Holder {
+		var own []jobs.Holder
+		others, own = nil, nil
+		for _, o := range held {
+			if o.Run == h.Run && o.Token == h.Token {
+				own = append(own, o)
+			} else {
+				others = append(others, o)
+			}
+		}
+		if slices.ContainsFunc(own, func(o jobs.Holder) bool { return o.Attempt > h.Attempt || o.Is(h) && o.Epoch > h.Epoch }) {
+			others = own // an elder orchestrator asks for what a newer one has
+			return held
+		}
+		if len(others) >= lock.Max && !slices.ContainsFunc(own, h.Is) {
+			return held
+		}
+		next := append(slices.Clone(others), h)
+		others = nil
+		return next
+	})
+	return others, err
+}
+
+// Release takes those holders out that gone names.
+func (l *Locks) Release(ctx context.Context, lock jobs.Lock, gone func(jobs.Holder) bool) error {
+	return l.change(ctx, lock, func(held []jobs.Holder) []jobs.Holder {
+		return slices.DeleteFunc(slices.Clone(held), gone)
+	})
+}
+
+// change writes what f makes of the holders by compare-and-set, and nothing
+// when it leaves them as they are. An unanswered first try that was stored is
+// read again, and found to be as it should be.
+func (l *Locks) change(ctx context.Context, lock jobs.Lock, f func([]jobs.Holder) []jobs.Holder) error {
+	for {
+		entry, revision, err := l.read(ctx, lock)
+		if err != nil {
+			return err
+		}
+		next := f(entry.Holders)
+		if slices.Equal(next, entry.Holders) {
+			return nil
+		}
+		entry.Holders = next
+		err = l.write(ctx, lock, entry, revision)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) error {
+	if len(entry.Holders) == 0 {
+		return l.bucket.DeleteAt(ctx, lockKey(lock), revision)
+	}
+	value, err := jobs.Marshal(&entry)
+	if err != nil {
+		return err
+	}
+	_, err = l.bucket.Update(ctx, lockKey(lock), value, revision)
+	return err
+}
+
+// Watch calls f whenever one of the locks may have become free, and when it
+// begins, until ctx ends (then it returns nil); it begins anew by itself after
+// reconnects.
+func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+		switch {
+		case e.Synced:
+			f()
+		case e.Begun:
+		default:
+			if roomIn(e, locks()) {
+				f()
+			}
+		}
+		return nil
+	}))
+}
+
+// roomIn reports whether an entry is one of the locks, and not full.
+func roomIn(e broker.BucketEntry, locks []jobs.Lock) bool {
+	i := slices.IndexFunc(locks, func(l jobs.Lock) bool { return lockKey(l) == e.Key })
+	if i < 0 || e.Gone {
+		return i >= 0
+	}
+	entry, err := jobs.Unmarshal[jobs.LockEntry](e.Value)
+	return err == nil && len(entry.Holders) < locks[i].Max
+}

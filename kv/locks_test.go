@@ -1,0 +1,210 @@
+package kv_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+func openLocks(t *testing.T, c *broker.Conn) *kv.Locks {
+	t.Helper()
+	l, err := kv.OpenLocks(t.Context(), c)
+	check(t, err)
+	return l
+}
+
+func holder(run jobs.RunID, token jobs.Token, attempt jobs.Attempt, epoch uint64) jobs.Holder {
+	return jobs.Holder{Run: run, Token: token, Attempt: attempt, Epoch: epoch}
+}
+
+// takes reports whether the holder has the lock now.
+func takes(t *testing.T, l *kv.Locks, lock jobs.Lock, h jobs.Holder) bool {
+	t.Helper()
+	others, err := l.Acquire(within(t), lock, h)
+	check(t, err)
+	return len(others) == 0
+}
+
+func holds(t *testing.T, l *kv.Locks, lock jobs.Lock, want ...jobs.Holder) {
+	t.Helper()
+	got, err := l.Holders(within(t), lock)
+	check(t, err)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s is held by %v, want %v", lock.Name, got, want)
+	}
+}
+
+var database = jobs.Lock{Name: "the database, of *all* things > here\n", Max: 1}
+
+func TestAKeyHasOneHolder(t *testing.T) {
+	t.Parallel()
+	l := openLocks(t, connect(t, natstest.InProcess(t)))
+	a, b := holder("r1", "m", 1, 1), holder("r2", "m", 1, 1)
+	for range 2 { // the second time it finds what it holds
+		if !takes(t, l, database, a) {
+			t.Error("it is refused")
+		}
+	}
+	others, err := l.Acquire(within(t), database, b)
+	check(t, err)
+	if !slices.Equal(others, []jobs.Holder{a}) {
+		t.Errorf("refused because of %v", others)
+	}
+	if !takes(t, l, jobs.Lock{Name: database.Name, Limit: true, Max: 1}, b) {
+		t.Error("a limit of the name of a key is another thing")
+	}
+	check(t, l.Release(within(t), database, b.Is))
+	holds(t, l, database, a)
+	check(t, l.Release(within(t), database, a.Is))
+	holds(t, l, database)
+	if !takes(t, l, database, b) {
+		t.Error("what was given back is not free")
+	}
+}
+
+// TestAnAttemptFollowsItsRun: the next attempt replaces the one before, a
+// newer orchestrator's entry the elder's, and never the other way round.
+func TestAnAttemptFollowsItsRun(t *testing.T) {
+	t.Parallel()
+	l := openLocks(t, connect(t, natstest.InProcess(t)))
+	takes(t, l, database, holder("r1", "m", 1, 1))
+	for _, h := range []jobs.Holder{holder("r1", "m", 1, 2), holder("r1", "m", 2, 2)} {
+		if !takes(t, l, database, h) {
+			t.Errorf("%v is refused", h)
+		}
+		holds(t, l, database, h)
+	}
+	for _, h := range []jobs.Holder{holder("r1", "m", 1, 2), holder("r1", "m", 2, 1)} {
+		if takes(t, l, database, h) {
+			t.Errorf("%v takes what a newer one has", h)
+		}
+	}
+	holds(t, l, database, holder("r1", "m", 2, 2))
+}
+
+func TestALimitHasPlaces(t *testing.T) {
+	t.Parallel()
+	l := openLocks(t, connect(t, natstest.InProcess(t)))
+	two, three := jobs.Lock{Name: "licences", Limit: true, Max: 2}, jobs.Lock{Name: "licences", Limit: true, Max: 3}
+	a, b, c := holder("r1", "a", 1, 1), holder("r1", "b", 1, 1), holder("r2", "a", 1, 1)
+	if !takes(t, l, two, a) || !takes(t, l, two, b) || takes(t, l, two, c) {
+		t.Error("a limit of two has not two places")
+	}
+	if !takes(t, l, three, c) {
+		t.Error("who counts to three finds no third place")
+	}
+	if !takes(t, l, two, a) {
+		t.Error("an attempt does not find its place in what is too full")
+	}
+	check(t, l.Release(within(t), two, func(h jobs.Holder) bool { return h.Run == "r1" }))
+	holds(t, l, two, c)
+}
+
+// TestManyAtOnce: of many who try at the same time never more than may hold a
+// lock, and everybody gets it in the end.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	s := natstest.InProcess(t)
+	ctx := within(t)
+	lock := jobs.Lock{Name: "busy", Limit: true, Max: 2}
+	var inside, most, done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range 8 {
+		l := openLocks(t, connect(t, s))
+		g.Go(func() error {
+			for round := range 20 {
+				h := holder(jobs.RunID(fmt.Sprintf("r%d", i)), "m", jobs.Attempt(round+1), 1)
+				if err := hold(ctx, l, lock, h, &inside, &most); err != nil {
+					return err
+				}
+				done.Add(1)
+			}
+			return nil
+		})
+	}
+	check(t, g.Wait())
+	if most.Load() > 2 || done.Load() != 160 {
+		t.Errorf("%d held a limit of 2 together; %d of 160 had it", most.Load(), done.Load())
+	}
+	holds(t, openLocks(t, connect(t, s)), lock)
+}
+
+// hold holds a lock for a moment, as soon as it is to be had.
+func hold(ctx context.Context, l *kv.Locks, lock jobs.Lock, h jobs.Holder, inside, most *atomic.Int64) error {
+	for {
+		others, err := l.Acquire(ctx, lock, h)
+		if err != nil {
+			return err
+		}
+		if len(others) == 0 {
+			break
+		}
+	}
+	now := inside.Add(1)
+	for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
+	}
+	inside.Add(-1)
+	return l.Release(ctx, lock, h.Is)
+}
+
+func TestTheBellOfLocks(t *testing.T) {
+	t.Parallel()
+	l := openLocks(t, connect(t, natstest.InProcess(t)))
+	bells := make(chan struct{}, 100)
+	watch(t, func(ctx context.Context) error {
+		return l.Watch(ctx, func() []jobs.Lock { return []jobs.Lock{database} }, func() { bells <- struct{}{} })
+	})
+	ctx := within(t)
+	receive(t, ctx, bells) // it begins
+	h := holder("r1", "m", 1, 1)
+	takes(t, l, database, h)
+	takes(t, l, jobs.Lock{Name: "another", Max: 1}, h)
+	check(t, l.Release(ctx, jobs.Lock{Name: "another", Max: 1}, h.Is))
+	check(t, l.Release(ctx, database, h.Is))
+	receive(t, ctx, bells)
+	select {
+	case <-bells:
+		t.Error("the bell rings for what is not free, or not ours")
+	default:
+	}
+}
+
+// TestFreeLocksLeaveNothing: names of locks are free text, so what nobody
+// holds is forgotten after a while; what somebody holds never is.
+func TestFreeLocksLeaveNothing(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		l := openLocks(t, connect(t, s))
+		kept := jobs.Lock{Name: "kept", Max: 1}
+		a := holder("r1", "m", 1, 1)
+		takes(t, l, database, a)
+		takes(t, l, kept, a)
+		check(t, l.Release(t.Context(), database, a.Is))
+		time.Sleep(100 * time.Hour)
+		synctest.Wait()
+		holds(t, l, kept, a)
+		js, err := jetstream.New(s.Connect(t))
+		check(t, err)
+		bucket, err := js.KeyValue(t.Context(), "mp-locks")
+		check(t, err)
+		status, err := bucket.Status(t.Context())
+		check(t, err)
+		if status.Values() != 1 {
+			t.Errorf("%d entries are left, want 1", status.Values())
+		}
+		if !takes(t, l, database, holder("r2", "m", 1, 1)) {
+			t.Error("a forgotten lock is not free")
+		}
+	})
+}
