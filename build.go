@@ -177,7 +177,11 @@ func (b *Builder) parts() []part {
 		names = append(names, name+" "+u.input.String()+" "+u.result.String())
 	}
 	slices.Sort(names)
-	return append(list, part{"the functions", place{}, describe(names, b.limitSizes())})
+	functions := describe(names, b.limitSizes())
+	if shared := b.clusterLimits(); shared != nil {
+		functions += describe(shared)
+	}
+	return append(list, part{"the functions", place{}, functions})
 }
 
 func describe(values ...any) string {

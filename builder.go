@@ -45,6 +45,7 @@ type module struct {
 	cond        *condition
 	retryIf     func(error) bool
 	retryPanics bool
+	clusterKeys []string
 	each        *each // of a family that follows from a list
 	node        pipeline.Module
 }
@@ -129,6 +130,11 @@ func (m *module) options(opts []Option) {
 			continue
 		}
 		o.apply(m)
+	}
+	for _, k := range m.clusterKeys {
+		if slices.Contains(m.node.Policy.Keys, k) {
+			m.b.fault(m.at, "", "%s: key %q has two scopes: the run and the cluster", m.name, k)
+		}
 	}
 }
 

@@ -127,6 +127,20 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 2})
 		modpipe.Add(p, "b", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 3}) // FAULT limit "db" has two sizes: 3 here, 2 at faults_test.go
 	},
+	"a limit of two scopes": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 2})
+		modpipe.Add(p, "b", modpipe.Call(one), modpipe.Limit{Name: "db", Max: 2, Cluster: true}) // FAULT limit "db" has two scopes: that at faults_test.go
+	},
+	"a key of two scopes in one module": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.NotInParallelInCluster("db"), modpipe.NotInParallel("db")) // FAULT a: key "db" has two scopes
+	},
+	"a key of two scopes in two modules": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.NotInParallelInCluster("db"))
+		modpipe.Add(p, "b", modpipe.Call(one), modpipe.NotInParallel("db")) // FAULT b: key "db" has two scopes: that of a is another
+	},
+	"no key of the cluster": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one), modpipe.NotInParallelInCluster()) // FAULT a: NotInParallelInCluster has no key
+	},
 	"a limit without a size": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db"}) // FAULT a: limit "db" must be from 1
 	},

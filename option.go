@@ -86,6 +86,19 @@ func NotInParallel(keys ...string) Option {
 	})
 }
 
+// NotInParallelInCluster keeps modules that share a key from running at the
+// same time, in this run and in all others on the same NATS. Beside
+// NotInParallel it adds to the keys.
+func NotInParallelInCluster(keys ...string) Option {
+	at := caller()
+	return option(func(m *module) {
+		if len(keys) == 0 {
+			m.b.fault(at, "", "%s: NotInParallelInCluster has no key: nothing is alone in the cluster", m.name)
+		}
+		m.clusterKeys = slices.Clone(keys)
+	})
+}
+
 // Retry says which ends of an attempt are tried again. Between them it waits
 // Delay × 2^(n-1), at most MaxDelay, with jitter. A panic is a bug and is not
 // tried again, unless Panics is set.
@@ -158,25 +171,32 @@ func (q Requires) apply(m *module) {
 }
 
 // Limit is a counting limit: at most Max of the modules that name it run at
-// the same time in the run. Two modules that give it two sizes are a fault.
+// the same time, in the run or in all runs on the same NATS. Two modules that
+// give it two sizes or two scopes are a fault.
 type Limit struct {
-	Name string
-	Max  int
+	Name    string
+	Max     int
+	Cluster bool // counts over all runs
 }
 
 func (l Limit) apply(m *module) {
 	m.node.Policy.Limits = append(m.node.Policy.Limits, l.Name)
-	if first, ok := m.b.limits[l.Name]; ok && first.max != l.Max {
+	first, ok := m.b.limits[l.Name]
+	switch {
+	case !ok:
+		m.b.limits[l.Name] = limit{l.Max, l.Cluster, m.at}
+	case first.max != l.Max:
 		m.b.fault(m.at, "", "limit %q has two sizes: %d here, %d at %s", l.Name, l.Max, first.max, first.at)
-		return
+	case first.cluster != l.Cluster:
+		m.b.fault(m.at, "", "limit %q has two scopes: that at %s is another", l.Name, first.at)
 	}
-	m.b.limits[l.Name] = limit{l.Max, m.at}
 }
 
-// limit is a limit's size, and who said so first.
+// limit is a limit's size and scope, and who said so first.
 type limit struct {
-	max int
-	at  place
+	max     int
+	cluster bool
+	at      place
 }
 
 // Info describes a module to people, and to what selects and orders modules.

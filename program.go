@@ -105,7 +105,7 @@ func (b *Builder) assemble(params map[string]string, lookupEnv func(string) (str
 	if lookupEnv == nil {
 		lookupEnv = func(string) (string, bool) { return "", false }
 	}
-	p := &pipeline.Pipeline{Name: b.Name, FailSlow: b.FailSlow, Deadline: b.Deadline, Limits: b.limitSizes()}
+	p := &pipeline.Pipeline{Name: b.Name, FailSlow: b.FailSlow, Deadline: b.Deadline, Limits: b.limitSizes(), ClusterLimits: b.clusterLimits()}
 	bound, err := b.bind(params)
 	if err != nil {
 		return nil, err
@@ -162,8 +162,14 @@ func (b *Builder) bindFile(p *pipeline.Pipeline, inc *include, params map[string
 		if have, ok := p.Limits[name]; ok && have != size {
 			return fault(fmt.Sprintf("limit %q has two sizes: %d here, and %d in the definition", name, size, have))
 		}
+		if _, ok := p.Limits[name]; ok && slices.Contains(p.ClusterLimits, name) != slices.Contains(g.ClusterLimits, name) {
+			return fault(fmt.Sprintf("limit %q has two scopes: that in the definition is another", name))
+		}
 		p.Limits[name] = size
 	}
+	p.ClusterLimits = append(p.ClusterLimits, g.ClusterLimits...)
+	slices.Sort(p.ClusterLimits)
+	p.ClusterLimits = slices.Compact(p.ClusterLimits)
 	for _, m := range g.Modules {
 		add(pipeline.Place{File: inc.name, Line: inc.file.Line(m)}, m)
 	}
@@ -176,6 +182,18 @@ func (b *Builder) limitSizes() map[string]int {
 		sizes[name] = l.max
 	}
 	return sizes
+}
+
+// clusterLimits are those that all runs share, sorted.
+func (b *Builder) clusterLimits() []string {
+	var names []string
+	for name, l := range b.limits {
+		if l.cluster {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // bind gives the definition's parameters their values, and refuses those that
@@ -242,7 +260,8 @@ func (m *module) finished() *pipeline.Module {
 	n := m.node
 	n.Requires.Tools, n.Requires.Tags = slices.Clone(n.Requires.Tools), slices.Clone(n.Requires.Tags)
 	n.Requires.Labels = slices.Clone(n.Requires.Labels)
-	n.Policy.Keys, n.Policy.Limits = slices.Clone(n.Policy.Keys), slices.Clone(n.Policy.Limits)
+	n.Policy.Keys, n.Policy.Limits = slices.Concat(n.Policy.Keys, m.clusterKeys), slices.Clone(n.Policy.Limits)
+	n.Policy.ClusterKeys = slices.Clone(m.clusterKeys)
 	n.Needs = m.allNeeds()
 	n.Func = &pipeline.Func{Name: m.name}
 	if m.exec != nil && m.exec.command != nil {

@@ -37,6 +37,10 @@ func records() map[string]Record {
 				}},
 			},
 		}},
+		"spec-cluster": {Spec: &Spec{Run: "r1", Pipeline: &pipeline.Pipeline{
+			Name: "p", Limits: map[string]int{"l": 2}, ClusterLimits: []string{"l"},
+			Modules: []*pipeline.Module{{Name: "m", Token: "m", Slots: 1, Policy: pipeline.Policy{Keys: []string{"a", "k"}, ClusterKeys: []string{"k"}, Limits: []string{"l"}}}},
+		}}},
 		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
 		"outcome": {Outcome: &Outcome{
 			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",
@@ -86,6 +90,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "laneset", LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}, Memory: 1 << 30}, Slots: 2})
 	golden(t, "control-cancel", Control{Cancel: &CancelAttempt{Token: "m", Attempt: 1, Kill: true, Reason: "why"}})
 	golden(t, "control-drain", Control{Drain: &Drain{By: "me"}})
+	golden(t, "lock", LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Token: "m", Attempt: 2, Epoch: 7}}})
 	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
 }
 

@@ -115,13 +115,15 @@ func (x *player) perform(a schedule.Action) {
 		if x.last[string(a.Cell)] == a.Expect {
 			x.write(string(a.Cell), a.Cell, jobs.Record{Outcome: &a.Outcome})
 		}
+	case schedule.Lock:
+		x.d.Locked(a.Node, a.Key, true) // there are no other runs
 	case schedule.Write:
 		x.write("ctl", "", a.Record)
 	case schedule.CancelRun:
 		x.write("cancel", "", jobs.Record{Cancel: &a.Cancel})
 	case schedule.Finish:
 		x.write("end", "", jobs.Record{End: &a.End})
-	case schedule.Ask, schedule.Audit:
+	case schedule.Ask, schedule.Audit, schedule.Unlock:
 	}
 }
 

@@ -30,7 +30,9 @@ type loop struct {
 	changes chan kv.Change
 	answers chan func() // what became of tasks, for the loop to apply
 	tasks   *tasks
-	failure error // of a task: the run cannot go on here
+	locks   *locks
+	waits   map[int]refusal // what modules were last said to wait for in the cluster
+	failure error           // of a task: the run cannot go on here
 }
 
 const (
@@ -46,6 +48,8 @@ func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, f
 		changes: make(chan kv.Change, changesBuffered),
 		answers: make(chan func()),
 		tasks:   newTasks(),
+		locks:   newLocks(c, cfg, state.Spec().Run, epoch),
+		waits:   map[int]refusal{},
 	}
 }
 
@@ -175,10 +179,12 @@ func (l *loop) say(e jobs.Event) {
 	l.cfg.Fleet(e)
 }
 
-// cleanUp removes what is left of the run from the queue.
+// cleanUp removes what is left of the run from the queue, and from what all
+// runs share.
 func (l *loop) cleanUp(ctx context.Context) error {
 	if err := l.broker.PurgeRun(ctx, l.run); err != nil {
 		return fmt.Errorf("purge the jobs of run %s: %w", l.run, err)
 	}
+	l.locks.leave(ctx)
 	return nil
 }

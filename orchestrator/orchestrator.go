@@ -208,6 +208,7 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.broker.Follow(ctx, l.run, after, l.entries) })
 	g.Go(func() error { return registry.Watch(ctx, l.changes) })
+	g.Go(func() error { return l.watchLocks(ctx) })
 	g.Go(func() error {
 		if err := l.loop(ctx); err != nil {
 			return err

@@ -58,9 +58,13 @@ func (s *site) connect() *broker.Conn {
 // worker runs a worker of two slots until the test ends.
 func (s *site) worker(name string) {
 	s.t.Helper()
-	w, err := worker.New(s.connect(), worker.Config{
-		Name: name, Slots: 2, Workspace: s.dir, PassAll: true, Logger: slog.New(slog.DiscardHandler),
-	})
+	s.workerOf(worker.Config{Name: name})
+}
+
+func (s *site) workerOf(cfg worker.Config) {
+	s.t.Helper()
+	cfg.Slots, cfg.Workspace, cfg.PassAll, cfg.Logger = 2, s.dir, true, slog.New(slog.DiscardHandler)
+	w, err := worker.New(s.connect(), cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -29,6 +29,10 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
 		if err := l.broker.SendRunControl(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
 			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Token, "error", err)
 		}
+	case schedule.Lock:
+		l.lock(ctx, a)
+	case schedule.Unlock:
+		l.unlock(ctx, a)
 	case schedule.Write:
 		l.tasks.add(func() { l.append(ctx, "", a.Expect, a.Record) })
 	case schedule.Audit:

@@ -288,7 +288,29 @@ func (a *assembler) exclusion(i int, m *Module) {
 			a.fault(i, "", "%s: limit %q must be from 1 to %d, not %d", m.Name, l, maxLimit, n)
 		}
 	}
-	p.Keys, p.Limits = sortedSet(p.Keys), sortedSet(p.Limits)
+	p.Keys, p.ClusterKeys, p.Limits = sortedSet(p.Keys), sortedSet(p.ClusterKeys), sortedSet(p.Limits)
+	a.scopes(i, m)
+}
+
+// scopes refuses a key that is the run's at one module and the cluster's at another.
+func (a *assembler) scopes(i int, m *Module) {
+	for _, k := range m.Policy.Keys {
+		cluster := slices.Contains(m.Policy.ClusterKeys, k)
+		before, ok := a.keys[k]
+		if !ok {
+			a.keys[k] = keyUse{cluster, m.Name}
+			continue
+		}
+		if before.cluster != cluster {
+			a.fault(i, "give it the same scope everywhere", "%s: key %q has two scopes: that of %s is another", m.Name, k, before.module)
+		}
+	}
+}
+
+// keyUse is how the first module that names a key does so.
+type keyUse struct {
+	cluster bool
+	module  string
 }
 
 // refuse makes a fault of err, if it is one.

@@ -144,7 +144,7 @@ func (d *decoder) policy() Policy {
 		Limits:           d.limitUses(),
 		Priority:         priorities[d.value("priority")],
 	}
-	p.Exclusive, p.Keys = d.exclusion()
+	p.Exclusive, p.Keys, p.ClusterKeys = d.exclusion()
 	return p
 }
 
@@ -180,28 +180,43 @@ func sortedSet[T cmp.Ordered](s []T) []T {
 	return slices.Compact(s)
 }
 
-func (d *decoder) exclusion() (alone bool, keys []string) {
+func (d *decoder) exclusion() (alone bool, keys, cluster []string) {
 	n := d.tree.get("not-in-parallel")
 	if n == nil {
-		return false, nil
+		return false, nil, nil
 	}
 	if n.Kind == scalarNode && n.Type == "bool" {
-		return d.flag(n, false), nil
+		return d.flag(n, false), nil, nil
 	}
 	keyShape := text("", graph)
 	for _, item := range n.elements() {
-		if item.Kind == mapNode {
-			item = item.get("key")
-		}
-		k, ok := d.word(item, keyShape, "not-in-parallel")
+		at := keyNode(item)
+		k, ok := d.word(at, keyShape, "not-in-parallel")
 		switch {
 		case ok && strings.TrimSpace(k) == "":
-			d.fault(item, "", "a key of not-in-parallel is empty")
+			d.fault(at, "", "a key of not-in-parallel is empty")
 		case ok:
 			keys = append(keys, k)
+			if ofCluster(item) {
+				cluster = append(cluster, k)
+			}
 		}
 	}
-	return false, sortedSet(keys)
+	return false, sortedSet(keys), sortedSet(cluster)
+}
+
+// keyNode is the name in a key of not-in-parallel, which has two spellings.
+func keyNode(item *node) *node {
+	if item.Kind == mapNode {
+		return item.get("key")
+	}
+	return item
+}
+
+// ofCluster reports whether a key or a limit has the scope of the cluster.
+func ofCluster(n *node) bool {
+	scope := n.get("scope")
+	return scope != nil && scope.Value == "cluster"
 }
 
 func (d *decoder) limitUses() []string {

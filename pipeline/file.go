@@ -13,6 +13,7 @@ type File struct {
 	params  []Param
 	paramAt []*node
 	limits  map[string]int
+	cluster []string // those of limits that all runs share
 	modules []*declaration
 	names   []string   // of the modules
 	program *Externals // nil without one
@@ -73,6 +74,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 	c.decodeParams(f)
 	c.declareModules(f)
 	c.declareLimits(f)
+	c.checkKeys(f)
 	c.checkNeeds(f)
 	c.checkExpressions(f)
 	if err := c.err(); err != nil {
@@ -209,33 +211,68 @@ func (c *collector) flag(n *node, otherwise bool) bool {
 	return strings.EqualFold(n.Value, "true")
 }
 
-// declareLimits gathers the sizes of all limits, those written at modules too.
+// declareLimits gathers the sizes and scopes of all limits, those written at modules too.
 func (c *collector) declareLimits(f *File) {
 	first := map[string]*node{}
-	declare := func(name string, at *node, size *node) {
+	declare := func(name string, at, limit *node) {
+		size := limit.get("max")
 		if !c.ok(size) || size.Kind != scalarNode {
 			return
 		}
-		most := number(size)
-		if before, ok := f.limits[name]; ok && before != most {
-			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, before, first[name].Line)
-			return
+		most, before := number(size), first[name]
+		switch {
+		case before == nil:
+			first[name], f.limits[name] = at, most
+			if ofCluster(limit) {
+				f.cluster = append(f.cluster, name)
+			}
+		case f.limits[name] != most:
+			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, f.limits[name], before.Line)
+		case slices.Contains(f.cluster, name) != ofCluster(limit):
+			c.fault(at, "give it one scope, in limits", "limit %q has two scopes: %s here, another in line %d", name, scopeOfNode(limit), before.Line)
 		}
-		if first[name] == nil {
-			first[name] = at
-		}
-		f.limits[name] = most
 	}
 	if limits := f.root.get("limits"); limits != nil {
 		for i, k := range limits.Keys {
-			declare(k.Value, k, limits.Items[i].get("max"))
+			declare(k.Value, k, limits.Items[i])
 		}
 	}
 	for _, d := range f.modules {
 		for _, use := range d.tree.get("limit").elements() {
 			if name := use.get("name"); c.ok(name) {
-				declare(name.Value, name, use.get("max"))
+				declare(name.Value, name, use)
 			}
 		}
 	}
+	slices.Sort(f.cluster)
+}
+
+// checkKeys refuses a key that is the run's at one place and the cluster's at
+// another: the two would not keep modules of different runs apart.
+func (c *collector) checkKeys(f *File) {
+	first := map[string]*node{}
+	for _, d := range f.modules {
+		for _, item := range d.tree.get("not-in-parallel").elements() {
+			at := keyNode(item)
+			if !c.ok(at) || at.Kind != scalarNode || hasExpression(at.Value) {
+				continue
+			}
+			before, ok := first[at.Value]
+			if !ok {
+				first[at.Value] = item
+				continue
+			}
+			if ofCluster(before) != ofCluster(item) {
+				c.fault(at, "give it the same scope everywhere", "key %q has two scopes: %s here, %s in line %d", at.Value, scopeOfNode(item), scopeOfNode(before), before.Line)
+			}
+		}
+	}
+}
+
+// scopeOfNode is the scope of a key or a limit, as a message says it.
+func scopeOfNode(n *node) string {
+	if ofCluster(n) {
+		return "cluster"
+	}
+	return "run"
 }

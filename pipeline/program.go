@@ -110,7 +110,7 @@ type Place struct {
 // would find. places says where the modules stand, by their index. The error
 // is a Faults.
 func Assemble(p *Pipeline, places []Place) error {
-	a := &assembler{p: p, places: places}
+	a := &assembler{p: p, places: places, keys: map[string]keyUse{}}
 	if err := validTitle(p.Name); err != nil {
 		a.faults = append(a.faults, Fault{Text: "name of the pipeline: " + err.Error()})
 	}
@@ -134,6 +134,7 @@ type assembler struct {
 	p      *Pipeline
 	places []Place
 	faults Faults
+	keys   map[string]keyUse
 }
 
 func (a *assembler) fault(i int, suggestion, format string, args ...any) {

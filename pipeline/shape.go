@@ -15,7 +15,6 @@ type shape struct {
 	doc     string
 	reach   reach              // of text: what expressions in it may read
 	enum    []string           // of text: the words, without regard to case
-	later   []string           // of text: words that are known and not supported yet
 	pattern string             // of text: what the schema says; the decoder asks valid
 	valid   func(string) error // of text
 	min     int                // of an integer
@@ -270,9 +269,6 @@ func (c *collector) checkScalar(n *node, s *shape, what string) {
 // refuse says why a text is not one of a shape; empty when it is.
 func (s *shape) refuse(text string) (msg, hint string) {
 	if len(s.enum) > 0 && !slices.Contains(s.enum, text) {
-		if slices.Contains(s.later, text) {
-			return fmt.Sprintf("%q is not supported yet", text), ""
-		}
 		return fmt.Sprintf("%q is none of %s", text, strings.Join(s.enum, ", ")), didYouMean(text, s.enum)
 	}
 	if s.valid == nil {

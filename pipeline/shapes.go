@@ -61,9 +61,7 @@ func passEnvList(doc string) *shape {
 }
 
 func scopeShape() *shape {
-	s := enum("how far it reaches", static, "run")
-	s.later = []string{"cluster"}
-	return s
+	return enum("how far it reaches: this run, or all runs on the same NATS (run)", static, "run", "cluster")
 }
 
 const (

@@ -30,6 +30,7 @@ type Dispatcher struct {
 	nobodyWriting jobs.Lane    // whose clock the write under way is about
 	granting      map[int]bool // nodes in the grant under way, or about to be
 	shadow        holdings     // what it will hold
+	locking       locking      // of the cluster's keys and limits
 	blocked       []int        // ready, but their keys are held
 	released      int          // run.released when blocked was last looked at
 
@@ -55,6 +56,9 @@ type memo struct {
 	closing   bool // an outcome that expects closingAt is being written
 	closingAt uint64
 	expanding bool
+	locks     lockState // of the attempt
+	reserved  bool      // its keys and limits are in locking.held
+	rung      uint64    // locking.rung when it asked
 }
 
 type conditionState uint8
@@ -103,8 +107,10 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	d.absorb(now)
 	d.refreshLanes()
 	d.timers.due(now, d.enqueue)
+	d.retryLocks(now)
 	d.checkDeadline(now)
 	if !d.cancelling || d.run.cancel != nil {
+		d.grantLocked()
 		d.dispatch(now)
 	}
 	d.writeControl()
@@ -176,7 +182,7 @@ func (d *Dispatcher) look(i int, now time.Time) {
 		d.activate(i, now)
 		return
 	}
-	if !m.published && !m.queued && (n.granted || !d.granting[i]) {
+	if !m.published && !m.queued && (n.granted || !d.granting[i] && !m.reserved) {
 		d.want(i, now)
 	}
 }
@@ -212,6 +218,7 @@ func (d *Dispatcher) activate(i int, now time.Time) {
 // attemptEnded forgets the attempt that this dispatcher had published.
 func (d *Dispatcher) attemptEnded(n *node, m *memo) {
 	d.unassign(m)
+	d.unlock(n, m)
 	if l := d.lanes[n.lane]; l != nil && m.attempt != 0 {
 		if k := len(n.attempts); k > 0 && n.attempts[k-1].Started != nil && n.attempts[k-1].Finished != nil {
 			l.observe(n.attempts[k-1].Finished.Sub(*n.attempts[k-1].Started))
@@ -284,25 +291,30 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			l.full = true
 			continue
 		}
-		if d.run.needsGrant(n) && !n.granted {
-			if !d.free(n) {
-				if n.module.Policy.Exclusive {
-					return // nothing overtakes what has to be alone
-				}
-				d.pop(l)
-				m.queued = true
-				d.blocked = append(d.blocked, n.index)
-				continue
+		keyed := d.run.needsGrant(n) && !n.granted
+		if keyed && !d.free(n) {
+			if n.module.Policy.Exclusive {
+				return // nothing overtakes what has to be alone
 			}
-			d.pop(l)
-			d.take(m, worker, slots)
-			d.grant(n)
+			d.block(l, n, m)
 			continue
 		}
 		d.pop(l)
 		d.take(m, worker, slots)
-		d.publish(n, m, now)
+		switch {
+		case !keyed:
+			d.publish(n, m, now)
+		case !d.ask(n, m):
+			d.grant(n)
+		}
 	}
+}
+
+// block puts a module aside until somebody gives back a key or a limit.
+func (d *Dispatcher) block(l *lane, n *node, m *memo) {
+	d.pop(l)
+	m.queued = true
+	d.blocked = append(d.blocked, n.index)
 }
 
 func (d *Dispatcher) pop(l *lane) {

@@ -97,5 +97,5 @@ func (d *Dispatcher) grant(n *node) {
 // free reports whether the keys and limits of n can be granted now. One grant
 // is written at a time.
 func (d *Dispatcher) free(n *node) bool {
-	return !d.writing && fits(&n.module.Policy, d.run.pipeline.Limits, &d.run.held, &d.shadow)
+	return !d.writing && fits(&n.module.Policy, d.run.pipeline.Limits, &d.run.held, &d.shadow, &d.locking.held)
 }

@@ -28,6 +28,9 @@ func pipelines() *rapid.Generator[*pipeline.Pipeline] {
 		if rapid.IntRange(0, 9).Draw(t, "deadline") == 0 {
 			p.Deadline = time.Minute
 		}
+		if rapid.Bool().Draw(t, "cluster limit") {
+			p.ClusterLimits = []string{"l"}
+		}
 		exclusive := rapid.IntRange(0, 4).Draw(t, "exclusive") == 0
 		for i := range rapid.IntRange(1, 10).Draw(t, "modules") {
 			m := drawModule(t, i, exclusive)
@@ -58,6 +61,9 @@ func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
 	p.Priority = rapid.SampledFrom([]pipeline.Priority{pipeline.Low, pipeline.Normal, pipeline.High}).Draw(t, "priority")
 	if rapid.IntRange(0, 3).Draw(t, "keyed") == 0 {
 		p.Keys = rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "b"}}).Draw(t, "keys")
+	}
+	if len(p.Keys) > 0 && rapid.Bool().Draw(t, "cluster keys") {
+		p.ClusterKeys = p.Keys
 	}
 	if rapid.IntRange(0, 5).Draw(t, "limited") == 0 {
 		p.Limits = []string{"l"}
@@ -107,7 +113,7 @@ func (w *world) step() {
 
 // trouble is what happens rarely.
 func (w *world) trouble() {
-	switch rapid.IntRange(0, 5).Draw(w.t, "trouble") {
+	switch rapid.IntRange(0, 7).Draw(w.t, "trouble") {
 	case 0:
 		w.takeOver()
 	case 1:
@@ -121,6 +127,11 @@ func (w *world) trouble() {
 		w.addWorker()
 		for name := range w.workers {
 			w.fleet.Seen(w.registered(name), w.now)
+		}
+	case 5, 6:
+		w.cluster.interfere(w.t, w.pipe.Limits["l"])
+		if rapid.Bool().Draw(w.t, "bell") {
+			w.dispatcher.LocksChanged()
 		}
 	}
 }
@@ -163,6 +174,7 @@ func (w *world) settle() {
 	for name := range w.workers {
 		w.fleet.Seen(w.registered(name), w.now)
 	}
+	clear(w.cluster.others)
 	for range 3000 {
 		w.fold(len(w.log))
 		if w.truth.Ended() != nil {

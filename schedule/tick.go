@@ -57,7 +57,7 @@ func (d *Dispatcher) activeNodes() []int {
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 	lost, again := d.fleet.lost(n.claim, now)
 	if lost {
-		d.close(n, d.inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
+		d.close(n, inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
 	}
 	grace := n.module.Policy.Grace
@@ -72,14 +72,14 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
 		}
 		if !d.run.needsGrant(n) && now.Sub(m.asked) > grace+silence {
-			d.close(n, d.inPlaceOf(n, jobs.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
+			d.close(n, inPlaceOf(n, jobs.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
 		}
 		return earlier(again, m.askedLast.Add(askEvery))
 	}
 	if timeout := n.module.Policy.Timeout; timeout > 0 {
 		due := n.claimed.Add(timeout + grace + silence)
 		if !now.Before(due) && !d.run.needsGrant(n) {
-			d.close(n, d.inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
+			d.close(n, inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
 		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {
 			m.askedLast = now
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Reason: "its timeout has passed"}})
@@ -88,7 +88,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 	return again
 }
 
-func (d *Dispatcher) inPlaceOf(n *node, s jobs.AttemptStatus, text string, now time.Time) jobs.Outcome {
+func inPlaceOf(n *node, s jobs.AttemptStatus, text string, now time.Time) jobs.Outcome {
 	c := n.claim
 	return jobs.Outcome{
 		Attempt: n.attempt, Status: s, Worker: c.Worker, Incarnation: c.Incarnation, Nonce: c.Nonce,
@@ -165,7 +165,7 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 }
 
 func (d *Dispatcher) checkEnd() {
-	if d.run.live > 0 || d.finishing {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 {
 		return
 	}
 	d.finishing = true
@@ -177,6 +177,9 @@ func (d *Dispatcher) wake() time.Time {
 	at := d.tickAt
 	if len(d.timers.items) > 0 {
 		at = earlierSet(at, d.timers.items[0].at)
+	}
+	if len(d.locking.waiting) > 0 {
+		at = earlierSet(at, d.locking.retryAt)
 	}
 	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil {
 		at = earlierSet(at, d.run.started.Add(limit))

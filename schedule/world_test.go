@@ -35,6 +35,7 @@ type world struct {
 	queue   map[jobs.Key]schedule.Publish
 	working map[jobs.Key]*execution
 	workers map[string]bool
+	cluster cluster
 	serial  int
 
 	events   []jobs.Event
@@ -62,6 +63,7 @@ func newWorld(t *rapid.T, pipe *pipeline.Pipeline, workers int) *world {
 		t: t, pipe: pipe, now: epochStart, last: map[string]uint64{},
 		queue: map[jobs.Key]schedule.Publish{}, working: map[jobs.Key]*execution{},
 		workers: map[string]bool{}, outcomes: map[jobs.Key]int{}, started: map[jobs.Key]bool{},
+		cluster: cluster{map[string][]jobs.Key{}, map[string]int{}},
 	}
 	w.truth = schedule.NewRun(func(e jobs.Event) { w.events = append(w.events, e) })
 	w.write("spec", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: pipe}})
@@ -156,6 +158,10 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 			delete(w.queue, *a.Purge)
 		}
 		w.write(cellSubject(a.Cell), a.Cell, a.Expect, jobs.Record{Outcome: &a.Outcome})
+	case schedule.Lock:
+		w.dispatcher.Locked(a.Node, a.Key, w.cluster.lock(a))
+	case schedule.Unlock:
+		w.unlock(a)
 	case schedule.Write:
 		w.write("ctl", "", a.Expect, a.Record)
 	case schedule.CancelRun:
@@ -234,6 +240,7 @@ func (w *world) checkStart(x *execution) {
 			w.t.Fatalf("%s starts while %s is %s", m.Name, need.Module, s)
 		}
 	}
+	w.checkLocks(x)
 	if !x.keyed {
 		return
 	}

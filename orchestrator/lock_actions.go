@@ -1,0 +1,85 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// lock takes keys and limits of the cluster for an attempt.
+func (l *loop) lock(ctx context.Context, a schedule.Lock) {
+	l.locks.want(a.Locks)
+	l.tasks.add(func() {
+		if !l.locks.await(ctx) {
+			return
+		}
+		by, err := l.locks.take(ctx, a.Key, a.Locks, l.inquire)
+		if err != nil {
+			l.fail(ctx, fmt.Errorf("take the keys of module %s: %w", a.Key.Token, err))
+			return
+		}
+		l.answer(ctx, func() {
+			l.dispatcher.Locked(a.Node, a.Key, by == nil)
+			l.sayHeld(a, by)
+		})
+	})
+}
+
+func (l *loop) unlock(ctx context.Context, a schedule.Unlock) {
+	l.locks.want(a.Locks)
+	l.tasks.add(func() {
+		if !l.locks.await(ctx) {
+			return
+		}
+		if err := l.locks.unlock(ctx, a.Key, a.Locks); err != nil {
+			l.fail(ctx, fmt.Errorf("give back the keys of module %s: %w", a.Key.Token, err))
+		}
+	})
+}
+
+// watchLocks has the dispatcher hear of what was given back.
+func (l *loop) watchLocks(ctx context.Context) error {
+	return l.locks.watch(ctx, func() { l.answer(ctx, func() { l.dispatcher.LocksChanged() }) })
+}
+
+// inquire has the loop, which owns the fleet, say how an attempt of another
+// run may be closed.
+func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
+	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
+	l.answer(ctx, func() {
+		if c, may := state.Reclaim(key, l.fleet, l.now()); may {
+			answer <- &c
+		}
+		close(answer)
+	})
+	select {
+	case c := <-answer:
+		if c != nil {
+			return *c, true
+		}
+	case <-ctx.Done():
+	}
+	return schedule.Close{}, false
+}
+
+// sayHeld tells people once for what a module waits, and who has it.
+func (l *loop) sayHeld(a schedule.Lock, by *refusal) {
+	if by == nil {
+		delete(l.waits, a.Node)
+		return
+	}
+	if l.waits[a.Node] == *by {
+		return
+	}
+	l.waits[a.Node] = *by
+	kind := "key"
+	if by.lock.Limit {
+		kind = "limit"
+	}
+	l.say(jobs.Event{
+		Event: jobs.EventWaiting, Module: l.state.Module(a.Node).Name,
+		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.lock.Name, by.by.Token, by.by.Run),
+	})
+}

@@ -1,0 +1,393 @@
+package orchestrator_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/schedule"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// user is a run with one module that holds db. It fails when somebody is
+// inside already, notes its token, says by a file that it is inside, and stays
+// until the file go is there.
+func user(name string) string {
+	return fmt.Sprintf(`
+name: user
+modules:
+  m:
+    not-in-parallel: [{key: db, scope: cluster}]
+    run: |
+      mkdir inside
+      echo "$MODPIPE_FENCING_TOKEN" >>tokens
+      touch %s
+      i=0; until [ -e go ]; do i=$((i+1)); [ $i -lt 2000 ]; sleep 0.02; done
+      rmdir inside
+`, name)
+}
+
+// led is a run with an orchestrator of its own.
+type led struct {
+	s      *site
+	id     jobs.RunID
+	stop   context.CancelFunc
+	waits  chan jobs.Event
+	finish func() error
+}
+
+// lead has an orchestrator decide for a run until it has ended or is stopped.
+func (s *site) lead(id jobs.RunID) *led {
+	s.t.Helper()
+	ctx, stop := context.WithCancel(s.ctx)
+	r := &led{s: s, id: id, stop: stop, waits: make(chan jobs.Event, 100)}
+	conn := s.connect()
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(ctx, conn, id, orchestrator.Config{Name: "of-" + string(id), Fleet: func(e jobs.Event) {
+			if e.Event == jobs.EventWaiting {
+				r.waits <- e
+			}
+		}})
+		return err
+	})
+	r.finish = g.Wait
+	s.t.Cleanup(func() {
+		stop()
+		_ = g.Wait() // what the test wanted to know of it, it has asked for
+	})
+	return r
+}
+
+// start submits a run and leads it.
+func (s *site) start(id jobs.RunID, src string) *led {
+	s.t.Helper()
+	s.submit(id, src)
+	return s.lead(id)
+}
+
+// waiting returns what the run's module waits for.
+func (r *led) waiting() string {
+	r.s.t.Helper()
+	select {
+	case e := <-r.waits:
+		return e.Missing
+	case <-r.s.ctx.Done():
+		r.s.t.Fatalf("run %s does not wait", r.id)
+		return ""
+	}
+}
+
+// succeeds waits for the run's end.
+func (r *led) succeeds() {
+	r.s.t.Helper()
+	if err := r.finish(); err != nil {
+		r.s.t.Fatal(err)
+	}
+	report, err := orchestrator.Report(r.s.ctx, r.s.conn, r.id)
+	if err != nil {
+		r.s.t.Fatal(err)
+	}
+	if report.Status != jobs.RunSucceeded {
+		r.s.t.Errorf("run %s %s: %s", r.id, report.Status, report.Error)
+	}
+}
+
+func (s *site) touch(name string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// appears waits for a file of a module.
+func (s *site) appears(name string) {
+	s.t.Helper()
+	for {
+		if _, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
+			return
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-s.ctx.Done():
+			s.t.Fatalf("%s does not appear", name)
+		}
+	}
+}
+
+// tokens are the fencing tokens, in the order of the starts.
+func (s *site) tokens() []int {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, "tokens"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var tokens []int
+	for word := range strings.FieldsSeq(string(data)) {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		tokens = append(tokens, n)
+	}
+	return tokens
+}
+
+func (s *site) locks() *kv.Locks {
+	s.t.Helper()
+	l, err := kv.OpenLocks(s.ctx, s.conn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+// free checks that nobody holds a lock.
+func (s *site) free(lock jobs.Lock) {
+	s.t.Helper()
+	if held, err := s.locks().Holders(s.ctx, lock); err != nil || len(held) > 0 {
+		s.t.Errorf("%s is held by %v: %v", lock.Name, held, err)
+	}
+}
+
+var db = jobs.Lock{Name: "db", Max: 1}
+
+// TestAKeyOfTheCluster: two runs never hold it together, and their tokens grow.
+func TestAKeyOfTheCluster(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	first := s.start("r1", user("one"))
+	s.appears("one")
+	second := s.start("r2", user("two"))
+	if got, want := second.waiting(), "key db of the cluster, which m of run r1 holds"; got != want {
+		t.Errorf("waits for %q, want %q", got, want)
+	}
+	s.touch("go")
+	first.succeeds()
+	second.succeeds()
+	if tokens := s.tokens(); len(tokens) != 2 || tokens[0] >= tokens[1] || tokens[0] < 1 {
+		t.Errorf("tokens %v", tokens)
+	}
+	s.free(db)
+}
+
+// TestManyRunsShareAKey: whoever comes when, one at a time, and all of them.
+func TestManyRunsShareAKey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	const src = `
+name: many
+modules:
+  m:
+    matrix: {n: [1, 2, 3]}
+    not-in-parallel: [{key: db, scope: cluster}, {key: other, scope: cluster}]
+    run: mkdir inside; echo "$MODPIPE_FENCING_TOKEN" >>tokens; rmdir inside
+  alone: {not-in-parallel: {key: other, scope: cluster}, run: "true"}
+`
+	var runs []*led
+	for i := range 4 {
+		runs = append(runs, s.start(jobs.RunID(fmt.Sprintf("r%d", i)), src))
+	}
+	for _, r := range runs {
+		r.succeeds()
+	}
+	tokens := s.tokens()
+	if len(tokens) != 12 || !slices.IsSorted(tokens) || len(slices.Compact(tokens)) != 12 {
+		t.Errorf("tokens %v", tokens)
+	}
+	s.free(db)
+	s.free(jobs.Lock{Name: "other", Max: 1})
+}
+
+// TestALimitOfTheCluster: of three runs two hold it, and the third comes in
+// when one of them has left.
+func TestALimitOfTheCluster(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	src := func(name, until string) string {
+		return fmt.Sprintf(`
+name: limit
+limits: {licences: {max: 2, scope: cluster}}
+modules:
+  m:
+    limit: licences
+    run: |
+      touch in-%s
+      test "$(ls in-* | wc -l)" -le 2
+      touch %s
+      i=0; until [ -e %s ]; do i=$((i+1)); [ $i -lt 2000 ]; sleep 0.02; done
+      rm in-%s
+`, name, name, until, name)
+	}
+	one, two := s.start("r1", src("one", "go-one")), s.start("r2", src("two", "go-two"))
+	s.appears("one")
+	s.appears("two")
+	three := s.start("r3", src("three", "go-three"))
+	if got := three.waiting(); !strings.HasPrefix(got, "limit licences of the cluster, which m of run r") {
+		t.Errorf("waits for %q", got)
+	}
+	s.touch("go-two")
+	two.succeeds()
+	s.appears("three")
+	s.touch("go-one")
+	s.touch("go-three")
+	one.succeeds()
+	three.succeeds()
+	s.free(jobs.Lock{Name: "licences", Limit: true, Max: 2})
+}
+
+// TestTheHolderOutlivesItsOrchestrator: nobody decides for a run whose worker
+// runs on: what it holds is not given away before the attempt is closed, which
+// its worker does.
+func TestTheHolderOutlivesItsOrchestrator(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	const slow = `
+name: slow
+modules:
+  m: {not-in-parallel: {key: db, scope: cluster}, run: "mkdir inside; touch one; echo $MODPIPE_FENCING_TOKEN >>tokens; sleep 6; rmdir inside"}
+`
+	first := s.start("r1", slow)
+	s.appears("one")
+	first.stop()
+	_ = first.finish() // cancelled
+	s.touch("go")
+	s.start("r2", user("two")).succeeds()
+	if tokens := s.tokens(); len(tokens) != 2 || tokens[0] >= tokens[1] {
+		t.Errorf("tokens %v", tokens)
+	}
+	log := s.log("r1")
+	if last := log[len(log)-1].Record.Outcome; last == nil || last.Status != jobs.AttemptSucceeded || last.By != "" {
+		t.Errorf("the log of the holder's run ends with %+v", log[len(log)-1].Record)
+	}
+	if epoch := takeovers(log); epoch != 1 {
+		t.Errorf("the holder's run was taken over %d times", epoch)
+	}
+	s.lead("r1").succeeds() // somebody goes on with it
+	s.free(db)
+}
+
+func (s *site) log(run jobs.RunID) []jobs.Entry {
+	s.t.Helper()
+	log, err := s.conn.ReadLog(s.ctx, run)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return log
+}
+
+func takeovers(log []jobs.Entry) int {
+	n := 0
+	for _, e := range log {
+		if e.Record.Takeover != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// holding enters an attempt of a run as a holder of db, as a dead orchestrator
+// has left it.
+func (s *site) holding(run jobs.RunID) {
+	s.t.Helper()
+	others, err := s.locks().Acquire(s.ctx, db, jobs.Holder{Run: run, Token: "m", Attempt: 1, Epoch: 1})
+	if err != nil || len(others) > 0 {
+		s.t.Fatal(err, others)
+	}
+}
+
+// TestWhatAnEndedRunHolds is free, as is what a run holds that is not there.
+func TestWhatAnEndedRunHolds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1)
+	s.touch("go")
+	s.start("r1", "name: p\nmodules: {other: {run: 'true'}}").succeeds()
+	for i, run := range []jobs.RunID{"r1", "gone"} {
+		s.holding(run)
+		s.start(jobs.RunID(fmt.Sprintf("next%d", i)), user("x")).succeeds()
+	}
+	s.free(db)
+}
+
+// TestAnOrphanIsClosed: an attempt whose run nobody decides for is closed
+// before what it holds is taken; as handed back when nobody had claimed it, and
+// then its job is gone first; as lost when its worker is gone. Somebody who
+// goes on with the run later runs the next attempt.
+func TestAnOrphanIsClosed(t *testing.T) {
+	t.Parallel()
+	for _, claimed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("claimed=%v", claimed), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 1)
+			s.touch("go")
+			s.submit("orphan", strings.Replace(user("one"), "    run:", "    requires: {tags: late}\n    run:", 1))
+			s.holding("orphan")
+			job := s.queue("orphan", "m")
+			want := jobs.AttemptHandedBack
+			if claimed {
+				want = jobs.AttemptLost
+				s.claim("orphan", "m", "dead")
+			}
+			next := s.start("next", user("two"))
+			next.waiting()
+			next.succeeds()
+			log := s.log("orphan")
+			last := log[len(log)-1].Record.Outcome
+			if last == nil || last.Status != want || last.By != "orchestrator" || last.Attempt != 1 {
+				t.Errorf("the log of the orphan ends with %+v", log[len(log)-1].Record)
+			}
+			if n := takeovers(log); n != 1 {
+				t.Errorf("%d takeovers", n)
+			}
+			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.Key{Token: "m", Attempt: 1}); err != nil || queued != claimed {
+				t.Errorf("its job is in the queue: %v, %v", queued, err)
+			}
+			s.workerOf(worker.Config{Name: "late", Tags: []string{"late"}})
+			s.lead("orphan").succeeds()
+			if tokens := s.tokens(); len(tokens) != 2 || tokens[0] >= tokens[1] {
+				t.Errorf("tokens %v", tokens)
+			}
+			s.free(db)
+		})
+	}
+}
+
+// queue publishes the job of a module's first attempt, as its orchestrator had.
+func (s *site) queue(run jobs.RunID, token jobs.Token) *jobs.Job {
+	s.t.Helper()
+	state, err := schedule.Load(s.log(run), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m := state.Module(0)
+	job := &jobs.Job{Run: run, Token: token, Name: m.Name, Attempt: 1, Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: 1, Keyed: true, Epoch: 1}
+	if err := s.conn.EnsureLane(s.ctx, job.Lane); err != nil {
+		s.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	s.conn.PublishJob(s.ctx, job, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		s.t.Fatal(err)
+	}
+	return job
+}
+
+// claim has a worker claim a module's first attempt.
+func (s *site) claim(run jobs.RunID, token jobs.Token, worker string) {
+	s.t.Helper()
+	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
+	if _, err := s.conn.Append(s.ctx, run, token, 0, rec); err != nil {
+		s.t.Fatal(err)
+	}
+}
