@@ -49,6 +49,7 @@ type Conn struct {
 	denied *denials
 	after  queue         // done functions of what was published asynchronously
 	window chan struct{} // one place for each asynchronous publish that is not answered yet
+	specs  specs
 	mended atomic.Int64  // when streams were last looked after, Unix nanoseconds
 }
 

@@ -136,21 +136,29 @@ type located struct {
 	time time.Time
 }
 
-// entry decodes a record.
+// entry decodes a record. Nobody changes a specification: others fold it, too.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
-	_, cell, ok := c.names.parseRun(l.msg.Subject)
+	run, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
 		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", l.msg.Subject)
 	}
-	body, err := c.unpack(ctx, l.msg)
-	if err != nil {
-		return jobs.Entry{}, fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
+	read := c.record
+	if l.msg.Subject == c.names.run(run, "spec") {
+		read = c.spec
 	}
-	rec, err := jobs.Unmarshal[jobs.Record](body)
+	rec, err := read(ctx, l)
 	if err != nil {
 		return jobs.Entry{}, fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
 	}
 	return jobs.Entry{Sequence: l.seq, Time: l.time, Cell: cell, Record: rec}, nil
+}
+
+func (c *Conn) record(ctx context.Context, l located) (jobs.Record, error) {
+	body, err := c.unpack(ctx, l.msg)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	return jobs.Unmarshal[jobs.Record](body)
 }
 
 // last reads the newest message of a subject from the stream's leader.

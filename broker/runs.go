@@ -49,12 +49,12 @@ func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
 func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 	switch rec := e.Record; {
 	case rec.Spec != nil:
-		light := &pipeline.Pipeline{}
+		spec := *rec.Spec
+		spec.Pipeline = &pipeline.Pipeline{}
 		if rec.Spec.Pipeline != nil {
-			light.Name = rec.Spec.Pipeline.Name
+			spec.Pipeline.Name = rec.Spec.Pipeline.Name
 		}
-		rec.Spec.Pipeline = light
-		found[run] = &RunSummary{Spec: *rec.Spec, Started: e.Time}
+		found[run] = &RunSummary{Spec: spec, Started: e.Time}
 	case rec.End != nil && found[run] != nil:
 		found[run].End, found[run].Ended = rec.End, e.Time
 	}

@@ -48,6 +48,7 @@ func (s *Spec) DecodeMsgpack(dec *msgpack.Decoder) error {
 		return err
 	}
 	*s = Spec(sent.plainSpec)
+	s.sharePrograms()
 	if len(sent.Of) == 0 {
 		return nil
 	}
@@ -65,4 +66,23 @@ func (s *Spec) DecodeMsgpack(dec *msgpack.Decoder) error {
 		}
 	}
 	return nil
+}
+
+// sharePrograms has all modules that require the same program require one.
+func (s *Spec) sharePrograms() {
+	if s.Pipeline == nil {
+		return
+	}
+	known := map[pipeline.Program]*pipeline.Program{}
+	for _, m := range s.Pipeline.Modules {
+		if m == nil || m.Requires.Program == nil {
+			continue
+		}
+		p, ok := known[*m.Requires.Program]
+		if !ok {
+			p = m.Requires.Program
+			known[*p] = p
+		}
+		m.Requires.Program = p
+	}
 }

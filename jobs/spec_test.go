@@ -15,7 +15,7 @@ import (
 func TestNeedsOfALayerTravelOnce(t *testing.T) {
 	p := &pipeline.Pipeline{Name: "p"}
 	for i := range 1000 {
-		m := &pipeline.Module{Name: fmt.Sprint("m", i), Slots: 1}
+		m := &pipeline.Module{Name: fmt.Sprint("m", i), Slots: 1, Requires: pipeline.Requirements{Program: &pipeline.Program{Name: "p"}}}
 		for k := range min(i, 500) {
 			m.Needs = append(m.Needs, pipeline.Need{Module: fmt.Sprint("m", k)})
 		}
@@ -36,6 +36,9 @@ func TestNeedsOfALayerTravelOnce(t *testing.T) {
 	modules := got.Spec.Pipeline.Modules
 	if a, b := modules[600].Needs, modules[999].Needs; len(a) != 500 || &a[0] != &b[0] {
 		t.Errorf("two modules with the same %d needs have two lists of them", len(a))
+	}
+	if a, b := modules[0].Requires.Program, modules[1].Requires.Program; a != b || a.Name != "p" {
+		t.Errorf("two modules of program %v have two of it", a)
 	}
 	if n := modules[3].Needs; len(n) != 3 || n[2].Module != "m2" {
 		t.Errorf("m3 needs %v", n)

@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+	"weak"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// specs finds the specifications that somebody in this process still uses.
+// An orchestrator and whoever follows its run fold the same log, and the graph
+// is what is large in it: they share one, which nobody changes.
+type specs struct {
+	mu    sync.Mutex
+	known map[specKey]weak.Pointer[jobs.Spec]
+
+	reading singleflight.Group // by key: who comes second waits for the first
+}
+
+// specKey is where in the stream of runs a specification stands.
+type specKey struct {
+	sequence uint64
+	stored   time.Time // a stream that was made again counts from 1 again
+}
+
+func (s *specs) find(key specKey) *jobs.Spec {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[key].Value()
+}
+
+// keep notes a specification as long as it is in use, and forgets others.
+func (s *specs) keep(key specKey, spec *jobs.Spec) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, p := range s.known {
+		if p.Value() == nil {
+			delete(s.known, k)
+		}
+	}
+	if s.known == nil {
+		s.known = map[specKey]weak.Pointer[jobs.Spec]{}
+	}
+	s.known[key] = weak.Make(spec)
+}
+
+// spec reads a specification, once for all who use it at the same time.
+func (c *Conn) spec(ctx context.Context, l located) (jobs.Record, error) {
+	key := specKey{l.seq, l.time}
+	if spec := c.specs.find(key); spec != nil {
+		return jobs.Record{Spec: spec}, nil
+	}
+	v, err, shared := c.specs.reading.Do(fmt.Sprint(key), func() (any, error) {
+		rec, err := c.record(ctx, l)
+		if err == nil && rec.Spec != nil {
+			c.specs.keep(key, rec.Spec)
+		}
+		return rec, err
+	})
+	if err != nil && shared && ctx.Err() == nil {
+		return c.record(ctx, l) // it may have been the other's context that ended
+	}
+	rec, _ := v.(jobs.Record)
+	return rec, err
+}

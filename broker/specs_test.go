@@ -1,0 +1,48 @@
+package broker_test
+
+import (
+	"runtime"
+	"testing"
+	"weak"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// TestWhoReadsARunSharesItsGraph: as long as somebody uses it, and no longer.
+func TestWhoReadsARunSharesItsGraph(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}))
+	logs := make([][]jobs.Entry, 8)
+	var readers errgroup.Group
+	for i := range logs {
+		readers.Go(func() (err error) {
+			logs[i], err = c.ReadLog(ctx, "r")
+			return err
+		})
+	}
+	if err := readers.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	spec := logs[0][0].Record.Spec
+	for _, log := range logs {
+		if log[0].Record.Spec != spec || spec.Pipeline.Name != "p" {
+			t.Fatalf("two readers have %p and %p: %+v", spec, log[0].Record.Spec, spec)
+		}
+	}
+	if runs, err := c.Runs(ctx, 0); err != nil || runs[0].Spec.Pipeline == spec.Pipeline {
+		t.Errorf("a list of runs holds their graphs, %v", err)
+	}
+	unused := weak.Make(spec)
+	runtime.KeepAlive(logs)
+	spec, logs = nil, nil
+	runtime.GC()
+	if unused.Value() != nil {
+		t.Error("a graph that nobody uses is still there")
+	}
+}
