@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sharing is a run whose module holds a key that other runs hold too. It
+// fails when somebody is inside, and notes its fencing token in $S.
+const sharing = `
+name: e2e
+modules:
+  m:
+    not-in-parallel: [{key: db, scope: cluster}]
+    run: |
+      mkdir "$S/inside"
+      echo "start $MODPIPE_ATTEMPT $MODPIPE_FENCING_TOKEN" >>"$S/log"
+      WORK
+      rmdir "$S/inside"
+`
+
+// sharers is a place with two workers, and a directory that all runs write to.
+func sharers(t *testing.T) (*place, string) {
+	t.Helper()
+	p := newPlace(t, workers)
+	p.server(t)
+	p.worker(t, "w1", "--max-parallel", "2")
+	p.worker(t, "w2", "--max-parallel", "2")
+	return p, p.dir(t)
+}
+
+// share starts a run that holds the key while it does some work.
+func (p *place) share(t *testing.T, shared, id, work string) *run {
+	t.Helper()
+	return p.start(t, strings.Replace(sharing, "WORK", work, 1), "--run-id", id, "--env", "S="+shared)
+}
+
+// waits awaits that a run says who has what it needs.
+func (r *run) waits(t *testing.T, what string) {
+	t.Helper()
+	r.awaitWhere(t, "waiting for "+what, func(e event) bool {
+		return e.Event == "waiting" && e.Module == "m" && strings.Contains(e.Missing, what)
+	})
+}
+
+func sharedLog(t *testing.T, shared string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(shared, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
+
+// apart checks that two runs had the key one after the other.
+func apart(t *testing.T, first, second *result) {
+	t.Helper()
+	a, b := first.Report.module(t, "m"), second.Report.module(t, "m")
+	if b.Started.Before(a.Finished) {
+		t.Errorf("one had the key until %v, the other from %v", a.Finished, b.Started)
+	}
+}
+
+// TestKeyOfTheCluster: two runs, each with an orchestrator of its own, never
+// have the key together, and the second one's fencing token is the greater.
+func TestKeyOfTheCluster(t *testing.T) {
+	p, shared := sharers(t)
+	pass := newGate(t, shared, "pass")
+	one := p.share(t, shared, "one", `read _ <"$S/pass"`)
+	one.await(t, event{Event: "module.started", Module: "m"})
+	two := p.share(t, shared, "two", "true")
+	two.waits(t, "key db of the cluster, which m of run one holds")
+	pass.open(t)
+	first, second := one.result(t), two.result(t)
+	first.want(t, 0, all(succeeded, "m"))
+	second.want(t, 0, all(succeeded, "m"))
+	apart(t, first, second)
+	log := sharedLog(t, shared)
+	if len(log) != 2 {
+		t.Fatalf("log %q", log)
+	}
+	tokensGrow(t, log)
+}
+
+// TestKeyOfADeadOrchestrator: the orchestrator of a run that holds a key is
+// killed, and its worker runs on for longer than any lease lives: another run
+// has the key when the worker has ended, and not before. The run can be
+// resumed.
+func TestKeyOfADeadOrchestrator(t *testing.T) {
+	p, shared := sharers(t)
+	one := p.share(t, shared, "one", "sleep 5")
+	one.await(t, event{Event: "module.started", Module: "m"})
+	two := p.share(t, shared, "two", "true")
+	two.waits(t, "run one")
+	one.kill(t)
+	killed := time.Now()
+	second := two.result(t)
+	second.want(t, 0, all(succeeded, "m"))
+	log := sharedLog(t, shared)
+	if len(log) != 2 {
+		t.Fatalf("log %q", log)
+	}
+	tokensGrow(t, log)
+	if waited := second.Report.module(t, "m").Started.Sub(killed); waited < 3*time.Second {
+		t.Errorf("the key was given away %v after its orchestrator had died, while the worker ran on", waited)
+	}
+	if got := p.orchestrator(t, "resume", "one").exit(); got != 0 {
+		t.Errorf("resume: exit %d", got)
+	}
+}
