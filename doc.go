@@ -32,9 +32,9 @@
 // # Policy
 //
 // Options follow the executor: [If], [After], [AlwaysRun], [IgnoreFailure],
-// [Timeout], [NotInParallel], [Retry], [Requires], [Limit] and [Info]. A
-// function says with its error what is to become of the module: [Permanent],
-// [RetryAfter], [Skip]. A panic fails the module, with its stack, and is not
+// [Timeout], [NotInParallel], [NotInParallelInCluster], [Retry], [Requires],
+// [Limit] and [Info]. A function says with its error what is to become of the
+// module: [Permanent], [RetryAfter], [Skip]. A panic fails the module, with its stack, and is not
 // tried again unless Retry.Panics is set. When an attempt times out or is
 // cancelled, its context is; a function that goes on past the grace is
 // abandoned, and reported as not respecting its context.

@@ -324,6 +324,21 @@ func ExampleNotInParallel() {
 	// deploy (env=production): succeeded {"Branch":"topic"}
 }
 
+// No other run on the same NATS migrates at the same time, whatever its
+// pipeline; a machine that was paused meanwhile is told apart by its token.
+func ExampleNotInParallelInCluster() {
+	migrate := func(ctx context.Context) (string, error) {
+		if modpipe.AttemptOf(ctx).FencingToken == 0 {
+			return "", errors.New("it holds no key")
+		}
+		return "migrated", nil
+	}
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "migrate", modpipe.Call(migrate), modpipe.NotInParallelInCluster("database"))
+	})
+	// Output: migrate: succeeded "migrated"
+}
+
 func ExampleRetry() {
 	flaky := func(ctx context.Context) (int, error) {
 		n := modpipe.AttemptOf(ctx).Number

@@ -9,6 +9,9 @@
 // changes nothing; the entry that was there first arrives, and the loop
 // decides anew.
 //
+// Keys and limits of the cluster are taken and given back beside the log (locks),
+// which decides whether those who are entered there still hold them.
+//
 // When NATS is away the loop waits: writes are repeated by package broker,
 // the log is followed again from where it was. Run fails only on what does
 // not pass: a permission, a corrupt log, a newer takeover. Submit, Cancel,
