@@ -28,6 +28,10 @@ type EmbedConfig struct {
 	Listen string // "host:port"; empty = 127.0.0.1 and a free port
 	Token  string // required from every client when set
 	Memory bool   // a temporary store, removed by Close
+	// SyncAlways has every write on disk before it is acknowledged, so that a
+	// power cut loses nothing that was; else a write is there after 2 minutes at
+	// the latest, and only the death of processes is survived.
+	SyncAlways bool
 	Logger *slog.Logger
 }
 
@@ -95,7 +99,7 @@ func (s *Server) start(cfg EmbedConfig, host string, port int) error {
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "modpipe-embedded", Host: host, Port: port, Authorization: cfg.Token,
-		JetStream: true, StoreDir: cfg.Store, NoSigs: true, DisableShortFirstPing: true,
+		JetStream: true, StoreDir: cfg.Store, SyncAlways: cfg.SyncAlways, NoSigs: true, DisableShortFirstPing: true,
 	})
 	if err != nil {
 		return fmt.Errorf("embed NATS: %w", err)

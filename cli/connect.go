@@ -118,7 +118,7 @@ func (a *app) token(s *connection) (string, error) {
 // dial connects to a target. timeout 0 goes on trying until ctx ends.
 func (a *app) dial(ctx context.Context, t target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
 	c, err := broker.Connect(ctx, broker.Config{
-		URL: t.url, Name: "modpipe " + a.program, Options: t.options, ConnectTimeout: timeout, Prefix: "mp", Logger: log,
+		URL: t.url, Name: "modpipe " + a.program, Options: t.options, ConnectTimeout: timeout, Prefix: "mp", Replicas: a.set.replicas, Logger: log,
 	})
 	switch {
 	case err == nil:

@@ -43,6 +43,7 @@ type execution struct {
 	report      string
 	workerTTL   time.Duration
 	reconnect   time.Duration
+	syncAlways  bool
 }
 
 func (o *execution) define(fs *pflag.FlagSet, workspace string) {
@@ -55,9 +56,16 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
 	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
 	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
+	syncFlag(fs, &o.syncAlways)
 	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
 	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+}
+
+// syncFlag is about a server inside this process only: any other has its own
+// configuration.
+func syncFlag(fs *pflag.FlagSet, to *bool) {
+	switchFlag(fs, to, "sync-always", "", "have the embedded server write to disk before it acknowledges: survives a power cut, and is slower")
 }
 
 // faults are what is wrong with the flags' values.

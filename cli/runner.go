@@ -193,7 +193,7 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 		st.close()
 		return nil, err
 	}
-	s, err := r.app.embed(ctx, st, r.options.listen, token, runs, r.progress.logger())
+	s, err := r.app.embed(ctx, st, hosting{listen: r.options.listen, token: token, as: runs, sync: r.options.syncAlways}, r.progress.logger())
 	if err == nil && r.options.listen != "" {
 		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
 	}

@@ -24,10 +24,11 @@ import (
 // serveOptions are the flags of `serve` and `dev`.
 type serveOptions struct {
 	place
-	name      string
-	listen    string
-	maxRuns   int
-	workerTTL time.Duration
+	name       string
+	listen     string
+	maxRuns    int
+	workerTTL  time.Duration
+	syncAlways bool
 
 	maxParallel  int // dev: slots of its worker
 	drainTimeout time.Duration
@@ -41,6 +42,7 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	o.place.define(fs, "whose store to use (default: the git work tree around the working directory, else that directory)")
 	textFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, of one live one only (default: the host's name and a suffix)")
+	syncFlag(fs, &o.syncAlways)
 	countFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
 }
@@ -134,10 +136,10 @@ func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*s
 	if err != nil {
 		return nil, err
 	}
-	embeds := o.listen != "" || a.bind.origin["store"] != "" || a.set.server == embedded
+	embeds := o.listen != "" || o.syncAlways || a.bind.origin["store"] != "" || a.set.server == embedded
 	switch {
 	case remote && embeds:
-		return nil, usageError("--listen and --store are for a server inside this process, and %s names %s", t.origin, t.shown())
+		return nil, usageError("--listen, --store and --sync-always are for a server inside this process, and %s names %s", t.origin, t.shown())
 	case embeds:
 		return a.embedServing(ctx, o, firstOf(o.listen, devListen), log)
 	case !remote:
@@ -178,7 +180,7 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 			return nil, err
 		}
 	}
-	s, err := a.embed(ctx, st, listen, token, serves, log)
+	s, err := a.embed(ctx, st, hosting{listen: listen, token: token, as: serves, sync: o.syncAlways}, log)
 	if err != nil {
 		return nil, err
 	}

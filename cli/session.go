@@ -41,11 +41,19 @@ const (
 	serves      // takes the runs of others
 )
 
+// hosting is how a server is embedded.
+type hosting struct {
+	listen string // "" = loopback, any port
+	token  string // of its clients; "" = none
+	as     role
+	sync   bool // every write is on disk before it is acknowledged
+}
+
 // embed starts a server on the store and connects to it. The store is closed
 // with the session, and when embed fails.
-func (a *app) embed(ctx context.Context, st *store, listen, token string, as role, log *slog.Logger) (*session, error) {
+func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger) (*session, error) {
 	s := &session{store: st}
-	server, err := broker.Embed(broker.EmbedConfig{Store: st.data(), Listen: listen, Token: token, Logger: log})
+	server, err := broker.Embed(broker.EmbedConfig{Store: st.data(), Listen: h.listen, Token: h.token, SyncAlways: h.sync, Logger: log})
 	if err != nil {
 		s.close()
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
@@ -56,7 +64,7 @@ func (a *app) embed(ctx context.Context, st *store, listen, token string, as rol
 		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
 	})
 	if err == nil {
-		err = st.announce(holder{URL: server.URL(), Token: token, Reader: as == reads, Serves: as == serves})
+		err = st.announce(holder{URL: server.URL(), Token: h.token, Reader: h.as == reads, Serves: h.as == serves})
 	}
 	if err != nil {
 		s.close()
@@ -111,7 +119,7 @@ func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
 	for {
 		st, err := hold(dir)
 		if err == nil {
-			s, err := a.embed(ctx, st, "", newToken(), reads, a.quietLogger())
+			s, err := a.embed(ctx, st, hosting{token: newToken(), as: reads}, a.quietLogger())
 			if err == nil {
 				s.dead = true
 			}

@@ -25,6 +25,7 @@ type connection struct {
 	tlsKey    string
 	context   string
 	tokenFile string
+	replicas  int           // of the streams and buckets that are made on a server elsewhere
 	timeout   time.Duration // to connect; 0 = go on trying
 }
 
@@ -47,6 +48,7 @@ func (s *settings) define(fs *pflag.FlagSet, program string) {
 	textFlag(fs, &s.tlsKey, "tlskey", "", "FILE", "", "the key of our TLS certificate [$NATS_KEY]")
 	textFlag(fs, &s.context, "context", "", "NAME", "", "a context of the nats CLI [$NATS_CONTEXT]")
 	textFlag(fs, &s.tokenFile, "token-file", "", "FILE", "", "a file that holds the server's token [the token itself: $NATS_TOKEN]")
+	countFlag(fs, &s.replicas, "replicas", "", 1, 1, "on a cluster of NATS servers: copies of every stream and bucket that is made; 3 survive the loss of any one server")
 	timeFlag(fs, &s.timeout, "connect-timeout", timeout, time.Millisecond, 0, "give an unreachable server up after this time"+never)
 }
 
