@@ -472,3 +472,86 @@ func ExamplePriority() {
 	})
 	// Output: fetch: succeeded {"Branch":"topic"}
 }
+
+func ExamplePriority_levels() {
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "tidy", modpipe.Call(fetch), modpipe.Info{Priority: modpipe.Low})
+		modpipe.Add(p, "build", modpipe.Call(fetch), modpipe.Info{Priority: modpipe.Normal}) // as without it
+	})
+	// Output:
+	// tidy: succeeded {"Branch":"topic"}
+	// build: succeeded {"Branch":"topic"}
+}
+
+func ExampleProgram_Name() {
+	program, err := modpipe.Build("release", func(p *modpipe.Builder) {
+		p.Name = "release of the tools" // the pipeline's: the program keeps its own
+		modpipe.Add(p, "fetch", modpipe.Call(fetch))
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(program.Name())
+	// Output: release
+}
+
+// What a module does may follow from data: both ways to count are Executors
+// of the same result.
+func ExampleExecutor() {
+	how := func(s modpipe.Value[Source], quick bool) modpipe.Executor[int] {
+		if quick {
+			return modpipe.Call(func(context.Context) (int, error) { return 0, nil })
+		}
+		return modpipe.Call1(count, s)
+	}
+	run(func(p *modpipe.Builder) {
+		src := modpipe.Add(p, "fetch", modpipe.Call(fetch))
+		modpipe.Add(p, "count", how(src, false))
+	})
+	// Output:
+	// fetch: succeeded {"Branch":"topic"}
+	// count: succeeded 5
+}
+
+// Values of different types are Needs alike.
+func ExampleNeed() {
+	graph(func(p *modpipe.Builder) {
+		var checks []modpipe.Need
+		src := modpipe.Add(p, "fetch", modpipe.Call(fetch))
+		checks = append(checks, src, modpipe.Add(p, "count", modpipe.Call1(count, src)))
+		modpipe.Add(p, "greet", modpipe.Call1(greet, modpipe.Param(p, "whom", "you", "")), modpipe.After(checks...))
+	})
+	// Output:
+	// fetch <-
+	// count <- fetch
+	// greet <- fetch, count
+}
+
+func ExampleOutcome_Succeeded() {
+	bad := func(_ context.Context, outcomes []modpipe.Outcome) (n int, _ error) {
+		for _, o := range outcomes {
+			if !o.Succeeded() {
+				n++
+			}
+		}
+		return n, nil
+	}
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "fail", modpipe.Call(fail))
+		modpipe.Add(p, "count", modpipe.Call1(bad, modpipe.Outcomes(p.Added()...)), modpipe.AlwaysRun())
+	})
+	// Output:
+	// fail: failed the disk is full
+	// count: succeeded 1
+}
+
+func ExampleAttempt() {
+	temporary := func(a modpipe.Attempt) string { return fmt.Sprintf("%s-%d.tmp", a.Module, a.Number) }
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "export", modpipe.Call(func(ctx context.Context) (string, error) {
+			return temporary(modpipe.AttemptOf(ctx)), nil
+		}))
+	})
+	// Output: export: succeeded "export-1.tmp"
+}

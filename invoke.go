@@ -13,9 +13,9 @@ import (
 	"github.com/modpipe/modpipe/internal/wire"
 )
 
-// Call runs one attempt of a module: the condition, then the function, or what
-// prepares the command. It is for whoever runs attempts: workers and tests.
-func (p *Program) Call(ctx context.Context, req call.Request) (res call.Response) {
+// attempt runs one attempt of a module: the condition, then the function, or
+// what prepares the command.
+func (p *Program) attempt(ctx context.Context, req call.Request) (res call.Response) {
 	ctx = withAttempt(ctx, &req)
 	if req.Uses && req.Stubbed {
 		return call.Response{}

@@ -38,16 +38,6 @@ func (p *Program) Params() []pipeline.Param {
 	return params
 }
 
-// Identity says which program this is: name, executable and graph. Only a
-// worker of the same takes its jobs.
-func (p *Program) Identity() (pipeline.Program, error) {
-	build, err := executable()
-	if err != nil {
-		return pipeline.Program{}, fmt.Errorf("digest of the program: %w", err)
-	}
-	return pipeline.Program{Name: p.name, Build: build, Graph: p.graph}, nil
-}
-
 // Pipeline is the graph of a run, bound to its parameters (as text, from
 // --param). The error is a pipeline.Faults.
 func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (string, bool)) (*pipeline.Pipeline, error) {
@@ -55,7 +45,7 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 	if err != nil {
 		return nil, dress(asFaults(err))
 	}
-	id, err := p.Identity()
+	id, err := p.identity()
 	if err != nil {
 		return nil, err
 	}
@@ -68,16 +58,6 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 		}
 	}
 	return g, nil
-}
-
-// Afresh is the same program with a definition that was run for it alone, so
-// that nothing is shared through what functions have captured.
-func (p *Program) Afresh() *Program {
-	b := newBuilder(p.name)
-	b.checked = true
-	b.define(p.define)
-	b.includes = p.builder.includes
-	return &Program{name: p.name, define: p.define, builder: b, graph: p.graph}
 }
 
 // ResultType is what a module of the definition returns, or each member of a

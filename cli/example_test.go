@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/modpipe/modpipe"
@@ -28,4 +29,24 @@ func ExampleProgram() {
 	// Output:
 	// greet
 	// exit code 0
+}
+
+// The whole of a program that has the pipeline greet: `program run` runs it,
+// `program worker` runs its modules for others.
+func ExampleMain() {
+	cli.Main("greet", greet)
+}
+
+// The orchestrator for pipeline files is this, with cli.System() in place of
+// arguments and streams of one's own.
+func ExampleOrchestrator() {
+	p := cli.Process{Args: []string{"graph", "no-such.yaml"}, Env: os.Environ(), Stdout: os.Stdout, Stderr: io.Discard}
+	fmt.Println("exit code", cli.Orchestrator(context.Background(), p))
+	// Output: exit code 2
+}
+
+// A worker as the process that it is: with its arguments, environment,
+// streams and signals.
+func ExampleWorker() {
+	os.Exit(cli.Worker(context.Background(), cli.System()))
 }

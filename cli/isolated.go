@@ -16,6 +16,7 @@ import (
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/internal/wire"
 )
 
@@ -31,7 +32,7 @@ const (
 )
 
 // isolated runs every attempt in a process of its own.
-type isolated struct{ *modpipe.Program }
+type isolated struct{ inside.Program }
 
 // Call starts the process, and returns when it has ended.
 func (p *isolated) Call(ctx context.Context, req call.Request) call.Response {
@@ -148,7 +149,7 @@ func answer(dir, name string, define func(*modpipe.Builder)) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(exitInfrastructure) // the parent has gone
 	}()
-	res := program.Call(ctx, req)
+	res := inside.Of(program).Call(ctx, req)
 	data, err = wire.Encode(&res)
 	if err != nil {
 		return err

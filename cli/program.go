@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe"
+	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
@@ -119,9 +120,9 @@ func (a *app) functions() (worker.Functions, error) {
 		return nil, err
 	}
 	if a.own.isolated {
-		return &isolated{p}, nil
+		return &isolated{inside.Of(p)}, nil
 	}
-	return p, nil
+	return inside.Of(p), nil
 }
 
 // graph is the program's pipeline with parameters.

@@ -156,3 +156,32 @@ func ExampleResult() {
 	fmt.Println(modpipetest.Result[book](p, "read").Title)
 	// Output: a real book
 }
+
+func ExamplePipeline() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, func(p *modpipe.Builder) {
+		modpipe.Add(p, "count", modpipe.Call(func(ctx context.Context) (int, error) {
+			modpipe.Logger(ctx).Info("counted", "books", 3)
+			return 3, nil
+		}))
+	})
+	fmt.Print(p.Log("count")) // runs it
+	for _, m := range p.Report().Modules {
+		fmt.Println(m.Name, m.Status, m.Result)
+	}
+	// Output:
+	// counted books=3
+	// count succeeded 3
+}
+
+// What several tests begin with is a list of options.
+func ExampleOption() {
+	var t quiet // in a test: t *testing.T
+	stubs := []modpipetest.Option{
+		modpipetest.Stub("print", map[string]string{}),
+		modpipetest.Stub("sizes", []int{}),
+	}
+	p := modpipetest.New(t, library, append(stubs, modpipetest.Stub("read", book{"Emma"}))...)
+	fmt.Println(modpipetest.Result[string](p, "title"))
+	// Output: Emma
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -225,7 +226,7 @@ func (x *player) call(m *pipeline.Module, req call.Request) (res call.Response, 
 		ctx, stop = context.WithTimeout(ctx, m.Policy.Timeout)
 		defer stop()
 	}
-	res = x.program.Afresh().Call(ctx, req)
+	res = inside.Of(x.program).Afresh().Call(ctx, req)
 	return res, errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
