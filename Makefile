@@ -2,9 +2,11 @@
 
 GO ?= go
 TESTFLAGS ?=
+MINUTES ?= 5
+SEED ?= 0
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e lint fmt bench vuln
+.PHONY: help build test race e2e chaos lint fmt bench vuln
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-7s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +29,9 @@ lint: ## check format, vet and lint (the package order too)
 
 fmt: ## format the code
 	$(tool) golangci-lint fmt ./...
+
+chaos: ## kill, stop and cut off real processes for five minutes (MINUTES=, SEED=)
+	$(GO) run ./e2e/chaos -minutes $(MINUTES) -seed $(SEED)
 
 bench: ## measure the engine beside its floor (bench/core.json), and 5,000 commands beside xargs
 	$(GO) run ./bench

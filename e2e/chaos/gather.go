@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+func jobsRun(run string) jobs.RunID { return jobs.RunID(run) }
+
+// tidyIn is how long after the last run's end something of it may still be
+// there: a worker that was away hears late that it has nothing to do.
+const tidyIn = 20 * time.Second
+
+// gather collects the evidence when all runs have ended.
+func (w *world) gather(ctx context.Context, runs []submitted) (*evidence, error) {
+	e := &evidence{began: w.began, runs: runs, logs: map[string][]jobs.Entry{}, reports: map[string]jobs.Report{}}
+	tidy := func() bool {
+		e.processes, e.queued = processesOf(runs), w.queued(ctx)
+		return len(e.processes) == 0 && len(e.queued) == 0
+	}
+	// What is left after that is in the evidence.
+	if err := until(ctx, tidyIn, 200*time.Millisecond, "nothing is left", tidy); err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	for _, s := range runs {
+		log, err := w.conn.ReadLog(ctx, jobsRun(s.plan.run))
+		if err != nil {
+			return nil, err
+		}
+		e.logs[s.plan.run] = log
+		code, out, said := w.command(ctx, commandIn, "runs", "show", s.plan.run, "-o", "json")
+		var report jobs.Report
+		if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 {
+			return nil, fmt.Errorf("runs show %s: exit %d, %w: %s", s.plan.run, code, err, said)
+		}
+		e.reports[s.plan.run] = report
+	}
+	e.execs = w.recorder.Execs()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e.pauses, e.stalls = w.pauses, slices.Clone(w.stalls)
+	return e, nil
+}
+
+// processesOf are those whose environment names one of the runs.
+func processesOf(runs []submitted) map[string][]int {
+	found := map[string][]int{}
+	files, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is sound
+	for _, f := range files {
+		env, err := os.ReadFile(f) //nolint:gosec // of /proc
+		if err != nil {
+			continue // it has gone, or is another's
+		}
+		for word := range strings.SplitSeq(string(env), "\x00") {
+			run, ok := strings.CutPrefix(word, "MODPIPE_RUN_ID=")
+			if !ok || !slices.ContainsFunc(runs, func(s submitted) bool { return s.plan.run == run }) {
+				continue
+			}
+			if pid, err := strconv.Atoi(strings.Split(f, "/")[2]); err == nil {
+				found[run] = append(found[run], pid)
+			}
+		}
+	}
+	return found
+}
+
+// queued counts what is in the queue, by run. It asks NATS as any client may.
+func (w *world) queued(ctx context.Context) map[string]int {
+	left := map[string]int{}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	answer, err := w.conn.NATS().RequestWithContext(ctx, "$JS.API.STREAM.INFO.MP_JOBS", []byte(`{"subjects_filter":">"}`))
+	var info struct {
+		State struct{ Subjects map[string]int }
+		Error *struct{ Description string }
+	}
+	if err == nil {
+		err = json.Unmarshal(answer.Data, &info)
+	}
+	if err != nil || info.Error != nil {
+		left["the queue cannot be read"] = 1
+		return left
+	}
+	for subject, n := range info.State.Subjects { // mp.job.LANE.RUN.MODULE.ATTEMPT
+		if words := strings.Split(subject, "."); len(words) == 6 {
+			left[words[3]] += n
+		} else {
+			left[subject] += n
+		}
+	}
+	return left
+}

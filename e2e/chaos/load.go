@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+)
+
+// ledger is what was submitted, and what has ended.
+type ledger struct {
+	mu    sync.Mutex
+	runs  []submitted
+	ended map[string]bool
+}
+
+func newLedger() *ledger { return &ledger{ended: map[string]bool{}} }
+
+func (l *ledger) add(p plan) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs = append(l.runs, submitted{plan: p})
+}
+
+func (l *ledger) cancelled(run string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.runs {
+		if l.runs[i].plan.run == run {
+			l.runs[i].cancelled = true
+		}
+	}
+}
+
+// open are the runs that have not ended.
+func (l *ledger) open() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var open []string
+	for _, s := range l.runs {
+		if !l.ended[s.plan.run] {
+			open = append(open, s.plan.run)
+		}
+	}
+	return open
+}
+
+func (l *ledger) all() []submitted {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.runs)
+}
+
+// follow hears of the ends of runs until ctx ends.
+func (l *ledger) follow(ctx context.Context, c *broker.Conn) error {
+	changes := make(chan broker.RunChange)
+	var hearing sync.WaitGroup
+	defer hearing.Wait()
+	defer close(changes)
+	hearing.Go(func() {
+		for c := range changes {
+			if c.Ended {
+				l.mu.Lock()
+				l.ended[string(c.Run)] = true
+				l.mu.Unlock()
+			}
+		}
+	})
+	return c.WatchRuns(ctx, changes)
+}
+
+const (
+	atOnce    = 3                // runs at once
+	commandIn = 60 * time.Second // a command of the orchestrator
+)
+
+// load submits runs until ctx ends, and returns when every submission has
+// been answered.
+func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledger) {
+	var commands sync.WaitGroup
+	defer commands.Wait()
+	answered := context.WithoutCancel(ctx)
+	for n := 1; ; n++ {
+		if pause(ctx, 300*time.Millisecond+time.Duration(rng.IntN(1200))*time.Millisecond) != nil {
+			return
+		}
+		if len(l.open()) >= atOnce {
+			n--
+			continue
+		}
+		p := makePlan(rng, fmt.Sprintf("%s-%d", prefix, n), w.can)
+		file := filepath.Join(w.dir, p.run+".yaml")
+		if err := os.WriteFile(file, []byte(p.yaml(w.at)), 0o600); err != nil {
+			w.fail("%v", err)
+			return
+		}
+		l.add(p)
+		way := rng.IntN(8)
+		commands.Go(func() { w.submit(answered, &p, file, way) })
+		if rng.IntN(8) == 0 {
+			after := time.Duration(rng.IntN(3000)) * time.Millisecond
+			commands.Go(func() {
+				if pause(answered, after) == nil {
+					w.cancel(answered, p.run, l)
+				}
+			})
+		}
+	}
+}
+
+// submit submits a run: mostly once, detached; now and then twice at the same
+// time, or carried out by the process that submits it.
+func (w *world) submit(ctx context.Context, p *plan, file string, way int) {
+	switch {
+	case !w.can.serve || way == 0:
+		w.foreground(ctx, p, file)
+	case way == 1:
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { w.detached(ctx, p, file) })
+		}
+		both.Wait()
+	default:
+		w.detached(ctx, p, file)
+	}
+}
+
+// detached hands a run over, again while there is no NATS to take it.
+func (w *world) detached(ctx context.Context, p *plan, file string) {
+	for range 10 {
+		code, out, said := w.command(ctx, commandIn, "run", file, "--detach", "--run-id", p.run)
+		switch {
+		case code == 0 && strings.TrimSpace(out) != p.run:
+			w.fail("run --detach %s printed %q", p.run, out)
+			return
+		case code == 0:
+			return
+		case code != 3:
+			w.fail("run --detach %s: exit %d: %s", p.run, code, said)
+			return
+		}
+	}
+	w.fail("run --detach %s: NATS was away ten times", p.run)
+}
+
+// foreground carries a run out.
+func (w *world) foreground(ctx context.Context, p *plan, file string) {
+	for range 10 {
+		code, _, said := w.command(ctx, 10*time.Minute, "run", file, "--run-id", p.run, "--progress", "quiet")
+		switch code {
+		case 0, 1:
+			return // which of them is a matter of the report
+		case 3:
+			if ended, err := w.conn.Exists(ctx, jobsRun(p.run)); err == nil && !ended {
+				continue // it did not get so far
+			}
+		}
+		w.fail("run %s: exit %d: %s", p.run, code, said)
+		return
+	}
+}
+
+// cancel asks for the end of a run, once: whether or not it was heard.
+func (w *world) cancel(ctx context.Context, run string, l *ledger) {
+	l.cancelled(run)
+	code, _, said := w.command(ctx, commandIn, "runs", "cancel", run)
+	w.say("run %s: cancelled, exit %d", run, code)
+	if code != 0 && code != 3 && code != 5 {
+		w.fail("runs cancel %s: exit %d: %s", run, code, said)
+	}
+}
+
+// command runs a command of the orchestrator to its end.
+func (w *world) command(ctx context.Context, patience time.Duration, args ...string) (code int, out, said string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, w.bin.orchestrator, append(args, "--server", w.direct())...) //nolint:gosec // our own program
+	cmd.Dir, cmd.Env = w.dir, w.env()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var ended *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return -1, stdout.String(), fmt.Sprintf("still there after %v: %s", patience, stderr.String())
+	case err != nil && !errors.As(err, &ended):
+		return -1, "", err.Error()
+	}
+	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
