@@ -63,7 +63,9 @@ func TestProgramsCommands(t *testing.T) {
 	_, stdout, _ = p.exec(t, "validate")
 	wantAll(t, stdout, "greeter: valid, 2 modules")
 	_, stdout, _ = p.exec(t, "worker", "capabilities", "-o", "json")
-	wantAll(t, stdout, `"os"`)
+	wantAll(t, stdout, `"os"`, `"program": {`, `"name": "greeter"`, `"build": "`)
+	_, stdout, _ = p.exec(t, "worker", "capabilities")
+	wantAll(t, stdout, "program  greeter (build ")
 	for text, args := range map[string][]string{
 		`unexpected argument "x.yaml": the pipeline is greeter itself`: {"run", "x.yaml"},
 		`no parameter "nmae"`: {"run", "--param", "nmae=x"},
@@ -81,7 +83,7 @@ func TestProgramWithFaultsRunsNothing(t *testing.T) {
 	})
 	for _, args := range [][]string{{"run"}, {"validate"}, {"worker"}, {"plan"}} {
 		code, _, stderr := p.exec(t, args...)
-		if code != 2 || !strings.Contains(stderr, `program_test.go:80: "a b" is not a name`) {
+		if code != 2 || !strings.Contains(stderr, `program_test.go:82: "a b" is not a name`) {
 			t.Errorf("%v: exit %d\n%s", args, code, stderr)
 		}
 	}

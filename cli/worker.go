@@ -20,6 +20,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -291,6 +292,9 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if cfg.Functions, err = a.functions(); err != nil {
+			return err
+		}
 		c, err := worker.Detect(ctx, cfg)
 		if err != nil {
 			return err
@@ -312,6 +316,9 @@ func writeCapabilities(w io.Writer, c capabilitiesShown) {
 	line := func(what, text string) { writef(w, "%-8s %s\n", what, orDash(text)) }
 	line("os", c.OS)
 	line("arch", c.Arch)
+	if c.Program != nil {
+		line("program", fmt.Sprintf("%s, graph %s", pipeline.Program(*c.Program), pipeline.Short(c.Program.Graph)))
+	}
 	line("cpus", fmt.Sprint(c.CPUs))
 	line("memory", fmt.Sprintf("%d MiB", c.Memory>>20))
 	line("tags", strings.Join(c.Tags, ", "))

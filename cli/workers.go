@@ -15,6 +15,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 func (a *app) workersCommand() *cobra.Command {
@@ -48,17 +49,26 @@ type workerRun struct {
 
 // capabilitiesShown are capabilities as -o json has them.
 type capabilitiesShown struct {
-	OS     string            `json:"os"`
-	Arch   string            `json:"arch"`
-	CPUs   int               `json:"cpus"`
-	Memory int64             `json:"memory"`
-	Tools  map[string]string `json:"tools"`
-	Tags   []string          `json:"tags"`
-	Labels map[string]string `json:"labels"`
+	OS      string            `json:"os"`
+	Arch    string            `json:"arch"`
+	CPUs    int               `json:"cpus"`
+	Memory  int64             `json:"memory"`
+	Program *programShown     `json:"program,omitempty"` // whose Go functions it has
+	Tools   map[string]string `json:"tools"`
+	Tags    []string          `json:"tags"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// programShown is a program as -o json has it: digests are of its executable,
+// and of the graph that its definition makes.
+type programShown struct {
+	Name  string `json:"name"`
+	Build string `json:"build"`
+	Graph string `json:"graph"`
 }
 
 func showCapabilities(c jobs.Capabilities) capabilitiesShown {
-	s := capabilitiesShown{c.OS, c.Arch, c.CPUs, c.Memory, c.Tools, c.Tags, c.Labels}
+	s := capabilitiesShown{c.OS, c.Arch, c.CPUs, c.Memory, (*programShown)(c.Program), c.Tools, c.Tags, c.Labels}
 	if s.Tools == nil {
 		s.Tools = map[string]string{}
 	}
@@ -113,9 +123,9 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 
 func (a *app) showWorkers(rows []workerRow) error {
 	return a.emit(rows, func(w io.Writer) {
-		g := grid{head: []string{"NAME", "SLOTS", "OS/ARCH", "TAGS", "LABELS", "VERSION", "RUNNING"}}
+		g := grid{head: []string{"NAME", "SLOTS", "OS/ARCH", "PROGRAM", "TAGS", "LABELS", "VERSION", "RUNNING"}}
 		for _, r := range rows {
-			g.add(r.Name, fmt.Sprintf("%d/%d", r.Used, r.Slots), r.Offers.OS+"/"+r.Offers.Arch,
+			g.add(r.Name, fmt.Sprintf("%d/%d", r.Used, r.Slots), r.Offers.OS+"/"+r.Offers.Arch, programText(r, rows),
 				orDash(strings.Join(r.Offers.Tags, ",")), orDash(labelsText(r.Offers.Labels)), orDash(r.Version), runningText(r))
 		}
 		g.write(w)
@@ -124,6 +134,23 @@ func (a *app) showWorkers(rows []workerRow) error {
 			writeln(w, r.Name)
 		}
 	})
+}
+
+// programText is the program of a worker, and which graph it makes where
+// another one's makes a different one.
+func programText(of workerRow, all []workerRow) string {
+	p := of.Offers.Program
+	if p == nil {
+		return "-"
+	}
+	text := pipeline.Program(*p).String()
+	if slices.ContainsFunc(all, func(r workerRow) bool {
+		other := r.Offers.Program
+		return other != nil && other.Build == p.Build && other.Graph != p.Graph
+	}) {
+		text += " (graph " + pipeline.Short(p.Graph) + ")"
+	}
+	return text
 }
 
 func runningText(r workerRow) string {

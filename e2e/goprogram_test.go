@@ -129,13 +129,13 @@ func TestWorkerOfAnotherProgram(t *testing.T) {
 	}
 	other := start(t, p.workspace, p.env("PROBE_EXTRA=extra"), probe, "worker", "--server", p.url, "--name", "other")
 	other.awaitText(t, "connected")
-	w := start(t, p.workspace, p.env(), probe, "workers", "list", "--server", p.url, "-o", "json")
-	if w.wait(t) != 0 {
-		t.Error("workers list has failed")
-	}
 	p.programWorker(t, probe, "same")
 	res := r.result(t)
 	res.want(t, 0, map[string]string{"first": succeeded, "gate": succeeded, "captured": succeeded, "stubborn": "skipped", "exits": "skipped"})
+	list := start(t, p.workspace, p.env(), probe, "workers", "list", "--server", p.url)
+	if code, n := list.wait(t), strings.Count(list.stdout.String(), " probe (build "); code != 0 || n != 2 || strings.Count(list.stdout.String(), " (graph ") != 2 {
+		t.Errorf("workers list: exit %d; want two workers of probe, with different graphs:\n%s", code, list.stdout.String())
+	}
 	for _, m := range res.Report.Modules {
 		for _, a := range m.Attempts {
 			if a.Worker != "same" {

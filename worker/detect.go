@@ -13,7 +13,11 @@ func Detect(_ context.Context, cfg Config) (jobs.Capabilities, error) {
 	if err := cfg.validate(); err != nil {
 		return jobs.Capabilities{}, fmt.Errorf("worker: %w", err)
 	}
-	t := newToolbox(cfg, nil)
+	program, err := cfg.program()
+	if err != nil {
+		return jobs.Capabilities{}, err
+	}
+	t := newToolbox(cfg, program)
 	c := t.base()
 	c.Tools = t.all()
 	return c, nil

@@ -26,15 +26,23 @@ func New(c *broker.Conn, cfg Config) (*Worker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	w := &Worker{conn: c, cfg: cfg.filled(), drain: make(chan struct{})}
-	if cfg.Functions != nil {
-		id, err := cfg.Functions.Identity()
-		if err != nil {
-			return nil, fmt.Errorf("worker: %w", err)
-		}
-		w.program = &id
+	program, err := cfg.program()
+	if err != nil {
+		return nil, err
 	}
-	return w, nil
+	return &Worker{conn: c, cfg: cfg.filled(), program: program, drain: make(chan struct{})}, nil
+}
+
+// program is the one that the worker is part of; nil without one.
+func (c Config) program() (*pipeline.Program, error) {
+	if c.Functions == nil {
+		return nil, nil
+	}
+	id, err := c.Functions.Identity()
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	return &id, nil
 }
 
 // Name is the worker's name.
