@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -82,4 +84,24 @@ func (l *loop) sayHeld(a schedule.Lock, by *refusal) {
 		Event: jobs.EventWaiting, Module: l.state.Module(a.Node).Name,
 		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.lock.Name, by.by.Token, by.by.Run),
 	})
+}
+
+// leaveLocks gives back what an ended run holds of the cluster: whoever wrote
+// its end may not have lived to do it. What is left by a failure of this is
+// found to be free by whoever needs it.
+func leaveLocks(ctx context.Context, c *broker.Conn, cfg Config, state *schedule.Run) {
+	used := state.Locks()
+	if len(used) == 0 {
+		return
+	}
+	run := state.Spec().Run
+	bucket, err := kv.OpenLocks(ctx, c)
+	for _, l := range used {
+		if err == nil {
+			err = bucket.Release(ctx, l, func(h jobs.Holder) bool { return h.Run == run })
+		}
+	}
+	if err != nil {
+		cfg.Logger.Debug("what the run held of the cluster was not given back", "run", run, "error", err)
+	}
 }

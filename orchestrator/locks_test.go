@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -307,7 +309,8 @@ func (s *site) holding(run jobs.RunID) {
 	}
 }
 
-// TestWhatAnEndedRunHolds is free, as is what a run holds that is not there.
+// TestWhatAnEndedRunHolds is free, as is what a run holds that is not there;
+// whoever comes to an ended run gives it back.
 func TestWhatAnEndedRunHolds(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
@@ -317,6 +320,12 @@ func TestWhatAnEndedRunHolds(t *testing.T) {
 		s.holding(run)
 		s.start(jobs.RunID(fmt.Sprintf("next%d", i)), user("x")).succeeds()
 	}
+	s.free(db)
+	others, err := s.locks().Acquire(s.ctx, db, jobs.Holder{Run: "next0", Token: "m", Attempt: 1, Epoch: 1})
+	if err != nil || len(others) > 0 {
+		t.Fatal(err, others)
+	}
+	s.lead("next0").succeeds()
 	s.free(db)
 }
 
@@ -389,5 +398,63 @@ func (s *site) claim(run jobs.RunID, token jobs.Token, worker string) {
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
 	if _, err := s.conn.Append(s.ctx, run, token, 0, rec); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// TestOrchestratorsComeAndGo while their runs share a key and a limit: whoever
+// dies when, one module is inside at a time, its token is the greatest so far,
+// and all runs succeed.
+func TestOrchestratorsComeAndGo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	const src = `
+name: churn
+limits: {l: {max: 2, scope: cluster}}
+modules:
+  m:
+    matrix: {n: [1, 2, 3]}
+    not-in-parallel: [{key: db, scope: cluster}]
+    limit: l
+    run: mkdir inside; echo "$MODPIPE_FENCING_TOKEN" >>tokens; sleep 0.05; rmdir inside
+  other:
+    matrix: {n: [1, 2, 3]}
+    limit: l
+    run: "true"
+`
+	var g errgroup.Group
+	for i := range 3 {
+		run := jobs.RunID(fmt.Sprintf("r%d", i))
+		s.submit(run, src)
+		conn := s.connect()
+		g.Go(func() error { return s.churn(conn, run, time.Duration(i)*7*time.Millisecond) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	tokens := s.tokens()
+	if len(tokens) != 9 || !slices.IsSorted(tokens) || len(slices.Compact(tokens)) != 9 {
+		t.Errorf("tokens %v", tokens)
+	}
+	// What somebody has left who died at the very end is not in the way.
+	s.start("last", src).succeeds()
+	s.free(db)
+}
+
+// churn has one orchestrator after the other decide for a run, each for a
+// moment, until the run has ended.
+func (s *site) churn(conn *broker.Conn, run jobs.RunID, shift time.Duration) error {
+	for life := 40 * time.Millisecond; ; life += life / 4 {
+		ctx, cancel := context.WithTimeout(s.ctx, life+shift)
+		end, err := orchestrator.Run(ctx, conn, run, orchestrator.Config{})
+		over := ctx.Err() != nil
+		cancel()
+		switch {
+		case err == nil && end.Status == jobs.RunSucceeded:
+			return nil
+		case err == nil:
+			return fmt.Errorf("run %s %s: %s", run, end.Status, end.Error)
+		case s.ctx.Err() != nil || !over && !errors.Is(err, orchestrator.ErrSuperseded) && !errors.Is(err, kv.ErrHeld):
+			return err
+		}
 	}
 }

@@ -50,6 +50,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		if lease, err = Acquire(ctx, c, run, cfg.Name); err != nil {
 			return jobs.End{}, err
 		}
+		cfg.Lease = lease
 	}
 	for {
 		end, err := lead(ctx, c, run, cfg, lease)
@@ -78,6 +79,9 @@ func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (
 
 // releasePatience bounds the return of a lease, which else expires.
 const releasePatience = 2 * time.Second
+
+// statsPatience bounds the wait to store what is only nice to know.
+const statsPatience = 5 * time.Second
 
 // lead decides for a run while the lease lasts.
 func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (end jobs.End, err error) {
@@ -114,6 +118,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, err
 	}
 	if end := state.Ended(); end != nil {
+		leaveLocks(ctx, c, cfg, state)
 		return *end, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
 	}
 	_, epoch := state.Control()
@@ -132,7 +137,9 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, err
 	}
 	if took := state.Durations(); len(took) > 0 && ctx.Err() == nil {
-		if err := b.stats.Add(ctx, name, took); err != nil {
+		last, cancel := context.WithTimeout(ctx, statsPatience)
+		defer cancel()
+		if err := b.stats.Add(last, name, took); err != nil {
 			cfg.Logger.Warn("how long modules took is not remembered", "error", err)
 		}
 	}

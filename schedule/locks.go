@@ -68,6 +68,19 @@ func (r *Run) locksOf(n *node) []jobs.Lock {
 	return locks
 }
 
+// Locks are all keys and limits of the cluster that modules of the run use.
+func (r *Run) Locks() []jobs.Lock {
+	var all []jobs.Lock
+	for _, n := range r.nodes {
+		for _, l := range r.locksOf(n) {
+			if !slices.Contains(all, l) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
 func (r *Run) key(n *node) jobs.Key {
 	return jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt}
 }

@@ -76,6 +76,12 @@ func (w *world) checkLocks(x *execution) {
 	}
 }
 
+const alone = `
+name: p
+modules:
+  a: {command: ["true"], not-in-parallel: {key: db, scope: cluster}}
+`
+
 const keyed = `
 name: p
 modules:
@@ -120,6 +126,22 @@ func (l *locker) decide() {
 			}
 		}
 	}
+}
+
+// decideUntilAsked decides until something is asked for, and leaves that open.
+func (l *locker) decideUntilAsked() schedule.Lock {
+	l.t.Helper()
+	for range 10 {
+		actions, _ := l.d.Decide(l.now)
+		for _, a := range actions {
+			if a, ok := a.(schedule.Lock); ok {
+				return a
+			}
+			l.perform(a)
+		}
+	}
+	l.t.Fatal("nothing is asked for")
+	return schedule.Lock{}
 }
 
 func (l *locker) want(what string, got, want int) {
@@ -174,18 +196,8 @@ func TestRefusedLocksAreTriedAgain(t *testing.T) {
 // TestABellWhileAskingIsNotLost: what was given back after it had been looked
 // at is looked at again at once.
 func TestABellWhileAskingIsNotLost(t *testing.T) {
-	l := newLocker(t, keyed)
-	var lock schedule.Lock
-	for lock.Locks == nil {
-		actions, _ := l.d.Decide(l.now)
-		for _, a := range actions {
-			if a, ok := a.(schedule.Lock); ok {
-				lock = a
-				continue
-			}
-			l.perform(a)
-		}
-	}
+	l := newLocker(t, alone)
+	lock := l.decideUntilAsked()
 	l.d.LocksChanged()
 	l.d.Locked(lock.Node, lock.Key, false)
 	l.decide()
@@ -195,18 +207,8 @@ func TestABellWhileAskingIsNotLost(t *testing.T) {
 // TestClosedWhileAsking: what an attempt gets that was closed meanwhile is
 // given back, and the run does not end before it has heard.
 func TestClosedWhileAsking(t *testing.T) {
-	l := newLocker(t, "name: p\nmodules: {a: {command: [x], not-in-parallel: {key: db, scope: cluster}}}")
-	var lock schedule.Lock
-	for lock.Locks == nil {
-		actions, _ := l.d.Decide(l.now)
-		for _, a := range actions {
-			if a, ok := a.(schedule.Lock); ok {
-				lock = a
-				continue
-			}
-			l.perform(a)
-		}
-	}
+	l := newLocker(t, alone)
+	lock := l.decideUntilAsked()
 	l.cancel("c")
 	l.decide()
 	if l.run.Live() != 0 || l.run.Ended() != nil {
