@@ -145,16 +145,21 @@ func (l *Lease) SetEpoch(epoch uint64) {
 	l.value.Epoch = epoch
 }
 
+// Until is when the holder must have stopped, on its own clock, unless the
+// lease is renewed.
+func (l *Lease) Until() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.until
+}
+
 // Keep renews the lease until ctx ends; then it returns nil. ErrLapsed says
 // that its holder must not act any more: nothing was acknowledged for the time
 // to live less a margin, or somebody else has it.
 func (l *Lease) Keep(ctx context.Context) error {
 	every := l.leases.TTL() / 3
 	for {
-		l.mu.Lock()
-		until := l.until
-		l.mu.Unlock()
-		renewing, cancel := context.WithDeadline(ctx, until)
+		renewing, cancel := context.WithDeadline(ctx, l.Until())
 		err := l.Renew(renewing)
 		cancel()
 		switch {
@@ -213,18 +218,19 @@ func (l *Lease) Release(ctx context.Context) error {
 
 // LeaseChange is one thing heard of the leases; Began and Synced as in Change.
 type LeaseChange struct {
-	Key    string
-	Lease  jobs.Lease
-	Gone   bool // given back, or expired
-	Began  bool
-	Synced bool
+	Key     string
+	Lease   jobs.Lease
+	Gone    bool // given back, or Expired
+	Expired bool
+	Began   bool
+	Synced  bool
 }
 
 // Watch sends changes in order until ctx ends (then it returns nil); it begins
 // anew by itself after reconnects.
 func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
-		c := LeaseChange{Key: e.Key, Gone: e.Gone, Began: e.Begun, Synced: e.Synced}
+		c := LeaseChange{Key: e.Key, Gone: e.Gone, Expired: e.Expired, Began: e.Begun, Synced: e.Synced}
 		if !e.Gone && !e.Begun && !e.Synced {
 			c.Lease = holder(e)
 		}

@@ -125,7 +125,8 @@ func (l *loop) expand(ctx context.Context, a schedule.Expand) bool {
 }
 
 // storeWithin is how long the server may take to store a job before a copy of
-// it is doubtful.
+// it is doubtful. It is less when our lease ends sooner: what arrives when
+// somebody else may have ended the run is looked at before it starts.
 const storeWithin = 5 * time.Second
 
 func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
@@ -142,7 +143,7 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 			l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err)
 			return
 		}
-		job.StoreBy = now.Add(storeWithin)
+		job.StoreBy = l.storeBy(now)
 		l.broker.PublishJob(ctx, job, func(err error) { l.published(ctx, a, job, err) })
 	}
 	if m.Static() {
@@ -151,6 +152,14 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 		l.withScope(ctx, l.state.Needs(a.Node), m.TextReads(), send)
 	}
 	return answered
+}
+
+func (l *loop) storeBy(now time.Time) time.Time {
+	by, end := now.Add(storeWithin), l.cfg.Lease.Until().Add(l.ahead)
+	if end.Before(by) {
+		return end
+	}
+	return by
 }
 
 func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job, err error) {
