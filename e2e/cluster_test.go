@@ -23,13 +23,15 @@ modules:
 `
 
 // sharers is a place with two workers, and a directory that all runs write to.
-func sharers(t *testing.T) (*place, string) {
+func sharers(t *testing.T) (*place, string, map[string]*program) {
 	t.Helper()
 	p := newPlace(t, workers)
 	p.server(t)
-	p.worker(t, "w1", "--max-parallel", "2")
-	p.worker(t, "w2", "--max-parallel", "2")
-	return p, p.dir(t)
+	there := map[string]*program{}
+	for _, name := range []string{"w1", "w2"} {
+		there[name] = p.worker(t, name, "--max-parallel", "2")
+	}
+	return p, p.dir(t), there
 }
 
 // share starts a run that holds the key while it does some work.
@@ -67,7 +69,7 @@ func apart(t *testing.T, first, second *result) {
 // TestKeyOfTheCluster: two runs, each with an orchestrator of its own, never
 // have the key together, and the second one's fencing token is the greater.
 func TestKeyOfTheCluster(t *testing.T) {
-	p, shared := sharers(t)
+	p, shared, _ := sharers(t)
 	pass := newGate(t, shared, "pass")
 	one := p.share(t, shared, "one", `read _ <"$S/pass"`)
 	one.await(t, event{Event: "module.started", Module: "m"})
@@ -90,7 +92,7 @@ func TestKeyOfTheCluster(t *testing.T) {
 // has the key when the worker has ended, and not before. The run can be
 // resumed.
 func TestKeyOfADeadOrchestrator(t *testing.T) {
-	p, shared := sharers(t)
+	p, shared, _ := sharers(t)
 	one := p.share(t, shared, "one", "sleep 5")
 	one.await(t, event{Event: "module.started", Module: "m"})
 	two := p.share(t, shared, "two", "true")
@@ -110,4 +112,30 @@ func TestKeyOfADeadOrchestrator(t *testing.T) {
 	if got := p.orchestrator(t, "resume", "one").exit(); got != 0 {
 		t.Errorf("resume: exit %d", got)
 	}
+}
+
+// TestKeyOfALostWorker: the worker that holds a key is killed. Its attempt is
+// lost before anybody else has the key: the other run, and the next attempt.
+func TestKeyOfALostWorker(t *testing.T) {
+	p, shared, there := sharers(t)
+	one := p.share(t, shared, "one", `[ $MODPIPE_ATTEMPT -gt 1 ] || { rmdir "$S/inside"; exec sleep 300; }`)
+	holder := one.await(t, event{Event: "module.started", Module: "m"}).Worker
+	two := p.share(t, shared, "two", "true")
+	two.waits(t, "run one")
+	there[holder].kill(t)
+	lost := one.await(t, event{Event: "module.retrying", Module: "m"})
+	first, second := one.result(t), two.result(t)
+	first.want(t, 0, all(succeeded, "m"))
+	second.want(t, 0, all(succeeded, "m"))
+	if got := first.Report.module(t, "m").attempts(); got != "lost, succeeded" {
+		t.Errorf("attempts of the run that lost its worker: %s", got)
+	}
+	if began := second.Report.module(t, "m").Started; began.Before(lost.Time) {
+		t.Errorf("the other run began at %v, before the attempt was lost at %v", began, lost.Time)
+	}
+	log := sharedLog(t, shared)
+	if len(log) != 3 {
+		t.Fatalf("log %q", log)
+	}
+	tokensGrow(t, log)
 }
