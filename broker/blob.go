@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/modpipe/modpipe/jobs"
 )
 
 // blobRenew is the age after which a blob that is wanted again is stored
@@ -21,31 +19,6 @@ const blobRenew = blobsAge / 2
 
 // blobTry is the time for moving one blob.
 const blobTry = 5 * time.Minute
-
-// putBlob stores data under its digest, unless it is there.
-func (c *Conn) putBlob(ctx context.Context, data []byte) (jobs.Blob, error) {
-	sum := sha256.Sum256(data)
-	blob := jobs.Blob{SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(data))}
-	_, err := c.onBlobs(ctx, func(ctx context.Context, store jetstream.ObjectStore) ([]byte, error) {
-		return nil, putOnce(ctx, store, blob, data)
-	})
-	if err != nil {
-		return jobs.Blob{}, fmt.Errorf("store %d bytes in %s: %w", len(data), c.names.blobs(), err)
-	}
-	return blob, nil
-}
-
-func putOnce(ctx context.Context, store jetstream.ObjectStore, blob jobs.Blob, data []byte) error {
-	info, err := store.GetInfo(ctx, blob.SHA256)
-	switch {
-	case err == nil && int64(info.Size) == blob.Bytes && time.Since(info.ModTime) < blobRenew:
-		return nil
-	case err != nil && !errors.Is(err, jetstream.ErrObjectNotFound):
-		return err
-	}
-	_, err = store.Put(ctx, jetstream.ObjectMeta{Name: blob.SHA256}, bytes.NewReader(data))
-	return err
-}
 
 // blob reads a blob of at most limit bytes and checks its digest.
 func (c *Conn) blob(ctx context.Context, digest string, limit int64) ([]byte, error) {
@@ -102,6 +75,9 @@ func (c *Conn) onBlobs(ctx context.Context, f func(context.Context, jetstream.Ob
 		}
 		if cause := context.Cause(try); errors.Is(cause, ErrDenied) {
 			return nil, cause
+		}
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+			err = errors.Join(meaning(api), err)
 		}
 		return nil, err
 	})

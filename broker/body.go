@@ -36,7 +36,7 @@ var (
 
 // pack makes a message of a body: compressed when it is long, and by
 // reference when it is long even so.
-func (c *Conn) pack(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+func (c *Conn) pack(ctx context.Context, subject string, body []byte, full whenFull) (*nats.Msg, error) {
 	m := &nats.Msg{Subject: subject, Data: body}
 	if len(body) <= compressAbove {
 		return m, nil
@@ -47,7 +47,7 @@ func (c *Conn) pack(ctx context.Context, subject string, body []byte) (*nats.Msg
 	if len(m.Data) <= c.inlineBytes() {
 		return m, nil
 	}
-	blob, err := c.putBlob(ctx, m.Data)
+	blob, err := c.putBlob(ctx, m.Data, full)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,12 @@ func (b *Bucket) deletion(key string) *nats.Msg {
 }
 
 func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
-	revision, err := retry(ctx, b.c, func(ctx context.Context) (uint64, error) {
+	if len(m.Data) > compressAbove {
+		if err := compress(m); err != nil {
+			return 0, err
+		}
+	}
+	revision, err := keep(ctx, b.c, waits, b.stream(), func(ctx context.Context) (uint64, error) {
 		revision, err := b.c.store(ctx, m)
 		if errors.Is(err, errNotReady) {
 			err = errors.Join(err, b.remake(ctx))
@@ -147,6 +152,9 @@ func (b *Bucket) entry(l located) BucketEntry {
 	e := BucketEntry{Key: l.msg.Subject[len(b.subject("")):], Value: l.msg.Data, Revision: l.seq, Time: l.time}
 	if l.msg.Header == nil {
 		return e
+	}
+	if value, err := decompress(l.msg.Header.Get(headerEncoding), l.msg.Data); err == nil { // else whoever decodes it says so
+		e.Value = value
 	}
 	operation, marker := l.msg.Header.Get(headerOperation), l.msg.Header.Get(headerMarker)
 	e.Gone = operation == "DEL" || operation == "PURGE" || marker != ""

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -66,6 +67,9 @@ func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
 	t.mu.Unlock()
 	m.Reply = t.prefix + strconv.FormatUint(id, 36)
 	if err := t.nc.PublishMsg(m); err != nil {
+		if errors.Is(err, nats.ErrMaxPayload) {
+			err = fmt.Errorf("%w for a message: %d bytes, and the server takes %d (max_payload)", ErrTooLarge, m.Size(), t.nc.MaxPayload())
+		}
 		t.end(id, nil, err)
 	}
 	return id

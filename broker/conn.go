@@ -50,7 +50,9 @@ type Conn struct {
 	after  queue         // done functions of what was published asynchronously
 	window chan struct{} // one place for each asynchronous publish that is not answered yet
 	specs  specs
-	mended atomic.Int64  // when streams were last looked after, Unix nanoseconds
+	mended atomic.Int64 // when streams were last looked after, Unix nanoseconds
+	room   room
+	making chan struct{} // holds one token while a stream is being made
 }
 
 // asyncWindow is how many asynchronous publishes may wait for their answers:
@@ -77,7 +79,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	c := &Conn{
 		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: newCalls(), denied: newDenials(),
-		window: make(chan struct{}, asyncWindow),
+		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1),
 	}
 	if err := c.dial(ctx); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ func TestTheTopologyIsAsDesigned(t *testing.T) {
 	if r := queue.RePublish; r == nil || !r.HeadersOnly || r.Source != "mp.job.>" || r.Destination != "mp.bell.>" {
 		t.Errorf("MP_JOBS republishes %+v", r)
 	}
-	if runs := cfg("MP_RUNS"); runs.Retention != jetstream.LimitsPolicy || !runs.AllowDirect || runs.MaxAge != 0 || runs.MaxBytes > 0 || runs.Duplicates > time.Second {
+	if runs := cfg("MP_RUNS"); runs.Retention != jetstream.LimitsPolicy || !runs.AllowDirect || runs.MaxAge != 0 || runs.MaxBytes <= 0 || runs.Discard != jetstream.DiscardNew || runs.Duplicates > time.Second {
 		t.Errorf("MP_RUNS: %+v", runs)
 	}
 	if logs := cfg("MP_LOGS"); logs.Compression != jetstream.S2Compression || logs.MaxAge != 7*24*time.Hour || logs.MaxBytes <= 0 {

@@ -16,7 +16,7 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrUnreachable = errors.New("NATS is unreachable")
 	ErrDenied      = errors.New("permission denied by NATS") // the text names the subject
-	ErrFull        = errors.New("the stream is full")        // at its MaxBytes
+	ErrFull        = errors.New("there is no room for it")   // the stream is at its limit, or the account's storage is
 	ErrTooLarge    = errors.New("too large")
 )
 
@@ -26,6 +26,7 @@ var (
 	errNotReady  = errors.New("no stream answers on the subject")
 	errRacing    = errors.New("another write to the subject is in flight")
 	errDelivered = errors.New("messages were lost on the way")
+	errNoRoom    = errors.New("waiting for room")
 )
 
 // Error codes of the JetStream API that are told apart.
@@ -86,6 +87,8 @@ func meaning(err *jetstream.APIError) error {
 // transient reports whether trying again may help.
 func transient(err error) bool {
 	switch {
+	case errors.Is(err, errNoRoom):
+		return true
 	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
 		return false
 	case errors.Is(err, nats.ErrConnectionClosed):

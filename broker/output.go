@@ -8,7 +8,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// AppendLog stores a chunk, repeating until it is stored or ctx ends; a
+// AppendLog stores a chunk, repeating until it is stored or ctx ends, also
+// where there is no room for it; a
 // repeated chunk is stored once, or read once.
 func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk jobs.LogChunk) error {
 	if !validToken(string(run)) || !validToken(string(key.Token)) {
@@ -19,12 +20,12 @@ func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chun
 		return err
 	}
 	subject := c.names.log(run, key)
-	m, err := c.pack(ctx, subject, body)
+	m, err := c.pack(ctx, subject, body, waits)
 	if err != nil {
 		return err
 	}
 	set(m, "Nats-Msg-Id", subject+"."+chunk.Writer+"."+strconv.Itoa(chunk.Number))
-	if _, err := retry(ctx, c, func(ctx context.Context) (uint64, error) { return c.store(ctx, m) }); err != nil {
+	if _, err := keep(ctx, c, waits, c.names.logsStream(), func(ctx context.Context) (uint64, error) { return c.store(ctx, m) }); err != nil {
 		return fmt.Errorf("write to %s: %w", subject, err)
 	}
 	return nil

@@ -33,7 +33,7 @@ func (c *Conn) PutOutputs(ctx context.Context, values map[string]string) (jobs.O
 	case len(data) > jobs.MaxOutputs:
 		return jobs.Outputs{}, fmt.Errorf("outputs of %d bytes are %w: an attempt may set %d MiB", len(data), ErrTooLarge, jobs.MaxOutputs>>20)
 	}
-	blob, err := c.putBlob(ctx, data)
+	blob, err := c.putBlob(ctx, data, waits)
 	return jobs.Outputs{Blob: blob}, err
 }
 

@@ -97,6 +97,7 @@ type Asset struct {
 	Memory          bool
 	Replicas        int
 	Bytes, MaxBytes int64 // MaxBytes is -1 without a limit
+	Refuses         bool  // new messages when it is full
 	TTL, MarkerTTL  time.Duration
 	Differences     []Difference
 }
@@ -131,6 +132,7 @@ func (c *Conn) asset(ctx context.Context, want *jetstream.StreamConfig) Asset {
 	have := &info.Config
 	a.Memory, a.Replicas = have.Storage == jetstream.MemoryStorage, have.Replicas
 	a.Bytes, a.MaxBytes = int64(min(info.State.Bytes, math.MaxInt64)), have.MaxBytes
+	a.Refuses = have.MaxBytes > 0 && have.Discard == jetstream.DiscardNew
 	a.TTL, a.MarkerTTL = have.MaxAge, have.SubjectDeleteMarkerTTL
 	a.Differences = differences(want, have)
 	return a

@@ -16,6 +16,7 @@ import (
 // exactly once. Not repeated: what was not answered may have been stored.
 // ErrConflict: it is there already. It blocks while too many wait for their
 // answers, and while a job too long for a message goes to the object store.
+// ErrFull: it is surely not there; whoever publishes tries again later.
 func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) {
 	m, err := c.jobMsg(ctx, job)
 	if err != nil {
@@ -42,7 +43,7 @@ func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.pack(ctx, subject, body)
+	m, err := c.pack(ctx, subject, body, fails)
 	if err != nil {
 		return nil, err
 	}

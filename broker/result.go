@@ -16,7 +16,7 @@ func (c *Conn) PutResult(ctx context.Context, result []byte) (jobs.Outputs, erro
 	case len(result) <= InlineLimit:
 		return jobs.Outputs{Typed: true, Result: result}, nil
 	}
-	blob, err := c.putBlob(ctx, result)
+	blob, err := c.putBlob(ctx, result, waits)
 	return jobs.Outputs{Typed: true, Blob: blob}, err
 }
 

@@ -21,13 +21,19 @@ import (
 //
 // An unanswered write is repeated (same expectation) while ctx lasts; a
 // refusal is ErrConflict, also when it is our own first copy that stands
-// there: the caller reads.
+// there: the caller reads. Where the log of runs has no room it waits: a
+// result that was given up would be lost. Only a new run, which is nothing
+// yet, is ErrFull at once.
 func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
-	m, err := c.recordMsg(ctx, run, cell, expect, &rec)
+	full := waits
+	if rec.Spec != nil {
+		full = fails
+	}
+	m, err := c.recordMsg(ctx, run, cell, expect, &rec, full)
 	if err != nil {
 		return 0, err
 	}
-	seq, err := retry(ctx, c, func(ctx context.Context) (uint64, error) {
+	seq, err := keep(ctx, c, full, c.names.runsStream(), func(ctx context.Context) (uint64, error) {
 		seq, err := c.store(ctx, m)
 		if errors.Is(err, errRacing) {
 			return 0, c.decided(ctx, m.Subject, expect, err)
@@ -56,7 +62,7 @@ func (c *Conn) decided(ctx context.Context, subject string, expect uint64, racin
 // another goroutine, exactly once) when it is answered or given up. Not
 // repeated. It blocks while too many wait for their answers.
 func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record, done func(uint64, error)) {
-	m, err := c.recordMsg(ctx, run, cell, expect, &rec)
+	m, err := c.recordMsg(ctx, run, cell, expect, &rec, waits)
 	if err != nil {
 		c.after.push(func() { done(0, err) })
 		return
@@ -72,7 +78,7 @@ func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token,
 	})
 }
 
-func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec *jobs.Record) (*nats.Msg, error) {
+func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec *jobs.Record, full whenFull) (*nats.Msg, error) {
 	subject, err := c.names.record(run, cell, rec)
 	if err != nil {
 		return nil, err
@@ -81,7 +87,7 @@ func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, e
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.pack(ctx, subject, body)
+	m, err := c.pack(ctx, subject, body, full)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +218,7 @@ func readStored(data []byte) (located, error) {
 }
 
 // ReadLog reads the whole log of a run as it is now, in order (ErrNotFound
-// when there is no such run).
+// when there is no such run, DroppedError when only its end is left).
 func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
 	var log []jobs.Entry
 	err := c.readAll(ctx, source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}, func(l located) error {
@@ -226,7 +232,7 @@ func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error
 	case len(log) == 0:
 		return nil, fmt.Errorf("run %s: %w", run, ErrNotFound)
 	}
-	return log, nil
+	return log, droppedIn(run, log)
 }
 
 // Follow sends every record of the run after the given sequence to out, in

@@ -22,6 +22,7 @@ const AckWait = 10 * time.Second
 // is promised exactly what a server has leaves no place for another.
 const (
 	jobsBytes    = 1000 << 20
+	runsBytes    = 4000 << 20
 	logsBytes    = 8000 << 20
 	blobsBytes   = 8000 << 20
 	leastBytes   = 16 << 20 // what a limit is lowered to on a small server
@@ -50,6 +51,7 @@ func (c *Conn) streams() []jetstream.StreamConfig {
 	runs := base
 	runs.Name, runs.Subjects, runs.AllowDirect = c.names.runsStream(), []string{c.names.runsAll()}, true
 	runs.Duplicates = 100 * time.Millisecond
+	runs.Discard, runs.MaxBytes = jetstream.DiscardNew, runsBytes
 
 	logs := base
 	logs.Name, logs.Subjects = c.names.logsStream(), []string{c.names.logsAll()}
@@ -104,7 +106,16 @@ func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (je
 
 // createStream makes a stream, with a lower limit where the server's store is
 // smaller than the limit.
+//
+// One after the other: a server that is asked for several at once may promise
+// them more than it has, and then refuses whatever is made next.
 func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) error {
+	select {
+	case c.making <- struct{}{}:
+		defer func() { <-c.making }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	for {
 		body, err := json.Marshal(cfg)
 		if err != nil {

@@ -1,0 +1,151 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Blobs are written here, and not by the client's object store, because that
+// one publishes the object's entry together with its chunks: where the stream
+// has room for the short entry and none for a chunk, there is an object
+// without its bytes afterwards, which everybody takes for stored. The layout is
+// the same; reading is left to the client.
+
+const (
+	mostChunk  = 128 << 10
+	leastChunk = 1 << 10
+	chunksOut  = 16 // chunks that wait for their acknowledgements
+)
+
+func (c *Conn) blobStream() string            { return "OBJ_" + c.names.blobs() }
+func (c *Conn) chunkSubject(id string) string { return "$O." + c.names.blobs() + ".C." + id }
+func (c *Conn) entrySubject(key string) string {
+	return "$O." + c.names.blobs() + ".M." + encodeKey(key)
+}
+
+func encodeKey(key string) string { return base64.URLEncoding.EncodeToString([]byte(key)) }
+
+// chunkBytes is how much of a blob one message holds, at most what the server
+// takes.
+func (c *Conn) chunkBytes() int {
+	return int(min(mostChunk, max(c.nc.MaxPayload()-headRoom, leastChunk)))
+}
+
+// putBlob stores data under its digest, unless it is there.
+func (c *Conn) putBlob(ctx context.Context, data []byte, full whenFull) (jobs.Blob, error) {
+	sum := sha256.Sum256(data)
+	blob := jobs.Blob{SHA256: fmt.Sprintf("%x", sum), Bytes: int64(len(data))}
+	_, err := keep(ctx, c, full, c.blobStream(), func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.putOnce(ctx, blob.SHA256, sum[:], data)
+	})
+	if err != nil {
+		return jobs.Blob{}, fmt.Errorf("store %d bytes in %s: %w", len(data), c.names.blobs(), err)
+	}
+	return blob, nil
+}
+
+// putOnce stores the chunks, and when all of them are there, the entry that
+// makes them an object.
+func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error {
+	old, err := c.blobEntry(ctx, key)
+	switch {
+	case err == nil && !old.Deleted && old.Size == uint64(len(data)) && time.Since(old.ModTime) < blobRenew:
+		return nil
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	}
+	id := nuid.Next()
+	chunks, err := c.putChunks(ctx, c.chunkSubject(id), data)
+	if err == nil {
+		err = c.putEntry(ctx, key, &jetstream.ObjectInfo{
+			ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(c.chunkBytes())}}, //nolint:gosec // at most mostChunk
+			Bucket:     c.names.blobs(), NUID: id, Size: uint64(len(data)), Chunks: chunks,
+			Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(sum),
+		})
+	}
+	switch {
+	case err != nil && !errors.Is(err, errNoAnswer) && !errors.Is(err, errLost): // else the entry may be there
+		c.dropChunks(id)
+	case err == nil && old != nil && old.NUID != "":
+		c.dropChunks(old.NUID)
+	}
+	return err
+}
+
+// blobEntry reads the entry of an object; ErrNotFound.
+func (c *Conn) blobEntry(ctx context.Context, key string) (*jetstream.ObjectInfo, error) {
+	l, err := c.lastOnce(ctx, c.blobStream(), c.entrySubject(key))
+	if err != nil {
+		return nil, err
+	}
+	info := new(jetstream.ObjectInfo)
+	if err := json.Unmarshal(l.msg.Data, info); err != nil {
+		return nil, fmt.Errorf("read the entry of blob %s: %w", key, err)
+	}
+	info.ModTime = l.time
+	return info, nil
+}
+
+// putChunks stores data in order, and returns in how many chunks when all are
+// acknowledged.
+func (c *Conn) putChunks(ctx context.Context, subject string, data []byte) (chunks uint32, err error) {
+	acks := make(chan error, chunksOut) // as many as are out
+	out := 0
+	hear := func() {
+		out--
+		if aerr := <-acks; err == nil {
+			err = aerr
+		}
+	}
+	for r := bytes.NewReader(data); r.Len() > 0 && err == nil && ctx.Err() == nil; chunks++ {
+		if out == chunksOut {
+			hear()
+		}
+		chunk := make([]byte, min(c.chunkBytes(), r.Len()))
+		_, _ = r.Read(chunk) // never fails
+		out++
+		c.calls.send(&nats.Msg{Subject: subject, Data: chunk}, func(m *nats.Msg, err error) {
+			if err == nil {
+				_, err = stored(m.Data)
+			}
+			acks <- err
+		})
+	}
+	for out > 0 {
+		hear() // every call ends, by its time-out if not before
+	}
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	return chunks, err
+}
+
+func (c *Conn) putEntry(ctx context.Context, key string, info *jetstream.ObjectInfo) error {
+	text, err := json.Marshal(info)
+	if err != nil {
+		return err
+	}
+	m := &nats.Msg{Subject: c.entrySubject(key), Data: text}
+	set(m, jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	_, err = c.store(ctx, m)
+	return err
+}
+
+// dropChunks removes what no entry names, without waiting: what stays for want
+// of an answer goes by its age.
+func (c *Conn) dropChunks(id string) {
+	query := fmt.Appendf(nil, `{"filter":%q}`, c.chunkSubject(id))
+	c.calls.send(&nats.Msg{Subject: "$JS.API.STREAM.PURGE." + c.blobStream(), Data: query}, func(*nats.Msg, error) {})
+}

@@ -1,0 +1,238 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// messages is a log that tests read.
+type messages struct {
+	slog.Handler
+	heard chan string
+}
+
+func newMessages() messages {
+	return messages{slog.DiscardHandler, make(chan string, 1000)}
+}
+
+func (m messages) Enabled(context.Context, slog.Level) bool { return true }
+func (m messages) WithAttrs([]slog.Attr) slog.Handler       { return m }
+func (m messages) WithGroup(string) slog.Handler            { return m }
+func (m messages) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.Key + "=" + a.Value.String()
+		return true
+	})
+	m.heard <- text
+	return nil
+}
+
+// await takes messages until one has all the words.
+func (m messages) await(t *testing.T, ctx context.Context, words ...string) string {
+	t.Helper()
+next:
+	for {
+		text := receive(t, ctx, m.heard)
+		for _, w := range words {
+			if !strings.Contains(text, w) {
+				continue next
+			}
+		}
+		return text
+	}
+}
+
+// small is a server on which a stream was made with little room, a connection
+// to it, what the connection logs, and what changes the room.
+func small(t *testing.T, stream string, bytes int64) (c *broker.Conn, said messages, resize func(int64)) {
+	t.Helper()
+	s := natstest.InProcess(t)
+	connect(t, s).Close()
+	js, err := jetstream.New(s.Connect(t))
+	check(t, err)
+	resize = func(bytes int64) {
+		t.Helper()
+		st, err := js.Stream(t.Context(), stream)
+		check(t, err)
+		cfg := st.CachedInfo().Config
+		cfg.MaxBytes = bytes
+		_, err = js.UpdateStream(t.Context(), cfg)
+		check(t, err)
+	}
+	resize(bytes)
+	said = newMessages()
+	cfg := config(t, s)
+	cfg.Logger = slog.New(said)
+	c, err = broker.Connect(t.Context(), cfg)
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c, said, resize
+}
+
+func spec(run jobs.RunID) jobs.Record {
+	return jobs.Record{Spec: &jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{Name: "p"}}}
+}
+
+// noise does not compress.
+func noise(n int) []byte {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// waitsForRoom checks that a write waits for room, says so, and is done when
+// there is some.
+func waitsForRoom(t *testing.T, stream string, fill, write func(context.Context, *broker.Conn) error) *broker.Conn {
+	t.Helper()
+	ctx := within(t)
+	c, said, resize := small(t, stream, 4<<10)
+	for {
+		err := fill(ctx, c)
+		if errors.Is(err, broker.ErrFull) {
+			break
+		}
+		check(t, err)
+	}
+	done := make(chan error, 1)
+	var g sync.WaitGroup
+	g.Go(func() { done <- write(ctx, c) })
+	defer g.Wait()
+	said.await(t, ctx, "no room", stream, "enlarge it")
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+	resize(1 << 20)
+	check(t, receive(t, ctx, done))
+	said.await(t, ctx, "stores again", stream)
+	return c
+}
+
+// TestFullLogOfRuns: what is decided and what has been done waits for room,
+// and is stored once; a run that is not there yet fails at once and says why.
+func TestFullLogOfRuns(t *testing.T) {
+	t.Parallel()
+	n := 0
+	c := waitsForRoom(t, "MP_RUNS", func(ctx context.Context, c *broker.Conn) error {
+		n++
+		run := jobs.RunID("r" + strings.Repeat("x", n%50))
+		_, err := c.Append(ctx, run, "", 0, spec(run))
+		if errors.Is(err, broker.ErrConflict) {
+			err = nil
+		}
+		if errors.Is(err, broker.ErrFull) {
+			for _, want := range []string{"stream MP_RUNS holds", "0.0 MiB", "nats stream edit MP_RUNS", "--keep-runs"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%v: it does not say %q", err, want)
+				}
+			}
+		}
+		return err
+	}, func(ctx context.Context, c *broker.Conn) error {
+		rec := outcome()
+		rec.Outcome.Error = string(noise(700))
+		_, err := c.Append(ctx, "r", "m", 0, rec)
+		return err
+	})
+	log := must[[]jobs.Entry](t)(c.ReadLog(within(t), "rx"))
+	if len(log) != 1 {
+		t.Errorf("rx has %d entries", len(log))
+	}
+	if _, err := c.Append(within(t), "r", "m", 0, outcome()); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("a second outcome: %v", err)
+	}
+}
+
+// TestFullQueue: a publication says that there is no room, and whoever
+// publishes tries again.
+func TestFullQueue(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	c, _, resize := small(t, "MP_JOBS", 2<<10)
+	check(t, c.EnsureLane(ctx, "any"))
+	publish := func(n int) error {
+		done := make(chan error, 1)
+		c.PublishJob(ctx, &jobs.Job{Run: "r", Lane: "any", Token: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
+		return receive(t, ctx, done)
+	}
+	n := 1
+	for ; ; n++ {
+		if err := publish(n); errors.Is(err, broker.ErrFull) {
+			break
+		} else {
+			check(t, err)
+		}
+	}
+	resize(1 << 20)
+	check(t, publish(n))
+	if err := publish(n); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("a second copy: %v", err)
+	}
+}
+
+// TestFullBlobs: large outputs wait for room, a large specification fails.
+func TestFullBlobs(t *testing.T) {
+	t.Parallel()
+	large := string(noise(broker.InlineLimit * 2))
+	var want jobs.Outputs
+	c := waitsForRoom(t, "OBJ_mp-blobs", func(ctx context.Context, c *broker.Conn) error {
+		rec := spec("r")
+		rec.Spec.Labels = map[string]string{"l": string(noise(1 << 20))}
+		_, err := c.Append(ctx, "r", "", 0, rec)
+		return err
+	}, func(ctx context.Context, c *broker.Conn) (err error) {
+		want, err = c.PutOutputs(ctx, map[string]string{"o": large})
+		return err
+	})
+	got, err := c.Outputs(within(t), want)
+	check(t, err)
+	if got["o"] != large {
+		t.Errorf("%d bytes came back", len(got["o"]))
+	}
+}
+
+// TestFullBucket: what is entered in a bucket waits for room.
+func TestFullBucket(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	c, said, _ := small(t, "MP_RUNS", 1<<20)
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "things"})
+	check(t, err)
+	js, err := jetstream.New(c.NATS())
+	check(t, err)
+	st, err := js.Stream(ctx, "KV_mp-things")
+	check(t, err)
+	cfg := st.CachedInfo().Config
+	cfg.MaxBytes = 512
+	_, err = js.UpdateStream(ctx, cfg)
+	check(t, err)
+	done := make(chan error, 1)
+	var g sync.WaitGroup
+	g.Go(func() {
+		_, err := b.Put(ctx, "k", noise(900))
+		done <- err
+	})
+	defer g.Wait()
+	said.await(t, ctx, "no room", "KV_mp-things")
+	cfg.MaxBytes = 1 << 20
+	_, err = js.UpdateStream(ctx, cfg)
+	check(t, err)
+	check(t, receive(t, ctx, done))
+}

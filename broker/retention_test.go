@@ -1,0 +1,88 @@
+package broker_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// logOf writes a run with one module to its end.
+func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
+	t.Helper()
+	ctx := within(t)
+	seq := must[uint64](t)
+	seq(c.Append(ctx, run, "", 0, spec(run)))
+	seq(c.Append(ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}))
+	claimed = seq(c.Append(ctx, run, "m", 0, claim()))
+	seq(c.Append(ctx, run, "m", claimed, outcome()))
+	check(t, c.AppendLog(ctx, run, jobs.Key{Token: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
+	return claimed
+}
+
+func end(t *testing.T, c *broker.Conn, run jobs.RunID) {
+	t.Helper()
+	must[uint64](t)(c.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}))
+}
+
+// TestDropRun: a run that has ended leaves its end and nothing else; nothing
+// of any other run goes.
+func TestDropRun(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	claimed := logOf(t, c, "old")
+	logOf(t, c, "old-er")
+	logOf(t, c, "open")
+	end(t, c, "old")
+	if err := c.DropRun(ctx, "open"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("dropping what has not ended: %v", err)
+	}
+	check(t, c.DropRun(ctx, "old"))
+	check(t, c.DropRun(ctx, "old"))
+
+	var dropped *broker.DroppedError
+	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != jobs.RunSucceeded || dropped.Ended.IsZero() {
+		t.Errorf("reading it: %v", err)
+	}
+	if err := c.Dropped(ctx, "old"); !errors.As(err, &dropped) {
+		t.Errorf("asking for it: %v", err)
+	}
+	if ended := must[bool](t)(c.Ended(ctx, "old")); !ended {
+		t.Error("its end is gone")
+	}
+	for _, run := range []jobs.RunID{"open", "old-er", "never"} {
+		if err := c.Dropped(ctx, run); err != nil {
+			t.Errorf("%s: %v", run, err)
+		}
+	}
+	for _, run := range []jobs.RunID{"open", "old-er"} {
+		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, run)); len(log) != 4 {
+			t.Errorf("%s has %d records left of 4", run, len(log))
+		}
+	}
+	chunks := 0
+	check(t, c.ReadLogs(ctx, "old", "", 0, func(broker.LogEntry) error { chunks++; return nil }))
+	if chunks != 0 {
+		t.Errorf("%d chunks of its output are left", chunks)
+	}
+	if runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0)); len(runs) != 2 {
+		t.Errorf("%d runs are listed, want 2", len(runs))
+	}
+
+	// Who comes too late, with the sequence of a claim that is gone.
+	if _, err := c.Append(ctx, "old", "m", claimed, outcome()); !errors.Is(err, broker.ErrConflict) {
+		t.Errorf("a late outcome: %v", err)
+	}
+	// Who never claimed is accepted by the cell, and heard by nobody.
+	must[uint64](t)(c.Append(ctx, "old", "m", 0, outcome()))
+	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) {
+		t.Errorf("reading it after a late record: %v", err)
+	}
+	check(t, c.ForgetRun(ctx, "old"))
+	if _, err := c.ReadLog(ctx, "old"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("reading what is forgotten: %v", err)
+	}
+}

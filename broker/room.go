@@ -1,0 +1,124 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// whenFull is what a write does that finds no room.
+type whenFull int
+
+const (
+	fails whenFull = iota // at once: ErrFull, and what can be done
+	waits                 // until somebody has made room
+)
+
+// sayFullEvery is how often a wait for room is told of.
+const sayFullEvery = time.Minute
+
+// silentTries is after how many tries without an answer on a connection that
+// stands it is told of: a server whose disk fails a write says nothing.
+const silentTries = 3
+
+// keep is retry for what is written to a stream that may have no room.
+func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op func(context.Context) (T, error)) (T, error) {
+	waited, silent := false, 0
+	v, err := retry(ctx, c, func(ctx context.Context) (T, error) {
+		v, err := op(ctx)
+		switch {
+		case errors.Is(err, ErrFull) && full == waits:
+			waited = true
+			c.missing(ctx, stream, err)
+			return v, fmt.Errorf("%w: %w", errNoRoom, err)
+		case errors.Is(err, errNoAnswer):
+			if silent++; silent%silentTries == 0 {
+				waited = true
+				c.unanswered(stream)
+			}
+		}
+		return v, err
+	})
+	switch {
+	case err == nil && waited:
+		c.found(stream)
+	case errors.Is(err, ErrFull) && full == fails:
+		err = fmt.Errorf("%w\n%s", err, c.roomText(ctx, stream, err))
+	}
+	return v, err
+}
+
+// room remembers which streams have none.
+type room struct {
+	mu   sync.Mutex
+	said map[string]time.Time // when it was last told of
+}
+
+// due reports whether it is time to tell of a stream.
+func (r *room) due(stream string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.said[stream]; ok && now.Sub(last) < sayFullEvery {
+		return false
+	}
+	if r.said == nil {
+		r.said = map[string]time.Time{}
+	}
+	r.said[stream] = now
+	return true
+}
+
+func (r *room) forget(stream string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.said[stream]
+	delete(r.said, stream)
+	return ok
+}
+
+// missing tells of a stream without room, once a minute.
+func (c *Conn) missing(ctx context.Context, stream string, err error) {
+	if c.room.due(stream, time.Now()) {
+		c.log.Warn("no room in NATS: waiting until there is; nothing is lost meanwhile", "stream", stream, "error", err, "advice", c.roomText(ctx, stream, err))
+	}
+}
+
+func (c *Conn) unanswered(stream string) {
+	if c.nc.IsConnected() && c.room.due(stream, time.Now()) {
+		c.log.Warn("NATS is connected, but does not answer a write: is its disk full? Its log says; trying again", "stream", stream, "url", c.URL())
+	}
+}
+
+func (c *Conn) found(stream string) {
+	if c.room.forget(stream) {
+		c.log.Info("NATS stores again", "stream", stream)
+	}
+}
+
+// roomPatience bounds the look at a stream that is only for a text.
+const roomPatience = 2 * time.Second
+
+// roomText is how full a stream is, and what makes room in it.
+func (c *Conn) roomText(ctx context.Context, stream string, why error) string {
+	ctx, cancel := context.WithTimeout(ctx, roomPatience)
+	defer cancel()
+	info, err := c.streamInfoOnce(ctx, stream)
+	if err != nil || info.Config.MaxBytes <= 0 || errorCode(why) != codeStoreFailed {
+		return fmt.Sprintf("the storage of the NATS server or account is used up, not the stream %s: free some of its disk or raise its limit (max_file_store, or the account's)", stream)
+	}
+	text := fmt.Sprintf("stream %s holds %.1f of at most %.1f MiB: enlarge it (nats stream edit %s --max-bytes SIZE)",
+		stream, mebi(int64(info.State.Bytes)), mebi(info.Config.MaxBytes), stream) //nolint:gosec // bytes on a disk
+	switch stream {
+	case c.names.runsStream():
+		text += ", or have ended runs dropped sooner (serve --keep-runs)"
+	case c.names.jobsStream():
+		text += ", or start workers: it holds the jobs that wait for one"
+	case c.blobStream():
+		text += fmt.Sprintf("; what is in it is kept for %d days", int(blobsAge.Hours()/24))
+	}
+	return text
+}
+
+func mebi(n int64) float64 { return float64(n) / (1 << 20) }
