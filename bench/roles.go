@@ -38,6 +38,7 @@ func roles() map[string]func([]string) error {
 		"floor":        floor,
 		"server":       serve,
 		"program":      program,
+		"view":         view,
 		"floor-worker": floorWorkerProcess,
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/modpipe/modpipe"
 )
@@ -30,7 +31,7 @@ func works() []work {
 }
 
 func workNamed(name string) (work, error) {
-	for _, w := range works() {
+	for _, w := range append(works(), work{"commands", 1_500, 2, commands(1_500)}) {
 		if w.name == name {
 			return w, nil
 		}
@@ -50,6 +51,23 @@ func layers(depth, width int) func(*modpipe.Builder) {
 			before = layer
 		}
 	}
+}
+
+// commands defines n commands that do nothing and need nothing.
+func commands(n int) func(*modpipe.Builder) {
+	return func(b *modpipe.Builder) {
+		for i := range n {
+			modpipe.Add(b, fmt.Sprintf("m%d", i), modpipe.Command{Run: "true"})
+		}
+	}
+}
+
+// slots is how many a work has.
+func (w work) slots() int {
+	if w.flight < floorFlight {
+		return 2 * runtime.NumCPU()
+	}
+	return 2 * slotsEach
 }
 
 func nothing(context.Context) (struct{}, error) { return struct{}{}, nil }
