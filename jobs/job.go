@@ -145,6 +145,8 @@ type CancelAttempt struct {
 	Attempt Attempt `msgpack:"attempt"`
 	Kill    bool    `msgpack:"kill,omitempty"` // without TERM and grace
 	Reason  string  `msgpack:"reason,omitempty"`
+
+	TimedOut bool `msgpack:"timed_out,omitempty"` // its time is over, by the clock of the log: it ends so, not as cancelled
 }
 
 // Drain asks a worker to take nothing new, finish what it runs, and go.

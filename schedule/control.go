@@ -127,6 +127,7 @@ func (d *Dispatcher) Missing(key jobs.Key) {
 		return
 	}
 	m.again, m.published = true, false
+	d.unassign(m) // else it would wait for the slots that it is thought to take
 	d.run.changed = append(d.run.changed, n.index)
 }
 

@@ -78,26 +78,48 @@ func (f *Fleet) Synced(now time.Time) {
 	f.version++
 }
 
+// Shift says that now, as the caller tells it, has jumped by so much beside the
+// observer's own clock: it follows the log's clock, which follows the server's,
+// and that may jump. What was seen has grown no older by it.
+func (f *Fleet) Shift(by time.Duration) {
+	f.since = f.since.Add(by)
+	for _, s := range f.workers {
+		s.seen = s.seen.Add(by)
+	}
+}
+
 // lost reports whether whoever claimed an attempt is lost; when that cannot
-// be said yet, it returns when to look again (zero: when the watch rings).
-func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
+// be said yet, it returns when to look again (zero: when the watch rings). A
+// claim is a sign of life as a heartbeat is: the log may tell of it before the
+// registry tells of its worker, or while it still tells of an earlier incarnation.
+func (f *Fleet) lost(c *jobs.Claim, claimed, now time.Time) (bool, time.Time) {
 	if !f.synced {
 		return false, time.Time{}
 	}
+	due := claimed
 	s, ok := f.workers[c.Worker]
 	switch {
 	case ok && s.present && s.worker.Incarnation == c.Incarnation:
 		return false, time.Time{}
-	case ok && s.present:
-		return true, time.Time{} // another incarnation
 	case ok && s.left && s.worker.Incarnation == c.Incarnation:
 		return true, time.Time{}
+	case ok && s.present: // another incarnation
+	case ok:
+		due = latest(due, f.since, s.seen)
+	default:
+		due = latest(due, f.since)
 	}
-	due := f.since.Add(f.ttl)
-	if ok && s.seen.Add(f.ttl).After(due) {
-		due = s.seen.Add(f.ttl)
-	}
+	due = due.Add(f.ttl)
 	return !now.Before(due), due
+}
+
+func latest(a time.Time, others ...time.Time) time.Time {
+	for _, b := range others {
+		if b.After(a) {
+			a = b
+		}
+	}
+	return a
 }
 
 // capable lists the workers that serve a lane, and says whether one may yet

@@ -55,7 +55,7 @@ func (d *Dispatcher) activeNodes() []int {
 
 // tickClaimed looks at an attempt that somebody runs.
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
-	lost, again := d.fleet.lost(n.claim, now)
+	lost, again := d.fleet.lost(n.claim, n.claimed, now)
 	if lost {
 		d.close(n, inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
@@ -82,7 +82,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			d.close(n, inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
 		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {
 			m.askedLast = now
-			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Reason: "its timeout has passed"}})
+			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, TimedOut: true, Reason: "timed out after " + timeout.String()}})
 		}
 	}
 	return again

@@ -79,6 +79,9 @@ func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 		return
 	}
 	st := Stop{Status: jobs.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}
+	if c.TimedOut {
+		st.Status = jobs.AttemptTimedOut
+	}
 	if c.Kill {
 		st.Grace = 0
 	}

@@ -1,0 +1,93 @@
+package schedule_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+const one = "name: p\nmodules: {a: {command: [\"true\"], timeout: 0}}"
+
+// claimed is a run whose one module is claimed by this worker, with the fleet
+// of an observer.
+func claimed(t *testing.T, src string, c jobs.Claim) (*player, *schedule.Fleet) {
+	t.Helper()
+	p := newPlayer(t, src, ok)
+	f := p.fleet(1)
+	p.d = schedule.NewDispatcher(p.run, f)
+	c.Attempt, c.Started = p.decideUntilPublished().Key.Attempt, p.now
+	p.write("a", "a", jobs.Record{Claim: &c})
+	return p, f
+}
+
+// TestAJumpOfTheClockIsNoLoss: the log's clock follows the server's, whose
+// jump expires entries early. How long a worker has been silent is measured by
+// the observer's own.
+func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
+	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
+	jump := func(by time.Duration) {
+		p.now = p.now.Add(by)
+		f.Shift(by)
+	}
+	p.now = p.now.Add(testTTL)
+	f.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	jump(time.Hour)
+	f.Gone("w", false)
+	if p.decideCloses() {
+		t.Fatal("closed since the clock jumped")
+	}
+	p.now = p.now.Add(testTTL)
+	if !p.decideCloses() {
+		t.Fatal("not closed when its time to live had passed")
+	}
+}
+
+// TestAClaimIsASignOfLife: the log may tell of a claim before the registry
+// tells of its worker, or while it tells of the worker's earlier incarnation.
+func TestAClaimIsASignOfLife(t *testing.T) {
+	for _, c := range []jobs.Claim{{Worker: "new", Incarnation: "new"}, {Worker: "w", Incarnation: "started again"}} {
+		p := newPlayer(t, one, ok)
+		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+		c.Attempt = p.decideUntilPublished().Key.Attempt
+		p.now = p.now.Add(10 * testTTL)
+		c.Started = p.now
+		p.write("a", "a", jobs.Record{Claim: &c})
+		if p.decideCloses() {
+			t.Errorf("%s: closed before the registry could tell of its worker", c.Incarnation)
+		}
+		p.now = p.now.Add(testTTL)
+		if !p.decideCloses() {
+			t.Errorf("%s: not closed when the registry had not told of it for the time to live", c.Incarnation)
+		}
+	}
+}
+
+// TestAMissingJobIsPublishedAgain: also when it seems to take the only slot.
+func TestAMissingJobIsPublishedAgain(t *testing.T) {
+	p := newPlayer(t, one, ok)
+	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+	key := p.decideUntilPublished().Key
+	p.queue = nil
+	p.d.Missing(key)
+	if again := p.decideUntilPublished(); again.Key != key || !again.Again {
+		t.Errorf("%+v", again)
+	}
+}
+
+// TestPastItsTimeIsTimedOut: a worker that is silent about what holds a key
+// is asked to end it, and told that it has timed out: nobody has cancelled it.
+func TestPastItsTimeIsTimedOut(t *testing.T) {
+	p, f := claimed(t, "name: p\nmodules: {a: {command: [\"true\"], timeout: 1s, not-in-parallel: k}}", jobs.Claim{Worker: "w", Incarnation: "w"})
+	p.now = p.now.Add(time.Minute)
+	f.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	actions, _ := p.d.Decide(p.now)
+	if !slices.ContainsFunc(actions, func(a schedule.Action) bool {
+		ask, is := a.(schedule.Ask)
+		return is && ask.Cancel.TimedOut
+	}) {
+		t.Errorf("it is not told so: %+v", actions)
+	}
+}
