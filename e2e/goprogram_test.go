@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -192,4 +193,81 @@ func resultOf(t *testing.T, file, module string) any {
 	}
 	t.Fatalf("no module %s", module)
 	return nil
+}
+
+// TestReleaseOrchestratorKilled: the program's run is killed in the middle,
+// and another process of the program ends it. What was committed stands, and
+// was called once.
+func TestReleaseOrchestratorKilled(t *testing.T) {
+	release := goProgram(t, "./examples/release")
+	for _, m := range []mode{standalone, workers} {
+		t.Run(string(m), func(t *testing.T) {
+			p := newPlace(t, m)
+			if m == workers {
+				p.server(t)
+				p.programWorker(t, release, "one", "--max-parallel", "1")
+			} else {
+				p.runArgs = []string{"--max-parallel", "1"}
+			}
+			id, r := p.killedInTheMiddle(t, release)
+			before := r.endedModules()
+			all := append([]string{"resume", id, "--report", r.reportFile, "--progress", "json"}, p.connection()...)
+			resumed := &run{start(t, p.workspace, p.env(), release, all...), r.dir, r.reportFile}
+			res := resumed.result(t)
+			res.want(t, 0, releaseModules)
+			called := map[string]int{}
+			for _, e := range res.Events {
+				if e.Event == "module.output" {
+					called[e.Module]++ // those that log do so once
+				}
+			}
+			for _, m := range res.Report.Modules {
+				if n := strings.Count(m.attempts(), succeeded); n != 1 {
+					t.Errorf("%s has succeeded %d times: %s", m.Name, n, m.attempts())
+				}
+				if !before[m.Name] {
+					continue
+				}
+				if got := m.attempts(); got != succeeded || called[m.Name] > 1 {
+					t.Errorf("%s had its result: attempts %s, called %d times", m.Name, got, called[m.Name])
+				}
+			}
+			if len(before) < 2 {
+				t.Errorf("only %v had ended before", before)
+			}
+		})
+	}
+}
+
+// killedInTheMiddle starts the program's run and kills it when some of its
+// modules have ended and others not; where the run was faster, it is done again.
+func (p *place) killedInTheMiddle(t *testing.T, path string) (id string, r *run) {
+	t.Helper()
+	for i := range 20 {
+		id = "r" + strconv.Itoa(i)
+		r = p.startProgram(t, path, append([]string{"--run-id", id}, p.runArgs...)...)
+		r.await(t, event{Event: "module.ended", Module: "version"})
+		r.kill(t)
+		r.mu.Lock()
+		over := slices.ContainsFunc(r.events, event{Event: "run.ended"}.agrees)
+		r.mu.Unlock()
+		if !over {
+			return id, r
+		}
+	}
+	t.Fatal("every run has ended before it could be killed")
+	return "", nil
+}
+
+// endedModules are the modules that its events say have ended.
+func (r *run) endedModules() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended := map[string]bool{}
+	for _, e := range r.events {
+		if e.Event == "module.ended" {
+			ended[e.Module] = true
+		}
+	}
+	return ended
 }
