@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -30,6 +31,7 @@ type loop struct {
 	changes chan kv.Change
 	answers chan func() // what became of tasks, for the loop to apply
 	tasks   *tasks
+	sent    sync.Map // jobs.Key → *publication: those that were not answered
 	locks   *locks
 	waits   map[int]refusal // what modules were last said to wait for in the cluster
 	failure error           // of a task: the run cannot go on here
@@ -138,15 +140,22 @@ func (l *loop) fold(e jobs.Entry) error {
 			return fmt.Errorf("run %s: %w: %s", l.run, ErrSuperseded, t.Orchestrator)
 		case t.Epoch == l.epoch && t.Orchestrator == l.cfg.Name:
 			l.ours = true
-			l.ahead = time.Until(e.Time)
+			l.keepTime(time.Until(e.Time))
 			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 		}
 		return nil
 	}
 	if l.ours { // an entry cannot be younger than the log's clock
-		l.ahead = max(l.ahead, time.Until(e.Time))
+		l.keepTime(max(l.ahead, time.Until(e.Time)))
 	}
 	return nil
+}
+
+// keepTime corrects what is known of the log's clock. How long a worker has
+// been silent is measured by ours.
+func (l *loop) keepTime(ahead time.Duration) {
+	l.fleet.Shift(ahead - l.ahead)
+	l.ahead = ahead
 }
 
 func (l *loop) change(ch kv.Change) {

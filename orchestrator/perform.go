@@ -83,6 +83,9 @@ func (l *loop) append(ctx context.Context, cell jobs.Token, expect uint64, rec j
 
 func (l *loop) close(ctx context.Context, a schedule.Close) {
 	if a.Purge != nil {
+		if p, ok := l.sent.Load(*a.Purge); ok {
+			p.(*publication).await(ctx)
+		}
 		if err := l.broker.PurgeJob(ctx, a.Lane, l.run, *a.Purge); err != nil {
 			l.fail(ctx, err)
 			return
@@ -132,6 +135,9 @@ const storeWithin = 5 * time.Second
 func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 	m := l.state.Module(a.Node)
 	now := l.now()
+	by := l.storeBy(now)
+	p := &publication{answered: make(chan struct{}), until: time.Now().Add(by.Sub(now))}
+	l.sent.Store(a.Key, p)
 	answered := false
 	send := func(s pipeline.Scope, err error) {
 		var job *jobs.Job
@@ -143,8 +149,14 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 			l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err)
 			return
 		}
-		job.StoreBy = l.storeBy(now)
-		l.broker.PublishJob(ctx, job, func(err error) { l.published(ctx, a, job, err) })
+		job.StoreBy = by
+		l.broker.PublishJob(ctx, job, func(err error) {
+			if err == nil || errors.Is(err, broker.ErrConflict) {
+				l.sent.CompareAndDelete(a.Key, p)
+				close(p.answered)
+			}
+			l.published(ctx, a, job, err)
+		})
 	}
 	if m.Static() {
 		send(pipeline.Scope{}, nil)
@@ -152,6 +164,25 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 		l.withScope(ctx, l.state.Needs(a.Node), m.TextReads(), send)
 	}
 	return answered
+}
+
+// publication is one that is not answered. The server handles a purge apart
+// from what it stores: one that overtook the job would leave it in the queue,
+// where it starts after its attempt, or its run, has ended.
+type publication struct {
+	answered chan struct{}
+	until    time.Time // what is stored later is looked at before it starts
+}
+
+// await returns when the job may be purged.
+func (p *publication) await(ctx context.Context) {
+	late := time.NewTimer(time.Until(p.until))
+	defer late.Stop()
+	select {
+	case <-p.answered:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }
 
 func (l *loop) storeBy(now time.Time) time.Time {

@@ -1,0 +1,29 @@
+package orchestrator
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A purge waits for the publication that it might overtake: until that is
+// answered, or so late that the job would be looked at before it starts.
+func TestAPurgeOvertakesNoPublication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := &publication{answered: make(chan struct{}), until: began.Add(5 * time.Second)}
+		time.AfterFunc(time.Second, func() { close(p.answered) })
+		if p.await(t.Context()); time.Since(began) != time.Second {
+			t.Errorf("waited %s for an answer that came after 1 s", time.Since(began))
+		}
+		p = &publication{answered: make(chan struct{}), until: began.Add(5 * time.Second)}
+		if p.await(t.Context()); time.Since(began) != 5*time.Second {
+			t.Errorf("went on after %s without an answer", time.Since(began))
+		}
+		p.until = time.Now().Add(time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p.await(ctx)
+	})
+}
