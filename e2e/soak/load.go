@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// shape is a kind of run.
+type shape struct {
+	file   string
+	status jobs.RunStatus
+	cancel bool // as soon as something runs
+	again  bool // once more after it has failed
+}
+
+var shapes = []shape{
+	{status: jobs.RunSucceeded, file: `
+name: chain
+modules:
+  a: {run: 'echo "v=1" >>"$MODPIPE_OUTPUT"; echo one', outputs: [v]}
+  b: {needs: a, env: {V: '${{ needs.a.outputs.v }}'}, run: 'echo "$V"; echo "v=2" >>"$MODPIPE_OUTPUT"', outputs: [v]}
+  c: {needs: b, env: {V: '${{ needs.b.outputs.v }}'}, run: 'echo "$V" >&2'}
+`},
+	{status: jobs.RunSucceeded, file: `
+name: fan
+modules:
+  f: {matrix: {x: [1, 2, 3, 4]}, run: 'echo $MODPIPE_MATRIX_X', not-in-parallel: disk}
+  end: {needs: f, run: 'true'}
+`},
+	{status: jobs.RunSucceeded, file: `
+name: expanded
+modules:
+  list: {run: 'echo "all=[1,2,3]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
+  work: {needs: list, matrix: {x: '${{ fromJSON(needs.list.outputs.all) }}'}, run: 'echo $MODPIPE_MATRIX_X'}
+  none: {needs: list, if: "needs.list.outputs.all == '[]'", run: 'true'}
+`},
+	{status: jobs.RunSucceeded, file: `
+name: large
+modules:
+  a: {run: 'printf "big=%0100000d\n" 7 >>"$MODPIPE_OUTPUT"; seq 1 2000', outputs: [big]}
+  b: {needs: a, run: 'true', env: {SIZE: '${{ needs.a.outputs.big }}'}}
+`},
+	{status: jobs.RunSucceeded, file: `
+name: retried
+modules:
+  a: {run: '[ "$MODPIPE_ATTEMPT" -gt 1 ]', retry: {attempts: 3, delay: 100ms}}
+  b: {needs: a, run: 'sleep 0.2'}
+`},
+	{status: jobs.RunFailed, again: true, file: `
+name: failed
+modules:
+  good: {run: 'true'}
+  bad: {needs: good, run: 'exit 3'}
+  after: {needs: bad, run: 'true'}
+  always: {needs: bad, always-run: true, run: 'echo report'}
+`},
+	{status: jobs.RunCancelled, cancel: true, file: `
+name: cancelled
+modules:
+  a: {run: 'exec sleep 600'}
+  b: {needs: a, run: 'true'}
+`},
+	{status: jobs.RunSucceeded, file: `
+name: shared
+modules:
+  a: {run: 'sleep 0.1', not-in-parallel: {key: database, scope: cluster}}
+  b: {run: 'true', limit: {name: licences, max: 1}}
+`},
+}
+
+// load submits runs and follows each to its end.
+type load struct {
+	conn  *broker.Conn
+	began time.Time
+
+	mu       sync.Mutex
+	runs     int
+	attempts int
+}
+
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.runs
+}
+
+// submitFor submits for a while, and returns when every run has ended.
+func (l *load) submitFor(ctx context.Context, d time.Duration, rate float64) error {
+	var g errgroup.Group
+	over := time.NewTimer(d)
+	defer over.Stop()
+	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer tick.Stop()
+	for {
+		select {
+		case <-over.C:
+			return g.Wait()
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), g.Wait())
+		case <-tick.C:
+			g.Go(func() error { return l.one(ctx) })
+		}
+	}
+}
+
+// patience is how long a run may take that takes seconds.
+const patience = 2 * time.Minute
+
+// one submits a run and follows it.
+func (l *load) one(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	l.mu.Lock()
+	n := l.runs
+	l.runs++
+	l.mu.Unlock()
+	s := &shapes[n%len(shapes)]
+	file, err := pipeline.Parse("soak.yaml", []byte(s.file))
+	if err != nil {
+		return err
+	}
+	p, err := file.Bind(nil, func(string) (string, bool) { return "", false })
+	if err != nil {
+		return err
+	}
+	run := jobs.RunID(fmt.Sprintf("r%d", n))
+	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p}); err != nil || !s.again {
+		return err
+	}
+	spec, err := orchestrator.Again(ctx, l.conn, run)
+	if err != nil {
+		return fmt.Errorf("again %s: %w", run, err)
+	}
+	spec.Run = run + "-again"
+	return l.follow(ctx, s, spec)
+}
+
+func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
+	if err := orchestrator.Submit(ctx, l.conn, spec); err != nil {
+		return err
+	}
+	cancelled := false
+	report, err := orchestrator.Follow(ctx, l.conn, spec.Run, true, func(e jobs.Event) {
+		if e.Event != jobs.EventModuleStarted {
+			return
+		}
+		l.mu.Lock()
+		l.attempts++
+		l.mu.Unlock()
+		if s.cancel && !cancelled {
+			cancelled = true
+			if err := orchestrator.Cancel(ctx, l.conn, spec.Run, jobs.Cancel{By: "soak"}); err != nil {
+				say("cancel %s: %v", spec.Run, err)
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("follow %s (%s): %w", spec.Run, spec.Pipeline.Name, err)
+	case report.Status != s.status:
+		return fmt.Errorf("run %s (%s) %s: %s", spec.Run, spec.Pipeline.Name, report.Status, report.Error)
+	}
+	return nil
+}

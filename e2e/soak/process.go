@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+)
+
+// process is a program of the soak.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+}
+
+// leaving is how long a program may take to leave.
+const leaving = 30 * time.Second
+
+// inProcesses builds the programs and starts them.
+func (s *site) inProcesses(ctx context.Context, dir string) error {
+	for _, pkg := range []string{"./cmd/orchestrator", "./cmd/worker", "github.com/nats-io/nats-server/v2"} {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", pkg).CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding does not wait
+	if err != nil {
+		return err
+	}
+	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
+	if err := l.Close(); err != nil {
+		return err
+	}
+	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
+	for _, p := range [][]string{
+		{"nats-server", "-a", "127.0.0.1", "-p", fmt.Sprint(port), "-js", "-sd", filepath.Join(dir, "nats")},
+		{"orchestrator", "serve", "--server", url, "--name", "soak", "--keep-runs", "10m"},
+		{"worker", "--server", url, "--name", "one", "--max-parallel", "4", "--workspace", dir},
+		{"worker", "--server", url, "--name", "two", "--max-parallel", "4", "--workspace", dir},
+	} {
+		if err := s.launch(dir, p); err != nil {
+			return err
+		}
+	}
+	s.client, err = broker.Connect(ctx, broker.Config{URL: url, Name: "client", ConnectTimeout: leaving})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error { s.client.Close(); return nil })
+	return nil
+}
+
+// launch starts a program, which leaves when the site is closed.
+func (s *site) launch(dir string, args []string) error {
+	name := args[0]
+	if name == "worker" {
+		name += " " + args[4]
+	}
+	p := &process{name: name, cmd: &exec.Cmd{
+		Path: filepath.Join(dir, args[0]), Args: args, Dir: dir, Env: os.Environ(), Stderr: os.Stderr,
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	}}
+	if args[0] == "nats-server" {
+		p.cmd.Stderr = nil
+	}
+	if err := p.cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	s.processes = append(s.processes, p)
+	s.onClose(func() error {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // Wait says when it is gone already
+		kill := time.AfterFunc(leaving, func() { _ = p.cmd.Process.Kill() })
+		defer kill.Stop()
+		_ = p.cmd.Wait() // how it leaves is not what is looked at
+		return nil
+	})
+	return nil
+}

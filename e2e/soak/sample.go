@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// sample is what there is when every run has ended.
+type sample struct {
+	Second int `json:"second"` // since the beginning
+	Runs   int `json:"runs"`   // since the beginning
+
+	Heap       uint64 `json:"heap_bytes,omitempty"`   // after a collection; of this process only
+	Objects    uint64 `json:"heap_objects,omitempty"` //
+	Goroutines int    `json:"goroutines,omitempty"`
+
+	Processes map[string]usage `json:"processes"`
+
+	Stored    uint64 `json:"stored_bytes"` // in all streams
+	Messages  uint64 `json:"messages"`
+	Consumers int    `json:"consumers"`
+}
+
+// usage is what the system says of a process.
+type usage struct {
+	Resident uint64 `json:"resident_bytes"`
+	Threads  int    `json:"threads"`
+	Files    int    `json:"open_files"`
+}
+
+func (s *sample) String() string {
+	text := fmt.Sprintf("%5d s %6d runs", s.Second, s.Runs)
+	if s.Heap > 0 {
+		text += fmt.Sprintf("  heap %.1f MiB in %d objects, %d goroutines", mebi(s.Heap), s.Objects, s.Goroutines)
+	}
+	for name, u := range s.Processes {
+		text += fmt.Sprintf("  %s %.1f MiB, %d threads, %d files", name, mebi(u.Resident), u.Threads, u.Files)
+	}
+	return text + fmt.Sprintf("  stored %.1f MiB in %d messages, %d consumers", mebi(s.Stored), s.Messages, s.Consumers)
+}
+
+func mebi(n uint64) float64 { return float64(n) / (1 << 20) }
+
+func (s *site) sample(ctx context.Context) (*sample, error) {
+	out := &sample{Processes: map[string]usage{}}
+	js, err := jetstream.New(s.client.NATS())
+	if err != nil {
+		return nil, err
+	}
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
+		out.Stored += info.State.Bytes
+		out.Messages += info.State.Msgs
+		out.Consumers += info.State.Consumers
+	}
+	if err := streams.Err(); err != nil {
+		return nil, err
+	}
+	for _, p := range s.processes {
+		if out.Processes[p.name], err = usageOf(p.cmd.Process.Pid); err != nil {
+			return nil, fmt.Errorf("%s is gone: %w", p.name, err)
+		}
+	}
+	if len(s.processes) > 0 {
+		return out, nil
+	}
+	for range 3 { // what a collection finalises goes with the next one
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	out.Heap, out.Objects, out.Goroutines = m.HeapAlloc, m.HeapObjects, runtime.NumGoroutine()
+	out.Processes["all"], err = usageOf(os.Getpid())
+	return out, err
+}
+
+// usageOf reads /proc.
+func usageOf(pid int) (usage, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return usage{}, err
+	}
+	field := func(name string) int {
+		_, rest, _ := strings.Cut(string(status), "\n"+name+":")
+		text, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+		n, _ := strconv.Atoi(strings.TrimSuffix(text, " kB"))
+		return n
+	}
+	files, err := os.ReadDir(filepath.Join(dir, "fd"))
+	return usage{Resident: uint64(field("VmRSS")) << 10, Threads: field("Threads"), Files: len(files)}, err //nolint:gosec // a size
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// site is where runs run.
+type site struct {
+	client    *broker.Conn
+	processes []*process // none: all is in this one
+	closing   []func() error
+}
+
+func (s *site) onClose(f func() error) { s.closing = append(s.closing, f) }
+
+// close ends everything in the opposite order.
+func (s *site) close() error {
+	var errs []error
+	for i := len(s.closing) - 1; i >= 0; i-- {
+		errs = append(errs, s.closing[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (o *options) open(ctx context.Context, dir string) (*site, error) {
+	s := &site{}
+	start := s.inProcess
+	if o.processes {
+		start = s.inProcesses
+	}
+	if err := start(ctx, dir); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// retention has logs dropped all the time.
+var retention = orchestrator.Retention{
+	Keep: 20 * time.Second, Grace: 5 * time.Second, Ends: time.Minute, Every: 5 * time.Second,
+}
+
+func (s *site) inProcess(ctx context.Context, dir string) error {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server, err := broker.Embed(broker.EmbedConfig{Store: filepath.Join(dir, "nats"), Logger: logger})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error { server.Close(); return nil })
+	connect := func(name string) (*broker.Conn, error) {
+		c, err := broker.Connect(ctx, broker.Config{URL: server.URL(), Name: name, Logger: logger})
+		if err == nil {
+			s.onClose(func() error { c.Close(); return nil })
+		}
+		return c, err
+	}
+	if s.client, err = connect("client"); err != nil {
+		return err
+	}
+	serving, err := connect("serve")
+	if err != nil {
+		return err
+	}
+	s.keep(ctx, func(ctx context.Context) error {
+		return orchestrator.Serve(ctx, serving, orchestrator.ServeConfig{
+			Config: orchestrator.Config{Name: "soak", Logger: logger}, Retention: retention,
+		})
+	})
+	for _, name := range []string{"one", "two"} {
+		c, err := connect(name)
+		if err != nil {
+			return err
+		}
+		w, err := worker.New(c, worker.Config{Name: name, Slots: 4, Workspace: dir, PassAll: true, Logger: logger})
+		if err != nil {
+			return err
+		}
+		s.keep(ctx, w.Run)
+	}
+	return nil
+}
+
+// keep runs something until the site is closed.
+func (s *site) keep(ctx context.Context, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	g.Go(func() error {
+		err := run(ctx)
+		if err != nil && ctx.Err() == nil {
+			say("it has ended by itself: %v", err)
+			return err
+		}
+		return nil
+	})
+	s.onClose(func() error {
+		cancel()
+		if err := g.Wait(); err != nil {
+			return fmt.Errorf("what should go on has ended: %w", err)
+		}
+		return nil
+	})
+}
