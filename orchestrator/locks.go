@@ -175,18 +175,6 @@ func (k *locks) unlock(ctx context.Context, key jobs.Key, from []jobs.Lock) erro
 	})
 }
 
-// leave gives back whatever the run still holds: it has ended. Who is left in
-// a lock by a failure of this is found to be closed by whoever comes next.
-func (k *locks) leave(ctx context.Context) {
-	known := k.all()
-	if len(known) == 0 || !k.await(ctx) {
-		return
-	}
-	if err := k.giveBack(ctx, known, func(o jobs.Holder) bool { return o.Run == k.run }); err != nil {
-		k.log.Debug("what the run held of the cluster was not given back", "run", k.run, "error", err)
-	}
-}
-
 // gone finds one of the holders whose attempt is closed, or can be.
 func (k *locks) gone(ctx context.Context, holders []jobs.Holder, ask inquiry) *jobs.Holder {
 	led := map[jobs.RunID]bool{k.run: true}

@@ -194,6 +194,6 @@ func (l *loop) cleanUp(ctx context.Context) error {
 	if err := l.broker.PurgeRun(ctx, l.run); err != nil {
 		return fmt.Errorf("purge the jobs of run %s: %w", l.run, err)
 	}
-	l.locks.leave(ctx)
+	leaveLocks(ctx, l.broker, l.cfg, l.state)
 	return nil
 }

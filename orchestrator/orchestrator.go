@@ -32,7 +32,7 @@ type Config struct {
 	// orchestrator is the first to make the registry; 0 = 3 s.
 	WorkerTTL time.Duration
 	Lease     *kv.Lease        // of the run, by Acquire; nil = Run acquires it
-	Fleet     func(jobs.Event) // called from one goroutine with worker.joined and worker.lost; may be nil
+	Fleet     func(jobs.Event) // called from one goroutine with worker.joined, worker.lost, and waiting for what other runs hold; may be nil
 }
 
 // Run decides for a run until it has ended, and returns its verdict. It holds
