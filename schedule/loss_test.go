@@ -91,3 +91,17 @@ func TestPastItsTimeIsTimedOut(t *testing.T) {
 		t.Errorf("it is not told so: %+v", actions)
 	}
 }
+
+// TestNothingIsDueAfterTheLastModule: while the end is being written, which
+// may take long, a deadline that passes has nobody woken again and again.
+func TestNothingIsDueAfterTheLastModule(t *testing.T) {
+	p := newPlayer(t, "name: p\ndeadline: 10s\nmodules: {a: {command: [\"true\"]}}", ok)
+	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+	p.decideUntilPublished()
+	p.finishFirst()
+	p.d.Decide(p.now)
+	p.now = p.now.Add(time.Minute)
+	if _, wake := p.d.Decide(p.now); !wake.IsZero() && !wake.After(p.now) {
+		t.Errorf("to be woken at %s, which has passed", wake)
+	}
+}

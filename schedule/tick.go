@@ -181,7 +181,7 @@ func (d *Dispatcher) wake() time.Time {
 	if len(d.locking.waiting) > 0 {
 		at = earlierSet(at, d.locking.retryAt)
 	}
-	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil {
+	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil && d.run.live > 0 {
 		at = earlierSet(at, d.run.started.Add(limit))
 	}
 	return at
