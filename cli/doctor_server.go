@@ -24,7 +24,7 @@ const (
 	goodConsumers  = 64
 	clockApart     = time.Second
 	clockFar       = time.Minute
-	queueFull      = 0.9 // of what the stream of jobs may hold
+	streamFull     = 0.9 // of what a stream may hold that refuses more
 )
 
 func (d *doctor) examineReach(ctx context.Context) bool {
@@ -218,7 +218,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 
 // examineStreams compares streams, buckets and lanes with what is made here.
 func (d *doctor) examineStreams(ctx context.Context) {
-	var breaks, others, missing, unknown []string
+	var breaks, others, missing, unknown, room []string
 	for i := range d.assets {
 		a := &d.assets[i]
 		switch {
@@ -226,8 +226,10 @@ func (d *doctor) examineStreams(ctx context.Context) {
 			missing = append(missing, a.Name)
 		case a.Err != nil:
 			unknown = append(unknown, a.Name)
-		case a.MaxBytes > 0 && strings.HasSuffix(a.Name, "_JOBS") && float64(a.Bytes) > queueFull*float64(a.MaxBytes):
+		case a.Refuses && float64(a.Bytes) > streamFull*float64(a.MaxBytes):
 			breaks = append(breaks, fmt.Sprintf("%s is full: %s of %s", a.Name, bytesText(a.Bytes), bytesText(a.MaxBytes)))
+		case a.MaxBytes > 0:
+			room = append(room, fmt.Sprintf("%s %s of %s", a.Name, bytesText(a.Bytes), bytesText(a.MaxBytes)))
 		}
 		for _, diff := range a.Differences {
 			if diff.Breaks {
@@ -246,6 +248,9 @@ func (d *doctor) examineStreams(ctx context.Context) {
 	}
 	if len(unknown) > 0 {
 		text += "; not to be seen: " + strings.Join(unknown, ", ")
+	}
+	if len(room) > 0 {
+		text += "; used: " + strings.Join(room, ", ")
 	}
 	const change = "change it with `nats stream edit` or `nats consumer edit`; or delete it while nothing runs, and the next run makes it as it should be"
 	switch {

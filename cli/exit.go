@@ -85,11 +85,14 @@ func signalCode(s os.Signal) int {
 func (a *app) explain(err error) (code int, text string) {
 	var exit *exitError
 	var sig signalError
+	var dropped *broker.DroppedError
 	switch {
 	case errors.As(err, &sig):
 		return signalCode(sig.signal), sig.Error()
 	case errors.As(err, &exit):
 		return exit.code, exit.Error()
+	case errors.As(err, &dropped):
+		return exitNotFound, dropped.Error()
 	case errors.Is(err, broker.ErrNotFound), errors.Is(err, orchestrator.ErrExists),
 		errors.Is(err, orchestrator.ErrEnded), errors.Is(err, kv.ErrTaken):
 		return exitNotFound, err.Error()

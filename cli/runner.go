@@ -78,8 +78,10 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 	if err != nil {
 		return err
 	}
+	swept := r.sweep(ctx, s)
 	report, err := r.orchestrate(ctx, stop, s)
 	finish()
+	swept()
 	if report == nil {
 		return err
 	}
@@ -94,6 +96,29 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 		return err
 	}
 	return exitWith(r.code(ctx, s, report))
+}
+
+// sweepPatience bounds the sweep of a store that only runs use; what it does
+// not come to, the next run does.
+const sweepPatience = 5 * time.Second
+
+// sweep drops the logs of old runs from the workspace's store, beside the run.
+// Elsewhere, those that serve see to it. wait returns when it is over.
+func (r *runner) sweep(ctx context.Context, s *session) (wait func()) {
+	if s.server == nil || s.store.temporary {
+		return func() {}
+	}
+	ctx, stop := context.WithTimeout(ctx, sweepPatience)
+	var g sync.WaitGroup
+	g.Go(func() {
+		if _, err := orchestrator.Sweep(ctx, s.conn, orchestrator.Retention{}); err != nil && ctx.Err() == nil {
+			r.progress.logger().Warn("logs of old runs are not dropped", "error", err)
+		}
+	})
+	return func() {
+		g.Wait()
+		stop()
+	}
 }
 
 // orchestrate takes the right to decide for the run, stores it if it is new,

@@ -28,6 +28,7 @@ type serveOptions struct {
 	listen     string
 	maxRuns    int
 	workerTTL  time.Duration
+	keepRuns   time.Duration
 	syncAlways bool
 
 	maxParallel  int // dev: slots of its worker
@@ -45,6 +46,7 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	syncFlag(fs, &o.syncAlways)
 	countFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
+	timeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run so long after its end; where room is short, the oldest sooner")
 }
 
 func (o *serveOptions) faults(a *app) func() []string {
@@ -195,7 +197,7 @@ func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log 
 	log.Info("serving runs", "name", name)
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
-		MaxRuns: o.maxRuns,
+		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},
 		Adopted: func(run jobs.RunID) { log.Info("run taken", "run", string(run)) },
 		Left: func(run jobs.RunID, end jobs.End, err error) {
 			switch {

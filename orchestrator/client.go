@@ -13,8 +13,16 @@ import (
 )
 
 // Submit stores the specification: from here on the run exists. ErrExists
-// when its id has been used.
+// when its id has been used, also by a run whose log has been dropped;
+// broker.ErrFull, at once, when the log of runs has no room for another.
 func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
+	// An end is removed only long after its run, so what is seen here holds for
+	// the write below.
+	if ended, err := c.Ended(ctx, spec.Run); err != nil {
+		return fmt.Errorf("look for run %s: %w", spec.Run, err)
+	} else if ended {
+		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
+	}
 	_, err := c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
 	if errors.Is(err, broker.ErrConflict) {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)

@@ -19,11 +19,15 @@ import (
 // goroutine, with its events in order; with logs, also with every line that
 // its modules write, all of an attempt's before the event that ends it. It
 // returns the report when the run has ended. The error is
-// broker.ErrNotFound when there is no such run.
+// broker.ErrNotFound when there is no such run, and a broker.DroppedError when
+// its log is dropped, also when the sink is so slow that this happens meanwhile.
 func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(jobs.Event)) (*jobs.Report, error) {
 	if there, err := c.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !there {
+		if err := c.Dropped(ctx, run); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
@@ -98,7 +102,9 @@ func (f *follower) loop(ctx context.Context) error {
 			if err := f.entry(ctx, e); err != nil {
 				return err
 			}
-			if f.state.Ended() != nil {
+			if end := f.state.Ended(); end != nil && f.state.Live() > 0 { // what was before it is gone
+				return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
+			} else if end != nil {
 				return nil
 			}
 		}

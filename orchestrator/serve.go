@@ -17,8 +17,9 @@ import (
 
 // ServeConfig configures a long-lived orchestrator.
 type ServeConfig struct {
-	Config      // its Lease is not used
-	MaxRuns int // at most so many runs at once, others wait their turn; 0 = 64
+	Config        // its Lease is not used
+	MaxRuns   int // at most so many runs at once, others wait their turn; 0 = 64
+	Retention Retention
 	// Adopted and Left are called, from any goroutine, when it begins to
 	// decide for a run, and when it no longer does: with the verdict, or the
 	// error that says why. They may be nil.
@@ -66,6 +67,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	g.Go(func() error { return c.WatchRuns(gctx, s.runs) })
 	g.Go(func() error { return leases.Watch(gctx, s.held) })
 	g.Go(func() error { return s.keepPresence(gctx, presence) })
+	g.Go(func() error { return s.sweeps(gctx) })
 	g.Go(func() error { return s.loop(gctx) })
 	if err = g.Wait(); ctx.Err() != nil {
 		return nil
@@ -257,7 +259,7 @@ func (s *server) leave(r result) {
 	switch {
 	case run == nil:
 		return
-	case r.err == nil, errors.Is(r.err, broker.ErrNotFound):
+	case r.err == nil, errors.Is(r.err, broker.ErrNotFound), errors.As(r.err, new(*broker.DroppedError)):
 		delete(s.open, r.run)
 		return
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):

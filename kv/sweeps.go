@@ -1,0 +1,36 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+)
+
+// sweepKey is the one entry of its bucket.
+const sweepKey = "runs"
+
+// SweepTurn reports whether it is this caller's turn to sweep: nobody else has
+// had one since an interval before now, which is the server's time. Whoever
+// gets it by compare-and-set is the only one until the next interval, so that
+// a sweep that is bounded by it is alone. Entries of mp-sweep are read by
+// their time only.
+func SweepTurn(ctx context.Context, c *broker.Conn, now time.Time, interval time.Duration) (bool, error) {
+	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "sweep"})
+	if err != nil {
+		return false, err
+	}
+	last, err := b.Last(ctx, sweepKey)
+	switch {
+	case err == nil && now.Sub(last.Time) < interval && !last.Time.After(now.Add(interval)): // else a clock was set back
+		return false, nil
+	case err != nil && !errors.Is(err, broker.ErrNotFound):
+		return false, err
+	}
+	_, err = b.Update(ctx, sweepKey, nil, last.Revision)
+	if errors.Is(err, broker.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
