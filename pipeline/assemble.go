@@ -149,7 +149,11 @@ func (a *assembler) needs() {
 			}
 		}
 	}
+	numbers, faulty := a.faultyNeeds(known)
 	for i, m := range a.p.Modules {
+		if !faulty[numbers[i]] {
+			continue
+		}
 		for _, n := range m.Needs {
 			switch {
 			case !known[n.Module]:
@@ -162,6 +166,26 @@ func (a *assembler) needs() {
 	if len(a.faults) == 0 {
 		a.cycles()
 	}
+}
+
+// faultyNeeds numbers the lists of needs by module, and tells in which of
+// them something is wrong.
+func (a *assembler) faultyNeeds(known map[string]bool) (numbers []int, faulty map[int]bool) {
+	var lists NeedLists
+	numbers, faulty = make([]int, len(a.p.Modules)), map[int]bool{}
+	for i, m := range a.p.Modules {
+		numbers[i] = lists.Number(m.Needs)
+	}
+	at := index(a.p.Modules)
+	for i, list := range lists.Lists {
+		for _, n := range list {
+			j, module := at[n.Module]
+			if !known[n.Module] || module && numbers[j] == i+1 {
+				faulty[i+1] = true
+			}
+		}
+	}
+	return numbers, faulty
 }
 
 // cycles reports the shortest cycle that a module is on, if there is one.
@@ -190,29 +214,58 @@ func (a *assembler) cycles() {
 
 // ordered reports whether every module can come after all that it needs.
 func (a *assembler) ordered(at map[string]int) bool {
-	waits := make([]int, len(a.p.Modules))
-	dependents := make([][]int, len(a.p.Modules))
-	var ready []int
+	w := waiting{before: make([][]*waiters, len(a.p.Modules)), shared: map[int]*waiters{}}
 	for i, m := range a.p.Modules {
-		for _, n := range m.Needs {
-			for _, j := range Resolve(m, n, a.p.Modules, at, a.p.Families) {
-				waits[i]++
-				dependents[j] = append(dependents[j], i)
-			}
-		}
-		if waits[i] == 0 {
-			ready = append(ready, i)
-		}
+		w.add(i, m, func(n Need) []int { return Resolve(m, n, a.p.Modules, at, a.p.Families) })
 	}
 	done := 0
-	for ; done < len(ready); done++ {
-		for _, d := range dependents[ready[done]] {
-			if waits[d]--; waits[d] == 0 {
-				ready = append(ready, d)
+	for ; done < len(w.ready); done++ {
+		for _, g := range w.before[w.ready[done]] {
+			if g.waits--; g.waits == 0 {
+				w.ready = append(w.ready, g.modules...)
 			}
 		}
 	}
 	return done == len(a.p.Modules)
+}
+
+// waiting is which modules wait for which.
+type waiting struct {
+	ready  []int
+	before [][]*waiters // by module
+	lists  NeedLists
+	shared map[int]*waiters // by the number of the list
+}
+
+// waiters are modules that wait for the same.
+type waiters struct {
+	modules []int
+	waits   int
+}
+
+func (w *waiting) add(i int, m *Module, resolve func(Need) []int) {
+	number := 0 // of a list that stands for the same whoever has it
+	if m.Dynamic == nil && !slices.ContainsFunc(m.Needs, func(n Need) bool { return len(n.Same) > 0 }) {
+		number = w.lists.Number(m.Needs)
+	}
+	if g := w.shared[number]; g != nil && g.waits > 0 {
+		g.modules = append(g.modules, i)
+		return
+	}
+	g := &waiters{modules: []int{i}}
+	for _, n := range m.Needs {
+		for _, j := range resolve(n) {
+			g.waits++
+			w.before[j] = append(w.before[j], g)
+		}
+	}
+	if g.waits == 0 {
+		w.ready = append(w.ready, i)
+		return
+	}
+	if number > 0 {
+		w.shared[number] = g
+	}
 }
 
 // module checks what the file's shapes check, and fills the defaults.
