@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -83,4 +85,34 @@ func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 		return fmt.Errorf("watch the runs: %w", err)
 	}
 	return nil
+}
+
+// QueuedRuns are the runs that have jobs in the queue.
+func (c *Conn) QueuedRuns(ctx context.Context) (map[jobs.RunID]bool, error) {
+	runs := map[jobs.RunID]bool{}
+	for offset := 0; ; {
+		query := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, c.names.jobsAll(), offset)
+		m, err := c.api(ctx, "STREAM.INFO."+c.names.jobsStream(), query)
+		if err != nil {
+			return nil, fmt.Errorf("list the jobs in the queue: %w", err)
+		}
+		var info struct {
+			Total int `json:"total"`
+			State struct {
+				Subjects map[string]uint64 `json:"subjects"`
+			} `json:"state"`
+		}
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			return nil, fmt.Errorf("read the list of jobs: %w", err)
+		}
+		for subject := range info.State.Subjects {
+			if parts := strings.Split(subject, "."); len(parts) == 6 {
+				runs[jobs.RunID(parts[3])] = true
+			}
+		}
+		offset += len(info.State.Subjects)
+		if len(info.State.Subjects) == 0 || offset >= info.Total {
+			return runs, nil
+		}
+	}
 }

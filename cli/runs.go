@@ -168,6 +168,9 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if report.Status == jobs.RunRunning {
+				a.warnOrphan(ctx, s, run)
+			}
 			return a.emit(report, func(w io.Writer) { writeReportTable(w, report, a.paint(w)) },
 				func(w io.Writer) { writeln(w, report.Run) })
 		}),
@@ -213,12 +216,22 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 			return err
 		}
 		writef(a.Stderr, "the cancellation of run %s is stored\n", run)
-		if s.dead {
-			writef(a.Stderr, "its orchestrator is gone: the run ends when one takes it over, as `orchestrator resume %s` does\n", run)
-		}
+		a.warnOrphan(ctx, s, run)
 		return nil
 	})
 	return cmd
+}
+
+// warnOrphan says of a run that goes on when nobody decides for it, and nobody
+// will by himself.
+func (a *app) warnOrphan(ctx context.Context, s *session, run jobs.RunID) {
+	if !s.dead {
+		there, err := orchestrator.Decided(ctx, s.conn, run)
+		if err != nil || there {
+			return
+		}
+	}
+	writef(a.Stderr, "no orchestrator decides for run %s: it goes on when one takes it over, as `orchestrator resume %s` does\n", run, run)
 }
 
 func (a *app) runsWaitCommand(p *place) *cobra.Command {
@@ -241,6 +254,9 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 			}
 			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
 		}
+	}
+	if ended, err := s.conn.Ended(ctx, run); err == nil && !ended {
+		a.warnOrphan(ctx, s, run)
 	}
 	waiting := ctx
 	if timeout > 0 {

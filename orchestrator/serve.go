@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,8 +57,12 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	if err != nil {
 		return err
 	}
+	left, err := c.QueuedRuns(ctx)
+	if err != nil {
+		return err
+	}
 	s := &server{
-		broker: c, cfg: cfg, leases: leases,
+		broker: c, cfg: cfg, leases: leases, left: left,
 		open: map[jobs.RunID]*openRun{}, leased: map[string]bool{},
 		runs: make(chan broker.RunChange, changesBuffered),
 		held: make(chan kv.LeaseChange, changesBuffered),
@@ -78,12 +83,26 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 // Serving reports whether anybody serves this NATS.
 func Serving(ctx context.Context, c *broker.Conn) (bool, error) {
 	holders, err := kv.Holders(ctx, c)
+	return serving(holders), err
+}
+
+// Decided reports whether somebody decides for a run, or soon will, since he
+// serves.
+func Decided(ctx context.Context, c *broker.Conn, run jobs.RunID) (bool, error) {
+	holders, err := kv.Holders(ctx, c)
+	if _, held := holders[string(run)]; held || err != nil {
+		return held, err
+	}
+	return serving(holders), nil
+}
+
+func serving(holders map[string]jobs.Lease) bool {
 	for key := range holders {
 		if strings.HasPrefix(key, servePrefix) {
-			return true, nil
+			return true
 		}
 	}
-	return false, err
+	return false
 }
 
 // openRun is a run without an end.
@@ -105,13 +124,14 @@ type server struct {
 	leases *kv.Leases
 
 	open   map[jobs.RunID]*openRun
-	order  []jobs.RunID    // of submission; those that have ended are dropped in passing
-	leased map[string]bool // leases that somebody holds
-	listed bool            // every run that was there is known
-	synced int             // how often every lease that was there was known
-	known  bool            // it is now
-	from   time.Time       // what has no lease is not taken before
-	ours   int             // runs that we decide for
+	order  []jobs.RunID        // of submission; those that have ended are dropped in passing
+	left   map[jobs.RunID]bool // runs that had jobs in the queue at the start
+	leased map[string]bool     // leases that somebody holds
+	listed bool                // every run that was there is known
+	synced int                 // how often every lease that was there was known
+	known  bool                // it is now
+	from   time.Time           // what has no lease is not taken before
+	ours   int                 // runs that we decide for
 
 	runs chan broker.RunChange
 	held chan kv.LeaseChange
@@ -136,8 +156,8 @@ func (s *server) keepPresence(ctx context.Context, lease *kv.Lease) error {
 
 // loop takes runs until ctx ends, and returns when it has left them all.
 func (s *server) loop(ctx context.Context) error {
-	var deciding errgroup.Group
-	defer func() { _ = deciding.Wait() }() // what became of them went to Left
+	var deciding sync.WaitGroup
+	defer deciding.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -156,7 +176,7 @@ func (s *server) loop(ctx context.Context) error {
 			continue // one look serves them all
 		}
 		timer.Reset(s.take(func(run jobs.RunID) {
-			deciding.Go(func() error { return s.decideFor(ctx, run) })
+			deciding.Go(func() { s.decideFor(ctx, run) })
 		}))
 	}
 }
@@ -165,12 +185,22 @@ func (s *server) heardRun(c broker.RunChange) {
 	switch {
 	case c.Synced:
 		s.listed = true
+		for run := range s.left {
+			if s.open[run] == nil {
+				s.add(run) // it has ended, and is to be cleared up
+			}
+		}
+		s.left = nil
 	case c.Ended:
 		delete(s.open, c.Run)
 	case s.open[c.Run] == nil:
-		s.open[c.Run] = &openRun{}
-		s.order = append(s.order, c.Run)
+		s.add(c.Run)
 	}
+}
+
+func (s *server) add(run jobs.RunID) {
+	s.open[run] = &openRun{}
+	s.order = append(s.order, run)
 }
 
 // heardLease keeps track of who is decided for. After a restart of the server
@@ -186,7 +216,13 @@ func (s *server) heardLease(c kv.LeaseChange) {
 		}
 		s.known = true
 	case c.Gone:
+		// What was given back expires, too, in the end: that is no loss, and
+		// whoever took it for one would lead every run that ever ended, for ever.
+		lost := c.Expired && s.leased[c.Key]
 		delete(s.leased, c.Key)
+		if run := jobs.RunID(c.Key); lost && s.listed && s.open[run] == nil && jobs.ValidID(c.Key) {
+			s.add(run) // it has ended, but whoever wrote the end did not live to clear up
+		}
 	default:
 		s.leased[c.Key] = true
 	}
@@ -232,23 +268,31 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // decideFor takes a run's lease and decides for it.
-func (s *server) decideFor(ctx context.Context, run jobs.RunID) error {
-	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
-	if err == nil {
-		if s.cfg.Adopted != nil {
-			s.cfg.Adopted(run)
-		}
-		cfg := s.cfg.Config
-		cfg.Lease = lease
-		var end jobs.End
-		end, err = Run(ctx, s.broker, run, cfg)
-		if s.cfg.Left != nil {
-			s.cfg.Left(run, end, err)
-		}
-	}
+func (s *server) decideFor(ctx context.Context, run jobs.RunID) {
+	err := s.lead(ctx, run)
 	select {
 	case s.over <- result{run, err}:
 	case <-ctx.Done():
+	}
+}
+
+// lead is the time for which a run is ours. Nobody is told of one that has
+// ended and only has to be cleared up, or whose lease was heard to be free
+// before its end.
+func (s *server) lead(ctx context.Context, run jobs.RunID) error {
+	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
+	if err != nil {
+		return err
+	}
+	cfg := s.cfg.Config
+	cfg.Lease = lease
+	ended, err := s.broker.Ended(ctx, run)
+	if err == nil && !ended && s.cfg.Adopted != nil {
+		s.cfg.Adopted(run)
+	}
+	end, err := Run(ctx, s.broker, run, cfg)
+	if !ended && s.cfg.Left != nil {
+		s.cfg.Left(run, end, err)
 	}
 	return err
 }

@@ -178,3 +178,30 @@ func TestServeWaitsItsTurn(t *testing.T) {
 		t.Errorf("%d runs at once", most)
 	}
 }
+
+// TestServeClearsUp: what an orchestrator has left in the queue that died
+// between the end of its run and the purge is gone after the start of one that
+// serves.
+func TestServeClearsUp(t *testing.T) {
+	s := newSite(t, 0)
+	s.run("r1", "name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
+	stored := make(chan error, 1)
+	job := &jobs.Job{Run: "r1", Lane: "any", Token: "a", Attempt: 1}
+	s.conn.PublishJob(s.ctx, job, func(err error) { stored <- err })
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := s.conn.QueuedRuns(s.ctx); err != nil || !runs["r1"] || len(runs) != 1 {
+		t.Fatalf("in the queue: %v, %v", runs, err)
+	}
+	newServers(s).start("one")
+	for {
+		runs, err := s.conn.QueuedRuns(s.ctx)
+		if err != nil {
+			t.Fatalf("left in the queue: %v, %v", runs, err)
+		}
+		if len(runs) == 0 {
+			return
+		}
+	}
+}
