@@ -12,8 +12,8 @@ import (
 // takes part that is not skipped.
 type Selection struct{ Only, Category, Skip, SkipCategory []string }
 
-// Select returns a copy of the pipeline in which what is not selected is
-// marked Unselected. Unknown names are a Faults, with suggestions.
+// Select returns the pipeline, or where something is left out a copy in which
+// that is marked Unselected. Unknown names are a Faults, with suggestions.
 func (p *Pipeline) Select(s Selection) (*Pipeline, error) {
 	x := &selecter{Pipeline: p, byName: index(p.Modules)}
 	only := x.named("--only", s.Only)
@@ -44,8 +44,16 @@ type selecter struct {
 	faults Faults
 }
 
-// marked is a copy with everything Unselected that is not in.
+// marked is a copy with everything Unselected that is not in; the pipeline
+// itself where it is so already.
 func (p *Pipeline) marked(in []bool) *Pipeline {
+	same := true
+	for i, m := range p.Modules {
+		same = same && m.Unselected == !in[i]
+	}
+	if same {
+		return p
+	}
 	out := *p
 	out.Modules = make([]*Module, len(p.Modules))
 	for i, m := range p.Modules {
