@@ -41,7 +41,7 @@ func (m messages) Handle(_ context.Context, r slog.Record) error {
 }
 
 // await takes messages until one has all the words.
-func (m messages) await(t *testing.T, ctx context.Context, words ...string) string {
+func (m messages) await(t *testing.T, ctx context.Context, words ...string) {
 	t.Helper()
 next:
 	for {
@@ -51,7 +51,7 @@ next:
 				continue next
 			}
 		}
-		return text
+		return
 	}
 }
 

@@ -24,8 +24,13 @@ func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) 
 		return
 	}
 	c.storeAsync(ctx, m, func(_ uint64, err error) {
-		if errors.Is(err, errRacing) {
+		switch {
+		case errors.Is(err, errRacing):
 			err = fmt.Errorf("%w: %w", ErrConflict, err)
+		case errors.Is(err, ErrFull):
+			c.missing(ctx, c.names.jobsStream(), err)
+		case err == nil:
+			c.found(c.names.jobsStream())
 		}
 		if err != nil {
 			err = fmt.Errorf("publish %s: %w", m.Subject, err)

@@ -63,8 +63,13 @@ func (s *site) worker(name string) {
 
 func (s *site) workerOf(cfg worker.Config) {
 	s.t.Helper()
+	s.workerOn(s.connect(), cfg)
+}
+
+func (s *site) workerOn(c *broker.Conn, cfg worker.Config) {
+	s.t.Helper()
 	cfg.Slots, cfg.Workspace, cfg.PassAll, cfg.Logger = 2, s.dir, true, slog.New(slog.DiscardHandler)
-	w, err := worker.New(s.connect(), cfg)
+	w, err := worker.New(c, cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,0 +1,185 @@
+package orchestrator_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/worker"
+)
+
+// heard is a log that hands warnings on.
+type heard struct {
+	slog.Handler
+	warnings chan string
+}
+
+func (h heard) Enabled(context.Context, slog.Level) bool { return true }
+func (h heard) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h heard) WithGroup(string) slog.Handler            { return h }
+func (h heard) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += " " + a.String()
+		return true
+	})
+	select {
+	case h.warnings <- text:
+	default: // nobody waits for so many
+	}
+	return nil
+}
+
+// await returns when something was said that has both words.
+func (h heard) await(s *site, words ...string) {
+	s.t.Helper()
+	for {
+		select {
+		case <-s.ctx.Done():
+			s.t.Fatalf("nobody has said %q", words)
+		case text := <-h.warnings:
+			if strings.Contains(text, words[0]) && strings.Contains(text, words[1]) {
+				return
+			}
+		}
+	}
+}
+
+// resize gives a stream so much more room than it takes now; less than none is
+// as much as it likes.
+func (s *site) resize(stream string, more int64) {
+	s.t.Helper()
+	js, err := jetstream.New(s.conn.NATS())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	st, err := js.Stream(s.ctx, stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.Discard, cfg.MaxBytes = jetstream.DiscardNew, int64(st.CachedInfo().State.Bytes)+more
+	if more < 0 {
+		cfg.MaxBytes = -1
+	}
+	if _, err := js.UpdateStream(s.ctx, cfg); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// fifo is what a module and a test wait for each other with.
+func (s *site) fifo(name string) string {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// TestFullStreams: a stream that has no room while a run is on its way holds
+// the run up, says so, and loses and doubles nothing.
+func TestFullStreams(t *testing.T) {
+	for _, stream := range []string{"MP_RUNS", "MP_JOBS", "MP_LOGS", "OBJ_mp-blobs"} {
+		t.Run(stream, func(t *testing.T) {
+			s := newSite(t, 0)
+			h := heard{slog.DiscardHandler, make(chan string, 1000)}
+			logged := func() *broker.Conn {
+				c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Logger: slog.New(h)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(c.Close)
+				return c
+			}
+			s.workerOn(logged(), worker.Config{Name: "w"})
+			gate := s.fifo("gate")
+			s.submit("r", `
+name: p
+modules:
+  a:
+    run: |
+      echo a >>done
+      echo here >gate; cat gate >/dev/null
+      echo said
+      printf 'big=%0100000d\n' 0 | tr 0 "$(head -c1 /dev/urandom | od -An -tx1 | cut -c2)" >>"$MODPIPE_OUTPUT"
+    outputs: [big]
+  b: {needs: a, run: 'echo b >>done; echo said'}
+  c: {needs: a, run: 'echo c >>done; [ "$(printf %s "$BIG" | wc -c)" = 100000 ]', env: {BIG: '${{ needs.a.outputs.big }}'}}
+`)
+			conn := logged()
+			var g errgroup.Group
+			g.Go(func() error {
+				_, err := orchestrator.Run(s.ctx, conn, "r", orchestrator.Config{Logger: slog.New(h)})
+				return err
+			})
+			if _, err := os.ReadFile(gate); err != nil { // a runs
+				t.Fatal(err)
+			}
+			s.resize(stream, 10)
+			if err := os.WriteFile(gate, []byte("go"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			h.await(s, "no room", stream)
+			if ended, err := s.conn.Ended(s.ctx, "r"); ended || err != nil {
+				t.Fatalf("it has ended in a full %s: %v", stream, err)
+			}
+			s.resize(stream, -1)
+			report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+			if err := errors.Join(err, g.Wait()); err != nil {
+				t.Fatal(err)
+			}
+			if got := statuses(report); got != "a=succeeded b=succeeded c=succeeded" {
+				t.Errorf("%s: %s", got, report.Error)
+			}
+			done, err := os.ReadFile(filepath.Join(s.dir, "done"))
+			if err != nil || len(done) != 6 || !bytes.HasPrefix(done, []byte("a\n")) {
+				t.Errorf("what ran: %q, %v", done, err)
+			}
+			s.eachOnce("r")
+		})
+	}
+}
+
+// eachOnce checks that a run's log has one outcome of each attempt.
+func (s *site) eachOnce(run jobs.RunID) {
+	s.t.Helper()
+	log, err := s.conn.ReadLog(s.ctx, run)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	outcomes := map[jobs.Key]int{}
+	for _, e := range log {
+		if o := e.Record.Outcome; o != nil {
+			outcomes[jobs.Key{Token: e.Cell, Attempt: o.Attempt}]++
+		}
+	}
+	for key, n := range outcomes {
+		if n != 1 {
+			s.t.Errorf("%v has %d outcomes", key, n)
+		}
+	}
+}
+
+// TestSubmitToFullStream: what is not a run yet fails at once, with what can
+// be done.
+func TestSubmitToFullStream(t *testing.T) {
+	s := newSite(t, 0)
+	s.resize("MP_RUNS", 10)
+	err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: "r"})
+	if !errors.Is(err, broker.ErrFull) || !strings.Contains(err.Error(), "MP_RUNS") || !strings.Contains(err.Error(), "nats stream edit") {
+		t.Errorf("%v", err)
+	}
+}
