@@ -14,6 +14,7 @@ type record struct {
 	Rate      float64   `json:"runs_per_second"`
 	Processes bool      `json:"processes"`
 	Runs      int       `json:"runs"`
+	Stored    int       `json:"runs_with_those_done_again"`
 	Attempts  int       `json:"attempts"`
 	Trends    []trend   `json:"trends"`
 	Samples   []*sample `json:"samples"`
@@ -30,6 +31,9 @@ type trend struct {
 // judge finds what grows.
 func (r *record) judge() (faults []string) {
 	last := r.Samples[len(r.Samples)/4:]
+	if taken := last[len(last)-1].Taken; taken > r.Stored+r.Stored/20 { // some are taken twice: when a lease lapses
+		faults = append(faults, fmt.Sprintf("%d runs were taken %d times", r.Stored, taken))
+	}
 	look := func(what string, share, more float64, of func(*sample) float64) {
 		t := trend{What: what}
 		t.Mean, t.Grown = line(last, of)

@@ -84,7 +84,8 @@ type load struct {
 	began time.Time
 
 	mu       sync.Mutex
-	runs     int
+	runs     int // those of submitFor
+	stored   int // and those that did one of them again
 	attempts int
 }
 
@@ -149,6 +150,9 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 	if err := orchestrator.Submit(ctx, l.conn, spec); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.stored++
+	l.mu.Unlock()
 	cancelled := false
 	report, err := orchestrator.Follow(ctx, l.conn, spec.Run, true, func(e jobs.Event) {
 		if e.Event != jobs.EventModuleStarted {

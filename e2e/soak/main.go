@@ -106,7 +106,7 @@ func (o *options) soak(ctx context.Context, s *site) (*record, error) {
 		}
 		sample.Second, sample.Runs = int(time.Since(began).Seconds()), l.count()
 		r.Samples = append(r.Samples, sample)
-		r.Minutes, r.Runs, r.Attempts = time.Since(began).Minutes(), l.count(), l.attempts
+		r.Minutes, r.Runs, r.Attempts, r.Stored = time.Since(began).Minutes(), l.count(), l.attempts, l.stored
 		say("%s", sample)
 	}
 	return r, nil

@@ -16,6 +16,7 @@ import (
 type sample struct {
 	Second int `json:"second"` // since the beginning
 	Runs   int `json:"runs"`   // since the beginning
+	Taken  int `json:"taken"`  // runs that the orchestrator in this process began to decide for
 
 	Heap       uint64 `json:"heap_bytes,omitempty"`   // after a collection; of this process only
 	Objects    uint64 `json:"heap_objects,omitempty"` //
@@ -49,7 +50,7 @@ func (s *sample) String() string {
 func mebi(n uint64) float64 { return float64(n) / (1 << 20) }
 
 func (s *site) sample(ctx context.Context) (*sample, error) {
-	out := &sample{Processes: map[string]usage{}}
+	out := &sample{Processes: map[string]usage{}, Taken: int(s.taken.Load())}
 	js, err := jetstream.New(s.client.NATS())
 	if err != nil {
 		return nil, err

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -20,6 +22,7 @@ import (
 type site struct {
 	client    *broker.Conn
 	processes []*process // none: all is in this one
+	taken     atomic.Int64
 	closing   []func() error
 }
 
@@ -75,6 +78,7 @@ func (s *site) inProcess(ctx context.Context, dir string) error {
 	s.keep(ctx, func(ctx context.Context) error {
 		return orchestrator.Serve(ctx, serving, orchestrator.ServeConfig{
 			Config: orchestrator.Config{Name: "soak", Logger: logger}, Retention: retention,
+			Adopted: func(jobs.RunID) { s.taken.Add(1) },
 		})
 	})
 	for _, name := range []string{"one", "two"} {
