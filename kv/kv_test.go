@@ -97,6 +97,28 @@ func TestANameBelongsToOneLiveIncarnation(t *testing.T) {
 	}
 }
 
+// What an incarnation has sent before it died may arrive when the next one
+// has the name: the entry stays as it is.
+func TestTheLastWordsOfAnIncarnationComeLate(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	dead, live := registry(t, c, 0), registry(t, c, 0)
+	check(t, dead.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	check(t, dead.Leave(ctx, "w"))
+	check(t, live.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
+	if err := dead.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "1"}); !errors.Is(err, kv.ErrTaken) {
+		t.Errorf("a heartbeat: %v", err)
+	}
+	check(t, dead.Leave(ctx, "w"))
+	list, err := live.List(ctx)
+	check(t, err)
+	if len(list) != 1 || list[0].Incarnation != "2" {
+		t.Errorf("%+v", list)
+	}
+	check(t, live.Leave(ctx, "w"))
+}
+
 func TestASilentWorkerIsHeardToGo(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -22,7 +23,18 @@ const (
 )
 
 // Registry is the bucket of workers (mp-workers).
-type Registry struct{ bucket *broker.Bucket }
+type Registry struct {
+	bucket *broker.Bucket
+
+	mu  sync.Mutex
+	own map[string]mine // by name: those that were entered here
+}
+
+// mine is an entry that was written here, as far as is known.
+type mine struct {
+	incarnation string
+	revision    uint64
+}
 
 // OpenRegistry opens or makes it; ttl counts only when it is made here (0 =
 // 3 s).
@@ -33,7 +45,7 @@ func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Regi
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{b}, nil
+	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
 // Workers reads the live workers of a NATS, by name, and makes nothing:
@@ -46,7 +58,7 @@ func Workers(ctx context.Context, c *broker.Conn) ([]jobs.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (&Registry{b}).List(ctx)
+	return (&Registry{bucket: b}).List(ctx)
 }
 
 // TTL is the time after which a silent worker's entry goes.
@@ -59,26 +71,48 @@ func (r *Registry) Register(ctx context.Context, w jobs.Worker) error {
 	if err != nil {
 		return err
 	}
+	if err := r.enter(ctx, w, value); err != nil {
+		return fmt.Errorf("register worker %s: %w", w.Name, err)
+	}
+	return nil
+}
+
+// enter writes the entry where it is free, or the incarnation's own.
+func (r *Registry) enter(ctx context.Context, w jobs.Worker, value []byte) error {
 	for {
 		last, err := r.bucket.Last(ctx, w.Name)
 		switch {
 		case errors.Is(err, broker.ErrNotFound):
 		case err != nil:
-			return fmt.Errorf("register worker %s: %w", w.Name, err)
+			return err
 		default:
 			if err := free(last, w); err != nil {
 				return err
 			}
 		}
-		_, err = r.bucket.Update(ctx, w.Name, value, last.Revision)
-		if errors.Is(err, broker.ErrConflict) {
-			continue // somebody has come or gone in between, or it is our own first try
-		}
-		if err != nil {
-			return fmt.Errorf("register worker %s: %w", w.Name, err)
-		}
-		return nil
+		err = r.update(ctx, w, value, last.Revision)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		} // else somebody has come or gone in between, or it is our own first try
 	}
+}
+
+func (r *Registry) update(ctx context.Context, w jobs.Worker, value []byte, revision uint64) error {
+	revision, err := r.bucket.Update(ctx, w.Name, value, revision)
+	if err == nil {
+		r.mu.Lock()
+		r.own[w.Name] = mine{w.Incarnation, revision}
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// known is what is known of the entry of a name that was written here.
+func (r *Registry) known(name string) (mine, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	own, ok := r.own[name]
+	return own, ok
 }
 
 // free reports whether w may have the name of an entry that is there. One
@@ -95,24 +129,44 @@ func free(e broker.BucketEntry, w jobs.Worker) error {
 }
 
 // Beat renews the entry, waiting for the acknowledgement; makes the bucket
-// again when the server has lost it.
+// again when the server has lost it. The entry of another incarnation stays as
+// it is (ErrTaken): a heartbeat that was long under way does not put that of a
+// worker which has died in its place.
 func (r *Registry) Beat(ctx context.Context, w jobs.Worker) error {
 	value, err := encode(&w)
 	if err != nil {
 		return err
 	}
-	if _, err := r.bucket.Put(ctx, w.Name, value); err != nil {
+	own, _ := r.known(w.Name)
+	err = r.update(ctx, w, value, own.revision)
+	if errors.Is(err, broker.ErrConflict) {
+		err = r.enter(ctx, w, value)
+	}
+	if err != nil {
 		return fmt.Errorf("renew worker %s: %w", w.Name, err)
 	}
 	return nil
 }
 
-// Leave removes the entry.
+// Leave removes the entry that was written here, and not one that another
+// incarnation has written since.
 func (r *Registry) Leave(ctx context.Context, name string) error {
-	if !jobs.ValidID(name) {
-		return fmt.Errorf("%q cannot name a worker", name)
+	own, ok := r.known(name)
+	if !ok {
+		return nil
 	}
-	return r.bucket.Delete(ctx, name)
+	err := r.bucket.DeleteAt(ctx, name, own.revision)
+	if !errors.Is(err, broker.ErrConflict) {
+		return err
+	}
+	last, err := r.bucket.Last(ctx, name)
+	if errors.Is(err, broker.ErrNotFound) || err == nil && worker(last).Incarnation != own.incarnation {
+		return nil
+	}
+	if err == nil {
+		err = r.bucket.DeleteAt(ctx, name, last.Revision)
+	}
+	return err
 }
 
 // List reads the live workers, by name.
