@@ -3,13 +3,13 @@
 GO ?= go
 TESTFLAGS ?=
 MINUTES ?= 5
-SEED ?= 0
+STEPS ?= 1000000
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e chaos lint fmt bench vuln
+.PHONY: help build test race e2e chaos lint fmt bench simulate
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
 
 build: ## build both programs into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -31,11 +31,11 @@ fmt: ## format the code
 	$(tool) golangci-lint fmt ./...
 
 chaos: ## kill, stop and cut off real processes for five minutes (MINUTES=, SEED=)
-	$(GO) run ./e2e/chaos -minutes $(MINUTES) -seed $(SEED)
+	$(GO) run ./e2e/chaos -minutes $(MINUTES) -seed $(or $(SEED),0)
 
 bench: ## measure the engine beside its floor (bench/core.json), and 5,000 commands beside xargs
 	$(GO) run ./bench
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./e2e
 
-vuln: ## look for known vulnerabilities in what is called
-	$(tool) govulncheck ./...
+simulate: ## simulate the whole system and its faults (SEED=1 STEPS=1000000)
+	@$(GO) run ./internal/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)

@@ -1,0 +1,324 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// truth is what the log of a run says, folded as it is written, and what is
+// counted beside that.
+type truth struct {
+	state    *schedule.Run
+	spec     *jobs.Spec
+	modules  map[jobs.Token]*pipeline.Module
+	closed   map[jobs.Key]time.Duration // when an attempt was closed
+	outcomes map[jobs.Key]*jobs.Outcome
+	final    map[jobs.Token]jobs.Attempt // attempts that succeeded
+	tokens   map[string]uint64           // by key: the newest fencing token
+	ended    int
+	endedAt  time.Duration
+	cancels  int
+	running  []*task
+}
+
+func (t *truth) begin() {
+	t.state = schedule.NewRun(nil)
+	t.modules = map[jobs.Token]*pipeline.Module{}
+	t.closed, t.outcomes = map[jobs.Key]time.Duration{}, map[jobs.Key]*jobs.Outcome{}
+	t.final, t.tokens = map[jobs.Token]jobs.Attempt{}, map[string]uint64{}
+}
+
+// checks are the promises that are looked at whenever something happens which
+// they speak of.
+type checks struct {
+	fenced map[uint64]bool // tokens that an execution had
+}
+
+func (w *world) runOf(id jobs.RunID) *run {
+	for _, r := range w.runs {
+		if r.id == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// appended checks a record that was stored.
+func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry) {
+	t := &w.runOf(id).truth
+	if t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
+		w.fail("a %s is stored after the end of %s", kindOf(&e.Record), id)
+	}
+	if err := t.state.Apply(*e); err != nil {
+		w.fail("the log of %s does not fold: %v", id, err)
+		return
+	}
+	switch {
+	case e.Record.Spec != nil:
+		t.spec = e.Record.Spec
+		for _, m := range t.spec.Pipeline.Modules {
+			t.modules[jobs.Token(m.Token)] = m
+		}
+	case e.Record.Outcome != nil:
+		c.outcome(w, t, id, e)
+	case e.Record.End != nil:
+		t.ended++
+		t.endedAt = w.now
+		if t.ended > 1 {
+			w.fail("%s ends twice", id)
+		}
+		c.verdict(w, t, id, e.Record.End)
+	case e.Record.Cancel != nil:
+		c.cancel(w, t, id, e)
+	}
+}
+
+// outcome: one an attempt, and none after a success.
+func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
+	o := e.Record.Outcome
+	key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+	if t.outcomes[key] != nil {
+		w.fail("attempt %d of %s in %s has two outcomes", o.Attempt, e.Cell, id)
+	}
+	if n := t.final[e.Cell]; n != 0 {
+		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, n)
+	}
+	t.outcomes[key], t.closed[key] = o, w.now
+	if o.Status == jobs.AttemptSucceeded {
+		t.final[e.Cell] = o.Attempt
+	}
+	if o.By == "" || o.Status != jobs.AttemptLost {
+		return
+	}
+	for _, x := range t.running { // nobody else may take over what is lost while it lives
+		if x.Job().Keyed && x.Job().Token == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
+			w.fail("attempt %d of %s in %s is declared lost while %s, which holds a key, runs it", o.Attempt, e.Cell, id, x.k.self.Incarnation)
+		}
+	}
+}
+
+// cancel: a deadline does not strike early.
+func (c *checks) cancel(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
+	t.cancels++
+	if !e.Record.Cancel.Deadline || w.server.jumpedBack {
+		return
+	}
+	if early := t.spec.Pipeline.Deadline - e.Time.Sub(w.server.logs[id].entries[0].Time); early > w.tolerance() {
+		w.fail("the deadline of %s strikes %s early", id, early)
+	}
+}
+
+// tolerance is how wrong clocks may be that drift since the world began.
+func (w *world) tolerance() time.Duration { return w.now/50 + 50*time.Millisecond }
+
+// verdict: it is the one that the modules' statuses give, and nothing is open.
+func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
+	want, failures := jobs.RunSucceeded, 0
+	for _, m := range t.modules {
+		s := t.state.StatusOf(m.Name)
+		if !s.Terminal() {
+			w.fail("%s ends while %s is %s", id, m.Name, s)
+		}
+		if s == jobs.Failed || s == jobs.TimedOut {
+			failures++
+		}
+	}
+	switch {
+	case c.cancelled(w, t, id):
+		want = jobs.RunCancelled
+	case failures > 0:
+		want = jobs.RunFailed
+	}
+	if end.Status != want {
+		w.fail("%s ends as %s, and its modules say %s", id, end.Status, want)
+	}
+	for _, x := range t.running {
+		if x.Job().Keyed && c.holds(w, x) {
+			w.fail("%s ends while %s runs and holds a key", id, x)
+		}
+	}
+}
+
+// cancelled reports whether a cancellation was in time.
+func (c *checks) cancelled(w *world, t *truth, id jobs.RunID) bool {
+	return slices.ContainsFunc(w.server.logs[id].entries, func(e jobs.Entry) bool {
+		return e.Record.Cancel != nil && !t.state.TooLate(e.Record.Cancel.ID)
+	})
+}
+
+// holds reports whether an execution counts as one that holds what it was
+// granted: what a paused machine may still do is what fencing tokens are for.
+func (c *checks) holds(_ *world, x *task) bool {
+	return x.running && x.k.alive && !x.k.paused && !x.k.waking
+}
+
+// starts checks an execution that begins.
+func (c *checks) starts(w *world, x *task) {
+	r := w.runOf(x.Job().Run)
+	t, m, j := &r.truth, r.truth.modules[x.Job().Token], x.Job()
+	w.note(x.k.name, "executes", x.String(), "token", x.Token())
+	if m == nil {
+		w.fail("%s starts, which is no module of the run", x)
+		return
+	}
+	c.needsEnded(w, t, x, m)
+	c.open(w, t, x)
+	c.delayed(w, t, x, m)
+	if j.Keyed {
+		c.fence(w, t, x, m)
+	}
+	t.running = append(t.running, x)
+	x.running = true
+	c.held(w, t, x)
+}
+
+// open: what is closed does not start. Without a key, a delivery that was on
+// its way to a worker when its attempt was closed may, and ends when it claims;
+// so may, where the server's clock went back, the job of an orchestrator that
+// was replaced: when it was stored seems to be before its store-by time.
+func (c *checks) open(w *world, t *truth, x *task) {
+	j := x.Job()
+	late := func(at time.Duration) bool { return j.Keyed || x.from.sent > at && !w.server.jumpedBack }
+	key := jobs.Key{Token: j.Token, Attempt: j.Attempt}
+	if at, closed := t.closed[key]; closed && late(at) {
+		w.fail("%s starts, and was closed as %s before", x, t.outcomes[key].Status)
+	}
+	if t.ended > 0 && late(t.endedAt) {
+		w.fail("%s starts after the end of its run", x)
+	}
+	if n := t.final[j.Token]; n != 0 && late(t.closed[jobs.Key{Token: j.Token, Attempt: n}]) {
+		w.fail("%s starts, and its module has succeeded", x)
+	}
+}
+
+// needsEnded: a module never starts before its needs ended.
+func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
+	for _, need := range m.Needs {
+		if s := t.state.StatusOf(need.Module); !s.Terminal() {
+			w.fail("%s starts while %s is %s", x, need.Module, s)
+		}
+	}
+}
+
+// delayed: a retry waits for its delay.
+func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
+	key := jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
+	o := t.outcomes[key]
+	if o == nil || (o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptTimedOut) || w.server.jumped {
+		return
+	}
+	least := min(m.Policy.Retry.Delay, m.Policy.Retry.MaxDelay) / 2
+	if early := least - (w.now - t.closed[key]); early > w.tolerance() {
+		w.fail("%s starts %s before the delay of its retry is over", x, early)
+	}
+}
+
+// fence: tokens grow, and no two executions share one.
+func (c *checks) fence(w *world, t *truth, x *task, m *pipeline.Module) {
+	token := x.Token()
+	if token == 0 {
+		w.fail("%s holds a key and starts without a claim", x)
+		return
+	}
+	if c.fenced == nil {
+		c.fenced = map[uint64]bool{}
+	}
+	if c.fenced[token] {
+		w.fail("%s starts with the token %d, which another execution had", x, token)
+	}
+	c.fenced[token] = true
+	for _, k := range m.Policy.Keys {
+		if token < t.tokens[k] {
+			w.fail("%s starts with the token %d of key %s, which had %d", x, token, k, t.tokens[k])
+		}
+		t.tokens[k] = token
+	}
+}
+
+// held: keys and limits are never exceeded by executions that live.
+func (c *checks) held(w *world, t *truth, x *task) {
+	keys, limits := map[string]int{}, map[string]int{}
+	alone, all := "", 0
+	for _, y := range t.running {
+		if !y.Job().Keyed || !c.holds(w, y) {
+			continue
+		}
+		all++
+		p := &t.modules[y.Job().Token].Policy
+		if p.Exclusive {
+			alone = y.String()
+		}
+		for _, k := range p.Keys {
+			if keys[k]++; keys[k] > 1 {
+				w.fail("key %s is held twice, now that %s runs: %s", k, x, t.list(w))
+			}
+		}
+		for _, l := range p.Limits {
+			if limits[l]++; limits[l] > t.spec.Pipeline.Limits[l] {
+				w.fail("limit %s of %d is held %d times, now that %s runs: %s", l, t.spec.Pipeline.Limits[l], limits[l], x, t.list(w))
+			}
+		}
+	}
+	if alone != "" && all > 1 {
+		w.fail("%s has to run alone, and %d run: %s", alone, all, t.list(w))
+	}
+}
+
+func (t *truth) list(w *world) string {
+	var words []string
+	for _, y := range t.running {
+		if w.checks.holds(w, y) {
+			words = append(words, fmt.Sprintf("%s on %s", y, y.k.self.Incarnation))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// ends notes the end of an execution.
+func (c *checks) ends(w *world, x *task) {
+	t := &w.runOf(x.Job().Run).truth
+	if i := slices.Index(t.running, x); i >= 0 {
+		t.running = slices.Delete(t.running, i, i+1)
+	}
+	w.note(x.k.name, "has ended", x.String())
+}
+
+// goesOn checks what a worker holds that was paused.
+func (c *checks) goesOn(w *world, p *party) {
+	for _, r := range w.runs {
+		for _, x := range r.truth.running {
+			if x.k.party == p && x.Job().Keyed {
+				c.held(w, &r.truth, x)
+			}
+		}
+	}
+}
+
+func (w *world) describeOpen() string {
+	var words []string
+	for _, r := range w.runs {
+		if r.truth.ended > 0 && r.clean {
+			continue
+		}
+		for _, m := range r.truth.spec.Pipeline.Modules {
+			words = append(words, fmt.Sprintf("%s/%s is %s", r.id, m.Name, r.truth.state.StatusOf(m.Name)))
+		}
+	}
+	if len(words) == 0 {
+		for _, q := range w.server.queue {
+			words = append(words, fmt.Sprintf("%s/%s #%d is in the queue", q.job.Run, q.job.Token, q.job.Attempt))
+		}
+	}
+	for _, k := range w.workers {
+		for _, x := range k.tasks {
+			words = append(words, fmt.Sprintf("%s is open on %s", x, k.name))
+		}
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,101 @@
+package simulate
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// atTheEnd checks what a world has come to.
+func (c *checks) atTheEnd(w *world) {
+	for _, r := range w.runs {
+		c.statuses(w, r)
+		c.replay(w, r)
+		if r.truth.ended != 1 {
+			w.fail("%s has ended %d times", r.id, r.truth.ended)
+		}
+	}
+}
+
+// replay: the same entries give the same run.
+func (c *checks) replay(w *world, r *run) {
+	again, err := schedule.Load(w.server.logs[r.id].entries, nil)
+	if err != nil {
+		w.fail("the log of %s does not fold: %v", r.id, err)
+		return
+	}
+	a, errA := r.truth.state.Report(nil)
+	b, errB := again.Report(nil)
+	if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
+		w.fail("a second fold of the log of %s gives another run", r.id)
+	}
+}
+
+// statuses: every module has ended in a status that the table of fates gives
+// for how what it needs has.
+func (c *checks) statuses(w *world, r *run) {
+	for _, m := range r.truth.spec.Pipeline.Modules {
+		if s := r.truth.state.StatusOf(m.Name); !slices.Contains(c.allowed(w, r, m), s) {
+			w.fail("%s in %s ended %s; the table of fates says one of %v", m.Name, r.id, s, c.allowed(w, r, m))
+		}
+	}
+}
+
+// allowed is the table of fates, written a second time.
+func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []jobs.Status {
+	t := &r.truth
+	if m.Unselected {
+		return []jobs.Status{jobs.Skipped}
+	}
+	bad, cancelled, skipped, allSkipped, required := false, false, false, true, false
+	for _, n := range m.Needs {
+		s := t.state.StatusOf(n.Module)
+		bad = bad || s.Bad()
+		cancelled = cancelled || s == jobs.Cancelled
+		skipped = skipped || (s == jobs.Skipped && !n.Optional)
+		allSkipped = allSkipped && s == jobs.Skipped
+		required = required || !n.Optional
+	}
+	stopped := c.cancelled(w, t, r.id)
+	if m.Policy.AlwaysRun {
+		if len(m.Needs) > 0 && allSkipped && required {
+			return []jobs.Status{jobs.Skipped}
+		}
+		stopped = stopped && t.cancels > 1
+	} else {
+		switch {
+		case bad:
+			return []jobs.Status{jobs.DependencyFailed}
+		case cancelled:
+			return []jobs.Status{jobs.Cancelled}
+		case skipped:
+			return []jobs.Status{jobs.Skipped}
+		}
+		stopped = stopped || !t.spec.Pipeline.FailSlow
+	}
+	return own(m, stopped)
+}
+
+// own are the statuses of a module that its needs have let run.
+func own(m *pipeline.Module, stopped bool) []jobs.Status {
+	var list []jobs.Status
+	switch m.If {
+	case "false":
+		list = []jobs.Status{jobs.Skipped, jobs.Failed}
+	case "error":
+		list = []jobs.Status{jobs.Failed}
+	default:
+		list = []jobs.Status{jobs.Succeeded, jobs.Failed, jobs.TimedOut}
+	}
+	if m.Policy.IgnoreFailure {
+		list = slices.DeleteFunc(list, func(s jobs.Status) bool { return s == jobs.Failed || s == jobs.TimedOut })
+		list = append(list, jobs.IgnoredFailure)
+	}
+	if stopped {
+		list = append(list, jobs.Cancelled)
+	}
+	return list
+}

@@ -1,0 +1,203 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// trouble has faults happen for a while, and then none: what was promised to
+// come to an end must do so after that.
+func (w *world) trouble() {
+	end := w.between(time.Second, 25*time.Second)
+	if w.chance(0.1) {
+		end = w.between(25*time.Second, 90*time.Second)
+	}
+	if w.chance(0.9) {
+		often := w.between(200*time.Millisecond, 4*time.Second)
+		var next func()
+		next = func() {
+			w.after(w.between(0, 2*often), nil, "something goes wrong", func() {
+				if !w.fair {
+					w.fault()
+					next()
+				}
+			})
+		}
+		next()
+	}
+	w.at(end, nil, "nothing goes wrong from here on", w.mend)
+}
+
+// fault does one thing that nobody wishes for.
+func (w *world) fault() {
+	switch n := w.rand.IntN(100); {
+	case n < 14:
+		w.orchestratorDies()
+	case n < 26:
+		w.pause(w.anyOrchestrator().party)
+	case n < 34:
+		w.cut(w.anyOrchestrator().party)
+	case n < 46:
+		w.workerDies()
+	case n < 60:
+		w.pause(w.anyWorker().party)
+	case n < 72:
+		w.cut(w.anyWorker().party)
+	case n < 77:
+		if k := w.anyWorker(); k.alive && !k.paused {
+			k.drain(w.between(0, 3*time.Second))
+		}
+	case n < 80:
+		if k := w.anyWorker(); k.alive && !k.paused {
+			k.halt()
+		}
+	case n < 88:
+		if !w.server.down {
+			w.server.restart(w.between(0, 2*time.Second))
+		}
+	case n < 93:
+		by := w.between(-8*time.Second, 12*time.Second)
+		w.server.jump += by
+		w.server.jumped, w.server.jumpedBack = true, w.server.jumpedBack || by < 0
+		w.note("nats", "its clock jumps to", w.server.clock())
+		w.server.sweep()
+	default:
+		w.cancelRun()
+	}
+}
+
+func (w *world) anyOrchestrator() *orchestrator {
+	return w.orchestrators[w.rand.IntN(len(w.orchestrators))]
+}
+func (w *world) anyWorker() *worker { return w.workers[w.rand.IntN(len(w.workers))] }
+
+func (w *world) orchestratorDies() {
+	o := w.anyOrchestrator()
+	if !o.alive {
+		return
+	}
+	o.kill()
+	w.after(w.between(50*time.Millisecond, 5*time.Second), nil, o.name+" is started again", o.start)
+}
+
+func (w *world) workerDies() {
+	k := w.anyWorker()
+	if !k.alive {
+		return
+	}
+	k.kill()
+	w.after(w.between(10*time.Millisecond, 6*time.Second), nil, k.name+" is started again", k.start)
+}
+
+func (w *world) pause(p *party) {
+	if !p.alive || p.paused {
+		return
+	}
+	life, d := p.life, w.between(10*time.Millisecond, 8*time.Second)
+	if w.chance(0.1) {
+		d = w.between(8*time.Second, 25*time.Second)
+	}
+	p.paused = true
+	w.note(p.name, "is paused for", d)
+	w.after(d, nil, p.name+" goes on", func() {
+		if p.life == life {
+			p.resume()
+		}
+	})
+}
+
+func (w *world) cut(p *party) {
+	if p.cutIn || p.cutOut {
+		return
+	}
+	switch w.rand.IntN(3) {
+	case 0:
+		p.cutOut = true
+	case 1:
+		p.cutIn = true
+	default:
+		p.cutOut, p.cutIn = true, true
+	}
+	d := w.between(100*time.Millisecond, 8*time.Second)
+	w.note(p.name, "is cut off for", d, "out", p.cutOut, "in", p.cutIn)
+	w.after(d, nil, p.name+" is reached again", func() { w.reach(p) })
+}
+
+// reach ends a cut.
+func (w *world) reach(p *party) {
+	anew := w.chance(0.5)
+	w.heal(p, anew)
+	for _, k := range w.workers {
+		if k.party == p && anew && k.alive {
+			w.after(w.delay(), p, "reconnects", k.reconnected)
+		}
+	}
+	for _, o := range w.orchestrators {
+		if o.party != p || !o.alive {
+			continue
+		}
+		if anew {
+			w.after(w.delay(), p, "reconnects", o.reconnected)
+			continue
+		}
+		for _, r := range w.runs {
+			if d := o.deciders[r.id]; d != nil && d.loop != nil {
+				d.loop.feed.goOn()
+				d.loop.watch.goOn()
+			}
+		}
+	}
+}
+
+// goOn delivers what was held up.
+func (q *stream) goOn() {
+	if len(q.items) > 0 {
+		q.last = max(q.last, q.d.o.w.now) + time.Microsecond
+		q.schedule("hears what was held up")
+	}
+}
+
+// cancelRun is a person who cancels a run.
+func (w *world) cancelRun() {
+	r := w.runs[w.rand.IntN(len(w.runs))]
+	l := w.server.logs[r.id]
+	w.server.append(r.id, "", l.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "somebody", Reason: "enough"}})
+}
+
+// mend ends all faults.
+func (w *world) mend() {
+	w.fair, w.net = true, weather{}
+	for _, o := range w.orchestrators {
+		if o.alive {
+			o.resume()
+			w.reach(o.party)
+		}
+	}
+	for _, k := range w.workers {
+		if k.alive {
+			k.resume()
+			w.reach(k.party)
+		}
+	}
+	for _, p := range w.parties() {
+		p.cutIn, p.cutOut = false, false
+	}
+	w.after(patienceOfRuns, nil, "a run should have ended", func() {
+		w.fail("stuck: %s has passed without faults, and %s", patienceOfRuns, w.describeOpen())
+	})
+}
+
+// patienceOfRuns is after which time without faults every run has ended.
+const patienceOfRuns = 3 * time.Minute
+
+func (w *world) parties() []*party {
+	var all []*party
+	for _, o := range w.orchestrators {
+		all = append(all, o.party)
+	}
+	for _, k := range w.workers {
+		all = append(all, k.party)
+	}
+	return all
+}

@@ -1,0 +1,351 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+const (
+	workerTTL = 3 * time.Second
+	leaseTTL  = 3 * time.Second
+	// leaseMargin is how much earlier an orchestrator stops.
+	leaseMargin = 500 * time.Millisecond
+	// ackWait is when a job is delivered again that nobody has acknowledged.
+	ackWait = 10 * time.Second
+)
+
+// server is NATS: the logs of runs, the queue of jobs, the registry and the
+// leases. What it answers follows from its state at that moment.
+type server struct {
+	w    *world
+	boot int
+	down bool
+	jump time.Duration // of its clock, so far
+
+	jumped, jumpedBack bool // ever
+
+	sequence uint64 // of the logs' stream
+	logs     map[jobs.RunID]*log
+
+	queued uint64 // sequence of the jobs' stream
+	queue  []*queuedJob
+
+	registry map[string]*entry[jobs.Worker]
+	written  map[string]uint64 // last revision in the registry, also of what is gone
+	leases   map[jobs.RunID]*entry[string]
+	revision uint64
+	sweeping bool
+}
+
+// log is the log of a run. Followers are fed from it.
+type log struct {
+	entries []jobs.Entry
+	last    map[string]uint64
+	newest  map[jobs.Token]jobs.Entry
+	ended   bool
+}
+
+// queuedJob is a job in the work queue.
+type queuedJob struct {
+	sequence   uint64
+	job        *jobs.Job
+	stored     time.Time
+	deliveries int
+	due        time.Duration // when it is delivered again
+}
+
+// entry is one of a bucket.
+type entry[T any] struct {
+	value    T
+	revision uint64
+	stored   time.Time
+}
+
+func newServer(w *world) *server {
+	return &server{
+		w: w, boot: 1, logs: map[jobs.RunID]*log{},
+		registry: map[string]*entry[jobs.Worker]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[string]{},
+	}
+}
+
+// clock is the server's own.
+func (s *server) clock() time.Time { return epoch.Add(s.w.now + s.jump) }
+
+func subjectOf(cell jobs.Token, rec *jobs.Record) string {
+	switch {
+	case rec.Spec != nil:
+		return "spec"
+	case rec.Claim != nil, rec.Outcome != nil:
+		return "mod " + string(cell)
+	case rec.Cancel != nil:
+		return "cancel"
+	case rec.End != nil:
+		return "end"
+	}
+	return "ctl"
+}
+
+// append is the compare-and-set on a subject of a run's log. It returns the
+// sequence, 0 when it refuses.
+func (s *server) append(run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) uint64 {
+	l, subject := s.logs[run], subjectOf(cell, &rec)
+	if l.last[subject] != expect {
+		s.w.note("nats", "refuses "+kindOf(&rec), run, cell, "expects", expect, "is", l.last[subject])
+		return 0
+	}
+	s.sequence += 1 + s.w.rand.Uint64N(3)
+	e := jobs.Entry{Sequence: s.sequence, Time: s.clock(), Cell: cell, Record: rec}
+	l.entries = append(l.entries, e)
+	l.last[subject] = e.Sequence
+	if rec.Claim != nil || rec.Outcome != nil {
+		l.newest[cell] = e
+	}
+	l.ended = l.ended || rec.End != nil
+	s.w.trace.mix(e.Sequence)
+	s.w.note("nats", "stores "+kindOf(&rec), run, cell, describe(&rec), "at", e.Sequence)
+	s.w.checks.appended(s.w, run, &e)
+	for _, o := range s.w.orchestrators {
+		if d := o.deciders[run]; d != nil {
+			d.entryStored(l)
+		}
+	}
+	return e.Sequence
+}
+
+func kindOf(rec *jobs.Record) string {
+	switch {
+	case rec.Spec != nil:
+		return "spec"
+	case rec.Claim != nil:
+		return "claim"
+	case rec.Outcome != nil:
+		return "outcome"
+	case rec.Takeover != nil:
+		return "takeover"
+	case rec.Grant != nil:
+		return "grant"
+	case rec.Expansion != nil:
+		return "expansion"
+	case rec.Nobody != nil:
+		return "nobody"
+	case rec.Cancel != nil:
+		return "cancel"
+	case rec.End != nil:
+		return "end"
+	}
+	return "?"
+}
+
+// described is a record, told when somebody asks.
+type described struct{ rec jobs.Record }
+
+func describe(rec *jobs.Record) described { return described{*rec} }
+
+// String tells what matters of a record.
+func (d described) String() string {
+	switch {
+	case d.rec.Claim != nil:
+		c := d.rec.Claim
+		return fmt.Sprintf("of attempt %d by %s", c.Attempt, c.Incarnation)
+	case d.rec.Outcome != nil:
+		o := d.rec.Outcome
+		by := o.Incarnation
+		if o.By != "" {
+			by = "the " + o.By + " " + o.Error
+		}
+		return fmt.Sprintf("of attempt %d: %s by %s", o.Attempt, o.Status, by)
+	case d.rec.Takeover != nil:
+		return fmt.Sprintf("%d by %s", d.rec.Takeover.Epoch, d.rec.Takeover.Orchestrator)
+	case d.rec.Grant != nil:
+		return fmt.Sprint(d.rec.Grant.Attempts)
+	case d.rec.Nobody != nil:
+		return fmt.Sprintf("%s over=%v", d.rec.Nobody.Lane, d.rec.Nobody.Over)
+	case d.rec.End != nil:
+		return string(d.rec.End.Status)
+	}
+	return ""
+}
+
+// publish puts a job into the queue, unless a copy is there.
+func (s *server) publish(job *jobs.Job) bool {
+	if s.find(job.Run, jobs.Key{Token: job.Token, Attempt: job.Attempt}) >= 0 {
+		return false
+	}
+	s.queued++
+	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock()})
+	s.w.note("nats", "queues", job.Run, job.Token, job.Attempt, "again", job.Again, "keyed", job.Keyed)
+	s.ring()
+	return true
+}
+
+func (s *server) find(run jobs.RunID, key jobs.Key) int {
+	return slices.IndexFunc(s.queue, func(q *queuedJob) bool {
+		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
+	})
+}
+
+// purge removes one job.
+func (s *server) purge(run jobs.RunID, key jobs.Key) {
+	if i := s.find(run, key); i >= 0 {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	}
+}
+
+// purgeRun removes all jobs of a run.
+func (s *server) purgeRun(run jobs.RunID) {
+	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run })
+}
+
+// ring tells workers that something is waiting. Bells may be lost.
+func (s *server) ring() {
+	for _, k := range s.w.workers {
+		if !k.alive || k.cutIn || s.w.chance(s.w.net.loss) {
+			continue
+		}
+		s.w.after(s.w.delay(), k.party, "hears the bell", k.pull)
+	}
+}
+
+// waiting reports whether a worker would be given something.
+func (s *server) waiting(k *worker) bool {
+	return slices.ContainsFunc(s.queue, func(q *queuedJob) bool { return s.ready(q, k) })
+}
+
+func (s *server) ready(q *queuedJob, k *worker) bool {
+	return (q.deliveries == 0 || q.due <= s.w.now) && k.offers(q.job.Lane)
+}
+
+// pulled hands jobs to a worker, for so many slots.
+func (s *server) pulled(k *worker, slots int) []delivered {
+	var out []delivered
+	for _, q := range s.queue {
+		if takes := min(q.job.Slots, k.slots); s.ready(q, k) && takes <= slots {
+			slots -= takes
+			q.deliveries++
+			q.due = s.w.now + ackWait
+			out = append(out, delivered{q.job, q.sequence, q.deliveries, q.stored, s.w.now, takes})
+		}
+	}
+	return out
+}
+
+// delivered is a job on its way to a worker.
+type delivered struct {
+	job      *jobs.Job
+	sequence uint64
+	number   int
+	stored   time.Time
+	sent     time.Duration
+	slots    int
+}
+
+func (s *server) ack(sequence uint64) {
+	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool { return q.sequence == sequence })
+}
+
+func (s *server) inProgress(sequences []uint64) {
+	for _, q := range s.queue {
+		if slices.Contains(sequences, q.sequence) {
+			q.due = s.w.now + ackWait
+		}
+	}
+}
+
+// put writes a worker's entry where its last revision is the given one, and
+// returns the new one, 0 when it refuses.
+func (s *server) put(k jobs.Worker, expect uint64) uint64 {
+	if s.written[k.Name] != expect {
+		return 0
+	}
+	s.revision++
+	s.written[k.Name] = s.revision
+	s.registry[k.Name] = &entry[jobs.Worker]{k, s.revision, s.clock()}
+	s.changed(change{worker: k})
+	s.sweepLater()
+	return s.revision
+}
+
+func (s *server) leave(name string, expect uint64) {
+	if _, ok := s.registry[name]; ok && s.written[name] == expect {
+		delete(s.registry, name)
+		s.revision++
+		s.written[name] = s.revision
+		s.changed(change{worker: jobs.Worker{Name: name}, gone: true, left: true})
+	}
+}
+
+func (s *server) changed(c change) {
+	for _, o := range s.w.orchestrators {
+		for _, r := range s.w.runs {
+			if d := o.deciders[r.id]; d != nil {
+				d.registryChanged(c)
+			}
+		}
+	}
+}
+
+// sweepLater has entries go when their time is over.
+func (s *server) sweepLater() {
+	if s.sweeping || len(s.registry)+len(s.leases) == 0 {
+		return
+	}
+	s.sweeping = true
+	var first time.Time
+	look := func(at time.Time) {
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	for _, e := range s.registry {
+		look(e.stored.Add(workerTTL))
+	}
+	for _, e := range s.leases {
+		look(e.stored.Add(leaseTTL))
+	}
+	s.w.after(max(time.Millisecond, first.Sub(s.clock())), nil, "looks for what has expired", func() {
+		s.sweeping = false
+		s.sweep()
+		s.sweepLater()
+	})
+}
+
+func (s *server) sweep() {
+	now := s.clock()
+	for _, k := range s.w.workers {
+		if e := s.registry[k.name]; e != nil && !now.Before(e.stored.Add(workerTTL)) {
+			delete(s.registry, k.name)
+			s.revision++
+			s.written[k.name] = s.revision
+			s.w.note("nats", "expires worker", k.name)
+			s.changed(change{worker: jobs.Worker{Name: k.name}, gone: true})
+		}
+	}
+	for _, r := range s.w.runs {
+		if e := s.leases[r.id]; e != nil && !now.Before(e.stored.Add(leaseTTL)) {
+			delete(s.leases, r.id)
+			s.w.note("nats", "expires the lease of", r.id)
+		}
+	}
+}
+
+// restart makes it forget what is in memory, and what is under way.
+func (s *server) restart(down time.Duration) {
+	s.boot++
+	s.down = true
+	clear(s.registry)
+	clear(s.written)
+	s.w.note("nats", "is down for", down)
+	s.w.after(down, nil, "nats is up again", func() {
+		s.down = false
+		s.boot++
+		for _, o := range s.w.orchestrators {
+			s.w.after(s.w.delay(), o.party, "reconnects", o.reconnected)
+		}
+		for _, k := range s.w.workers {
+			s.w.after(s.w.delay(), k.party, "reconnects", k.reconnected)
+		}
+	})
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package simulate_test
+
+// steps is how many a test makes.
+const steps = 1_000_000

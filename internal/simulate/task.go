@@ -1,0 +1,155 @@
+package simulate
+
+import (
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// task is a delivery and its execution.
+type task struct {
+	*attempt.Delivery
+	k        *worker
+	from     delivered
+	c        *coroutine
+	watch    *coroutine
+	released bool
+	running  bool // its processes are there
+}
+
+// Execute stands for the processes of an attempt.
+func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
+	w, s := t.k.w, within(ctx)
+	if w.chance(0.1) {
+		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond)) // what it needs is fetched
+	}
+	if st, ok := t.Stops().Asked(); ok {
+		t.Release(ctx)
+		return t.outcome(st.Status, st.Text), s.Err()
+	}
+	if !t.MayStart() {
+		t.Release(ctx)
+		return t.outcome(jobs.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
+	}
+	started := t.k.now()
+	w.checks.starts(w, t)
+	watched := &scope{p: t.k.party, parent: s}
+	t.watch = t.k.spawn(func(*coroutine) { t.Watch(watched, func() {}) }) //nolint:contextcheck // watched is below ctx
+	o := t.process()
+	w.checks.ends(w, t)
+	t.running = false
+	watched.cancel()
+	t.k.wakeAll() // until nobody watches
+	t.Release(ctx)
+	if w.chance(0.2) {
+		t.c.wait(s, nil, w.between(time.Millisecond, 40*time.Millisecond)) // the rest of the log is stored
+	}
+	o.Started, o.Finished = started, t.k.now()
+	return o, s.Err()
+}
+
+func (t *task) outcome(s jobs.AttemptStatus, text string) *jobs.Outcome {
+	return t.Sign(&jobs.Outcome{Status: s, Error: text, Finished: t.k.now()})
+}
+
+// process lives until it ends, its time is over, or it is stopped.
+func (t *task) process() *jobs.Outcome {
+	end := t.k.w.fate(t.Job())
+	limit := t.Job().Timeout
+	lasts := end.lasts
+	if limit > 0 && limit < lasts {
+		lasts = limit
+	}
+	unending := &scope{p: t.k.party}
+	if !t.c.wait(unending, t.Stops().Changed(), lasts) {
+		if lasts != limit {
+			return t.outcome(end.status, end.text)
+		}
+		t.Stops().Ask(attempt.Stop{Status: jobs.AttemptTimedOut, Text: "timed out", Grace: t.Job().Grace})
+	}
+	st, _ := t.Stops().Asked()
+	gone := t.k.now().Add(min(st.Grace, end.stays)) // TERM was sent
+	for st.Grace > 0 && t.k.now().Before(gone) {
+		t.c.wait(unending, t.Stops().Changed(), gone.Sub(t.k.now())+time.Microsecond)
+		st, _ = t.Stops().Asked()
+	}
+	t.c.wait(unending, nil, t.k.w.between(time.Millisecond, killing))
+	return t.outcome(st.Status, st.Text)
+}
+
+// Release gives the slots back.
+func (t *task) Release(context.Context) {
+	if t.released {
+		return
+	}
+	t.released = true
+	t.k.used -= t.from.slots
+	t.k.w.after(0, t.k.party, "has a free slot", t.k.pull)
+}
+
+// Ack takes the job out of the queue, if the message arrives.
+func (t *task) Ack() {
+	t.k.w.tell(t.k.party, "ack", func() {
+		t.k.w.note("nats", "removes the job", t.Job().Run, t.Job().Token, t.Job().Attempt)
+		t.k.w.server.ack(t.from.sequence)
+	})
+}
+
+// closed forgets a task that was served to its end.
+func (t *task) closed() {
+	for i, o := range t.k.tasks {
+		if o == t {
+			t.k.tasks = append(t.k.tasks[:i], t.k.tasks[i+1:]...)
+			break
+		}
+	}
+}
+
+// abandon ends what runs of a task with its worker.
+func (t *task) abandon() {
+	if t.running {
+		t.k.w.checks.ends(t.k.w, t)
+		t.running = false
+	}
+	if t.watch != nil {
+		t.watch.stop()
+	}
+	if t.c != nil {
+		t.c.stop()
+	}
+}
+
+// fate is how an execution goes, if nobody stops it.
+type fate struct {
+	lasts  time.Duration
+	stays  time.Duration // after it was asked to end
+	status jobs.AttemptStatus
+	text   string
+}
+
+// fate draws one. The same attempt may go another way elsewhere.
+func (w *world) fate(*jobs.Job) fate {
+	f := fate{status: jobs.AttemptSucceeded, stays: w.between(0, 400*time.Millisecond)}
+	switch n := w.rand.IntN(100); {
+	case n < 30:
+		f.lasts = w.between(time.Millisecond, 18*time.Millisecond)
+	case n < 75:
+		f.lasts = w.between(20*time.Millisecond, 800*time.Millisecond)
+	case n < 95:
+		f.lasts = w.between(time.Second, 5*time.Second)
+	default:
+		f.lasts = time.Hour
+	}
+	switch n := w.rand.IntN(100); {
+	case n < 15:
+		f.status, f.text = jobs.AttemptFailed, "exit code 1"
+	case n < 18:
+		f.status = jobs.AttemptHandedBack // as by a worker of another version: nothing but an outcome
+	}
+	if w.chance(0.1) {
+		f.stays = time.Hour // it does not heed TERM
+	}
+	return f
+}

@@ -1,0 +1,100 @@
+package simulate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// remembered is how many of the last steps are told when something is violated.
+const remembered = 48
+
+// trace remembers the last steps of a world, and sums up all of them: equal
+// sums mean equal histories.
+type trace struct {
+	sum   uint64
+	ring  [remembered]told
+	count int
+}
+
+// told is one thing that happened.
+type told struct {
+	step int
+	at   time.Duration
+	who  string
+	what string
+	more []any
+}
+
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+func (t *trace) mix(v uint64) { t.sum = (t.sum ^ v) * fnvPrime }
+
+func (t *trace) mixText(s string) {
+	for i := range len(s) {
+		t.mix(uint64(s[i]))
+	}
+}
+
+// begin notes a step.
+func (t *trace) begin(w *world, e event) {
+	who := ""
+	if e.party != nil {
+		who = e.party.name
+	}
+	t.mix(uint64(w.now))
+	t.mixText(who)
+	t.mixText(e.what)
+	t.ring[t.count%remembered] = told{step: w.step, at: w.now, who: who, what: e.what}
+	t.count++
+}
+
+// note adds something that happened in a step.
+func (w *world) note(who, what string, more ...any) {
+	w.trace.mixText(what)
+	t := &w.trace
+	t.ring[t.count%remembered] = told{step: w.step, at: w.now, who: who, what: "  " + what, more: more}
+	t.count++
+}
+
+// last tells the last steps, oldest first.
+func (t *trace) last() string {
+	var b strings.Builder
+	for i := max(0, t.count-remembered); i < t.count; i++ {
+		e := t.ring[i%remembered]
+		fmt.Fprintf(&b, "%7d %9.3fs  %-4s %s", e.step, e.at.Seconds(), e.who, e.what)
+		for _, m := range e.more {
+			fmt.Fprintf(&b, " %v", m)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// Violation is a broken promise.
+type Violation struct {
+	Seed  uint64 // of the world alone
+	Step  int    // in it
+	Text  string
+	Trace string // the last steps
+}
+
+// String is the violation in one line.
+func (v *Violation) String() string {
+	return fmt.Sprintf("%s (seed %d, step %d)", v.Text, v.Seed, v.Step)
+}
+
+// fail says that a promise is broken; the first one counts.
+func (w *world) fail(format string, args ...any) {
+	if w.failed != nil {
+		return
+	}
+	w.failed = &Violation{Seed: w.seed, Step: w.step, Text: fmt.Sprintf(format, args...)}
+	w.failed.Trace = w.trace.last()
+}

@@ -1,0 +1,373 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// worker is a worker's process around package attempt: heartbeats, pulls,
+// executions, drains.
+type worker struct {
+	*party
+	slots    int
+	os       string
+	self     *attempt.Worker
+	work     *scope // of what its deliveries write
+	tasks    []*task
+	used     int
+	entered  bool   // registered
+	revision uint64 // of its entry
+	floor    uint64 // jobs up to this one were queued before the connection was made
+	pulling  bool
+	draining bool
+	ending   bool // what arrives is handed back
+	beating  bool
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func (k *worker) offers(l jobs.Lane) bool {
+	return l == "any" || l == jobs.LaneOf(pipeline.Requirements{OS: k.os}, 1)
+}
+
+// start makes a new incarnation and registers it.
+func (k *worker) start() {
+	k.begin()
+	k.self = &attempt.Worker{
+		Name: k.name, Incarnation: k.w.name(k.name + "."), TTL: workerTTL, Lease: attempt.NewLease(workerTTL),
+		Log: cells{k}, Clock: clock{k.party}, Logger: quiet,
+	}
+	k.work = &scope{p: k.party}
+	k.tasks, k.used, k.entered, k.pulling, k.draining, k.ending, k.beating = nil, 0, false, false, false, false, false
+	k.floor = math.MaxUint64
+	k.w.note(k.name, "starts as", k.self.Incarnation)
+	k.register()
+}
+
+func (k *worker) describe() jobs.Worker {
+	d := jobs.Worker{
+		Name: k.name, Incarnation: k.self.Incarnation, Slots: k.slots, Used: k.used, Draining: k.draining,
+		LanesSeen: math.MaxUint64, Capabilities: jobs.Capabilities{OS: k.os},
+	}
+	for _, t := range k.tasks {
+		j := t.Job()
+		d.Running = append(d.Running, jobs.RunningEntry{Run: j.Run, Token: j.Token, Attempt: j.Attempt})
+	}
+	return d
+}
+
+// register enters the worker, once its name is free.
+func (k *worker) register() {
+	s, me := k.w.server, k.describe()
+	again := func() { k.after(300*time.Millisecond, "tries to register again", k.register) }
+	sent := k.now()
+	k.w.call(k.party, "register", func() func() {
+		if e := s.registry[k.name]; e != nil && e.value.Incarnation != me.Incarnation {
+			return again
+		}
+		revision := s.put(me, s.written[k.name])
+		return func() {
+			k.entered, k.revision = true, revision
+			k.self.Lease.Renew(sent, k.now())
+			k.watchLease()
+			k.after(workerTTL/3, "heartbeat is due", k.heartbeat)
+			k.after(ackWait/3, "keeps its deliveries", k.keep)
+			k.findFloor()
+			k.scan()
+		}
+	}, again)
+}
+
+// heartbeat is the one every TTL/3.
+func (k *worker) heartbeat() {
+	k.after(workerTTL/3, "heartbeat is due", k.heartbeat)
+	k.beat()
+}
+
+// beat renews the entry and with it the lease.
+func (k *worker) beat() {
+	if !k.entered {
+		return
+	}
+	k.renew(k.revision, true)
+}
+
+// renew writes the entry where it has a revision. Refused, it reads, and
+// writes once more unless the entry is another incarnation's.
+func (k *worker) renew(expect uint64, again bool) {
+	s, me, sent := k.w.server, k.describe(), k.now()
+	k.w.call(k.party, "heartbeat", func() func() {
+		revision := s.put(me, expect)
+		if revision == 0 {
+			return func() {
+				if again {
+					k.readEntry()
+				}
+			}
+		}
+		return func() {
+			k.revision = revision
+			if k.self.Lease.Renew(sent, k.now()) {
+				k.w.note(k.name, "has its lease again")
+				k.watchLease()
+				k.recheck()
+			}
+		}
+	}, func() {})
+}
+
+func (k *worker) readEntry() {
+	s, me := k.w.server, k.self.Incarnation
+	k.w.call(k.party, "read its entry", func() func() {
+		e, last := s.registry[k.name], s.written[k.name]
+		return func() {
+			if e == nil || e.value.Incarnation == me {
+				k.renew(last, false)
+			}
+		}
+	}, func() {})
+}
+
+// watchLease has the lapse noticed when it comes.
+func (k *worker) watchLease() {
+	if k.beating {
+		return
+	}
+	k.beating = true
+	until, _ := k.self.Lease.Next()
+	k.w.after(k.until(until)+k.w.between(0, 20*time.Millisecond), k.party, "looks at its lease", func() {
+		k.beating = false
+		if _, live := k.self.Lease.State(k.now()); live {
+			k.watchLease()
+			return
+		}
+		k.w.note(k.name, "its lease has lapsed")
+		for _, t := range k.tasks {
+			t.Lapsed()
+		}
+	})
+}
+
+func (k *worker) recheck() {
+	for _, t := range k.tasks {
+		t.Recheck()
+	}
+}
+
+// reconnected is what a worker does with a new connection.
+func (k *worker) reconnected() {
+	k.floor = math.MaxUint64
+	if !k.entered {
+		return
+	}
+	k.findFloor()
+	k.beat()
+	k.recheck()
+}
+
+func (k *worker) findFloor() {
+	s := k.w.server
+	k.w.call(k.party, "the queue's state", func() func() {
+		last := s.queued
+		return func() { k.floor = last }
+	}, k.findFloor)
+}
+
+// keep holds off the redelivery of what is open here.
+func (k *worker) keep() {
+	k.after(ackWait/3, "keeps its deliveries", k.keep)
+	if len(k.tasks) == 0 {
+		return
+	}
+	open := make([]uint64, 0, len(k.tasks))
+	for _, t := range k.tasks {
+		open = append(open, t.from.sequence)
+	}
+	k.w.tell(k.party, "in progress", func() { k.w.server.inProgress(open) })
+}
+
+// scan looks for jobs each second: the net under lost bells. It is no step
+// where there are none.
+func (k *worker) scan() {
+	k.after(time.Second, "looks for jobs", k.scan)
+	if k.w.server.waiting(k) {
+		k.pull()
+	}
+}
+
+// pull asks for as many jobs as there are free slots.
+func (k *worker) pull() {
+	free := k.slots - k.used
+	if !k.entered || k.draining || k.pulling || free <= 0 {
+		return
+	}
+	s := k.w.server
+	k.pulling = true
+	k.w.call(k.party, "pull", func() func() {
+		got := s.pulled(k, free)
+		return func() {
+			k.pulling = false
+			for _, d := range got {
+				k.handle(d)
+			}
+		}
+	}, func() { k.pulling = false })
+}
+
+// handle takes a delivery.
+func (k *worker) handle(d delivered) {
+	doubtful := d.job.Again || d.number > 1 || d.sequence <= k.floor || d.stored.After(d.job.StoreBy)
+	t := &task{Delivery: k.self.Deliver(d.job, k.w.name("n"), doubtful), k: k, from: d}
+	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
+	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", doubtful)
+	k.used += d.slots
+	if twin {
+		k.used -= d.slots
+		return
+	}
+	k.tasks = append(k.tasks, t)
+	if k.ending {
+		t.HandBack("the worker was told to go", 0)
+	}
+	k.spawn(func(c *coroutine) {
+		t.c = c
+		if err := t.Serve(k.work, t); err != nil {
+			k.w.note(k.name, "could not store an outcome:", t.String(), err)
+		}
+		t.closed()
+	})
+}
+
+// kill ends the process without a word.
+func (k *worker) kill() {
+	k.w.note(k.name, "is killed")
+	k.die()
+	k.abandonAll()
+}
+
+func (k *worker) abandonAll() {
+	for _, t := range k.tasks {
+		t.abandon()
+	}
+	k.tasks, k.waits = nil, nil
+}
+
+// drain has the worker finish what it runs, hand back what does not end in
+// time, and leave.
+func (k *worker) drain(limit time.Duration) {
+	if !k.entered || k.draining {
+		return
+	}
+	k.w.note(k.name, "is told to drain")
+	k.draining = true
+	k.beat()
+	k.after(limit, "has drained for long enough", func() {
+		k.ending = true
+		for _, t := range k.tasks {
+			t.HandBack("the worker was told to go", t.Job().Grace)
+		}
+	})
+	k.whenDone()
+}
+
+// halt ends the worker without grace; what cannot be stored soon is let go.
+func (k *worker) halt() {
+	if !k.entered {
+		return
+	}
+	k.w.note(k.name, "is told to stop")
+	k.draining, k.ending = true, true
+	for _, t := range k.tasks {
+		t.HandBack("the worker was stopped", 0)
+	}
+	k.after(2*time.Second, "lets go of what is not stored", func() { k.work.cancel() })
+	k.whenDone()
+}
+
+// whenDone leaves when nothing is open.
+func (k *worker) whenDone() {
+	if len(k.tasks) > 0 {
+		k.after(100*time.Millisecond, "waits for what is open", k.whenDone)
+		return
+	}
+	s := k.w.server
+	gone := func() {
+		k.w.note(k.name, "has left")
+		k.die()
+		k.w.after(k.w.between(100*time.Millisecond, 3*time.Second), nil, k.name+" is started again", k.start)
+	}
+	k.entered = false
+	revision := k.revision
+	k.w.call(k.party, "leave", func() func() { s.leave(k.name, revision); return gone }, gone)
+}
+
+// cancel hears a request to cancel an attempt.
+func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
+	for _, t := range k.tasks {
+		t.Cancelled(run, c)
+	}
+}
+
+// cells is the log of runs for a worker's deliveries.
+type cells struct{ k *worker }
+
+var errNoAnswer = errors.New("no answer")
+
+// ask makes a call and stands still until it is answered, or not.
+func (l cells) ask(ctx context.Context, what string, op func() func()) error {
+	s, err := within(ctx), errNoAnswer
+	if s.Err() != nil {
+		return s.Err()
+	}
+	over := &wait{c: l.k.w.current, scope: s}
+	l.k.w.call(l.k.party, what, func() func() {
+		answer := op()
+		return func() {
+			err = nil
+			answer()
+			over.fired = true
+		}
+	}, func() { over.fired = true })
+	l.k.w.current.park(over)
+	return err
+}
+
+func (l cells) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (seq uint64, err error) {
+	refused := false
+	err = l.ask(ctx, "append "+kindOf(&rec), func() func() {
+		at := l.k.w.server.append(run, cell, expect, rec)
+		return func() { seq, refused = at, at == 0 }
+	})
+	if err == nil && refused {
+		err = attempt.ErrConflict
+	}
+	return seq, err
+}
+
+func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (e jobs.Entry, err error) {
+	found := false
+	err = l.ask(ctx, "read the cell", func() func() {
+		last, ok := l.k.w.server.logs[run].newest[cell]
+		return func() { e, found = last, ok }
+	})
+	if err == nil && !found {
+		err = attempt.ErrNotFound
+	}
+	return e, err
+}
+
+func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error) {
+	err = l.ask(ctx, "read the end", func() func() {
+		is := l.k.w.server.logs[run].ended
+		return func() { ended = is }
+	})
+	return ended, err
+}

@@ -1,0 +1,172 @@
+package simulate
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// epoch is when every world begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// world is one simulated system from its beginning until its runs have ended.
+// One goroutine owns all of it; a seed decides everything that happens.
+type world struct {
+	seed   uint64
+	rand   *rand.Rand
+	now    time.Duration // true time, which nobody in the world can read
+	events eventHeap
+	serial uint64 // of events, so that those of one moment have an order
+	step   int
+	limit  int // of steps
+	trace  trace
+	failed *Violation
+
+	current *coroutine // that runs
+
+	server        *server
+	orchestrators []*orchestrator
+	workers       []*worker
+	runs          []*run
+	checks        checks
+
+	net   weather
+	fair  bool // faults are over
+	names uint64
+}
+
+// event is something that happens at a moment to one party.
+type event struct {
+	at     time.Duration
+	serial uint64
+	party  *party // nil: the world itself, or the server
+	life   int    // of the party
+	what   string
+	f      func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(a, b int) bool {
+	return h[a].at < h[b].at || h[a].at == h[b].at && h[a].serial < h[b].serial
+}
+func (h eventHeap) Swap(a, b int) { h[a], h[b] = h[b], h[a] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
+
+func (h *eventHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*h = old[:len(old)-1]
+	return last
+}
+
+// newWorld makes the world of a seed; nothing has happened in it.
+func newWorld(seed uint64) *world {
+	w := &world{seed: seed, rand: rand.New(rand.NewPCG(seed, 0x6d6f6470697065))}
+	w.trace.sum = fnvOffset
+	w.server = newServer(w)
+	w.populate()
+	return w
+}
+
+// run lets the world go on until its runs have ended, something is violated,
+// or so many steps were made.
+func (w *world) run(limit int) {
+	w.limit = limit
+	defer w.dismiss()
+	for w.step < limit && w.failed == nil {
+		if w.over() {
+			w.checks.atTheEnd(w)
+			return
+		}
+		if len(w.events) == 0 {
+			w.fail("nothing is left to happen, and a run has not ended")
+			return
+		}
+		w.next()
+	}
+}
+
+// next has the next event happen.
+func (w *world) next() {
+	e := heap.Pop(&w.events).(event)
+	if e.at > w.now {
+		w.now = e.at
+	}
+	if p := e.party; p != nil {
+		if p.life != e.life || !p.alive {
+			return
+		}
+		if p.paused {
+			p.held = append(p.held, e)
+			return
+		}
+	}
+	w.step++
+	w.trace.begin(w, e)
+	e.f()
+	if e.party != nil {
+		e.party.wakeAll()
+	}
+}
+
+// at has f happen to a party, as it lives now, at a moment; p may be nil.
+func (w *world) at(at time.Duration, p *party, what string, f func()) {
+	w.serial++
+	e := event{at: max(at, w.now), serial: w.serial, party: p, what: what, f: f}
+	if p != nil {
+		e.life = p.life
+	}
+	heap.Push(&w.events, e)
+}
+
+// after has f happen after so long.
+func (w *world) after(d time.Duration, p *party, what string, f func()) { w.at(w.now+d, p, what, f) }
+
+// over reports whether every run has ended and nothing of it is left.
+func (w *world) over() bool {
+	if !w.fair || len(w.server.queue) > 0 {
+		return false
+	}
+	for _, r := range w.runs {
+		if !r.clean {
+			return false
+		}
+	}
+	for _, k := range w.workers {
+		if len(k.tasks) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// dismiss ends what still runs in the world.
+func (w *world) dismiss() {
+	for _, k := range w.workers {
+		k.abandonAll()
+	}
+}
+
+func (w *world) chance(p float64) bool { return p > 0 && w.rand.Float64() < p }
+
+func (w *world) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(w.rand.Int64N(int64(most-least)+1))
+}
+
+// name makes one that no other in the world has.
+func (w *world) name(prefix string) string {
+	w.names++
+	return prefix + utoa(w.names)
+}
+
+// run is one run in the world, and what its log says.
+type run struct {
+	id    jobs.RunID
+	clean bool // it has ended and its jobs were purged by somebody who had seen that
+	truth truth
+}
