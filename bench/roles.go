@@ -51,7 +51,13 @@ func program(args []string) error {
 	}
 	p := cli.System()
 	p.Args = args[1:]
-	os.Exit(cli.Program(context.Background(), "bench-"+w.name, w.define, p))
+	stop, err := profile()
+	if err != nil {
+		return err
+	}
+	code := cli.Program(context.Background(), "bench-"+w.name, w.define, p)
+	stop()
+	os.Exit(code)
 	return nil
 }
 
