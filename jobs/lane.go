@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/modpipe/modpipe/pipeline"
@@ -20,7 +19,8 @@ type LaneSet struct {
 	Slots    int                   `msgpack:"slots"`
 }
 
-var lanePattern = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+// maxLane is how long a lane may be that is spelled.
+const maxLane = 64
 
 // LaneOf is the lane of modules with these requirements: "any" without one,
 // a hash ("h_…") when its words would be too long or not fit a subject.
@@ -61,10 +61,24 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	if len(words) == 0 {
 		return "any"
 	}
-	name := strings.Join(words, "-")
-	if lanePattern.MatchString(name) && !strings.Contains(strings.Join(words, ""), "-") {
-		return Lane(name)
+	if spelled(words) {
+		return Lane(strings.Join(words, "-"))
 	}
 	sum := sha256.Sum256([]byte(strings.Join(words, "\x00")))
 	return Lane("h_" + hex.EncodeToString(sum[:15]))
+}
+
+// spelled reports whether words, with dashes between them, can stand in a
+// subject and be told apart again.
+func spelled(words []string) bool {
+	size := len(words) - 1
+	for _, w := range words {
+		size += len(w)
+		for i := range len(w) {
+			if c := w[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+				return false
+			}
+		}
+	}
+	return size <= maxLane
 }

@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/modpipe/modpipe/pipeline"
@@ -71,9 +73,16 @@ func TestLaneOf(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
-	hashed := LaneOf(pipeline.Requirements{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, 1)
-	if !lanePattern.MatchString(string(hashed)) || hashed[:2] != "h_" {
-		t.Errorf("%s does not fit a subject", hashed)
+	fits := regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
+	for _, r := range []pipeline.Requirements{
+		{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, {Tags: []string{"dot.ted"}}, {Tags: []string{"ümlaut"}}, {Tags: []string{strings.Repeat("x", 61)}},
+	} {
+		if hashed := LaneOf(r, 1); !fits.MatchString(string(hashed)) || hashed[:2] != "h_" {
+			t.Errorf("%s is no hash that fits a subject", hashed)
+		}
+	}
+	if longest := LaneOf(pipeline.Requirements{Tags: []string{strings.Repeat("x", 60)}}, 1); longest[:4] != "tag_" || !fits.MatchString(string(longest)) {
+		t.Errorf("%s is not spelled", longest)
 	}
 	// A hyphen in a value must not make two sets one lane.
 	a := LaneOf(pipeline.Requirements{Tags: []string{"x-tag_y"}}, 1)
