@@ -130,6 +130,9 @@ func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 
 // remake makes the bucket again after a server has lost it, as it was.
 func (b *Bucket) remake(ctx context.Context) error {
+	if missing, _ := b.c.lookFor(ctx, b.stream()); !missing {
+		return nil
+	}
 	_, err := b.c.ensureStream(ctx, b.c.bucketStream(b.cfg))
 	return err
 }

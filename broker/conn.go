@@ -156,8 +156,11 @@ func (c *Conn) mend(ctx context.Context) {
 		return
 	}
 	for _, cfg := range c.streams() {
-		m, err := c.apiOnce(ctx, "STREAM.INFO."+cfg.Name, nil)
-		if m == nil || !errors.Is(err, ErrNotFound) {
+		missing, known := c.lookFor(ctx, cfg.Name)
+		if !known {
+			return
+		}
+		if !missing {
 			continue
 		}
 		c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name)
@@ -165,6 +168,20 @@ func (c *Conn) mend(ctx context.Context) {
 			c.log.Error("make a stream again", "stream", cfg.Name, "error", err)
 		}
 	}
+}
+
+// lookPatience is how long it may take to say whether a stream is there. A
+// cluster that elects a leader does not answer; whoever asks has something to
+// repeat meanwhile, and should not come seconds after the election.
+const lookPatience = 300 * time.Millisecond
+
+// lookFor reports whether a stream is not there, and whether that is known:
+// somebody has answered.
+func (c *Conn) lookFor(ctx context.Context, stream string) (missing, known bool) {
+	look, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	m, err := c.apiOnce(look, "STREAM.INFO."+stream, nil)
+	return errors.Is(err, ErrNotFound), m != nil
 }
 
 // redact removes users, passwords and tokens from a list of URLs.

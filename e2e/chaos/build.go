@@ -38,5 +38,5 @@ func probe(ctx context.Context, dir string, b binaries) (features, error) {
 		return features{}, err
 	}
 	can := func(args ...string) bool { return exec.CommandContext(ctx, b.orchestrator, args...).Run() == nil } //nolint:gosec // our own program
-	return features{serve: can("serve", "--help"), clusterKeys: can("validate", file)}, nil
+	return features{clusterKeys: can("validate", file)}, nil
 }

@@ -32,8 +32,7 @@ func span(rng *rand.Rand) time.Duration {
 func (w *world) programFault(rng *rand.Rand, p *program) fault {
 	switch rng.IntN(10) {
 	case 0, 1, 2:
-		again := time.Duration(rng.IntN(2000)) * time.Millisecond
-		return fault{what: fmt.Sprintf("kill -9, again after %v", again), act: func() { p.kill(again) }}
+		return fault{what: "kill -9", span: time.Duration(rng.IntN(2000)) * time.Millisecond, act: p.kill, mend: p.up}
 	case 3, 4:
 		return w.pauseFault(p, span(rng))
 	case 5:

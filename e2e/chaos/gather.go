@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 )
 
 func jobsRun(run string) jobs.RunID { return jobs.RunID(run) }
@@ -24,8 +25,8 @@ const tidyIn = 20 * time.Second
 func (w *world) gather(ctx context.Context, runs []submitted) (*evidence, error) {
 	e := &evidence{began: w.began, runs: runs, logs: map[string][]jobs.Entry{}, reports: map[string]jobs.Report{}}
 	tidy := func() bool {
-		e.processes, e.queued = processesOf(runs), w.queued(ctx)
-		return len(e.processes) == 0 && len(e.queued) == 0
+		e.processes, e.queued, e.left = processesOf(runs), w.queued(ctx), w.held(ctx, runs)
+		return len(e.processes) == 0 && len(e.queued) == 0 && len(e.left) == 0
 	}
 	// What is left after that is in the evidence.
 	if err := until(ctx, tidyIn, 200*time.Millisecond, "nothing is left", tidy); err != nil && ctx.Err() != nil {
@@ -95,6 +96,34 @@ func (w *world) queued(ctx context.Context) map[string]int {
 			left[words[3]] += n
 		} else {
 			left[subject] += n
+		}
+	}
+	return left
+}
+
+// held are the leases, keys and limits that ended runs still have.
+func (w *world) held(ctx context.Context, runs []submitted) []string {
+	leases, err := kv.Holders(ctx, w.conn)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var left []string
+	for _, s := range runs {
+		if l, ok := leases[s.plan.run]; ok {
+			left = append(left, fmt.Sprintf("the lease of %s, which %s holds,", s.plan.run, l.Holder))
+		}
+	}
+	locks, err := kv.OpenLocks(ctx, w.conn)
+	if err != nil {
+		return append(left, err.Error())
+	}
+	for _, l := range []jobs.Lock{{Name: "shared1"}, {Name: "shared2"}, {Name: "wide", Limit: true}} {
+		holders, err := locks.Holders(ctx, l)
+		if err != nil {
+			left = append(left, err.Error())
+		}
+		for _, h := range holders {
+			left = append(left, fmt.Sprintf("%s, which attempt %d of %s/%s holds,", l.Name, h.Attempt, h.Run, h.Token))
 		}
 	}
 	return left

@@ -80,7 +80,7 @@ func (l *ledger) follow(ctx context.Context, c *broker.Conn) error {
 }
 
 const (
-	atOnce    = 3                // runs at once
+	atOnce    = 5                // runs at once
 	commandIn = 60 * time.Second // a command of the orchestrator
 )
 
@@ -121,10 +121,10 @@ func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledg
 // submit submits a run: mostly once, detached; now and then twice at the same
 // time, or carried out by the process that submits it.
 func (w *world) submit(ctx context.Context, p *plan, file string, way int) {
-	switch {
-	case !w.can.serve || way == 0:
+	switch way {
+	case 0:
 		w.foreground(ctx, p, file)
-	case way == 1:
+	case 1:
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() { w.detached(ctx, p, file) })

@@ -2,6 +2,7 @@
 // fail, and checks from outside that what is promised holds.
 //
 //	chaos -minutes 5 -seed 7 -nodes both
+//	chaos -recovery 50 -write e2e/chaos/recovery.json
 //
 // # What runs
 //
@@ -41,6 +42,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -58,6 +60,8 @@ func main() {
 	flag.Float64Var(&o.minutes, "minutes", 5, "how long, faults and checks together")
 	flag.Uint64Var(&o.seed, "seed", 0, "of what fails and what runs (default: drawn)")
 	flag.StringVar(&o.nodes, "nodes", "both", "of NATS: 1, 3 or both in turn")
+	flag.IntVar(&o.recovery, "recovery", 0, "measure how long it takes to go on after a fault instead, so many times each")
+	flag.StringVar(&o.write, "write", "", "where the figures of -recovery go, as JSON")
 	flag.Parse()
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1_000_000) + 1
@@ -73,6 +77,9 @@ type options struct {
 	minutes float64
 	seed    uint64
 	nodes   string
+
+	recovery int
+	write    string
 }
 
 // plan says how many nodes each phase has. A phase of a long run is no longer
@@ -106,6 +113,9 @@ func (o *options) run(ctx context.Context) bool {
 		fmt.Println("chaos: FAILED:", err)
 		return false
 	}
+	if o.recovery > 0 {
+		return o.recoveries(ctx, dir, say)
+	}
 	t, err := o.phases(ctx, dir, say)
 	if err != nil {
 		t.wrong = append(t.wrong, err.Error())
@@ -127,6 +137,25 @@ func (o *options) run(ctx context.Context) bool {
 	return true
 }
 
+// recoveries measures, and prints the table.
+func (o *options) recoveries(ctx context.Context, dir string, say func(string, ...any)) bool {
+	rows, err := o.measure(ctx, dir, say)
+	printRecovery(os.Stdout, rows)
+	if err == nil && o.write != "" {
+		var text []byte
+		if text, err = json.MarshalIndent(rows, "", "  "); err == nil {
+			err = os.WriteFile(o.write, append(text, '\n'), 0o644) //nolint:gosec // figures, for anyone
+		}
+	}
+	if err != nil {
+		fmt.Printf("chaos: FAILED: %v; seed %d; logs in %s\n", err, o.seed, dir)
+		return false
+	}
+	_ = os.RemoveAll(dir) // of the temporary directory
+	fmt.Printf("chaos: ok: %d trials each, seed %d\n", o.recovery, o.seed)
+	return true
+}
+
 func (o *options) phases(ctx context.Context, dir string, say func(string, ...any)) (tally, error) {
 	var sum tally
 	nodes, each, err := o.plan()
@@ -142,7 +171,7 @@ func (o *options) phases(ctx context.Context, dir string, say func(string, ...an
 	if err != nil {
 		return sum, err
 	}
-	say("the programs can: serve %v, keys of the cluster %v", can.serve, can.clusterKeys)
+	say("keys of the cluster: %v", can.clusterKeys)
 	for i, n := range nodes {
 		p := &phase{number: i + 1, nodes: n, raging: max(each-checking, least), seed: o.seed, dir: dir, bin: bin, can: can, say: say}
 		t, err := p.run(ctx)

@@ -98,7 +98,7 @@ func (p *phase) run(ctx context.Context) (tally, error) {
 	chance := func(stream uint64) *rand.Rand {
 		return rand.New(rand.NewPCG(p.seed, uint64(p.number)<<8|stream)) //nolint:gosec // chance that can be repeated
 	}
-	w, err := newWorld(ctx, dir, p.bin, p.can, p.nodes, chance(1), p.say)
+	w, err := newWorld(ctx, dir, p.bin, p.can, crowd{nodes: p.nodes, workers: 3, serves: 2}, chance(1), p.say)
 	if w != nil {
 		defer w.close()
 	}

@@ -36,6 +36,7 @@ type module struct {
 	keys     []string
 	shared   []string // keys of cluster scope
 	limited  bool     // by the plan's limit
+	wide     bool     // by a limit of cluster scope
 	alone    bool
 	hold     time.Duration
 	output   int // bytes
@@ -48,9 +49,11 @@ type need struct {
 	optional bool
 }
 
+// wideLimit is the size of the limit that all runs share.
+const wideLimit = 2
+
 // features are what the programs under test can do.
 type features struct {
-	serve       bool
 	clusterKeys bool
 }
 
@@ -60,7 +63,7 @@ func makePlan(rng *rand.Rand, run string, f features) plan {
 	shape := rng.IntN(4)
 	n := 3 + rng.IntN(8)
 	for i := range n {
-		m := module{name: fmt.Sprintf("m%d", i), hold: time.Duration(20+rng.IntN(400)) * time.Millisecond}
+		m := module{name: fmt.Sprintf("m%d", i), hold: holds(rng)}
 		for _, k := range shapeNeeds(rng, shape, i) {
 			m.needs = append(m.needs, need{p.modules[k].name, rng.IntN(6) == 0})
 		}
@@ -69,6 +72,15 @@ func makePlan(rng *rand.Rand, run string, f features) plan {
 	}
 	p.design(rng)
 	return p
+}
+
+// holds draws how long a command stays: mostly short, now and then long beside
+// the time after which a silent worker is lost.
+func holds(rng *rand.Rand) time.Duration {
+	if rng.IntN(6) == 0 {
+		return time.Second + time.Duration(rng.IntN(4000))*time.Millisecond
+	}
+	return time.Duration(20+rng.IntN(400)) * time.Millisecond
 }
 
 // shapeNeeds are the modules, of the i before, that the next one needs.
@@ -110,6 +122,7 @@ func (m *module) decorate(rng *rand.Rand, f features) {
 		m.shared = append(m.shared, fmt.Sprintf("shared%d", 1+rng.IntN(2)))
 	}
 	m.limited = one(4)
+	m.wide = f.clusterKeys && one(8)
 	m.alone = one(15)
 	m.stubborn = one(10)
 	m.shell = one(2)
@@ -151,7 +164,7 @@ func (m *module) bad() bool { return (m.design == fails || m.design == timesOut)
 // keyed reports whether the module holds something that is granted; in a plan
 // where one runs alone, all do.
 func (p *plan) keyed(m *module) bool {
-	return len(m.keys) > 0 || len(m.shared) > 0 || m.limited || slices.ContainsFunc(p.modules, func(o module) bool { return o.alone })
+	return len(m.keys) > 0 || len(m.shared) > 0 || m.limited || m.wide || slices.ContainsFunc(p.modules, func(o module) bool { return o.alone })
 }
 
 // module finds one by its name.

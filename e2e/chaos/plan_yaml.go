@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,11 @@ func (p *plan) yaml(at places) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: chaos\nfail-fast: %v\n", p.failFast)
 	fmt.Fprintf(&b, "env: {CHAOS: %q, MEMBER: %q}\n", at.socket, at.member)
-	fmt.Fprintf(&b, "limits: {few: {max: %d}}\n", p.limit)
+	fmt.Fprintf(&b, "limits: {few: {max: %d}", p.limit)
+	if slices.ContainsFunc(p.modules, func(m module) bool { return m.wide }) {
+		fmt.Fprintf(&b, ", wide: {max: %d, scope: cluster}", wideLimit)
+	}
+	b.WriteString("}\n")
 	fmt.Fprintf(&b, "defaults: {timeout: 10m, queue-timeout: 1h, max-losses: 1000, grace: 400ms}\n")
 	b.WriteString("modules:\n")
 	for i := range p.modules {
@@ -44,8 +49,8 @@ func (p *plan) moduleYAML(b *strings.Builder, m *module, at places) {
 	} else if keys := m.keyWords(); len(keys) > 0 {
 		line("not-in-parallel: [%s]", strings.Join(keys, ", "))
 	}
-	if m.limited {
-		line("limit: few")
+	if limits := m.limitWords(); len(limits) > 0 {
+		line("limit: [%s]", strings.Join(limits, ", "))
 	}
 	if m.always {
 		line("always-run: true")
@@ -86,6 +91,17 @@ func (m *module) keyWords() []string {
 	words := append([]string(nil), m.keys...)
 	for _, k := range m.shared {
 		words = append(words, fmt.Sprintf("{key: %s, scope: cluster}", k))
+	}
+	return words
+}
+
+func (m *module) limitWords() []string {
+	var words []string
+	if m.limited {
+		words = append(words, "few")
+	}
+	if m.wide {
+		words = append(words, "wide")
 	}
 	return words
 }
@@ -137,6 +153,9 @@ func (p *plan) locks(m *module) []watch.Lock {
 	}
 	if m.limited {
 		locks = append(locks, watch.Lock{Name: p.run + "/few", Capacity: p.limit, Weight: 1})
+	}
+	if m.wide {
+		locks = append(locks, watch.Lock{Name: "wide", Capacity: wideLimit, Weight: 1})
 	}
 	for _, o := range p.modules {
 		if o.alone {

@@ -18,22 +18,29 @@ import (
 // it, it is started again, as a service manager does. It reaches every node of
 // NATS through a proxy of its own.
 type program struct {
-	role    string // worker or serve
+	role    string
 	place   string // one process at a time is at a place
 	proxies []*faultproxy.Proxy
 	launch  func(name, urls string) (*process, error)
 	rng     *rand.Rand
 	say     func(string, ...any)
 
-	mu        sync.Mutex
-	name      string // of the process that is there
-	starts    int
-	running   *process
-	killed    bool // by us: any exit code will do
-	told      bool // to go, by us
-	crashes   []string
-	restartIn time.Duration
+	mu      sync.Mutex
+	name    string // of the process that is there
+	starts  int
+	running *process
+	since   time.Time
+	killed  bool          // by us: any exit code will do
+	told    bool          // to go, by us
+	down    chan struct{} // closed when it may be started again; nil: at once
+	crashes []string
 }
+
+// The roles.
+const (
+	roleWorker = "worker"
+	roleServe  = "serve"
+)
 
 // newProgram makes one, with its proxies.
 func newProgram(ctx context.Context, role, place string, nodes []*node, rng *rand.Rand, say func(string, ...any)) (*program, error) {
@@ -88,7 +95,7 @@ func (p *program) keep(ctx context.Context) error {
 			p.mu.Unlock()
 			return running.stop(context.WithoutCancel(ctx), stopping)
 		}
-		_ = pause(ctx, p.ended(running)) // the next one is told to go at once, if ctx has ended
+		p.rest(ctx, running) // the next one is told to go at once, if ctx has ended
 	}
 }
 
@@ -106,7 +113,7 @@ func (p *program) begin() (*process, error) {
 	}
 	var err error
 	p.running, err = p.launch(p.name, p.urls())
-	p.killed, p.told, p.restartIn = false, false, 0
+	p.since, p.killed, p.told = time.Now(), false, false
 	return p.running, err
 }
 
@@ -118,8 +125,20 @@ const nameTaken = 5
 // may have come before it was ready for one.
 var toldExits = []int{0, 143}
 
-// ended looks at how the process ended, and says when to start the next one.
-func (p *program) ended(was *process) time.Duration {
+// rest waits until the next process may be started.
+func (p *program) rest(ctx context.Context, was *process) {
+	down := p.ended(was)
+	if was.exit() == nameTaken {
+		_ = pause(ctx, 300*time.Millisecond)
+	}
+	select {
+	case <-down:
+	case <-ctx.Done():
+	}
+}
+
+// ended looks at how the process ended.
+func (p *program) ended(was *process) (down <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fine := p.killed || was.exit() == nameTaken || p.told && slices.Contains(toldExits, was.exit())
@@ -127,19 +146,29 @@ func (p *program) ended(was *process) time.Duration {
 		p.crashes = append(p.crashes, fmt.Sprintf("%s exited with %d: %s", was.name, was.exit(), was.said()))
 		p.say("%s exited with %d", was.name, was.exit())
 	}
-	if was.exit() == nameTaken {
-		return 300 * time.Millisecond
+	if p.down == nil {
+		open := make(chan struct{})
+		close(open)
+		return open
 	}
-	return p.restartIn
+	return p.down
 }
 
-// kill ends the process as a crash does; the next one is started after a while.
-func (p *program) kill(restartIn time.Duration) {
+// kill ends the process as a crash does; the next one is started after up.
+func (p *program) kill() {
 	p.mu.Lock()
 	was := p.running
-	p.killed, p.restartIn = true, restartIn
+	p.killed, p.down = true, make(chan struct{})
 	p.mu.Unlock()
 	was.kill()
+}
+
+// up lets the next process be started.
+func (p *program) up() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.down)
+	p.down = nil
 }
 
 // current is the process that is there, and its name.
@@ -147,6 +176,13 @@ func (p *program) current() (*process, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running, p.name
+}
+
+// settled reports whether its process has been there for so long.
+func (p *program) settled(d time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running != nil && !p.running.gone() && time.Since(p.since) > d
 }
 
 // faulty makes f the state of its network.

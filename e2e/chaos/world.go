@@ -70,21 +70,20 @@ func (w *world) pauseEnds(name string, i int) {
 	w.pauses[name][i].to = w.recorder.Now()
 }
 
-const (
-	workerCount = 3
-	slotsEach   = 3
-	serveCount  = 2
-)
+// crowd says how many of each there are.
+type crowd struct{ nodes, workers, serves int }
+
+const slotsEach = 4
 
 // newWorld starts the servers of a phase and makes its programs, which do not
 // run yet.
-func newWorld(ctx context.Context, dir string, bin binaries, can features, nodes int, rng *rand.Rand, say func(string, ...any)) (*world, error) {
+func newWorld(ctx context.Context, dir string, bin binaries, can features, c crowd, rng *rand.Rand, say func(string, ...any)) (*world, error) {
 	w := &world{
 		dir: dir, bin: bin, can: can, say: say, pauses: map[string][]interval{}, calm: func() {},
 		at: places{member: bin.member, socket: filepath.Join(dir, "socket")},
 	}
 	var err error
-	if w.nodes, err = newNodes(ctx, dir, bin.nats, nodes); err != nil {
+	if w.nodes, err = newNodes(ctx, dir, bin.nats, c.nodes); err != nil {
 		return nil, err
 	}
 	for _, n := range w.nodes {
@@ -98,7 +97,7 @@ func newWorld(ctx context.Context, dir string, bin binaries, can features, nodes
 	if err := w.connect(ctx); err != nil {
 		return w, err
 	}
-	return w, w.people(ctx, rng)
+	return w, w.people(ctx, c, rng)
 }
 
 // connect connects, and makes streams and buckets as a cluster wants them.
@@ -138,7 +137,7 @@ func (w *world) direct() string {
 }
 
 // people makes the workers and orchestrators.
-func (w *world) people(ctx context.Context, rng *rand.Rand) error {
+func (w *world) people(ctx context.Context, c crowd, rng *rand.Rand) error {
 	add := func(role, place string, launch func(name, urls string) (*process, error)) error {
 		p, err := newProgram(ctx, role, place, w.nodes, rand.New(rand.NewPCG(rng.Uint64(), 1)), w.say) //nolint:gosec // chance that can be repeated
 		if err != nil {
@@ -148,16 +147,13 @@ func (w *world) people(ctx context.Context, rng *rand.Rand) error {
 		w.programs = append(w.programs, p)
 		return nil
 	}
-	for i := range workerCount {
-		if err := add("worker", fmt.Sprintf("w%d", i+1), w.launchWorker); err != nil {
+	for i := range c.workers {
+		if err := add(roleWorker, fmt.Sprintf("w%d", i+1), w.launchWorker); err != nil {
 			return err
 		}
 	}
-	if !w.can.serve {
-		return nil
-	}
-	for i := range serveCount {
-		if err := add("serve", fmt.Sprintf("o%d", i+1), w.launchServe); err != nil {
+	for i := range c.serves {
+		if err := add(roleServe, fmt.Sprintf("o%d", i+1), w.launchServe); err != nil {
 			return err
 		}
 	}

@@ -27,14 +27,17 @@ const (
 	exitAlone  = 97
 	exitFenced = 98
 	beat       = 20 * time.Millisecond
+	gateLook   = 2 * time.Millisecond
 )
 
 // part is what a member is told to do.
 type part struct {
 	hold      time.Duration
-	code      int // it exits with
-	failUntil int // exits with code up to this attempt, then with 0; 0 = always with code
-	output    int // bytes of the large output
+	once      bool   // only the first attempt stays
+	gate      string // it stays until this file is there, too
+	code      int    // it exits with
+	failUntil int    // exits with code up to this attempt, then with 0; 0 = always with code
+	output    int    // bytes of the large output
 	stubborn  bool
 	locks     []watch.Lock
 	bigs      map[string]int // need → bytes of its large output
@@ -52,6 +55,8 @@ func main() {
 func parse() part {
 	p := part{bigs: map[string]int{}}
 	flag.DurationVar(&p.hold, "hold", 0, "how long it stays")
+	flag.BoolVar(&p.once, "once", false, "stay in the first attempt only")
+	flag.StringVar(&p.gate, "gate", "", "also stay until this file is there")
 	flag.IntVar(&p.code, "code", 0, "exit code")
 	flag.IntVar(&p.failUntil, "fail-until", 0, "the last attempt that exits with code")
 	flag.IntVar(&p.output, "output", 0, "bytes of the output named big")
@@ -100,9 +105,11 @@ func (p part) play() (int, error) {
 	if err != nil {
 		return exitAlone, err
 	}
+	if p.once && hello.Attempt > 1 {
+		p.hold = 0
+	}
 	end := time.Now().Add(p.hold)
-	for n := 0; !fenced && time.Now().Before(end); n++ {
-		<-time.After(min(beat, time.Until(end)))
+	for n := 0; !fenced && p.stays(end); n++ {
 		if fenced, err = c.Beat(); err != nil {
 			return exitAlone, err
 		}
@@ -119,6 +126,22 @@ func (p part) play() (int, error) {
 		code = 0
 	}
 	return code, c.End(code)
+}
+
+// stays waits for a beat, or what is left until the end; false: it is there.
+func (p part) stays(end time.Time) bool {
+	left, wait := time.Until(end), beat
+	if p.gate != "" {
+		wait = gateLook
+		if _, err := os.Stat(p.gate); err != nil {
+			left = wait
+		}
+	}
+	if left <= 0 {
+		return false
+	}
+	<-time.After(min(wait, left))
+	return true
 }
 
 // hello is what it finds in its environment.
