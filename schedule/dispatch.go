@@ -172,7 +172,9 @@ func (d *Dispatcher) look(i int, now time.Time) {
 	if n.status == jobs.Waiting {
 		return
 	}
-	l.wanted = true
+	if !l.wanted {
+		l.wanted, d.tickAt = true, atOnce // nobody may be there to serve it
+	}
 	if n.claim != nil {
 		d.assign(m, n.claim.Worker, n.module.Slots)
 		d.activate(i, now)

@@ -2,6 +2,7 @@ package schedule_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +104,21 @@ func TestNothingIsDueAfterTheLastModule(t *testing.T) {
 	p.now = p.now.Add(time.Minute)
 	if _, wake := p.d.Decide(p.now); !wake.IsZero() && !wake.After(p.now) {
 		t.Errorf("to be woken at %s, which has passed", wake)
+	}
+}
+
+// TestNobodyIsNoticedLate: a module that becomes ready while nothing is under
+// way, on a lane that was made before and that nobody serves, does not wait
+// for ever.
+func TestNobodyIsNoticedLate(t *testing.T) {
+	p := newPlayer(t, `
+name: p
+modules:
+  a: {command: ["true"], if: "false"}
+  b: {command: ["true"], needs: [{module: a, optional: true}], requires: {os: windows}, queue-timeout: 10s}
+`, ok)
+	report := p.play(1)
+	if got := ended(report)["b"]; !strings.Contains(got, "queue-timeout") {
+		t.Errorf("b: %s", got)
 	}
 }
