@@ -17,7 +17,7 @@ const (
 // liveETA estimates when a run ends: what is left to do over the slots there
 // are, or the longest path that is left, whichever is longer.
 type liveETA struct {
-	graph *pipeline.Pipeline       // nil = only counts are known
+	graph *pipeline.Pipeline       // nil = only counts are known, or it has been laid out
 	took  map[string]time.Duration // of earlier runs
 	order []int                    // the graph's modules, what needs before what is needed; nil = not known
 	edges [][]int                  // module → what it needs
@@ -48,14 +48,15 @@ func (t *liveETA) layOut() {
 			size += max(1, len(t.graph.Families[n.Module]))
 		}
 	}
-	t.edges = [][]int{}
+	graph := t.graph
+	t.edges, t.graph = [][]int{}, nil // the graph is large, and not needed again
 	if size > etaMaxEdge {
 		return
 	}
-	g, w := newNeedGraph(t.graph), newWaves(t.graph)
-	t.edges = make([][]int, len(t.graph.Modules))
-	waves := make([]int, len(t.graph.Modules))
-	for i, m := range t.graph.Modules {
+	g, w := newNeedGraph(graph), newWaves(graph)
+	t.edges = make([][]int, len(graph.Modules))
+	waves := make([]int, len(graph.Modules))
+	for i, m := range graph.Modules {
 		for _, n := range m.Needs {
 			t.edges[i] = append(t.edges[i], g.stand(m, n)...)
 		}

@@ -97,9 +97,14 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 		return s
 	}
 	s.pipeline, s.limits = p.Name, p.Limits
+	s.modules = make(map[string]*liveModule, len(p.Modules))
+	all, lane := make([]liveModule, len(p.Modules)), jobs.Lane("")
 	for i, m := range p.Modules {
-		l := s.add(m.Name)
-		l.slots, l.lane, l.index = max(1, m.Slots), jobs.LaneOf(m.Requires, m.Slots), i
+		l := s.add(&all[i], m.Name)
+		if own := jobs.LaneOf(m.Requires, m.Slots); own != lane {
+			lane = own // one text for all that follow each other on it
+		}
+		l.slots, l.lane, l.index = max(1, m.Slots), lane, i
 		l.holds, l.alone = append(slices.Clone(m.Policy.Keys), m.Policy.Limits...), m.Policy.Exclusive
 	}
 	s.total = len(p.Modules)
@@ -107,8 +112,8 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 	return s
 }
 
-func (s *liveState) add(name string) *liveModule {
-	m := &liveModule{name: name, slots: 1, index: -1}
+func (s *liveState) add(m *liveModule, name string) *liveModule {
+	*m = liveModule{name: name, slots: 1, index: -1}
 	s.modules[name] = m
 	s.counts[jobs.Waiting]++
 	return m
@@ -119,7 +124,7 @@ func (s *liveState) add(name string) *liveModule {
 func (s *liveState) module(name string) *liveModule {
 	m, ok := s.modules[name]
 	if !ok {
-		m = s.add(name)
+		m = s.add(&liveModule{}, name)
 		s.unheard = max(0, s.unheard-1)
 	}
 	return m
