@@ -288,6 +288,10 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			d.pop(l)
 			continue
 		}
+		if n.retryAt.After(now) { // it had an attempt while it waited here, as by an earlier orchestrator
+			d.later(l, n, m)
+			continue
+		}
 		worker, slots := d.room(l)
 		if worker == "" {
 			l.full = true
@@ -310,6 +314,13 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			d.grant(n)
 		}
 	}
+}
+
+// later puts a module aside until the delay of its retry is over.
+func (d *Dispatcher) later(l *lane, n *node, m *memo) {
+	d.pop(l)
+	m.queued = true
+	d.timers.add(n.retryAt, n.index)
 }
 
 // block puts a module aside until somebody gives back a key or a limit.

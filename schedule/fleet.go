@@ -19,19 +19,21 @@ type Fleet struct {
 	synced  bool
 	since   time.Time // when the watch began, or began anew
 	workers map[string]*station
-	version uint64 // grows when something changed that decisions depend on
+	missed  map[string]time.Time // by incarnation that was never seen: when it was first asked for
+	version uint64               // grows when something changed that decisions depend on
 }
 
 type station struct {
 	worker  jobs.Worker
 	seen    time.Time // on the observer's clock
 	present bool
-	left    bool // it said good-bye
+	left    bool   // it said good-bye
+	before  string // the incarnation in whose place this one came
 }
 
 // NewFleet is a fleet without workers. ttl is the registry's.
 func NewFleet(ttl time.Duration) *Fleet {
-	return &Fleet{ttl: ttl, workers: map[string]*station{}}
+	return &Fleet{ttl: ttl, workers: map[string]*station{}, missed: map[string]time.Time{}}
 }
 
 // Seen takes a heartbeat. It reports whether the worker is new: not there, or
@@ -46,7 +48,12 @@ func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
 	if joined || s.worker.Draining != w.Draining || s.worker.LanesSeen != w.LanesSeen || s.worker.Slots != w.Slots {
 		f.version++
 	}
-	*s = station{worker: w, seen: now, present: true}
+	before := s.before
+	if s.worker.Incarnation != w.Incarnation {
+		before = s.worker.Incarnation
+	}
+	*s = station{worker: w, seen: now, present: true, before: before}
+	delete(f.missed, w.Incarnation)
 	return joined
 }
 
@@ -78,6 +85,15 @@ func (f *Fleet) Synced(now time.Time) {
 	f.version++
 }
 
+// Woke takes how late the observer looks, beside when it wanted to. One that
+// was stopped has not heard what came meanwhile, a sign of life among it: its
+// clock starts anew.
+func (f *Fleet) Woke(late time.Duration, now time.Time) {
+	if late > f.ttl/3 && now.After(f.since) {
+		f.since = now
+	}
+}
+
 // Shift says that now, as the caller tells it, has jumped by so much beside the
 // observer's own clock: it follows the log's clock, which follows the server's,
 // and that may jump. What was seen has grown no older by it.
@@ -86,38 +102,49 @@ func (f *Fleet) Shift(by time.Duration) {
 	for _, s := range f.workers {
 		s.seen = s.seen.Add(by)
 	}
+	for name, at := range f.missed {
+		f.missed[name] = at.Add(by)
+	}
 }
 
 // lost reports whether whoever claimed an attempt is lost; when that cannot
-// be said yet, it returns when to look again (zero: when the watch rings). A
-// claim is a sign of life as a heartbeat is: the log may tell of it before the
-// registry tells of its worker, or while it still tells of an earlier incarnation.
-func (f *Fleet) lost(c *jobs.Claim, claimed, now time.Time) (bool, time.Time) {
+// be said yet, it returns when to look again (zero: when the watch rings). The
+// log may tell of a claim before the registry tells of its worker, or while it
+// still tells of an earlier incarnation: then the time to live counts from
+// when the worker was first missed.
+func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 	if !f.synced {
 		return false, time.Time{}
 	}
-	due := claimed
+	since := f.since
 	s, ok := f.workers[c.Worker]
 	switch {
 	case ok && s.present && s.worker.Incarnation == c.Incarnation:
 		return false, time.Time{}
-	case ok && s.left && s.worker.Incarnation == c.Incarnation:
+	case ok && s.left && s.worker.Incarnation == c.Incarnation,
+		ok && s.present && s.before == c.Incarnation:
 		return true, time.Time{}
-	case ok && s.present: // another incarnation
-	case ok:
-		due = latest(due, f.since, s.seen)
+	case ok && s.worker.Incarnation == c.Incarnation:
+		since = latest(since, s.seen)
 	default:
-		due = latest(due, f.since)
+		since = latest(since, f.miss(c.Incarnation, now))
 	}
-	due = due.Add(f.ttl)
+	due := since.Add(f.ttl)
 	return !now.Before(due), due
 }
 
-func latest(a time.Time, others ...time.Time) time.Time {
-	for _, b := range others {
-		if b.After(a) {
-			a = b
-		}
+// miss is when an incarnation was first asked for that was never seen.
+func (f *Fleet) miss(incarnation string, now time.Time) time.Time {
+	if at, ok := f.missed[incarnation]; ok {
+		return at
+	}
+	f.missed[incarnation] = now
+	return now
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
 	return a
 }

@@ -232,7 +232,7 @@ func (r *Run) Reclaim(key jobs.Key, f *Fleet, now time.Time) (Close, bool) {
 		c.Outcome = jobs.Outcome{Attempt: key.Attempt, Status: jobs.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
 		return c, true
 	}
-	lost, _ := f.lost(n.claim, n.claimed, now)
+	lost, _ := f.lost(n.claim, now)
 	c.Outcome = inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now)
 	return c, lost
 }

@@ -46,15 +46,15 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 	}
 }
 
-// TestAClaimIsASignOfLife: the log may tell of a claim before the registry
+// TestAClaimIsHeardOfFirst: the log may tell of a claim before the registry
 // tells of its worker, or while it tells of the worker's earlier incarnation.
-func TestAClaimIsASignOfLife(t *testing.T) {
+func TestAClaimIsHeardOfFirst(t *testing.T) {
 	for _, c := range []jobs.Claim{{Worker: "new", Incarnation: "new"}, {Worker: "w", Incarnation: "started again"}} {
 		p := newPlayer(t, one, ok)
 		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
 		c.Attempt = p.decideUntilPublished().Key.Attempt
 		p.now = p.now.Add(10 * testTTL)
-		c.Started = p.now
+		c.Started = p.now.Add(-time.Hour) // the server's clock may have gone back, and stamps what it stores
 		p.write("a", "a", jobs.Record{Claim: &c})
 		if p.decideCloses() {
 			t.Errorf("%s: closed before the registry could tell of its worker", c.Incarnation)
@@ -63,6 +63,46 @@ func TestAClaimIsASignOfLife(t *testing.T) {
 		if !p.decideCloses() {
 			t.Errorf("%s: not closed when the registry had not told of it for the time to live", c.Incarnation)
 		}
+	}
+}
+
+// TestAnIncarnationInAnothersPlace: what was seen, and has given way to another
+// incarnation, is lost at once.
+func TestAnIncarnationInAnothersPlace(t *testing.T) {
+	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
+	f.Seen(jobs.Worker{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
+	if !p.decideCloses() {
+		t.Error("not closed")
+	}
+}
+
+// TestARetryWaitsWhereverItIs: a module that waits for room, while a job of it
+// by an earlier orchestrator runs and fails, waits for its delay then.
+func TestARetryWaitsWhereverItIs(t *testing.T) {
+	p := newPlayer(t, `
+name: p
+modules:
+  a: {command: ["true"], retry: {attempts: 2, delay: 20s}}
+  b: {command: ["true"], priority: high}
+`, ok)
+	p.d = schedule.NewDispatcher(p.run, p.fleet(1)) // has taken over, and does not know of a's job
+	if first := p.decideUntilPublished(); first.Key.Token != "b" {
+		t.Fatalf("%+v", first)
+	}
+	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: p.now}})
+	p.write("a", "a", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed, Worker: "w", Started: p.now, Finished: p.now}})
+	p.finishFirst()
+	for range 3 {
+		actions, _ := p.d.Decide(p.now)
+		for _, a := range actions {
+			if publish, is := a.(schedule.Publish); is {
+				t.Fatalf("published before its delay is over: %+v", publish)
+			}
+		}
+	}
+	p.now = p.now.Add(time.Minute)
+	if again := p.decideUntilPublished(); again.Key.Attempt != 2 {
+		t.Errorf("%+v", again)
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *Dispatcher) activeNodes() []int {
 
 // tickClaimed looks at an attempt that somebody runs.
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
-	lost, again := d.fleet.lost(n.claim, n.claimed, now)
+	lost, again := d.fleet.lost(n.claim, now)
 	if lost {
 		d.close(n, inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
