@@ -32,7 +32,7 @@ type EmbedConfig struct {
 	// power cut loses nothing that was; else a write is there after 2 minutes at
 	// the latest, and only the death of processes is survived.
 	SyncAlways bool
-	Logger *slog.Logger
+	Logger     *slog.Logger
 }
 
 // Server is an embedded server.

@@ -162,11 +162,8 @@ func (l *Lease) Keep(ctx context.Context) error {
 		renewing, cancel := context.WithDeadline(ctx, l.Until())
 		err := l.Renew(renewing)
 		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("lease of %s: %w: %w", l.key, ErrLapsed, err)
+		if err != nil {
+			return ended(ctx, fmt.Errorf("lease of %s: %w: %w", l.key, ErrLapsed, err))
 		}
 		t := time.NewTimer(every)
 		select {

@@ -26,6 +26,7 @@ type loop struct {
 	fleet      *schedule.Fleet
 	ours       bool          // our takeover has been folded: we may decide
 	ahead      time.Duration // the log's clock minus ours
+	due        time.Time     // when timer rings
 
 	entries chan jobs.Entry // buffered: a burst of results is folded in one go
 	changes chan kv.Change
@@ -59,6 +60,7 @@ func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, f
 func (l *loop) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	l.due = time.Now().Add(time.Hour)
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,6 +75,7 @@ func (l *loop) loop(ctx context.Context) error {
 			f()
 		case <-timer.C:
 		}
+		l.fleet.Woke(time.Since(l.due), l.now())
 		if err := l.drain(); err != nil {
 			return err
 		}
@@ -84,6 +87,9 @@ func (l *loop) loop(ctx context.Context) error {
 		}
 		if !l.ours {
 			continue
+		}
+		if !time.Now().Before(l.cfg.Lease.Until()) {
+			return fmt.Errorf("run %s: %w", l.run, kv.ErrLapsed) // we were stopped, and others may decide by now
 		}
 		l.decide(ctx, timer)
 	}
@@ -118,11 +124,12 @@ func (l *loop) decide(ctx context.Context, timer *time.Timer) {
 		if again {
 			continue // something was answered at once
 		}
+		wait := time.Hour
 		if !wake.IsZero() {
-			timer.Reset(max(0, wake.Sub(l.now())))
-		} else {
-			timer.Reset(time.Hour)
+			wait = max(0, wake.Sub(l.now()))
 		}
+		timer.Reset(wait)
+		l.due = time.Now().Add(wait)
 		return
 	}
 }

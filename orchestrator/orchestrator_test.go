@@ -98,8 +98,9 @@ func (s *site) submit(id jobs.RunID, src string) {
 }
 
 // run runs a pipeline to its end and returns its report and events.
-func (s *site) run(id jobs.RunID, src string) (*jobs.Report, []jobs.Event) {
+func (s *site) run(src string) (*jobs.Report, []jobs.Event) {
 	s.t.Helper()
+	const id = "r1"
 	s.submit(id, src)
 	var g errgroup.Group
 	g.Go(func() error {
@@ -126,7 +127,7 @@ func statuses(r *jobs.Report) string {
 // expanded, and the events come in order with all output before the end.
 func TestRun(t *testing.T) {
 	s := newSite(t, 2)
-	report, events := s.run("r1", `
+	report, events := s.run(`
 name: p
 modules:
   list: {run: 'echo "all=[1,2,3]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
@@ -176,7 +177,7 @@ modules:
 // conditions, axes and texts.
 func TestLargeOutputsDecide(t *testing.T) {
 	s := newSite(t, 1)
-	report, _ := s.run("r1", `
+	report, _ := s.run(`
 name: p
 modules:
   big: {run: '{ printf big=; head -c 300000 /dev/zero | tr "\0" x; echo; } >>"$MODPIPE_OUTPUT"', outputs: [big]}
@@ -339,7 +340,7 @@ func TestSubmitTwice(t *testing.T) {
 // TestNothingIsLeft: a run that has ended leaves no job in the queue.
 func TestNothingIsLeft(t *testing.T) {
 	s := newSite(t, 2)
-	s.run("r1", `
+	s.run(`
 name: p
 modules:
   a: {run: exit 1}

@@ -74,8 +74,9 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	g.Go(func() error { return s.keepPresence(gctx, presence) })
 	g.Go(func() error { return s.sweeps(gctx) })
 	g.Go(func() error { return s.loop(gctx) })
-	if err = g.Wait(); ctx.Err() != nil {
-		return nil
+	err = g.Wait()
+	if told := ctx.Err() != nil; told {
+		err = nil
 	}
 	return err
 }

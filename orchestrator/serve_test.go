@@ -184,7 +184,7 @@ func TestServeWaitsItsTurn(t *testing.T) {
 // serves.
 func TestServeClearsUp(t *testing.T) {
 	s := newSite(t, 0)
-	s.run("r1", "name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
+	s.run("name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
 	stored := make(chan error, 1)
 	job := &jobs.Job{Run: "r1", Lane: "any", Token: "a", Attempt: 1}
 	s.conn.PublishJob(s.ctx, job, func(err error) { stored <- err })

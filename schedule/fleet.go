@@ -19,7 +19,7 @@ type Fleet struct {
 	synced  bool
 	since   time.Time // when the watch began, or began anew
 	workers map[string]*station
-	missed  map[string]time.Time // by incarnation that was never seen: when it was first asked for
+	heard   map[string]time.Time // by incarnation: when its newest claim was heard of
 	version uint64               // grows when something changed that decisions depend on
 }
 
@@ -33,7 +33,7 @@ type station struct {
 
 // NewFleet is a fleet without workers. ttl is the registry's.
 func NewFleet(ttl time.Duration) *Fleet {
-	return &Fleet{ttl: ttl, workers: map[string]*station{}, missed: map[string]time.Time{}}
+	return &Fleet{ttl: ttl, workers: map[string]*station{}, heard: map[string]time.Time{}}
 }
 
 // Seen takes a heartbeat. It reports whether the worker is new: not there, or
@@ -53,9 +53,13 @@ func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
 		before = s.worker.Incarnation
 	}
 	*s = station{worker: w, seen: now, present: true, before: before}
-	delete(f.missed, w.Incarnation)
 	return joined
 }
+
+// claimed hears of a claim, which is a sign of life as a heartbeat is: the log
+// may tell of it before the registry tells of its worker, or that it is there
+// again, or while it still tells of an earlier incarnation.
+func (f *Fleet) claimed(c *jobs.Claim, now time.Time) { f.heard[c.Incarnation] = now }
 
 // Gone takes the end of a worker's entry; left, when the worker removed it
 // itself. It reports whether the worker was there.
@@ -102,21 +106,18 @@ func (f *Fleet) Shift(by time.Duration) {
 	for _, s := range f.workers {
 		s.seen = s.seen.Add(by)
 	}
-	for name, at := range f.missed {
-		f.missed[name] = at.Add(by)
+	for name, at := range f.heard {
+		f.heard[name] = at.Add(by)
 	}
 }
 
 // lost reports whether whoever claimed an attempt is lost; when that cannot
-// be said yet, it returns when to look again (zero: when the watch rings). The
-// log may tell of a claim before the registry tells of its worker, or while it
-// still tells of an earlier incarnation: then the time to live counts from
-// when the worker was first missed.
+// be said yet, it returns when to look again (zero: when the watch rings).
 func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 	if !f.synced {
 		return false, time.Time{}
 	}
-	since := f.since
+	since := latest(f.since, f.heard[c.Incarnation])
 	s, ok := f.workers[c.Worker]
 	switch {
 	case ok && s.present && s.worker.Incarnation == c.Incarnation:
@@ -126,20 +127,9 @@ func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 		return true, time.Time{}
 	case ok && s.worker.Incarnation == c.Incarnation:
 		since = latest(since, s.seen)
-	default:
-		since = latest(since, f.miss(c.Incarnation, now))
 	}
 	due := since.Add(f.ttl)
 	return !now.Before(due), due
-}
-
-// miss is when an incarnation was first asked for that was never seen.
-func (f *Fleet) miss(incarnation string, now time.Time) time.Time {
-	if at, ok := f.missed[incarnation]; ok {
-		return at
-	}
-	f.missed[incarnation] = now
-	return now
 }
 
 func latest(a, b time.Time) time.Time {

@@ -56,7 +56,7 @@ type options struct {
 	write         string
 }
 
-func say(format string, args ...any) { fmt.Printf(format+"\n", args...) } //nolint:forbidigo // its output
+func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
 func (o *options) run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "modpipe-soak-")

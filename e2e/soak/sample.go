@@ -37,14 +37,16 @@ type usage struct {
 }
 
 func (s *sample) String() string {
-	text := fmt.Sprintf("%5d s %6d runs", s.Second, s.Runs)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%5d s %6d runs", s.Second, s.Runs)
 	if s.Heap > 0 {
-		text += fmt.Sprintf("  heap %.1f MiB in %d objects, %d goroutines", mebi(s.Heap), s.Objects, s.Goroutines)
+		fmt.Fprintf(&text, "  heap %.1f MiB in %d objects, %d goroutines", mebi(s.Heap), s.Objects, s.Goroutines)
 	}
 	for name, u := range s.Processes {
-		text += fmt.Sprintf("  %s %.1f MiB, %d threads, %d files", name, mebi(u.Resident), u.Threads, u.Files)
+		fmt.Fprintf(&text, "  %s %.1f MiB, %d threads, %d files", name, mebi(u.Resident), u.Threads, u.Files)
 	}
-	return text + fmt.Sprintf("  stored %.1f MiB in %d messages, %d consumers", mebi(s.Stored), s.Messages, s.Consumers)
+	fmt.Fprintf(&text, "  stored %.1f MiB in %d messages, %d consumers", mebi(s.Stored), s.Messages, s.Consumers)
+	return text.String()
 }
 
 func mebi(n uint64) float64 { return float64(n) / (1 << 20) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +32,8 @@ func (s *site) onClose(f func() error) { s.closing = append(s.closing, f) }
 // close ends everything in the opposite order.
 func (s *site) close() error {
 	var errs []error
-	for i := len(s.closing) - 1; i >= 0; i-- {
-		errs = append(errs, s.closing[i]())
+	for _, f := range slices.Backward(s.closing) {
+		errs = append(errs, f())
 	}
 	return errors.Join(errs...)
 }

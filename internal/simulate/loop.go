@@ -241,8 +241,11 @@ func (l *loop) step() {
 		l.d.purgeRun()
 		return
 	}
-	if !l.ours {
+	if !l.ours || !l.d.o.now().Before(l.d.leased) {
 		return
+	}
+	if l.timer != 0 {
+		l.fleet.Woke(l.d.o.w.now-l.timer, l.now())
 	}
 	for {
 		actions, wake := l.dispatcher.Decide(l.now())
@@ -277,6 +280,7 @@ func (l *loop) wakeAt(wake time.Time) {
 	l.timer = at
 	o.w.at(at, o.party, "its timer rings", l.d.during(func() {
 		if l.timer == at {
+			l.fleet.Woke(l.d.o.w.now-at, l.now())
 			l.timer = 0
 			l.step()
 		}
