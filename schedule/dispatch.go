@@ -46,6 +46,7 @@ type memo struct {
 	published bool         // its job was put on the lane by this dispatcher
 	uncertain time.Time    // the publication was not answered: nothing is done before
 	again     bool
+	claimed   bool   // its claim was heard of
 	worker    string // that is thought to run it, or will
 	slots     int    // that it takes there
 	queued    bool   // in its lane's heap, in timers or in blocked
@@ -178,6 +179,10 @@ func (d *Dispatcher) look(i int, now time.Time) {
 	if n.claim != nil {
 		d.assign(m, n.claim.Worker, n.module.Slots)
 		d.activate(i, now)
+		if !m.claimed {
+			m.claimed = true
+			d.fleet.claimed(n.claim, now)
+		}
 		return
 	}
 	if d.run.stopped(n) != "" {

@@ -47,13 +47,19 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 }
 
 // TestAClaimIsHeardOfFirst: the log may tell of a claim before the registry
-// tells of its worker, or while it tells of the worker's earlier incarnation.
+// tells of its worker, or that it is there again, or while it tells of the
+// worker's earlier incarnation.
 func TestAClaimIsHeardOfFirst(t *testing.T) {
-	for _, c := range []jobs.Claim{{Worker: "new", Incarnation: "new"}, {Worker: "w", Incarnation: "started again"}} {
+	for _, c := range []jobs.Claim{
+		{Worker: "new", Incarnation: "new"}, {Worker: "w", Incarnation: "started again"}, {Worker: "silent", Incarnation: "silent"},
+	} {
 		p := newPlayer(t, one, ok)
-		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+		f := p.fleet(1)
+		f.Seen(jobs.Worker{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
+		p.d = schedule.NewDispatcher(p.run, f)
 		c.Attempt = p.decideUntilPublished().Key.Attempt
 		p.now = p.now.Add(10 * testTTL)
+		f.Gone("silent", false)
 		c.Started = p.now.Add(-time.Hour) // the server's clock may have gone back, and stamps what it stores
 		p.write("a", "a", jobs.Record{Claim: &c})
 		if p.decideCloses() {
