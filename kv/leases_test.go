@@ -43,7 +43,7 @@ func TestLease(t *testing.T) {
 		var keeper errgroup.Group
 		keeper.Go(func() error { return lease.Keep(ctx) })
 		lease.SetEpoch(7)
-		time.Sleep(10 * leases.TTL())
+		<-time.After(10 * leases.TTL())
 		if _, err := leases.Acquire(t.Context(), "r1", "second"); !errors.Is(err, kv.ErrHeld) {
 			t.Errorf("acquiring what is kept: %v", err)
 		}

@@ -191,7 +191,7 @@ func TestFreeLocksLeaveNothing(t *testing.T) {
 		takes(t, l, database, a)
 		takes(t, l, kept, a)
 		check(t, l.Release(t.Context(), database, a.Is))
-		time.Sleep(100 * time.Hour)
+		<-time.After(100 * time.Hour)
 		synctest.Wait()
 		holds(t, l, kept, a)
 		js, err := jetstream.New(s.Connect(t))

@@ -65,7 +65,7 @@ func TestLifeOfACommand(t *testing.T) {
 	if err := c.End(3); err != nil {
 		t.Fatal(err)
 	}
-	if e := r.Execs()[0]; e.Gone != 0 || e.Code != 3 || !(0 < e.Start && e.Start < e.First && e.First < e.Bye) {
+	if e := r.Execs()[0]; e.Gone != 0 || e.Code != 3 || e.Start <= 0 || e.Start >= e.First || e.First >= e.Bye {
 		t.Errorf("before it is gone: %+v", e)
 	}
 	c.conn.Close()
