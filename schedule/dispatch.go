@@ -176,21 +176,26 @@ func (d *Dispatcher) look(i int, now time.Time) {
 	if !l.wanted {
 		l.wanted, d.tickAt = true, atOnce // nobody may be there to serve it
 	}
-	if n.claim != nil {
-		d.assign(m, n.claim.Worker, n.module.Slots)
-		d.activate(i, now)
-		if !m.claimed {
-			m.claimed = true
-			d.fleet.claimed(n.claim, now)
-		}
+	switch {
+	case n.claim != nil:
+		d.runs(n, m, now)
 		return
-	}
-	if d.run.stopped(n) != "" {
+	case d.run.stopped(n) != "":
 		d.activate(i, now)
 		return
 	}
 	if !m.published && !m.queued && (n.granted || !d.granting[i] && !m.reserved) {
 		d.want(i, now)
+	}
+}
+
+// runs notes that somebody has claimed an attempt.
+func (d *Dispatcher) runs(n *node, m *memo, now time.Time) {
+	d.assign(m, n.claim.Worker, n.module.Slots)
+	d.activate(n.index, now)
+	if !m.claimed {
+		m.claimed = true
+		d.fleet.claimed(n.claim, now)
 	}
 }
 
