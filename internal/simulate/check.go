@@ -19,8 +19,9 @@ type truth struct {
 	modules  map[jobs.Token]*pipeline.Module
 	closed   map[jobs.Key]time.Duration // when an attempt was closed
 	outcomes map[jobs.Key]*jobs.Outcome
-	final    map[jobs.Token]jobs.Attempt // attempts that succeeded
-	tokens   map[string]uint64           // by key: the newest fencing token
+	over     map[jobs.Token]time.Duration // when a module ended
+	final    map[jobs.Token]jobs.Attempt  // attempts that succeeded
+	tokens   map[string]uint64            // by key: the newest fencing token
 	ended    int
 	endedAt  time.Duration
 	cancels  int
@@ -31,6 +32,7 @@ func (t *truth) begin() {
 	t.state = schedule.NewRun(nil)
 	t.modules = map[jobs.Token]*pipeline.Module{}
 	t.closed, t.outcomes = map[jobs.Key]time.Duration{}, map[jobs.Key]*jobs.Outcome{}
+	t.over = map[jobs.Token]time.Duration{}
 	t.final, t.tokens = map[jobs.Token]jobs.Attempt{}, map[string]uint64{}
 }
 
@@ -90,6 +92,9 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, n)
 	}
 	t.outcomes[key], t.closed[key] = o, w.now
+	if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
+		t.over[e.Cell] = w.now
+	}
 	if o.Status == jobs.AttemptSucceeded {
 		t.final[e.Cell] = o.Attempt
 	}
@@ -192,8 +197,16 @@ func (c *checks) open(w *world, t *truth, x *task) {
 	if t.ended > 0 && late(t.endedAt) {
 		w.fail("%s starts after the end of its run", x)
 	}
-	if n := t.final[j.Token]; n != 0 && late(t.closed[jobs.Key{Token: j.Token, Attempt: n}]) {
-		w.fail("%s starts, and its module has succeeded", x)
+	if at, over := t.over[j.Token]; over && late(at) {
+		w.fail("%s starts, and its module is %s", x, t.state.StatusOf(j.Name))
+	}
+}
+
+// acked: nothing is acknowledged before it is committed.
+func (c *checks) acked(w *world, j *jobs.Job) {
+	t := &w.runOf(j.Run).truth
+	if _, closed := t.closed[jobs.Key{Token: j.Token, Attempt: j.Attempt}]; !closed && t.ended == 0 && !t.state.StatusOf(j.Name).Terminal() {
+		w.fail("attempt %d of %s in %s is acknowledged, and is not closed", j.Attempt, j.Name, j.Run)
 	}
 }
 
@@ -210,7 +223,7 @@ func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
 	key := jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
 	o := t.outcomes[key]
-	if o == nil || (o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptTimedOut) || w.server.jumped {
+	if o == nil || o.Attempt == 0 || (o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptTimedOut) || w.server.jumped {
 		return
 	}
 	least := min(m.Policy.Retry.Delay, m.Policy.Retry.MaxDelay) / 2

@@ -14,7 +14,7 @@ func (w *world) trouble() {
 		end = w.between(25*time.Second, 90*time.Second)
 	}
 	if w.chance(0.9) {
-		often := w.between(200*time.Millisecond, 4*time.Second)
+		often := w.between(100*time.Millisecond, 2500*time.Millisecond)
 		var next func()
 		next = func() {
 			w.after(w.between(0, 2*often), nil, "something goes wrong", func() {
@@ -55,6 +55,7 @@ func (w *world) fault() {
 	case n < 88:
 		if !w.server.down {
 			w.server.restart(w.between(0, 2*time.Second))
+			w.server.forget()
 		}
 	case n < 93:
 		by := w.between(-8*time.Second, 12*time.Second)

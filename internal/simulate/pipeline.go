@@ -25,7 +25,7 @@ func (w *world) populate() {
 		o.start()
 	}
 	for i := range 1 + w.rand.IntN(4) {
-		k := &worker{party: newParty(w, "w"+utoa(uint64(i+1))), slots: 1 + w.rand.IntN(4), os: "linux"}
+		k := &worker{party: newParty(w, "w"+utoa(uint64(i+1))), slots: 1 + w.rand.IntN(3), os: "linux"}
 		if w.chance(0.3) {
 			k.os = "darwin"
 		}
@@ -52,7 +52,7 @@ func (w *world) pipeline() *pipeline.Pipeline {
 		p.Deadline = w.between(2*time.Second, 30*time.Second)
 	}
 	alone := w.chance(0.15)
-	for i := range 1 + w.rand.IntN(6) {
+	for i := range 1 + w.rand.IntN(9) {
 		p.Modules = append(p.Modules, w.module(i, alone))
 	}
 	return p
@@ -62,7 +62,7 @@ func (w *world) module(i int, alone bool) *pipeline.Module {
 	name := "m" + utoa(uint64(i))
 	m := &pipeline.Module{Name: name, Token: name, Slots: 1}
 	for k := range i {
-		if w.chance(0.25) {
+		if w.chance(0.2) {
 			m.Needs = append(m.Needs, pipeline.Need{Module: "m" + utoa(uint64(k)), Optional: w.chance(0.3)})
 		}
 	}

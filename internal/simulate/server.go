@@ -243,6 +243,11 @@ type delivered struct {
 }
 
 func (s *server) ack(sequence uint64) {
+	for _, q := range s.queue {
+		if q.sequence == sequence {
+			s.w.checks.acked(s.w, q.job)
+		}
+	}
 	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool { return q.sequence == sequence })
 }
 
@@ -328,6 +333,14 @@ func (s *server) sweep() {
 			delete(s.leases, r.id)
 			s.w.note("nats", "expires the lease of", r.id)
 		}
+	}
+}
+
+// forget is a loss of power: the newest job had not reached the disk.
+func (s *server) forget() {
+	if n := len(s.queue); n > 0 && s.w.chance(0.3) {
+		s.w.note("nats", "has lost", s.queue[n-1].job.Run, s.queue[n-1].job.Token, s.queue[n-1].job.Attempt)
+		s.queue = s.queue[:n-1]
 	}
 }
 

@@ -22,9 +22,7 @@ type task struct {
 // Execute stands for the processes of an attempt.
 func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	w, s := t.k.w, within(ctx)
-	if w.chance(0.1) {
-		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond)) // what it needs is fetched
-	}
+	t.fetch(ctx)
 	if st, ok := t.Stops().Asked(); ok {
 		t.Release(ctx)
 		return t.outcome(st.Status, st.Text), s.Err()
@@ -48,6 +46,23 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	}
 	o.Started, o.Finished = started, t.k.now()
 	return o, s.Err()
+}
+
+// fetch is what comes before the start: what the module needs is read, some
+// of it from the server.
+func (t *task) fetch(ctx context.Context) {
+	w, s := t.k.w, within(ctx)
+	if w.chance(0.1) {
+		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond))
+	}
+	if !w.chance(0.15) {
+		return
+	}
+	for range 1 + w.rand.IntN(3) {
+		for s.Err() == nil && (cells{t.k}).ask(s, "fetch", func() func() { return func() {} }) != nil {
+			t.c.wait(s, nil, attempt.FirstPause)
+		}
+	}
 }
 
 func (t *task) outcome(s jobs.AttemptStatus, text string) *jobs.Outcome {

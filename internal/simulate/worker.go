@@ -222,8 +222,12 @@ func (k *worker) pull() {
 	}, func() { k.pulling = false })
 }
 
-// handle takes a delivery.
+// handle takes a delivery. One that comes when the worker has let go of its
+// pulls is left for others.
 func (k *worker) handle(d delivered) {
+	if !k.entered {
+		return
+	}
 	doubtful := d.job.Again || d.number > 1 || d.sequence <= k.floor || d.stored.After(d.job.StoreBy)
 	t := &task{Delivery: k.self.Deliver(d.job, k.w.name("n"), doubtful), k: k, from: d}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })

@@ -18,7 +18,7 @@ func main() {
 	r := simulate.Run(*seed, *steps)
 	if v := r.Violation; v != nil {
 		fmt.Print(v.Trace)
-		fmt.Printf("simulate: FAILED: %s; reproduce with: %s\n", v, v.Reproduce())
+		fmt.Printf("simulate: FAILED after %d steps: %s; reproduce with: %s\n", r.Steps, v, v.Reproduce())
 		os.Exit(1)
 	}
 	fmt.Printf("simulate: ok: %d steps, %d worlds, seed %d, %.0f s\n", r.Steps, r.Worlds, *seed, time.Since(began).Seconds())
