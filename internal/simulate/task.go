@@ -22,7 +22,7 @@ type task struct {
 // Execute stands for the processes of an attempt.
 func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	w, s := t.k.w, within(ctx)
-	t.fetch(ctx)
+	t.fetch(s) //nolint:contextcheck // s is the context, inside the simulation
 	if st, ok := t.Stops().Asked(); ok {
 		t.Release(ctx)
 		return t.outcome(st.Status, st.Text), s.Err()
@@ -50,8 +50,8 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 
 // fetch is what comes before the start: what the module needs is read, some
 // of it from the server.
-func (t *task) fetch(ctx context.Context) {
-	w, s := t.k.w, within(ctx)
+func (t *task) fetch(s *scope) {
+	w := t.k.w
 	if w.chance(0.1) {
 		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond))
 	}
