@@ -29,6 +29,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -39,6 +41,7 @@ func main() {
 	flag.Float64Var(&o.rate, "rate", 1, "runs a second")
 	flag.DurationVar(&o.every, "every", 30*time.Second, "between samples")
 	flag.BoolVar(&o.processes, "processes", false, "run the programs themselves, each in a process of its own")
+	flag.StringVar(&o.heap, "heap", "", "where a profile of the heap goes at the end, for pprof")
 	flag.StringVar(&o.write, "write", "", "where the samples go, as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // main creates one
@@ -53,7 +56,7 @@ type options struct {
 	minutes, rate float64
 	every         time.Duration
 	processes     bool
-	write         string
+	write, heap   string
 }
 
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
@@ -73,6 +76,11 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.heap != "" {
+		if err := writeHeap(o.heap); err != nil {
+			return err
+		}
+	}
 	faults := record.judge()
 	if o.write != "" {
 		text, err := json.MarshalIndent(record, "", " ")
@@ -88,6 +96,16 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	say("ok: flat over the last three quarters of %.0f minutes, %d runs with %d attempts", record.Minutes, record.Runs, record.Attempts)
 	return nil
+}
+
+// writeHeap writes what is in memory after a collection.
+func writeHeap(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
 }
 
 // soak submits and samples until the time is over.
