@@ -154,7 +154,7 @@ func TestDoctorRemote(t *testing.T) {
 	found := diagnose(t, p, 0, "-s", s.URL(), "x.yaml")
 	found.want(t, "workers", "warning", "none", "worker --server "+s.URL())
 	found.want(t, "requirements", "warning", "there is no worker")
-	found.want(t, "streams", "ok", "0 of 8", "the first run makes MP_JOBS")
+	found.want(t, "streams", "ok", "0 of 10", "the first run makes MP_JOBS")
 	found.want(t, "clock", "ok", "not compared")
 	js, err := jetstream.New(s.Connect(t))
 	if err != nil {
