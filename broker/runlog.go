@@ -218,21 +218,31 @@ func readStored(data []byte) (located, error) {
 }
 
 // ReadLog reads the whole log of a run as it is now, in order (ErrNotFound
-// when there is no such run, DroppedError when only its end is left).
+// when there is no such run, DroppedError when only its end is left). The
+// stream's leader says how far it goes: whoever
+// sends the records may be a replica that is behind, and knows neither the
+// newest records nor the newest runs.
 func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
 	var log []jobs.Entry
-	err := c.readAll(ctx, source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}, func(l located) error {
-		e, err := c.entry(ctx, l)
-		log = append(log, e)
-		return err
-	})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
-	case len(log) == 0:
-		return nil, fmt.Errorf("run %s: %w", run, ErrNotFound)
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}
+	for backoff := newBackOff(); ; {
+		newest, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))
+		if err == nil {
+			err = c.readAll(ctx, src, func(l located) error {
+				e, err := c.entry(ctx, l)
+				log, src.after = append(log, e), l.seq
+				return err
+			})
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read the log of run %s: %w", run, err)
+		case src.after >= newest.seq:
+			return log, droppedIn(run, log)
+		case !pause(ctx, backoff.NextBackOff()):
+			return nil, fmt.Errorf("read the log of run %s: %w", run, context.Cause(ctx))
+		}
 	}
-	return log, droppedIn(run, log)
 }
 
 // Follow sends every record of the run after the given sequence to out, in
