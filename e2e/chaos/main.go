@@ -61,6 +61,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 0, "of what fails and what runs (default: drawn)")
 	flag.StringVar(&o.nodes, "nodes", "both", "of NATS: 1, 3 or both in turn")
 	flag.IntVar(&o.recovery, "recovery", 0, "measure how long it takes to go on after a fault instead, so many times each")
+	flag.StringVar(&o.only, "only", "", "the faults of -recovery whose names begin so")
 	flag.StringVar(&o.write, "write", "", "where the figures of -recovery go, as JSON")
 	flag.Parse()
 	if o.seed == 0 {
@@ -79,6 +80,7 @@ type options struct {
 	nodes   string
 
 	recovery int
+	only     string
 	write    string
 }
 

@@ -96,6 +96,9 @@ func (o *options) measure(ctx context.Context, dir string, say func(string, ...a
 	rng := rand.New(rand.NewPCG(o.seed, 0)) //nolint:gosec // chance that can be repeated
 	var rows []recovery
 	for i, t := range trials() {
+		if !strings.HasPrefix(t.names[0], o.only) {
+			continue
+		}
 		home := filepath.Join(dir, fmt.Sprintf("trial-%d", i+1))
 		if err := os.Mkdir(home, 0o700); err != nil {
 			return rows, err
