@@ -202,7 +202,9 @@ func (d *doctor) examineServer(ctx context.Context) {
 }
 
 // doctorBuckets are the kinds of buckets that there are.
-func doctorBuckets() []string { return []string{"workers", "lanes", "leases", "locks", "stats", "sweep"} }
+func doctorBuckets() []string {
+	return []string{"workers", "lanes", "leases", "locks", "stats", "sweep"}
+}
 
 // within gives one question its time.
 func within[T any](ctx context.Context, ask func(context.Context) T) T {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -198,74 +197,6 @@ func localText(slots int) string {
 		return ""
 	}
 	return fmt.Sprintf(", and %s here", count(slots, "slot"))
-}
-
-func (r *runner) embed(ctx context.Context) (*session, error) {
-	why := "no NATS server is configured"
-	if o := r.app.bind.origin["server"]; o != "" {
-		why = "from " + o
-	}
-	r.progress.note("%s, %s (%s), in %s", embedded, count(r.options.slots(), "slot"), why, r.workspace)
-	st, err := r.store(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if st.temporary {
-		r.progress.note("another run holds the store %s: this one keeps its data in a temporary one, %s, and leaves no history", r.storeDir, st.dir)
-	}
-	token, tokenFile, err := r.listenToken(st)
-	if err != nil {
-		st.close()
-		return nil, err
-	}
-	s, err := r.app.embed(ctx, st, hosting{listen: r.options.listen, token: token, as: runs, sync: r.options.syncAlways}, r.progress.logger())
-	if err == nil && r.options.listen != "" {
-		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
-	}
-	return s, err
-}
-
-// store is the one that the run's data is in: a temporary one beside another
-// run, but that of the workspace for a run that is in it.
-func (r *runner) store(ctx context.Context) (*store, error) {
-	if r.spec != nil {
-		return holdOrBorrow(ctx, r.storeDir)
-	}
-	return holdOwn(ctx, r.storeDir)
-}
-
-// listenToken is what clients of the embedded server must know: on an
-// address that was asked for, nothing as long as it is of this machine only.
-func (r *runner) listenToken(st *store) (token, file string, err error) {
-	if r.options.listen == "" {
-		return newToken(), "", nil
-	}
-	open, err := checkListen(r.options.listen)
-	if err != nil || !open {
-		return "", "", err
-	}
-	return st.token()
-}
-
-// joinCommand is what starts a worker that joins.
-func joinCommand(url, listen, tokenFile string) string {
-	host, _, _ := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if _, port, err := net.SplitHostPort(trimScheme(url)); err == nil {
-			url = "nats://" + net.JoinHostPort(hostName(), port)
-		}
-	}
-	if tokenFile == "" {
-		return "worker --server " + redact(url)
-	}
-	return fmt.Sprintf("worker --server %s --token-file %s (on another machine a copy of that file, or NATS_TOKEN)", redact(url), tokenFile)
-}
-
-func trimScheme(url string) string {
-	if len(url) > len("nats://") && url[:len("nats://")] == "nats://" {
-		return url[len("nats://"):]
-	}
-	return url
 }
 
 // work starts the worker inside this process. finish ends it.
