@@ -132,7 +132,9 @@ func (r *reading) refused(err error) {
 	}
 }
 
-// begin makes the consumer.
+// begin makes the consumer, or tries to: it has one replica, and when the
+// cluster has placed that on a server that has just died, nobody answers until
+// it is back. Another consumer is placed anew.
 func (r *reading) begin(ctx context.Context, name, inbox string) error {
 	if r.src.latest {
 		r.src.after = 0
@@ -143,7 +145,7 @@ func (r *reading) begin(ctx context.Context, name, inbox string) error {
 		}
 	}
 	var info jetstream.ConsumerInfo
-	err := r.c.createConsumer(ctx, r.src.stream, feedConsumer(r.src, name, inbox), &info)
+	err := r.c.createConsumerOnce(ctx, r.src.stream, feedConsumer(r.src, name, inbox), &info)
 	if errors.Is(err, ErrNotFound) {
 		if r.src.missing != nil {
 			return errors.Join(errOdd, r.src.missing(ctx))

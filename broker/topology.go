@@ -158,7 +158,7 @@ func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxDeliver: -1, MaxAckPending: -1,
 		MaxWaiting: maxWaiting, InactiveThreshold: laneIdle,
 	}
-	err := c.createConsumer(ctx, c.names.jobsStream(), cfg, nil)
+	err := c.createConsumer(ctx, c.names.jobsStream(), cfg)
 	if code := errorCode(err); code == 10148 || code == 10105 { // it exists, made otherwise: whoever runs NATS wants it so
 		return nil
 	}
@@ -189,9 +189,17 @@ func feedConsumer(src *source, name, inbox string) jetstream.ConsumerConfig {
 	return cfg
 }
 
-// createConsumer makes a consumer; info, unless nil, is filled with what the
-// server says of it.
-func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, info *jetstream.ConsumerInfo) error {
+// createConsumer makes a consumer, again while the trouble is transient.
+func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
+	_, err := retry(ctx, c, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, c.createConsumerOnce(ctx, stream, cfg, nil)
+	})
+	return err
+}
+
+// createConsumerOnce makes a consumer; info, unless nil, is filled with what
+// the server says of it.
+func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, info *jetstream.ConsumerInfo) error {
 	body, err := json.Marshal(struct {
 		Stream string                   `json:"stream_name"`
 		Config jetstream.ConsumerConfig `json:"config"`
@@ -204,7 +212,7 @@ func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.
 	if cfg.FilterSubject != "" {
 		subject += "." + cfg.FilterSubject
 	}
-	m, err := c.api(ctx, subject, body)
+	m, err := c.apiOnce(ctx, subject, body)
 	if err != nil || info == nil {
 		return err
 	}
