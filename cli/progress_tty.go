@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	liveTick = 150 * time.Millisecond // between two looks at whether something has happened
+	liveTick = 250 * time.Millisecond // between two looks at whether something has happened
 	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
-	liveFPS  = 15
+	liveFPS  = 8
 	// livePatience bounds the wait for a terminal that takes no output.
 	livePatience = 2 * time.Second
 )

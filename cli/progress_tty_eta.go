@@ -17,7 +17,6 @@ const (
 // liveETA estimates when a run ends: what is left to do over the slots there
 // are, or the longest path that is left, whichever is longer.
 type liveETA struct {
-	graph *pipeline.Pipeline       // nil = only counts are known, or it has been laid out
 	took  map[string]time.Duration // of earlier runs
 	order []int                    // the graph's modules, what needs before what is needed; nil = not known
 	edges [][]int                  // module → what it needs
@@ -37,31 +36,31 @@ func (t *liveETA) learn(took time.Duration) {
 	}
 }
 
-// layOut orders the graph, once.
-func (t *liveETA) layOut() {
-	if t.graph == nil || t.edges != nil {
-		return
-	}
+// layOut orders a graph. Of the graph itself nothing is kept: it is large.
+func (t *liveETA) layOut(graph *pipeline.Pipeline) {
 	size := 0
-	for _, m := range t.graph.Modules {
+	for _, m := range graph.Modules {
 		for _, n := range m.Needs {
-			size += max(1, len(t.graph.Families[n.Module]))
+			size += max(1, len(graph.Families[n.Module]))
 		}
 	}
-	graph := t.graph
-	t.edges, t.graph = [][]int{}, nil // the graph is large, and not needed again
 	if size > etaMaxEdge {
 		return
 	}
-	g, w := newNeedGraph(graph), newWaves(graph)
-	t.edges = make([][]int, len(graph.Modules))
+	t.edges, t.order = make([][]int, len(graph.Modules)), make([]int, len(graph.Modules))
+	for i := range t.order {
+		t.order[i] = i
+	}
+	if size == 0 {
+		return
+	}
+	w := newWaves(graph)
 	waves := make([]int, len(graph.Modules))
 	for i, m := range graph.Modules {
 		for _, n := range m.Needs {
-			t.edges[i] = append(t.edges[i], g.stand(m, n)...)
+			t.edges[i] = append(t.edges[i], w.graph.stand(m, n)...)
 		}
 		waves[i] = w.of(i)
-		t.order = append(t.order, i)
 	}
 	slices.SortStableFunc(t.order, func(a, b int) int { return waves[b] - waves[a] })
 }
@@ -83,7 +82,6 @@ func (t *liveETA) compute(s *liveState, now time.Time) (time.Duration, bool) {
 	if guess == 0 {
 		return 0, false
 	}
-	t.layOut()
 	work := time.Duration(s.unheard) * guess
 	rest := make([]time.Duration, len(t.edges)) // by index in the graph
 	for i := range rest {

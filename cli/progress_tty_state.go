@@ -108,7 +108,7 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 		l.holds, l.alone = append(slices.Clone(m.Policy.Keys), m.Policy.Limits...), m.Policy.Exclusive
 	}
 	s.total = len(p.Modules)
-	s.eta.graph = p
+	s.eta.layOut(p)
 	return s
 }
 
@@ -245,7 +245,7 @@ func (s *liveState) start(m *liveModule, e jobs.Event, now time.Time) {
 		l := s.lane(m)
 		l.missing, l.spoken = "", nil
 	}
-	m.attempt, m.worker, m.started, m.last, m.why = e.Attempt, e.Worker, notAfter(e.Time, now), "", ""
+	m.attempt, m.worker, m.started, m.last, m.why = e.Attempt, s.worker(e.Worker).name, notAfter(e.Time, now), "", ""
 	for _, h := range m.holds {
 		s.holders[h] = append(s.holders[h], m)
 	}
@@ -284,7 +284,7 @@ func (s *liveState) end(m *liveModule, e jobs.Event) {
 	s.become(m, to)
 	m.why, m.last = firstLine(whyText(e.Error, e.Reason), 200), ""
 	if e.Worker != "" {
-		m.worker = e.Worker
+		m.worker = s.worker(e.Worker).name // not the event's own copy
 	}
 	if e.Duration != nil {
 		m.took = time.Duration(*e.Duration * float64(time.Second))

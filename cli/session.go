@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -17,6 +18,8 @@ type session struct {
 	server *broker.Server // inside this process; nil = elsewhere
 	store  *store         // held for server; nil = elsewhere
 	dead   bool           // the store is ours alone: whatever is running in it has lost its orchestrator
+	mends  sync.WaitGroup // what looks after server
+	leave  context.CancelFunc
 }
 
 // close ends the connection, then the server, then the store.
@@ -25,6 +28,8 @@ func (s *session) close() {
 		s.conn.Close()
 	}
 	if s.server != nil {
+		s.leave()
+		s.mends.Wait()
 		s.server.Close()
 	}
 	if s.store != nil {
@@ -58,7 +63,7 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 		s.close()
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
 	}
-	s.server = server
+	s.lookAfter(ctx, server)
 	s.conn, err = broker.Connect(ctx, broker.Config{
 		URL: server.URL(), Name: "modpipe " + a.program, Options: server.Options(),
 		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
@@ -71,6 +76,14 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
 	}
 	return s, nil
+}
+
+// lookAfter has the server started again when its disk had been full, until
+// close.
+func (s *session) lookAfter(ctx context.Context, server *broker.Server) {
+	ctx, s.leave = context.WithCancel(context.WithoutCancel(ctx))
+	s.server = server
+	s.mends.Go(func() { server.Mend(ctx) })
 }
 
 // workspaceRead is the help of --workspace where nothing runs.
