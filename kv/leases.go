@@ -198,19 +198,25 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 }
 
-// Release gives the lease back at once, if it is still ours.
+// Release gives the lease back at once, if it is still ours. A renewal that
+// was under way when Keep was told to end may be stored meanwhile: then the
+// entry is another, and ours all the same.
 func (l *Lease) Release(ctx context.Context) error {
-	last, err := l.leases.bucket.Last(ctx, l.key)
-	if errors.Is(err, broker.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
-		return nil
+	for {
+		last, err := l.leases.bucket.Last(ctx, l.key)
+		if errors.Is(err, broker.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
+			return nil
+		}
+		if err == nil {
+			err = l.leases.bucket.DeleteAt(ctx, l.key, last.Revision)
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, broker.ErrConflict) {
+			return fmt.Errorf("give the lease of %s back: %w", l.key, err)
+		}
 	}
-	if err == nil {
-		err = l.leases.bucket.DeleteAt(ctx, l.key, last.Revision)
-	}
-	if err != nil && !errors.Is(err, broker.ErrConflict) {
-		return fmt.Errorf("give the lease of %s back: %w", l.key, err)
-	}
-	return nil
 }
 
 // LeaseChange is one thing heard of the leases; Began and Synced as in Change.
