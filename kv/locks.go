@@ -42,13 +42,14 @@ func lockKey(l jobs.Lock) string {
 
 // Holders reads who holds a lock.
 func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, error) {
-	entry, _, err := l.read(ctx, lock)
+	entry, _, err := l.Read(ctx, lock)
 	return entry.Holders, err
 }
 
-// read returns a lock's entry, and the revision that a change of it expects.
-// One that cannot be read is an error: somebody may hold it.
-func (l *Locks) read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
+// Read returns a lock's entry, without holders when there is none, and the
+// revision that a change of it expects. One that cannot be read is an error:
+// somebody may hold it.
+func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
 	last, err := l.bucket.Last(ctx, lockKey(lock))
 	if errors.Is(err, broker.ErrNotFound) {
@@ -64,62 +65,15 @@ func (l *Locks) read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 	return entry, last.Revision, nil
 }
 
-// Acquire enters a holder, unless as many others as may have the lock. It
-// returns these others when it is refused, and none when the holder has the
-// lock, also when it had it before: an attempt's entry follows its newest
-// orchestrator, and a module's next attempt replaces those before it.
-func (l *Locks) Acquire(ctx context.Context, lock jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
-	var others []jobs.Holder
-	err := l.change(ctx, lock, func(held []jobs.Holder) []jobs.Holder {
-		var own []jobs.Holder
-		others, own = nil, nil
-		for _, o := range held {
-			if o.Run == h.Run && o.Token == h.Token {
-				own = append(own, o)
-			} else {
-				others = append(others, o)
-			}
-		}
-		if slices.ContainsFunc(own, func(o jobs.Holder) bool { return o.Attempt > h.Attempt || o.Is(h) && o.Epoch > h.Epoch }) {
-			others = own // an elder orchestrator asks for what a newer one has
-			return held
-		}
-		if len(others) >= lock.Max && !slices.ContainsFunc(own, h.Is) {
-			return held
-		}
-		next := append(slices.Clone(others), h)
-		others = nil
-		return next
-	})
-	return others, err
-}
-
-// Release takes those holders out that gone names.
-func (l *Locks) Release(ctx context.Context, lock jobs.Lock, gone func(jobs.Holder) bool) error {
-	return l.change(ctx, lock, func(held []jobs.Holder) []jobs.Holder {
-		return slices.DeleteFunc(slices.Clone(held), gone)
-	})
-}
-
-// change writes what f makes of the holders by compare-and-set, and nothing
-// when it leaves them as they are. An unanswered first try that was stored is
-// read again, and found to be as it should be.
-func (l *Locks) change(ctx context.Context, lock jobs.Lock, f func([]jobs.Holder) []jobs.Holder) error {
-	for {
-		entry, revision, err := l.read(ctx, lock)
-		if err != nil {
-			return err
-		}
-		next := f(entry.Holders)
-		if slices.Equal(next, entry.Holders) {
-			return nil
-		}
-		entry.Holders = next
-		err = l.write(ctx, lock, entry, revision)
-		if !errors.Is(err, broker.ErrConflict) {
-			return err
-		}
+// Write stores a lock's entry, or removes one without holders, where its last
+// revision is the given one. It reports false when it is not: somebody has
+// written meanwhile, perhaps an unanswered first try of this call.
+func (l *Locks) Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) (bool, error) {
+	err := l.write(ctx, lock, entry, revision)
+	if errors.Is(err, broker.ErrConflict) {
+		return false, nil
 	}
+	return err == nil, err
 }
 
 func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) error {

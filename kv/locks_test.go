@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/natstest"
@@ -32,7 +33,7 @@ func holder(run jobs.RunID, token jobs.Token, attempt jobs.Attempt, epoch uint64
 // takes reports whether the holder has the lock now.
 func takes(t *testing.T, l *kv.Locks, lock jobs.Lock, h jobs.Holder) bool {
 	t.Helper()
-	others, err := l.Acquire(within(t), lock, h)
+	others, err := locks.Acquire(within(t), l, lock, h)
 	check(t, err)
 	return len(others) == 0
 }
@@ -57,7 +58,7 @@ func TestAKeyHasOneHolder(t *testing.T) {
 			t.Error("it is refused")
 		}
 	}
-	others, err := l.Acquire(within(t), database, b)
+	others, err := locks.Acquire(within(t), l, database, b)
 	check(t, err)
 	if !slices.Equal(others, []jobs.Holder{a}) {
 		t.Errorf("refused because of %v", others)
@@ -65,9 +66,9 @@ func TestAKeyHasOneHolder(t *testing.T) {
 	if !takes(t, l, jobs.Lock{Name: database.Name, Limit: true, Max: 1}, b) {
 		t.Error("a limit of the name of a key is another thing")
 	}
-	check(t, l.Release(within(t), database, b.Is))
+	check(t, locks.Release(within(t), l, database, b.Is))
 	holds(t, l, database, a)
-	check(t, l.Release(within(t), database, a.Is))
+	check(t, locks.Release(within(t), l, database, a.Is))
 	holds(t, l, database)
 	if !takes(t, l, database, b) {
 		t.Error("what was given back is not free")
@@ -108,7 +109,7 @@ func TestALimitHasPlaces(t *testing.T) {
 	if !takes(t, l, two, a) {
 		t.Error("an attempt does not find its place in what is too full")
 	}
-	check(t, l.Release(within(t), two, func(h jobs.Holder) bool { return h.Run == "r1" }))
+	check(t, locks.Release(within(t), l, two, func(h jobs.Holder) bool { return h.Run == "r1" }))
 	holds(t, l, two, c)
 }
 
@@ -144,7 +145,7 @@ func TestManyAtOnce(t *testing.T) {
 // hold holds a lock for a moment, as soon as it is to be had.
 func hold(ctx context.Context, l *kv.Locks, lock jobs.Lock, h jobs.Holder, inside, most *atomic.Int64) error {
 	for {
-		others, err := l.Acquire(ctx, lock, h)
+		others, err := locks.Acquire(ctx, l, lock, h)
 		if err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func hold(ctx context.Context, l *kv.Locks, lock jobs.Lock, h jobs.Holder, insid
 	for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
 	}
 	inside.Add(-1)
-	return l.Release(ctx, lock, h.Is)
+	return locks.Release(ctx, l, lock, h.Is)
 }
 
 func TestTheBellOfLocks(t *testing.T) {
@@ -171,8 +172,8 @@ func TestTheBellOfLocks(t *testing.T) {
 	h := holder("r1", "m", 1, 1)
 	takes(t, l, database, h)
 	takes(t, l, jobs.Lock{Name: "another", Max: 1}, h)
-	check(t, l.Release(ctx, jobs.Lock{Name: "another", Max: 1}, h.Is))
-	check(t, l.Release(ctx, database, h.Is))
+	check(t, locks.Release(ctx, l, jobs.Lock{Name: "another", Max: 1}, h.Is))
+	check(t, locks.Release(ctx, l, database, h.Is))
 	receive(t, ctx, bells)
 	select {
 	case <-bells:
@@ -190,7 +191,7 @@ func TestFreeLocksLeaveNothing(t *testing.T) {
 		a := holder("r1", "m", 1, 1)
 		takes(t, l, database, a)
 		takes(t, l, kept, a)
-		check(t, l.Release(t.Context(), database, a.Is))
+		check(t, locks.Release(t.Context(), l, database, a.Is))
 		<-time.After(100 * time.Hour)
 		synctest.Wait()
 		holds(t, l, kept, a)

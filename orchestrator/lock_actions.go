@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
@@ -17,7 +18,7 @@ func (l *loop) lock(ctx context.Context, a schedule.Lock) {
 		if !l.locks.await(ctx) {
 			return
 		}
-		by, err := l.locks.take(ctx, a.Key, a.Locks, l.inquire)
+		by, err := l.locks.taker.Take(ctx, a.Key, a.Locks)
 		if err != nil {
 			l.fail(ctx, fmt.Errorf("take the keys of module %s: %w", a.Key.Token, err))
 			return
@@ -35,7 +36,7 @@ func (l *loop) unlock(ctx context.Context, a schedule.Unlock) {
 		if !l.locks.await(ctx) {
 			return
 		}
-		if err := l.locks.unlock(ctx, a.Key, a.Locks); err != nil {
+		if err := l.locks.taker.GiveBack(ctx, a.Key, a.Locks); err != nil {
 			l.fail(ctx, fmt.Errorf("give back the keys of module %s: %w", a.Key.Token, err))
 		}
 	})
@@ -67,7 +68,7 @@ func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.Key) (
 }
 
 // sayHeld tells people once for what a module waits, and who has it.
-func (l *loop) sayHeld(a schedule.Lock, by *refusal) {
+func (l *loop) sayHeld(a schedule.Lock, by *locks.Refusal) {
 	if by == nil {
 		delete(l.waits, a.Node)
 		return
@@ -77,12 +78,12 @@ func (l *loop) sayHeld(a schedule.Lock, by *refusal) {
 	}
 	l.waits[a.Node] = *by
 	kind := "key"
-	if by.lock.Limit {
+	if by.Lock.Limit {
 		kind = "limit"
 	}
 	l.say(jobs.Event{
 		Event: jobs.EventWaiting, Module: l.state.Module(a.Node).Name,
-		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.lock.Name, by.by.Token, by.by.Run),
+		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.Lock.Name, by.By.Token, by.By.Run),
 	})
 }
 
@@ -96,10 +97,8 @@ func leaveLocks(ctx context.Context, c *broker.Conn, cfg Config, state *schedule
 	}
 	run := state.Spec().Run
 	bucket, err := kv.OpenLocks(ctx, c)
-	for _, l := range used {
-		if err == nil {
-			err = bucket.Release(ctx, l, func(h jobs.Holder) bool { return h.Run == run })
-		}
+	if err == nil {
+		err = locks.Leave(ctx, bucket, run, used)
 	}
 	if err != nil {
 		cfg.Logger.Debug("what the run held of the cluster was not given back", "run", run, "error", err)

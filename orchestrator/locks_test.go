@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -303,7 +304,7 @@ func takeovers(log []jobs.Entry) int {
 // has left it.
 func (s *site) holding(run jobs.RunID) {
 	s.t.Helper()
-	others, err := s.locks().Acquire(s.ctx, db, jobs.Holder{Run: run, Token: "m", Attempt: 1, Epoch: 1})
+	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: run, Token: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
 		s.t.Fatal(err, others)
 	}
@@ -321,7 +322,7 @@ func TestWhatAnEndedRunHolds(t *testing.T) {
 		s.start(jobs.RunID(fmt.Sprintf("next%d", i)), user("x")).succeeds()
 	}
 	s.free(db)
-	others, err := s.locks().Acquire(s.ctx, db, jobs.Holder{Run: "next0", Token: "m", Attempt: 1, Epoch: 1})
+	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: "next0", Token: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
 		t.Fatal(err, others)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
@@ -33,9 +34,9 @@ type loop struct {
 	answers chan func() // what became of tasks, for the loop to apply
 	tasks   *tasks
 	sent    sync.Map // jobs.Key → *publication: those that were not answered
-	locks   *locks
-	waits   map[int]refusal // what modules were last said to wait for in the cluster
-	failure error           // of a task: the run cannot go on here
+	locks   *shared
+	waits   map[int]locks.Refusal // what modules were last said to wait for in the cluster
+	failure error                 // of a task: the run cannot go on here
 }
 
 const (
@@ -44,16 +45,17 @@ const (
 )
 
 func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, fleet *schedule.Fleet, epoch uint64) *loop {
-	return &loop{
+	l := &loop{
 		broker: c, cfg: cfg, lanes: lanes, run: state.Spec().Run, epoch: epoch,
 		state: state, fleet: fleet,
 		entries: make(chan jobs.Entry, entriesBuffered),
 		changes: make(chan kv.Change, changesBuffered),
 		answers: make(chan func()),
 		tasks:   newTasks(),
-		locks:   newLocks(c, cfg, state.Spec().Run, epoch),
-		waits:   map[int]refusal{},
+		waits:   map[int]locks.Refusal{},
 	}
+	l.locks = newShared(c, cfg, l.run, epoch, l.inquire)
+	return l
 }
 
 // loop returns nil when the run has ended and nothing of it is in the queue.

@@ -1,0 +1,124 @@
+package locks
+
+import (
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// gone finds one of the holders whose attempt is closed, or can be.
+func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
+	led := map[jobs.RunID]bool{t.Run: true}
+	for _, h := range holders {
+		if _, known := led[h.Run]; !known {
+			led[h.Run] = t.led(ctx, h.Run)
+		}
+		if led[h.Run] {
+			continue
+		}
+		over, err := t.over(ctx, h)
+		if err != nil && ctx.Err() == nil {
+			t.Logger.Warn("whether another run still holds what this one waits for is not known", "run", h.Run, "module", h.Token, "error", err)
+		}
+		if over {
+			return &h
+		}
+	}
+	return nil
+}
+
+// led reports whether somebody decides for a run, as far as is known.
+func (t *Taker) led(ctx context.Context, run jobs.RunID) bool {
+	held := t.Leases.Held(ctx, run)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if held {
+		delete(t.absent, run)
+		return true
+	}
+	if t.absent == nil {
+		t.absent = map[jobs.RunID]time.Time{}
+	}
+	if t.absent[run].IsZero() {
+		t.absent[run] = t.Clock.Now()
+	}
+	return false
+}
+
+// orphaned reports whether nobody has been seen to decide for a run for as
+// long as a lease lives, on our own clock: leases are gone for a moment when
+// the server or its clock was.
+func (t *Taker) orphaned(run jobs.RunID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	since := t.absent[run]
+	return !since.IsZero() && t.Clock.Now().Sub(since) >= t.Leases.TTL()
+}
+
+// over reports whether an attempt of a run that nobody decides for is closed,
+// closing it when that may be done.
+func (t *Taker) over(ctx context.Context, h jobs.Holder) (bool, error) {
+	if closed, err := t.closed(ctx, h); closed || err != nil {
+		return closed, err
+	}
+	if !t.orphaned(h.Run) {
+		return false, nil
+	}
+	return t.reclaim(ctx, h)
+}
+
+// closed reports whether the log of a holder's run says that its attempt is
+// closed, or there is no such run any more.
+func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
+	rec, err := t.Logs.Last(ctx, h.Run, h.Token)
+	switch {
+	case err != nil:
+		return false, err
+	case rec.Outcome != nil && (rec.Outcome.Attempt == 0 || rec.Outcome.Attempt >= h.Attempt):
+		return true, nil
+	case rec.Claim != nil && rec.Claim.Attempt > h.Attempt:
+		return true, nil
+	}
+	return t.Logs.Over(ctx, h.Run)
+}
+
+// reclaim closes an attempt of an orphaned run, as whoever took that run over
+// would: it takes the run's lease, records the takeover and writes an outcome
+// that expects what the fold has seen. It reports whether the attempt is
+// closed.
+func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
+	key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+	state, err := t.Logs.Load(ctx, h.Run)
+	if err != nil {
+		return false, err
+	}
+	if _, may := t.Ask(ctx, state, key); !may {
+		return state.Closed(key), nil // looked at before anything is disturbed
+	}
+	release, ok, err := t.Leases.Take(ctx, h.Run)
+	if !ok || err != nil {
+		return false, err // else somebody goes on with it
+	}
+	defer release()
+	leading, cancel := t.Clock.Within(ctx, t.Leases.TTL()/2) // nobody renews it
+	defer cancel()
+	if state, err = t.Logs.TakeOver(leading, h.Run); err != nil {
+		return false, err
+	}
+	c, may := t.Ask(leading, state, key)
+	if !may {
+		return state.Closed(key), nil
+	}
+	return t.close(leading, h.Run, c)
+}
+
+func (t *Taker) close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error) {
+	closed, err := t.Logs.Close(ctx, run, c) // else its worker was first
+	if closed {
+		t.Logger.Warn("closed an attempt of a run that nobody decides for: it held what this run waits for",
+			"run", run, "module", c.Cell, "attempt", c.Outcome.Attempt, "as", c.Outcome.Status)
+	}
+	return closed, err
+}

@@ -1,0 +1,155 @@
+package locks
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Logs are the logs of other runs.
+type Logs interface {
+	// Last reads the newest record of a cell, an empty one when there is none.
+	Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Record, error)
+	// Over reports whether the run has ended, or is not there.
+	Over(ctx context.Context, run jobs.RunID) (bool, error)
+	// Load folds the log.
+	Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error)
+	// TakeOver records in the log that we decide for the run from here on, and
+	// folds what stood there before.
+	TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error)
+	// Close does what a decision says. It reports false when somebody was first.
+	Close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error)
+}
+
+// Leases are the leases of other runs.
+type Leases interface {
+	// TTL is how long one lives that is not renewed.
+	TTL() time.Duration
+	// Held reports whether somebody has the run's lease, as far as is known.
+	Held(ctx context.Context, run jobs.RunID) bool
+	// Take takes it, when nobody has it, and returns how it is given back.
+	Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error)
+}
+
+// Clock is time.
+type Clock interface {
+	Now() time.Time
+	// Within is ctx with a time limit.
+	Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
+}
+
+// Inquiry says how an attempt of another run may be closed, as its log and the
+// registry of workers show it now; false when it may not be.
+type Inquiry func(ctx context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool)
+
+// Taker takes locks for the attempts of a run. Its methods may be called from
+// several goroutines.
+type Taker struct {
+	Run    jobs.RunID
+	Epoch  uint64 // of the orchestrator that decides for the run
+	Bucket Bucket
+	Logs   Logs
+	Leases Leases
+	Clock  Clock
+	Ask    Inquiry
+	Logger *slog.Logger
+
+	mu     sync.Mutex
+	absent map[jobs.RunID]time.Time // since when nobody has been seen to decide for a run
+}
+
+// Refusal is a lock that was not to be had, and who has it.
+type Refusal struct {
+	Lock jobs.Lock
+	By   jobs.Holder
+}
+
+// Take takes all locks for an attempt, in their order, or none: what stands in
+// the way is returned then.
+func (t *Taker) Take(ctx context.Context, key jobs.Key, want []jobs.Lock) (*Refusal, error) {
+	h := jobs.Holder{Run: t.Run, Token: key.Token, Attempt: key.Attempt, Epoch: t.Epoch}
+	if len(want) > 1 {
+		// Looked at first, so that who waits for one of several takes nothing
+		// and rings nobody's bell.
+		for _, l := range want {
+			if by, err := t.try(ctx, l, h, t.look); by != nil || err != nil {
+				return by, err
+			}
+		}
+	}
+	for i, l := range want {
+		by, err := t.try(ctx, l, h, t.acquire)
+		if err != nil {
+			return nil, err
+		}
+		if by != nil {
+			return by, t.giveBack(ctx, want[:i], func(o jobs.Holder) bool { return o.Is(h) && o.Epoch == h.Epoch })
+		}
+	}
+	return nil, nil
+}
+
+func (t *Taker) acquire(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
+	return Acquire(ctx, t.Bucket, l, h)
+}
+
+// look is acquire without taking.
+func (t *Taker) look(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
+	entry, _, err := t.Bucket.Read(ctx, l)
+	others := slices.DeleteFunc(entry.Holders, func(o jobs.Holder) bool { return o.Run == h.Run && o.Token == h.Token })
+	if len(others) < l.Max {
+		return nil, err
+	}
+	return others, err
+}
+
+// try acquires a lock, or looks at it, with those out of the way whose
+// attempts are closed.
+func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire func(context.Context, jobs.Lock, jobs.Holder) ([]jobs.Holder, error)) (*Refusal, error) {
+	for {
+		others, err := acquire(ctx, l, h)
+		if err != nil || len(others) == 0 {
+			return nil, err
+		}
+		gone := t.gone(ctx, others)
+		if gone == nil {
+			return &Refusal{l, others[0]}, ctx.Err()
+		}
+		if err := t.giveBack(ctx, []jobs.Lock{l}, gone.Is); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// giveBack takes holders out of locks.
+func (t *Taker) giveBack(ctx context.Context, from []jobs.Lock, gone func(jobs.Holder) bool) error {
+	for _, l := range from {
+		if err := Release(ctx, t.Bucket, l, gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GiveBack gives back what an attempt, and those of its module before it, have
+// held.
+func (t *Taker) GiveBack(ctx context.Context, key jobs.Key, from []jobs.Lock) error {
+	return t.giveBack(ctx, from, func(o jobs.Holder) bool {
+		return o.Run == t.Run && o.Token == key.Token && o.Attempt <= key.Attempt
+	})
+}
+
+// Leave gives back all that an ended run holds of locks.
+func Leave(ctx context.Context, b Bucket, run jobs.RunID, from []jobs.Lock) error {
+	for _, l := range from {
+		if err := Release(ctx, b, l, func(h jobs.Holder) bool { return h.Run == run }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
