@@ -83,8 +83,10 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	who := "somebody"
 	if holder, err := leases.Holder(ctx, string(r.run)); err == nil {
-		r.progress.note("%s may still decide for run %s; waiting until its lease ends", holder.Holder, r.run)
+		who = holder.Holder
+		r.progress.note("%s may still decide for run %s; waiting until its lease ends", who, r.run)
 	}
 	err = leases.AwaitFree(ctx, string(r.run))
 	var lease *kv.Lease
@@ -92,7 +94,7 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 		lease, err = orchestrator.Acquire(ctx, s.conn, r.run, r.name)
 	}
 	if errors.Is(err, kv.ErrHeld) {
-		return nil, notFoundError("run %s has an orchestrator that lives: %w\n`orchestrator runs wait %s` follows it", r.run, err, r.run)
+		return nil, notFoundError("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.run, who, r.run)
 	}
 	if err == nil {
 		r.progress.note("taking run %s over", r.run)
@@ -171,7 +173,7 @@ func (r *runner) again(ctx context.Context, s *session, old string) error {
 	}
 	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.note("run %s does run %s again, and keeps %s of it", r.run, run, count(len(spec.Kept), "module"))
+	r.progress.note("run %s runs again what has not succeeded in run %s, and keeps %s", r.run, run, count(len(spec.Kept), "module"))
 	return nil
 }
 

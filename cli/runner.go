@@ -179,6 +179,10 @@ func (r *runner) connect(ctx context.Context) (s *session, slots int, err error)
 	}
 	if !remote {
 		s, err = r.embed(ctx)
+		if served, ok := errors.AsType[*servedError](err); ok {
+			s, err = r.beside(ctx, served)
+			return s, r.options.local, err
+		}
 		return s, r.options.slots(), err
 	}
 	if r.options.listen != "" {

@@ -12,13 +12,13 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 	if o := r.app.bind.origin["server"]; o != "" {
 		why = "from " + o
 	}
-	r.progress.note("%s, %s (%s), in %s", embedded, count(r.options.slots(), "slot"), why, r.workspace)
 	st, err := r.store(ctx)
 	if err != nil {
 		return nil, err
 	}
+	r.progress.note("%s, %s (%s), in %s", embedded, count(r.options.slots(), "slot"), why, r.workspace)
 	if st.temporary {
-		r.progress.note("another run holds the store %s: this one keeps its data in a temporary one, %s, and leaves no history", r.storeDir, st.dir)
+		r.progress.note("%s the store %s: this one keeps its data in a temporary one, %s, and leaves no history", holderText(r.storeDir), r.storeDir, st.dir)
 	}
 	token, tokenFile, err := r.listenToken(st)
 	if err != nil {
@@ -30,6 +30,29 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
 	}
 	return s, err
+}
+
+// holderText says who holds a store, beside which a run goes on.
+func holderText(dir string) string {
+	if h, ok := readHolder(dir); ok && h.Serves {
+		return fmt.Sprintf("process %d serves runs (--detach hands it one), and holds", h.PID)
+	}
+	return "another run holds"
+}
+
+// beside connects to who serves the store that the run is in: its workers do
+// the work.
+func (r *runner) beside(ctx context.Context, served *servedError) (*session, error) {
+	if r.options.listen != "" {
+		return nil, usageError("--listen is for a server in this process, and %w", served)
+	}
+	h := served.holder
+	r.progress.note("beside process %d, which serves %s%s", h.PID, served.dir, localText(r.options.local))
+	c, err := r.app.enter(ctx, h.URL, h.Token, r.app.set.timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: c}, nil
 }
 
 // store is the one that the run's data is in: a temporary one beside another

@@ -100,6 +100,16 @@ type holder struct {
 // errHeld says that another process holds the store.
 var errHeld = errors.New("another process holds the store")
 
+// servedError says that a process holds the store, and serves its runs.
+type servedError struct {
+	holder holder
+	dir    string
+}
+
+func (e *servedError) Error() string {
+	return fmt.Sprintf("process %d serves the store %s already", e.holder.PID, e.dir)
+}
+
 // hold takes the store, making it when it is not there; errHeld.
 func hold(dir string) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -157,7 +167,7 @@ func holdSoon(ctx context.Context, dir string) (*store, error) {
 		h, known := readHolder(dir)
 		switch {
 		case known && h.Serves:
-			return nil, notFoundError("process %d serves the store %s: it takes runs over by itself", h.PID, dir)
+			return nil, notFoundError("%w", &servedError{h, dir})
 		case known && !h.Reader:
 			return nil, notFoundError("process %d holds the store %s: wait until its run has ended", h.PID, dir)
 		case pause(patience, 50*time.Millisecond) != nil:

@@ -238,6 +238,19 @@ func TestDev(t *testing.T) {
 	if wait := p.orchestrator(t, "runs", "wait", id); wait.exit() != 0 {
 		t.Errorf("runs wait: exit %d: %s", wait.exit(), wait.stderrText())
 	}
+	if o := p.orchestrator(t, "resume", id); o.exit() != 5 || !strings.Contains(o.stderrText(), "has ended already") {
+		t.Errorf("resume beside dev: exit %d: %s", o.exit(), o.stderrText())
+	}
+	failing := p.detach(t, dir, "{name: e2e, modules: {a: {run: 'test -e \"$D/mended\"'}}}")
+	if wait := p.orchestrator(t, "runs", "wait", failing); wait.exit() != 1 {
+		t.Errorf("runs wait: exit %d: %s", wait.exit(), wait.stderrText())
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mended"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o := p.orchestrator(t, "runs", "retry", failing); o.exit() != 0 {
+		t.Errorf("runs retry beside dev: exit %d: %s", o.exit(), o.stderrText())
+	}
 	second.signal(t, syscall.SIGTERM)
 	if code := second.wait(t); code != 0 {
 		t.Errorf("dev left with %d", code)
