@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,11 +38,15 @@ type EmbedConfig struct {
 
 // Server is an embedded server.
 type Server struct {
-	server *server.Server
+	opts   server.Options
+	log    *serverLog
 	token  string
 	lock   *os.File
 	remove string // a temporary store
 	once   sync.Once
+
+	mu     sync.Mutex
+	server *server.Server // another one after Mend; nil while there is none
 }
 
 // Embed starts a server. It returns when clients can connect. ErrStoreHeld.
@@ -97,31 +102,58 @@ func (s *Server) start(cfg EmbedConfig, host string, port int) error {
 	if err := checkFree(host, port); err != nil {
 		return err
 	}
-	srv, err := server.NewServer(&server.Options{
+	s.opts = server.Options{
 		ServerName: "modpipe-embedded", Host: host, Port: port, Authorization: cfg.Token,
 		JetStream: true, StoreDir: cfg.Store, SyncAlways: cfg.SyncAlways, NoSigs: true, DisableShortFirstPing: true,
-	})
+	}
+	s.log = &serverLog{log: cmp.Or(cfg.Logger, slog.Default()), fatal: make(chan string, 1), failed: make(chan string, 1)}
+	return s.up()
+}
+
+// up starts a server, on the port of the one before, if there was one.
+func (s *Server) up() error {
+	opts := s.opts // the server changes them
+	srv, err := server.NewServer(&opts)
 	if err != nil {
 		return fmt.Errorf("embed NATS: %w", err)
 	}
-	log := &serverLog{log: cmp.Or(cfg.Logger, slog.Default()), fatal: make(chan string, 1)}
-	srv.SetLoggerV2(log, false, false, false)
+	srv.SetLoggerV2(s.log, false, false, false)
 	go srv.Start() // returns when it is up
-	s.server = srv
 	ready := make(chan bool, 1)
 	go func() { ready <- srv.ReadyForConnections(startTimeout) }()
 	select {
 	case ok := <-ready:
 		if ok {
+			s.stands(srv)
 			return nil
 		}
 		err = fmt.Errorf("embed NATS: it was not ready within %v", startTimeout)
-	case why := <-log.fatal:
-		err = fmt.Errorf("embed NATS in %s: %s", cfg.Store, why)
+	case why := <-s.log.fatal:
+		err = fmt.Errorf("embed NATS in %s: %s", s.opts.StoreDir, why)
 	}
 	srv.Shutdown()
 	srv.WaitForShutdown()
 	return err
+}
+
+func (s *Server) stands(srv *server.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = srv
+	if a, ok := srv.Addr().(*net.TCPAddr); ok {
+		s.opts.Port = a.Port
+	}
+}
+
+func (s *Server) down() {
+	s.mu.Lock()
+	srv := s.server
+	s.server = nil
+	s.mu.Unlock()
+	if srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
 }
 
 // listenAddress reads "host:port".
@@ -152,9 +184,19 @@ func checkFree(host string, port int) error {
 	return l.Close()
 }
 
+// InProcessConn implements nats.InProcessConnProvider, over what Mend does.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server == nil {
+		return nil, nats.ErrNoServers
+	}
+	return s.server.InProcessConn()
+}
+
 // Options connect in process.
 func (s *Server) Options() []nats.Option {
-	options := []nats.Option{nats.InProcessServer(s.server)}
+	options := []nats.Option{nats.InProcessServer(s)}
 	if s.token != "" {
 		options = append(options, nats.Token(s.token))
 	}
@@ -162,21 +204,25 @@ func (s *Server) Options() []nats.Option {
 }
 
 // URL for other processes.
-func (s *Server) URL() string { return s.server.ClientURL() }
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return "nats://" + net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port))
+}
 
-// Close stops it and waits.
+// Close stops it and waits. Mend must have returned.
 func (s *Server) Close() {
 	s.once.Do(func() {
-		s.server.Shutdown()
-		s.server.WaitForShutdown()
+		s.down()
 		s.closeStore()
 	})
 }
 
 // serverLog passes what matters of the server's log on.
 type serverLog struct {
-	log   *slog.Logger
-	fatal chan string // the first is kept
+	log    *slog.Logger
+	fatal  chan string // the first is kept
+	failed chan string // a write to the disk; the first is kept
 }
 
 func (l *serverLog) Noticef(string, ...any) {}
@@ -187,12 +233,18 @@ func (l *serverLog) Warnf(format string, v ...any) {
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("nats-server: " + fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	l.log.Error("nats-server: " + text)
+	if strings.Contains(format, writeFailed) {
+		keepFirst(l.failed, text)
+	}
 }
 
-func (l *serverLog) Fatalf(format string, v ...any) {
+func (l *serverLog) Fatalf(format string, v ...any) { keepFirst(l.fatal, fmt.Sprintf(format, v...)) }
+
+func keepFirst(ch chan string, text string) {
 	select {
-	case l.fatal <- fmt.Sprintf(format, v...):
+	case ch <- text:
 	default:
 	}
 }

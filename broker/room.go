@@ -25,26 +25,20 @@ const silentTries = 3
 
 // keep is retry for what is written to a stream that may have no room.
 func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op func(context.Context) (T, error)) (T, error) {
-	waited, silent := false, 0
 	v, err := retry(ctx, c, func(ctx context.Context) (T, error) {
 		v, err := op(ctx)
 		switch {
+		case err == nil:
+			c.found(stream)
 		case errors.Is(err, ErrFull) && full == waits:
-			waited = true
 			c.missing(ctx, stream, err)
 			return v, fmt.Errorf("%w: %w", errNoRoom, err)
-		case errors.Is(err, errNoAnswer):
-			if silent++; silent%silentTries == 0 {
-				waited = true
-				c.unanswered(stream)
-			}
+		case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded): // of a writer that had no time for more
+			c.unanswered(stream)
 		}
 		return v, err
 	})
-	switch {
-	case err == nil && waited:
-		c.found(stream)
-	case errors.Is(err, ErrFull) && full == fails:
+	if errors.Is(err, ErrFull) && full == fails {
 		err = fmt.Errorf("%w\n%s", err, c.roomText(ctx, stream, err))
 	}
 	return v, err
@@ -52,8 +46,21 @@ func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op 
 
 // room remembers which streams have none.
 type room struct {
-	mu   sync.Mutex
-	said map[string]time.Time // when it was last told of
+	mu     sync.Mutex
+	said   map[string]time.Time // when it was last told of
+	silent map[string]int       // writes without an answer since the last with one
+}
+
+// unanswered counts a write to a stream, and reports whether that makes
+// enough of them.
+func (r *room) unanswered(stream string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.silent == nil {
+		r.silent = map[string]int{}
+	}
+	r.silent[stream]++
+	return r.silent[stream] >= silentTries
 }
 
 // due reports whether it is time to tell of a stream.
@@ -75,6 +82,7 @@ func (r *room) forget(stream string) bool {
 	defer r.mu.Unlock()
 	_, ok := r.said[stream]
 	delete(r.said, stream)
+	delete(r.silent, stream)
 	return ok
 }
 
@@ -86,8 +94,9 @@ func (c *Conn) missing(ctx context.Context, stream string, err error) {
 }
 
 func (c *Conn) unanswered(stream string) {
-	if c.nc.IsConnected() && c.room.due(stream, time.Now()) {
-		c.log.Warn("NATS is connected, but does not answer a write: is its disk full? Its log says; trying again", "stream", stream, "url", c.URL())
+	if c.nc.IsConnected() && c.room.unanswered(stream) && c.room.due(stream, time.Now()) {
+		c.log.Warn("NATS is connected, but does not answer a write: is its disk full? Its log says. Make room and start it again, which it needs after a write that failed; nothing is lost meanwhile",
+			"stream", stream, "url", c.URL())
 	}
 }
 

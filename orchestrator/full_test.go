@@ -11,11 +11,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -57,6 +59,17 @@ func (h heard) await(s *site, words ...string) {
 	}
 }
 
+// logged is a connection of which h hears.
+func (s *site) logged(h heard) *broker.Conn {
+	s.t.Helper()
+	c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Logger: slog.New(h)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
 // resize gives a stream so much more room than it takes now; less than none is
 // as much as it likes.
 func (s *site) resize(stream string, more int64) {
@@ -96,15 +109,7 @@ func TestFullStreams(t *testing.T) {
 		t.Run(stream, func(t *testing.T) {
 			s := newSite(t, 0)
 			h := heard{slog.DiscardHandler, make(chan string, 1000)}
-			logged := func() *broker.Conn {
-				c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Logger: slog.New(h)})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(c.Close)
-				return c
-			}
-			s.workerOn(logged(), worker.Config{Name: "w"})
+			s.workerOn(s.logged(h), worker.Config{Name: "w"})
 			gate := s.fifo("gate")
 			s.submit("r", `
 name: p
@@ -119,7 +124,7 @@ modules:
   b: {needs: a, run: 'echo b >>done; echo said'}
   c: {needs: a, run: 'echo c >>done; [ "$(printf %s "$BIG" | wc -c)" = 100000 ]', env: {BIG: '${{ needs.a.outputs.big }}'}}
 `)
-			conn := logged()
+			conn := s.logged(h)
 			var g errgroup.Group
 			g.Go(func() error {
 				_, err := orchestrator.Run(s.ctx, conn, "r", orchestrator.Config{Logger: slog.New(h)})
@@ -150,6 +155,72 @@ modules:
 			}
 			s.eachOnce("r")
 		})
+	}
+}
+
+// TestFullStorage: the storage of the whole server is used up, by somebody
+// else, while a run is on its way: the same.
+func TestFullStorage(t *testing.T) {
+	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 64 << 20 }))
+	h := heard{slog.DiscardHandler, make(chan string, 1000)}
+	s.workerOn(s.logged(h), worker.Config{Name: "w"})
+	gate := s.fifo("gate")
+	s.submit("r", `
+name: p
+modules:
+  a: {run: 'echo a >>done; echo here >gate; cat gate >/dev/null; echo said; echo o=1 >>"$MODPIPE_OUTPUT"', outputs: [o]}
+  b: {needs: a, run: 'echo "b $O" >>done', env: {O: '${{ needs.a.outputs.o }}'}}
+`)
+	var g errgroup.Group
+	conn := s.logged(h)
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, conn, "r", orchestrator.Config{Logger: slog.New(h)})
+		return err
+	})
+	if _, err := os.ReadFile(gate); err != nil { // a runs
+		t.Fatal(err)
+	}
+	free := s.useUp()
+	if err := os.WriteFile(gate, []byte("go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.await(s, "no room", "max_file_store")
+	if ended, err := s.conn.Ended(s.ctx, "r"); ended || err != nil {
+		t.Fatalf("it has ended without room: %v", err)
+	}
+	free()
+	report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+	if err := errors.Join(err, g.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if got := statuses(report); got != "a=succeeded b=succeeded" {
+		t.Errorf("%s: %s", got, report.Error)
+	}
+	if done, err := os.ReadFile(filepath.Join(s.dir, "done")); err != nil || string(done) != "a\nb 1\n" {
+		t.Errorf("what ran: %q, %v", done, err)
+	}
+	s.eachOnce("r")
+}
+
+// useUp takes all storage that the server has left, until free.
+func (s *site) useUp() (free func()) {
+	s.t.Helper()
+	js, err := jetstream.New(s.conn.NATS())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := js.CreateStream(s.ctx, jetstream.StreamConfig{Name: "OTHERS", Subjects: []string{"others"}}); err != nil {
+		s.t.Fatal(err)
+	}
+	for size := 512 << 10; size > 0; {
+		if _, err := js.Publish(s.ctx, "others", make([]byte, size)); err != nil {
+			size /= 2 // and ever closer
+		}
+	}
+	return func() {
+		if err := js.DeleteStream(s.ctx, "OTHERS"); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

@@ -35,13 +35,19 @@ type site struct {
 
 func newSite(t *testing.T, workers int) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	s := &site{t: t, ctx: ctx, nats: natstest.StartServer(t, nil), dir: t.TempDir()}
-	s.conn = s.connect()
+	s := newSiteOn(t, natstest.StartServer(t, nil))
 	for i := range workers {
 		s.worker(fmt.Sprintf("w%d", i+1))
 	}
+	return s
+}
+
+func newSiteOn(t *testing.T, n *natstest.Server) *site {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &site{t: t, ctx: ctx, nats: n, dir: t.TempDir()}
+	s.conn = s.connect()
 	return s
 }
 

@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// fills has a module that waits until the disk is full, and then has output
+// and a result; what needs it shows that neither is lost.
+const fills = `
+name: e2e
+modules:
+  before: {run: 'echo before >>"$D/log"; echo v=1 >>"$MODPIPE_OUTPUT"'}
+  during:
+    needs: before
+    run: |
+      ulimit -S -f unlimited
+      echo during >>"$D/log"; read _ <"$D/gate"
+      echo one; echo two; echo three
+      echo w=2 >>"$MODPIPE_OUTPUT"
+  after: {needs: [before, during], env: {V: "${{ needs.before.outputs.v }}", W: "${{ needs.during.outputs.w }}"}, run: 'echo "after $V $W" >>"$D/log"'}
+`
+
+// room limits how large the files of a program may become, which is a full
+// disk to it: what it writes beyond that fails, after the part that fits.
+func (p *program) room(t testing.TB, bytes uint64) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, nil, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur = min(bytes, limit.Max)
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const plenty = 1 << 40
+
+// full are the ways in which a disk is: there is no room at all, or some for
+// the beginning of the next record of a run.
+var full = map[string]func(testing.TB, string) uint64{
+	"no room": noRoom, "half a message": half,
+}
+
+func noRoom(testing.TB, string) uint64 { return 1 }
+
+func half(t testing.TB, store string) uint64 {
+	t.Helper()
+	return sizeOfRuns(t, store) + 20
+}
+
+// sizeOfRuns is how long the file is that the logs of runs are in.
+func sizeOfRuns(t testing.TB, store string) uint64 {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(store, "jetstream/$G/streams/MP_RUNS/msgs/1.blk"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(info.Size())
+}
+
+// TestFullDisk: the disk of the server is full while a run is on its way.
+// Whoever has something to write waits, and says so; when there is room and
+// the server has been started again, the run goes on, with nothing lost and
+// nothing done twice.
+func TestFullDisk(t *testing.T) {
+	for name, room := range full {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, workers)
+			server := p.server(t)
+			w := p.worker(t, "w1")
+			p.serve(t, "one")
+			dir := p.dir(t)
+			gate := newGate(t, dir, "gate")
+			p.detach(t, dir, fills, "--run-id", "r1")
+			awaitFile(t, filepath.Join(dir, "log"), "during")
+			server.room(t, room(t, server.store))
+			gate.open(t)
+			w.awaitText(t, "does not answer a write")
+			w.awaitText(t, "start it again")
+			server.room(t, plenty)
+			server.kill(t)
+			server.start(t)
+			p.wentOn(t, dir, "before", "during", "after 1 2")
+			w.awaitText(t, "NATS stores again")
+		})
+	}
+}
+
+// TestFullDiskEmbedded: the same where the server is in the process of the
+// run: it starts its server again when there is room.
+func TestFullDiskEmbedded(t *testing.T) {
+	for name, room := range full {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, r, dir := fillEmbedded(t, room)
+			r.room(t, plenty)
+			r.awaitText(t, "run succeeded")
+			if code := r.wait(t); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			p.wentOn(t, dir, "before", "during", "after 1 2")
+		})
+	}
+}
+
+// TestFullDiskAndNoPatience: who does not wait for room leaves a run that can
+// be resumed. What had a result keeps it.
+func TestFullDiskAndNoPatience(t *testing.T) {
+	t.Parallel()
+	p, r, dir := fillEmbedded(t, noRoom)
+	for _, says := range []string{"cancelling the run", "ending everything", ""} {
+		r.signal(t, syscall.SIGINT)
+		r.awaitText(t, says)
+	}
+	if code := r.wait(t); code != 130 {
+		t.Errorf("exit %d", code)
+	}
+	again := p.resume(t, dir, "r1")
+	again.awaitWhere(t, "the second attempt", event{Event: "module.started", Module: "during", Attempt: 2}.agrees)
+	gate, err := os.OpenFile(filepath.Join(dir, "gate"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	if _, err := gate.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
+	again.result(t).want(t, 0, all(succeeded, "before", "during", "after"))
+	p.wentOn(t, dir, "before", "during", "during", "after 1 2")
+}
+
+// TestFullDiskFromTheBeginning: what cannot begin says why.
+func TestFullDiskFromTheBeginning(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, standalone)
+	file := p.file(t, fills)
+	r := start(t, p.workspace, p.env(), "/bin/sh", "-c", `ulimit -S -f 0; exec "$0" run "$1"`, binaries.orchestrator, file)
+	if code := r.wait(t); code != 3 {
+		t.Errorf("exit %d", code)
+	}
+	if said := r.stderrText(); !strings.Contains(said, p.home) || !strings.Contains(said, "file too large") {
+		t.Errorf("it does not say what is full: %s", said)
+	}
+}
+
+// fillEmbedded fills the disk of a run's own server, and returns when that has
+// been noticed.
+func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place, r *run, dir string) {
+	t.Helper()
+	p = newPlace(t, standalone)
+	dir = p.dir(t)
+	gate := newGate(t, dir, "gate")
+	r = p.startIn(t, dir, p.file(t, fills), "--run-id", "r1", "--progress", "plain")
+	awaitFile(t, filepath.Join(dir, "log"), "during")
+	r.room(t, room(t, filepath.Join(p.home, "state/modpipe/*/nats")))
+	gate.open(t)
+	r.awaitText(t, "could not write to its disk")
+	return p, r, dir
+}
+
+// wentOn checks that the run of fills has ended with all that it should have:
+// what was started, and the output.
+func (p *place) wentOn(t *testing.T, dir string, started ...string) {
+	t.Helper()
+	if wait := p.orchestrator(t, "runs", "wait", "r1"); wait.exit() != 0 {
+		t.Errorf("runs wait: exit %d: %s", wait.exit(), wait.stderrText())
+	}
+	if got := (&result{dir: dir}).lines(t, "log"); !slices.Equal(got, started) {
+		t.Errorf("started: %q, want %q", got, started)
+	}
+	logs := p.orchestrator(t, "runs", "logs", "r1").stdout.String()
+	if got := strings.Fields(strings.ReplaceAll(logs, "during |", "")); !slices.Equal(got, []string{"one", "two", "three"}) {
+		t.Errorf("output: %q", logs)
+	}
+}
