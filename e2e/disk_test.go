@@ -21,7 +21,7 @@ modules:
     needs: before
     run: |
       ulimit -S -f unlimited
-      echo during >>"$D/log"; read _ <"$D/gate"
+      echo waits >>"$D/log"; read _ <"$D/gate"
       echo one; echo two; echo three
       echo w=2 >>"$MODPIPE_OUTPUT"
   after: {needs: [before, during], env: {V: "${{ needs.before.outputs.v }}", W: "${{ needs.during.outputs.w }}"}, run: 'echo "after $V $W" >>"$D/log"'}
@@ -85,7 +85,7 @@ func TestFullDisk(t *testing.T) {
 			dir := p.dir(t)
 			gate := newGate(t, dir, "gate")
 			p.detach(t, dir, fills, "--run-id", "r1")
-			awaitFile(t, filepath.Join(dir, "log"), "during")
+			awaitFile(t, filepath.Join(dir, "log"), "waits")
 			server.room(t, room(t, server.store))
 			gate.open(t)
 			w.awaitText(t, "does not answer a write")
@@ -93,7 +93,7 @@ func TestFullDisk(t *testing.T) {
 			server.room(t, plenty)
 			server.kill(t)
 			server.start(t)
-			p.wentOn(t, dir, "before", "during", "after 1 2")
+			p.wentOn(t, dir, "before", "waits", "after 1 2")
 			w.awaitText(t, "NATS stores again")
 		})
 	}
@@ -111,7 +111,7 @@ func TestFullDiskEmbedded(t *testing.T) {
 			if code := r.wait(t); code != 0 {
 				t.Errorf("exit %d", code)
 			}
-			p.wentOn(t, dir, "before", "during", "after 1 2")
+			p.wentOn(t, dir, "before", "waits", "after 1 2")
 		})
 	}
 }
@@ -139,7 +139,7 @@ func TestFullDiskAndNoPatience(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.result(t).want(t, 0, all(succeeded, "before", "during", "after"))
-	p.wentOn(t, dir, "before", "during", "during", "after 1 2")
+	p.wentOn(t, dir, "before", "waits", "waits", "after 1 2")
 }
 
 // TestFullDiskFromTheBeginning: what cannot begin says why.
@@ -164,7 +164,7 @@ func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place,
 	dir = p.dir(t)
 	gate := newGate(t, dir, "gate")
 	r = p.startIn(t, dir, p.file(t, fills), "--run-id", "r1", "--progress", "plain")
-	awaitFile(t, filepath.Join(dir, "log"), "during")
+	awaitFile(t, filepath.Join(dir, "log"), "waits")
 	r.room(t, room(t, filepath.Join(p.home, "state/modpipe/*/nats")))
 	gate.open(t)
 	r.awaitText(t, "could not write to its disk")

@@ -101,9 +101,9 @@ func TestDeadlineGoesOn(t *testing.T) {
 }
 
 // serve starts an orchestrator that serves the place's server.
-func (p *place) serve(t testing.TB, name string, args ...string) *program {
+func (p *place) serve(t testing.TB, name string) *program {
 	t.Helper()
-	args = append([]string{"serve", "--name", name, "--server", p.url}, args...)
+	args := []string{"serve", "--name", name, "--server", p.url}
 	s := start(t, p.workspace, p.env(), binaries.orchestrator, args...)
 	s.awaitText(t, "serving runs")
 	return s
