@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,12 +58,15 @@ func (c *Conn) putBlob(ctx context.Context, data []byte, full whenFull) (jobs.Bl
 }
 
 // putOnce stores the chunks, and when all of them are there, the entry that
-// makes them an object.
+// makes them an object. What is there is made as young as if it had been
+// stored now, for the sweep, which drops the oldest.
 func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error {
 	old, err := c.blobEntry(ctx, key)
 	switch {
-	case err == nil && !old.Deleted && old.Size == uint64(len(data)) && time.Since(old.ModTime) < blobRenew:
-		return nil
+	case err == nil && c.usable(old, int64(len(data))):
+		if there, err := c.touch(ctx, key, old); there || err != nil {
+			return err
+		}
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
 	}
@@ -72,8 +76,8 @@ func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error 
 		err = c.putEntry(ctx, key, &jetstream.ObjectInfo{
 			ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(c.chunkBytes())}}, //nolint:gosec // at most mostChunk
 			Bucket:     c.names.blobs(), NUID: id, Size: uint64(len(data)), Chunks: chunks,
-			Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(sum),
-		})
+			Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(sum), ModTime: time.Now().UTC(),
+		}, anySequence)
 	}
 	switch {
 	case err != nil && !errors.Is(err, errNoAnswer) && !errors.Is(err, errLost): // else the entry may be there
@@ -84,18 +88,30 @@ func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error 
 	return err
 }
 
+// storedEntry is the entry of an object, with its place. Its ModTime is that
+// of the bytes; the entry itself may be younger.
+type storedEntry struct {
+	jetstream.ObjectInfo
+	seq uint64
+}
+
+// usable reports whether an object is of that size, and not so old that its
+// age limit may strike while somebody needs it.
+func (c *Conn) usable(e *storedEntry, size int64) bool {
+	return !e.Deleted && int64(e.Size) == size && time.Since(e.ModTime) < blobRenew //nolint:gosec // at most MaxOutputs
+}
+
 // blobEntry reads the entry of an object; ErrNotFound.
-func (c *Conn) blobEntry(ctx context.Context, key string) (*jetstream.ObjectInfo, error) {
+func (c *Conn) blobEntry(ctx context.Context, key string) (*storedEntry, error) {
 	l, err := c.lastOnce(ctx, c.blobStream(), c.entrySubject(key))
 	if err != nil {
 		return nil, err
 	}
-	info := new(jetstream.ObjectInfo)
-	if err := json.Unmarshal(l.msg.Data, info); err != nil {
+	e := &storedEntry{seq: l.seq}
+	if err := json.Unmarshal(l.msg.Data, &e.ObjectInfo); err != nil {
 		return nil, fmt.Errorf("read the entry of blob %s: %w", key, err)
 	}
-	info.ModTime = l.time
-	return info, nil
+	return e, nil
 }
 
 // putChunks stores data in order, and returns in how many chunks when all are
@@ -132,13 +148,19 @@ func (c *Conn) putChunks(ctx context.Context, subject string, data []byte) (chun
 	return chunks, err
 }
 
-func (c *Conn) putEntry(ctx context.Context, key string, info *jetstream.ObjectInfo) error {
+// anySequence is expected by an entry that takes the place of any other.
+const anySequence = math.MaxUint64
+
+func (c *Conn) putEntry(ctx context.Context, key string, info *jetstream.ObjectInfo, expect uint64) error {
 	text, err := json.Marshal(info)
 	if err != nil {
 		return err
 	}
 	m := &nats.Msg{Subject: c.entrySubject(key), Data: text}
 	set(m, jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	if expect != anySequence {
+		expectLast(m, expect)
+	}
 	_, err = c.store(ctx, m)
 	return err
 }

@@ -129,7 +129,7 @@ func (c *Conn) EndedRuns(ctx context.Context) ([]EndedRun, error) {
 	return ended, nil
 }
 
-// Usage is how much the logs of runs take.
+// Usage is how much a stream takes.
 type Usage struct {
 	Bytes    int64
 	MaxBytes int64     // of the stream; where it has no limit, what is made here would have
@@ -138,12 +138,16 @@ type Usage struct {
 
 // RunsUsage asks how much the logs of runs take.
 func (c *Conn) RunsUsage(ctx context.Context) (Usage, error) {
-	info, err := c.streamInfo(ctx, c.names.runsStream())
+	return c.usage(ctx, c.names.runsStream(), runsBytes)
+}
+
+func (c *Conn) usage(ctx context.Context, stream string, usual int64) (Usage, error) {
+	info, err := c.streamInfo(ctx, stream)
 	if err != nil {
-		return Usage{}, fmt.Errorf("ask for the size of %s: %w", c.names.runsStream(), err)
+		return Usage{}, fmt.Errorf("ask for the size of %s: %w", stream, err)
 	}
 	return Usage{
-		Bytes: int64(info.State.Bytes), MaxBytes: cmp.Or(max(info.Config.MaxBytes, 0), runsBytes), Now: serverTime(info), //nolint:gosec // bytes on a disk
+		Bytes: int64(info.State.Bytes), MaxBytes: cmp.Or(max(info.Config.MaxBytes, 0), usual), Now: serverTime(info), //nolint:gosec // bytes on a disk
 	}, nil
 }
 

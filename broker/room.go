@@ -125,7 +125,7 @@ func (c *Conn) roomText(ctx context.Context, stream string, why error) string {
 	case c.names.jobsStream():
 		text += ", or start workers: it holds the jobs that wait for one"
 	case c.blobStream():
-		text += fmt.Sprintf("; what is in it is kept for %d days", int(blobsAge.Hours()/24))
+		text += fmt.Sprintf("; what is in it is kept for %d days, and where one serves, the oldest of what no run needs that has not ended go sooner", int(blobsAge.Hours()/24))
 	}
 	return text
 }

@@ -23,11 +23,28 @@ func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 	} else if ended {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
 	}
+	if err := want(ctx, c, spec); err != nil {
+		return err
+	}
 	_, err := c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
 	if errors.Is(err, broker.ErrConflict) {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
 	}
 	return err
+}
+
+// want keeps the large results that a run takes over from the one it repeats
+// from being swept before the run is there, which refers to them.
+func want(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
+	for _, k := range spec.Kept {
+		if k.Outputs.Blob.SHA256 == "" {
+			continue
+		}
+		if err := c.WantBlob(ctx, k.Outputs.Blob); err != nil {
+			return fmt.Errorf("keep the result of %s, of run %s: %w", k.Module, spec.RetryOf, err)
+		}
+	}
+	return nil
 }
 
 // Cancel records a cancellation and returns when it is stored; called again,

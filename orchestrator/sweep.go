@@ -46,6 +46,7 @@ func (r Retention) withDefaults() Retention {
 type Swept struct {
 	Ours      bool // it was our turn
 	Dropped   int  // runs whose logs are gone
+	Blobs     int  // large values that are gone
 	Forgotten int  // runs that have left nothing
 }
 
@@ -81,7 +82,7 @@ func Sweep(ctx context.Context, c *broker.Conn, r Retention) (Swept, error) {
 	s := sweep{conn: c, keep: r.withDefaults()}
 	err := s.sweep(ctx)
 	if err != nil {
-		err = fmt.Errorf("sweep the logs of runs: %w", err)
+		err = fmt.Errorf("sweep what old runs have left: %w", err)
 	}
 	return s.done, err
 }
@@ -103,8 +104,12 @@ func (s *sweep) sweep(ctx context.Context) error {
 	s.now = usage.Now
 	limit := cmp.Or(s.keep.Bytes, usage.MaxBytes)
 	pressed := share(usage, limit) > pressedAbove
+	blobs, err := s.conn.BlobsUsage(ctx)
+	if err != nil {
+		return err
+	}
 	every := sweepEach
-	if pressed {
+	if pressed || full(blobs) {
 		every = sweepPressed
 	}
 	every = cmp.Or(s.keep.Every, every)
@@ -121,10 +126,13 @@ func (s *sweep) sweep(ctx context.Context) error {
 		return err
 	}
 	left, err := s.aged(ctx, ended)
-	if err != nil || !pressed {
-		return err
+	if err == nil && pressed {
+		err = s.makeRoom(ctx, left, limit)
 	}
-	return s.makeRoom(ctx, left, limit)
+	if err == nil && full(blobs) {
+		err = s.dropBlobs(ctx)
+	}
+	return err
 }
 
 func share(u broker.Usage, limit int64) float64 { return float64(u.Bytes) / float64(limit) }
@@ -222,9 +230,9 @@ func (s *server) sweeps(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			s.cfg.Logger.Warn("logs of old runs are not dropped; trying again", "error", err)
-		case done.Dropped+done.Forgotten > 0:
-			s.cfg.Logger.Info("logs of old runs are dropped", "runs", done.Dropped, "forgotten", done.Forgotten)
+			s.cfg.Logger.Warn("what old runs have left is not dropped; trying again", "error", err)
+		case done.Dropped+done.Forgotten+done.Blobs > 0:
+			s.cfg.Logger.Info("what old runs have left is dropped", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs)
 		}
 		select {
 		case <-tick.C:

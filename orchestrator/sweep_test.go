@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
@@ -154,16 +159,16 @@ func TestSweepSpares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := orchestrator.Retention{Every: atOnce, Keep: atOnce, Grace: atOnce}
-	s.sweep(now)
+	r := orchestrator.Retention{Every: atOnce, Keep: atOnce, Grace: atOnce}
+	s.sweep(r)
 	s.left("worked", "led")
-	now.Keep, now.Bytes = time.Hour, 1
-	s.sweep(now)
+	r.Keep, r.Bytes = time.Hour, 1
+	s.sweep(r)
 	s.left("worked", "led")
 	if err := errors.Join(registry.Leave(t.Context(), "w"), lease.Release(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	s.sweep(now)
+	s.sweep(r)
 	s.left()
 }
 
@@ -202,6 +207,162 @@ func TestSweepBySize(t *testing.T) {
 			t.Errorf("%s is left in place of %s", runs[i].Spec.Run, want)
 		}
 	}
+}
+
+// value stores n bytes that nobody else has stored.
+func (s *shelf) value(seed uint64, n int) jobs.Outputs {
+	s.t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = 'a' + byte(r.UintN(26))
+	}
+	o, err := s.conn.PutOutputs(s.t.Context(), map[string]string{"o": string(text)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// there reports which values can still be read.
+func (s *shelf) there(values ...jobs.Outputs) (there []bool) {
+	s.t.Helper()
+	for _, o := range values {
+		_, err := s.conn.Outputs(s.t.Context(), o)
+		if err != nil && !errors.Is(err, broker.ErrNotFound) {
+			s.t.Fatal(err)
+		}
+		there = append(there, err == nil)
+	}
+	return there
+}
+
+// fill gives the store of large values a limit of which so much is used.
+func (s *shelf) fill(share float64) {
+	s.t.Helper()
+	js, err := jetstream.New(s.conn.NATS())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	st, err := js.Stream(s.t.Context(), "OBJ_mp-blobs")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.MaxBytes = int64(float64(st.CachedInfo().State.Bytes) / share)
+	if _, err := js.UpdateStream(s.t.Context(), cfg); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shelf) append(run jobs.RunID, cell jobs.Token, rec jobs.Record) {
+	s.t.Helper()
+	if _, err := s.conn.Append(s.t.Context(), run, cell, 0, rec); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// now is a retention that sweeps at once whatever is not needed.
+var now = orchestrator.Retention{Every: atOnce, Grace: atOnce}
+
+// TestSweepLargeValues: where their store is nearly full, those go first that
+// nobody has stored for longest, until there is room; with room, or within the
+// grace, none does.
+func TestSweepLargeValues(t *testing.T) {
+	s := newShelf(t)
+	var all []jobs.Outputs
+	for i := range uint64(50) {
+		all = append(all, s.value(i, 100<<10))
+	}
+	s.value(0, 100<<10) // wanted again: the youngest now
+	s.fill(0.7)
+	if done := s.sweep(now); done.Blobs != 0 {
+		t.Errorf("with room: %+v", done)
+	}
+	s.fill(0.9)
+	if done := s.sweep(orchestrator.Retention{Every: atOnce}); done.Blobs != 0 {
+		t.Errorf("within the grace: %+v", done)
+	}
+	done := s.sweep(now)
+	if done.Blobs < 15 || done.Blobs > 35 { // a third of them, in steps of 16
+		t.Errorf("%+v", done)
+	}
+	want := slices.Repeat([]bool{true}, 50)
+	for i := range done.Blobs {
+		want[i+1] = false
+	}
+	if diff := cmp.Diff(want, s.there(all...)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	usage, err := s.conn.BlobsUsage(t.Context())
+	if err != nil || float64(usage.Bytes) > 0.6*float64(usage.MaxBytes) {
+		t.Errorf("%+v, %v", usage, err)
+	}
+	if again := s.value(1, 100<<10); !s.there(again)[0] {
+		t.Error("what was dropped cannot be stored again")
+	}
+}
+
+// TestSweepSparesLargeValues: none goes that a run refers to which has not
+// ended, or that a worker may yet commit.
+func TestSweepSparesLargeValues(t *testing.T) {
+	s := newShelf(t)
+	long := func(seed uint64) map[string]string { // more than a record holds
+		return map[string]string{"l": must(s.conn.Outputs(t.Context(), s.value(seed, 900<<10)))["o"]}
+	}
+	ended, result, kept := s.value(1, 100<<10), s.value(2, 100<<10), s.value(3, 100<<10)
+	s.ended("ended")
+	s.append("ended", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Outputs: ended}})
+	spec := &jobs.Spec{Run: "open", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: long(4), Kept: []jobs.Kept{{Module: "k", Outputs: kept}}}
+	if err := orchestrator.Submit(t.Context(), s.conn, spec); err != nil {
+		t.Fatal(err)
+	}
+	s.append("open", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Outputs: result}})
+	s.fill(0.9)
+	s.publish("open")
+	young := s.value(5, 100<<10)
+	s.fill(0.9)
+	s.sweep(now)
+	if diff := cmp.Diff([]bool{false, true, true, true}, s.there(ended, result, kept, young)); diff != "" {
+		t.Errorf("ended, result, kept, young (-want +got):\n%s", diff)
+	}
+	if runs, err := s.conn.Runs(t.Context(), 0); err != nil || len(runs) != 2 {
+		t.Errorf("a specification is gone: %d runs, %v", len(runs), err)
+	}
+	s.append("open", "", jobs.Record{End: &jobs.End{Status: jobs.RunCancelled}})
+	if err := s.conn.PurgeRun(t.Context(), "open"); err != nil {
+		t.Fatal(err)
+	}
+	s.fill(0.9)
+	s.sweep(now)
+	if diff := cmp.Diff([]bool{false, false}, s.there(ended, result)); diff != "" {
+		t.Errorf("after the end (-want +got):\n%s", diff)
+	}
+	spec.Run, spec.RetryOf, spec.Labels = "again", "open", nil
+	spec.Kept[0].Outputs = result
+	if err := orchestrator.Submit(t.Context(), s.conn, spec); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "the result of k") {
+		t.Errorf("a run that keeps what is gone: %v", err)
+	}
+}
+
+// publish puts a job into the queue.
+func (s *shelf) publish(run jobs.RunID) {
+	s.t.Helper()
+	if err := s.conn.EnsureLane(s.t.Context(), "any"); err != nil {
+		s.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	s.conn.PublishJob(s.t.Context(), &jobs.Job{Run: run, Lane: "any", Token: "m", Attempt: 1}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // TestSweepsTakeTurns: of many at once one sweeps, and the next only after a

@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// BlobsUsage asks how much the blobs take.
+func (c *Conn) BlobsUsage(ctx context.Context) (Usage, error) {
+	return c.usage(ctx, c.blobStream(), blobsBytes)
+}
+
+// StoredBlob is a blob as the sweep wants to know it.
+type StoredBlob struct {
+	SHA256 string
+	Stored time.Time // or wanted again, by the server's clock
+
+	id  string // of its chunks
+	seq uint64 // of its entry
+}
+
+// StoredBlobs lists the blobs, those first that nobody has stored for longest.
+func (c *Conn) StoredBlobs(ctx context.Context) ([]StoredBlob, error) {
+	var blobs []StoredBlob
+	src := source{stream: c.blobStream(), filters: []string{"$O." + c.names.blobs() + ".M.>"}}
+	err := c.readAll(ctx, src, func(l located) error {
+		var info jetstream.ObjectInfo
+		if json.Unmarshal(l.msg.Data, &info) == nil && !info.Deleted && info.Name != "" { // else not of ours
+			blobs = append(blobs, StoredBlob{SHA256: info.Name, Stored: l.time, id: info.NUID, seq: l.seq})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the blobs: %w", err)
+	}
+	slices.SortFunc(blobs, func(a, b StoredBlob) int { return a.Stored.Compare(b.Stored) })
+	return blobs, nil
+}
+
+// DropBlob removes a blob, unless somebody has stored it again since it was
+// listed; it reports whether it did. The entry goes first, by its sequence:
+// whoever wants the blob from then on stores it anew.
+func (c *Conn) DropBlob(ctx context.Context, b StoredBlob) (bool, error) {
+	query := fmt.Appendf(nil, `{"filter":%q,"seq":%s}`, c.entrySubject(b.SHA256), strconv.FormatUint(b.seq+1, 10))
+	m, err := c.api(ctx, "STREAM.PURGE."+c.blobStream(), query)
+	if err != nil {
+		return false, fmt.Errorf("drop blob %s: %w", b.SHA256, err)
+	}
+	var done struct {
+		Purged uint64 `json:"purged"`
+	}
+	if err := json.Unmarshal(m.Data, &done); err != nil {
+		return false, fmt.Errorf("drop blob %s: %w", b.SHA256, err)
+	}
+	if done.Purged == 0 || b.id == "" {
+		return false, nil
+	}
+	return true, c.purge(ctx, c.blobStream(), c.chunkSubject(b.id))
+}
+
+// WantBlob makes a blob as young as if it had been stored now; ErrNotFound.
+func (c *Conn) WantBlob(ctx context.Context, b jobs.Blob) error {
+	young, err := keep(ctx, c, fails, c.blobStream(), func(ctx context.Context) (bool, error) {
+		old, err := c.blobEntry(ctx, b.SHA256)
+		if err != nil || !c.usable(old, b.Bytes) {
+			return false, err
+		}
+		return c.touch(ctx, b.SHA256, old)
+	})
+	if err != nil || young {
+		return err
+	}
+	data, err := c.blob(ctx, b.SHA256, jobs.MaxOutputs)
+	if err == nil {
+		_, err = c.putBlob(ctx, data, fails)
+	}
+	return err
+}
+
+// OldestJob is when the oldest job was published that is in the queue; zero
+// when none is.
+func (c *Conn) OldestJob(ctx context.Context) (time.Time, error) {
+	info, err := c.streamInfo(ctx, c.names.jobsStream())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the oldest job: %w", err)
+	}
+	if info.State.Msgs == 0 {
+		return time.Time{}, nil
+	}
+	return info.State.FirstTime, nil
+}
+
+// UnendedRuns lists the runs that have no end, or one after since.
+func (c *Conn) UnendedRuns(ctx context.Context, since time.Time) ([]jobs.RunID, error) {
+	ended := map[jobs.RunID]bool{}
+	var all []jobs.RunID
+	src := source{
+		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
+	}
+	err := c.readAll(ctx, src, func(l located) error {
+		run, _, _ := c.names.parseRun(l.msg.Subject)
+		if strings.HasSuffix(l.msg.Subject, ".spec") {
+			all = append(all, run)
+		} else if l.time.Before(since) {
+			ended[run] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the runs that have not ended: %w", err)
+	}
+	return slices.DeleteFunc(all, func(run jobs.RunID) bool { return ended[run] }), nil
+}
+
+// BlobsOf calls f with the digest of every blob that the log of a run refers
+// to: what is in the place of a record, and outputs.
+func (c *Conn) BlobsOf(ctx context.Context, run jobs.RunID, f func(digest string)) error {
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}
+	err := c.readAll(ctx, src, func(l located) error {
+		if byReference(l.msg) {
+			f(l.msg.Header.Get(headerBlob))
+		}
+		e, err := c.entry(ctx, l)
+		switch {
+		case errors.Is(err, ErrNotFound): // what was in the place of the record is gone
+			return nil
+		case err != nil:
+			return err
+		}
+		for _, o := range outputsIn(&e.Record) {
+			f(o.Blob.SHA256)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("find the blobs of run %s: %w", run, err)
+	}
+	return nil
+}
+
+func outputsIn(rec *jobs.Record) (found []jobs.Outputs) {
+	if rec.Outcome != nil {
+		found = append(found, rec.Outcome.Outputs)
+	}
+	if rec.Spec != nil {
+		for _, k := range rec.Spec.Kept {
+			found = append(found, k.Outputs)
+		}
+	}
+	return found
+}
+
+// touch writes the entry of a blob again, so that it is as young as if it had
+// been stored now. False says that somebody has dropped it meanwhile.
+func (c *Conn) touch(ctx context.Context, key string, old *storedEntry) (bool, error) {
+	err := c.putEntry(ctx, key, &old.ObjectInfo, old.seq)
+	if !errors.Is(err, ErrConflict) {
+		return err == nil, err
+	}
+	now, err := c.blobEntry(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && !now.Deleted && now.Size == old.Size, err // as young: somebody else has done the same
+}
