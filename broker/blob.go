@@ -1,96 +1,97 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
+
+// Blobs are read here, and not by the client's object store, because that one
+// asks whichever replica answers. One that is behind does not know a blob yet,
+// or not all of it, and is believed; and where the consumer of the chunks was
+// placed on a server that has just died, the read waits for minutes.
 
 // blobRenew is the age after which a blob that is wanted again is stored
 // again, so that its age limit does not strike while somebody needs it.
 const blobRenew = blobsAge / 2
 
-// blobTry is the time for moving one blob.
-const blobTry = 5 * time.Minute
+// blobPatience is for how long a cluster is asked again for a blob that it
+// does not have: a leader that was stopped, and has been replaced meanwhile,
+// answers from what it knew, until it hears of the new one.
+const blobPatience = 5 * time.Second
 
 // blob reads a blob of at most limit bytes and checks its digest.
 func (c *Conn) blob(ctx context.Context, digest string, limit int64) ([]byte, error) {
-	data, err := c.onBlobs(ctx, func(ctx context.Context, store jetstream.ObjectStore) ([]byte, error) {
-		return readOnce(ctx, store, digest, limit)
-	})
+	began := time.Now()
+	for backoff := newBackOff(); ; {
+		data, err := c.readBlob(ctx, digest, limit)
+		if err == nil {
+			return data, nil
+		}
+		err = fmt.Errorf("read blob %s: %w", digest, err)
+		gone := errors.Is(err, ErrNotFound) || errors.Is(err, errDelivered)
+		if !gone || time.Since(began) > blobPatience || !c.blobsReplicated(ctx) || !pause(ctx, backoff.NextBackOff()) {
+			return nil, err
+		}
+	}
+}
+
+func (c *Conn) blobsReplicated(ctx context.Context) bool {
+	info, err := c.streamInfo(ctx, c.blobStream())
+	return err == nil && info.Config.Replicas > 1
+}
+
+func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte, error) {
+	entry, err := retry(ctx, c, func(ctx context.Context) (*storedEntry, error) { return c.blobEntry(ctx, digest) })
+	if err == nil && entry.Deleted {
+		err = ErrNotFound
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(blobsAge.Hours()/24))
+	case err != nil:
+		return nil, err
+	case int64(entry.Size) > limit: //nolint:gosec // a size
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, entry.Size, limit)
+	}
+	data, err := c.readChunks(ctx, entry)
 	if err != nil {
-		return nil, fmt.Errorf("read blob %s: %w", digest, err)
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != digest {
+		return nil, fmt.Errorf("%w: %d of %d bytes are there, and not those of the digest", errDelivered, len(data), entry.Size)
 	}
 	return data, nil
 }
 
-func readOnce(ctx context.Context, store jetstream.ObjectStore, digest string, limit int64) ([]byte, error) {
-	object, err := store.Get(ctx, digest)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, fmt.Errorf("%w: %w (blobs are kept for %d days)", ErrNotFound, err, int(blobsAge.Hours()/24))
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = object.Close() }() // what matters is the digest
-	info, err := object.Info()
-	if err != nil {
-		return nil, err
-	}
-	if int64(info.Size) > limit {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, info.Size, limit)
-	}
-	var buf bytes.Buffer
-	buf.Grow(int(info.Size) + bytes.MinRead)
-	if _, err := buf.ReadFrom(io.LimitReader(object, limit+1)); err != nil {
-		return nil, err
-	}
-	if sum := sha256.Sum256(buf.Bytes()); hex.EncodeToString(sum[:]) != digest {
-		return nil, fmt.Errorf("%w: the bytes are not those of the digest", errDelivered)
-	}
-	return buf.Bytes(), nil
-}
-
-// onBlobs calls f with the object store, again while the trouble is
-// transient. A denied permission ends the call at once.
-func (c *Conn) onBlobs(ctx context.Context, f func(context.Context, jetstream.ObjectStore) ([]byte, error)) ([]byte, error) {
-	return retry(ctx, c, func(ctx context.Context) ([]byte, error) {
-		try, cancel := context.WithTimeout(ctx, blobTry)
-		defer cancel()
-		try, stop := c.denied.within(try, c.names.blobs())
-		defer stop()
-		store, err := c.objectStore(try)
-		if err == nil {
-			var data []byte
-			if data, err = f(try, store); err == nil {
-				return data, nil
+// readChunks reads what there is of an object's bytes. Whoever sends them may
+// be behind, and then the leader knows of more.
+func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) ([]byte, error) {
+	data := make([]byte, 0, entry.Size)
+	subject := c.chunkSubject(entry.NUID)
+	src := source{stream: c.blobStream(), filters: []string{subject}}
+	for backoff := newBackOff(); ; {
+		err := c.readAll(ctx, src, func(l located) error {
+			data, src.after = append(data, l.msg.Data...), l.seq
+			if uint64(len(data)) >= entry.Size {
+				return errEnough
 			}
+			return nil
+		})
+		if err != nil || uint64(len(data)) >= entry.Size {
+			return data, err
 		}
-		if cause := context.Cause(try); errors.Is(cause, ErrDenied) {
-			return nil, cause
+		newest, err := c.last(ctx, c.blobStream(), subject)
+		switch {
+		case errors.Is(err, ErrNotFound), err == nil && newest.seq <= src.after: // that is all there is
+			return data, nil
+		case err != nil:
+			return nil, err
+		case !pause(ctx, backoff.NextBackOff()):
+			return nil, context.Cause(ctx)
 		}
-		if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-			err = errors.Join(meaning(api), err)
-		}
-		return nil, err
-	})
-}
-
-// objectStore binds to the store, making it when a server has lost it.
-func (c *Conn) objectStore(ctx context.Context) (jetstream.ObjectStore, error) {
-	store, err := c.js.ObjectStore(ctx, c.names.blobs())
-	if !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return store, err
 	}
-	if err := c.Ensure(ctx); err != nil {
-		return nil, err
-	}
-	return c.js.ObjectStore(ctx, c.names.blobs())
 }

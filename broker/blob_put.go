@@ -22,7 +22,7 @@ import (
 // one publishes the object's entry together with its chunks: where the stream
 // has room for the short entry and none for a chunk, there is an object
 // without its bytes afterwards, which everybody takes for stored. The layout is
-// the same; reading is left to the client.
+// the same.
 
 const (
 	mostChunk  = 128 << 10
