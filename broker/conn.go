@@ -59,6 +59,11 @@ type Conn struct {
 // some hundred milliseconds of work at full speed.
 const asyncWindow = 4096
 
+// LeastPayload is the smallest max_payload of a server that modpipe works with.
+// What is longer goes through the object store; what cannot go there, the
+// entries of buckets, is kept to so much.
+const LeastPayload = 128 << 10
+
 // Connect connects and makes whatever of the topology is missing.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c, err := open(ctx, cfg)
@@ -88,6 +93,9 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 }
 
 func (c *Conn) prepare(ctx context.Context) (err error) {
+	if most := c.nc.MaxPayload(); most < LeastPayload {
+		return fmt.Errorf("%s takes messages of at most %d KiB (max_payload), and modpipe needs %d: %w", c.URL(), most>>10, LeastPayload>>10, ErrTooLarge)
+	}
 	if c.js, err = jetstream.New(c.nc); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Errors that callers branch on.
@@ -17,7 +19,7 @@ var (
 	ErrUnreachable = errors.New("NATS is unreachable")
 	ErrDenied      = errors.New("permission denied by NATS") // the text names the subject
 	ErrFull        = errors.New("there is no room for it")   // the stream is at its limit, or the account's storage is
-	ErrTooLarge    = errors.New("too large")
+	ErrTooLarge    = jobs.ErrTooLarge
 )
 
 var (

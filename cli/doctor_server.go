@@ -16,7 +16,6 @@ import (
 
 // What an account and a server must have to spare.
 const (
-	leastPayload   = 128 << 10 // a chunk of output is 64 KiB
 	goodPayload    = 1 << 20
 	leastStorage   = 64 << 20
 	goodStorage    = 1 << 30
@@ -76,8 +75,8 @@ func roundTrip(t time.Duration) string {
 func (d *doctor) examinePayload(most int64) {
 	text := fmt.Sprintf("messages of up to %s (max_payload)", bytesText(most))
 	switch {
-	case most < leastPayload:
-		d.fault("payload", "raise max_payload to 1MB: output is sent in chunks of 64 KiB", "%s", text)
+	case most < broker.LeastPayload:
+		d.fault("payload", "raise max_payload to 1MB: modpipe does not work with less than 128 KiB", "%s", text)
 	case most < goodPayload:
 		d.warn("payload", "raise max_payload to 1MB: larger results go through the object store, which is slower", "%s", text)
 	default:

@@ -27,8 +27,11 @@ var (
 	ErrMalformed = errors.New("not a modpipe message")
 )
 
+// ErrTooLarge says that something is longer than may be sent or stored.
+var ErrTooLarge = errors.New("too large")
+
 // Marshal encodes m: its version, then a msgpack map with short keys. Empty
-// fields that are optional are left out.
+// fields that are optional are left out. ErrTooLarge above MaxMessage.
 func Marshal[M Message](m *M) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.WriteByte(Version)
@@ -36,7 +39,7 @@ func Marshal[M Message](m *M) ([]byte, error) {
 		return nil, fmt.Errorf("encode %T: %w", *m, err)
 	}
 	if buf.Len() > MaxMessage {
-		return nil, fmt.Errorf("encode %T: %d bytes, more than the %d that a message may have", *m, buf.Len(), MaxMessage)
+		return nil, fmt.Errorf("encode %T: %d bytes are %w: a message may have %d MiB", *m, buf.Len(), ErrTooLarge, MaxMessage>>20)
 	}
 	return buf.Bytes(), nil
 }

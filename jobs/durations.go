@@ -1,6 +1,11 @@
 package jobs
 
-import "time"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
 
 // Durations are how long the modules of a pipeline have taken when they
 // succeeded, by name: each a moving average over the runs so far.
@@ -10,6 +15,14 @@ type Durations struct {
 
 // maxDurations bounds what is remembered of one pipeline.
 const maxDurations = 10_000
+
+// Halve forgets the shorter half.
+func (d *Durations) Halve() {
+	names := slices.SortedFunc(maps.Keys(d.Took), func(a, b string) int { return cmp.Compare(d.Took[a], d.Took[b]) })
+	for _, name := range names[:(len(names)+1)/2] {
+		delete(d.Took, name)
+	}
+}
 
 // Add takes what one run has measured into account, a quarter new and three
 // quarters old.

@@ -67,14 +67,26 @@ func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.D
 			return err
 		}
 		d.Add(took)
+		err = s.update(ctx, pipeline, d, revision)
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// update writes durations, as many as the server takes in one message: those
+// of the modules that take longest, which matter most.
+func (s *Stats) update(ctx context.Context, pipeline string, d jobs.Durations, revision uint64) error {
+	for {
 		value, err := jobs.Marshal(&d)
 		if err != nil {
 			return err
 		}
 		_, err = s.bucket.Update(ctx, statsKey(pipeline), value, revision)
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, broker.ErrTooLarge) || len(d.Took) == 0 {
 			return err
 		}
+		d.Halve()
 	}
 }
 

@@ -198,6 +198,8 @@ func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job,
 	case err == nil, errors.Is(err, broker.ErrConflict):
 	case errors.Is(err, broker.ErrDenied):
 		l.fail(ctx, err)
+	case errors.Is(err, broker.ErrTooLarge): // at every try
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err) })
 	default:
 		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.Key.Token, "error", err)
 		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, job.StoreBy, nil) })

@@ -337,8 +337,12 @@ func (a *assembler) exclusion(i int, m *Module) {
 	}
 	for _, l := range p.Limits {
 		a.refuse(i, "limit", validName(l))
-		if n := a.p.Limits[l]; n < 1 || n > maxLimit {
-			a.fault(i, "", "%s: limit %q must be from 1 to %d, not %d", m.Name, l, maxLimit, n)
+		most, whose := maxLimit, ""
+		if slices.Contains(a.p.ClusterLimits, l) {
+			most, whose = maxClusterLimit, " of the cluster"
+		}
+		if n := a.p.Limits[l]; n < 1 || n > most {
+			a.fault(i, "", "%s: limit %q%s must be from 1 to %d, not %d", m.Name, l, whose, most, n)
 		}
 	}
 	p.Keys, p.ClusterKeys, p.Limits = sortedSet(p.Keys), sortedSet(p.ClusterKeys), sortedSet(p.Limits)

@@ -225,6 +225,7 @@ func (c *collector) declareLimits(f *File) {
 			first[name], f.limits[name] = at, most
 			if ofCluster(limit) {
 				f.cluster = append(f.cluster, name)
+				c.clusterLimit(name, most, size)
 			}
 		case f.limits[name] != most:
 			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, f.limits[name], before.Line)
@@ -245,6 +246,12 @@ func (c *collector) declareLimits(f *File) {
 		}
 	}
 	slices.Sort(f.cluster)
+}
+
+func (c *collector) clusterLimit(name string, most int, at *node) {
+	if most > maxClusterLimit {
+		c.fault(at, "", "limit %q of the cluster must be at most %d, not %d", name, maxClusterLimit, most)
+	}
 }
 
 // checkKeys refuses a key that is the run's at one place and the cluster's at

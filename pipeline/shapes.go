@@ -69,6 +69,8 @@ const (
 	maxAttempts = 100
 	maxLosses   = 1000
 	maxLimit    = 1_000_000
+
+	maxClusterLimit = 500 // who holds it stands in one entry, which must fit into one message of any server
 )
 
 var shells = []string{"sh", "bash", "pwsh", "python"}

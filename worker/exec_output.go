@@ -90,15 +90,15 @@ func (p *outputParser) entry() (key, value string, err error) {
 		key = text[:heredoc]
 		value, err = p.heredoc(text[heredoc+2:])
 	default:
-		return "", "", fmt.Errorf("%q is neither key=value nor key<<DELIMITER", clip(text))
+		return "", "", fmt.Errorf("%q is neither key=value nor key<<DELIMITER", clip(text, mostQuoted))
 	}
 	switch {
 	case err != nil:
 		return "", "", err
 	case key == "":
-		return "", "", fmt.Errorf("%q has no key", clip(text))
+		return "", "", fmt.Errorf("%q has no key", clip(text, mostQuoted))
 	case !utf8.ValidString(key) || !utf8.ValidString(value):
-		return "", "", fmt.Errorf("the value of %q is not UTF-8", clip(key))
+		return "", "", fmt.Errorf("the value of %q is not UTF-8", clip(key, mostQuoted))
 	}
 	return key, value, nil
 }
@@ -120,11 +120,13 @@ func (p *outputParser) heredoc(delimiter string) (string, error) {
 		value.WriteString(text)
 		pending = end
 	}
-	return "", fmt.Errorf("its end %q does not come", clip(delimiter))
+	return "", fmt.Errorf("its end %q does not come", clip(delimiter, mostQuoted))
 }
 
-func clip(s string) string {
-	const most = 80
+// mostQuoted is how much of what a command has written an error quotes.
+const mostQuoted = 80
+
+func clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

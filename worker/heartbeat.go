@@ -207,8 +207,28 @@ func (s *shift) describe() jobs.Worker {
 		Started: s.started, PID: os.Getpid(), Host: host, Load: load,
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)
-	for a := range s.tasks {
-		w.Running = append(w.Running, jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt})
-	}
+	w.Running = s.running()
 	return w
+}
+
+// mostListed is how many of its attempts a worker names: the entry must fit
+// into one message of any server. Who decides about them goes by the claims.
+const mostListed = 500
+
+// running are the attempts that the worker names, one of each run first: a run
+// that is named is not swept.
+func (s *shift) running() (named []jobs.RunningEntry) {
+	runs := map[jobs.RunID]bool{}
+	var more []jobs.RunningEntry
+	for a := range s.tasks {
+		e := jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt}
+		if runs[e.Run] {
+			more = append(more, e)
+			continue
+		}
+		runs[e.Run] = true
+		named = append(named, e)
+	}
+	named = append(named, more...)
+	return named[:min(len(named), mostListed)]
 }

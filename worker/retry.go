@@ -43,7 +43,8 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // persist calls f until it gives an answer: anything but NATS being away. The
-// answers are nil, a refusal, an absence and a denied permission.
+// answers are nil, a refusal, an absence, a denied permission, and that there
+// is too much of it.
 func persist(ctx context.Context, f func(context.Context) error) error {
 	return attempt.Persist(ctx, clock{}, func(ctx context.Context) error { return understood(f(ctx)) })
 }

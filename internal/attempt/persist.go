@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // How long it waits between tries: twice as long each time.
@@ -13,7 +15,8 @@ const (
 )
 
 // Persist calls f until it gives an answer: anything but NATS being away. The
-// answers are nil, a refusal, an absence and a denied permission.
+// answers are nil, a refusal, an absence, a denied permission, and that there
+// is too much of it.
 func Persist(ctx context.Context, c Clock, f func(context.Context) error) error {
 	wait := FirstPause
 	for {
@@ -29,5 +32,5 @@ func Persist(ctx context.Context, c Clock, f func(context.Context) error) error 
 }
 
 func answered(err error) bool {
-	return errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied)
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied) || errors.Is(err, jobs.ErrTooLarge)
 }

@@ -1,0 +1,152 @@
+package broker_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// onSmall connects to a server that takes messages of at most so many bytes.
+func onSmall(t *testing.T, most int32) (*broker.Conn, error) {
+	t.Helper()
+	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = most })
+	c, err := broker.Connect(t.Context(), config(t, s))
+	if err == nil {
+		t.Cleanup(c.Close)
+	}
+	return c, err
+}
+
+// TestPayloadBelowTheLeast: a server that takes too small messages is refused
+// at once, with what it takes and what it should.
+func TestPayloadBelowTheLeast(t *testing.T) {
+	t.Parallel()
+	_, err := onSmall(t, broker.LeastPayload-1)
+	if !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "at most 127 KiB (max_payload), and modpipe needs 128") {
+		t.Errorf("%v", err)
+	}
+}
+
+// longText does not compress to less than three quarters.
+func longText(n int) string {
+	b := noise(n)
+	for i := range b {
+		b[i] = ' ' + b[i]%90
+	}
+	return string(b)
+}
+
+// TestLongRecords: whatever a run's log holds may be longer than the server's
+// messages.
+func TestLongRecords(t *testing.T) {
+	t.Parallel()
+	c, err := onSmall(t, broker.LeastPayload)
+	check(t, err)
+	ctx := within(t)
+	long := longText(300 << 10)
+	var combinations [][]pipeline.Pair
+	for i := range 10_000 {
+		combinations = append(combinations, []pipeline.Pair{{Axis: "x", Value: long[i*30 : i*30+30]}})
+	}
+	inline := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
+	records := map[string]jobs.Record{
+		"spec":      {Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
+		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
+		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Warnings: []string{long}}},
+		"expansion": {Expansion: &jobs.Expansion{Token: "m", Combinations: combinations}},
+		"nobody":    {Nobody: &jobs.Nobody{Lane: "any", Missing: long}},
+		"cancel":    {Cancel: &jobs.Cancel{ID: "c", Reason: long}},
+		"end":       {End: &jobs.End{Status: jobs.RunFailed, Error: long}},
+	}
+	for name, rec := range records {
+		t.Run(name, func(t *testing.T) {
+			run := jobs.RunID("r-" + name)
+			cell := jobs.Token("")
+			if rec.Outcome != nil {
+				cell = "m"
+			}
+			if rec.Spec == nil {
+				must[uint64](t)(c.Append(ctx, run, "", 0, spec(run)))
+			}
+			must[uint64](t)(c.Append(ctx, run, cell, 0, rec))
+			log := must[[]jobs.Entry](t)(c.ReadLog(ctx, run))
+			if diff := cmp.Diff(rec, log[len(log)-1].Record); diff != "" {
+				t.Errorf("it comes back otherwise:\n%.500s", diff)
+			}
+		})
+	}
+}
+
+// TestLongValues: results of any length, and chunks of output.
+func TestLongValues(t *testing.T) {
+	t.Parallel()
+	c, err := onSmall(t, broker.LeastPayload)
+	check(t, err)
+	ctx := within(t)
+	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, broker.LeastPayload, 3 << 20} {
+		o := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(n)}))
+		if got := must[map[string]string](t)(c.Outputs(ctx, o)); got["o"] != longText(n) {
+			t.Errorf("of %d bytes %d come back", n, len(got["o"]))
+		}
+		r := must[jobs.Outputs](t)(c.PutResult(ctx, noise(n)))
+		if got := must[[]byte](t)(c.Result(ctx, r)); string(got) != string(noise(n)) {
+			t.Errorf("of a result of %d bytes %d come back", n, len(got))
+		}
+		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
+		run := jobs.RunID(fmt.Sprintf("r%d", n))
+		check(t, c.AppendLog(ctx, run, jobs.Key{Token: "m", Attempt: 1}, chunk))
+		chunks := 0
+		check(t, c.ReadLogs(ctx, run, "", 0, func(e broker.LogEntry) error {
+			chunks++
+			if string(e.Chunk.Parts[0].Data) != string(noise(n)) {
+				t.Errorf("of a chunk of %d bytes %d come back", n, len(e.Chunk.Parts[0].Data))
+			}
+			return nil
+		}))
+		if chunks != 1 {
+			t.Errorf("%d chunks", chunks)
+		}
+	}
+}
+
+// TestLongJobs: a job with a long environment and with the results of many
+// needs arrives; one that is longer than any message may be is refused.
+func TestLongJobs(t *testing.T) {
+	t.Parallel()
+	c, err := onSmall(t, broker.LeastPayload)
+	check(t, err)
+	ctx := within(t)
+	needs := map[string]jobs.Need{}
+	for i := range 50 {
+		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"o": longText(60<<10 - i)}}}
+	}
+	check(t, c.EnsureLane(ctx, "any"))
+	long := job("any", "m")
+	long.Needs = needs
+	publish(t, ctx, c, long)
+	w := newCrew(t, c, 1)
+	w.Serve("any", 1)
+	d := receive(t, ctx, w.got)
+	if diff := cmp.Diff(needs, d.Job.Needs); diff != "" {
+		t.Errorf("it comes otherwise:\n%.500s", diff)
+	}
+	w.end(t, d)
+	for i := range 1200 {
+		needs[fmt.Sprintf("n%d", i)] = needs["n0"]
+	}
+	long.Attempt = 2
+	done := make(chan error, 1)
+	c.PublishJob(ctx, long, func(err error) { done <- err })
+	if err := receive(t, ctx, done); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "64 MiB") {
+		t.Errorf("what is longer than any message: %v", err)
+	}
+}

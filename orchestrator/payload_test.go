@@ -1,0 +1,80 @@
+package orchestrator_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// TestSmallestPayload: a whole run on a server that takes the smallest
+// messages that modpipe works with, whose specification, environment, output
+// and results are all larger.
+func TestSmallestPayload(t *testing.T) {
+	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = broker.LeastPayload }))
+	for _, name := range []string{"w1", "w2"} {
+		s.worker(name)
+	}
+	var text strings.Builder // 400,000 characters that do not compress to less than a half
+	for i := 0; text.Len() < 400_000; i++ {
+		fmt.Fprintf(&text, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	report, events := s.run(fmt.Sprintf(`
+name: p
+modules:
+  spread: {run: 'echo "all=[1,2,3,4,5,6,7,8]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
+  each:
+    needs: spread
+    matrix: {x: "${{ fromJSON(needs.spread.outputs.all) }}"}
+    env: {A: %[1]s, B: %[2]s, C: %[3]s}
+    outputs: [o]
+    run: printf 'o=%%s%%.60000s\n' "$MODPIPE_MATRIX_X" "$A" >>"$MODPIPE_OUTPUT"; printf '%%s\n' "$A$B$C" "$C"
+  large: {needs: each, outputs: [o], run: 'printf o= >>"$MODPIPE_OUTPUT"; od -An -v -tx1 /dev/urandom | tr -d " \n" | head -c 1000000 >>"$MODPIPE_OUTPUT"; echo >>"$MODPIPE_OUTPUT"'}
+  last:
+    needs: [large, each]
+    run: wc -c <"$MODPIPE_NEEDS"
+`, text.String()[:100_000], text.String()[100_000:200_000], text.String()[200_000:300_000]))
+	if report.Status != jobs.RunSucceeded {
+		t.Fatalf("%s: %s, %s", report.Status, report.Error, statuses(report))
+	}
+	lines := map[string][]string{}
+	for _, e := range events {
+		if e.Event == jobs.EventModuleOutput {
+			lines[e.Module] = append(lines[e.Module], e.Text)
+		}
+	}
+	want := text.String()[:300_000] + text.String()[200_000:300_000]
+	for i := range 8 {
+		if got := strings.Join(lines[fmt.Sprintf("each (x=%d)", i+1)], ""); got != want {
+			t.Errorf("%d bytes of output of %d, want %d", len(got), i+1, len(want))
+		}
+	}
+	if got := strings.TrimSpace(strings.Join(lines["last"], "")); len(got) < 7 {
+		t.Errorf("what the last one needs has %s bytes", got)
+	}
+	s.eachOnce("r1")
+}
+
+// TestJobTooLarge: a module whose job would be longer than any message may be
+// fails, with the reason, and is not published for ever.
+func TestJobTooLarge(t *testing.T) {
+	s := newSite(t, 1)
+	report, _ := s.run(`
+name: p
+modules:
+  a: {outputs: [o], run: 'printf o= >>"$MODPIPE_OUTPUT"; head -c 40000000 /dev/zero | tr "\0" x >>"$MODPIPE_OUTPUT"; echo >>"$MODPIPE_OUTPUT"'}
+  b: {needs: a, run: "true", env: {X: "${{ needs.a.outputs.o }}", Y: "${{ needs.a.outputs.o }}"}}
+`)
+	if got := statuses(report); got != "a=succeeded b=failed" {
+		t.Fatal(got)
+	}
+	if text := report.Modules[1].Error; !strings.Contains(text, "too large") || !strings.Contains(text, "64 MiB") {
+		t.Errorf("it does not say why: %s", text)
+	}
+}
