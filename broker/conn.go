@@ -106,26 +106,58 @@ func (c *Conn) prepare(ctx context.Context) (err error) {
 }
 
 // checkJetStream tells a server without JetStream from one that is not ready
-// yet. A server may lead to others that have it, so silence alone decides.
+// yet. A server may lead to others that have it, so there silence alone
+// decides; of one that says it has it, an answer is waited for like for the
+// first connection.
 func (c *Conn) checkJetStream(ctx context.Context) error {
-	patience := time.Second
-	if enabled, _ := c.nc.ConnectedServerJetStream(); enabled {
-		patience = 10 * time.Second // it is coming up, or a cluster elects a leader
+	enabled, _ := c.nc.ConnectedServerJetStream()
+	if !enabled {
+		_, err := c.askJetStream(ctx, time.Second)
+		if errors.Is(err, errNotReady) && ctx.Err() == nil {
+			err = noJetStream(c, err)
+		}
+		return err
 	}
+	if t := max(c.cfg.ConnectTimeout, electionPatience); c.cfg.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("JetStream has not answered within %v", t))
+		defer cancel()
+	}
+	for {
+		silent, err := c.askJetStream(ctx, electionPatience)
+		switch {
+		case !silent:
+			return err
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		c.log.Warn("waiting for JetStream: in a cluster it needs more than half of the servers", "url", c.URL(), "error", err)
+	}
+}
+
+// electionPatience is for how long a cluster may be electing a leader.
+const electionPatience = 10 * time.Second
+
+func noJetStream(c *Conn, why error) error {
+	return fmt.Errorf("JetStream is not enabled on %s: start nats-server with -js (%w)", c.URL(), why)
+}
+
+// askJetStream asks for a stream; silent = nobody answered in time.
+func (c *Conn) askJetStream(ctx context.Context, patience time.Duration) (silent bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := c.streamInfo(wait, c.names.runsStream())
+	_, err = c.streamInfo(wait, c.names.runsStream())
 	code := errorCode(err)
 	if deaf := c.calls.deaf(); deaf != nil {
-		return fmt.Errorf("hear answers from %s: %w", c.URL(), deaf)
+		return false, fmt.Errorf("hear answers from %s: %w", c.URL(), deaf)
 	}
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrDenied):
-		return nil
-	case code == codeNotEnabled, code == codeNotEnabledHere, ctx.Err() == nil && errors.Is(err, errNotReady):
-		return fmt.Errorf("JetStream is not enabled on %s: start nats-server with -js (%w)", c.URL(), err)
+		return false, nil
+	case code == codeNotEnabled, code == codeNotEnabledHere:
+		return false, noJetStream(c, err)
 	}
-	return err
+	return wait.Err() != nil, err
 }
 
 // Prefix is the prefix of streams, buckets and subjects.
