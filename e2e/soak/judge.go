@@ -44,13 +44,17 @@ func (r *record) judge() (faults []string) {
 			faults = append(faults, fmt.Sprintf("%s grows: by %.0f over %.0f", t.What, t.Grown, t.Mean))
 		}
 	}
-	if !r.Processes {
-		look("heap bytes", 0.05, 1<<20, func(s *sample) float64 { return float64(s.Heap) })
-		look("heap objects", 0.05, 2000, func(s *sample) float64 { return float64(s.Objects) })
-		look("goroutines", 0, 10, func(s *sample) float64 { return float64(s.Goroutines) })
+	whose := ""
+	if r.Processes {
+		whose = serverName + " "
 	}
+	look(whose+"heap bytes", 0.05, 1<<20, func(s *sample) float64 { return float64(s.Heap) })
+	look(whose+"heap objects", 0.05, 2000, func(s *sample) float64 { return float64(s.Objects) })
+	look(whose+"goroutines", 0, 10, func(s *sample) float64 { return float64(s.Goroutines) })
 	for _, name := range slices.Sorted(maps.Keys(r.Samples[0].Processes)) {
-		look(name+" resident", 0.05, 4<<20, func(s *sample) float64 { return float64(s.Processes[name].Resident) })
+		if name != serverName { // whose garbage comes and goes; its heap is looked at
+			look(name+" resident", 0.05, 4<<20, func(s *sample) float64 { return float64(s.Processes[name].Resident) })
+		}
 		look(name+" threads", 0, 5, func(s *sample) float64 { return float64(s.Processes[name].Threads) })
 		look(name+" files", 0, 5, func(s *sample) float64 { return float64(s.Processes[name].Files) })
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,6 +20,8 @@ type process struct {
 	cmd  *exec.Cmd
 }
 
+const serverName = "nats-server"
+
 // leaving is how long a program may take to leave.
 const leaving = 30 * time.Second
 
@@ -29,17 +32,18 @@ func (s *site) inProcesses(ctx context.Context, dir string) error {
 			return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding does not wait
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
-	if err := l.Close(); err != nil {
+	profiles, err := freePort()
+	if err != nil {
 		return err
 	}
-	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
+	s.profiles = "http://127.0.0.1:" + profiles
+	url := "nats://127.0.0.1:" + port
 	for _, p := range [][]string{
-		{"nats-server", "-a", "127.0.0.1", "-p", fmt.Sprint(port), "-js", "-sd", filepath.Join(dir, "nats")},
+		{serverName, "-a", "127.0.0.1", "-p", port, "--profile", profiles, "-js", "-sd", filepath.Join(dir, "nats")},
 		{"orchestrator", "serve", "--server", url, "--name", "soak", "--keep-runs", "10m"},
 		{"worker", "--server", url, "--name", "one", "--max-parallel", "4", "--workspace", dir},
 		{"worker", "--server", url, "--name", "two", "--max-parallel", "4", "--workspace", dir},
@@ -56,6 +60,15 @@ func (s *site) inProcesses(ctx context.Context, dir string) error {
 	return nil
 }
 
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding does not wait
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}
+
 // launch starts a program, which leaves when the site is closed.
 func (s *site) launch(dir string, args []string) error {
 	name := args[0]
@@ -66,7 +79,7 @@ func (s *site) launch(dir string, args []string) error {
 		Path: filepath.Join(dir, args[0]), Args: args, Dir: dir, Env: os.Environ(), Stderr: os.Stderr,
 		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	}}
-	if args[0] == "nats-server" {
+	if args[0] == serverName {
 		p.cmd.Stderr = nil
 	}
 	if err := p.cmd.Start(); err != nil {

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,8 +21,9 @@ type sample struct {
 	Runs   int `json:"runs"`   // since the beginning
 	Taken  int `json:"taken"`  // runs that the orchestrator in this process began to decide for
 
-	Heap       uint64 `json:"heap_bytes,omitempty"`   // after a collection; of this process only
-	Objects    uint64 `json:"heap_objects,omitempty"` //
+	// After a collection; of this process, or of the server's.
+	Heap       uint64 `json:"heap_bytes,omitempty"`
+	Objects    uint64 `json:"heap_objects,omitempty"`
 	Goroutines int    `json:"goroutines,omitempty"`
 
 	Processes map[string]usage `json:"processes"`
@@ -72,7 +76,7 @@ func (s *site) sample(ctx context.Context) (*sample, error) {
 		}
 	}
 	if len(s.processes) > 0 {
-		return out, nil
+		return out, s.serverHeap(ctx, out)
 	}
 	for range 3 { // what a collection finalises goes with the next one
 		runtime.GC()
@@ -82,6 +86,43 @@ func (s *site) sample(ctx context.Context) (*sample, error) {
 	out.Heap, out.Objects, out.Goroutines = m.HeapAlloc, m.HeapObjects, runtime.NumGoroutine()
 	out.Processes["all"], err = usageOf(os.Getpid())
 	return out, err
+}
+
+// serverHeap reads the server's profiles, which begin with the figures.
+func (s *site) serverHeap(ctx context.Context, to *sample) error {
+	heap, err := s.profile(ctx, "heap?gc=1&debug=1")
+	if err != nil {
+		return err
+	}
+	goroutines, err := s.profile(ctx, "goroutine?debug=1")
+	if err != nil {
+		return err
+	}
+	for name, at := range map[string]*uint64{"HeapAlloc": &to.Heap, "HeapObjects": &to.Objects} {
+		_, rest, _ := strings.Cut(heap, "# "+name+" = ")
+		text, _, _ := strings.Cut(rest, "\n")
+		if *at, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return fmt.Errorf("%s of the server: %w", name, err)
+		}
+	}
+	if _, err := fmt.Sscanf(goroutines, "goroutine profile: total %d", &to.Goroutines); err != nil {
+		return fmt.Errorf("goroutines of the server: %w", err)
+	}
+	return nil
+}
+
+func (s *site) profile(ctx context.Context, name string) (text string, err error) {
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, s.profiles+"/debug/pprof/"+name, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, answer.Body.Close()) }()
+	all, err := io.ReadAll(answer.Body)
+	return string(all), err
 }
 
 // usageOf reads /proc.
