@@ -125,12 +125,12 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 		switch {
 		case err == nil, errorCode(err) == codeNameInUse:
 			return nil
-		case errors.Is(err, ErrFull) && cfg.MaxBytes > leastBytes:
+		case noRoomFor(err) && cfg.MaxBytes > leastBytes:
 			cfg.MaxBytes /= 2
-		case errors.Is(err, ErrFull) && cfg.MaxBytes > 0: // all is promised to others: share what is not used
+		case noRoomFor(err) && cfg.MaxBytes > 0: // all is promised to others: share what is not used
 			cfg.MaxBytes = -1
 		default:
-			return err
+			return unplaced(cfg, err)
 		}
 	}
 }

@@ -196,6 +196,7 @@ func (d *doctor) examineServer(ctx context.Context) {
 	d.examineLimits(ctx)
 	d.examinePermissions(ctx)
 	d.examineStreams(ctx)
+	d.examineCopies()
 	d.examineRegistry()
 	d.examineClock(ctx)
 	d.readWorkers(ctx)

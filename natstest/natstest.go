@@ -5,7 +5,8 @@
 // Bubble does the same under testing/synctest, so that ack waits, leases, key
 // TTLs, delayed naks and heartbeats elapse in fake time: minutes pass in
 // milliseconds, and a leaked goroutine fails the test. StartServer gives a
-// server on TCP that can be stopped and started again on its store and port.
+// server on TCP that can be stopped and started again on its store and port,
+// StartCluster several that are one NATS, to be killed and cut off.
 //
 // It does not know package broker, whose tests use it: connect with URL and
 // Options.
@@ -145,6 +146,20 @@ func (s *Server) CutClients() {
 	for _, c := range infos.Conns {
 		_ = s.srv.DisconnectClientByID(c.Cid) // it may have gone by itself
 	}
+}
+
+// Divert has what is published to a subject go to another instead, until the
+// returned function is called: a test that subscribes there can hold back, or
+// change, what a client asks JetStream.
+func (s *Server) Divert(t testing.TB, from, to string) (restore func()) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	account := s.srv.GlobalAccount()
+	if err := account.AddMapping(from, to); err != nil {
+		t.Fatal(err)
+	}
+	return func() { account.RemoveMapping(from) }
 }
 
 // URL is where it listens; empty in process.

@@ -1,0 +1,170 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// What follows happens in a real cluster once in some losses of a node. Here
+// somebody stands between a client and JetStream, and has it happen always, in
+// fake time.
+
+// between answers what clients ask for instead of JetStream.
+func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *nats.Conn, m *nats.Msg)) (restore func()) {
+	t.Helper()
+	nc := s.Connect(t)
+	_, err := nc.Subscribe("between.>", func(m *nats.Msg) { f(nc, m) })
+	check(t, err)
+	check(t, nc.Flush())
+	return s.Divert(t, subject, "between."+part)
+}
+
+// consumers has f place the consumers of those who read one run's log. It
+// changes the configuration, or returns false: nobody answers.
+func consumers(t *testing.T, s *natstest.Server, f func(cfg map[string]any) bool) {
+	t.Helper()
+	between(t, s, "$JS.API.CONSUMER.CREATE.MP_RUNS.*.mp.>", "{{wildcard(1)}}.>", func(nc *nats.Conn, m *nats.Msg) {
+		var ask struct {
+			Stream string         `json:"stream_name"`
+			Config map[string]any `json:"config"`
+			Action string         `json:"action"`
+		}
+		if err := json.Unmarshal(m.Data, &ask); err != nil {
+			t.Error(err)
+		}
+		if !f(ask.Config) {
+			return
+		}
+		m.Data = must[[]byte](t)(json.Marshal(ask))
+		m.Subject = "$JS.API.CONSUMER.CREATE.MP_RUNS." + ask.Config["name"].(string)
+		check(t, nc.PublishMsg(m))
+	})
+}
+
+func memory(t *testing.T, s *natstest.Server) *broker.Conn {
+	t.Helper()
+	cfg := config(t, s)
+	cfg.Memory = true
+	return must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
+}
+
+// TestReadLogFromAReplicaThatIsBehind: a reader's consumer is placed on a
+// replica that knows nothing of the run yet, then one that knows its beginning.
+func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		cells := []string{"a", "b", "c"}
+		for _, cell := range cells {
+			must[uint64](t)(c.Append(ctx, "r", jobs.Token(cell), 0, claim()))
+		}
+		known := 0
+		consumers(t, s, func(cfg map[string]any) bool {
+			has := []string{"mp.run.r.mod.none"}
+			for _, cell := range cells[:min(known, len(cells))] {
+				has = append(has, "mp.run.r.mod."+cell)
+			}
+			delete(cfg, "filter_subject")
+			cfg["filter_subjects"] = has
+			known++
+			return true
+		})
+		log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+		var read []string
+		for _, e := range log {
+			read = append(read, string(e.Cell))
+		}
+		if got := strings.Join(read, " "); got != "a b c" {
+			t.Errorf("read %q", got)
+		}
+		if known < 4 {
+			t.Errorf("only %d consumers were placed", known)
+		}
+	})
+}
+
+// TestReadersWhoseConsumerIsPlacedOnADeadServer: nobody answers for the first
+// consumers, however often they are asked for.
+func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		dead := map[any]bool{}
+		consumers(t, s, func(cfg map[string]any) bool {
+			if len(dead) < 3 {
+				dead[cfg["name"]] = true
+			}
+			return !dead[cfg["name"]]
+		})
+		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 1 {
+			t.Errorf("%d records", len(log))
+		}
+		clear(dead)
+		following, stop := context.WithCancel(ctx)
+		out := make(chan jobs.Entry)
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := c.Follow(following, "r", 0, out); err != nil {
+				t.Error(err)
+			}
+		})
+		receive(t, ctx, out)
+		stop()
+		all.Wait()
+	})
+}
+
+// soon is the longest pause between two tries, and a look for the stream.
+const soon = 2 * time.Second
+
+// TestWritesComeSoonAfterAnElection: while a cluster has no leader, nobody
+// answers for a stream, and nobody says whether it is there. Whoever looks for
+// it meanwhile writes soon after the election all the same.
+func TestWritesComeSoonAfterAnElection(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		b := must[*broker.Bucket](t)(c.OpenBucket(within(t), broker.BucketConfig{Kind: "x"}))
+		cells := 0
+		for name, write := range map[string]func(context.Context) error{
+			"mp.run.>": func(ctx context.Context) error {
+				cells++
+				_, err := c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", cells)), 0, claim())
+				return err
+			},
+			"$KV.>": func(ctx context.Context) error {
+				_, err := b.Put(ctx, "k", nil)
+				return err
+			},
+		} {
+			for without := 500 * time.Millisecond; without < 8*time.Second; without += 700 * time.Millisecond {
+				look := between(t, s, "$JS.API.STREAM.INFO.>", ">", func(*nats.Conn, *nats.Msg) {})
+				store := s.Divert(t, name, "nobody.>")
+				var elected time.Time // written while the write below waits
+				time.AfterFunc(without, func() {
+					elected = time.Now()
+					look()
+					store()
+				})
+				check(t, write(within(t)))
+				if took := time.Since(elected); took > soon {
+					t.Errorf("%s: written %v after the election, %v after the loss", name, took, took+without)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,90 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// replicated connects to any node of a cluster, with three replicas of what is
+// made.
+func replicated(t *testing.T, nats *natstest.Cluster) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(within(t), broker.Config{URL: nats.URL(), Replicas: 3, ConnectTimeout: time.Minute, Logger: quiet()})
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestThreeReplicas: every stream and bucket that is made on a cluster has as
+// many replicas as were asked for, also on one with little room.
+func TestThreeReplicas(t *testing.T) {
+	t.Parallel()
+	c := replicated(t, natstest.StartCluster(t, 3, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 }))
+	ctx := within(t)
+	must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "x"}))
+	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	for _, name := range []string{"MP_JOBS", "MP_RUNS", "MP_LOGS", "OBJ_mp-blobs", "KV_mp-x"} {
+		info := must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo()
+		if info.Config.Replicas != 3 || len(info.Cluster.Replicas) != 2 {
+			t.Errorf("%s has %d replicas, %d beside its leader", name, info.Config.Replicas, len(info.Cluster.Replicas))
+		}
+	}
+}
+
+// TestLossOfTheLeader: a node goes without a word that leads the log of runs.
+// What it had acknowledged is there, who reads and who writes goes on.
+func TestLossOfTheLeader(t *testing.T) {
+	t.Parallel()
+	nats := natstest.StartCluster(t, 3, nil)
+	c := replicated(t, nats)
+	ctx := within(t)
+	must[uint64](t)(c.Append(ctx, "r", "m1", 0, claim()))
+	following, stop := context.WithCancel(ctx)
+	out := make(chan jobs.Entry)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := c.Follow(following, "r", 0, out); err != nil {
+			t.Error(err)
+		}
+	})
+	defer all.Wait()
+	defer stop()
+	receive(t, ctx, out)
+	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	nats.Kill(nats.Named(t, must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo().Cluster.Leader))
+	for n := 2; n < 5; n++ {
+		cell := jobs.Token(fmt.Sprint("m", n))
+		must[uint64](t)(c.Append(ctx, "r", cell, 0, claim()))
+		if e := receive(t, ctx, out); e.Cell != cell {
+			t.Errorf("followed to %s, not %s", e.Cell, cell)
+		}
+	}
+	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 4 {
+		t.Errorf("%d records", len(log))
+	}
+}
+
+// TestReplicasWithoutServers: who asks for more copies than there are servers
+// hears what to do.
+func TestReplicasWithoutServers(t *testing.T) {
+	t.Parallel()
+	for name, url := range map[string]string{
+		"one server": natstest.StartServer(t, nil).URL(), "a cluster of two": natstest.StartCluster(t, 2, nil).URL(),
+	} {
+		_, err := broker.Connect(within(t), broker.Config{URL: url, Replicas: 3, ConnectTimeout: time.Minute, Logger: quiet()})
+		if err == nil || !strings.Contains(err.Error(), "3 copies") || !strings.Contains(err.Error(), "--replicas") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package cli
+
+import "fmt"
+
+// examineCopies says in how many copies a cluster keeps what is there: how
+// many are asked for counts only where something is made.
+func (d *doctor) examineCopies() {
+	least, most, there := 0, 0, 0
+	var fewer []string
+	for i := range d.assets {
+		a := &d.assets[i]
+		if a.Err != nil {
+			continue
+		}
+		n := max(a.Replicas, 1)
+		if there++; there == 1 {
+			least = n
+		}
+		least, most = min(least, n), max(most, n)
+		if n < d.app.set.replicas {
+			fewer = append(fewer, a.Name)
+		}
+	}
+	text := fmt.Sprintf("%d of every stream and bucket that is there", least)
+	if least != most {
+		text = fmt.Sprintf("%d to %d of the streams and buckets that are there", least, most)
+	}
+	switch {
+	case there == 0:
+	case len(fewer) > 0:
+		d.warn("copies", fmt.Sprintf("--replicas counts where something is made; on a cluster of enough servers `nats stream edit STREAM --replicas %d` changes what is there\n(the stream of a bucket is KV_ and its name)", d.app.set.replicas),
+			"%s; fewer than %d of %s", text, d.app.set.replicas, few(fewer, 5))
+	default:
+		d.ok("copies", "%s", text)
+	}
+}

@@ -1,0 +1,25 @@
+package cli_test
+
+import (
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// TestDoctorCopies: what is there has one copy, whatever is asked for now.
+func TestDoctorCopies(t *testing.T) {
+	s := natstest.StartServer(t, nil)
+	p := newProgram(t, cli.Orchestrator)
+	if found := diagnose(t, p, 0, "-s", s.URL()); found["copies"].State != "" {
+		t.Errorf("copies of what is not there: %+v", found["copies"])
+	}
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	diagnose(t, p, 0, "-s", s.URL()).want(t, "copies", "ok", "1 of every stream")
+	diagnose(t, p, 0, "-s", s.URL(), "--replicas", "3").want(t, "copies", "warning", "fewer than 3 of MP_JOBS", "nats stream edit STREAM --replicas 3")
+}

@@ -1,0 +1,226 @@
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Cluster is several servers that are one NATS. The routes between them run
+// through relays, so that a node can be cut off from the others as a network
+// cuts it off: without a word, where a server that stops says so and hands on
+// what it leads.
+//
+// Its elections take the time of any NATS: less than a second after a start,
+// 4 to 9 s after the silence of a leader.
+type Cluster struct {
+	Nodes []*Server
+	roads [][]*relay // roads[i][j] leads from node i to node j; nil from a node to itself
+}
+
+// StartCluster gives the test a cluster of n servers on loopback. change, when
+// not nil, alters the options of each.
+func StartCluster(t testing.TB, n int, change func(*server.Options)) *Cluster {
+	t.Helper()
+	c := &Cluster{roads: make([][]*relay, n)}
+	for i := range n {
+		c.roads[i] = make([]*relay, n)
+		for j := range n {
+			if i != j {
+				c.roads[i][j] = newRelay(t)
+			}
+		}
+	}
+	for i := range n {
+		s := StartServer(t, func(o *server.Options) {
+			c.configure(i, o)
+			if change != nil {
+				change(o)
+			}
+		})
+		c.Nodes = append(c.Nodes, s)
+		c.found(i)
+	}
+	return c
+}
+
+// configure makes the options of a node. What it would tell others of its
+// address leads nowhere: the relays are the only roads.
+func (c *Cluster) configure(i int, o *server.Options) {
+	o.ServerName = fmt.Sprint("n", i)
+	o.Cluster = server.ClusterOpts{
+		Name: "natstest", Host: "127.0.0.1", Port: server.RANDOM_PORT, Advertise: "127.0.0.1:1", NoAdvertise: true, PoolSize: -1,
+	}
+	for _, road := range c.roads[i] {
+		if road != nil {
+			o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: road.listener.Addr().String()})
+		}
+	}
+}
+
+// found has all roads to a node lead to where it listens.
+func (c *Cluster) found(i int) {
+	s := c.Nodes[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, from := range c.roads {
+		if from[i] != nil {
+			from[i].lead(s.srv.ClusterAddr().String())
+		}
+	}
+}
+
+// URL is where the nodes listen, separated by commas.
+func (c *Cluster) URL() string {
+	var urls []string
+	for _, s := range c.Nodes {
+		urls = append(urls, s.URL())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Kill ends a node as a crash does: the others hear nothing of it.
+func (c *Cluster) Kill(node int) {
+	c.Isolate(node)
+	c.Nodes[node].Stop()
+}
+
+// Isolate cuts a node off from the others; clients reach it as before.
+func (c *Cluster) Isolate(node int) { c.set(node, false) }
+
+// Join ends that.
+func (c *Cluster) Join(node int) { c.set(node, true) }
+
+// Start starts a node again that was stopped or killed.
+func (c *Cluster) Start(t testing.TB, node int) {
+	t.Helper()
+	c.Nodes[node].Start(t)
+	c.found(node)
+	c.Join(node)
+}
+
+func (c *Cluster) set(node int, open bool) {
+	for other := range c.roads {
+		if other != node {
+			c.roads[node][other].set(open)
+			c.roads[other][node].set(open)
+		}
+	}
+}
+
+// Named is the node of a name, as NATS tells it of leaders.
+func (c *Cluster) Named(t testing.TB, name string) int {
+	t.Helper()
+	for i, s := range c.Nodes {
+		if s.opts.ServerName == name {
+			return i
+		}
+	}
+	t.Fatalf("no node is named %q", name)
+	return 0
+}
+
+// relay hands on what comes to it, unless it is closed.
+type relay struct {
+	listener net.Listener
+	all      sync.WaitGroup
+
+	mu     sync.Mutex
+	target string // "" = nobody is there yet
+	closed bool
+	conns  map[net.Conn]bool
+}
+
+func newRelay(t testing.TB) *relay {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{listener: l, conns: map[net.Conn]bool{}}
+	r.all.Go(r.accept)
+	t.Cleanup(func() {
+		l.Close() //nolint:errcheck // it is over
+		r.set(false)
+		r.all.Wait()
+	})
+	return r
+}
+
+func (r *relay) accept() {
+	for {
+		from, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		r.all.Go(func() { r.serve(from) })
+	}
+}
+
+func (r *relay) lead(target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.target = target
+}
+
+func (r *relay) set(open bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = !open
+	if r.closed {
+		for c := range r.conns {
+			c.Close() //nolint:errcheck // to end it is the purpose
+		}
+	}
+}
+
+func (r *relay) serve(from net.Conn) {
+	defer from.Close() //nolint:errcheck // it has ended
+	r.mu.Lock()
+	target := r.target
+	r.mu.Unlock()
+	to, err := new(net.Dialer).DialContext(context.Background(), "tcp", target)
+	if err != nil {
+		return
+	}
+	defer to.Close() //nolint:errcheck // the same
+	if !r.enter(from, to) {
+		return
+	}
+	defer r.leave(from, to)
+	var back sync.WaitGroup
+	back.Go(func() { hand(from, to) })
+	hand(to, from)
+	back.Wait()
+}
+
+func (r *relay) enter(conns ...net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range conns {
+		r.conns[c] = true
+	}
+	return !r.closed
+}
+
+func (r *relay) leave(conns ...net.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range conns {
+		delete(r.conns, c)
+	}
+}
+
+// hand copies until either side ends, and ends both.
+func hand(to, from net.Conn) {
+	io.Copy(to, from) //nolint:errcheck // a road that breaks
+	to.Close()        //nolint:errcheck // the same
+	from.Close()      //nolint:errcheck // the same
+}
