@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Config says how to connect.
@@ -43,7 +42,6 @@ type Conn struct {
 	names  names
 	log    *slog.Logger
 	nc     *nats.Conn
-	js     jetstream.JetStream // for the object store
 	link   *link
 	calls  *calls
 	denied *denials
@@ -92,12 +90,9 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-func (c *Conn) prepare(ctx context.Context) (err error) {
+func (c *Conn) prepare(ctx context.Context) error {
 	if most := c.nc.MaxPayload(); most < LeastPayload {
 		return fmt.Errorf("%s takes messages of at most %d KiB (max_payload), and modpipe needs %d: %w", c.URL(), most>>10, LeastPayload>>10, ErrTooLarge)
-	}
-	if c.js, err = jetstream.New(c.nc); err != nil {
-		return err
 	}
 	if err := c.checkJetStream(ctx); err != nil {
 		return err

@@ -25,10 +25,6 @@ func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c.mended.Store(math.MaxInt64) // never again
-	if c.js, err = jetstream.New(c.nc); err != nil {
-		c.Close()
-		return nil, err
-	}
 	return c, nil
 }
 
