@@ -24,10 +24,11 @@ import (
 func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *nats.Conn, m *nats.Msg)) (restore func()) {
 	t.Helper()
 	nc := s.Connect(t)
-	_, err := nc.Subscribe("between.>", func(m *nats.Msg) { f(nc, m) })
+	own := nc.NewInbox()
+	_, err := nc.Subscribe(own+".>", func(m *nats.Msg) { f(nc, m) })
 	check(t, err)
 	check(t, nc.Flush())
-	return s.Divert(t, subject, "between."+part)
+	return s.Divert(t, subject, own+"."+part)
 }
 
 // consumers has f place the consumers of those who read one run's log. It

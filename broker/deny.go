@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -79,16 +78,5 @@ func (d *denials) watch(concerns func(subject string, subscription bool) bool, d
 		d.mu.Lock()
 		delete(d.watchers, w)
 		d.mu.Unlock()
-	}
-}
-
-// within returns a context that ends, with the denial as its cause, as soon
-// as a permission is denied on a subject that has part in it.
-func (d *denials) within(ctx context.Context, part string) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := d.watch(func(subject string, _ bool) bool { return strings.Contains(subject, part) }, func(err error) { cancel(err) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
 	}
 }
