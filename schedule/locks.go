@@ -232,6 +232,9 @@ func (r *Run) Reclaim(key jobs.Key, f *Fleet, now time.Time) (Close, bool) {
 		c.Outcome = jobs.Outcome{Attempt: key.Attempt, Status: jobs.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
 		return c, true
 	}
+	if _, heard := f.heard[n.claim.Incarnation]; !heard { // the log may tell of it before the registry does
+		f.claimed(n.claim, now)
+	}
 	lost, _ := f.lost(n.claim, now)
 	c.Outcome = inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now)
 	return c, lost

@@ -260,6 +260,28 @@ modules:
 	}
 }
 
+// TestReclaimAtFirstSight: the log may tell of a claim before the registry
+// tells of its worker, which is no lost one then.
+func TestReclaimAtFirstSight(t *testing.T) {
+	l := newLocker(t, keyed)
+	l.decide()
+	key := l.queue[0].Key
+	f := schedule.NewFleet(testTTL)
+	f.Synced(l.now)
+	f.Seen(jobs.Worker{Name: "w", Incarnation: "before"}, l.now)
+	f.Gone("w", false)
+	l.now = l.now.Add(10 * testTTL)
+	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "new", Started: l.now}})
+	for _, after := range []time.Duration{0, testTTL / 2} {
+		if _, may := l.run.Reclaim(key, f, l.now.Add(after)); may {
+			t.Errorf("it is taken from a worker that was not heard of yet, after %s", after)
+		}
+	}
+	if _, may := l.run.Reclaim(key, f, l.now.Add(testTTL)); !may {
+		t.Error("it is never taken")
+	}
+}
+
 // TestReclaim: an attempt of a run that nobody decides for is closed as handed
 // back when nobody has claimed it, as lost when its worker is, and else left.
 func TestReclaim(t *testing.T) {
