@@ -31,8 +31,11 @@ type Config struct {
 	// WorkerTTL is the time after which a silent worker is lost, where this
 	// orchestrator is the first to make the registry; 0 = 3 s.
 	WorkerTTL time.Duration
-	Lease     *kv.Lease        // of the run, by Acquire; nil = Run acquires it
-	Fleet     func(jobs.Event) // called from one goroutine with worker.joined, worker.lost, and waiting for what other runs hold; may be nil
+	Lease     *kv.Lease // of the run, by Acquire; nil = Run acquires it
+	// Fleet is called from one goroutine with worker.joined, worker.lost, and
+	// waiting for what other runs hold. It may be slow: nothing but the end of
+	// Run waits for it. It may be nil.
+	Fleet func(jobs.Event)
 }
 
 // Run decides for a run until it has ended, and returns its verdict. It holds
@@ -44,6 +47,11 @@ type Config struct {
 // schedule.ErrCorrupt when its log cannot be folded.
 func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.End, error) {
 	cfg = cfg.withDefaults()
+	if cfg.Fleet != nil {
+		t := newTeller(cfg.Fleet)
+		defer t.close(cfg.Logger)
+		cfg.Fleet = t.say
+	}
 	lease := cfg.Lease
 	if lease == nil {
 		var err error

@@ -1,0 +1,243 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+// much writes some 30 MB, in lines that are numbered and do not compress.
+const much = `
+name: p
+modules:
+  a: {run: 'head -c 20000000 /dev/urandom | base64 -w 1000 | cat -n; echo last'}
+  b: {needs: a, run: "true"}
+`
+
+// numbered checks that the lines of a module are all there, in order.
+type numbered struct {
+	lines int
+	wrong string
+	last  bool
+}
+
+func (n *numbered) event(e jobs.Event) {
+	if e.Event != jobs.EventModuleOutput {
+		return
+	}
+	number, _, _ := strings.Cut(strings.TrimSpace(e.Text), "\t")
+	switch {
+	case e.Text == "last":
+		n.last = true
+	case number != fmt.Sprint(n.lines+1) && n.wrong == "":
+		n.wrong = fmt.Sprintf("line %s after %d", number, n.lines)
+	default:
+		n.lines++
+	}
+}
+
+func (n *numbered) check(t *testing.T) {
+	t.Helper()
+	if n.lines != 26667 || n.wrong != "" || !n.last {
+		t.Errorf("%d lines, %s, the last: %v", n.lines, n.wrong, n.last)
+	}
+}
+
+// TestSlowFollower: who follows a run and is stuck does not hold it up, and is
+// not sent more than it can take; it hears everything when it goes on.
+func TestSlowFollower(t *testing.T) {
+	s := newSite(t, 1)
+	s.submit("r", much)
+	var g errgroup.Group
+	defer g.Wait() //nolint:errcheck // it has been waited for, or the test has failed
+	stuck, goOn := make(chan struct{}), make(chan struct{})
+	follower := s.connect()
+	var got numbered
+	g.Go(func() error {
+		var once sync.Once
+		_, err := orchestrator.Follow(s.ctx, follower, "r", true, func(e jobs.Event) {
+			if e.Event == jobs.EventModuleOutput {
+				once.Do(func() { close(stuck); <-goOn })
+			}
+			got.event(e)
+		})
+		return err
+	})
+	report, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{})
+	if err != nil || report.Status != jobs.RunSucceeded {
+		close(goOn)
+		t.Fatal(report, err)
+	}
+	<-stuck
+	if in := follower.NATS().Stats().InBytes; in > 10<<20 {
+		t.Errorf("%d bytes were sent to who takes none", in)
+	}
+	close(goOn)
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got.check(t)
+}
+
+// TestStuckSink: the same for what the orchestrator itself tells: it does not
+// wait for who does not listen.
+func TestStuckSink(t *testing.T) {
+	s := newSite(t, 1)
+	s.submit("r", "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n")
+	goOn := make(chan struct{})
+	told := make(chan jobs.Event, 10)
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e jobs.Event) { <-goOn; told <- e }})
+		return err
+	})
+	report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+	close(goOn)
+	if err := errors.Join(err, g.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if report.Status != jobs.RunSucceeded {
+		t.Errorf("%s: %s", report.Status, report.Error)
+	}
+	if e := <-told; e.Event != jobs.EventWorkerJoined {
+		t.Errorf("it is told %+v", e)
+	}
+}
+
+// narrow makes connections that read nothing while it is shut. They are pipes
+// without a buffer, so that whatever the server writes meanwhile waits.
+type narrow struct {
+	server *natstest.Server
+
+	mu   sync.Mutex
+	open chan struct{} // closed while they may read
+}
+
+func newNarrow(s *natstest.Server) *narrow {
+	n := &narrow{server: s, open: make(chan struct{})}
+	close(n.open)
+	return n
+}
+
+func (n *narrow) shut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.open = make(chan struct{})
+}
+
+func (n *narrow) widen() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.open)
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (n *narrow) InProcessConn() (net.Conn, error) {
+	c, err := n.server.InProcessConn()
+	return narrowConn{c, n}, err
+}
+
+type narrowConn struct {
+	net.Conn
+	n *narrow
+}
+
+func (c narrowConn) Read(b []byte) (int, error) {
+	c.n.mu.Lock()
+	open := c.n.open
+	c.n.mu.Unlock()
+	<-open
+	return c.Conn.Read(b)
+}
+
+// TestCutAsSlow: the connection of a run's orchestrator and follower, which the
+// server cuts because it does not take what it is sent, is made again: all
+// output arrives, in order, and nothing is lost or done twice.
+func TestCutAsSlow(t *testing.T) {
+	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) {
+		o.DontListen, o.WriteDeadline = true, 250*time.Millisecond
+	}))
+	s.worker("w")
+	n := newNarrow(s.nats)
+	slow, err := broker.Connect(s.ctx, broker.Config{
+		Options: []nats.Option{nats.InProcessServer(n)}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slow.Close)
+	s.submit("r", strings.Replace(much, "run: '", "run: 'echo a >>done; ", 1))
+	cut := slow.Reconnected(s.ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, slow, "r", orchestrator.Config{})
+		return err
+	})
+	var got numbered
+	g.Go(func() error {
+		var once sync.Once
+		report, err := orchestrator.Follow(s.ctx, slow, "r", true, func(e jobs.Event) {
+			if e.Event == jobs.EventModuleOutput {
+				once.Do(n.shut)
+			}
+			got.event(e)
+		})
+		if err == nil && report.Status != jobs.RunSucceeded {
+			err = fmt.Errorf("%s: %s", report.Status, report.Error)
+		}
+		return err
+	})
+	s.awaitOutcome("r") // of a: the follower is not waited for
+	n.widen()
+	select {
+	case <-cut:
+	case <-s.ctx.Done():
+		t.Fatal("the server has not cut the connection")
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got.check(t)
+	s.eachOnce("r")
+	if done, err := os.ReadFile(filepath.Join(s.dir, "done")); err != nil || string(done) != "a\n" {
+		t.Errorf("what ran: %q, %v", done, err)
+	}
+}
+
+// awaitOutcome waits for the first outcome in a run's log.
+func (s *site) awaitOutcome(run jobs.RunID) {
+	s.t.Helper()
+	ctx, stop := context.WithCancel(s.ctx)
+	entries := make(chan jobs.Entry)
+	var g errgroup.Group
+	g.Go(func() error { return s.conn.Follow(ctx, run, 0, entries) })
+	defer g.Wait() //nolint:errcheck // it ends with ctx
+	defer stop()
+	for {
+		select {
+		case e := <-entries:
+			if e.Record.Outcome != nil {
+				return
+			}
+		case <-s.ctx.Done():
+			s.t.Fatal("nothing has ended")
+		}
+	}
+}
