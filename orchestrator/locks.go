@@ -144,9 +144,9 @@ type otherLeases struct {
 	log  *slog.Logger
 }
 
-func (o otherLeases) Held(ctx context.Context, run jobs.RunID) bool {
-	_, err := o.Holder(ctx, string(run))
-	return !errors.Is(err, broker.ErrNotFound)
+func (o otherLeases) Led(ctx context.Context, run jobs.RunID) (uint64, bool) {
+	lease, err := o.Holder(ctx, string(run))
+	return lease.Epoch, !errors.Is(err, broker.ErrNotFound)
 }
 
 func (o otherLeases) Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error) {

@@ -10,15 +10,17 @@ import (
 
 // gone finds one of the holders whose attempt is closed, or can be.
 func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
-	led := map[jobs.RunID]bool{t.Run: true}
+	deciders := map[jobs.RunID]decider{t.Run: {t.Epoch, true}}
 	for _, h := range holders {
-		if _, known := led[h.Run]; !known {
-			led[h.Run] = t.led(ctx, h.Run)
+		d, known := deciders[h.Run]
+		if !known {
+			d = t.decider(ctx, h.Run)
+			deciders[h.Run] = d
 		}
-		if led[h.Run] {
+		if d.led && h.Epoch >= d.epoch {
 			continue
 		}
-		over, err := t.over(ctx, h)
+		over, err := t.over(ctx, h, d)
 		if err != nil && ctx.Err() == nil {
 			t.Logger.Warn("whether another run still holds what this one waits for is not known", "run", h.Run, "module", h.Token, "error", err)
 		}
@@ -29,14 +31,19 @@ func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 	return nil
 }
 
-// led reports whether somebody decides for a run, as far as is known.
-func (t *Taker) led(ctx context.Context, run jobs.RunID) bool {
-	held := t.Leases.Held(ctx, run)
+// decider is whoever decides for a run, as far as is known.
+type decider struct {
+	epoch uint64
+	led   bool // there is one
+}
+
+func (t *Taker) decider(ctx context.Context, run jobs.RunID) decider {
+	epoch, led := t.Leases.Led(ctx, run)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if held {
+	if led {
 		delete(t.absent, run)
-		return true
+		return decider{epoch, true}
 	}
 	if t.absent == nil {
 		t.absent = map[jobs.RunID]time.Time{}
@@ -44,7 +51,7 @@ func (t *Taker) led(ctx context.Context, run jobs.RunID) bool {
 	if t.absent[run].IsZero() {
 		t.absent[run] = t.Clock.Now()
 	}
-	return false
+	return decider{}
 }
 
 // orphaned reports whether nobody has been seen to decide for a run for as
@@ -57,13 +64,15 @@ func (t *Taker) orphaned(run jobs.RunID) bool {
 	return !since.IsZero() && t.Clock.Now().Sub(since) >= t.Leases.TTL()
 }
 
-// over reports whether an attempt of a run that nobody decides for is closed,
-// closing it when that may be done.
-func (t *Taker) over(ctx context.Context, h jobs.Holder) (bool, error) {
+// over reports whether the attempt of a holder is closed. Of a run that nobody
+// decides for it closes it, when that may be done. Of one that somebody decides
+// for, it is asked about what an elder orchestrator has entered, perhaps so late
+// that the newer one does not know of it.
+func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error) {
 	if closed, err := t.closed(ctx, h); closed || err != nil {
 		return closed, err
 	}
-	if !t.orphaned(h.Run) {
+	if d.led || !t.orphaned(h.Run) {
 		return false, nil
 	}
 	return t.reclaim(ctx, h)

@@ -30,8 +30,9 @@ type Logs interface {
 type Leases interface {
 	// TTL is how long one lives that is not renewed.
 	TTL() time.Duration
-	// Held reports whether somebody has the run's lease, as far as is known.
-	Held(ctx context.Context, run jobs.RunID) bool
+	// Led reports whether somebody has the run's lease, as far as is known, and
+	// the epoch with which it says to decide; 0 = not known.
+	Led(ctx context.Context, run jobs.RunID) (epoch uint64, led bool)
 	// Take takes it, when nobody has it, and returns how it is given back.
 	Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error)
 }
