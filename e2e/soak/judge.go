@@ -28,8 +28,14 @@ type trend struct {
 	MayAdd float64 `json:"allowed"` // so much of that is noise
 }
 
+// blockBuffer is what nats-server holds at most for the end of a stream that
+// it writes to, and lets go of when it begins another block (filestore.go,
+// the pools of blocks). At any time some streams have one, and others do not.
+const blockBuffer = 8 << 20
+
 // judge finds what grows.
 func (r *record) judge() (faults []string) {
+	r.Trends = nil
 	last := r.Samples[len(r.Samples)/4:]
 	if taken := last[len(last)-1].Taken; taken > r.Stored+r.Stored/20 { // some are taken twice: when a lease lapses
 		faults = append(faults, fmt.Sprintf("%d runs were taken %d times", r.Stored, taken))
@@ -48,7 +54,7 @@ func (r *record) judge() (faults []string) {
 	if r.Processes {
 		whose = serverName + " "
 	}
-	look(whose+"heap bytes", 0.05, 1<<20, func(s *sample) float64 { return float64(s.Heap) })
+	look(whose+"heap bytes", 0.05, blockBuffer, func(s *sample) float64 { return float64(s.Heap) })
 	look(whose+"heap objects", 0.05, 2000, func(s *sample) float64 { return float64(s.Objects) })
 	look(whose+"goroutines", 0, 10, func(s *sample) float64 { return float64(s.Goroutines) })
 	for _, name := range slices.Sorted(maps.Keys(r.Samples[0].Processes)) {
