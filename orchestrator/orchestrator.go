@@ -94,9 +94,10 @@ const statsPatience = 5 * time.Second
 // lead decides for a run while the lease lasts.
 func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (end jobs.End, err error) {
 	g, gctx := errgroup.WithContext(ctx)
+	doubt := false
 	g.Go(func() error { return lease.Keep(gctx) })
 	g.Go(func() (err error) {
-		if end, err = decide(gctx, c, run, cfg, lease); err != nil {
+		if end, doubt, err = decide(gctx, c, run, cfg, lease); err != nil {
 			return err
 		}
 		return errEnded
@@ -107,6 +108,10 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 	if errors.Is(err, kv.ErrLapsed) {
 		return end, err
 	}
+	if doubt {
+		cfg.Logger.Debug("the lease is left to expire: what was published may not be stored yet", "run", run)
+		return end, err
+	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	if rerr := lease.Release(last); rerr != nil {
@@ -115,19 +120,22 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 	return end, err
 }
 
-// decide takes the run over in its log and decides until it has ended.
-func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (jobs.End, error) {
+// decide takes the run over in its log and decides until it has ended. doubt
+// says that a job which was published may be stored yet. Before the lease has
+// expired nobody would look whether it still may start: the lease must not be
+// given back, and others decide, earlier than that.
+func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (_ jobs.End, doubt bool, _ error) {
 	b, err := openBuckets(ctx, c, cfg.WorkerTTL)
 	if err != nil {
-		return jobs.End{}, err
+		return jobs.End{}, false, err
 	}
 	state, last, err := takeOver(ctx, c, run, cfg.Name)
 	if err != nil {
-		return jobs.End{}, err
+		return jobs.End{}, false, err
 	}
 	if end := state.Ended(); end != nil {
 		leaveLocks(ctx, c, cfg, state)
-		return *end, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
+		return *end, false, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
 	}
 	_, epoch := state.Control()
 	epoch++
@@ -142,7 +150,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 	err = l.runWith(ctx, b.registry, last)
 	end := state.Ended()
 	if end == nil {
-		return jobs.End{}, err
+		return jobs.End{}, l.unanswered(), err
 	}
 	if took := state.Durations(); len(took) > 0 && ctx.Err() == nil {
 		last, cancel := context.WithTimeout(ctx, statsPatience)
@@ -151,7 +159,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 			cfg.Logger.Warn("how long modules took is not remembered", "error", err)
 		}
 	}
-	return *end, nil
+	return *end, false, nil
 }
 
 // takeOver records in the log who decides from here on, and returns the fold

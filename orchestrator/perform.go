@@ -185,6 +185,16 @@ func (p *publication) await(ctx context.Context) {
 	}
 }
 
+// unanswered reports whether a publication is.
+func (l *loop) unanswered() bool {
+	some := false
+	l.sent.Range(func(any, any) bool {
+		some = true
+		return false
+	})
+	return some
+}
+
 func (l *loop) storeBy(now time.Time) time.Time {
 	by, end := now.Add(storeWithin), l.cfg.Lease.Until().Add(l.ahead)
 	if end.Before(by) {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // A purge waits for the publication that it might overtake: until that is
@@ -26,4 +28,20 @@ func TestAPurgeOvertakesNoPublication(t *testing.T) {
 		cancel()
 		p.await(ctx)
 	})
+}
+
+// What is not known to be stored keeps the lease from being given back.
+func TestAPublicationWithoutAnAnswerIsKnown(t *testing.T) {
+	var l loop
+	if l.unanswered() {
+		t.Error("nothing was published")
+	}
+	p := &publication{answered: make(chan struct{})}
+	l.sent.Store(jobs.Key{Token: "m", Attempt: 1}, p)
+	if !l.unanswered() {
+		t.Error("a publication without an answer is forgotten")
+	}
+	if l.sent.CompareAndDelete(jobs.Key{Token: "m", Attempt: 1}, p); l.unanswered() {
+		t.Error("one that was answered is not")
+	}
 }
