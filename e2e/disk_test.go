@@ -105,7 +105,7 @@ func TestFullDiskEmbedded(t *testing.T) {
 	for name, room := range full {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, r, dir := fillEmbedded(t, room)
+			p, r, dir, _ := fillEmbedded(t, room)
 			r.room(t, plenty)
 			r.awaitText(t, "run succeeded")
 			if code := r.wait(t); code != 0 {
@@ -120,7 +120,7 @@ func TestFullDiskEmbedded(t *testing.T) {
 // be resumed. What had a result keeps it.
 func TestFullDiskAndNoPatience(t *testing.T) {
 	t.Parallel()
-	p, r, dir := fillEmbedded(t, noRoom)
+	p, r, dir, gate := fillEmbedded(t, noRoom)
 	for _, says := range []string{"cancelling the run", "ending everything", ""} {
 		r.signal(t, syscall.SIGINT)
 		r.awaitText(t, says)
@@ -129,15 +129,7 @@ func TestFullDiskAndNoPatience(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	again := p.resume(t, dir, "r1")
-	again.awaitWhere(t, "the second attempt", event{Event: "module.started", Module: "during", Attempt: 2}.agrees)
-	gate, err := os.OpenFile(filepath.Join(dir, "gate"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer gate.Close()
-	if _, err := gate.WriteString("\n"); err != nil {
-		t.Fatal(err)
-	}
+	gate.open(t)
 	again.result(t).want(t, 0, all(succeeded, "before", "during", "after"))
 	p.wentOn(t, dir, "before", "waits", "waits", "after 1 2")
 }
@@ -158,17 +150,17 @@ func TestFullDiskFromTheBeginning(t *testing.T) {
 
 // fillEmbedded fills the disk of a run's own server, and returns when that has
 // been noticed.
-func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place, r *run, dir string) {
+func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place, r *run, dir string, opened *gate) {
 	t.Helper()
 	p = newPlace(t, standalone)
 	dir = p.dir(t)
-	gate := newGate(t, dir, "gate")
+	opened = newGate(t, dir, "gate")
 	r = p.startIn(t, dir, p.file(t, fills), "--run-id", "r1", "--progress", "plain")
 	awaitFile(t, filepath.Join(dir, "log"), "waits")
 	r.room(t, room(t, filepath.Join(p.home, "state/modpipe/*/nats")))
-	gate.open(t)
+	opened.open(t)
 	r.awaitText(t, "could not write to its disk")
-	return p, r, dir
+	return p, r, dir, opened
 }
 
 // wentOn checks that the run of fills has ended with all that it should have:
