@@ -89,6 +89,9 @@ func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
 	needs, err := a.results(ctx)
 	if err != nil {
 		a.Release(ctx)
+		if st, ok := a.Stops().Asked(); ok {
+			return stoppedBefore(st), 0, ctx.Err()
+		}
 		return notStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
 	log := newAttemptLog(func(ctx context.Context, chunk jobs.LogChunk) error {

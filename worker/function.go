@@ -215,11 +215,14 @@ func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	return needs, nil
 }
 
-// fetched is an output in hand.
+// fetched is an output in hand. Whoever asks for the end of the attempt does
+// not wait for it.
 func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
 	if o.Blob.SHA256 == "" {
 		return o, nil
 	}
+	ctx, stop := a.Stops().Within(ctx)
+	defer stop()
 	err := persist(ctx, func(ctx context.Context) (err error) {
 		if o.Typed {
 			o.Result, err = a.s.conn.Result(ctx, o)

@@ -402,6 +402,32 @@ func TestCancel(t *testing.T) {
 	b.gone(pid)
 }
 
+// TestCancelWhileItFetches: what an attempt needs does not arrive, and that
+// keeps nobody from ending it.
+func TestCancelWhileItFetches(t *testing.T) {
+	s := natstest.InProcess(t)
+	b := newBench(t, s)
+	large, err := b.conn.PutOutputs(t.Context(), map[string]string{"v": strings.Repeat("x", 1<<20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Divert(t, "$JS.API.STREAM.MSG.GET.OBJ_mp-blobs", "nobody")
+	j := b.job("touch ran")
+	j.Keyed, j.Needs = true, map[string]jobs.Need{"large": {Status: "succeeded", Outputs: large}}
+	b.publish(j)
+	b.claimed(j)
+	ask := jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"}
+	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" {
+		t.Errorf("outcome %+v", o)
+	}
+	if b.exists("ran") {
+		t.Error("it has run")
+	}
+}
+
 func TestHandBack(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t), func(c *worker.Config) { c.DrainTimeout = 50 * time.Millisecond })
 	j := b.job("echo $$ >pid; exec sleep 300")

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"cmp"
+	"context"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type Stop struct {
 type Stops struct {
 	changed chan struct{} // holds one token after a request, until it is looked at
 
-	mu    sync.Mutex
-	first *Stop
+	mu     sync.Mutex
+	first  *Stop
+	within context.CancelFunc // of what is done before the execution; may be nil
 }
 
 // NewStops holds nothing yet.
@@ -42,11 +44,26 @@ func (s *Stops) Ask(req Stop) {
 		}
 		s.first.Discard = s.first.Discard || req.Discard
 	}
+	if s.within != nil {
+		s.within()
+	}
 	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// Within is a context for what is done before the execution, one thing at a
+// time: it ends when the end is asked for.
+func (s *Stops) Within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.within = cancel; s.first != nil {
+		cancel()
+	}
+	return ctx, cancel
 }
 
 // Asked is what was asked, if anything was.
