@@ -184,7 +184,7 @@ func (d *Dispatcher) look(i int, now time.Time) {
 		d.activate(i, now)
 		return
 	}
-	if !m.published && !m.queued && (n.granted || !d.granting[i] && !m.reserved) {
+	if !m.published && !m.queued && !m.closing && (n.granted || !d.granting[i] && !m.reserved) {
 		d.want(i, now)
 	}
 }
@@ -263,10 +263,17 @@ func compare(a, b jobs.Lane) int {
 	return 0
 }
 
+// waits reports whether n still is to be published. What is being closed is
+// not, though the log does not say so yet: its job would outlive it. Should the
+// closing be refused, n is looked at again.
+func (d *Dispatcher) waits(n *node, m *memo) bool {
+	return !n.status.Terminal() && n.claim == nil && !m.published && !m.closing && d.run.stopped(n) == ""
+}
+
 func (d *Dispatcher) enqueue(i int) {
 	n, m := d.run.nodes[i], d.memo(i)
 	m.queued = false
-	if n.status.Terminal() || n.claim != nil || m.published || d.run.stopped(n) != "" {
+	if !d.waits(n, m) {
 		return
 	}
 	m.queued = true
@@ -294,7 +301,7 @@ func (d *Dispatcher) dispatch(now time.Time) {
 		}
 		n := d.run.nodes[l.ready.items[0]]
 		m := d.memo(n.index)
-		if n.status.Terminal() || n.claim != nil || m.published || d.run.stopped(n) != "" {
+		if !d.waits(n, m) {
 			d.pop(l)
 			continue
 		}

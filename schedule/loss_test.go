@@ -168,3 +168,37 @@ modules:
 		t.Errorf("b: %s", got)
 	}
 }
+
+// TestWhatIsBeingClosedIsNotPublished: a worker that comes when the queue
+// time-out has passed is too late, though the log does not say so yet: the job
+// would start after its module had ended.
+func TestWhatIsBeingClosedIsNotPublished(t *testing.T) {
+	p := newPlayer(t, `
+name: p
+modules:
+  a: {command: ["true"], requires: {os: windows}, queue-timeout: 10s}
+`, ok)
+	f := p.fleet(1)
+	p.d = schedule.NewDispatcher(p.run, f)
+	closing := false
+	for range 100 {
+		actions, wake := p.d.Decide(p.now)
+		for _, a := range actions {
+			switch a.(type) {
+			case schedule.Close: // on its way
+				closing = true
+				f.Seen(jobs.Worker{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "windows", Tools: map[string]string{"sh": ""}}}, p.now)
+			case schedule.Publish:
+				t.Fatal("published while it is being closed")
+			default:
+				p.perform(a)
+			}
+		}
+		if len(actions) == 0 && wake.After(p.now) {
+			p.now = wake
+		}
+	}
+	if !closing {
+		t.Fatal("it is not closed")
+	}
+}
