@@ -25,6 +25,8 @@ type truth struct {
 	ended    int
 	endedAt  time.Duration
 	cancels  int
+	locks    []jobs.Lock       // of the cluster, that it uses
+	granted  map[jobs.Key]bool // attempts
 	running  []*task
 }
 
@@ -33,13 +35,16 @@ func (t *truth) begin() {
 	t.modules = map[jobs.Token]*pipeline.Module{}
 	t.closed, t.outcomes = map[jobs.Key]time.Duration{}, map[jobs.Key]*jobs.Outcome{}
 	t.over = map[jobs.Token]time.Duration{}
+	t.granted = map[jobs.Key]bool{}
 	t.final, t.tokens = map[jobs.Token]jobs.Attempt{}, map[string]uint64{}
 }
 
 // checks are the promises that are looked at whenever something happens which
 // they speak of.
 type checks struct {
-	fenced map[uint64]bool // tokens that an execution had
+	fenced map[uint64]bool   // tokens that an execution had
+	tokens map[string]uint64 // by key of the cluster: the newest fencing token
+	late   []jobs.Holder     // were entered in the bucket of locks after the end of their run
 }
 
 func (w *world) runOf(id jobs.RunID) *run {
@@ -69,6 +74,8 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry) {
 		}
 	case e.Record.Outcome != nil:
 		c.outcome(w, t, id, e)
+	case e.Record.Grant != nil:
+		c.granted(w, t, id, e.Record.Grant)
 	case e.Record.End != nil:
 		t.ended++
 		t.endedAt = w.now
@@ -181,15 +188,19 @@ func (c *checks) starts(w *world, x *task) {
 	t.running = append(t.running, x)
 	x.running = true
 	c.held(w, t, x)
+	c.heldTogether(w, x)
 }
 
 // open: what is closed does not start. Without a key, a delivery that was on
 // its way to a worker when its attempt was closed may, and ends when it claims;
-// so may, where the server's clock went back, the job of an orchestrator that
-// was replaced: when it was stored seems to be before its store-by time.
+// so may, where the server's clock has jumped, the job of an orchestrator that
+// was replaced: it seems to be stored before its store-by time, or the lease
+// that bounds that time was cut short.
 func (c *checks) open(w *world, t *truth, x *task) {
 	j := x.Job()
-	late := func(at time.Duration) bool { return j.Keyed || x.from.sent > at && !w.server.jumpedBack }
+	late := func(at time.Duration) bool {
+		return j.Keyed || x.from.sent > at && !w.server.jumpedBack && !w.server.cutShort
+	}
 	key := jobs.Key{Token: j.Token, Attempt: j.Attempt}
 	if at, closed := t.closed[key]; closed && late(at) {
 		w.fail("%s starts, and was closed as %s before", x, t.outcomes[key].Status)
@@ -240,17 +251,21 @@ func (c *checks) fence(w *world, t *truth, x *task, m *pipeline.Module) {
 		return
 	}
 	if c.fenced == nil {
-		c.fenced = map[uint64]bool{}
+		c.fenced, c.tokens = map[uint64]bool{}, map[string]uint64{}
 	}
 	if c.fenced[token] {
 		w.fail("%s starts with the token %d, which another execution had", x, token)
 	}
 	c.fenced[token] = true
 	for _, k := range m.Policy.Keys {
-		if token < t.tokens[k] {
-			w.fail("%s starts with the token %d of key %s, which had %d", x, token, k, t.tokens[k])
+		tokens := t.tokens
+		if slices.Contains(m.Policy.ClusterKeys, k) {
+			tokens = c.tokens
 		}
-		t.tokens[k] = token
+		if token < tokens[k] {
+			w.fail("%s starts with the token %d of key %s, which had %d", x, token, k, tokens[k])
+		}
+		tokens[k] = token
 	}
 }
 
@@ -308,6 +323,7 @@ func (c *checks) goesOn(w *world, p *party) {
 		for _, x := range r.truth.running {
 			if x.k.party == p && x.Job().Keyed {
 				c.held(w, &r.truth, x)
+				c.heldTogether(w, x)
 			}
 		}
 	}
@@ -316,7 +332,7 @@ func (c *checks) goesOn(w *world, p *party) {
 func (w *world) describeOpen() string {
 	var words []string
 	for _, r := range w.runs {
-		if r.truth.ended > 0 && r.clean {
+		if r.truth.ended > 0 && r.clean || r.deserted {
 			continue
 		}
 		for _, m := range r.truth.spec.Pipeline.Modules {

@@ -11,9 +11,13 @@ import (
 
 // atTheEnd checks what a world has come to.
 func (c *checks) atTheEnd(w *world) {
+	c.left(w)
 	for _, r := range w.runs {
-		c.statuses(w, r)
 		c.replay(w, r)
+		if r.deserted {
+			continue
+		}
+		c.statuses(w, r)
 		if r.truth.ended != 1 {
 			w.fail("%s has ended %d times", r.id, r.truth.ended)
 		}

@@ -9,11 +9,11 @@ import (
 // trouble has faults happen for a while, and then none: what was promised to
 // come to an end must do so after that.
 func (w *world) trouble() {
-	end := w.between(time.Second, 25*time.Second)
+	end := w.between(time.Second, w.climate.trouble)
 	if w.chance(0.1) {
 		end = w.between(25*time.Second, 90*time.Second)
 	}
-	if w.chance(0.9) {
+	if w.chance(w.climate.faults) {
 		often := w.between(100*time.Millisecond, 2500*time.Millisecond)
 		var next func()
 		next = func() {
@@ -31,6 +31,14 @@ func (w *world) trouble() {
 
 // fault does one thing that nobody wishes for.
 func (w *world) fault() {
+	if w.chance(w.climate.registry) {
+		w.registryAway()
+		return
+	}
+	if w.chance(w.climate.handovers) {
+		w.orchestratorStops()
+		return
+	}
 	switch n := w.rand.IntN(100); {
 	case n < 14:
 		w.orchestratorDies()
@@ -62,10 +70,21 @@ func (w *world) fault() {
 		w.server.jump += by
 		w.server.jumped, w.server.jumpedBack = true, w.server.jumpedBack || by < 0
 		w.note("nats", "its clock jumps to", w.server.clock())
+		leases := len(w.server.leases)
 		w.server.sweep()
+		w.server.cutShort = w.server.cutShort || len(w.server.leases) < leases
 	default:
 		w.cancelRun()
 	}
+}
+
+// registryAway has the registry answer nobody for a while, as a stream without
+// a leader: workers cannot renew their leases, and all else works. What has
+// expired goes at its time, or when the registry is there again.
+func (w *world) registryAway() {
+	s := w.server
+	s.registryBack, s.registrySweeps = w.now+w.between(500*time.Millisecond, 7*time.Second), w.chance(0.5)
+	w.note("nats", "does not answer for the registry until", s.registryBack)
 }
 
 func (w *world) anyOrchestrator() *orchestrator {
@@ -79,6 +98,21 @@ func (w *world) orchestratorDies() {
 		return
 	}
 	o.kill()
+	d := w.between(50*time.Millisecond, 5*time.Second)
+	if w.climate.apart && w.chance(0.4) { // nobody decides for its runs meanwhile
+		d = w.between(5*time.Second, 20*time.Second)
+	}
+	w.after(d, nil, o.name+" is started again", o.start)
+}
+
+// orchestratorStops: one that is told to go gives its leases back, and others
+// go on at once.
+func (w *world) orchestratorStops() {
+	o := w.anyOrchestrator()
+	if !o.alive || o.paused {
+		return
+	}
+	o.stop()
 	w.after(w.between(50*time.Millisecond, 5*time.Second), nil, o.name+" is started again", o.start)
 }
 
@@ -146,6 +180,7 @@ func (w *world) reach(p *party) {
 			if d := o.deciders[r.id]; d != nil && d.loop != nil {
 				d.loop.feed.goOn()
 				d.loop.watch.goOn()
+				d.loop.bells.goOn()
 			}
 		}
 	}
@@ -169,7 +204,11 @@ func (w *world) cancelRun() {
 // mend ends all faults.
 func (w *world) mend() {
 	w.fair, w.net = true, weather{}
+	w.server.registryBack = w.now
 	for _, o := range w.orchestrators {
+		if w.climate.desert && len(o.serves) == 1 && o.serves[0].deserted {
+			o.leave()
+		}
 		if o.alive {
 			o.resume()
 			w.reach(o.party)

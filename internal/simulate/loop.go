@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/schedule"
@@ -28,10 +29,12 @@ type loop struct {
 
 	publishing map[jobs.Key]*publication
 
-	feed, watch stream
-	timer       time.Duration // when it is to be called; 0 = not
-	spins       int           // decisions
-	spun        time.Duration // that were made since
+	taker *locks.Taker
+
+	feed, watch, bells stream
+	timer              time.Duration // when it is to be called; 0 = not
+	spins              int           // decisions
+	spun               time.Duration // that were made since
 }
 
 // publication is one whose fate is not known. A purge that overtook it would
@@ -71,7 +74,8 @@ func (d *decider) takeOver() {
 					return
 				}
 				l := &loop{d: d, epoch: epoch + 1, state: state, cursor: last, fleet: schedule.NewFleet(workerTTL), publishing: map[jobs.Key]*publication{}}
-				l.feed, l.watch = stream{d: d}, stream{d: d}
+				l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
+				l.taker = l.newTaker()
 				d.loop = l
 				d.follow()
 			})
@@ -131,9 +135,10 @@ func (d *decider) follow() {
 	}
 	l.feed.anew()
 	l.watch.anew()
+	l.bells.anew()
 	turn := l.watch.turn
 	d.persist("follow", func() func() {
-		if l.watch.turn == turn {
+		if d.loop == l && l.watch.turn == turn {
 			l.snapshot()
 		}
 		return func() {}
@@ -156,6 +161,9 @@ func (l *loop) snapshot() {
 		}
 		l.hear(change{synced: true})()
 	})
+	if len(l.d.run.truth.locks) > 0 {
+		l.bells.push("the watch of locks begins", l.locksChanged)
+	}
 	l.d.entryStored(s.logs[l.d.run.id])
 }
 
@@ -319,6 +327,10 @@ func (l *loop) perform(a schedule.Action) bool {
 		l.close(a)
 	case schedule.Ask:
 		l.ask(a)
+	case schedule.Lock:
+		l.lock(a)
+	case schedule.Unlock:
+		l.unlock(a)
 	case schedule.Write:
 		d.append("", a.Expect, a.Record, func(uint64) {})
 	case schedule.Audit:

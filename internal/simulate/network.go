@@ -1,6 +1,10 @@
 package simulate
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // weather is how bad the network is.
 type weather struct {
@@ -30,7 +34,7 @@ func (w *world) delay() time.Duration {
 // call sends a request to the server, where op answers it, once for each copy
 // that arrives; the answer is a function for the party to call. When none
 // arrives in time, lost is called instead. Exactly one of both happens while
-// the party lives.
+// the party lives. An op that returns nil does not answer.
 func (w *world) call(p *party, what string, op func() func(), lost func()) {
 	c := &call{w: w, p: p, life: p.life, what: what, op: op, lost: lost, due: w.now + patience}
 	c.send(true)
@@ -39,9 +43,30 @@ func (w *world) call(p *party, what string, op func() func(), lost func()) {
 	}
 }
 
+var errNoAnswer = errors.New("no answer")
+
+// ask has the coroutine that runs make a call and stands still until it is answered, or not.
+func (p *party) ask(ctx context.Context, what string, op func() func()) error {
+	s, err := within(ctx), errNoAnswer
+	if s.Err() != nil {
+		return s.Err()
+	}
+	over := &wait{c: p.w.current, scope: s}
+	p.w.call(p, what, func() func() {
+		answer := op()
+		return func() {
+			err = nil
+			answer()
+			over.fired = true
+		}
+	}, func() { over.fired = true })
+	p.w.current.park(over)
+	return err
+}
+
 // tell sends a message that is not answered.
 func (w *world) tell(p *party, what string, op func()) {
-	w.call(p, what, func() func() { op(); return nil }, func() {})
+	w.call(p, what, func() func() { op(); return nil }, nil)
 }
 
 // publishing is the one request that the network does not repeat: a job comes
@@ -55,7 +80,7 @@ type call struct {
 	life int // of the party: who is dead hears no answer
 	what string
 	op   func() func()
-	lost func()
+	lost func() // nil: nobody waits for an answer
 	due  time.Duration
 	done bool
 	gone bool // it is known that no answer will come in time
@@ -63,7 +88,7 @@ type call struct {
 
 // giveUp has the caller notice, in its time, that no answer comes.
 func (c *call) giveUp(first bool) {
-	if !first || c.gone || c.p.life != c.life {
+	if !first || c.gone || c.lost == nil || c.p.life != c.life {
 		return
 	}
 	c.gone = true
@@ -100,9 +125,12 @@ func (c *call) arrive(first bool) {
 			c.giveUp(first)
 			return
 		}
-		if answer := c.op(); answer != nil {
-			c.answer(first, answer)
+		answer := c.op()
+		if answer == nil {
+			c.giveUp(first)
+			return
 		}
+		c.answer(first, answer)
 	})
 }
 

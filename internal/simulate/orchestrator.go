@@ -3,6 +3,7 @@ package simulate
 import (
 	"time"
 
+	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -10,14 +11,20 @@ import (
 // run's lease.
 type orchestrator struct {
 	*party
+	serves   []*run // the runs that it decides for when nobody else does
+	gone     bool   // for ever
 	deciders map[jobs.RunID]*decider
+	tasks    []*coroutine
 }
 
 // start makes it try to decide for every run.
 func (o *orchestrator) start() {
+	if o.gone {
+		return
+	}
 	o.begin()
 	o.deciders = map[jobs.RunID]*decider{}
-	for _, r := range o.w.runs {
+	for _, r := range o.serves {
 		d := &decider{o: o, run: r, instance: o.w.name(o.name + "/")}
 		o.deciders[r.id] = d
 		o.after(o.w.between(0, 200*time.Millisecond), "wants to decide for "+string(r.id), d.acquire)
@@ -26,8 +33,38 @@ func (o *orchestrator) start() {
 
 func (o *orchestrator) kill() {
 	o.w.note(o.name, "is killed")
+	o.end()
+}
+
+// end forgets everything. What its deciders have asked the server for may still
+// arrive there, and finds nobody.
+func (o *orchestrator) end() {
 	o.die()
+	o.endTasks()
+	for _, r := range o.serves {
+		if d := o.deciders[r.id]; d != nil {
+			d.endTerm()
+		}
+	}
 	o.deciders = map[jobs.RunID]*decider{}
+}
+
+// leave is its death for ever.
+func (o *orchestrator) leave() {
+	if o.gone = true; o.alive {
+		o.kill()
+	}
+}
+
+// stop is a good-bye: what is under way is not gone on with.
+func (o *orchestrator) stop() {
+	o.w.note(o.name, "is told to stop")
+	for _, r := range o.serves {
+		if d := o.deciders[r.id]; d != nil && d.holds {
+			d.giveBack(d.loop)
+		}
+	}
+	o.end()
 }
 
 func (o *orchestrator) reconnected() {
@@ -47,7 +84,9 @@ type decider struct {
 	revision uint64
 	leased   time.Time // until when it may act, on its own clock
 	holds    bool
-	term     int // grows with every lapse: what was begun in an earlier one is not gone on with
+	term     int    // grows with every lapse: what was begun in an earlier one is not gone on with
+	scope    *scope // of the term
+	tries    int    // to have the lease
 	loop     *loop
 }
 
@@ -64,15 +103,21 @@ func (d *decider) during(f func()) func() {
 // acquire takes the run's lease when nobody has it.
 func (d *decider) acquire() {
 	w, s := d.o.w, d.o.w.server
-	if d.run.clean {
+	if d.run.clean || d.holds {
 		return
 	}
+	d.tries++
+	try := d.tries
 	again := d.during(func() {
-		d.o.after(w.between(200*time.Millisecond, time.Second), "wants to decide", d.during(d.acquire))
+		d.o.after(w.between(200*time.Millisecond, time.Second), "wants to decide", d.during(func() {
+			if d.tries == try { // else it has tried since
+				d.acquire()
+			}
+		}))
 	})
 	w.call(d.o.party, "read the lease", func() func() {
 		e := s.leases[d.run.id]
-		if e != nil && e.value != d.instance {
+		if e != nil && e.value.instance != d.instance {
 			return again
 		}
 		var revision uint64
@@ -86,7 +131,10 @@ func (d *decider) acquire() {
 // take writes the lease where its entry has the given revision (0: there is none).
 func (d *decider) take(revision uint64, then, refused func()) {
 	w, s := d.o.w, d.o.w.server
-	sent := d.o.now()
+	sent, me := d.o.now(), leaseHolder{instance: d.instance}
+	if d.loop != nil {
+		me.epoch = d.loop.epoch
+	}
 	w.call(d.o.party, "take the lease", func() func() {
 		var have uint64
 		if e := s.leases[d.run.id]; e != nil {
@@ -97,7 +145,7 @@ func (d *decider) take(revision uint64, then, refused func()) {
 		}
 		s.revision++
 		now := s.revision
-		s.leases[d.run.id] = &entry[string]{d.instance, now, s.clock()}
+		s.leases[d.run.id] = &entry[leaseHolder]{me, now, s.clock()}
 		s.sweepLater()
 		return d.during(func() {
 			d.revision, d.leased = now, sent.Add(leaseTTL-leaseMargin)
@@ -108,7 +156,11 @@ func (d *decider) take(revision uint64, then, refused func()) {
 
 // lead begins to decide, and to renew.
 func (d *decider) lead() {
+	if d.holds {
+		return // it had tried twice
+	}
 	d.holds = true
+	d.scope = &scope{p: d.o.party}
 	d.o.w.note(d.o.name, "has the lease of", d.run.id)
 	d.o.after(leaseTTL/3, "renews its lease", d.during(d.renew))
 	d.watchLease()
@@ -130,7 +182,7 @@ func (d *decider) write(then func()) {
 			if e == nil {
 				return d.during(func() { d.take(0, then, func() {}) })
 			}
-			if e.value == d.instance {
+			if e.value.instance == d.instance {
 				return d.during(func() { d.take(e.revision, then, func() {}) })
 			}
 			return d.during(d.lapse)
@@ -152,24 +204,49 @@ func (d *decider) watchLease() {
 // lapse stops deciding, and tries to have the lease again.
 func (d *decider) lapse() {
 	d.o.w.note(d.o.name, "its lease has lapsed:", d.run.id)
+	d.endTerm()
+	d.o.after(d.o.w.between(0, 300*time.Millisecond), "wants to decide again", d.during(d.acquire))
+}
+
+func (d *decider) endTerm() {
 	d.term++
 	d.holds, d.loop = false, nil
-	d.o.after(d.o.w.between(0, 300*time.Millisecond), "wants to decide again", d.during(d.acquire))
+	if d.scope != nil {
+		d.scope.cancel()
+	}
 }
 
 // stepDown gives the lease back.
 func (d *decider) stepDown() {
-	d.term++
-	d.holds, d.loop = false, nil
-	s := d.o.w.server
-	revision := d.revision
-	d.o.w.tell(d.o.party, "give the lease back", func() {
-		if e := s.leases[d.run.id]; e != nil && e.revision == revision {
-			delete(s.leases, d.run.id)
-		}
-	})
+	l := d.loop
+	d.endTerm()
+	d.giveBack(l)
 	if !d.run.clean {
 		d.o.after(time.Second, "wants to decide again", d.during(d.acquire))
+	}
+}
+
+// giveBack does so unless a publication of the loop is in doubt: what is stored
+// after the lease's end is looked at before it starts, and not before that.
+func (d *decider) giveBack(l *loop) {
+	if l != nil && len(l.publishing) > 0 {
+		return
+	}
+	s, revision := d.o.w.server, d.revision
+	d.o.w.tell(d.o.party, "give the lease back", func() {
+		if e := s.leases[d.run.id]; e != nil && e.revision == revision {
+			s.dropLease(d.run)
+		}
+	})
+}
+
+// dropLease has those hear of a free lease who wait for it.
+func (s *server) dropLease(r *run) {
+	delete(s.leases, r.id)
+	for _, o := range s.w.orchestrators {
+		if d := o.deciders[r.id]; d != nil && o.alive && !o.cutIn {
+			s.w.after(s.w.delay(), o.party, "hears of a free lease", d.during(d.acquire))
+		}
 	}
 }
 
@@ -190,11 +267,20 @@ func (d *decider) append(cell jobs.Token, expect uint64, rec jobs.Record, then f
 	})
 }
 
-// purgeRun ends what was left of an ended run in the queue.
+// purgeRun ends what was left of an ended run in the queue, and in what all
+// runs share.
 func (d *decider) purgeRun() {
 	d.persist("purge the run", func() func() {
 		d.o.w.server.purgeRun(d.run.id)
-		d.run.clean = true
-		return d.stepDown
+		return d.leaveLocks
+	})
+}
+
+func (d *decider) leaveLocks() {
+	d.task(func(s *scope) {
+		if locks.Leave(s, bucket{d.o.party}, d.run.id, d.run.truth.locks) == nil {
+			d.run.clean = true
+			d.stepDown()
+		}
 	})
 }

@@ -73,7 +73,11 @@ func (p *party) resume() {
 	for i, e := range held {
 		p.w.at(p.w.now+time.Duration(i)*time.Microsecond, p, e.what, e.f)
 	}
+	since := p.w.now
 	p.w.after(killing, p, "has looked around", func() {
+		if p.resumed != since {
+			return // it was paused again before
+		}
 		p.waking = false
 		p.w.checks.goesOn(p.w, p)
 	})

@@ -26,6 +26,7 @@ type server struct {
 	jump time.Duration // of its clock, so far
 
 	jumped, jumpedBack bool // ever
+	cutShort           bool // a jump has ended a lease whose holder still believes in it
 
 	sequence uint64 // of the logs' stream
 	logs     map[jobs.RunID]*log
@@ -35,9 +36,13 @@ type server struct {
 
 	registry map[string]*entry[jobs.Worker]
 	written  map[string]uint64 // last revision in the registry, also of what is gone
-	leases   map[jobs.RunID]*entry[string]
+	leases   map[jobs.RunID]*entry[leaseHolder]
+	locks    map[string]lockRecord
 	revision uint64
 	sweeping bool
+
+	registryBack   time.Duration // when the registry answers again
+	registrySweeps bool          // what is in it expires meanwhile
 }
 
 // log is the log of a run. Followers are fed from it.
@@ -46,6 +51,12 @@ type log struct {
 	last    map[string]uint64
 	newest  map[jobs.Token]jobs.Entry
 	ended   bool
+}
+
+// leaseHolder is who has a run's lease.
+type leaseHolder struct {
+	instance string
+	epoch    uint64 // with which it decides; 0 = not yet
 }
 
 // queuedJob is a job in the work queue.
@@ -67,7 +78,8 @@ type entry[T any] struct {
 func newServer(w *world) *server {
 	return &server{
 		w: w, boot: 1, logs: map[jobs.RunID]*log{},
-		registry: map[string]*entry[jobs.Worker]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[string]{},
+		registry: map[string]*entry[jobs.Worker]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
+		locks: map[string]lockRecord{},
 	}
 }
 
@@ -305,7 +317,11 @@ func (s *server) sweepLater() {
 		}
 	}
 	for _, e := range s.registry {
-		look(e.stored.Add(workerTTL))
+		if s.registryExpires() {
+			look(e.stored.Add(workerTTL))
+		} else {
+			look(s.clock().Add(s.registryBack - s.w.now))
+		}
 	}
 	for _, e := range s.leases {
 		look(e.stored.Add(leaseTTL))
@@ -317,10 +333,13 @@ func (s *server) sweepLater() {
 	})
 }
 
+func (s *server) registryAway() bool    { return s.w.now < s.registryBack }
+func (s *server) registryExpires() bool { return s.registrySweeps || !s.registryAway() }
+
 func (s *server) sweep() {
 	now := s.clock()
 	for _, k := range s.w.workers {
-		if e := s.registry[k.name]; e != nil && !now.Before(e.stored.Add(workerTTL)) {
+		if e := s.registry[k.name]; e != nil && s.registryExpires() && !now.Before(e.stored.Add(workerTTL)) {
 			delete(s.registry, k.name)
 			s.revision++
 			s.written[k.name] = s.revision

@@ -55,11 +55,14 @@ func (t *task) fetch(s *scope) {
 	if w.chance(0.1) {
 		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond))
 	}
+	if w.chance(w.climate.long) { // as what is large does
+		t.c.wait(s, nil, w.between(100*time.Millisecond, 3*time.Second))
+	}
 	if !w.chance(0.15) {
 		return
 	}
 	for range 1 + w.rand.IntN(3) {
-		for s.Err() == nil && (cells{t.k}).ask(s, "fetch", func() func() { return func() {} }) != nil {
+		for s.Err() == nil && t.k.ask(s, "fetch", func() func() { return func() {} }) != nil {
 			t.c.wait(s, nil, attempt.FirstPause)
 		}
 	}
@@ -148,19 +151,19 @@ type fate struct {
 func (w *world) fate(*jobs.Job) fate {
 	f := fate{status: jobs.AttemptSucceeded, stays: w.between(0, 400*time.Millisecond)}
 	switch n := w.rand.IntN(100); {
-	case n < 30:
+	case w.chance(w.climate.quick):
 		f.lasts = w.between(time.Millisecond, 18*time.Millisecond)
-	case n < 75:
+	case n < 65:
 		f.lasts = w.between(20*time.Millisecond, 800*time.Millisecond)
-	case n < 95:
+	case n < 93:
 		f.lasts = w.between(time.Second, 5*time.Second)
 	default:
 		f.lasts = time.Hour
 	}
-	switch n := w.rand.IntN(100); {
-	case n < 15:
+	switch {
+	case w.chance(w.climate.failing):
 		f.status, f.text = jobs.AttemptFailed, "exit code 1"
-	case n < 18:
+	case w.chance(0.03):
 		f.status = jobs.AttemptHandedBack // as by a worker of another version: nothing but an outcome
 	}
 	if w.chance(0.1) {

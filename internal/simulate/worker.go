@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math"
 	"slices"
@@ -70,6 +69,9 @@ func (k *worker) register() {
 	again := func() { k.after(300*time.Millisecond, "tries to register again", k.register) }
 	sent := k.now()
 	k.w.call(k.party, "register", func() func() {
+		if s.registryAway() {
+			return nil
+		}
 		if e := s.registry[k.name]; e != nil && e.value.Incarnation != me.Incarnation {
 			return again
 		}
@@ -105,6 +107,9 @@ func (k *worker) beat() {
 func (k *worker) renew(expect uint64, again bool) {
 	s, me, sent := k.w.server, k.describe(), k.now()
 	k.w.call(k.party, "heartbeat", func() func() {
+		if s.registryAway() {
+			return nil
+		}
 		revision := s.put(me, expect)
 		if revision == 0 {
 			return func() {
@@ -127,6 +132,9 @@ func (k *worker) renew(expect uint64, again bool) {
 func (k *worker) readEntry() {
 	s, me := k.w.server, k.self.Incarnation
 	k.w.call(k.party, "read its entry", func() func() {
+		if s.registryAway() {
+			return nil
+		}
 		e, last := s.registry[k.name], s.written[k.name]
 		return func() {
 			if e == nil || e.value.Incarnation == me {
@@ -323,30 +331,9 @@ func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
 // cells is the log of runs for a worker's deliveries.
 type cells struct{ k *worker }
 
-var errNoAnswer = errors.New("no answer")
-
-// ask makes a call and stands still until it is answered, or not.
-func (l cells) ask(ctx context.Context, what string, op func() func()) error {
-	s, err := within(ctx), errNoAnswer
-	if s.Err() != nil {
-		return s.Err()
-	}
-	over := &wait{c: l.k.w.current, scope: s}
-	l.k.w.call(l.k.party, what, func() func() {
-		answer := op()
-		return func() {
-			err = nil
-			answer()
-			over.fired = true
-		}
-	}, func() { over.fired = true })
-	l.k.w.current.park(over)
-	return err
-}
-
 func (l cells) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (seq uint64, err error) {
 	refused := false
-	err = l.ask(ctx, "append "+kindOf(&rec), func() func() {
+	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() {
 		at := l.k.w.server.append(run, cell, expect, rec)
 		return func() { seq, refused = at, at == 0 }
 	})
@@ -358,7 +345,7 @@ func (l cells) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expe
 
 func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (e jobs.Entry, err error) {
 	found := false
-	err = l.ask(ctx, "read the cell", func() func() {
+	err = l.k.ask(ctx, "read the cell", func() func() {
 		last, ok := l.k.w.server.logs[run].newest[cell]
 		return func() { e, found = last, ok }
 	})
@@ -369,7 +356,7 @@ func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (e job
 }
 
 func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error) {
-	err = l.ask(ctx, "read the end", func() func() {
+	err = l.k.ask(ctx, "read the end", func() func() {
 		is := l.k.w.server.logs[run].ended
 		return func() { ended = is }
 	})

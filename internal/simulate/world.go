@@ -3,6 +3,7 @@ package simulate
 import (
 	"container/heap"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -32,9 +33,11 @@ type world struct {
 	runs          []*run
 	checks        checks
 
-	net   weather
-	fair  bool // faults are over
-	names uint64
+	climate climate
+	cleared time.Duration // when nothing was left of its runs for the first time
+	net     weather
+	fair    bool // faults are over
+	names   uint64
 }
 
 // event is something that happens at a moment to one party.
@@ -129,26 +132,38 @@ func (w *world) after(d time.Duration, p *party, what string, f func()) { w.at(w
 
 // over reports whether every run has ended and nothing of it is left.
 func (w *world) over() bool {
-	if !w.fair || len(w.server.queue) > 0 {
-		return false
+	for _, q := range w.server.queue {
+		if !w.runOf(q.job.Run).deserted {
+			return false
+		}
 	}
 	for _, r := range w.runs {
-		if !r.clean {
+		if !r.clean && !r.deserted {
 			return false
 		}
 	}
 	for _, k := range w.workers {
-		if len(k.tasks) > 0 {
+		if slices.ContainsFunc(k.tasks, func(t *task) bool { return !w.runOf(t.Job().Run).deserted }) {
 			return false
 		}
 	}
-	return true
+	if w.cleared == 0 {
+		w.cleared = w.now
+	}
+	return w.fair || !w.climate.lingers && w.now-w.cleared > lingering
 }
+
+// lingering is how long a world goes on after its runs have ended, for what
+// was late to happen.
+const lingering = time.Second
 
 // dismiss ends what still runs in the world.
 func (w *world) dismiss() {
 	for _, k := range w.workers {
 		k.abandonAll()
+	}
+	for _, o := range w.orchestrators {
+		o.endTasks()
 	}
 }
 
@@ -169,4 +184,6 @@ type run struct {
 	id    jobs.RunID
 	clean bool // it has ended and its jobs were purged by somebody who had seen that
 	truth truth
+
+	deserted bool // nobody will decide for it, and it need not end
 }

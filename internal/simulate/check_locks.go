@@ -1,0 +1,100 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// locksOf are the keys and limits of the cluster that an attempt needs.
+func (t *truth) locksOf(token jobs.Token) []jobs.Lock {
+	p := &t.modules[token].Policy
+	return slices.DeleteFunc(slices.Clone(t.locks), func(l jobs.Lock) bool {
+		if l.Limit {
+			return !slices.Contains(p.Limits, l.Name)
+		}
+		return !slices.Contains(p.ClusterKeys, l.Name)
+	})
+}
+
+// heldTogether: of all runs together no more executions that live hold a lock
+// than may, and each stands in the lock's entry.
+func (c *checks) heldTogether(w *world, x *task) {
+	for _, l := range w.runOf(x.Job().Run).truth.locksOf(x.Job().Token) {
+		n, words := 0, []string(nil)
+		for _, r := range w.runs {
+			for _, y := range r.truth.running {
+				if c.holds(w, y) && slices.Contains(r.truth.locksOf(y.Job().Token), l) {
+					n++
+					words = append(words, fmt.Sprintf("%s on %s", y, y.k.self.Incarnation))
+				}
+			}
+		}
+		if n > l.Max {
+			w.fail("%s of the cluster is held %d times, now that %s runs: %s", lockName(l), n, x, strings.Join(words, ", "))
+		}
+	}
+	if c.holds(w, x) {
+		c.entered(w, &w.runOf(x.Job().Run).truth, x.Job().Run, jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt})
+	}
+}
+
+// entered: an attempt that was granted its locks, and is open, stands in their
+// entries.
+func (c *checks) entered(w *world, t *truth, id jobs.RunID, key jobs.Key) {
+	if t.state.Closed(key) {
+		return
+	}
+	h := jobs.Holder{Run: id, Token: key.Token, Attempt: key.Attempt}
+	for _, l := range t.locksOf(key.Token) {
+		if !slices.ContainsFunc(w.server.locks[lockName(l)].entry.Holders, h.Is) {
+			w.fail("attempt %d of %s in %s has a grant, and %s does not say so", key.Attempt, key.Token, id, lockName(l))
+		}
+	}
+}
+
+func (c *checks) granted(w *world, t *truth, id jobs.RunID, g *jobs.Grant) {
+	for _, key := range g.Attempts {
+		t.granted[key] = true
+		c.entered(w, t, id, key)
+	}
+}
+
+// lockWritten: no more hold a lock than may, and none that was granted it goes
+// before its attempt is closed.
+func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder) {
+	if len(after) > l.Max {
+		w.fail("%s of %d has %d holders", lockName(l), l.Max, len(after))
+	}
+	for _, h := range before {
+		t := &w.runOf(h.Run).truth
+		key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+		if !slices.ContainsFunc(after, h.Is) && t.granted[key] && !t.state.Closed(key) {
+			w.fail("%s is given back for attempt %d of %s in %s, which is open", lockName(l), h.Attempt, h.Token, h.Run)
+		}
+	}
+	for _, h := range after {
+		if w.runOf(h.Run).truth.ended > 0 && !slices.Contains(before, h) {
+			c.late = append(c.late, h)
+		}
+	}
+}
+
+// left: an ended run holds nothing but what a write that was long on its way
+// has entered for it, which whoever asks finds to be free.
+func (c *checks) left(w *world) {
+	for _, r := range w.runs {
+		if r.deserted {
+			continue // nobody is there to do it
+		}
+		for _, l := range r.truth.locks {
+			for _, h := range w.server.locks[lockName(l)].entry.Holders {
+				if h.Run == r.id && !slices.Contains(c.late, h) {
+					w.fail("%s has ended, and holds %s for %s", r.id, lockName(l), h.Token)
+				}
+			}
+		}
+	}
+}

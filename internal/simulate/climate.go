@@ -1,0 +1,91 @@
+package simulate
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// climate is what the runs, the workers and the network of a world are like.
+// What has to come together for a rare fault does so by chance too rarely:
+// hence worlds of several kinds, each with much of a few things.
+type climate struct {
+	// At most, of each run or worker.
+	runs, modules, orchestrators, workers, slots int
+
+	// Chances.
+	mixed      float64 // workers of another system
+	foreign    float64 // modules that require it
+	needs      float64 // of a module, of each before it
+	optional   float64 // needs that are
+	conditions float64 // modules that have one
+	keys       float64 // modules that have some
+	failing    float64 // executions
+	quick      float64 // executions that hardly last
+	long       float64 // starts that take long
+	faults     float64 // worlds with some
+	registry   float64 // faults that are the registry's
+	handovers  float64 // faults that are an orchestrator that is told to go
+
+	net     weather
+	delay   time.Duration // of a retry, at least
+	trouble time.Duration // when faults end at the latest, in most worlds
+	lingers bool          // it goes on until they end, though its runs have
+	shared  bool          // runs share keys and limits
+	apart   bool          // orchestrators serve some of the runs only
+	desert  bool          // one run's orchestrator dies for ever
+}
+
+func (w *world) drawClimate() climate {
+	c := climate{
+		runs: 1 + w.rand.IntN(2), modules: 9, orchestrators: 1 + w.rand.IntN(3), workers: 1 + w.rand.IntN(4), slots: 3,
+		mixed: 0.3, foreign: 0.1, needs: 0.2, optional: 0.3, conditions: 0.15, keys: 0.35,
+		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06,
+		delay: 10 * time.Millisecond, trouble: 25 * time.Second, lingers: w.chance(0.3),
+	}
+	if w.chance(0.8) {
+		c.net = weather{
+			loss: w.rand.Float64() * 0.04, twice: w.rand.Float64() * 0.04,
+			late: w.rand.Float64() * 0.03, longest: w.between(50*time.Millisecond, 4*time.Second),
+		}
+	}
+	switch n := w.rand.IntN(100); {
+	case n < 18:
+		w.crowded(&c)
+	case n < 38:
+		w.quiet(&c)
+		return c
+	case n < 55:
+		w.sluggish(&c)
+	}
+	if w.chance(0.35) {
+		c.shared, c.apart, c.desert = true, w.chance(0.6), w.chance(0.5)
+		c.runs = 2 + w.rand.IntN(2)
+	}
+	return c
+}
+
+func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// crowded: hardly any room for much that fails, and orchestrators that come
+// and go, so that jobs in the queue outlive whoever has published them.
+func (w *world) crowded(c *climate) {
+	c.runs, c.orchestrators, c.workers, c.slots = 2+w.rand.IntN(2), 3, 1+w.rand.IntN(2), 1
+	c.mixed, c.foreign, c.needs, c.failing, c.quick = 0, 0, 0.1, 0.5, one(w.rand, 0.3, 0.8)
+	c.delay, c.handovers = 2*time.Second, 0.5
+	c.net.late, c.net.longest = 0.3, w.between(100*time.Millisecond, 1500*time.Millisecond)
+}
+
+// quiet: nobody serves what becomes ready, and hardly anything happens that
+// would have anybody look again.
+func (w *world) quiet(c *climate) {
+	c.runs, c.orchestrators, c.modules, c.workers = 1, 1, 3, 1+w.rand.IntN(2)
+	c.mixed, c.foreign, c.needs, c.optional, c.conditions = 0, 0.5, 0.7, 0.9, 0.7
+	c.faults, c.trouble = 0.1, 5*time.Second
+}
+
+// sluggish: answers take long, and so do starts: much happens between a claim
+// and the start.
+func (w *world) sluggish(c *climate) {
+	c.keys, c.long, c.registry = 0.7, 0.3, 0.5
+	c.net.late, c.net.longest = 0.3, w.between(500*time.Millisecond, 1500*time.Millisecond)
+}

@@ -1,0 +1,243 @@
+package simulate
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// lockRecord is a lock's entry in the bucket. Its revision outlives it.
+type lockRecord struct {
+	entry    jobs.LockEntry
+	revision uint64
+}
+
+// lockName tells a key from a limit of the same name.
+func lockName(l jobs.Lock) string {
+	if l.Limit {
+		return "limit " + l.Name
+	}
+	return "key " + l.Name
+}
+
+// writeLock is the compare-and-set on a lock's entry.
+func (s *server) writeLock(l jobs.Lock, entry jobs.LockEntry, expect uint64) bool {
+	before := s.locks[lockName(l)]
+	if before.revision != expect {
+		s.w.note("nats", "refuses a write of", lockName(l), "expects", expect, "is", before.revision)
+		return false
+	}
+	s.revision++
+	s.locks[lockName(l)] = lockRecord{entry, s.revision}
+	s.w.trace.mix(uint64(len(entry.Holders)))
+	s.w.note("nats", "stores who holds", lockName(l), entry.Holders)
+	s.w.checks.lockWritten(s.w, l, before.entry.Holders, entry.Holders)
+	if len(entry.Holders) < l.Max {
+		s.ringLock(l)
+	}
+	return true
+}
+
+// ringLock tells those whose runs use a lock that it may be had.
+func (s *server) ringLock(l jobs.Lock) {
+	for _, o := range s.w.orchestrators {
+		for _, r := range s.w.runs {
+			if d := o.deciders[r.id]; d != nil && d.loop != nil && slices.Contains(r.truth.locks, l) {
+				d.loop.bells.push("hears that a lock may be free", d.loop.locksChanged)
+			}
+		}
+	}
+}
+
+func (l *loop) locksChanged() {
+	if l.ours {
+		l.dispatcher.LocksChanged()
+	}
+}
+
+// newTaker is the real code that takes locks, over the simulated server.
+func (l *loop) newTaker() *locks.Taker {
+	o := l.d.o
+	return &locks.Taker{
+		Run: l.d.run.id, Epoch: l.epoch, Bucket: bucket{o.party}, Logs: otherLogs{o.party}, Leases: otherLeases{o.party},
+		Clock: clock{o.party}, Ask: l.inquire, Logger: quiet,
+	}
+}
+
+// inquire is asked about attempts of other runs.
+func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
+	return state.Reclaim(key, l.fleet, l.now())
+}
+
+// lock takes keys and limits of the cluster for an attempt.
+func (l *loop) lock(a schedule.Lock) {
+	l.d.task(func(s *scope) {
+		by, err := l.taker.Take(s, a.Key, a.Locks)
+		if err != nil {
+			return // the term is over
+		}
+		if by != nil {
+			l.d.o.w.note(l.d.o.name, "is refused", lockName(by.Lock), "for", l.d.run.id, a.Key.Token, "by", by.By)
+		}
+		l.d.o.w.after(0, l.d.o.party, "knows who has the locks", l.d.during(l.answered(func() { l.dispatcher.Locked(a.Node, a.Key, by == nil) })))
+	})
+}
+
+func (l *loop) unlock(a schedule.Unlock) {
+	l.d.task(func(s *scope) {
+		_ = l.taker.GiveBack(s, a.Key, a.Locks) // it fails when the term is over only
+	})
+}
+
+// task runs sequential code of an orchestrator until the term is over.
+func (d *decider) task(f func(*scope)) {
+	s := d.scope
+	c := d.o.spawn(func(*coroutine) { f(s) })
+	d.o.tasks = slices.DeleteFunc(append(d.o.tasks, c), func(c *coroutine) bool { return c.over })
+}
+
+// endTasks ends what runs of an orchestrator that has died.
+func (o *orchestrator) endTasks() {
+	for _, c := range o.tasks {
+		c.stop()
+	}
+	o.tasks, o.waits = nil, nil
+}
+
+// persist asks the server until it answers.
+func (p *party) persist(ctx context.Context, what string, op func() func()) error {
+	return attempt.Persist(ctx, clock{p}, func(ctx context.Context) error { return p.ask(ctx, what, op) })
+}
+
+// bucket is the bucket of locks for an orchestrator.
+type bucket struct{ p *party }
+
+func (b bucket) Read(ctx context.Context, l jobs.Lock) (entry jobs.LockEntry, revision uint64, err error) {
+	err = b.p.persist(ctx, "read a lock", func() func() {
+		is := b.p.w.server.locks[lockName(l)]
+		return func() { entry, revision = is.entry, is.revision }
+	})
+	entry.Name, entry.Limit, entry.Holders = l.Name, l.Limit, slices.Clone(entry.Holders)
+	return entry, revision, err
+}
+
+func (b bucket) Write(ctx context.Context, l jobs.Lock, entry jobs.LockEntry, revision uint64) (stored bool, err error) {
+	err = b.p.persist(ctx, "write a lock", func() func() {
+		ok := b.p.w.server.writeLock(l, entry, revision)
+		return func() { stored = ok }
+	})
+	return stored, err
+}
+
+// otherLogs are the logs of other runs for an orchestrator.
+type otherLogs struct{ p *party }
+
+func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (rec jobs.Record, err error) {
+	err = o.p.persist(ctx, "read another run's cell", func() func() {
+		last := o.p.w.server.logs[run].newest[cell].Record
+		return func() { rec = last }
+	})
+	return rec, err
+}
+
+func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (ended bool, err error) {
+	err = o.p.persist(ctx, "read another run's end", func() func() {
+		is := o.p.w.server.logs[run].ended
+		return func() { ended = is }
+	})
+	return ended, err
+}
+
+func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
+	var entries []jobs.Entry
+	err := o.p.persist(ctx, "read another run's log", func() func() {
+		all := slices.Clip(o.p.w.server.logs[run].entries)
+		return func() { entries = all }
+	})
+	if err != nil {
+		return nil, err
+	}
+	return schedule.Load(entries, nil)
+}
+
+func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
+	for {
+		state, err := o.Load(ctx, run)
+		if err != nil || state.Ended() != nil {
+			return state, err
+		}
+		control, epoch := state.Control()
+		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch + 1, Orchestrator: o.p.name}}
+		if ok, err := o.append(ctx, run, "", control, takeover); ok || err != nil {
+			return state, err
+		}
+	}
+}
+
+func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (ok bool, err error) {
+	err = o.p.persist(ctx, "append to another run's log", func() func() {
+		seq := o.p.w.server.append(run, cell, expect, rec)
+		return func() { ok = seq != 0 }
+	})
+	return ok, err
+}
+
+func (o otherLogs) Close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error) {
+	if c.Purge != nil {
+		err := o.p.persist(ctx, "purge another run's job", func() func() {
+			o.p.w.server.purge(run, *c.Purge)
+			return func() {}
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return o.append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: &c.Outcome})
+}
+
+// otherLeases are the leases of other runs for an orchestrator.
+type otherLeases struct{ p *party }
+
+func (o otherLeases) TTL() time.Duration { return leaseTTL }
+
+func (o otherLeases) Led(ctx context.Context, run jobs.RunID) (epoch uint64, led bool) {
+	led = true
+	_ = o.p.persist(ctx, "read another run's lease", func() func() { // of what is not known somebody has it
+		e := o.p.w.server.leases[run]
+		if e == nil {
+			return func() { led = false }
+		}
+		is := e.value.epoch
+		return func() { epoch = is }
+	})
+	return epoch, led
+}
+
+func (o otherLeases) Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error) {
+	s, me := o.p.w.server, o.p.w.name(o.p.name+"/")
+	err = o.p.persist(ctx, "take another run's lease", func() func() {
+		e := s.leases[run]
+		if e == nil {
+			s.revision++
+			s.leases[run] = &entry[leaseHolder]{leaseHolder{instance: me}, s.revision, s.clock()}
+			s.sweepLater()
+		}
+		mine := e == nil || e.value.instance == me
+		return func() { ok = mine }
+	})
+	life := o.p.life
+	return func() {
+		if o.p.life == life { // else it was killed, and gives nothing back
+			o.p.w.tell(o.p, "give another run's lease back", func() {
+				if e := s.leases[run]; e != nil && e.value.instance == me {
+					s.dropLease(o.p.w.runOf(run))
+				}
+			})
+		}
+	}, ok, err
+}
