@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,12 +18,15 @@ const (
 
 // dial connects, waiting as long as the configuration and ctx allow.
 func (c *Conn) dial(ctx context.Context) error {
-	nc, err := nats.Connect(c.cfg.URL, append(c.options(), c.cfg.Options...)...)
+	var tried tries
+	nc, err := nats.Connect(c.cfg.URL, append(c.options(&tried), c.cfg.Options...)...)
 	if err != nil {
 		return c.unreachable(err)
 	}
 	c.nc = nc
+	tried.nc.Store(nc)
 	if nc.IsConnected() {
+		tried.connected.Store(true)
 		c.link.rise(false)
 	}
 	if err := c.awaitFirst(ctx); err != nil {
@@ -37,22 +41,56 @@ func (c *Conn) dial(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) options() []nats.Option {
+func (c *Conn) options(t *tries) []nats.Option {
 	return []nats.Option{
 		nats.Name(c.cfg.Name),
 		nats.CustomInboxPrefix(c.cfg.Inbox),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
-		nats.CustomReconnectDelay(reconnectDelay),
+		nats.CustomReconnectDelay(func(rounds int) time.Duration { return c.again(t, rounds) }),
 		nats.ReconnectBufSize(-1), // nothing is sent late
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(c.onError),
-		nats.ConnectHandler(func(*nats.Conn) { c.link.rise(false) }),
+		nats.ConnectHandler(func(*nats.Conn) { t.connected.Store(true); c.link.rise(false) }),
 		nats.ReconnectHandler(c.onReconnect),
 		nats.DisconnectErrHandler(c.onDisconnect),
 		nats.ClosedHandler(c.onClosed),
 	}
+}
+
+// tries are the attempts to connect. What is not atomic belongs to the
+// goroutine of the client that connects.
+type tries struct {
+	nc        atomic.Pointer[nats.Conn]
+	connected atomic.Bool // once at least
+	insecure  int         // so many in a row
+	said      string      // what was last said of them
+}
+
+// again is called after every round through all servers that came to nothing,
+// and returns the pause before the next. What does not pass is said, and ends
+// a first connection.
+func (c *Conn) again(t *tries, rounds int) time.Duration {
+	nc := t.nc.Load()
+	if nc == nil {
+		return reconnectDelay(rounds)
+	}
+	err := nc.LastError()
+	if !insecure(err) {
+		t.insecure, t.said = 0, ""
+		return reconnectDelay(rounds)
+	}
+	t.insecure++
+	switch {
+	case t.insecure < insecureTries:
+	case !t.connected.Load():
+		c.link.end(c.unreachable(err))
+	case t.said != err.Error():
+		t.said = err.Error()
+		c.log.Warn("no connection to NATS; trying again", "error", err)
+	}
+	return reconnectDelay(rounds)
 }
 
 // reconnectDelay grows with the rounds through all servers: quick for a
@@ -72,14 +110,15 @@ func (c *Conn) awaitFirst(ctx context.Context) error {
 	for first := true; ; first = false {
 		wait, cancel := context.WithTimeout(ctx, c.patience(first))
 		err := c.link.await(wait)
+		over := wait.Err() == nil
 		cancel()
 		switch {
 		case err == nil:
 			return nil
+		case over: // it was given up
+			return err
 		case ctx.Err() != nil:
 			return c.unreachable(errors.Join(context.Cause(ctx), c.nc.LastError()))
-		case c.nc.IsClosed():
-			return err
 		}
 		c.log.Warn("waiting for NATS", "url", redact(c.cfg.URL), "error", c.nc.LastError())
 	}
@@ -93,7 +132,7 @@ func (c *Conn) patience(first bool) time.Duration {
 }
 
 // unreachable says that no connection came about, and why. A refusal of the
-// credentials is no matter of reaching.
+// credentials, or of a certificate, is no matter of reaching.
 func (c *Conn) unreachable(why error) error {
 	url := redact(c.cfg.URL)
 	if url == "" {
@@ -102,6 +141,9 @@ func (c *Conn) unreachable(why error) error {
 	if errors.Is(why, nats.ErrAuthorization) || errors.Is(why, nats.ErrAuthExpired) || errors.Is(why, nats.ErrAuthRevoked) ||
 		errors.Is(why, nats.ErrAccountAuthExpired) {
 		return fmt.Errorf("%w: %s does not accept these credentials: %w", ErrDenied, url, why)
+	}
+	if insecure(why) {
+		return fmt.Errorf("%w with %s: %w", ErrInsecure, url, why)
 	}
 	return fmt.Errorf("%w at %s: %w", ErrUnreachable, url, why)
 }

@@ -75,6 +75,9 @@ func (a *app) target(s *connection) (target, error) {
 	if token != "" {
 		options = append(options, nats.Token(token))
 	}
+	if err := checkOptions(options); err != nil {
+		return target{}, usageError("NATS credentials: %w", err)
+	}
 	return target{url: cmp.Or(server, nats.DefaultURL), options: options}, nil
 }
 
@@ -123,8 +126,8 @@ func (a *app) dial(ctx context.Context, t target, timeout time.Duration, log *sl
 	switch {
 	case err == nil:
 		return c, nil
-	case errors.Is(err, broker.ErrDenied):
-		return nil, infrastructureError("NATS at %s: %w\ncheck the credentials, and what their user may do", t.describe(), err)
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrInsecure):
+		return nil, infrastructureError("NATS at %s: %w\n%s", t.describe(), err, t.refusedAdvice(err))
 	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		return nil, infrastructureError("NATS at %s cannot be reached: %w\nis a server running there? --server names another%s",
 			t.describe(), err, embedHint(a.program))

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -226,7 +227,7 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 	})
 	if err != nil {
 		d.ok("nats", "%s", why)
-		d.fault("server", reachAdvice(err), "%s", firstLine(err.Error(), 300))
+		d.fault("server", d.target.reachAdvice(err), "%s", firstLine(err.Error(), 300))
 		return func() {}
 	}
 	d.conn = c
@@ -254,9 +255,9 @@ func (d *doctor) reachEmbedded(ctx context.Context) (end func()) {
 	return s.close
 }
 
-func reachAdvice(err error) string {
-	if isDenied(err) {
-		return "check the credentials (--creds, --nkey, --token-file, --context), and that the account is the right one"
+func (t target) reachAdvice(err error) string {
+	if isDenied(err) || errors.Is(err, broker.ErrInsecure) {
+		return t.refusedAdvice(err)
 	}
 	return "is a server running there, and does the network let us through? --server names another; --server embedded needs none"
 }
