@@ -31,7 +31,7 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink,
+		run: run, sink: sink, away: func() bool { return !c.NATS().IsConnected() },
 		entries: make(chan jobs.Entry, entriesBuffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.Key]*attemptLog{},
@@ -58,15 +58,17 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 // chunksBuffered bounds what is read of the logs ahead of the sink: 64 KiB each.
 const chunksBuffered = 64
 
-// stalled is how long an end waits for log chunks that its outcome counts but
-// that do not arrive: the log stream has limits of age and size.
-const stalled = 10 * time.Second
+// stalled is for how many seconds an end waits for log chunks that its outcome
+// counts but that do not arrive, although NATS is there: the log stream has
+// limits of age and size.
+const stalled = 10
 
 // follower turns a log into events. One goroutine owns it.
 type follower struct {
 	run     jobs.RunID
 	state   *schedule.Run
 	sink    func(jobs.Event)
+	away    func() bool // there is no connection
 	seq     uint64
 	logs    bool
 	entries chan jobs.Entry
@@ -136,17 +138,20 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) 
 	if o.LogChunks == 0 {
 		return
 	}
-	timer := time.NewTimer(stalled)
-	defer timer.Stop()
-	for f.log(key).chunks[o.Nonce] < o.LogChunks {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	quiet := 0
+	for f.log(key).chunks[o.Nonce] < o.LogChunks && quiet < stalled {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-			return
+		case <-look.C:
+			if quiet++; f.away() {
+				quiet = 0
+			}
 		case c := <-f.chunks:
 			f.chunk(c)
-			timer.Reset(stalled)
+			quiet = 0
 		}
 	}
 }
