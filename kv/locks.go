@@ -47,8 +47,9 @@ func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, err
 }
 
 // Read returns a lock's entry, without holders when there is none, and the
-// revision that a change of it expects. One that cannot be read is an error:
-// somebody may hold it.
+// revision that a change of it expects. One that cannot be read, since a newer
+// version has written it, is full: of holders that nobody else is, so that it
+// is waited for as any other, and never written.
 func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
 	last, err := l.bucket.Last(ctx, lockKey(lock))
@@ -60,7 +61,7 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 	}
 	entry, err := jobs.Unmarshal[jobs.LockEntry](last.Value)
 	if err != nil {
-		return none, 0, fmt.Errorf("read who holds %s: %w", lock.Name, err)
+		entry = unread(lock, err)
 	}
 	return entry, last.Revision, nil
 }
@@ -69,6 +70,9 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 // revision is the given one. It reports false when it is not: somebody has
 // written meanwhile, perhaps an unanswered first try of this call.
 func (l *Locks) Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) (bool, error) {
+	if entry.Name == "" {
+		return false, fmt.Errorf("write who holds %s: what stands there cannot be read by this version", lock.Name)
+	}
 	err := l.write(ctx, lock, entry, revision)
 	if errors.Is(err, broker.ErrConflict) {
 		return false, nil
