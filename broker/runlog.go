@@ -109,6 +109,18 @@ func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, erro
 	return c.lastEntry(ctx, c.names.run(run, "cancel"))
 }
 
+// Newest is the sequence of the newest record of a run (ErrNotFound).
+func (c *Conn) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
+	l, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))
+	return l.seq, err
+}
+
+// DropCommand is how a person removes all of a run from NATS, whatever its log
+// is worth.
+func (c *Conn) DropCommand(run jobs.RunID) string {
+	return fmt.Sprintf("nats stream purge %s --subject='%s'", c.names.runsStream(), c.names.runAll(run))
+}
+
 // Exists reports whether the run has been submitted.
 func (c *Conn) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
 	return c.has(ctx, run, "spec")

@@ -103,7 +103,7 @@ func (p painter) status(word, text string) string {
 	switch word {
 	case "succeeded", "cached":
 		code = "32"
-	case "failed", "timed_out", "dependency_failed", "lost":
+	case "failed", "timed_out", "dependency_failed", "lost", string(unreadable):
 		code = "31"
 	case "cancelled", "ignored_failure", "retrying", "waiting":
 		code = "33"

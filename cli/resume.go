@@ -73,7 +73,7 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 		return nil, noRunError(r.run)
 	}
 	if err != nil {
-		return nil, err
+		return nil, explainUnreadable(s.conn, r.run, err)
 	}
 	if report.Status != jobs.RunRunning {
 		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(report.Status))

@@ -68,6 +68,9 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 		for i := range runs {
 			rows[i] = newRunRow(&runs[i])
 		}
+		if err := markUnreadable(ctx, s.conn, rows); err != nil {
+			return err
+		}
 		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == jobs.RunRunning }) {
 			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
 		}
@@ -139,7 +142,7 @@ func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *
 		if errors.Is(err, broker.ErrNotFound) {
 			return noRunError(run)
 		}
-		return err
+		return explainUnreadable(s.conn, run, err)
 	})
 }
 

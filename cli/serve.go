@@ -205,6 +205,8 @@ func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log 
 				log.Info("run ended", "run", string(run), "status", string(end.Status), "reason", end.Error)
 			case ctx.Err() != nil:
 				log.Info("run given back", "run", string(run))
+			case orchestrator.Unreadable(err):
+				log.Error("run left: "+unreadableAdvice(c, run, err)+"; `orchestrator runs show "+string(run)+"` shows what is wrong", "run", string(run), "error", err)
 			default:
 				log.Error("run left", "run", string(run), "error", err)
 			}

@@ -36,8 +36,9 @@ const (
 	// triedAgain is after how long a run is looked at again that somebody
 	// else was quicker to take: its lease is heard of by then.
 	triedAgain = 200 * time.Millisecond
-	// brokenAgain is the same for a run that could not be decided for: its log
-	// is corrupt, or something is full or denied that somebody may mend.
+	// brokenAgain is the same for a run that could not be decided for: something
+	// is full or denied that somebody may mend, or its log cannot be read, and
+	// may have changed.
 	brokenAgain = time.Minute
 )
 
@@ -108,14 +109,16 @@ func serving(holders map[string]jobs.Lease) bool {
 
 // openRun is a run without an end.
 type openRun struct {
-	ours bool      // we decide for it, or are about to
-	next time.Time // not to be taken before
+	ours   bool      // we decide for it, or are about to
+	next   time.Time // not to be taken before
+	unread uint64    // how far its log went when it could not be read; 0 = it could, or was not tried
 }
 
 // result is how a run that we decided for was left.
 type result struct {
-	run jobs.RunID
-	err error
+	run    jobs.RunID
+	newest uint64 // how far its log went before
+	err    error
 }
 
 // server is one Serve. What it knows is touched by loop only.
@@ -176,8 +179,8 @@ func (s *server) loop(ctx context.Context) error {
 		if len(s.runs)+len(s.held) > 0 {
 			continue // one look serves them all
 		}
-		timer.Reset(s.take(func(run jobs.RunID) {
-			deciding.Go(func() { s.decideFor(ctx, run) })
+		timer.Reset(s.take(func(run jobs.RunID, unread uint64) {
+			deciding.Go(func() { s.decideFor(ctx, run, unread) })
 		}))
 	}
 }
@@ -231,7 +234,7 @@ func (s *server) heardLease(c kv.LeaseChange) {
 
 // take has begin called for every run that nobody decides for, as far as
 // there is room, and returns when to look again.
-func (s *server) take(begin func(jobs.RunID)) time.Duration {
+func (s *server) take(begin func(run jobs.RunID, unread uint64)) time.Duration {
 	now := time.Now()
 	wake := now.Add(time.Hour)
 	switch {
@@ -255,7 +258,7 @@ func (s *server) take(begin func(jobs.RunID)) time.Duration {
 		default:
 			r.ours = true
 			s.ours++
-			begin(run)
+			begin(run, r.unread)
 		}
 	}
 	return wake.Sub(now)
@@ -269,10 +272,10 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // decideFor takes a run's lease and decides for it.
-func (s *server) decideFor(ctx context.Context, run jobs.RunID) {
-	err := s.lead(ctx, run)
+func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
+	newest, err := s.attempt(ctx, run, unread)
 	select {
-	case s.over <- result{run, err}:
+	case s.over <- result{run, newest, err}:
 	case <-ctx.Done():
 	}
 }
@@ -309,6 +312,8 @@ func (s *server) leave(r result) {
 		return
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
 		run.next = time.Now().Add(triedAgain)
+	case Unreadable(r.err):
+		run.next, run.unread = time.Now().Add(brokenAgain), r.newest
 	default:
 		run.next = time.Now().Add(brokenAgain)
 	}

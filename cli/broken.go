@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+)
+
+// unreadable is the status, in lists, of a run whose log cannot be read: it
+// has no verdict, and nobody decides for it.
+const unreadable jobs.RunStatus = "unreadable"
+
+// unreadableAdvice says what to do about such a run.
+func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
+	if errors.Is(err, jobs.ErrNewer) {
+		return "an orchestrator of that version goes on with it"
+	}
+	return fmt.Sprintf("nobody decides for it before its log changes; `%s` removes all of it from NATS", c.DropCommand(run))
+}
+
+// explainUnreadable adds that to the error; others stay as they are.
+func explainUnreadable(c *broker.Conn, run jobs.RunID, err error) error {
+	if err == nil || !orchestrator.Unreadable(err) {
+		return err
+	}
+	return infrastructureError("run %s: %w\n%s", run, err, unreadableAdvice(c, run, err))
+}
+
+// markUnreadable finds the rows of runs whose logs cannot be read. Whoever
+// decides for a run has read it, so those are looked at that have nobody.
+func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
+	holders, err := kv.Holders(ctx, c)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		r := &rows[i]
+		if _, held := holders[string(r.Run)]; held || r.Status != jobs.RunRunning {
+			continue
+		}
+		if err := orchestrator.Check(ctx, c, r.Run); orchestrator.Unreadable(err) {
+			r.Status, r.Error = unreadable, err.Error()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package cli_test
+
+import (
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// TestUnreadableRun: a run whose log is corrupt is listed as what it is, and
+// whoever asks for it hears what to do.
+func TestUnreadableRun(t *testing.T) {
+	s := natstest.StartServer(t, nil)
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
+	for _, run := range []jobs.RunID{"good", "bad"} {
+		if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	odd := jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: jobs.AttemptSucceeded}}
+	if _, err := c.Append(t.Context(), "bad", "m", 0, odd); err != nil {
+		t.Fatal(err)
+	}
+	prog := newProgram(t, cli.Orchestrator)
+	prog.env = append(prog.env, "NATS_URL="+s.URL())
+	_, stdout, _ := prog.exec(t, "runs", "list")
+	wantAll(t, stdout, "bad   p         unreadable", "good  p         running")
+	_, stdout, _ = prog.exec(t, "runs", "list", "-o", "json")
+	wantAll(t, stdout, `"error": "the log of the run is corrupt: entry`)
+	for _, command := range []string{"show", "cancel", "wait"} {
+		code, _, stderr := prog.exec(t, "runs", command, "bad")
+		if code != 3 {
+			t.Errorf("runs %s: exit %d", command, code)
+		}
+		wantAll(t, stderr, "run bad:", "is corrupt", "`nats stream purge MP_RUNS --subject='mp.run.bad.>'`")
+	}
+	code, _, stderr := prog.exec(t, "resume", "bad")
+	if code != 3 {
+		t.Errorf("resume: exit %d", code)
+	}
+	wantAll(t, stderr, "is corrupt", "nats stream purge MP_RUNS")
+}

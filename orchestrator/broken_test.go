@@ -1,0 +1,123 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// leavings are how often runs were left, and with what.
+type leavings struct {
+	mu   sync.Mutex
+	left []error
+}
+
+func (l *leavings) note(_ jobs.RunID, _ jobs.End, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = append(l.left, err)
+}
+
+// after lets an hour pass, and returns what was left until then.
+func (l *leavings) after() []error {
+	<-time.After(time.Hour)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.left
+}
+
+// TestServeLeavesAloneWhatItCannotRead: a run whose log cannot be folded is
+// left, and said to be, once; again when its log has changed.
+func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		ctx, stop := context.WithCancel(context.Background())
+		c, err := broker.Connect(ctx, broker.Config{Options: s.Options(), Memory: true, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
+		if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
+			t.Fatal(err)
+		}
+		odd := jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: jobs.AttemptSucceeded}}
+		if _, err := c.Append(ctx, "r", "m", 0, odd); err != nil {
+			t.Fatal(err)
+		}
+		if err := orchestrator.Check(ctx, c, "r"); !errors.Is(err, schedule.ErrCorrupt) || !orchestrator.Unreadable(err) {
+			t.Fatalf("the log is as it should be: %v", err)
+		}
+		var l leavings
+		var g errgroup.Group
+		g.Go(func() error { return orchestrator.Serve(ctx, c, orchestrator.ServeConfig{Left: l.note}) })
+		if left := l.after(); len(left) != 1 || !orchestrator.Unreadable(left[0]) {
+			t.Errorf("in an hour it was left %d times: %v", len(left), left)
+		}
+		if _, err := c.Append(ctx, "r", "", 0, jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}); err != nil {
+			t.Fatal(err)
+		}
+		if left := l.after(); len(left) != 2 {
+			t.Errorf("after its log had changed: %d times: %v", len(left), left)
+		}
+		if err := c.ForgetRun(ctx, "r"); err != nil {
+			t.Fatal(err)
+		}
+		if left := l.after(); len(left) != 2 {
+			t.Errorf("after it was gone: %d times: %v", len(left), left)
+		}
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestALockOfANewerVersionIsWaitedFor: what a newer version has entered is
+// waited for, and people are told so; the run goes on when it is gone.
+func TestALockOfANewerVersionIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1)
+	h := jobs.Holder{Run: "other", Token: "m", Attempt: 1, Epoch: 1}
+	if _, err := locks.Acquire(s.ctx, s.locks(), db, h); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(s.conn.NATS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.KeyValue(s.ctx, "mp-locks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := bucket.Keys(s.ctx)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	if _, err := bucket.PutString(s.ctx, keys[0], "\x7fnewer"); err != nil {
+		t.Fatal(err)
+	}
+	r := s.start("r1", user("in"))
+	if got := r.waiting(); !strings.Contains(got, "key db of the cluster") || !strings.Contains(got, "a newer version of modpipe") {
+		t.Errorf("it waits for %q", got)
+	}
+	s.touch("go")
+	if err := bucket.Delete(s.ctx, keys[0]); err != nil {
+		t.Fatal(err)
+	}
+	r.succeeds()
+}
