@@ -152,6 +152,7 @@ func (t *trials) publishes() {
 func (t *trials) lanes() {
 	n, lane := t.c.names, jobs.Lane(t.scratch)
 	t.api("make a lane", "CONSUMER.CREATE."+n.jobsStream()+"."+string(lane)+"."+n.jobsOf(lane), trialNothingInside)
+	t.ask("look how many jobs wait", true, &nats.Msg{Subject: "$JS.API.CONSUMER.INFO." + n.jobsStream() + "." + string(lane)})
 	t.ask("pull a job", true, &nats.Msg{Subject: n.next(lane), Data: []byte(`{"batch":1,"no_wait":true}`)})
 }
 

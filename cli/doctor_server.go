@@ -203,7 +203,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 	const permit = "have whoever runs NATS allow this user the subjects that are named, or make there what is missing"
 	switch {
 	case len(orchestrator) > 0:
-		d.fault("permissions", permit, "denied: %s", few(orchestrator, 4))
+		d.fault("permissions", permit, "denied: %s", strings.Join(orchestrator, "; "))
 	case len(silent) > 0:
 		d.warn("permissions", "without an answer nothing is known: is the server overloaded, or does a cluster elect a leader?", "no answer: %s", few(silent, 3))
 	default:
@@ -211,7 +211,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 	}
 	if len(worker) > 0 {
 		d.warn("worker permissions", "no matter when workers have a user of their own; else allow this one the subjects that are named",
-			"a worker could not work with this user; denied: %s", few(worker, 4))
+			"a worker could not work with this user; denied: %s", strings.Join(worker, "; "))
 	}
 }
 
