@@ -129,6 +129,28 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 	})
 }
 
+// TestReadersWhoseConsumerHasNoPlace: all servers that hold the stream are away
+// for a moment, and the cluster says that it lacks resources.
+func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		asked := 0
+		var restore func()
+		restore = between(t, s, "$JS.API.CONSUMER.CREATE.>", ">", func(_ *nats.Conn, m *nats.Msg) {
+			if asked++; asked == 5 {
+				restore()
+			}
+			check(t, m.Respond([]byte(`{"error": {"code": 503, "err_code": 10023, "description": "insufficient resources"}}`)))
+		})
+		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 1 || asked != 5 {
+			t.Errorf("%d records after %d refusals", len(log), asked)
+		}
+	})
+}
+
 // soon is the longest pause between two tries, and a look for the stream.
 const soon = 2 * time.Second
 

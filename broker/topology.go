@@ -198,7 +198,8 @@ func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.
 }
 
 // createConsumerOnce makes a consumer; info, unless nil, is filled with what
-// the server says of it.
+// the server says of it. A cluster that lacks resources for one has none of
+// the servers that hold the stream just now: they will be back.
 func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, info *jetstream.ConsumerInfo) error {
 	body, err := json.Marshal(struct {
 		Stream string                   `json:"stream_name"`
@@ -213,6 +214,9 @@ func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstr
 		subject += "." + cfg.FilterSubject
 	}
 	m, err := c.apiOnce(ctx, subject, body)
+	if errorCode(err) == codeNoResources {
+		return fmt.Errorf("%w: a consumer has no place: %s", errNotReady, err.Error())
+	}
 	if err != nil || info == nil {
 		return err
 	}
