@@ -67,7 +67,7 @@ func TestDocumentedPermissionsSuffice(t *testing.T) {
 	orchestrator.detach(t, dir, busy, "--run-id", "r1")
 	other := p.dir(t)
 	newGate(t, other, "gate")
-	orchestrator.detach(t, other, busy, "--run-id", "r2")
+	orchestrator.detach(t, other, strings.Replace(busy, "key: db", "key: another", 1), "--run-id", "r2")
 	var all []*program
 	ask := func(want int, args ...string) *program {
 		t.Helper()
