@@ -31,11 +31,12 @@ func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *
 	return s.Divert(t, subject, own+"."+part)
 }
 
-// consumers has f place the consumers of those who read one run's log. It
-// changes the configuration, or returns false: nobody answers.
-func consumers(t *testing.T, s *natstest.Server, f func(cfg map[string]any) bool) {
+// consumers has f place the consumers of those who read a stream. It changes
+// the configuration, or returns false: nobody answers.
+func consumers(t *testing.T, s *natstest.Server, stream, filter string, f func(cfg map[string]any) bool) (restore func()) {
 	t.Helper()
-	between(t, s, "$JS.API.CONSUMER.CREATE.MP_RUNS.*.mp.>", "{{wildcard(1)}}.>", func(nc *nats.Conn, m *nats.Msg) {
+	create := "$JS.API.CONSUMER.CREATE." + stream + "."
+	return between(t, s, create+"*."+filter, "{{wildcard(1)}}.>", func(nc *nats.Conn, m *nats.Msg) {
 		var ask struct {
 			Stream string         `json:"stream_name"`
 			Config map[string]any `json:"config"`
@@ -48,9 +49,23 @@ func consumers(t *testing.T, s *natstest.Server, f func(cfg map[string]any) bool
 			return
 		}
 		m.Data = must[[]byte](t)(json.Marshal(ask))
-		m.Subject = "$JS.API.CONSUMER.CREATE.MP_RUNS." + ask.Config["name"].(string)
+		m.Subject = create + ask.Config["name"].(string)
 		check(t, nc.PublishMsg(m))
 	})
+}
+
+// following follows a run in the background, until stop.
+func following(t *testing.T, ctx context.Context, c *broker.Conn, run jobs.RunID) (out <-chan jobs.Entry, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	entries := make(chan jobs.Entry)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := c.Follow(ctx, run, 0, entries); err != nil {
+			t.Error(err)
+		}
+	})
+	return entries, func() { cancel(); all.Wait() }
 }
 
 func memory(t *testing.T, s *natstest.Server) *broker.Conn {
@@ -72,7 +87,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 			must[uint64](t)(c.Append(ctx, "r", jobs.Token(cell), 0, claim()))
 		}
 		known := 0
-		consumers(t, s, func(cfg map[string]any) bool {
+		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			has := []string{"mp.run.r.mod.none"}
 			for _, cell := range cells[:min(known, len(cells))] {
 				has = append(has, "mp.run.r.mod."+cell)
@@ -105,7 +120,7 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 		ctx := within(t)
 		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
 		dead := map[any]bool{}
-		consumers(t, s, func(cfg map[string]any) bool {
+		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			if len(dead) < 3 {
 				dead[cfg["name"]] = true
 			}
@@ -115,17 +130,9 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 			t.Errorf("%d records", len(log))
 		}
 		clear(dead)
-		following, stop := context.WithCancel(ctx)
-		out := make(chan jobs.Entry)
-		var all sync.WaitGroup
-		all.Go(func() {
-			if err := c.Follow(following, "r", 0, out); err != nil {
-				t.Error(err)
-			}
-		})
+		out, stop := following(t, ctx, c, "r")
 		receive(t, ctx, out)
 		stop()
-		all.Wait()
 	})
 }
 

@@ -32,8 +32,7 @@ func (c *Conn) blob(ctx context.Context, digest string, limit int64) ([]byte, er
 			return data, nil
 		}
 		err = fmt.Errorf("read blob %s: %w", digest, err)
-		gone := errors.Is(err, ErrNotFound) || errors.Is(err, errDelivered)
-		if !gone || time.Since(began) > blobPatience || !c.blobsReplicated(ctx) || !pause(ctx, backoff.NextBackOff()) {
+		if !errors.Is(err, ErrNotFound) || time.Since(began) > blobPatience || !c.blobsReplicated(ctx) || !pause(ctx, backoff.NextBackOff()) {
 			return nil, err
 		}
 	}
@@ -44,27 +43,35 @@ func (c *Conn) blobsReplicated(ctx context.Context) bool {
 	return err == nil && info.Config.Replicas > 1
 }
 
+// readBlob reads what the entry of a blob names, and another entry when
+// somebody has stored the blob anew meanwhile: the bytes that the first named
+// are dropped then.
 func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte, error) {
-	entry, err := retry(ctx, c, func(ctx context.Context) (*storedEntry, error) { return c.blobEntry(ctx, digest) })
-	if err == nil && entry.Deleted {
-		err = ErrNotFound
+	for read := ""; ; {
+		entry, err := retry(ctx, c, func(ctx context.Context) (*storedEntry, error) { return c.blobEntry(ctx, digest) })
+		if err == nil && entry.Deleted {
+			err = ErrNotFound
+		}
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return nil, fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(blobsAge.Hours()/24))
+		case err != nil:
+			return nil, err
+		case int64(entry.Size) > limit: //nolint:gosec // a size
+			return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, entry.Size, limit)
+		}
+		data, err := c.readChunks(ctx, entry)
+		if err != nil {
+			return nil, err
+		}
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) == digest {
+			return data, nil
+		}
+		if entry.NUID == read {
+			return nil, fmt.Errorf("%w: of %d of its %d bytes, which are there, the digest is another", ErrNotFound, len(data), entry.Size)
+		}
+		read = entry.NUID
 	}
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(blobsAge.Hours()/24))
-	case err != nil:
-		return nil, err
-	case int64(entry.Size) > limit: //nolint:gosec // a size
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, entry.Size, limit)
-	}
-	data, err := c.readChunks(ctx, entry)
-	if err != nil {
-		return nil, err
-	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != digest {
-		return nil, fmt.Errorf("%w: %d of %d bytes are there, and not those of the digest", errDelivered, len(data), entry.Size)
-	}
-	return data, nil
 }
 
 // readChunks reads what there is of an object's bytes. Whoever sends them may

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
@@ -39,29 +40,68 @@ func TestBlobFromAReplicaThatIsBehind(t *testing.T) {
 		defer c.Close()
 		o := largeOutputs(t, c)
 		asked := map[string]int{}
-		between(t, s, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.*.$O.>", "{{wildcard(1)}}.>", func(nc *nats.Conn, m *nats.Msg) {
-			var ask map[string]any
-			if err := json.Unmarshal(m.Data, &ask); err != nil {
-				t.Error(err)
-			}
-			cfg := ask["config"].(map[string]any)
-			name := cfg["name"].(string)
-			asked[name]++
-			switch len(asked) {
-			case 1:
-				return
-			case 2, 3:
+		consumers(t, s, "OBJ_mp-blobs", "$O.>", func(cfg map[string]any) bool {
+			asked[cfg["name"].(string)]++
+			if len(asked) == 2 || len(asked) == 3 {
 				cfg["filter_subject"] = "$O.mp-blobs.C.none"
 			}
-			m.Data = must[[]byte](t)(json.Marshal(ask))
-			m.Subject = "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs." + name
-			check(t, nc.PublishMsg(m))
+			return len(asked) > 1
 		})
 		wantLarge(t, c, o)
 		if len(asked) < 4 {
 			t.Errorf("only %d consumers were placed", len(asked))
 		}
 	})
+}
+
+// TestBlobReplacedWhileItIsRead: somebody has stored it anew since its entry was
+// read, and dropped the bytes that this one named.
+func TestBlobReplacedWhileItIsRead(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		o := largeOutputs(t, c)
+		js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+		blobs := must[jetstream.Stream](t)(js.Stream(ctx, "OBJ_mp-blobs"))
+		var restore func()
+		restore = consumers(t, s, "OBJ_mp-blobs", "$O.>", func(map[string]any) bool {
+			restore()
+			storeAnew(t, js, blobs)
+			return true
+		})
+		wantLarge(t, c, o)
+	})
+}
+
+// storeAnew puts a copy of the only blob in its place.
+func storeAnew(t *testing.T, js jetstream.JetStream, blobs jetstream.Stream) {
+	t.Helper()
+	ctx := within(t)
+	for seq := uint64(1); ; seq++ {
+		stored := must[*jetstream.RawStreamMsg](t)(blobs.GetMsg(ctx, seq))
+		var entry map[string]any
+		if json.Unmarshal(stored.Data, &entry) != nil {
+			must[*jetstream.PubAck](t)(js.Publish(ctx, "$O.mp-blobs.C.new", stored.Data))
+			continue
+		}
+		entry["nuid"] = "new"
+		must[*jetstream.PubAck](t)(js.Publish(ctx, stored.Subject, must[[]byte](t)(json.Marshal(entry))))
+		check(t, blobs.Purge(ctx, jetstream.WithPurgeSequence(seq+1)))
+		return
+	}
+}
+
+// TestDamagedBlob: there is an entry, and the bytes are gone: nobody waits.
+func TestDamagedBlob(t *testing.T) {
+	c := connect(t, natstest.InProcess(t))
+	o := largeOutputs(t, c)
+	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	blobs := must[jetstream.Stream](t)(js.Stream(within(t), "OBJ_mp-blobs"))
+	check(t, blobs.Purge(within(t), jetstream.WithPurgeSubject("$O.mp-blobs.C.>")))
+	if _, err := c.Outputs(within(t), o); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "0 of its 500009 bytes") {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestBlobFromALeaderOfThePast: a leader that was stopped says that there is

@@ -1,10 +1,8 @@
 package broker_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -50,15 +48,7 @@ func TestLossOfTheLeader(t *testing.T) {
 	c := replicated(t, nats)
 	ctx := within(t)
 	must[uint64](t)(c.Append(ctx, "r", "m1", 0, claim()))
-	following, stop := context.WithCancel(ctx)
-	out := make(chan jobs.Entry)
-	var all sync.WaitGroup
-	all.Go(func() {
-		if err := c.Follow(following, "r", 0, out); err != nil {
-			t.Error(err)
-		}
-	})
-	defer all.Wait()
+	out, stop := following(t, ctx, c, "r")
 	defer stop()
 	receive(t, ctx, out)
 	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))

@@ -23,12 +23,11 @@ var (
 )
 
 var (
-	errLost      = errors.New("the connection was lost before the answer")
-	errNoAnswer  = errors.New("no answer from NATS")
-	errNotReady  = errors.New("no stream answers on the subject")
-	errRacing    = errors.New("another write to the subject is in flight")
-	errDelivered = errors.New("messages were lost on the way")
-	errNoRoom    = errors.New("waiting for room")
+	errLost     = errors.New("the connection was lost before the answer")
+	errNoAnswer = errors.New("no answer from NATS")
+	errNotReady = errors.New("no stream answers on the subject")
+	errRacing   = errors.New("another write to the subject is in flight")
+	errNoRoom   = errors.New("waiting for room")
 )
 
 // Error codes of the JetStream API that are told apart.
@@ -95,7 +94,7 @@ func transient(err error) bool {
 		return false
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false
-	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing), errors.Is(err, errDelivered):
+	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing):
 		return true
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrNoServers),
