@@ -29,10 +29,10 @@ func TestExpansionIsTheProduct(t *testing.T) {
 			count *= len(values)
 		}
 		f, err := Parse("t.yaml", []byte(src))
+		if err != nil && strings.Contains(err.Error(), "twice") {
+			return // values that spell two members alike are refused, and have their own test
+		}
 		if err != nil {
-			if strings.Contains(err.Error(), "twice") {
-				t.Skip("values that spell two members alike")
-			}
 			t.Fatal(err)
 		}
 		p, err := f.Bind(nil, nil)
