@@ -28,7 +28,8 @@ func (a *app) resumeCommand() *cobra.Command {
 What has a result is not run again; what workers are running goes on, and its
 result counts. A run whose orchestrator lives is left alone (exit code 5).
 Without a NATS server the run is looked for in the workspace's store, and its
-modules run on a worker inside this process. "latest" stands for the newest run.
+modules run on a worker inside this process; beside a dev that serves the store,
+on that one's. "latest" stands for the newest run.
 
 Exit codes: as those of run; 5 when there is no such run, when it has ended, or
 when its orchestrator lives.`,

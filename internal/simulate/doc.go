@@ -9,31 +9,32 @@
 // back and had out of the way (package internal/locks), the latter two as
 // coroutines of which exactly one runs at a time. Made here: NATS (logs with
 // their compare-and-set, the queue with its redeliveries, the registry, which a
-// restart empties, the leases, and the bucket of locks), the
-// shell of an orchestrator (lease, takeover, the carrying out of decisions)
-// and of a worker (registration, heartbeats, pulls, drains), and processes
-// that stand for what modules do.
+// restart empties, the leases, and the bucket of locks), the shell of an
+// orchestrator (lease, takeover, the carrying out of decisions) and of a worker
+// (registration, heartbeats, pulls, drains), and processes that stand for what
+// modules do.
 //
 // # Nouns
 //
-// A world is one system from its beginning until its runs have ended: one or
+// A world is one system from its beginning until its runs have ended: one to
 // three runs of pipelines that the seed draws, one to four orchestrators, one
-// to four workers. Its climate says what there is much of. A party is a process with a clock of its own, which may
-// be killed, paused, or cut off one way or both. A step is one event: a
-// message that arrives, a timer that rings, a fault. Faults happen for some
-// seconds of the world's time; after that everything is mended, and what was
-// promised to come to an end has three minutes to do so.
+// to four workers. Its climate says what there is much of. A party is a process
+// with a clock of its own, which may be killed, paused, or cut off one way or
+// both. A step is one event: a message that arrives, a timer that rings, a
+// fault. Faults happen for some seconds of the world's time; after that
+// everything is mended, and what was promised to come to an end has three
+// minutes to do so.
 //
 // # What goes wrong
 //
 // Messages are lost, doubled, late and out of order; answers are lost after
 // what they answer was stored; the server restarts and forgets what was under
-// way; its clock jumps; its registry alone does not answer. Parties die, are paused and cut off, at any step, and
-// act late when they go on; workers drain, or are told to stop at once;
-// orchestrators are told to go, and one may die for ever, with its run;
-// people cancel, once and twice. What a pipeline can ask for (keys, limits,
-// run-alone, retries, time-outs, deadlines, always-run, fail-slow, …) is
-// drawn, too.
+// way; its clock jumps; its registry alone does not answer. Parties die, are
+// paused and cut off, at any step, and act late when they go on; workers drain,
+// or are told to stop at once; orchestrators are told to go, and one may die for
+// ever, with its run; people cancel, once and twice. What a pipeline can ask for
+// (keys, limits, run-alone, retries, time-outs, deadlines, always-run,
+// fail-slow, …) is drawn, too.
 //
 // # What is checked
 //
@@ -42,19 +43,21 @@
 // was closed, before its retry's delay is over or after its run's end; of two
 // live workers never both hold a key, limits hold, tokens grow and none is had
 // twice, over all runs for keys and limits of the cluster, whose entries name
-// whoever was granted them until the attempt is closed; nobody is declared lost who lives and holds a key; a run ends once,
-// with the verdict of its modules; every log folds, from any of its prefixes; nobody
-// decides again and again without a change. At the end of a world: every run
-// has ended, in the statuses of the table of fates, nothing is in the queue, and
-// no ended run holds anything.
+// whoever was granted them until the attempt is closed; nobody is declared lost
+// who lives and holds a key; a run ends once, with the verdict of its modules;
+// every log folds, from any of its prefixes; nobody decides again and again
+// without a change. At the end of a world: every run has ended, in the statuses
+// of the table of fates, nothing is in the queue, and no ended run holds
+// anything.
 //
 // # What is assumed
 //
 // The network does not repeat the publication of a job: an orchestrator that
 // sends one twice says so in the second. A feed from the server is at most
-// 300 ms behind, unless it was cut. Clocks drift by one percent at most. A module
-// without a key may start after it was closed when its delivery was already on its
-// way, or when the server's clock has jumped; it is ended when it claims.
+// 300 ms behind, unless it was cut. Clocks drift by one percent at most. A
+// module without a key may start after it was closed when its delivery was
+// already on its way, or when the server's clock has jumped; it is ended when it
+// claims.
 //
 // # Whether it can find anything
 //
