@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
 const (
@@ -36,11 +37,13 @@ type call struct {
 	done     func(*nats.Msg, error)
 }
 
-func newCalls() *calls { return &calls{waiting: map[uint64]call{}} }
+func newCalls(inbox string) *calls {
+	return &calls{prefix: inbox + "." + nuid.Next() + ".", waiting: map[uint64]call{}}
+}
 
 // open subscribes the inbox. Before it nothing is sent.
 func (t *calls) open(nc *nats.Conn) error {
-	t.nc, t.prefix = nc, nc.NewInbox()+"."
+	t.nc = nc
 	sub, err := nc.Subscribe(t.prefix+"*", t.answered)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s*: %w", t.prefix, err)

@@ -80,8 +80,9 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	calls := newCalls(cfg.Inbox)
 	c := &Conn{
-		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: newCalls(), denied: newDenials(),
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls),
 		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1),
 	}
 	if err := c.dial(ctx); err != nil {
@@ -122,6 +123,8 @@ func (c *Conn) checkJetStream(ctx context.Context) error {
 		silent, err := c.askJetStream(ctx, electionPatience)
 		switch {
 		case !silent:
+			return err
+		case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 			return err
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)

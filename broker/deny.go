@@ -10,8 +10,8 @@ import (
 // denials joins the permissions that the server denies, which it reports
 // apart from any call, to those who wait for an answer on the subject.
 type denials struct {
-	mu       sync.Mutex
 	calls    *calls
+	mu       sync.Mutex
 	watchers map[*denialWatch]struct{}
 }
 
@@ -21,12 +21,10 @@ type denialWatch struct {
 	denied   func(error)
 }
 
-func newDenials() *denials { return &denials{watchers: map[*denialWatch]struct{}{}} }
-
-func (d *denials) attach(t *calls) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.calls = t
+// newDenials knows the calls before their inbox is subscribed: a denial of the
+// inbox may come at once.
+func newDenials(t *calls) *denials {
+	return &denials{calls: t, watchers: map[*denialWatch]struct{}{}}
 }
 
 var deniedSubject = regexp.MustCompile(`(Publish|Subscription) to "([^"]+)"`)
@@ -40,7 +38,6 @@ func (d *denials) heard(err error) int {
 	subscription, subject := found[1] == "Subscription", found[2]
 	denied := fmt.Errorf("%w: %s to %s", ErrDenied, strings.ToLower(found[1]), subject)
 	d.mu.Lock()
-	calls := d.calls
 	var concerned []*denialWatch
 	for w := range d.watchers {
 		if w.concerns(subject, subscription) {
@@ -51,20 +48,18 @@ func (d *denials) heard(err error) int {
 	for _, w := range concerned {
 		w.denied(denied)
 	}
-	return len(concerned) + d.tellCalls(calls, subject, subscription, denied)
+	return len(concerned) + d.tellCalls(subject, subscription, denied)
 }
 
-func (d *denials) tellCalls(t *calls, subject string, subscription bool, denied error) int {
+func (d *denials) tellCalls(subject string, subscription bool, denied error) int {
 	switch {
-	case t == nil:
-		return 0
-	case subscription && strings.HasPrefix(subject, t.prefix):
-		t.refuse(denied)
+	case subscription && strings.HasPrefix(subject, d.calls.prefix):
+		d.calls.refuse(denied)
 		return 1
 	case subscription:
 		return 0
 	}
-	return t.fail(denied, func(c call) bool { return c.subject == subject })
+	return d.calls.fail(denied, func(c call) bool { return c.subject == subject })
 }
 
 // watch calls denied for every denial that concerns somebody, until the

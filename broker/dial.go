@@ -37,7 +37,6 @@ func (c *Conn) dial(ctx context.Context) error {
 		nc.Close()
 		return err
 	}
-	c.denied.attach(c.calls)
 	return nil
 }
 
