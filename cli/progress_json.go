@@ -4,15 +4,20 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/lmittmann/tint"
 
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// eventError is a line of the JSON progress that says why the command ended,
-// when that was not the run's verdict.
-const eventError jobs.EventKind = "error"
+// Lines of the JSON progress that are no events of the run.
+const (
+	eventError   jobs.EventKind = "error"   // why the command ended, when that was not the run's verdict
+	eventWarning jobs.EventKind = "warning" // of the machinery below
+)
 
 // jsonProgress writes one event a line, and nothing else.
 type jsonProgress struct {
@@ -28,7 +33,24 @@ func newJSONProgress(w io.Writer) *jsonProgress {
 	return &jsonProgress{enc: enc}
 }
 
-func (p *jsonProgress) logger() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func (p *jsonProgress) logger() *slog.Logger {
+	return slog.New(tint.NewTextHandler(jsonWarnings{p}, &tint.Options{
+		Level: slog.LevelWarn, NoColor: true, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{} // the event has the time, and is the level
+			}
+			return a
+		},
+	}))
+}
+
+// jsonWarnings makes an event of each line of a log.
+type jsonWarnings struct{ p *jsonProgress }
+
+func (w jsonWarnings) Write(line []byte) (int, error) {
+	w.p.event(jobs.Event{Event: eventWarning, Text: strings.TrimSpace(string(line))})
+	return len(line), nil
+}
 
 func (p *jsonProgress) note(string, ...any) {}
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,6 +101,11 @@ func TestJSONNumbers(t *testing.T) {
 	var b bytes.Buffer
 	p := newJSONProgress(&b)
 	show(p)
+	p.logger().Info("not of interest")
+	p.logger().With("url", "nats://a").Warn("waiting\nfor NATS", "error", errors.New("no servers"))
+	if want := `"event":"warning","text":"waiting\nfor NATS url=nats://a error=\"no servers\""`; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "not of interest") {
+		t.Errorf("no %s in\n%s", want, &b)
+	}
 	p.failure("NATS is away")
 	n := uint64(0)
 	for line := range strings.Lines(b.String()) {
