@@ -408,6 +408,7 @@ func (a *assembler) requirements(i int, m *Module) {
 	if r.CPUs < 0 || r.Memory < 0 {
 		a.fault(i, "", "%s: cpus and memory are not negative", m.Name)
 	}
+	a.refuse(i, "requires", r.fit())
 }
 
 // ParseTool reads a tool as a file writes it: "go", "go>=1.26".

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -300,5 +301,27 @@ func TestMemory(t *testing.T) {
 		if got, err := parseMemory(s); err != nil || got != want {
 			t.Errorf("%s = %v, %v", s, got, err)
 		}
+	}
+}
+
+// TestTooManyRequirements: what no message could tell the workers is a fault
+// before anything runs.
+func TestTooManyRequirements(t *testing.T) {
+	tags := make([]string, 4000)
+	for i := range tags {
+		tags[i] = fmt.Sprintf("tag-%d", i)
+	}
+	const want = "a worker is told at most 64 KiB"
+	_, err := Parse("ci.yaml", []byte("name: ci\nmodules: {a: {run: x, requires: {tags: ["+strings.Join(tags, ", ")+"]}}}\n"))
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "ci.yaml:2:") {
+		t.Errorf("a file: %v", err)
+	}
+	m := &Module{Name: "a", Slots: 1, Func: &Func{Name: "a"}, Policy: DefaultPolicy(), Requires: Requirements{Tags: tags}}
+	if err := Assemble(&Pipeline{Name: "p", Modules: []*Module{m}}, nil); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a program: %v", err)
+	}
+	m.Requires.Tags = tags[:1000]
+	if err := Assemble(&Pipeline{Name: "p", Modules: []*Module{m}}, nil); err != nil {
+		t.Errorf("a thousand: %v", err)
 	}
 }

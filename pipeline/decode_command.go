@@ -145,6 +145,9 @@ func (d *decoder) requirements() Requirements {
 	}
 	r.Tags = sortedSet(r.Tags)
 	r.Labels = d.labels(n.get("labels"))
+	if err := r.fit(); err != nil {
+		d.fault(n, "", "requires: %v", err)
+	}
 	return r
 }
 

@@ -1,6 +1,9 @@
 package pipeline
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Pipeline is a validated graph, bound to its parameters. It is plain data:
 // it travels in a run's log, so that any orchestrator can go on with the run.
@@ -122,6 +125,25 @@ type Requirements struct {
 	Memory int64    `msgpack:"memory,omitempty"` // bytes, at least
 
 	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
+}
+
+// fit checks that they are not too long for the message that tells workers.
+func (r *Requirements) fit() error {
+	const each = 16 // what the encoding adds to a word, at most
+	n := each * (len(r.Tools) + len(r.Tags) + len(r.Labels))
+	for _, t := range r.Tools {
+		n += len(t.Name) + len(t.Min)
+	}
+	for _, t := range r.Tags {
+		n += len(t)
+	}
+	for _, l := range r.Labels {
+		n += len(l.Axis) + len(l.Value)
+	}
+	if n > maxRequirements {
+		return fmt.Errorf("the tools, tags and labels are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
+	}
+	return nil
 }
 
 // Tool is an executable on a worker's PATH, of any version or of Min and above.

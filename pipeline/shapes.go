@@ -70,6 +70,8 @@ const (
 	maxLosses   = 1000
 	maxLimit    = 1_000_000
 
+	maxRequirements = 64 << 10 // bytes, encoded: all workers are told, in one message of any server
+
 	maxClusterLimit = 500 // who holds it stands in one entry, which must fit into one message of any server
 )
 
