@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -81,6 +82,7 @@ type app struct {
 	bind    *binder
 	own     *program           // the user's own pipeline; nil = pipelines are in files
 	ended   func(*jobs.Report) // hears the report of a run; may be nil
+	logs    []*logger          // to be flushed at the end
 	jsonErr bool               // errors go to stderr as one JSON object: --progress json
 }
 
@@ -128,8 +130,17 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usageError("%s; %s --help lists them", text, cmd.CommandPath())
 }
 
+// kept has a logger flushed before the program ends.
+func (a *app) kept(l *logger) *slog.Logger {
+	a.logs = append(a.logs, l)
+	return l.Logger
+}
+
 func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	err := a.executed(ctx, root)
+	for _, l := range a.logs {
+		l.flush()
+	}
 	if err == nil {
 		return exitOK
 	}

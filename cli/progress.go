@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -43,7 +42,7 @@ func (a *app) newProgress(p *pipeline.Pipeline) progress {
 	case "json":
 		return newJSONProgress(a.Stderr)
 	case "quiet":
-		return &quietProgress{tails: newTails(), out: &lockedWriter{w: a.Stderr}, paint: a.paint(a.Stderr)}
+		return newQuietProgress(a.Stderr, a.paint(a.Stderr))
 	case "tty":
 		why := a.canLive(a.Stderr)
 		if why == "" {
@@ -114,10 +113,6 @@ func (p painter) status(word, text string) string {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}
-
-func newLogger(w io.Writer, p painter, level slog.Level) *slog.Logger {
-	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !bool(p)}))
 }
 
 // seconds is a duration for people: 12.3s, 4m05s, 1h02m.

@@ -132,6 +132,7 @@ func (p *ciProgress) alarmText(e jobs.Event) string {
 
 // close writes what is left of modules of which nobody will hear the end.
 func (p *ciProgress) close() {
+	p.log.flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(p.spools)) {

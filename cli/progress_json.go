@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lmittmann/tint"
-
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -21,6 +19,7 @@ const (
 
 // jsonProgress writes one event a line, and nothing else.
 type jsonProgress struct {
+	log *logger
 	mu  sync.Mutex
 	enc *json.Encoder // guarded by mu
 	seq uint64        // guarded by mu
@@ -30,19 +29,12 @@ type jsonProgress struct {
 func newJSONProgress(w io.Writer) *jsonProgress {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return &jsonProgress{enc: enc}
+	p := &jsonProgress{enc: enc}
+	p.log = newEventLogger(jsonWarnings{p})
+	return p
 }
 
-func (p *jsonProgress) logger() *slog.Logger {
-	return slog.New(tint.NewTextHandler(jsonWarnings{p}, &tint.Options{
-		Level: slog.LevelWarn, NoColor: true, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-				return slog.Attr{} // the event has the time, and is the level
-			}
-			return a
-		},
-	}))
-}
+func (p *jsonProgress) logger() *slog.Logger { return p.log.Logger }
 
 // jsonWarnings makes an event of each line of a log.
 type jsonWarnings struct{ p *jsonProgress }
@@ -56,7 +48,7 @@ func (p *jsonProgress) note(string, ...any) {}
 
 func (p *jsonProgress) end(*jobs.Report) {}
 
-func (p *jsonProgress) close() {}
+func (p *jsonProgress) close() { p.log.flush() }
 
 // event numbers the events anew: they come from the run and from the fleet.
 func (p *jsonProgress) event(e jobs.Event) {

@@ -18,6 +18,7 @@ const widestName = 36
 // begins with the time since the run's start and a word, what modules print
 // with the module's name and a bar.
 type plainProgress struct {
+	log   *logger
 	out   *lockedWriter // everything below is guarded by its mu
 	paint painter
 	width int // of the names' column
@@ -26,14 +27,15 @@ type plainProgress struct {
 }
 
 func newPlainProgress(w io.Writer, paint painter, names []string) *plainProgress {
-	p := &plainProgress{out: &lockedWriter{w: w}, paint: paint, tails: newTails()}
+	out := &lockedWriter{w: w}
+	p := &plainProgress{log: newLogger(out, paint, slog.LevelWarn), out: out, paint: paint, tails: newTails()}
 	for _, n := range names {
 		p.width = min(widestName, max(p.width, utf8.RuneCountInString(n)))
 	}
 	return p
 }
 
-func (p *plainProgress) logger() *slog.Logger { return newLogger(p.out, p.paint, slog.LevelWarn) }
+func (p *plainProgress) logger() *slog.Logger { return p.log.Logger }
 
 func (p *plainProgress) note(format string, args ...any) {
 	writef(p.out, format+"\n", args...)
@@ -182,9 +184,10 @@ func joinText(between string, parts ...string) string {
 	return strings.Join(there, between)
 }
 
-func (p *plainProgress) close() {}
+func (p *plainProgress) close() { p.log.flush() }
 
 func (p *plainProgress) end(r *jobs.Report) {
+	p.log.flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)

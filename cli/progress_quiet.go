@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"log/slog"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -8,16 +9,22 @@ import (
 
 // quietProgress shows what went wrong, at the end.
 type quietProgress struct {
+	log   *logger
 	out   *lockedWriter
 	paint painter
 	tails *tails // guarded by out.mu
 }
 
-func (p *quietProgress) logger() *slog.Logger { return newLogger(p.out, p.paint, slog.LevelError) }
+func newQuietProgress(w io.Writer, paint painter) *quietProgress {
+	out := &lockedWriter{w: w}
+	return &quietProgress{log: newLogger(out, paint, slog.LevelError), out: out, paint: paint, tails: newTails()}
+}
+
+func (p *quietProgress) logger() *slog.Logger { return p.log.Logger }
 
 func (p *quietProgress) note(string, ...any) {}
 
-func (p *quietProgress) close() {}
+func (p *quietProgress) close() { p.log.flush() }
 
 func (p *quietProgress) event(e jobs.Event) {
 	p.out.mu.Lock()
@@ -26,6 +33,7 @@ func (p *quietProgress) event(e jobs.Event) {
 }
 
 func (p *quietProgress) end(r *jobs.Report) {
+	p.log.flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)

@@ -66,7 +66,7 @@ func TestProgress(t *testing.T) {
 	for name, make := range map[string]func(*bytes.Buffer) progress{
 		"progress_plain.txt": func(b *bytes.Buffer) progress { return newPlainProgress(b, false, []string{"build", "train"}) },
 		"progress_quiet.txt": func(b *bytes.Buffer) progress {
-			return &quietProgress{tails: newTails(), out: &lockedWriter{w: b}}
+			return newQuietProgress(b, false)
 		},
 		"progress.jsonl": func(b *bytes.Buffer) progress { return newJSONProgress(b) },
 	} {
@@ -103,6 +103,7 @@ func TestJSONNumbers(t *testing.T) {
 	show(p)
 	p.logger().Info("not of interest")
 	p.logger().With("url", "nats://a").Warn("waiting\nfor NATS", "error", errors.New("no servers"))
+	p.close()
 	if want := `"event":"warning","text":"waiting\nfor NATS url=nats://a error=\"no servers\""`; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "not of interest") {
 		t.Errorf("no %s in\n%s", want, &b)
 	}

@@ -37,6 +37,7 @@ const (
 // changed is that keys are not echoed into the picture; the cursor stays
 // visible, below it. close undoes that, from any goroutine, at any time.
 type ttyProgress struct {
+	log   *logger
 	out   *os.File
 	env   []string
 	paint painter
@@ -55,10 +56,12 @@ type ttyProgress struct {
 }
 
 func newTTYProgress(out *os.File, env []string, paint painter, p *pipeline.Pipeline) *ttyProgress {
-	return &ttyProgress{
+	t := &ttyProgress{
 		out: out, env: env, paint: paint, state: newLiveState(p), tails: newTails(),
 		done: make(chan struct{}), quiet: func() {},
 	}
+	t.log = newLogger(noteWriter{t}, paint, slog.LevelWarn)
+	return t
 }
 
 // canLive reports whether a live view can be shown on w, "" = it can.
@@ -75,7 +78,7 @@ func (a *app) canLive(w io.Writer) string {
 	return ""
 }
 
-func (p *ttyProgress) logger() *slog.Logger { return newLogger(noteWriter{p}, p.paint, slog.LevelWarn) }
+func (p *ttyProgress) logger() *slog.Logger { return p.log.Logger }
 
 // noteWriter makes notes of a logger's lines.
 type noteWriter struct{ p *ttyProgress }
@@ -210,10 +213,14 @@ func (p *ttyProgress) leave() {
 
 // close gives the terminal back, and leaves the last picture standing when
 // the end has not been shown.
-func (p *ttyProgress) close() { p.stop(false) }
+func (p *ttyProgress) close() {
+	p.stop(false)
+	p.log.flush()
+}
 
 func (p *ttyProgress) end(r *jobs.Report) {
 	p.stop(true)
+	p.log.flush()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tails.write(p.out, r, p.paint)

@@ -165,7 +165,7 @@ func (a *app) quietLogger() *slog.Logger {
 	if a.jsonErr {
 		return slog.New(slog.DiscardHandler)
 	}
-	return newLogger(&lockedWriter{w: a.Stderr}, a.paint(a.Stderr), slog.LevelError)
+	return a.kept(newLogger(&lockedWriter{w: a.Stderr}, a.paint(a.Stderr), slog.LevelError))
 }
 
 // checkListen checks HOST:PORT; open reports whether it is beyond loopback.

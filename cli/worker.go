@@ -201,13 +201,13 @@ func (a *app) workerTarget() (target, error) {
 
 func (a *app) workerLogger() *slog.Logger {
 	if a.jsonErr {
-		return slog.New(slog.NewJSONHandler(a.Stderr, nil))
+		return a.kept(newJSONLogger(a.Stderr))
 	}
 	level := slog.LevelInfo
 	if a.set.progress == "quiet" {
 		level = slog.LevelError
 	}
-	return newLogger(a.Stderr, a.paint(a.Stderr), level)
+	return a.kept(newLogger(a.Stderr, a.paint(a.Stderr), level))
 }
 
 // leaving is what signals make of a worker: the first drains it, the second

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,4 +50,56 @@ modules:
 			t.Errorf("%d lines, and\n%.2000s", lines, other)
 		}
 	})
+}
+
+// TestStuckLog: a worker whose log nobody reads kills what holds a key when it
+// has lost NATS, as any other, and goes on when NATS is back.
+func TestStuckLog(t *testing.T) {
+	p := newPlace(t, workers)
+	s := p.server(t)
+	dir := p.dir(t)
+	pipe := newGate(t, dir, "stderr")
+	log, err := os.OpenFile(pipe.f.Name(), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker := exec.CommandContext(t.Context(), binaries.worker, "--server", p.url, "--name", "w", "--workspace", p.workspace)
+	worker.Dir, worker.Env, worker.Stderr = p.workspace, p.env(), log
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { worker.Wait() }) //nolint:errcheck // it was killed
+	r := p.start(t, `
+name: e2e
+modules:
+  m: {not-in-parallel: [K], run: 'echo "$MODPIPE_ATTEMPT" >>"$D/log"; test "$MODPIPE_ATTEMPT" = 2 || sleep 1000'}
+`)
+	awaitFile(t, filepath.Join(r.dir, "log"), "1")
+	fill(t, pipe.f.Name())
+	s.kill(t)
+	awaitGone(t, r.dir)
+	s.start(t)
+	result := r.result(t)
+	result.want(t, 0, all(succeeded, "m"))
+	if a := result.Report.Modules[0].Attempts; len(a) != 2 || a[0].Status != "lost" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// fill writes into a FIFO until nothing more fits.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd) //nolint:errcheck // it was only filled
+	for _, size := range []int{4096, 1} {
+		for err = nil; err == nil; {
+			_, err = syscall.Write(fd, make([]byte, size))
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			t.Fatal(err)
+		}
+	}
 }

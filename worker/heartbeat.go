@@ -128,8 +128,8 @@ func (s *shift) lapses(ctx context.Context) error {
 		if _, live := s.self.Lease.State(time.Now()); live {
 			continue
 		}
-		s.log.Warn("the lease has lapsed: what holds a key is killed")
 		s.each(func(a *task) { a.Lapsed() })
+		s.log.Warn("the lease has lapsed: what held a key was killed")
 		select {
 		case <-renewed:
 		case <-ctx.Done():

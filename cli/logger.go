@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lmittmann/tint"
+)
+
+const (
+	mostLogLines  = 1000        // that wait for whoever reads the log
+	flushPatience = time.Second // for a log that nobody reads, at the end
+)
+
+// logger is for what the machinery has to say. It keeps nobody waiting: a
+// worker whose log stands still, on a terminal that somebody has stopped or in
+// a pipe that nobody reads, goes on, and above all kills what it must.
+type logger struct {
+	*slog.Logger
+	w *logWriter
+}
+
+// newLogger logs for people.
+func newLogger(w io.Writer, p painter, level slog.Level) *logger {
+	l := &logWriter{out: w}
+	return &logger{slog.New(tint.NewTextHandler(l, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !bool(p)})), l}
+}
+
+// newJSONLogger logs for programs.
+func newJSONLogger(w io.Writer) *logger {
+	l := &logWriter{out: w}
+	return &logger{slog.New(slog.NewJSONHandler(l, nil)), l}
+}
+
+// newEventLogger logs the words of warnings, for what adds the rest.
+func newEventLogger(w io.Writer) *logger {
+	l := &logWriter{out: w}
+	words := func(groups []string, a slog.Attr) slog.Attr {
+		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+			return slog.Attr{}
+		}
+		return a
+	}
+	return &logger{slog.New(tint.NewTextHandler(l, &tint.Options{Level: slog.LevelWarn, NoColor: true, ReplaceAttr: words})), l}
+}
+
+// flush waits until all is written, or for as long as it is worth.
+func (l *logger) flush() {
+	select {
+	case <-l.w.written():
+	case <-time.After(flushPatience):
+	}
+}
+
+// logWriter writes what it is given, a line each time, on a goroutine that
+// lives while there are any. When too many wait, further ones are dropped, and
+// that is said.
+type logWriter struct {
+	out io.Writer // belongs to the goroutine
+
+	mu      sync.Mutex // guards what follows; not held while out is written to
+	lines   [][]byte
+	dropped int
+	idle    chan struct{} // closed when the goroutine has ended; nil = there is none
+}
+
+func (l *logWriter) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) >= mostLogLines {
+		l.dropped++
+		return len(line), nil
+	}
+	l.lines = append(l.lines, bytes.Clone(line))
+	if l.idle == nil {
+		l.idle = make(chan struct{})
+		go l.run()
+	}
+	return len(line), nil
+}
+
+func (l *logWriter) run() {
+	for lines := l.take(); lines != nil; lines = l.take() {
+		for _, line := range lines {
+			_, _ = l.out.Write(line) // there is nowhere to tell of an error
+		}
+	}
+}
+
+// take is what waits; nil ends the goroutine.
+func (l *logWriter) take() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := l.lines
+	if l.dropped > 0 {
+		lines = append(lines, fmt.Appendf(nil, "%s of the log left out: nobody read it\n", count(l.dropped, "line")))
+	}
+	l.lines, l.dropped = nil, 0
+	if lines == nil {
+		close(l.idle)
+		l.idle = nil
+	}
+	return lines
+}
+
+// written is closed when nothing waits to be written.
+func (l *logWriter) written() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.idle != nil {
+		return l.idle
+	}
+	done := make(chan struct{})
+	close(done)
+	return done
+}
