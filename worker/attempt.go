@@ -131,7 +131,7 @@ func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out sink) 
 	c := &command{
 		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, environ: os.Environ(),
 		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
-		fencing: a.Token(), guard: a.s.guard, ready: a.MayStart,
+		fencing: a.Token(), guard: a.s.guard, spares: &a.s.spares, ready: a.MayStart,
 	}
 	if a.job.Command != nil {
 		doc, err := needsJSON(needs, nil) // everything has been fetched

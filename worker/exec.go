@@ -21,6 +21,7 @@ type command struct {
 	allow     allowance
 	fencing   uint64
 	guard     *guard      // may be nil
+	spares    *spares     // may be nil
 	needs     []byte      // content of $MODPIPE_NEEDS
 	ready     func() bool // the last word before the start: false = it must not start any more; nil = it may
 }
@@ -36,6 +37,7 @@ type ending struct {
 	result   []byte // msgpack
 	reason   string // of a skip
 	warnings []string
+	escaped  bool      // a process of it may still be there
 	started  time.Time // zero when nothing started
 	finished time.Time
 
@@ -51,12 +53,16 @@ type sink interface {
 // run runs the command and returns when its processes are gone and what they
 // wrote has been handed to out.
 func (c *command) run(stops *attempt.Stops, out sink) (e ending) {
-	s, err := newScratch(c.workspace, c.needs)
+	s, err := newScratch(c.workspace, c.needs, c.spares)
 	if err != nil {
 		return notStarted(err)
 	}
 	defer func() {
-		if err := s.remove(); err != nil {
+		end := s.leave
+		if e.escaped {
+			end = s.remove
+		}
+		if err := end(); err != nil {
 			e.warnings = append(e.warnings, err.Error())
 		}
 	}()
@@ -152,6 +158,7 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	pipes.finish()
 	wg.Wait()
 	e.finished = time.Now()
+	e.escaped = left > 0 || pipes.abandoned()
 	if left > 0 {
 		e.warnings = append(e.warnings, fmt.Sprintf("%d processes that it started could not be ended", left))
 	}

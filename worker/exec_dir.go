@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,9 @@ import (
 
 // scratch is what an attempt has of the file system for itself: its TMPDIR,
 // the two files that it talks through, and its workspace where the worker has
-// none. All of it is removed when the attempt has ended.
+// none. All of it is gone when the attempt has ended.
 type scratch struct {
+	spares    *spares // may be nil
 	root      string
 	workspace string
 	tmp       string
@@ -20,30 +22,39 @@ type scratch struct {
 	needs     string
 }
 
-func newScratch(workspace string, needs []byte) (*scratch, error) {
-	root, err := os.MkdirTemp("", "modpipe-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for the attempt: %w", err)
-	}
+func newScratch(workspace string, needs []byte, from *spares) (*scratch, error) {
+	root := filepath.Join(os.TempDir(), "modpipe-"+rand.Text()[:13])
 	s := &scratch{
+		spares:    from,
 		root:      root,
 		workspace: workspace,
-		tmp:       filepath.Join(root, "tmp"),
-		output:    filepath.Join(root, "output"),
-		needs:     filepath.Join(root, "needs.json"),
+		tmp:       filepath.Join(root, tmpName),
+		output:    filepath.Join(root, outputName),
+		needs:     filepath.Join(root, needsName),
 	}
 	if workspace == "" {
 		s.workspace = filepath.Join(root, "workspace")
 	}
 	if err := s.fill(workspace == "", needs); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare the attempt's directory: %w", err), s.remove())
+		return nil, errors.Join(fmt.Errorf("make a directory for the attempt: %w", err), s.remove())
 	}
 	return s, nil
 }
 
+const (
+	tmpName    = "tmp"
+	outputName = "output"
+	needsName  = "needs.json"
+)
+
 func (s *scratch) fill(fresh bool, needs []byte) error {
-	if err := os.Mkdir(s.tmp, 0o700); err != nil {
-		return err
+	if !s.spares.take(s.root) {
+		if err := os.Mkdir(s.root, 0o700); err != nil {
+			return err
+		}
+		if err := os.Mkdir(s.tmp, 0o700); err != nil {
+			return err
+		}
 	}
 	if fresh {
 		if err := os.Mkdir(s.workspace, 0o755); err != nil {
@@ -63,17 +74,28 @@ func (s *scratch) save(name, text string) (string, error) {
 }
 
 // remove takes everything away, also what the attempt made read-only.
-func (s *scratch) remove() error {
-	if os.RemoveAll(s.root) == nil {
+func (s *scratch) remove() error { return removeAll(s.root) }
+
+// leave ends it, and keeps the directories for another attempt when nothing
+// but what was made for this one is in them. Nobody may be left who knows them.
+func (s *scratch) leave() error {
+	if s.spares.put(s.root) {
 		return nil
 	}
-	_ = filepath.WalkDir(s.root, func(path string, d fs.DirEntry, _ error) error {
+	return s.remove()
+}
+
+func removeAll(root string) error {
+	if os.RemoveAll(root) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {
 			_ = os.Chmod(path, 0o700) // before it is read: WalkDir calls this first
 		}
 		return nil
 	})
-	if err := os.RemoveAll(s.root); err != nil {
+	if err := os.RemoveAll(root); err != nil {
 		return fmt.Errorf("remove the attempt's directory: %w", err)
 	}
 	return nil

@@ -18,4 +18,7 @@ func (p *process) kill([]int) { _ = p.cmd.Process.Kill() }
 
 func (p *process) others() []int { return nil }
 
+// soleName is not known: nothing is kept for later attempts.
+func soleName(os.FileInfo) bool { return false }
+
 func exitOf(state *os.ProcessState) (code int, signal string) { return state.ExitCode(), "" }

@@ -34,7 +34,8 @@ type shift struct {
 	puller     *broker.Puller
 	ttl        time.Duration
 	tools      *toolbox
-	guard      *guard        // nil where there is none
+	guard      *guard // nil where there is none
+	spares     spares
 	nudge      chan struct{} // holds one token when a heartbeat is due at once
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
 	looked     chan struct{} // closed when all lanes were considered once
@@ -64,7 +65,7 @@ func newShift(w *Worker) *shift {
 		self: &attempt.Worker{
 			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 		},
-		tools: newToolbox(w.cfg, w.program),
+		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
 	}
@@ -76,6 +77,7 @@ func (s *shift) run(ctx context.Context) error {
 	defer s.letGo()
 	s.guard = s.startGuard()
 	defer s.guard.close()
+	defer s.spares.remove()
 	loops, stopLoops := context.WithCancel(s.work)
 	defer stopLoops()
 	fatal := make(chan error, 1)
