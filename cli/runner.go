@@ -388,10 +388,11 @@ func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict
 
 // watchSignals does what signals ask for, until done: before the run is
 // stored the first leaves; from then on the first cancels it in order, the
-// second without grace, and the third leaves at once.
+// second without grace, and the third leaves at once. What is said of it keeps
+// nothing waiting: the terminal may be one that somebody has stopped.
 func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
-	var cancels errgroup.Group
-	defer func() { _ = cancels.Wait() }() // they have said what went wrong
+	var answers errgroup.Group
+	defer func() { _ = answers.Wait() }() // they have said what went wrong
 	for n := 1; ; n++ {
 		var sig os.Signal
 		select {
@@ -408,10 +409,15 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 				t := time.AfterFunc(lastPatience, func() { stop(signalError{sig}) })
 				defer t.Stop()
 			}
-			r.progress.note("%s", signalText(sig, n))
-			cancels.Go(func() error { return r.cancel(ctx, s, sig) })
+			answers.Go(func() error { r.progress.note("%s", signalText(sig, n)); return nil })
+			answers.Go(func() error { return r.cancel(ctx, s, sig) })
 		default:
-			r.progress.close()
+			closed := make(chan struct{})
+			answers.Go(func() error { defer close(closed); r.progress.close(); return nil })
+			select {
+			case <-closed:
+			case <-time.After(livePatience):
+			}
 			r.app.Exit(signalCode(sig))
 			return
 		}

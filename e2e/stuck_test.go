@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestStuckTerminal: a run whose messages nobody reads, as those on a terminal
@@ -84,6 +85,55 @@ modules:
 	if a := result.Report.Modules[0].Attempts; len(a) != 2 || a[0].Status != "lost" {
 		t.Errorf("%+v", a)
 	}
+}
+
+// TestStuckTerminalInterrupted: signals do what they say also when nobody
+// reads what they are answered with.
+func TestStuckTerminalInterrupted(t *testing.T) {
+	p := newPlace(t, standalone)
+	dir := p.dir(t)
+	pipe := newGate(t, dir, "stderr")
+	terminal, err := os.OpenFile(pipe.f.Name(), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := p.file(t, `
+name: e2e
+modules:
+  m: {run: 'echo there >>"$D/log"; sleep 1000'}
+  tidy: {needs: [m], always-run: true, run: 'echo tidied >>"$D/log"'}
+`)
+	cmd := exec.CommandContext(t.Context(), binaries.orchestrator, "run", file, "--progress", "plain", "--env", "D="+dir)
+	cmd.Dir, cmd.Env, cmd.Stderr = p.workspace, p.env(), terminal
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitFile(t, filepath.Join(dir, "log"), "there")
+	fill(t, pipe.f.Name())
+	interrupt := func() {
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+	}
+	interrupt()
+	awaitFile(t, filepath.Join(dir, "log"), "tidied")
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait() //nolint:errcheck // the code tells
+		close(ended)
+	}()
+	for left := false; !left; {
+		interrupt() // two of them, more when the system makes one of two
+		select {
+		case <-ended:
+			left = true
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit %d", code)
+	}
+	awaitGone(t, dir)
 }
 
 // fill writes into a FIFO until nothing more fits.
