@@ -22,6 +22,7 @@ const (
 	exitInfrastructure = 3 // NATS, storage
 	exitNoTime         = 4 // the deadline, or no capable worker, ended the run
 	exitNotFound       = 5 // not found, conflict
+	exitHungUp         = 129
 	exitInterrupted    = 130
 	exitTerminated     = 143
 )
@@ -68,18 +69,28 @@ type signalError struct{ signal os.Signal }
 func (e signalError) Error() string { return "interrupted by " + signalName(e.signal) }
 
 func signalName(s os.Signal) string {
-	if s == syscall.SIGTERM {
+	switch s {
+	case syscall.SIGTERM:
 		return "SIGTERM"
+	case syscall.SIGHUP:
+		return "SIGHUP"
 	}
 	return "SIGINT"
 }
 
 func signalCode(s os.Signal) int {
-	if s == syscall.SIGTERM {
+	switch s {
+	case syscall.SIGTERM:
 		return exitTerminated
+	case syscall.SIGHUP:
+		return exitHungUp
 	}
 	return exitInterrupted
 }
+
+// again reports whether a signal says nothing new after so many: a terminal
+// that is closed and the shell in it both tell of it.
+func again(s os.Signal, before int) bool { return s == syscall.SIGHUP && before > 0 }
 
 // explain gives an error its exit code and its last words.
 func (a *app) explain(err error) (code int, text string) {
@@ -138,12 +149,20 @@ func (v verdict) cancelCode() int {
 		return exitFailed
 	case v.cancel.Deadline:
 		return exitNoTime
-	case v.cancel.By == bySignal && strings.Contains(v.cancel.Reason, "SIGTERM"):
-		return exitTerminated
 	case v.cancel.By == bySignal:
-		return exitInterrupted
+		return signalledCode(v.cancel.Reason)
 	}
 	return exitFailed
+}
+
+// signalledCode is the code of the signal that a cancellation names.
+func signalledCode(reason string) int {
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		if strings.Contains(reason, signalName(s)) {
+			return signalCode(s)
+		}
+	}
+	return exitInterrupted
 }
 
 // onlyQueueTimeouts reports whether every failure of the run was for want of

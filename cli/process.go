@@ -26,25 +26,35 @@ type Process struct {
 	Stdin   io.Reader        // nil = empty
 	Stdout  io.Writer        // required
 	Stderr  io.Writer        // required; written to by one goroutine at a time
-	Signals <-chan os.Signal // INT and TERM; nil = none ever
+	Signals <-chan os.Signal // INT, TERM and HUP; nil = none ever
 	Exit    func(code int)   // ends the process at once, at the third signal; nil = does nothing
+	Outlive func()           // has the process outlive those who read what it writes; nil = does nothing
 }
 
-// System is the process that runs this code. It takes INT and TERM over, and
-// has the garbage collector keep half of what is live as room, not all of it:
-// a run of 10,000 modules keeps about 100 MB. GOGC says otherwise.
+// System is the process that runs this code. It takes INT, TERM and, unless
+// it was started to ignore it, HUP over, and has the garbage collector keep
+// half of what is live as room, not all of it: a run of 10,000 modules keeps
+// about 100 MB. GOGC says otherwise.
 func System() Process {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
 	signals := make(chan os.Signal, 3) // three signals mean something, whoever is slow to listen
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	return Process{
 		Args: os.Args[1:], Env: os.Environ(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Signals: signals, Exit: os.Exit,
+		Signals: signals, Exit: os.Exit, Outlive: outlive,
 	}
 }
+
+// outlive takes PIPE over, so that writing where nobody reads is an error and
+// not the end. What the process starts gets its own PIPE all the same, which
+// it would not if that were ignored here.
+func outlive() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // Orchestrator runs the orchestrator's command line and returns its exit code.
 func Orchestrator(ctx context.Context, p Process) int {
@@ -92,6 +102,9 @@ func newApp(program string, p Process) *app {
 	}
 	if p.Exit == nil {
 		p.Exit = func(int) {}
+	}
+	if p.Outlive == nil {
+		p.Outlive = func() {}
 	}
 	a := &app{Process: p, program: program, env: newEnvironment(p.Env), set: &settings{}}
 	a.bind = newBinder(program, a.env)

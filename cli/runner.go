@@ -54,6 +54,7 @@ var (
 
 // drive is the life of the process.
 func (r *runner) drive(ctx context.Context) error {
+	r.app.Outlive()
 	defer r.progress.close()
 	ctx, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
@@ -393,13 +394,17 @@ func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict
 func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
 	var answers errgroup.Group
 	defer func() { _ = answers.Wait() }() // they have said what went wrong
-	for n := 1; ; n++ {
+	for n := 0; ; {
 		var sig os.Signal
 		select {
 		case sig = <-r.app.Signals:
 		case <-done:
 			return
 		}
+		if again(sig, n) {
+			continue
+		}
+		n++
 		s := r.session.Load()
 		switch {
 		case s == nil && n == 1:

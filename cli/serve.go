@@ -115,6 +115,7 @@ second stops at once.`,
 
 // serve is the life of `serve`. ctx ends at a signal.
 func (a *app) serve(ctx context.Context, o *serveOptions) error {
+	a.Outlive()
 	log := a.workerLogger()
 	s, err := a.served(ctx, o, log)
 	if err != nil {
@@ -226,6 +227,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 		}
 		return err
 	}
+	a.Outlive()
 	log := a.workerLogger()
 	functions, err := a.functions()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestVerdictCodes(t *testing.T) {
 		"deadline":            {status: jobs.RunCancelled, cancel: &jobs.Cancel{Deadline: true}, want: 4},
 		"INT":                 {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGINT"}, want: 130},
 		"TERM":                {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGTERM"}, want: 143},
+		"HUP":                 {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGHUP"}, want: 129},
 		"runs cancel":         {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: "me@here"}, want: 1},
 		"not ended":           {status: jobs.RunRunning, want: 3},
 	} {
@@ -57,6 +59,7 @@ func TestErrorCodes(t *testing.T) {
 		{kv.ErrTaken, 5},
 		{usageError("x"), 2},
 		{signalError{os.Interrupt}, 130},
+		{signalError{syscall.SIGHUP}, 129},
 		{errors.New("a disk"), 3},
 	} {
 		if got, _ := a.explain(fmt.Errorf("context: %w", c.err)); got != c.want {

@@ -160,6 +160,7 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	if err != nil {
 		return err
 	}
+	a.Outlive()
 	ctx, kill := context.WithCancelCause(ctx)
 	l := &leaving{app: a, log: log, kill: kill}
 	var watcher sync.WaitGroup
@@ -238,20 +239,25 @@ func (l *leaving) working(w *worker.Worker) {
 
 // watch does what signals ask for, until done.
 func (l *leaving) watch(done <-chan struct{}) {
-	for n := 1; ; n++ {
+	for n := 0; ; {
+		var sig os.Signal
 		select {
+		case sig = <-l.app.Signals:
 		case <-done:
 			return
-		case sig := <-l.app.Signals:
-			switch n {
-			case 1:
-				l.first(sig)
-			case 2:
-				l.log.Warn(signalName(sig) + ": stopping at once")
-				l.kill(signalError{sig})
-			default:
-				l.app.Exit(signalCode(sig))
-			}
+		}
+		if again(sig, n) {
+			continue
+		}
+		n++
+		switch n {
+		case 1:
+			l.first(sig)
+		case 2:
+			l.log.Warn(signalName(sig) + ": stopping at once")
+			l.kill(signalError{sig})
+		default:
+			l.app.Exit(signalCode(sig))
 		}
 	}
 }

@@ -136,6 +136,61 @@ modules:
 	awaitGone(t, dir)
 }
 
+// TestReaderLeaves: who stops reading what a run says, as `head` does, does not
+// end the run.
+func TestReaderLeaves(t *testing.T) {
+	p := newPlace(t, standalone)
+	dir := p.dir(t)
+	gate := newGate(t, dir, "gate")
+	file := p.file(t, `
+name: e2e
+modules:
+  m: {run: 'read _ <"$D/gate"; echo on'}
+  next: {needs: [m], run: 'echo there >>"$D/log"'}
+`)
+	cmd := exec.CommandContext(t.Context(), binaries.orchestrator, "run", file, "--progress", "plain", "--env", "D="+dir, "--report", filepath.Join(dir, "report.json"))
+	cmd.Dir, cmd.Env = p.workspace, p.env()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for s := bufio.NewScanner(said); s.Scan() && !strings.Contains(s.Text(), "started"); {
+	}
+	if err := said.Close(); err != nil {
+		t.Fatal(err)
+	}
+	gate.open(t)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	awaitFile(t, filepath.Join(dir, "log"), "there")
+	if _, err := os.Stat(filepath.Join(dir, "report.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHangUp: a terminal that is closed, which may be told twice, cancels the
+// run in order.
+func TestHangUp(t *testing.T) {
+	p := newPlace(t, standalone)
+	r := p.start(t, `
+name: e2e
+modules:
+  m: {run: 'echo there >>"$D/log"; sleep 1000'}
+  tidy: {needs: [m], always-run: true, run: 'echo tidied >>"$D/log"; read _ <"$D/gate"'}
+`)
+	gate := newGate(t, r.dir, "gate")
+	awaitFile(t, filepath.Join(r.dir, "log"), "there")
+	r.signal(t, syscall.SIGHUP)
+	awaitFile(t, filepath.Join(r.dir, "log"), "tidied")
+	r.signal(t, syscall.SIGHUP)
+	gate.open(t)
+	r.result(t).want(t, 129, map[string]string{"m": cancelled, "tidy": succeeded})
+}
+
 // fill writes into a FIFO until nothing more fits.
 func fill(t *testing.T, path string) {
 	t.Helper()
