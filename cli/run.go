@@ -71,8 +71,8 @@ func syncFlag(fs *pflag.FlagSet, to *bool) {
 // faults are what is wrong with the flags' values.
 func (o *execution) faults(a *app) (faults []string) {
 	if o.report != "" {
-		if info, err := os.Stat(filepath.Dir(a.path(o.report))); err != nil || !info.IsDir() {
-			faults = append(faults, fmt.Sprintf("--report%s: there is no directory %s", a.bind.fromOf("report"), filepath.Dir(o.report)))
+		if err := replaceable(a.path(o.report), o.report); err != nil {
+			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.fromOf("report"), err))
 		}
 	}
 	if o.listen != "" {
@@ -97,11 +97,12 @@ that serves (serve, dev): once its id is printed, it will be carried out. An id
 that is known already is answered with its run.
 
 The first interrupt cancels the run in order, so that always-run modules still
-run; the second ends those too; the third leaves at once.
+run; the second ends those too; the third leaves at once. A terminal that is
+closed is an interrupt; who stops reading what is said here ends nothing.
 
 Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 4 the deadline or no capable worker ended it, 5 the run id is taken,
-130 and 143 cancelled by INT and TERM.`,
+129, 130 and 143 cancelled by HUP, INT and TERM.`,
 		ValidArgsFunction: a.completeFile,
 	}
 	fs := cmd.Flags()
@@ -260,9 +261,6 @@ func writeReport(path string, r *jobs.Report) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
-	}
-	if path == "/dev/stdout" || path == "/dev/stderr" {
-		return os.WriteFile(path, append(text, '\n'), 0o644)
 	}
 	return writeFile(path, append(text, '\n'), 0o644)
 }

@@ -96,6 +96,8 @@ func TestFaults(t *testing.T) {
 		"selection":           {args: []string{"plan", "ci.yaml", "--only", "biuld"}, want: []string{"build"}},
 		"parameter":           {args: []string{"plan", "ci.yaml", "--param", "channel=x"}, want: []string{"channel"}},
 		"configuration named": {args: []string{"version", "--config", "nix"}, want: []string{"--config: open nix"}},
+		"report, a directory": {args: []string{"run", "ci.yaml", "--report", "."}, want: []string{"--report: . is a directory"}},
+		"report, /proc":       {args: []string{"run", "ci.yaml", "--report", "/proc/r.json"}, want: []string{"--report: nothing can be written into /proc: "}},
 		"report":              {args: []string{"run", "ci.yaml", "--report", "nix/r.json"}, want: []string{"--report: there is no directory nix"}},
 		"listen":              {args: []string{"run", "ci.yaml", "--listen", "8"}, want: []string{`--listen: "8" is not HOST:PORT`}},
 		"detach and report":   {args: []string{"run", "ci.yaml", "--detach", "--report", "r.json", "--local", "2"}, want: []string{"--report is for a run that is carried out here", "--local is for a run"}},
