@@ -226,12 +226,18 @@ func (r *reading) status(m *nats.Msg) error {
 	if m.Reply != "" {
 		return m.Respond(nil)
 	}
-	if stalled := m.Header.Get("Nats-Consumer-Stalled"); stalled != "" {
+	stalled := m.Header.Get("Nats-Consumer-Stalled")
+	if stalled != "" {
 		if err := r.c.nc.Publish(stalled, nil); err != nil {
 			return err
 		}
 	}
 	if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Consumer"), 10, 64); err == nil && last != r.sequence {
+		return errOdd
+	}
+	if stalled == "" && r.src.caught != nil && !r.caughtUp {
+		// Nothing is left to send, and no message has said that it is the last:
+		// those that were to come have been removed. Another consumer knows.
 		return errOdd
 	}
 	return nil

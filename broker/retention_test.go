@@ -86,3 +86,29 @@ func TestDropRun(t *testing.T) {
 		t.Errorf("reading what is forgotten: %v", err)
 	}
 }
+
+// TestReadWhatIsDroppedMeanwhile: a log of output is dropped under a slow
+// reader. What the server has not sent by then never comes, and he does not
+// wait for it.
+func TestReadWhatIsDroppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	logOf(t, c, "r")
+	end(t, c, "r")
+	const chunks = 40
+	for n := range chunks { // far more than is sent ahead
+		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(256 << 10)}}}
+		check(t, c.AppendLog(ctx, "r", jobs.Key{Token: "m", Attempt: 1}, chunk))
+	}
+	read := 0
+	check(t, c.ReadLogs(ctx, "r", "", 0, func(broker.LogEntry) error {
+		if read++; read > 1 {
+			return nil
+		}
+		return c.DropRun(ctx, "r")
+	}))
+	if read > chunks {
+		t.Error("all of it was sent before it was dropped")
+	}
+}
