@@ -124,12 +124,16 @@ func TestStuckSink(t *testing.T) {
 type narrow struct {
 	server *natstest.Server
 
+	gone func()        // closes cut
+	cut  chan struct{} // closed when the server has cut one of them
+
 	mu   sync.Mutex
 	open chan struct{} // closed while they may read
 }
 
 func newNarrow(s *natstest.Server) *narrow {
-	n := &narrow{server: s, open: make(chan struct{})}
+	n := &narrow{server: s, cut: make(chan struct{}), open: make(chan struct{})}
+	n.gone = sync.OnceFunc(func() { close(n.cut) })
 	close(n.open)
 	return n
 }
@@ -165,6 +169,15 @@ func (c narrowConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
+// Write is where a client that reads nothing learns that it was cut.
+func (c narrowConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.n.gone()
+	}
+	return n, err
+}
+
 // TestCutAsSlow: the connection of a run's orchestrator and follower, which the
 // server cuts because it does not take what it is sent, is made again: all
 // output arrives, in order, and nothing is lost or done twice.
@@ -182,7 +195,7 @@ func TestCutAsSlow(t *testing.T) {
 	}
 	t.Cleanup(slow.Close)
 	s.submit("r", strings.Replace(much, "run: '", "run: 'echo a >>done; ", 1))
-	cut := slow.Reconnected(s.ctx)
+	again := slow.Reconnected(s.ctx)
 	var g errgroup.Group
 	g.Go(func() error {
 		_, err := orchestrator.Run(s.ctx, slow, "r", orchestrator.Config{})
@@ -203,11 +216,16 @@ func TestCutAsSlow(t *testing.T) {
 		return err
 	})
 	s.awaitOutcome("r") // of a: the follower is not waited for
+	select {
+	case <-n.cut:
+	case <-s.ctx.Done():
+		t.Error("the server has not cut the connection")
+	}
 	n.widen()
 	select {
-	case <-cut:
+	case <-again:
 	case <-s.ctx.Done():
-		t.Fatal("the server has not cut the connection")
+		t.Fatal("the connection was not made again")
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
