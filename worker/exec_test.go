@@ -232,27 +232,42 @@ func alive(pid int) bool {
 	return ok && !st.dead
 }
 
+// outlives reports whether a process was spared. One that was killed may need
+// a moment to go.
+func outlives(pid int) bool {
+	for limit := time.Now().Add(time.Minute); alive(pid); {
+		if time.Now().After(limit) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return true
+		}
+		<-time.After(time.Millisecond)
+	}
+	return false
+}
+
+// untilUp has a script wait for a process that it has started.
+const untilUp = `until [ -e up ]; do sleep 0.01; done`
+
 func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
 	for name, text := range map[string]string{
 		"child":                      `sleep 300 & echo $!`,
 		"child with closed streams":  `sleep 300 >/dev/null 2>&1 & echo $! `,
-		"daemon":                     `setsid sh -c 'echo $$; exec sleep 300' & sleep 0.2`,
-		"daemon with closed streams": `setsid sh -c 'echo $$; exec sleep 300 >/dev/null 2>&1 </dev/null' & sleep 0.2`,
+		"daemon":                     `setsid sh -c 'echo $$; touch up; exec sleep 300' & ` + untilUp,
+		"daemon with closed streams": `setsid sh -c 'echo $$; touch up; exec sleep 300 >/dev/null 2>&1 </dev/null' & ` + untilUp,
 		"job with a group":           `bash -c 'set -m; sleep 300 & echo $!'`,
 		"leader in the foreground":   `echo $$; (trap "" TERM; sleep 300) & exit 0`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			e, out := execute(t, script(text))
-			if e.status != jobs.AttemptSucceeded || time.Since(began) > 5*time.Second || len(e.warnings) > 0 {
+			if e.status != jobs.AttemptSucceeded || time.Since(began) > 2*time.Minute || len(e.warnings) > 0 {
 				t.Errorf("%s %q after %v, warnings %q", e.status, e.text, time.Since(began), e.warnings)
 			}
 			pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
 			if err != nil {
 				t.Fatal(err, out.err.String())
 			}
-			if alive(pid) {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
+			if outlives(pid) {
 				t.Errorf("process %d outlives the attempt", pid)
 			}
 		})
@@ -260,7 +275,7 @@ func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
 }
 
 func TestEscapedProcessDoesNotHoldTheAttempt(t *testing.T) {
-	e, out := execute(t, script(`env -i setsid sh -c 'echo $$; exec /bin/sleep 300' & sleep 0.2`))
+	e, out := execute(t, script(`env -i setsid sh -c 'echo $$; /bin/touch up; exec /bin/sleep 300' & `+untilUp))
 	pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
 	if err != nil {
 		t.Fatal(err)
@@ -276,23 +291,29 @@ func TestTimeouts(t *testing.T) {
 		name, text string
 		byDefault  bool
 		grace      time.Duration
-		want       string
+		want, said string
 		code       int
 	}{
-		{"heeds TERM", `trap 'echo bye; exit 0' TERM; while :; do sleep 0.01 || :; done`, false, time.Minute, "timed out after 100ms", 0},
-		{"does not heed TERM", `trap '' TERM; while :; do sleep 0.01 || :; done`, true, 50 * time.Millisecond, "timed out after 100ms, the default: `timeout` sets another limit", 137},
-		{"no grace", `trap '' TERM; while :; do sleep 0.01 || :; done`, false, 0, "timed out after 100ms", 137},
-		{"a child heeds TERM later than its parent", `(trap 'sleep 0.1; echo late; exit' TERM; while :; do sleep 0.01 || :; done) & wait`, false, time.Minute, "timed out after 100ms", 143},
+		{"heeds TERM", `trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01 || :; done`, false, time.Minute, "", "bye\n", 0},
+		{"does not heed TERM", `trap '' TERM; echo up; while :; do sleep 0.01 || :; done`, true, 50 * time.Millisecond, ", the default: `timeout` sets another limit", "", 137},
+		{"no grace", `trap '' TERM; echo up; while :; do sleep 0.01 || :; done`, false, 0, "", "", 137},
+		{"a child heeds TERM later than its parent", `(trap 'sleep 0.1; echo late; exit' TERM; echo up; while :; do sleep 0.01 || :; done) & wait`, false, time.Minute, "", "late\n", 143},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			job := script(tc.text)
-			job.Timeout, job.Grace, job.DefaultTimeout = 100*time.Millisecond, tc.grace, tc.byDefault
-			e, out := execute(t, job)
-			if e.status != jobs.AttemptTimedOut || e.text != tc.want || *e.exitCode != tc.code {
-				t.Errorf("%s %q code %d; want %q, %d", e.status, e.text, *e.exitCode, tc.want, tc.code)
-			}
-			if strings.Contains(tc.name, "later") && out.out.String() != "late\n" {
-				t.Errorf("the child had no grace: %q", out.out.String())
+			for timeout := 100 * time.Millisecond; ; timeout *= 2 {
+				job := script(tc.text)
+				job.Timeout, job.Grace, job.DefaultTimeout = timeout, tc.grace, tc.byDefault
+				e, out := execute(t, job)
+				if out.out.Len() == 0 && timeout < time.Minute {
+					continue // it had no time to be ready
+				}
+				if want := "timed out after " + short(timeout) + tc.want; e.status != jobs.AttemptTimedOut || e.text != want || *e.exitCode != tc.code {
+					t.Errorf("%s %q code %d; want %q, %d", e.status, e.text, *e.exitCode, want, tc.code)
+				}
+				if got := out.out.String(); got != "up\n"+tc.said {
+					t.Errorf("it said %q", got)
+				}
+				return
 			}
 		})
 	}
