@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,9 +56,36 @@ func collect(pid, parent int) {
 	}
 }
 
+// execLimit is how long a process that is in the middle of an exec is waited
+// for. It takes less than a millisecond, unless the machine has no time for it.
+const execLimit = time.Second
+
+// marked reports whether a process carries the mark. While it is in an exec it
+// shows no environment, and nobody can tell whose it is.
 func (p *process) marked(pid int) bool {
-	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	return err == nil && bytes.Contains(env, []byte(p.marker))
+	limit := time.Now().Add(execLimit)
+	for {
+		env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil || len(env) > 0 || bare(pid) || time.Now().After(limit) {
+			return err == nil && bytes.Contains(env, []byte(p.marker))
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// bare reports whether a process has no environment, and is in no exec that
+// would give it one: the kernel sets where its code begins last.
+func bare(pid int) bool {
+	const flags, startCode, envStart, envEnd = 6, 23, 47, 48 // as proc(5) counts them, less 3
+	const kernelThread = 0x00200000
+	f := statFields(pid)
+	if len(f) <= envEnd || f[0] == "Z" || f[0] == "X" {
+		return true
+	}
+	if n, err := strconv.ParseUint(f[flags], 10, 64); err != nil || n&kernelThread != 0 {
+		return true
+	}
+	return f[startCode] != "0" && f[envStart] == f[envEnd]
 }
 
 // pidsSince lists the processes that may have been made after leader: those
@@ -111,13 +139,19 @@ type procStat struct {
 	dead            bool
 }
 
-func statOf(pid int) (procStat, bool) {
+// statFields are the fields of a process's state, from the third on; none when
+// it is gone.
+func statFields(pid int) []string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return procStat{}, false
+		return nil
 	}
 	// The name, in parentheses, may hold anything.
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+}
+
+func statOf(pid int) (procStat, bool) {
+	f := statFields(pid)
 	if len(f) < 4 {
 		return procStat{}, false
 	}

@@ -274,6 +274,21 @@ func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
 	}
 }
 
+// TestProcessInAnExecIsFound: while a daemon is in an exec it shows no
+// environment to be known by. This one always is.
+func TestProcessInAnExecIsFound(t *testing.T) {
+	for range 50 {
+		_, out := execute(t, script(`printf '%s\n' '[ -e up ] || touch up' 'exec sh "$0"' >again; setsid sh -c 'echo $$; exec sh ./again' & `+untilUp))
+		pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
+		if err != nil {
+			t.Fatal(err, out.err.String())
+		}
+		if outlives(pid) {
+			t.Fatalf("process %d outlives the attempt", pid)
+		}
+	}
+}
+
 func TestEscapedProcessDoesNotHoldTheAttempt(t *testing.T) {
 	e, out := execute(t, script(`env -i setsid sh -c 'echo $$; /bin/touch up; exec /bin/sleep 300' & `+untilUp))
 	pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
