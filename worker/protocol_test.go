@@ -33,7 +33,7 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 func dial(t *testing.T) *broker.Conn {
 	t.Helper()
 	s := natstest.InProcess(t)
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Options: s.Options(), ConnectTimeout: 10 * time.Second})
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

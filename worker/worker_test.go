@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const run = jobs.RunID("r1")
 
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
 // bench is a server, a connection that plays the orchestrator, and a worker.
 type bench struct {
 	t       *testing.T
@@ -45,7 +49,7 @@ var errStopped = errors.New("stopped by the test")
 
 func connect(t *testing.T, s *natstest.Server) *broker.Conn {
 	t.Helper()
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: 10 * time.Second})
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +62,7 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
 	t.Cleanup(b.conn.Close)
 	b.lane("any", jobs.LaneSet{Slots: 1})
-	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: time.Second}
+	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: 10 * time.Second}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -149,17 +153,19 @@ func (b *bench) outcome(j *jobs.Job) *jobs.Outcome {
 
 func (b *bench) await(j *jobs.Job, want func(jobs.Record) bool) jobs.Entry {
 	b.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
+	ended, how := b.ended, ""
 	for {
 		select {
 		case e := <-b.records:
 			if e.Cell == j.Token && want(e.Record) {
 				return e
 			}
-		case err := <-b.ended:
-			b.t.Fatalf("the worker has ended: %v", err)
+		case err := <-ended: // what it has written may still be on its way
+			ended, how = nil, fmt.Sprintf(": the worker has ended, %v", err)
+			b.ended <- err
 		case <-limit:
-			b.t.Fatal("the record does not come")
+			b.t.Fatal("the record does not come" + how)
 		}
 	}
 }
@@ -167,7 +173,7 @@ func (b *bench) await(j *jobs.Job, want func(jobs.Record) bool) jobs.Entry {
 // eventually waits for what no event tells of.
 func (b *bench) eventually(what string, f func() bool) {
 	b.t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	limit := time.Now().Add(patience)
 	for !f() {
 		if time.Now().After(limit) {
 			b.t.Fatal("not so in time: " + what)
@@ -205,13 +211,48 @@ func (b *bench) queued(j *jobs.Job) bool {
 	return in
 }
 
-// warm runs a job, after which the worker knows which jobs are older than its
-// connection, and does not doubt new ones.
+// warm returns when the worker knows which jobs are older than its connection,
+// and does not doubt new ones: it starts what another has claimed.
 func (b *bench) warm() {
 	b.t.Helper()
-	j := b.job("true")
-	b.publish(j)
-	b.outcome(j)
+	for !b.exists("warm") {
+		j := b.job("touch warm")
+		b.write(j, 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Nonce: "other"}})
+		b.publish(j)
+		after := b.job("true")
+		b.publish(after)
+		b.outcome(after)
+	}
+}
+
+// telling sends again and again, as those do who send controls, until stop:
+// the worker may not listen yet.
+func (b *bench) telling(send func() error) (stop func()) {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	var g sync.WaitGroup
+	g.Go(func() {
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		for {
+			if err := send(); err != nil {
+				b.t.Error(err)
+				return
+			}
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	stop = func() { cancel(); g.Wait() }
+	b.t.Cleanup(stop)
+	return stop
+}
+
+// cancelling asks for the end of an attempt until stop.
+func (b *bench) cancelling(ask jobs.CancelAttempt) (stop func()) {
+	return b.telling(func() error { return b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}) })
 }
 
 func (b *bench) ends(want error) {
@@ -221,7 +262,7 @@ func (b *bench) ends(want error) {
 		if !errors.Is(err, want) {
 			b.t.Errorf("the worker ended with %v, want %v", err, want)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		b.t.Fatal("the worker does not end")
 	}
 }
@@ -288,9 +329,12 @@ func TestKeyedClaimsBeforeItStarts(t *testing.T) {
 
 func TestUnkeyedClaimsWhatOutlives20ms(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t))
-	long := b.job("sleep 0.3")
+	long := b.job("until [ -e claimed ]; do sleep 0.01; done")
 	b.publish(long)
 	b.claimed(long)
+	if err := os.WriteFile(filepath.Join(b.dir, "claimed"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if o := b.outcome(long); o.Status != jobs.AttemptSucceeded {
 		t.Errorf("outcome %+v", o)
 	}
@@ -388,14 +432,11 @@ func TestCancel(t *testing.T) {
 	b.claimed(j)
 	pid := b.pid("pid")
 	ask := jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"}
-	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
-		t.Fatal(err)
-	}
+	stop := b.cancelling(ask)
 	b.eventually("TERM has come", func() bool { return b.exists("term") })
+	stop()
 	ask.Kill = true // during the grace of a minute
-	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
-		t.Fatal(err)
-	}
+	b.cancelling(ask)
 	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" || o.ExitCode == nil || *o.ExitCode != 137 {
 		t.Errorf("outcome %+v", o)
 	}
@@ -416,10 +457,7 @@ func TestCancelWhileItFetches(t *testing.T) {
 	j.Keyed, j.Needs = true, map[string]jobs.Need{"large": {Status: "succeeded", Outputs: large}}
 	b.publish(j)
 	b.claimed(j)
-	ask := jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"}
-	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
-		t.Fatal(err)
-	}
+	b.cancelling(jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"})
 	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" {
 		t.Errorf("outcome %+v", o)
 	}
@@ -433,9 +471,7 @@ func TestHandBack(t *testing.T) {
 	j := b.job("echo $$ >pid; exec sleep 300")
 	b.publish(j)
 	pid := b.pid("pid")
-	if err := b.conn.SendWorkerControl("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}); err != nil {
-		t.Fatal(err)
-	}
+	b.telling(func() error { return b.conn.SendWorkerControl("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}) })
 	if o := b.outcome(j); o.Status != jobs.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}
@@ -466,30 +502,15 @@ func TestStopKillsAndHandsBack(t *testing.T) {
 	b.publish(j)
 	pid := b.pid("pid")
 	b.stop(errStopped)
-	if o := b.outcomeOfEnded(j); o.Status != jobs.AttemptHandedBack {
+	if o := b.outcome(j); o.Status != jobs.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}
 	b.gone(pid)
 	b.ends(errStopped)
 }
 
-// outcomeOfEnded is outcome while the worker may end.
-func (b *bench) outcomeOfEnded(j *jobs.Job) *jobs.Outcome {
-	b.t.Helper()
-	for {
-		select {
-		case e := <-b.records:
-			if e.Cell == j.Token && e.Record.Outcome != nil {
-				return e.Record.Outcome
-			}
-		case <-time.After(20 * time.Second):
-			b.t.Fatal("no outcome")
-		}
-	}
-}
-
 func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
-	b := newBench(t, natstest.StartServer(t, nil))
+	b := newBench(t, natstest.StartServer(t, nil), func(c *worker.Config) { c.WorkerTTL = time.Second })
 	keyed := b.job("trap '' TERM; echo $$ >keyed; while :; do sleep 0.01 || :; done")
 	keyed.Keyed = true
 	free := b.job("echo $$ >free; exec sleep 300")
@@ -506,10 +527,7 @@ func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
 	if o := b.outcome(keyed); o.Status != jobs.AttemptLost {
 		t.Errorf("outcome %+v", o)
 	}
-	ask := jobs.CancelAttempt{Token: free.Token, Attempt: 1}
-	if err := b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}); err != nil {
-		t.Fatal(err)
-	}
+	b.cancelling(jobs.CancelAttempt{Token: free.Token, Attempt: 1})
 	if o := b.outcome(free); o.Status != jobs.AttemptCancelled {
 		t.Errorf("outcome %+v", o)
 	}
@@ -543,7 +561,7 @@ func TestDrainWhileNATSIsAway(t *testing.T) {
 	began := time.Now()
 	b.worker.Drain()
 	b.ends(nil)
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > patience/2 {
 		t.Errorf("it took %v", took)
 	}
 	b.gone(pid)
@@ -552,8 +570,8 @@ func TestDrainWhileNATSIsAway(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	s := natstest.InProcess(t)
-	b := newBench(t, s)
-	j := b.job("true") // w1 is there when this has run
+	b := newBench(t, s, func(c *worker.Config) { c.WorkerTTL = 3 * time.Second }) // a name that is taken is asked for as long, and longer
+	j := b.job("true")                                                            // w1 is there when this has run
 	b.publish(j)
 	b.outcome(j)
 	second, err := worker.New(b.conn, worker.Config{Name: "w1"})
