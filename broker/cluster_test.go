@@ -18,7 +18,7 @@ import (
 // made.
 func replicated(t *testing.T, nats *natstest.Cluster) *broker.Conn {
 	t.Helper()
-	c, err := broker.Connect(within(t), broker.Config{URL: nats.URL(), Replicas: 3, ConnectTimeout: time.Minute, Logger: quiet()})
+	c, err := broker.Connect(within(t), broker.Config{URL: nats.URL(), Replicas: 3, ConnectTimeout: patience, Logger: quiet()})
 	check(t, err)
 	t.Cleanup(c.Close)
 	return c

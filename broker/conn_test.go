@@ -208,7 +208,7 @@ func TestEmbed(t *testing.T) {
 	if _, err := broker.Embed(broker.EmbedConfig{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a port that is taken: %v", err)
 	}
-	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: time.Second, Logger: quiet()}); !errors.Is(err, broker.ErrDenied) {
+	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: patience, Logger: quiet()}); !errors.Is(err, broker.ErrDenied) {
 		t.Errorf("without the token: %v", err)
 	}
 	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))

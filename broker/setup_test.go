@@ -11,6 +11,9 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
+// patience is how long a test waits for what must happen.
+const patience = 5 * time.Minute
+
 // connect connects to a server until the test ends.
 func connect(t testing.TB, s *natstest.Server) *broker.Conn {
 	t.Helper()
@@ -24,7 +27,7 @@ func connect(t testing.TB, s *natstest.Server) *broker.Conn {
 
 func config(t testing.TB, s *natstest.Server) broker.Config {
 	t.Helper()
-	return broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: 10 * time.Second, Logger: quiet()}
+	return broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: patience, Logger: quiet()}
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -32,7 +35,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // within bounds a test: it fails rather than hangs.
 func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -15,10 +15,13 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
+// patience is how long a test waits for what must happen.
+const patience = 5 * time.Minute
+
 func connect(t *testing.T, s *natstest.Server) *broker.Conn {
 	t.Helper()
 	c, err := broker.Connect(t.Context(), broker.Config{
-		URL: s.URL(), Options: s.Options(), Memory: true, ConnectTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+		URL: s.URL(), Options: s.Options(), Memory: true, ConnectTimeout: patience, Logger: slog.New(slog.DiscardHandler),
 	})
 	check(t, err)
 	t.Cleanup(c.Close)
@@ -34,7 +37,7 @@ func check(t *testing.T, err error) {
 
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -108,7 +108,7 @@ func (s *Server) Start(t testing.TB) {
 	}
 	srv.Start()
 	s.srv = srv
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("nats-server is not ready")
 	}
 	if a, ok := srv.Addr().(*net.TCPAddr); ok {

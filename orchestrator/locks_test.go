@@ -36,7 +36,7 @@ modules:
       mkdir inside
       echo "$MODPIPE_FENCING_TOKEN" >>tokens
       touch %s
-      i=0; until [ -e go ]; do i=$((i+1)); [ $i -lt 2000 ]; sleep 0.02; done
+      i=0; until [ -e go ]; do i=$((i+1)); [ $i -lt 10000 ]; sleep 0.02; done
       rmdir inside
 `, name)
 }
@@ -229,7 +229,7 @@ modules:
       touch in-%s
       test "$(ls in-* | wc -l)" -le 2
       touch %s
-      i=0; until [ -e %s ]; do i=$((i+1)); [ $i -lt 2000 ]; sleep 0.02; done
+      i=0; until [ -e %s ]; do i=$((i+1)); [ $i -lt 10000 ]; sleep 0.02; done
       rm in-%s
 `, name, name, until, name)
 	}

@@ -44,7 +44,7 @@ func newSite(t *testing.T, workers int) *site {
 
 func newSiteOn(t *testing.T, n *natstest.Server) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it fails rather than hangs
 	t.Cleanup(cancel)
 	s := &site{t: t, ctx: ctx, nats: n, dir: t.TempDir()}
 	s.conn = s.connect()

@@ -13,7 +13,7 @@ import (
 
 // patience bounds what must happen; soon is long enough to see that nothing does.
 const (
-	patience = 10 * time.Second
+	patience = time.Minute
 	soon     = 50 * time.Millisecond
 )
 
