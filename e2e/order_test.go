@@ -168,7 +168,7 @@ modules:
       trap '' TERM
       echo deaf $$
       while :; do sleep 1; done
-  polite: {timeout: 500ms, run: 'trap "echo bye; exit 0" TERM; sleep 300 & wait'}
+  polite: {timeout: 4s, run: 'trap "echo bye; exit 0" TERM; sleep 300 & wait'}
   behind: {needs: [slow], run: 'true'}
   fine: {timeout: 0, run: 'true'}
 `,

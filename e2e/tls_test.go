@@ -63,7 +63,6 @@ func (p *place) isRefused(t *testing.T, a access, exit int, says ...string) {
 		start(t, q.workspace, q.env(), binaries.orchestrator, append([]string{"serve"}, patient...)...),
 		start(t, q.workspace, q.env(), binaries.orchestrator, append([]string{"doctor"}, patient...)...),
 	} {
-		prog.patience = 12 * time.Second
 		code := prog.wait(t)
 		said := prog.stdout.String() + prog.stderrText()
 		if code != exit {
