@@ -43,7 +43,7 @@ func record(t *testing.T) (*Recorder, func() *Client) {
 // await waits until the history has an execution.
 func await(t *testing.T, r *Recorder, found func(*Exec) bool) Exec {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	e, err := r.Await(ctx, found)
 	if err != nil {
