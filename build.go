@@ -86,10 +86,40 @@ func (b *Builder) check() {
 	}
 	b.parse()
 	if len(b.faults) > 0 {
+		b.checkRest()
 		return
 	}
 	if _, err := b.assemble(b.standIns(), nil); err != nil {
 		b.faults = append(b.faults, asFaults(err)...)
+	}
+}
+
+// checkRest finds what else is wrong with the definition's own modules, where
+// something was found already: not at the same place, nor what may follow from
+// it, a need of what is not there.
+func (b *Builder) checkRest() {
+	said := map[pipeline.Place]bool{}
+	for _, f := range b.faults {
+		said[pipeline.Place{File: shown(f.File), Line: f.Line}] = true
+	}
+	p := &pipeline.Pipeline{Name: b.Name, FailSlow: b.FailSlow, Deadline: b.Deadline, Limits: b.limitSizes(), ClusterLimits: b.clusterLimits()}
+	var places []pipeline.Place
+	for _, m := range b.modules {
+		n := m.finished()
+		n.Needs = slices.DeleteFunc(slices.Clone(n.Needs), func(need pipeline.Need) bool { return b.byName[need.Module] == nil })
+		p.Modules, places = append(p.Modules, n), append(places, m.at.position())
+	}
+	if len(p.Modules) == 0 {
+		return
+	}
+	err := pipeline.Assemble(p, places)
+	if err == nil {
+		return
+	}
+	for _, f := range asFaults(err) {
+		if !said[pipeline.Place{File: f.File, Line: f.Line}] {
+			b.faults = append(b.faults, f)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func shown(file string) string {
 	return rel
 }
 
-func (p place) position() pipeline.Place { return pipeline.Place{File: p.file, Line: p.line} }
+func (p place) position() pipeline.Place { return pipeline.Place{File: shown(p.file), Line: p.line} }
 
 // fault notes a mistake in the definition.
 func (b *Builder) fault(at place, suggestion, format string, args ...any) {

@@ -280,3 +280,32 @@ func TestOptionalReadersAreNoFault(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Mistakes are said all at once: one does not hide another, nor what only the
+// graph as a whole shows.
+func TestMistakesAreSaidAllAtOnce(t *testing.T) {
+	_, err := modpipe.Build("test", func(p *modpipe.Builder) {
+		modpipe.Add(p, "hidden", modpipe.Call(func(context.Context) (hidden, error) { return hidden{}, nil }))
+		modpipe.Add(p, "version", modpipe.Call1(version, modpipe.Value[tree]{}))
+		modpipe.Add(p, "checkout", modpipe.Call(checkout))
+		modpipe.Add(p, "Checkout", modpipe.Call(checkout))
+		modpipe.Add(p, "check out", modpipe.Call(checkout))
+		modpipe.Add(p, "late", modpipe.Call(checkout), modpipe.Timeout(-1))
+	})
+	var faults pipeline.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("no faults: %v", err)
+	}
+	wants := []string{
+		"its result cannot travel", "version reads a value that no Add has returned", `module "Checkout" is there already, at faults_test.go`,
+		`"check out" is not a name`, "the timeout is negative",
+	}
+	if len(faults) != len(wants) {
+		t.Errorf("%d faults, not %d", len(faults), len(wants))
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("without %q:\n%v", want, err)
+		}
+	}
+}
