@@ -229,8 +229,17 @@ func (l *serverLog) Noticef(string, ...any) {}
 func (l *serverLog) Debugf(string, ...any)  {}
 func (l *serverLog) Tracef(string, ...any)  {}
 func (l *serverLog) Warnf(format string, v ...any) {
-	l.log.Warn("nats-server: " + fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	if strings.HasSuffix(text, purgedBehind) {
+		return
+	}
+	l.log.Warn("nats-server: " + text)
 }
+
+// purgedBehind ends a warning that says nothing: the consumer had stored a
+// later state than that which a purge has left. A cancelled run purges each of
+// its jobs, so it would come by the hundred.
+const purgedBehind = "error on write store state from purge: old update ignored"
 
 func (l *serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
