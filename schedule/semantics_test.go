@@ -411,3 +411,29 @@ func TestFleetLoss(t *testing.T) {
 		t.Fatal("a lost worker's attempt was not closed")
 	}
 }
+
+// TestAStackIsToldOnce: the run and what depends on a module that has panicked
+// say so in one line.
+func TestAStackIsToldOnce(t *testing.T) {
+	const stack = "panic: no\n\nmain.a()\n\t/src/main.go:7"
+	p := newPlayer(t, `
+name: p
+modules:
+  a: {command: ["true"]}
+  b: {command: ["true"], needs: a}
+`, func(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: jobs.AttemptFailed, Error: stack} })
+	report := p.play(1)
+	got := []string{report.Error, report.Modules[0].Error, report.Modules[1].Error}
+	if diff := cmp.Diff([]string{"a failed: panic: no", stack, "a failed: panic: no"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestACancellationWithoutAReason says once who it was.
+func TestACancellationWithoutAReason(t *testing.T) {
+	p := newPlayer(t, "{name: p, modules: {a: {command: [x]}}}", ok)
+	p.write("cancel", "", jobs.Record{Cancel: &jobs.Cancel{ID: "1", By: "me", Reason: "cancelled by me"}})
+	if report := p.play(0); report.Error != "cancelled by me" {
+		t.Errorf("the run says: %s", report.Error)
+	}
+}

@@ -94,8 +94,8 @@ func (r *Run) finishBy(n *node, s jobs.Status, need int) {
 	case jobs.DependencyFailed:
 		reason := name + " " + failedHow(root)
 		text := reason
-		if root.err != "" {
-			text += ": " + root.err
+		if line := firstLine(root.err); line != "" {
+			text += ": " + line
 		}
 		r.finish(n, s, root.index, reason, text)
 	case jobs.Skipped:

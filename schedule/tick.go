@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -197,7 +198,11 @@ func earlierSet(a, b time.Time) time.Time {
 // verdict is how the run ends, once every module has.
 func (r *Run) verdict() jobs.End {
 	if r.cancel != nil {
-		return jobs.End{Status: jobs.RunCancelled, Error: "cancelled by " + r.cancel.By + ": " + r.cancel.Reason}
+		text := "cancelled by " + r.cancel.By
+		if r.cancel.Reason != text { // nobody gave one
+			text += ": " + r.cancel.Reason
+		}
+		return jobs.End{Status: jobs.RunCancelled, Error: text}
 	}
 	first, more := "", 0
 	for _, n := range r.nodes {
@@ -209,8 +214,8 @@ func (r *Run) verdict() jobs.End {
 			continue
 		}
 		first = n.module.Name + " " + failedHow(n)
-		if n.err != "" {
-			first += ": " + n.err
+		if line := firstLine(n.err); line != "" {
+			first += ": " + line
 		}
 	}
 	if first == "" {
@@ -220,4 +225,11 @@ func (r *Run) verdict() jobs.End {
 		first += " (and " + plural(more, "more failure") + ")"
 	}
 	return jobs.End{Status: jobs.RunFailed, Error: first}
+}
+
+// firstLine is what others say of an error: the stack of a panic is told once,
+// by the module itself.
+func firstLine(err string) string {
+	line, _, _ := strings.Cut(err, "\n")
+	return line
 }
