@@ -79,6 +79,31 @@ func missingProgram(want pipeline.Program, have *pipeline.Program) string {
 	return ""
 }
 
+// Closer reports whether c comes closer to r than other does: it lacks less,
+// or what it lacks of the program is less: the graph, the build, all of it.
+func (c Capabilities) Closer(other Capabilities, r pipeline.Requirements) bool {
+	mine, others := len(c.Missing(r)), len(other.Missing(r))
+	if mine != others || r.Program == nil {
+		return mine < others
+	}
+	return programDistance(*r.Program, c.Program) < programDistance(*r.Program, other.Program)
+}
+
+// programDistance is how far a worker is from a program; 0 when it is that one.
+func programDistance(want pipeline.Program, have *pipeline.Program) int {
+	switch {
+	case have == nil:
+		return 4
+	case have.Name != want.Name:
+		return 3
+	case have.Build != want.Build:
+		return 2
+	case have.Graph != want.Graph:
+		return 1
+	}
+	return 0
+}
+
 // Offer reports whether c has all of r.
 func (c Capabilities) Offer(r pipeline.Requirements) bool { return len(c.Missing(r)) == 0 }
 

@@ -120,6 +120,28 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// Who has the program with another graph comes closer than who has another
+// build, and who has none is the farthest: the message then says what is wrong.
+func TestCloser(t *testing.T) {
+	want := pipeline.Requirements{Program: &pipeline.Program{Name: "p", Build: "b", Graph: "g"}}
+	order := []Capabilities{
+		{Program: &pipeline.Program{Name: "p", Build: "b", Graph: "other"}},
+		{Program: &pipeline.Program{Name: "p", Build: "other", Graph: "g"}},
+		{Program: &pipeline.Program{Name: "other", Build: "b", Graph: "g"}},
+		{OS: "linux"},
+	}
+	for i, c := range order {
+		for k, other := range order {
+			if got := c.Closer(other, want); got != (i < k) {
+				t.Errorf("%d is closer than %d: %t", i, k, got)
+			}
+		}
+	}
+	if gpu := (Capabilities{Tags: []string{"gpu"}}); !gpu.Closer(order[0], pipeline.Requirements{OS: "linux", Tags: []string{"gpu"}}) {
+		t.Error("who lacks less is not closer")
+	}
+}
+
 func TestCompareVersions(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string

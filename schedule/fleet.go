@@ -157,20 +157,20 @@ func (f *Fleet) capable(set jobs.LaneSet, revision uint64) (names []string, unde
 
 // lack says in words what no live worker offers of a lane, and which comes closest.
 func (f *Fleet) lack(set jobs.LaneSet) (missing, closest string) {
-	var best []string
+	var best jobs.Capabilities
 	for _, name := range f.names() {
-		s := f.workers[name]
-		if s.worker.Draining {
+		w := &f.workers[name].worker
+		if w.Draining || w.Capabilities.Offer(set.Requires) {
 			continue
 		}
-		if m := s.worker.Capabilities.Missing(set.Requires); len(m) > 0 && (closest == "" || len(m) < len(best)) {
-			best, closest = m, name
+		if closest == "" || w.Capabilities.Closer(best, set.Requires) {
+			best, closest = w.Capabilities, name
 		}
 	}
 	if closest == "" {
 		return strings.Join(append([]string{"no worker is there"}, required(set)...), "; "), ""
 	}
-	return strings.Join(best, ", "), closest
+	return strings.Join(best.Missing(set.Requires), ", "), closest
 }
 
 func required(set jobs.LaneSet) []string {
