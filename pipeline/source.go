@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -38,7 +39,7 @@ func (s *source) excerpt(at position) string {
 	col = min(max(col, 0), len(line))
 	from := max(0, col-excerptWidth/2)
 	to := min(len(line), from+excerptWidth)
-	shown := line[from:to]
+	shown := printable(line[from:to])
 	caret := make([]rune, 0, col-from+1)
 	for _, r := range line[from:col] {
 		if r != '\t' {
@@ -46,7 +47,18 @@ func (s *source) excerpt(at position) string {
 		}
 		caret = append(caret, r)
 	}
-	return string(shown) + "\n" + string(append(caret, '^'))
+	return shown + "\n" + string(append(caret, '^'))
+}
+
+// printable is text with a mark for each character that a terminal would obey
+// instead of showing it.
+func printable(text []rune) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, string(text))
 }
 
 // expression finds the position of character offset of the k-th ${{ }} of a
