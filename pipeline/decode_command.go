@@ -26,7 +26,10 @@ func (d *decoder) command() *Command {
 		}
 		return nil
 	default:
-		for _, w := range words.elements() {
+		for i, w := range words.elements() {
+			if i == 0 && d.ok(w) && w.Kind == scalarNode && strings.TrimSpace(w.Value) == "" {
+				d.fault(w, "", "the first word of command is empty; it is the program to start")
+			}
 			c.Args = append(c.Args, d.text(w, "command"))
 		}
 	}
