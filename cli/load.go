@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (a *app) path(file string) string {
 
 // parse reads a pipeline file.
 func (a *app) parse(file string) (*pipeline.File, error) {
-	src, err := os.ReadFile(a.path(file))
+	src, err := readFile(a.path(file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usageError("there is no file %s", file)
@@ -56,6 +57,17 @@ func (a *app) parse(file string) (*pipeline.File, error) {
 		return nil, faultsError(err)
 	}
 	return f, nil
+}
+
+// readFile reads a pipeline file, and of one that is too large just enough to
+// tell: it may be an image of a disk, or have no end.
+func readFile(path string) (src []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, pipeline.MaxFileSize+1))
 }
 
 // load parses a file, binds its parameters and selects modules.

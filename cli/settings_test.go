@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 func TestVerdictCodes(t *testing.T) {
@@ -88,6 +89,21 @@ func TestEnvFile(t *testing.T) {
 	want := []pair{{"A", "1"}, {"B", "two words"}, {"C", `its \n`}, {"D", "a\nb \"c\" # d"}, {"E", ""}, {"F", "x#y"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pair{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A file that is far too large is not read to its end.
+func TestReadFileIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	src, err := readFile(path)
+	if err != nil || len(src) != pipeline.MaxFileSize+1 {
+		t.Errorf("%d bytes were read: %v", len(src), err)
 	}
 }
 

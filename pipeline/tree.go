@@ -61,11 +61,13 @@ func (n *node) elements() []*node {
 	return []*node{n}
 }
 
-// Bounds of what a file may be: far above any honest one.
+// MaxFileSize is how many bytes a pipeline file may have: far above any
+// honest one, as the other bounds.
+const MaxFileSize = 4 << 20
+
 const (
-	maxFileSize = 4 << 20
-	maxNodes    = 200_000 // with every alias counted as often as it is used
-	maxDepth    = 64
+	maxNodes = 200_000 // with every alias counted as often as it is used
+	maxDepth = 64
 )
 
 // treeBuilder makes nodes of YAML's.
@@ -79,8 +81,8 @@ type treeBuilder struct {
 
 // readTree reads the only document of a file; nil when it could not be read.
 func readTree(c *collector, text []byte) *node {
-	if len(text) > maxFileSize {
-		c.faultAt(position{1, 1}, "", "the file is larger than %d MiB", maxFileSize>>20)
+	if len(text) > MaxFileSize {
+		c.faultAt(position{1, 1}, "", "the file is larger than %d MiB", MaxFileSize>>20)
 		return nil
 	}
 	loader, err := yaml.NewLoader(bytes.NewReader(text))
