@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +62,7 @@ func (a *app) remote() (target, bool, error) {
 // target turns settings into a URL and options, as the nats CLI does: a
 // context first, and over it whatever else is set.
 func (a *app) target(s *connection) (target, error) {
-	if err := a.checkFiles(s); err != nil {
+	if err := a.checkSettings(s); err != nil {
 		return target{}, err
 	}
 	server, options, err := a.contextOptions(s)
@@ -81,8 +82,9 @@ func (a *app) target(s *connection) (target, error) {
 	return target{url: cmp.Or(server, nats.DefaultURL), options: options}, nil
 }
 
-// checkFiles says at once which of the files that were named are not there.
-func (a *app) checkFiles(s *connection) error {
+// checkSettings says at once which of the files that were named are not there,
+// and what is no address.
+func (a *app) checkSettings(s *connection) error {
 	var faults []string
 	for _, f := range []struct{ flag, path string }{
 		{"creds", s.creds},
@@ -98,6 +100,9 @@ func (a *app) checkFiles(s *connection) error {
 		if _, err := os.Stat(f.path); err != nil {
 			faults = append(faults, fmt.Sprintf("--%s%s: %v", f.flag, a.bind.fromOf(f.flag), err))
 		}
+	}
+	if text := addressFault(s.server); text != "" {
+		faults = append(faults, fmt.Sprintf("--server%s: %s; an address is nats://host:4222, or several separated by commas", a.bind.fromOf("server"), text))
 	}
 	if (s.tlsCert == "") != (s.tlsKey == "") && s.context == "" {
 		faults = append(faults, "--tlscert and --tlskey belong together: one of them is not set")
@@ -176,6 +181,28 @@ func watchConnection(ctx context.Context, c *broker.Conn, limit time.Duration, d
 			}
 		}
 	}
+}
+
+// addressFault is what is wrong with the addresses of servers; they are not
+// shown as they are, because of the passwords in them.
+func addressFault(servers string) string {
+	if servers == "" || servers == embedded {
+		return ""
+	}
+	for server := range strings.SplitSeq(servers, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Hostname() == "" {
+			return redact(server) + " is no address of a server"
+		}
+		if n, err := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16); err != nil || n == 0 && u.Port() != "" {
+			return redact(server) + " has a port that is none"
+		}
+	}
+	return ""
 }
 
 // redact takes credentials out of server URLs.
