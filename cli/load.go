@@ -122,13 +122,11 @@ func moduleNames(p *pipeline.Pipeline) []string {
 // readEnvFile reads lines of KEY=VALUE: blank lines and those that begin with
 // # count for nothing, "export" before a key neither; a value may stand in
 // quotes, in double ones with \n, \t, \" and \\.
-func readEnvFile(path string) ([]pair, error) {
+func readEnvFile(path string) (pairs []pair, faults []string) {
 	src, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usageError("--env-file: %w", err)
+		return nil, []string{fmt.Sprintf("--env-file: %v", err)}
 	}
-	var pairs []pair
-	var faults []string
 	number := 0
 	for line := range strings.Lines(string(src)) {
 		number++
@@ -143,7 +141,7 @@ func readEnvFile(path string) ([]pair, error) {
 		}
 		pairs = append(pairs, p)
 	}
-	return pairs, faultList(faults)
+	return pairs, faults
 }
 
 func parseEnvLine(line string) (pair, error) {

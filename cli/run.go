@@ -27,11 +27,12 @@ import (
 type runOptions struct {
 	source
 	execution
-	env      []pair
-	envFiles []string
-	labels   []pair
-	id       string
-	detach   bool
+	env       []pair
+	envFiles  []string
+	fromFiles []pair // the variables in envFiles
+	labels    []pair
+	id        string
+	detach    bool
 }
 
 // execution are the flags of every command that carries a run out here.
@@ -137,10 +138,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	spec, err := o.spec(ctx, a, p, workspace)
-	if err != nil {
-		return err
-	}
+	spec := o.spec(ctx, a, p, workspace)
 	if o.detach {
 		return a.detach(ctx, spec, store)
 	}
@@ -151,13 +149,18 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	return r.drive(ctx)
 }
 
-// faults are what is wrong with the flags' values taken together.
+// faults are what is wrong with the flags' values taken together, and with
+// the files of variables, which it reads.
 func (o *runOptions) faults(a *app) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, p := range o.env {
 		if err := checkVariable(p.key); err != nil {
 			fault("--env%s: %v", a.bind.fromOf("env"), err)
 		}
+	}
+	for _, file := range o.envFiles {
+		pairs, more := readEnvFile(a.path(file))
+		o.fromFiles, faults = append(o.fromFiles, pairs...), append(faults, more...)
 	}
 	return slices.Concat(faults, a.idFaults(o.id), a.detachFaults(o.detach), o.execution.faults(a))
 }
@@ -187,7 +190,7 @@ func (a *app) detachFaults(detach bool) (faults []string) {
 }
 
 // spec is the run as it is submitted.
-func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) (*jobs.Spec, error) {
+func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) *jobs.Spec {
 	spec := &jobs.Spec{
 		Run: jobs.RunID(o.id), Pipeline: p, Labels: pairsMap(o.labels),
 		StartedBy: a.startedBy(), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
@@ -195,15 +198,8 @@ func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, wor
 	if spec.Run == "" {
 		spec.Run = newRunID(time.Now())
 	}
-	for _, file := range o.envFiles {
-		pairs, err := readEnvFile(a.path(file))
-		if err != nil {
-			return nil, err
-		}
-		spec.Env = appendVars(spec.Env, pairs)
-	}
-	spec.Env = appendVars(spec.Env, o.env)
-	return spec, nil
+	spec.Env = appendVars(appendVars(nil, o.fromFiles), o.env)
+	return spec
 }
 
 func appendVars(env []pipeline.Pair, pairs []pair) []pipeline.Pair {

@@ -84,6 +84,7 @@ func TestFaults(t *testing.T) {
 				`orchestrator.yaml:4:1: "report" wants a value`, `orchestrator.yaml:5:1: "only" wants a value`,
 			},
 		},
+		"file of variables":   {args: []string{"run", "ci.yaml", "--env-file", "nix", "--run-id", "a b", "--env-file", "ci.yaml"}, want: []string{"--env-file: open ", "nix: no such file", "ci.yaml:2: ", `--run-id: "a b" is not`}},
 		"no argument":         {args: []string{"run"}, want: []string{"an argument is missing: run FILE"}},
 		"too many":            {args: []string{"run", "a", "b"}, want: []string{`unexpected argument "b"`}},
 		"no file":             {args: []string{"run", "nix.yaml"}, want: []string{"there is no file nix.yaml"}},
