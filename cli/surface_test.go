@@ -285,11 +285,11 @@ func TestWorkerLeavesWhileItWaits(t *testing.T) {
 func TestWorkerFaults(t *testing.T) {
 	p := newProgram(t, cli.Worker)
 	p.env = append(p.env, "MODPIPE_WORKER_TAGS=a,b", "MODPIPE_ORCHESTRATOR_X=1", "MODPIPE_WORKER=me")
-	code, _, stderr := p.exec(t, "--name", "a b", "--labels", "x", "--workspace", "/nix", "--max-parallel", "0")
+	code, _, stderr := p.exec(t, "--name", "a b", "--labels", "x", "--workspace", "/nix", "--max-parallel", "0", "--tools", "git=", "--pass-env", "A[", "-s", "nats://127.0.0.1:1")
 	if code != 2 {
 		t.Errorf("exit code %d", code)
 	}
-	wantAll(t, stderr, "4 faults", `--name: "a b"`, `--labels: "x": it wants KEY=VALUE`, "--workspace: /nix is not a directory", "--max-parallel: 0 is less than 1")
+	wantAll(t, stderr, "6 faults", `--tools: "git=": want NAME or NAME=VERSION`, `--pass-env: "A[" is no pattern`, `--name: "a b"`, `--labels: "x": it wants KEY=VALUE`, "--workspace: /nix is not a directory", "--max-parallel: 0 is less than 1")
 	if code, _, stderr := p.exec(t, "-s", "embedded"); code != 2 || !strings.Contains(stderr, "a worker embeds no server") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

@@ -97,6 +97,13 @@ func (o *workerOptions) faults() (faults []string) {
 			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", o.workspace))
 		}
 	}
+	cfg := worker.Config{Tags: o.tags, PassEnv: o.passEnv}
+	cfg.Tools, cfg.OnlyTools = splitTools(o.tools)
+	if err := cfg.Validate(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			faults = append(faults, "--"+line)
+		}
+	}
 	return faults
 }
 

@@ -38,8 +38,8 @@ type Config struct {
 	Logger       *slog.Logger      // nil = discard
 }
 
-// validate reports all faults of the configuration at once.
-func (c Config) validate() error {
+// Validate reports all faults of the configuration at once; New does it too.
+func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.Name != "" && !jobs.ValidID(c.Name) {

@@ -10,7 +10,7 @@ import (
 // Detect finds out what this machine offers, with all tools on PATH. Versions
 // are those that cfg declares: none is asked for.
 func Detect(_ context.Context, cfg Config) (jobs.Capabilities, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return jobs.Capabilities{}, fmt.Errorf("worker: %w", err)
 	}
 	program, err := cfg.program()

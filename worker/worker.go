@@ -23,7 +23,7 @@ type Worker struct {
 // New checks cfg, reporting all faults at once, and makes a worker; nothing
 // runs yet.
 func New(c *broker.Conn, cfg Config) (*Worker, error) {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	program, err := cfg.program()
