@@ -76,6 +76,7 @@ func panicked() place {
 
 // check finds what is wrong with what the definition has made.
 func (b *Builder) check() {
+	b.settle()
 	for _, e := range b.calls {
 		if !e.added {
 			b.fault(e.at, "hand it to Add, or take it out", "a call that was never added to the pipeline")
@@ -91,6 +92,22 @@ func (b *Builder) check() {
 	}
 	if _, err := b.assemble(b.standIns(), nil); err != nil {
 		b.faults = append(b.faults, asFaults(err)...)
+	}
+}
+
+// settle does what the Builder's fields say of all modules, wherever the
+// definition has set them.
+func (b *Builder) settle() {
+	if b.Deadline < 0 {
+		b.fault(place{}, "", "the Deadline of the Builder is negative")
+	}
+	if b.Grace < 0 {
+		b.fault(place{}, "", "the Grace of the Builder is negative")
+	}
+	for _, m := range b.modules {
+		if b.Grace > 0 && !m.ownGrace {
+			m.node.Policy.Grace = b.Grace
+		}
 	}
 }
 

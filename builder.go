@@ -45,6 +45,7 @@ type module struct {
 	cond        *condition
 	retryIf     func(error) bool
 	retryPanics bool
+	ownGrace    bool // an Info has given it one
 	clusterKeys []string
 	each        *each // of a family that follows from a list
 	node        pipeline.Module
@@ -88,9 +89,6 @@ func Add[T any](b *Builder, name string, e Executor[T], opts ...Option) Value[T]
 func (b *Builder) newModule(name string, at place, result reflect.Type) *module {
 	m := &module{b: b, at: at, name: name, result: result}
 	m.node = pipeline.Module{Name: name, Slots: 1, Policy: pipeline.DefaultPolicy()}
-	if b.Grace != 0 {
-		m.node.Policy.Grace = b.Grace
-	}
 	if b.byName == nil {
 		b.fault(at, "a Builder is made for a definition: hand that to Build or cli.Main", "this Builder is nobody's")
 		return m

@@ -309,3 +309,30 @@ func TestMistakesAreSaidAllAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// The fields of a Builder are for all modules, wherever they are set; a module
+// may have a grace of its own.
+func TestGraceIsForAllModules(t *testing.T) {
+	p, err := modpipe.Build("test", func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Call(one))
+		modpipe.Add(p, "b", modpipe.Call(one), modpipe.Info{Grace: time.Minute})
+		p.Grace = time.Second
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := p.Pipeline(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := g.Modules[0].Policy.Grace, g.Modules[1].Policy.Grace; a != time.Second || b != time.Minute {
+		t.Errorf("a has %v, b has %v", a, b)
+	}
+	_, err = modpipe.Build("test", func(p *modpipe.Builder) {
+		p.Grace, p.Deadline = -1, -1
+		modpipe.Add(p, "a", modpipe.Call(one))
+	})
+	if want := "the Deadline of the Builder is negative\nthe Grace of the Builder is negative"; err == nil || err.Error() != want {
+		t.Errorf("said %v", err)
+	}
+}

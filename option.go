@@ -231,7 +231,7 @@ func (i Info) apply(m *module) {
 		n.Policy.Priority = i.Priority
 	}
 	if i.Grace != 0 {
-		n.Policy.Grace = i.Grace
+		n.Policy.Grace, m.ownGrace = i.Grace, true
 	}
 	if i.QueueTimeout != 0 {
 		n.Policy.QueueTimeout = i.QueueTimeout
