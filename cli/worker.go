@@ -57,7 +57,7 @@ name, 130 and 143 stopped at once by INT and TERM.`
 	fs := root.Flags()
 	textFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, of one live worker only (default: the host's name and a suffix)")
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
-	textFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh copy of the run's workspace for each attempt)")
+	textFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh, empty directory for each attempt)")
 	listFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
 	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
 	switchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
