@@ -171,6 +171,12 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
+	root.InitDefaultCompletionCmd(a.Args...)
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			a.group(cmd)
+		}
+	}
 	a.bind.adopt(root)
 	return root.ExecuteContext(ctx)
 }

@@ -100,6 +100,8 @@ func TestFaults(t *testing.T) {
 		"report, a directory": {args: []string{"run", "ci.yaml", "--report", "."}, want: []string{"--report: . is a directory"}},
 		"report, /proc":       {args: []string{"run", "ci.yaml", "--report", "/proc/r.json"}, want: []string{"--report: nothing can be written into /proc: "}},
 		"report":              {args: []string{"run", "ci.yaml", "--report", "nix/r.json"}, want: []string{"--report: there is no directory nix"}},
+		"completion":          {args: []string{"completion", "tcsh"}, want: []string{`unknown command "tcsh" for "orchestrator completion"`}},
+		"no completion":       {args: []string{"completion"}, want: []string{"orchestrator completion needs a command"}},
 		"listen":              {args: []string{"run", "ci.yaml", "--listen", "8"}, want: []string{`--listen: "8" is not HOST:PORT`}},
 		"detach and report":   {args: []string{"run", "ci.yaml", "--detach", "--report", "r.json", "--local", "2"}, want: []string{"--report is for a run that is carried out here", "--local is for a run"}},
 		"detach nowhere":      {args: []string{"run", "ci.yaml", "--detach"}, want: []string{"none serves this workspace", "orchestrator dev"}},
