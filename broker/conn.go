@@ -110,7 +110,7 @@ func (c *Conn) checkJetStream(ctx context.Context) error {
 	if !enabled {
 		_, err := c.askJetStream(ctx, time.Second)
 		if errors.Is(err, errNotReady) && ctx.Err() == nil {
-			err = noJetStream(c, err)
+			err = noJetStream(c, errSilent)
 		}
 		return err
 	}
@@ -135,6 +135,10 @@ func (c *Conn) checkJetStream(ctx context.Context) error {
 
 // electionPatience is for how long a cluster may be electing a leader.
 const electionPatience = 10 * time.Second
+
+// errSilent is why JetStream is not enabled where nobody answers. It is no
+// time-out: the server was reached, and trying again is of no use.
+var errSilent = errors.New("nothing answers for it")
 
 func noJetStream(c *Conn, why error) error {
 	return fmt.Errorf("JetStream is not enabled on %s: start nats-server with -js (%w)", c.URL(), why)

@@ -142,7 +142,13 @@ func TestDoctorWithoutJetStream(t *testing.T) {
 	s := natstest.StartServer(t, func(o *server.Options) { o.StoreDir = "" })
 	p := newProgram(t, cli.Orchestrator)
 	found := diagnose(t, p, 3, "-s", s.URL())
-	found.want(t, "jetstream", "fault", "start nats-server with -js")
+	found.want(t, "jetstream", "fault", "start nats-server with -js", "enable it for the account")
+	p.write(t, "x.yaml", "{name: x, modules: {a: {run: x}}}")
+	code, _, stderr := p.exec(t, "run", "x.yaml", "-s", s.URL())
+	wantAll(t, stderr, "start nats-server with -js")
+	if code != 3 || strings.Contains(stderr, "cannot be reached") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
 }
 
 // TestDoctorRemote: what a healthy server has, a worker of another version,
