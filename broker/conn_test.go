@@ -1,8 +1,10 @@
 package broker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -89,6 +91,18 @@ func TestUnreachableNamesTheServerAndNoSecret(t *testing.T) {
 	})
 	if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWaitingSaysNoMoreThanIsKnown: a dial that was refused leaves no error.
+func TestWaitingSaysNoMoreThanIsKnown(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	_, err := broker.Connect(within(t), broker.Config{
+		URL: "nats://" + closedPort(t), ConnectTimeout: 1200 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&out, nil)),
+	})
+	if err == nil || !strings.Contains(out.String(), "waiting for NATS") || strings.Contains(out.String(), "nil") {
+		t.Errorf("%v, after\n%s", err, out.String())
 	}
 }
 

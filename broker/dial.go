@@ -119,7 +119,11 @@ func (c *Conn) awaitFirst(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return c.unreachable(errors.Join(context.Cause(ctx), c.nc.LastError()))
 		}
-		c.log.Warn("waiting for NATS", "url", redact(c.cfg.URL), "error", c.nc.LastError())
+		waiting := []any{"url", redact(c.cfg.URL)}
+		if err := c.nc.LastError(); err != nil {
+			waiting = append(waiting, "error", err)
+		}
+		c.log.Warn("waiting for NATS", waiting...)
 	}
 }
 
