@@ -68,6 +68,13 @@ func (r *Run) applyOutcome(e jobs.Entry, o *jobs.Outcome) error {
 // recordAttempt enters an attempt that somebody ran into the report.
 func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 	k := len(n.attempts) - 1
+	if k >= 0 && n.attempts[k].Number == o.Attempt && o.Status == jobs.AttemptSkipped && o.Started.IsZero() {
+		n.attempts = n.attempts[:k] // whoever decided its condition had claimed it for that
+		if k == 0 {
+			n.begun = time.Time{}
+		}
+		return
+	}
 	if k < 0 || n.attempts[k].Number != o.Attempt {
 		if o.Started.IsZero() {
 			return // closed before anybody had started it
@@ -87,6 +94,9 @@ func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 		finished = r.now
 	}
 	a.Status, a.ExitCode, a.Error, a.Finished = o.Status, o.ExitCode, o.Error, &finished
+	if a.Status == jobs.AttemptSkipped { // a function ran to its end, and said Skip
+		a.Status = jobs.AttemptSucceeded
+	}
 	if !o.Started.IsZero() {
 		started := o.Started
 		a.Started = &started

@@ -437,3 +437,42 @@ func TestACancellationWithoutAReason(t *testing.T) {
 		t.Errorf("the run says: %s", report.Error)
 	}
 }
+
+// TestSkippedAttempts: the attempt of a function that says Skip ran to its end;
+// one that was only begun to decide the condition is none.
+func TestSkippedAttempts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		claims bool
+		began  bool
+		want   []jobs.AttemptStatus
+	}{
+		"a condition":                   {},
+		"a condition that takes longer": {claims: true},
+		"a function":                    {began: true, want: []jobs.AttemptStatus{jobs.AttemptSucceeded}},
+		"a function that takes longer":  {claims: true, began: true, want: []jobs.AttemptStatus{jobs.AttemptSucceeded}},
+	} {
+		p := newPlayer(t, "{name: p, modules: {a: {command: [x]}}}", nil)
+		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+		job := p.decideUntilPublished()
+		if tt.claims {
+			p.write("a", job.Key.Token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w"}})
+		}
+		o := &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSkipped, Reason: "no need"}
+		if tt.began {
+			o.Started, o.Finished = p.now, p.now
+		}
+		p.write("a", job.Key.Token, jobs.Record{Outcome: o})
+		report, err := p.run.Report(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := report.Modules[0]
+		var got []jobs.AttemptStatus
+		for _, a := range m.Attempts {
+			got = append(got, a.Status)
+		}
+		if m.Status != "skipped" || m.Reason != "no need" || !cmp.Equal(got, tt.want) || (m.Started != nil) != tt.began {
+			t.Errorf("%s: %s (%s), attempts %q, started %v", name, m.Status, m.Reason, got, m.Started)
+		}
+	}
+}
