@@ -289,6 +289,37 @@ func TestProcessInAnExecIsFound(t *testing.T) {
 	}
 }
 
+// within are the live processes whose directory it is.
+func within(dir string) (pids []int) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, link := range links {
+		if at, err := os.Readlink(link); err != nil || at != dir {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil && alive(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestProcessesThatSucceedEachOther: each starts the next and goes, so that none
+// lives for as long as it takes to look through all processes.
+func TestProcessesThatSucceedEachOther(t *testing.T) {
+	for range 10 {
+		var dir string
+		execute(t, script(`printf '%s\n' 'touch up' '[ $1 -gt 60 ] && exec sleep 300' 'sh "$0" $(($1+1)) & exit' >next; setsid sh ./next 0 & `+untilUp),
+			func(c *command) { dir = c.workspace })
+		for range 30 {
+			for _, pid := range within(dir) {
+				if outlives(pid) {
+					t.Fatalf("process %d outlives the attempt", pid)
+				}
+			}
+		}
+	}
+}
+
 func TestEscapedProcessDoesNotHoldTheAttempt(t *testing.T) {
 	e, out := execute(t, script(`env -i setsid sh -c 'echo $$; /bin/touch up; exec /bin/sleep 300' & `+untilUp))
 	pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
