@@ -373,6 +373,31 @@ func TestAnOrphanIsClosed(t *testing.T) {
 	}
 }
 
+// TestWhatWasNeverGranted: an orchestrator died when it had a place in a limit
+// for one module, and had not granted it. Whoever takes the run over begins
+// with the module that has to be alone and needs that place.
+func TestWhatWasNeverGranted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1)
+	s.submit("r1", `
+name: p
+limits: {licence: {max: 1, scope: cluster}}
+modules:
+  m: {limit: licence, run: 'true'}
+  alone: {not-in-parallel: true, priority: high, limit: licence, run: 'true'}
+`)
+	if _, err := s.conn.Append(s.ctx, "r1", "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "dead"}}); err != nil {
+		t.Fatal(err)
+	}
+	licence := jobs.Lock{Name: "licence", Limit: true, Max: 1}
+	others, err := locks.Acquire(s.ctx, s.locks(), licence, jobs.Holder{Run: "r1", Token: "m", Attempt: 1, Epoch: 1})
+	if err != nil || len(others) > 0 {
+		t.Fatal(err, others)
+	}
+	s.lead("r1").succeeds()
+	s.free(licence)
+}
+
 // queue publishes the job of a module's first attempt, as its orchestrator had.
 func (s *site) queue(run jobs.RunID, token jobs.Token) *jobs.Job {
 	s.t.Helper()

@@ -218,6 +218,14 @@ func (r *Run) Closed(key jobs.Key) bool {
 	return n.status.Terminal() || n.expanded || n.attempt > key.Attempt
 }
 
+// Granted reports whether the attempt may start, or run, with its keys and
+// limits. What the log does not grant when another orchestrator takes the run
+// over, the one before cannot grant any more.
+func (r *Run) Granted(key jobs.Key) bool {
+	i, ok := r.byToken[key.Token]
+	return ok && r.nodes[i].granted && r.nodes[i].attempt == key.Attempt
+}
+
 // Reclaim is how somebody who has taken over a run that nobody decides for
 // closes an attempt which holds what others wait for. It reports false when it
 // may not: a worker that may be alive has claimed it, or it is closed.

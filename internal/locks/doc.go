@@ -21,8 +21,9 @@
 //   - A holder counts until its attempt is closed in the log of its run. As
 //     long as somebody decides for that run, its own orchestrator closes and
 //     gives back; only what an elder one has entered there, perhaps by a write
-//     that was long on its way, is looked for in the log. Of a run that nobody
-//     decides for, the attempt may have been closed since, or is closed here by
-//     the rules that every orchestrator keeps: in the log, after a takeover, and
-//     in a worker's place only when the worker is lost.
+//     that was long on its way, is looked for in the log: what an attempt was
+//     not granted before the run was taken over, it never will be. Of a run that
+//     nobody decides for, the attempt may have been closed since, or is closed
+//     here by the rules that every orchestrator keeps: in the log, after a
+//     takeover, and in a worker's place only when the worker is lost.
 package locks

@@ -8,7 +8,7 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// gone finds one of the holders whose attempt is closed, or can be.
+// gone finds one of the holders that counts no more, or need not.
 func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 	deciders := map[jobs.RunID]decider{t.Run: {t.Epoch, true}}
 	for _, h := range holders {
@@ -64,18 +64,50 @@ func (t *Taker) orphaned(run jobs.RunID) bool {
 	return !since.IsZero() && t.Clock.Now().Sub(since) >= t.Leases.TTL()
 }
 
-// over reports whether the attempt of a holder is closed. Of a run that nobody
-// decides for it closes it, when that may be done. Of one that somebody decides
-// for, it is asked about what an elder orchestrator has entered, perhaps so late
-// that the newer one does not know of it.
+// over reports whether a holder counts no more: its attempt is closed, or what
+// was entered for it came to nothing. Of a run that nobody decides for it closes
+// the attempt, when that may be done. Of one that somebody decides for, it is
+// asked about what an elder orchestrator has entered, perhaps so late that the
+// newer one does not know of it.
 func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error) {
-	if closed, err := t.closed(ctx, h); closed || err != nil {
+	closed, err := t.closed(ctx, h)
+	switch {
+	case closed || err != nil:
 		return closed, err
-	}
-	if d.led || !t.orphaned(h.Run) {
+	case d.led:
+		return t.void(ctx, h)
+	case !t.orphaned(h.Run):
 		return false, nil
 	}
 	return t.reclaim(ctx, h)
+}
+
+// void reports whether an elder orchestrator has entered an attempt, and was
+// replaced before it could grant it anything. The newer one may have a module
+// to start first that waits for this very lock.
+func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
+	t.mu.Lock()
+	granted := t.granted[h]
+	t.mu.Unlock()
+	if granted { // and is until it is closed
+		return false, nil
+	}
+	state, err := t.Logs.Load(ctx, h.Run)
+	if err != nil {
+		return false, err
+	}
+	key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+	if state.Granted(key) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.granted == nil {
+			t.granted = map[jobs.Holder]bool{}
+		}
+		t.granted[h] = true
+		return false, nil
+	}
+	_, epoch := state.Control()
+	return epoch > h.Epoch, nil
 }
 
 // closed reports whether the log of a holder's run says that its attempt is

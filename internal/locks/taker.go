@@ -60,8 +60,9 @@ type Taker struct {
 	Ask    Inquiry
 	Logger *slog.Logger
 
-	mu     sync.Mutex
-	absent map[jobs.RunID]time.Time // since when nobody has been seen to decide for a run
+	mu      sync.Mutex
+	absent  map[jobs.RunID]time.Time // since when nobody has been seen to decide for a run
+	granted map[jobs.Holder]bool     // by an elder orchestrator, as the log was found to say
 }
 
 // Refusal is a lock that was not to be had, and who has it.
@@ -109,8 +110,8 @@ func (t *Taker) look(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Ho
 	return others, err
 }
 
-// try acquires a lock, or looks at it, with those out of the way whose
-// attempts are closed.
+// try acquires a lock, or looks at it, with those out of the way that count no
+// more. What a newer orchestrator has entered for one of them meanwhile stays.
 func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire func(context.Context, jobs.Lock, jobs.Holder) ([]jobs.Holder, error)) (*Refusal, error) {
 	for {
 		others, err := acquire(ctx, l, h)
@@ -121,7 +122,7 @@ func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire fun
 		if gone == nil {
 			return &Refusal{l, others[0]}, ctx.Err()
 		}
-		if err := t.giveBack(ctx, []jobs.Lock{l}, gone.Is); err != nil {
+		if err := t.giveBack(ctx, []jobs.Lock{l}, func(o jobs.Holder) bool { return o == *gone }); err != nil {
 			return nil, err
 		}
 	}
