@@ -22,11 +22,11 @@ modules:
 `
 
 // resume starts `resume` of a run that p has started.
-func (p *place) resume(t testing.TB, dir, id string, args ...string) *run {
+func (p *place) resume(t testing.TB, dir, id string) *run {
 	t.Helper()
 	reportFile := filepath.Join(dir, "resumed.json")
-	all := append([]string{"resume", id, "--report", reportFile, "--progress", "json"}, p.connection()...)
-	return &run{start(t, p.workspace, p.env(), binaries.orchestrator, append(all, args...)...), dir, reportFile}
+	args := append([]string{"resume", id, "--report", reportFile, "--progress", "json"}, p.connection()...)
+	return &run{start(t, p.workspace, p.env(), binaries.orchestrator, args...), dir, reportFile}
 }
 
 // TestResume: after the death of its orchestrator a run is taken over. What
@@ -85,7 +85,11 @@ func TestResumeBesideALiveOrchestrator(t *testing.T) {
 	})
 }
 
-// TestDeadlineGoesOn: timers count from the log, not from a takeover.
+// sooner is by how much less than a lease of 3 s, renewed every second, what
+// goes on with a takeover may be late: had it begun anew, it would be later.
+const sooner = 2 * time.Second
+
+// TestDeadlineGoesOn: it counts from the run's beginning, not from a takeover.
 func TestDeadlineGoesOn(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -96,6 +100,40 @@ func TestDeadlineGoesOn(t *testing.T) {
 		res := p.resume(t, dir, "r1").result(t)
 		if res.Exit != 4 || res.Report.Status != "cancelled" {
 			t.Errorf("exit %d, %s: %s", res.Exit, res.Report.Status, res.Report.Error)
+		}
+		if took := res.Report.Finished.Sub(res.Report.Started); took < 8*time.Second || took > 8*time.Second+sooner {
+			t.Errorf("a deadline of 8 s ended it after %v", took)
+		}
+	})
+}
+
+// TestTimersGoOn: the delay of a retry and a queue time-out count from what
+// the log says, not from a takeover.
+func TestTimersGoOn(t *testing.T) {
+	const yaml = `
+name: e2e
+fail-fast: false
+modules:
+  again: {retry: {attempts: 2, delay: 10s}, run: 'test "$MODPIPE_ATTEMPT" = 2'}
+  nobody: {requires: {tags: [nobody]}, queue-timeout: 6s, run: 'true'}
+`
+	inBothModes(t, func(t *testing.T, p *place) {
+		dir := p.dir(t)
+		r := p.startIn(t, dir, p.file(t, yaml), "--run-id", "timers")
+		r.await(t, event{Event: "waiting", Module: "nobody"})
+		retrying := r.await(t, event{Event: "module.retrying", Module: "again"})
+		r.kill(t)
+		resumed := p.resume(t, dir, "timers")
+		failedAt := resumed.await(t, event{Event: "module.ended", Module: "nobody"}).Time
+		startedAt := resumed.await(t, event{Event: "module.started", Module: "again", Attempt: 2}).Time
+		res := resumed.result(t)
+		res.want(t, 4, map[string]string{"again": succeeded, "nobody": failed})
+		if took := failedAt.Sub(res.Report.Started); took < 6*time.Second || took > 6*time.Second+sooner {
+			t.Errorf("a queue time-out of 6 s ended it after %v", took)
+		}
+		delay := time.Duration(*retrying.In * float64(time.Second))
+		if took := startedAt.Sub(retrying.Time); took < delay || took > delay+sooner {
+			t.Errorf("a retry was to begin after %v, and began after %v", delay, took)
 		}
 	})
 }
