@@ -19,6 +19,8 @@ const (
 	// killing is how long it takes at most until a killed process is gone, or
 	// one that was paused has noticed how late it is.
 	killing = 100 * time.Millisecond
+	// aMoment is how long after it wakes a machine may begin with that.
+	aMoment = 10 * time.Millisecond
 )
 
 func (w *world) delay() time.Duration {

@@ -74,7 +74,7 @@ func (p *party) resume() {
 		p.w.at(p.w.now+time.Duration(i)*time.Microsecond, p, e.what, e.f)
 	}
 	since := p.w.now
-	p.w.after(killing, p, "has looked around", func() {
+	p.w.after(killing+aMoment, p, "has looked around", func() {
 		if p.resumed != since {
 			return // it was paused again before
 		}
