@@ -27,6 +27,7 @@ type BucketEntry struct {
 	Expired  bool // Gone by age
 	Synced   bool // no entry: everything that was there when the watch began has been sent
 	Begun    bool // no entry: the watch begins, or begins anew and sends everything again
+	Beat     bool // no entry: the server says that everything has been sent; by WatchClosely only
 }
 
 // Headers of a bucket's messages.
@@ -189,7 +190,18 @@ func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) {
 // ctx ends (then it returns nil) or f fails. After a reconnect, and when the
 // bucket was made again, it begins anew.
 func (b *Bucket) Watch(ctx context.Context, f func(BucketEntry) error) error {
+	return b.watch(ctx, b.source(), f)
+}
+
+// WatchClosely is Watch that also calls f so often while nothing changes, and
+// begins anew when four times as long nothing is heard of the server.
+func (b *Bucket) WatchClosely(ctx context.Context, beat time.Duration, f func(BucketEntry) error) error {
 	src := b.source()
+	src.beat, src.beaten = beat, func() error { return f(BucketEntry{Beat: true}) }
+	return b.watch(ctx, src, f)
+}
+
+func (b *Bucket) watch(ctx context.Context, src source, f func(BucketEntry) error) error {
 	src.begun = func() error { return f(BucketEntry{Begun: true}) }
 	src.caught = func() error { return f(BucketEntry{Synced: true}) }
 	if err := b.c.feed(ctx, src, func(l located) error { return f(b.entry(l)) }); err != nil {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,15 @@ type source struct {
 	begun   func() error                // latest: a new beginning
 	caught  func() error                // everything that was there has been handed on; after every beginning
 	missing func(context.Context) error // the stream is not there: make it
+	beat    time.Duration               // how often the server says that there is nothing new; 0 = feedBeat
+	beaten  func() error                // it has, and everything before has been handed on
 }
 
 // errEnough ends a feed that has what it wants.
 var errEnough = errors.New("enough")
 
-const feedSilence = 4 * feedBeat // after which a consumer is thought lost
+// silence is after how long without a word a consumer is thought lost.
+func (s *source) silence() time.Duration { return 4 * cmp.Or(s.beat, feedBeat) }
 
 // feed reads a source with a push consumer of its own and hands every message
 // to f, in order, once; after any trouble it makes another, after the last
@@ -172,7 +176,7 @@ func (r *reading) catchUp() error {
 
 // read hands on what arrives until something is wrong.
 func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
-	silence := time.NewTimer(feedSilence)
+	silence := time.NewTimer(r.src.silence())
 	defer silence.Stop()
 	for {
 		select {
@@ -180,7 +184,7 @@ func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 			if err := r.message(m); err != nil {
 				return err
 			}
-			silence.Reset(feedSilence) // after it, which may have waited for a slow receiver
+			silence.Reset(r.src.silence()) // after it, which may have waited for a slow receiver
 		case <-again:
 			return errLost
 		case err := <-r.denied:
@@ -232,8 +236,12 @@ func (r *reading) status(m *nats.Msg) error {
 			return err
 		}
 	}
-	if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Consumer"), 10, 64); err == nil && last != r.sequence {
+	last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Consumer"), 10, 64)
+	switch {
+	case err == nil && last != r.sequence:
 		return errOdd
+	case err == nil && stalled == "" && r.src.beaten != nil:
+		return r.src.beaten()
 	}
 	if stalled == "" && r.src.caught != nil && !r.caughtUp {
 		// Nothing is left to send, and no message has said that it is the last:

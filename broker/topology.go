@@ -172,7 +172,7 @@ func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 func feedConsumer(src *source, name, inbox string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Name: name, DeliverSubject: inbox, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
-		FlowControl: true, IdleHeartbeat: feedBeat, InactiveThreshold: feedIdle, MemoryStorage: true, Replicas: 1,
+		FlowControl: true, IdleHeartbeat: cmp.Or(src.beat, feedBeat), InactiveThreshold: feedIdle, MemoryStorage: true, Replicas: 1,
 		HeadersOnly: src.headers,
 	}
 	switch {

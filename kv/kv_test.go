@@ -135,22 +135,35 @@ func TestASilentWorkerIsHeardToGo(t *testing.T) {
 		if second := receive(t, ctx, out); !second.Synced {
 			t.Fatalf("%+v", second)
 		}
+		beats := 0
+		change := func() kv.Change {
+			for {
+				c := receive(t, ctx, out)
+				if !c.Beat {
+					return c
+				}
+				beats++
+			}
+		}
 		began := time.Now()
 		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
-		if joined := receive(t, ctx, out); joined.Gone || joined.Worker.Incarnation != "1" {
+		if joined := change(); joined.Gone || joined.Worker.Incarnation != "1" {
 			t.Fatalf("%+v", joined)
 		}
-		gone := receive(t, ctx, out)
+		gone := change()
 		if !gone.Gone || gone.Left || gone.Worker.Name != "w" {
 			t.Fatalf("%+v", gone)
 		}
 		if after := time.Since(began); after < 10*time.Second || after > 10*time.Second+500*time.Millisecond {
 			t.Errorf("heard after %v", after)
 		}
+		if beats < 8 {
+			t.Errorf("in 10 s without a change it was said %d times that nothing changes", beats)
+		}
 		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
-		receive(t, ctx, out)
+		change()
 		check(t, r.Leave(ctx, "w"))
-		if left := receive(t, ctx, out); !left.Gone || !left.Left {
+		if left := change(); !left.Gone || !left.Left {
 			t.Errorf("%+v", left)
 		}
 		synctest.Wait()

@@ -189,25 +189,39 @@ type Change struct {
 	Gone   bool        // the entry is absent (left or expired)
 	Left   bool        // Gone by Leave: at once, not by age
 	Began  bool        // alone: the watch begins, or begins anew; who is not sent before the next Synced is absent
+	Beat   bool        // alone: nothing has changed
+	At     time.Time   // when it arrived, on our own clock: what was stored before has been sent
 	Synced bool        // alone: everything that was there when the watch began has been sent; also after every new beginning (reconnect): the observer's clocks start anew
 }
 
 // Watch sends changes in order until ctx ends (then it returns nil); it
 // begins anew by itself after reconnects and when the bucket was made again.
 // A new beginning sends everything there is, and then Synced: who is not
-// among it is absent.
+// among it is absent. While nothing changes it says so, several times in the
+// time to live: who hears nothing does not know whether somebody is absent.
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
-	return ended(ctx, r.bucket.Watch(ctx, func(e broker.BucketEntry) error {
-		switch {
-		case e.Begun:
-			return send(ctx, out, Change{Began: true})
-		case e.Synced:
-			return send(ctx, out, Change{Synced: true})
-		case e.Gone:
-			return send(ctx, out, Change{Worker: jobs.Worker{Name: e.Key}, Gone: true, Left: !e.Expired})
-		}
-		return send(ctx, out, Change{Worker: worker(e)})
+	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
+	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e broker.BucketEntry) error {
+		return send(ctx, out, changeOf(e))
 	}))
+}
+
+// Bounds of how often a watch of the registry says that nothing has changed.
+const (
+	leastBeat = 250 * time.Millisecond
+	mostBeat  = time.Second
+)
+
+func changeOf(e broker.BucketEntry) Change {
+	c := Change{Began: e.Begun, Synced: e.Synced, Beat: e.Beat, At: time.Now()}
+	switch {
+	case e.Begun, e.Synced, e.Beat:
+	case e.Gone:
+		c.Worker, c.Gone, c.Left = jobs.Worker{Name: e.Key}, true, !e.Expired
+	default:
+		c.Worker = worker(e)
+	}
+	return c
 }
 
 func encode(w *jobs.Worker) ([]byte, error) {

@@ -174,6 +174,7 @@ func (l *loop) change(ch kv.Change) {
 		l.fleet.Restart()
 	case ch.Synced:
 		l.fleet.Synced(now)
+	case ch.Beat:
 	case ch.Gone:
 		if l.fleet.Gone(ch.Worker.Name, ch.Left) {
 			reason := "fell silent"
@@ -187,6 +188,7 @@ func (l *loop) change(ch kv.Change) {
 			l.say(jobs.Event{Event: jobs.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
 		}
 	}
+	l.fleet.Heard(ch.At.Add(l.ahead))
 }
 
 func (l *loop) say(e jobs.Event) {

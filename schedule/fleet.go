@@ -12,14 +12,17 @@ import (
 // Fleet is what an observer of the registry knows of the workers. It
 // concludes a loss only when an entry is absent and the time to live has
 // passed on the observer's own clock since it last saw the entry or began to
-// watch: the registry is empty after a restart of the server, and a jump of
-// the server's clock expires entries early.
+// watch, and the watch itself was heard of after that: the registry is empty
+// after a restart of the server, a jump of the server's clock expires entries
+// early, and what a worker says then may not arrive while we may still write.
 type Fleet struct {
 	ttl     time.Duration
 	synced  bool
 	since   time.Time // when the watch began, or began anew
 	workers map[string]*station
 	heard   map[string]time.Time // by incarnation: when its newest claim was heard of
+	told    time.Time            // when the watch was last heard of; zero = nobody says
+	awaited time.Time            // when it has to be heard of, for a loss that is due; zero = none is
 	version uint64               // grows when something changed that decisions depend on
 }
 
@@ -89,6 +92,17 @@ func (f *Fleet) Synced(now time.Time) {
 	f.version++
 }
 
+// Heard takes a sign of the watch itself, a change or that there was none, as
+// of when it arrived: what was stored before has been told. Who never calls it
+// has a watch that misses nothing.
+func (f *Fleet) Heard(at time.Time) {
+	f.told = latest(f.told, at)
+	if !f.awaited.IsZero() && !f.told.Before(f.awaited) {
+		f.awaited = time.Time{}
+		f.version++
+	}
+}
+
 // Woke takes how late the observer looks, beside when it wanted to. One that
 // was stopped has not heard what came meanwhile, a sign of life among it: its
 // clock starts anew.
@@ -102,7 +116,11 @@ func (f *Fleet) Woke(late time.Duration, now time.Time) {
 // observer's own clock: it follows the log's clock, which follows the server's,
 // and that may jump. What was seen has grown no older by it.
 func (f *Fleet) Shift(by time.Duration) {
-	f.since = f.since.Add(by)
+	for _, t := range []*time.Time{&f.since, &f.told, &f.awaited} {
+		if !t.IsZero() {
+			*t = t.Add(by)
+		}
+	}
 	for _, s := range f.workers {
 		s.seen = s.seen.Add(by)
 	}
@@ -129,7 +147,16 @@ func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 		since = latest(since, s.seen)
 	}
 	due := since.Add(f.ttl)
-	return !now.Before(due), due
+	switch {
+	case now.Before(due):
+		return false, due
+	case !f.told.IsZero() && f.told.Before(due):
+		if f.awaited.IsZero() || due.Before(f.awaited) {
+			f.awaited = due
+		}
+		return false, time.Time{}
+	}
+	return true, time.Time{}
 }
 
 func latest(a, b time.Time) time.Time {

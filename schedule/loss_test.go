@@ -46,6 +46,31 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 	}
 }
 
+// TestASilentWatchIsNoLoss: a worker whose entry a jump of the server's clock
+// has expired enters itself again. Who does not hear of it, since nothing
+// arrives, does not know that it is lost.
+func TestASilentWatchIsNoLoss(t *testing.T) {
+	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
+	f.Gone("w", false)
+	f.Heard(p.now)
+	if p.decideCloses() {
+		t.Fatal("closed at once")
+	}
+	due := p.now.Add(testTTL)
+	p.now = due.Add(time.Minute)
+	if p.decideCloses() {
+		t.Fatal("closed while nothing was heard")
+	}
+	f.Heard(due.Add(-time.Millisecond)) // and has come late
+	if p.decideCloses() {
+		t.Fatal("closed since something was heard that is too old")
+	}
+	f.Heard(due)
+	if !p.decideCloses() {
+		t.Fatal("not closed when the watch had been heard of after the time to live")
+	}
+}
+
 // TestAClaimIsHeardOfFirst: the log may tell of a claim before the registry
 // tells of its worker, or that it is there again, or while it tells of the
 // worker's earlier incarnation.

@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write bugs.md")
 
 // findWithin is how many steps a planted bug may take to be found.
-const findWithin = 5_000_000
+const findWithin = 30_000_000
 
 // bug is a change to the source that breaks a rule.
 type bug struct {

@@ -161,6 +161,7 @@ func (l *loop) snapshot() {
 		}
 		l.hear(change{synced: true})()
 	})
+	l.beats()
 	if len(l.d.run.truth.locks) > 0 {
 		l.bells.push("the watch of locks begins", l.locksChanged)
 	}
@@ -236,7 +237,22 @@ func (l *loop) hear(c change) func() {
 		default:
 			l.fleet.Seen(c.worker, now)
 		}
+		l.fleet.Heard(now)
 	}
+}
+
+// watchBeat is how often the watch of the registry says that nothing changes.
+const watchBeat = workerTTL / 5
+
+// beats has it do so.
+func (l *loop) beats() {
+	turn := l.watch.turn
+	l.d.o.w.after(watchBeat, nil, "tells who watches that nothing has changed", func() {
+		if l.d.loop == l && l.watch.turn == turn {
+			l.watch.push("hears that nothing has changed", func() { l.fleet.Heard(l.now()) })
+			l.beats()
+		}
+	})
 }
 
 // step decides after something was heard.
