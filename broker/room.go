@@ -115,7 +115,7 @@ func (c *Conn) roomText(ctx context.Context, stream string, why error) string {
 	defer cancel()
 	info, err := c.streamInfoOnce(ctx, stream)
 	if err != nil || info.Config.MaxBytes <= 0 || errorCode(why) != codeStoreFailed {
-		return fmt.Sprintf("the storage of the NATS server or account is used up, not the stream %s: free some of its disk or raise its limit (max_file_store, or the account's)", stream)
+		return fmt.Sprintf("the storage of the NATS server or account is used up, not the stream %s: free some of its disk, and start it again where its disk was full, or raise its limit (max_file_store, or the account's)", stream)
 	}
 	text := fmt.Sprintf("stream %s holds %.1f of at most %.1f MiB: enlarge it (nats stream edit %s --max-bytes SIZE)",
 		stream, mebi(int64(info.State.Bytes)), mebi(info.Config.MaxBytes), stream) //nolint:gosec // bytes on a disk
