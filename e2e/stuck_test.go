@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,16 +28,7 @@ modules:
   loud: {run: 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo "line $i of many, which are longer than any pipe holds"; done'}
   next: {needs: loud, run: 'echo there >>"$D/log"'}
 `)
-		args := append([]string{"run", file, "--progress", "plain", "--env", "D=" + dir}, p.connection()...)
-		cmd := exec.CommandContext(t.Context(), binaries.orchestrator, append(args, p.runArgs...)...)
-		cmd.Dir, cmd.Env = p.workspace, p.env()
-		said, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		cmd, said := p.startPiped(t, file, dir)
 		awaitFile(t, filepath.Join(dir, "log"), "there")
 		lines, other := 0, ""
 		for s := bufio.NewScanner(said); s.Scan(); {
@@ -51,6 +45,22 @@ modules:
 			t.Errorf("%d lines, and\n%.2000s", lines, other)
 		}
 	})
+}
+
+// startPiped starts a run whose messages the test reads, or does not.
+func (p *place) startPiped(t *testing.T, file, dir string, more ...string) (*exec.Cmd, io.ReadCloser) {
+	t.Helper()
+	args := slices.Concat([]string{"run", file, "--progress", "plain", "--env", "D=" + dir}, p.connection(), p.runArgs, more)
+	cmd := exec.CommandContext(t.Context(), binaries.orchestrator, args...)
+	cmd.Dir, cmd.Env = p.workspace, p.env()
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, said
 }
 
 // TestStuckLog: a worker whose log nobody reads kills what holds a key when it
@@ -148,15 +158,7 @@ modules:
   m: {run: 'read _ <"$D/gate"; echo on'}
   next: {needs: [m], run: 'echo there >>"$D/log"'}
 `)
-	cmd := exec.CommandContext(t.Context(), binaries.orchestrator, "run", file, "--progress", "plain", "--env", "D="+dir, "--report", filepath.Join(dir, "report.json"))
-	cmd.Dir, cmd.Env = p.workspace, p.env()
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, said := p.startPiped(t, file, dir, "--report", filepath.Join(dir, "report.json"))
 	for s := bufio.NewScanner(said); s.Scan() && !strings.Contains(s.Text(), "started"); {
 	}
 	if err := said.Close(); err != nil {
@@ -175,6 +177,10 @@ modules:
 // TestHangUp: a terminal that is closed, which may be told twice, cancels the
 // run in order.
 func TestHangUp(t *testing.T) {
+	// What handles a signal hands its default on, and what ignores one that:
+	// whoever has started the tests may have told them to ignore this one.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
 	p := newPlace(t, standalone)
 	r := p.start(t, `
 name: e2e

@@ -10,8 +10,8 @@ import (
 // spares are the directories of attempts that have ended, under other names,
 // for those that will begin: file systems are slow at making what replaces
 // something just deleted (ext4 looks past everything that was deleted within
-// the last minute), and 5,000 short commands spent two thirds of a worker's
-// time on that.
+// the last minute), and of 2,000 short commands two thirds of a worker's time
+// went there.
 type spares struct {
 	most int // that are kept
 
