@@ -189,6 +189,12 @@ func (c *Conn) URL() string {
 // reconnect (at least one for any number), until ctx ends.
 func (c *Conn) Reconnected(ctx context.Context) <-chan struct{} { return c.link.reconnected(ctx) }
 
+// Connection numbers the connection to NATS. It grows before anything arrives
+// on a new one. What was read on another connection may no longer be true: a
+// server that comes back may have lost the last part of its streams, and use
+// their sequence numbers again.
+func (c *Conn) Connection() uint64 { return c.nc.Stats().Reconnects + 1 }
+
 // mend looks after the streams when nothing answers where one should, at most
 // once a second: a memory stream is gone after a restart of the server.
 func (c *Conn) mend(ctx context.Context) {
