@@ -90,7 +90,7 @@ func transient(err error) bool {
 	switch {
 	case errors.Is(err, errNoRoom):
 		return true
-	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
+	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound), errors.Is(err, ErrReconnected):
 		return false
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false

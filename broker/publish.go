@@ -17,6 +17,9 @@ func expectLast(m *nats.Msg, seq uint64) { set(m, headerExpected, strconv.Format
 
 // store publishes m to its stream and waits for the acknowledgement, once.
 func (c *Conn) store(ctx context.Context, m *nats.Msg) (uint64, error) {
+	if err := c.pinned(ctx); err != nil {
+		return 0, err
+	}
 	answer, err := c.calls.ask(ctx, m)
 	if err != nil {
 		return 0, err
@@ -31,6 +34,11 @@ func (c *Conn) storeAsync(ctx context.Context, m *nats.Msg, done func(uint64, er
 	case c.window <- struct{}{}:
 	case <-ctx.Done():
 		c.after.push(func() { done(0, context.Cause(ctx)) })
+		return
+	}
+	if err := c.pinned(ctx); err != nil {
+		<-c.window
+		c.after.push(func() { done(0, err) })
 		return
 	}
 	c.calls.send(m, func(answer *nats.Msg, err error) {

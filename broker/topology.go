@@ -240,6 +240,9 @@ func (c *Conn) api(ctx context.Context, subject string, body []byte) (*nats.Msg,
 }
 
 func (c *Conn) apiOnce(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
+	if err := c.pinned(ctx); err != nil {
+		return nil, err
+	}
 	m, err := c.calls.ask(ctx, &nats.Msg{Subject: "$JS.API." + subject, Data: body})
 	if err != nil {
 		return nil, err

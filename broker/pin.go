@@ -1,0 +1,37 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrReconnected says that the connection was made again since Pin. The server
+// may have lost the last part of its streams meanwhile, so positions that were
+// read before mean nothing, and a write that was not answered may be stored or
+// not: read again.
+var ErrReconnected = errors.New("the connection to NATS was made again")
+
+// pinKey finds the number of a connection in a context.
+type pinKey struct{}
+
+// Pin returns a context that is good for the present connection only: what is
+// asked under it after a reconnect fails with ErrReconnected and is not sent.
+func (c *Conn) Pin(ctx context.Context) context.Context { return c.PinTo(ctx, c.Connection()) }
+
+// PinTo is Pin for the connection of a given number.
+func (c *Conn) PinTo(ctx context.Context, number uint64) context.Context {
+	return context.WithValue(ctx, pinKey{}, number)
+}
+
+// pinned checks that a context is good for the present connection.
+func (c *Conn) pinned(ctx context.Context) error {
+	number, ok := ctx.Value(pinKey{}).(uint64)
+	if !ok {
+		return nil
+	}
+	if now := c.Connection(); now != number {
+		return fmt.Errorf("%w: %d is over, %d is present", ErrReconnected, number, now)
+	}
+	return nil
+}
