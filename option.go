@@ -100,7 +100,8 @@ func NotInParallelInCluster(keys ...string) Option {
 }
 
 // Retry says which ends of an attempt are tried again. Between them it waits
-// Delay × 2^(n-1), at most MaxDelay, with jitter. A panic is a bug and is not
+// Delay × 2^(n-1), at most MaxDelay, plus a jitter of up to a quarter of that.
+// A panic is a bug and is not
 // tried again, unless Panics is set.
 type Retry struct {
 	Attempts  int              // that run to an end, the first included

@@ -126,8 +126,8 @@ var matrixShape = func() *shape {
 
 var retryShape = object("which ends of an attempt are tried again",
 	key("attempts", integer("how often, the first included (1)", maxAttempts)),
-	key("delay", duration("before the second attempt, then doubling (1s)")),
-	key("max-delay", duration("bound of the delay (1m)")),
+	key("delay", duration("before the second attempt, then doubling; jitter adds up to a quarter (1s)")),
+	key("max-delay", duration("bound of the delay, before jitter (1m)")),
 	key("exit-codes", listOf("only these; any failure or time-out otherwise", integer("an exit code", 255))),
 )
 

@@ -3,6 +3,7 @@ package schedule
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,23 +177,31 @@ func retries(n *node, o *jobs.Outcome) bool {
 	return slices.Contains(policy.ExitCodes, *o.ExitCode)
 }
 
-// delay is base × 2^(n−1), capped, times a jitter in [½, 1] that follows from
-// the names, so that whoever folds the log finds the same.
+// delay is base × 2^(n−1), capped, and a jitter on top of up to a quarter of
+// it. The jitter follows from the names, so that every fold of the log finds
+// the same delay.
 func (r *Run) delay(n *node, o *jobs.Outcome) time.Duration {
 	if o.RetryAfter > 0 {
 		return o.RetryAfter
 	}
 	policy := &n.module.Policy.Retry
-	d := policy.Delay
-	for range n.ran - 1 {
-		if d *= 2; d >= policy.MaxDelay {
-			break
-		}
-	}
-	d = min(d, policy.MaxDelay)
+	d := backoff(policy.Delay, policy.MaxDelay, n.ran)
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s/%s/%d", r.spec.Run, n.module.Token, n.attempt) // a hash never fails
-	return d/2 + time.Duration(float64(d/2)*float64(h.Sum64()%1024)/1023)
+	jitter := d / 4 / 1023 * time.Duration(h.Sum64()%1024)
+	return d + min(jitter, math.MaxInt64-d)
+}
+
+// backoff is the delay after the given number of attempts: it doubles up to most.
+func backoff(base, most time.Duration, attempts int) time.Duration {
+	d := base
+	for range attempts - 1 {
+		if d > most/2 {
+			return most
+		}
+		d *= 2
+	}
+	return min(d, most)
 }
 
 // again makes the next attempt the current one, at once or at a time; where

@@ -220,7 +220,7 @@ var rank = [...]int{
 
 // familyNeed is the members' ends as one need's.
 func (r *Run) familyNeed(targets []int) jobs.Need {
-	need := jobs.Need{Status: jobs.Succeeded.String(), Members: []jobs.Member{}}
+	need := jobs.Need{Status: jobs.Succeeded.String(), Family: true, Members: []jobs.Member{}}
 	worst := -1
 	for _, t := range targets {
 		n := r.nodes[t]

@@ -271,13 +271,41 @@ modules: {a: {command: ["true"], retry: {attempts: 3, delay: 8s, exit-codes: [75
 			delays = append(delays, *e.In)
 		}
 	}
-	if len(delays) != 4 || delays[0] < 4 || delays[0] > 8 || delays[1] != 0 || delays[2] != 0 || delays[3] < 8 || delays[3] > 16 {
-		t.Errorf("delays are %v, want [4..8, 0, 0, 8..16]", delays)
+	if len(delays) != 4 || delays[0] < 8 || delays[0] > 10 || delays[1] != 0 || delays[2] != 0 || delays[3] < 16 || delays[3] > 20 {
+		t.Errorf("delays are %v, want [8..10, 0, 0, 16..20]", delays)
 	}
 
 	p = newPlayer(t, src, func(string, jobs.Attempt) jobs.Outcome { return code(1) })
 	if report := p.play(1); len(report.Modules[0].Attempts) != 1 {
 		t.Errorf("exit code 1 was tried %d times, want once", len(report.Modules[0].Attempts))
+	}
+}
+
+// TestRetryDelayIsNeverShorterThanWritten: jitter adds up to a quarter, also
+// where the delay has reached its bound.
+func TestRetryDelayIsNeverShorterThanWritten(t *testing.T) {
+	p := newPlayer(t, `
+name: p
+fail-fast: false
+modules:
+  a: {matrix: {i: [1, 2, 3, 4, 5, 6, 7, 8]}, command: ["true"], retry: {attempts: 4, delay: 4s, max-delay: 10s}}
+`, func(string, jobs.Attempt) jobs.Outcome {
+		return jobs.Outcome{Status: jobs.AttemptFailed, Error: "no"}
+	})
+	p.play(1)
+	written := map[jobs.Attempt]float64{1: 4, 2: 8, 3: 10}
+	distinct := map[float64]bool{}
+	for _, e := range p.events {
+		if e.Event != jobs.EventModuleRetrying {
+			continue
+		}
+		distinct[*e.In] = true
+		if least := written[e.Attempt]; *e.In < least || *e.In > least*1.25 {
+			t.Errorf("%s is delayed by %vs after attempt %d, want %v to %v", e.Module, *e.In, e.Attempt, least, least*1.25)
+		}
+	}
+	if len(distinct) < 12 {
+		t.Errorf("24 retries have only %d distinct delays", len(distinct))
 	}
 }
 
