@@ -119,16 +119,16 @@ func moduleNames(p *pipeline.Pipeline) []string {
 	return names
 }
 
-// readEnvFile reads lines of KEY=VALUE: blank lines and those that begin with
-// # count for nothing, "export" before a key neither; a value may stand in
-// quotes, in double ones with \n, \t, \" and \\.
+// readEnvFile reads lines of KEY=VALUE: a byte order mark, blank lines and
+// those that begin with # count for nothing, "export" before a key neither; a
+// value may stand in quotes, in double ones with \n, \t, \" and \\.
 func readEnvFile(path string) (pairs []pair, faults []string) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, []string{fmt.Sprintf("--env-file: %v", err)}
 	}
 	number := 0
-	for line := range strings.Lines(string(src)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(src), "\uFEFF")) {
 		number++
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {

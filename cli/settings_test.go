@@ -78,7 +78,7 @@ func TestEnvFile(t *testing.T) {
 	if _, faults := readEnvFile(path); len(faults) != 1 { // C
 		t.Error("what follows a quoted value passed")
 	}
-	text = "# a comment\n\nA=1\nexport B = two words # said\nC='its \\n'\nD=\"a\\nb \\\"c\\\" # d\" # e\nE=\nF=x#y\n"
+	text = "\uFEFF# a comment\r\n\nA=1\r\nexport B = two words # said\nC='its \\n'\nD=\"a\\nb \\\"c\\\" # d\" # e\nE=\nF=x#y\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

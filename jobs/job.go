@@ -56,6 +56,7 @@ type Need struct {
 	Status  string   `msgpack:"status"`
 	Reason  string   `msgpack:"reason,omitempty"`
 	Outputs Outputs  `msgpack:"outputs"`
+	Family  bool     `msgpack:"family,omitempty"`  // it has members in the place of outputs, perhaps none
 	Members []Member `msgpack:"members,omitempty"` // of a family
 }
 

@@ -15,7 +15,7 @@ type needDoc struct {
 	Reason  string             `json:"reason,omitempty"`
 	Outputs *map[string]string `json:"outputs,omitempty"`
 	Result  any                `json:"result,omitempty"` // of a Go function
-	Members []memberDoc        `json:"members,omitempty"`
+	Members *[]memberDoc       `json:"members,omitempty"`
 }
 
 type memberDoc struct {
@@ -31,11 +31,13 @@ func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error
 		d.Result, err = jobs.DecodeResult(n.Outputs.Result)
 		return d, err
 	}
-	if len(n.Members) == 0 {
+	if !n.Family && len(n.Members) == 0 {
 		values, err := outputsOf(n.Outputs, resolve)
 		d.Outputs = &values
 		return d, err
 	}
+	members := make([]memberDoc, 0, len(n.Members))
+	d.Members = &members
 	for _, m := range n.Members {
 		values, err := outputsOf(m.Outputs, resolve)
 		if err != nil {
@@ -45,7 +47,7 @@ func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error
 		for _, p := range m.Matrix {
 			matrix[p.Axis] = p.Value
 		}
-		d.Members = append(d.Members, memberDoc{Matrix: matrix, Status: m.Status, Outputs: values})
+		members = append(members, memberDoc{Matrix: matrix, Status: m.Status, Outputs: values})
 	}
 	return d, nil
 }

@@ -31,15 +31,24 @@ func readOutputs(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("$MODPIPE_OUTPUT: %w", err)
 	}
+	if utf16(data) {
+		return nil, fmt.Errorf("$MODPIPE_OUTPUT is UTF-16; write it as UTF-8 (in PowerShell: … | Out-File -Append -Encoding utf8 $env:MODPIPE_OUTPUT)")
+	}
 	return parseOutputs(data)
+}
+
+// utf16 reports whether data begins with a byte order mark of UTF-16.
+func utf16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff"))
 }
 
 // parseOutputs reads `key=value` lines and the heredoc form as GitHub's
 // GITHUB_OUTPUT has them: whichever of = and << comes first decides, empty
-// lines mean nothing, a line may end in CR LF, the last of equal keys wins.
+// lines mean nothing, the last of equal keys wins. A byte order mark at the
+// beginning and a carriage return at the end of a line are dropped.
 func parseOutputs(data []byte) (map[string]string, error) {
 	values := map[string]string{}
-	p := outputParser{rest: data}
+	p := outputParser{rest: bytes.TrimPrefix(data, []byte("\uFEFF"))}
 	for p.more() {
 		key, value, err := p.entry()
 		if err != nil {
@@ -60,24 +69,17 @@ type outputParser struct {
 
 func (p *outputParser) more() bool { return len(p.rest) > 0 }
 
-// next cuts one line, and the characters that ended it.
-func (p *outputParser) next() (text, end string) {
+// next cuts one line, without the characters that ended it.
+func (p *outputParser) next() string {
 	p.line++
-	i := bytes.IndexByte(p.rest, '\n')
-	if i < 0 {
-		text, p.rest = string(p.rest), nil
-		return text, ""
-	}
-	text, p.rest = string(p.rest[:i]), p.rest[i+1:]
-	if cut, ok := strings.CutSuffix(text, "\r"); ok {
-		return cut, "\r\n"
-	}
-	return text, "\n"
+	line, rest, _ := bytes.Cut(p.rest, []byte("\n"))
+	p.rest = rest
+	return string(bytes.TrimSuffix(line, []byte("\r")))
 }
 
 // entry reads one key and its value; no key for an empty line.
 func (p *outputParser) entry() (key, value string, err error) {
-	text, _ := p.next()
+	text := p.next()
 	p.started = p.line
 	if text == "" {
 		return "", "", nil
@@ -110,15 +112,15 @@ func (p *outputParser) heredoc(delimiter string) (string, error) {
 		return "", fmt.Errorf("nothing stands after <<: a delimiter must")
 	}
 	var value strings.Builder
-	pending := ""
-	for p.more() {
-		text, end := p.next()
+	for first := true; p.more(); first = false {
+		text := p.next()
 		if text == delimiter {
 			return value.String(), nil
 		}
-		value.WriteString(pending)
+		if !first {
+			value.WriteByte('\n')
+		}
 		value.WriteString(text)
-		pending = end
 	}
 	return "", fmt.Errorf("its end %q does not come", clip(delimiter, mostQuoted))
 }

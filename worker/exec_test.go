@@ -414,6 +414,7 @@ func TestNeeds(t *testing.T) {
 		"build": {Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"v": "<1>"}}},
 		"big":   {Status: "failed", Outputs: jobs.Outputs{Blob: jobs.Blob{SHA256: "ab"}}},
 		"none":  {Status: "skipped"},
+		"empty": {Status: "skipped", Family: true},
 		"test": {Status: "succeeded", Members: []jobs.Member{{
 			Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"n": "1"}},
 		}}},
@@ -424,7 +425,7 @@ func TestNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"big":{"status":"failed","outputs":{"from":"ab"}},"build":{"status":"succeeded","outputs":{"v":"<1>"}},"none":{"status":"skipped","outputs":{}},` +
+	want := `{"big":{"status":"failed","outputs":{"from":"ab"}},"build":{"status":"succeeded","outputs":{"v":"<1>"}},"empty":{"status":"skipped","members":[]},"none":{"status":"skipped","outputs":{}},` +
 		`"test":{"status":"succeeded","members":[{"matrix":{"os":"linux"},"status":"succeeded","outputs":{"n":"1"}}]}}` + "\n"
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
@@ -453,7 +454,10 @@ func TestOutputForms(t *testing.T) {
 		{"a<<E\nE\n", map[string]string{"a": ""}, ""},
 		{"a<<E\n\nE\n", map[string]string{"a": ""}, ""},
 		{"a<<E\nx\n\nE", map[string]string{"a": "x\n"}, ""},
-		{"a<<E\r\nx\r\ny\r\nE\r\n", map[string]string{"a": "x\r\ny"}, ""},
+		{"a<<E\r\nx\r\ny\r\nE\r\n", map[string]string{"a": "x\ny"}, ""},
+		{"\uFEFFa=1\r\nb=2\r", map[string]string{"a": "1", "b": "2"}, ""},
+		{"\uFEFFa<<E\r\nx\r\n\r\ny\r\nE\r", map[string]string{"a": "x\n\ny"}, ""},
+		{"\uFEFF", map[string]string{}, ""},
 		{"a<<E\nE \n EE\nE\nb=1", map[string]string{"a": "E \n EE", "b": "1"}, ""},
 		{"a=1\na=2", map[string]string{"a": "2"}, ""},
 		{"ok=1\nbad line", map[string]string{"ok": "1"}, "line 2"},
@@ -487,7 +491,7 @@ func FuzzOutputs(f *testing.F) {
 			return
 		}
 		got, err := parseOutputs([]byte(key + "<<" + end + "\n" + value + "\n" + end + "\n"))
-		if want := strings.TrimSuffix(value, "\r"); err != nil || (got[key] != value && got[key] != want) {
+		if want := strings.TrimSuffix(strings.ReplaceAll(value, "\r\n", "\n"), "\r"); err != nil || got[key] != want {
 			t.Fatalf("%q=%q came back as %q, %v", key, value, got[key], err)
 		}
 	})
