@@ -221,11 +221,50 @@ func TestDynamicAxesGoneWrong(t *testing.T) {
 			t.Errorf("%.20s: %v, want %s", row.list, err, row.want)
 		}
 	}
-	none, err := p.Combinations(m, Scope{Needs: map[string]NeedView{"gen": {Outputs: map[string]string{"list": "[]"}}}})
-	if err == nil && len(none) == 0 {
-		return
+}
+
+// An empty list leaves what include adds; without an include, the family is empty.
+func TestEmptyDynamicAxisKeepsInclude(t *testing.T) {
+	const file = `
+name: d
+modules:
+  gen: {run: x, outputs: [list]}
+  m: {needs: [gen], matrix: {v: "${{ fromJSON(needs.gen.outputs.list) }}", w: [1, 2]%s}, run: x}
+`
+	empty := Scope{Needs: map[string]NeedView{"gen": {Status: "succeeded", Outputs: map[string]string{"list": "[]"}}}}
+	for _, row := range []struct {
+		include string
+		want    [][]Pair
+	}{
+		{"", [][]Pair{}},
+		{", exclude: [{w: 1}]", [][]Pair{}},
+		{", include: [{v: a, w: 1}, {size: large}]", [][]Pair{{{"v", "a"}, {"w", "1"}}, {{"size", "large"}}}},
+	} {
+		p := travelled(t, bind(t, fmt.Sprintf(file, row.include)))
+		got, err := p.Combinations(p.Modules[1], empty)
+		if diff := cmp.Diff(row.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", row.include, err, diff)
+		}
 	}
-	t.Errorf("an empty list: %v, %v", none, err)
+}
+
+func TestEmptyAxisOfParametersKeepsInclude(t *testing.T) {
+	const file = `
+name: d
+params: {list: {default: "[]"}}
+modules:
+  m: {matrix: {v: "${{ fromJSON(params.list) }}"%s}, run: x}
+`
+	if p := bind(t, fmt.Sprintf(file, ", include: [{v: extra}]")); len(p.Modules) != 1 || p.Modules[0].Name != "m (v=extra)" {
+		t.Errorf("the pipeline has %d modules, want the included one", len(p.Modules))
+	}
+	f, err := Parse("t.yaml", fmt.Appendf(nil, file, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Bind(nil, nil); err == nil || !strings.Contains(err.Error(), "the list is empty") {
+		t.Errorf("without an include: %v", err)
+	}
 }
 
 func TestResolveNeeds(t *testing.T) {

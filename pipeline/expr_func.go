@@ -118,7 +118,7 @@ func pairs(matrix any) string {
 	return strings.Join(out, ", ")
 }
 
-// contains is GitHub's: text in text, without regard to case, or a value in a list.
+// contains is text in text, or a value in a list.
 func contains(p ...any) (any, error) {
 	if list, ok := asList(p[0]); ok {
 		item, err := textOf(p[1])
@@ -127,7 +127,7 @@ func contains(p ...any) (any, error) {
 		}
 		return slices.ContainsFunc(list, func(v any) bool {
 			s, err := textOf(v)
-			return err == nil && strings.EqualFold(s, item)
+			return err == nil && s == item
 		}), nil
 	}
 	return twoTexts(strings.Contains, p...)
@@ -136,14 +136,14 @@ func contains(p ...any) (any, error) {
 func startsWith(p ...any) (any, error) { return twoTexts(strings.HasPrefix, p...) }
 func endsWith(p ...any) (any, error)   { return twoTexts(strings.HasSuffix, p...) }
 
-// twoTexts compares without regard to case, as GitHub does.
+// twoTexts applies f to two values as text.
 func twoTexts(f func(a, b string) bool, p ...any) (any, error) {
 	a, err := textOf(p[0])
 	if err != nil {
 		return nil, err
 	}
 	b, err := textOf(p[1])
-	return f(strings.ToLower(a), strings.ToLower(b)), err
+	return err == nil && f(a, b), err
 }
 
 func join(p ...any) (any, error) {

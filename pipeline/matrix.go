@@ -107,9 +107,6 @@ func (m *matrixReader) combinations() ([][]Pair, bool) {
 	if !known || !ok1 || !ok2 {
 		return nil, false
 	}
-	if slices.ContainsFunc(axes, func(a axisValues) bool { return len(a.values) == 0 }) {
-		return nil, true // an empty result: the family has no members, whatever is included
-	}
 	combinations, err := expand(axes, include, exclude)
 	if err != nil {
 		m.fault(m.tree, "", "matrix of %s: %v", m.family, err)
@@ -219,7 +216,7 @@ func (m *matrixReader) listExpression(n *node, src string) ([]string, bool) {
 		scope = &runtimeScope{}
 	}
 	values, err := m.listOf(x, scope)
-	if err == nil && len(values) == 0 && m.s == nil {
+	if err == nil && len(values) == 0 && m.s == nil && len(m.tree.get("include").elements()) == 0 {
 		err = fmt.Errorf("the list is empty")
 	}
 	if err != nil {
