@@ -350,6 +350,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 		return
 	}
 	var names, odd []string
+	var unable []string
 	slots, used, draining := 0, 0, 0
 	for i := range workers {
 		w := &workers[i]
@@ -358,12 +359,17 @@ func (d *doctor) readWorkers(ctx context.Context) {
 		if w.Draining {
 			draining++
 		}
+		if w.Unable != "" {
+			unable = append(unable, w.Name+": "+w.Unable)
+		}
 		if w.Version != programVersion() {
 			odd = append(odd, w.Name+" "+firstOf(w.Version, "of an unknown version"))
 		}
 	}
 	text := fmt.Sprintf("%s with %s, %d used: %s", count(len(workers), "worker"), count(slots, "slot"), used, few(names, 8))
 	switch {
+	case len(unable) > 0:
+		d.warn("workers", "free what is missing there; the worker tries by itself and goes on", "%s; these cannot begin attempts: %s", text, few(unable, 8))
 	case len(odd) > 0:
 		d.warn("workers", "run one version everywhere", "%s; this is %s, and different are: %s", text, programVersion(), few(odd, 8))
 	case draining == len(workers):

@@ -36,6 +36,7 @@ type workerRow struct {
 	Slots    int               `json:"slots"`
 	Used     int               `json:"used"`
 	Draining bool              `json:"draining"`
+	Unable   string            `json:"unable,omitempty"` // why it takes no attempts
 	Started  time.Time         `json:"started"`
 	Running  []workerRun       `json:"running"`
 	Offers   capabilitiesShown `json:"capabilities"`
@@ -84,7 +85,7 @@ func showCapabilities(c jobs.Capabilities) capabilitiesShown {
 func newWorkerRow(w *jobs.Worker) workerRow {
 	row := workerRow{
 		Name: w.Name, Host: w.Host, PID: w.PID, Version: w.Version, Slots: w.Slots, Used: w.Used,
-		Draining: w.Draining, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
+		Draining: w.Draining, Unable: w.Unable, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
 	}
 	for _, r := range w.Running {
 		row.Running = append(row.Running, workerRun(r))
@@ -159,6 +160,9 @@ func runningText(r workerRow) string {
 		parts = append(parts, fmt.Sprintf("%s/%s", x.Run, x.Token))
 	}
 	text := orDash(strings.Join(parts, " "))
+	if r.Unable != "" {
+		text += " (takes no attempts: " + r.Unable + ")"
+	}
 	if r.Draining {
 		return "draining: " + text
 	}

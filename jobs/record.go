@@ -75,6 +75,7 @@ type Outcome struct {
 	RetryAfter  time.Duration `msgpack:"retry_after,omitempty"` // instead of the policy's delay
 	NoWorker    bool          `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
 	Warnings    []string      `msgpack:"warnings,omitempty"`
+	Unable      bool          `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
 }
 
 // Outputs is what a command has set, or what a Go function has returned:

@@ -84,6 +84,6 @@ const (
 	AttemptTimedOut   AttemptStatus = "timed_out"
 	AttemptCancelled  AttemptStatus = "cancelled"
 	AttemptLost       AttemptStatus = "lost"        // its worker fell silent
-	AttemptHandedBack AttemptStatus = "handed_back" // its worker was told to go
+	AttemptHandedBack AttemptStatus = "handed_back" // its worker was told to go, or its machine could not begin it
 	AttemptSkipped    AttemptStatus = "skipped"     // the condition was false, or a Go function said Skip
 )

@@ -48,7 +48,7 @@ func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
 		f.workers[w.Name] = s
 	}
 	joined := !s.present || s.worker.Incarnation != w.Incarnation
-	if joined || s.worker.Draining != w.Draining || s.worker.LanesSeen != w.LanesSeen || s.worker.Slots != w.Slots {
+	if joined || s.worker.Draining != w.Draining || s.worker.LanesSeen != w.LanesSeen || s.worker.Slots != w.Slots || s.worker.Unable != w.Unable {
 		f.version++
 	}
 	before := s.before
@@ -174,7 +174,7 @@ func (f *Fleet) capable(set jobs.LaneSet, revision uint64) (names []string, unde
 		case !s.present || s.worker.Draining:
 		case s.worker.LanesSeen < revision:
 			undecided = true
-		case s.worker.Capabilities.Offer(set.Requires):
+		case s.worker.Unable == "" && s.worker.Capabilities.Offer(set.Requires):
 			names = append(names, name)
 		}
 	}
@@ -184,6 +184,9 @@ func (f *Fleet) capable(set jobs.LaneSet, revision uint64) (names []string, unde
 
 // lack says in words what no live worker offers of a lane, and which comes closest.
 func (f *Fleet) lack(set jobs.LaneSet) (missing, closest string) {
+	if unable := f.unable(set); len(unable) > 0 {
+		return "a machine that can begin attempts (" + strings.Join(unable, "; ") + ")", ""
+	}
 	var best jobs.Capabilities
 	for _, name := range f.names() {
 		w := &f.workers[name].worker
@@ -198,6 +201,19 @@ func (f *Fleet) lack(set jobs.LaneSet) (missing, closest string) {
 		return strings.Join(append([]string{"no worker is there"}, required(set)...), "; "), ""
 	}
 	return strings.Join(best.Missing(set.Requires), ", "), closest
+}
+
+// unable lists the workers that offer what a lane requires and whose machines
+// cannot begin attempts, with their reasons.
+func (f *Fleet) unable(set jobs.LaneSet) []string {
+	var texts []string
+	for _, name := range f.names() {
+		w := &f.workers[name].worker
+		if w.Unable != "" && !w.Draining && w.Capabilities.Offer(set.Requires) {
+			texts = append(texts, name+": "+w.Unable)
+		}
+	}
+	return texts
 }
 
 func required(set jobs.LaneSet) []string {

@@ -227,3 +227,41 @@ modules:
 		t.Fatal("it is not closed")
 	}
 }
+
+// TestModuleWaitsForAMachineThatCanBegin: a worker whose machine cannot begin
+// attempts is not capable; the module waits for its queue time-out, and its
+// error names the worker and the reason. It runs when the worker recovers.
+func TestModuleWaitsForAMachineThatCanBegin(t *testing.T) {
+	for _, recovers := range []bool{false, true} {
+		p := newPlayer(t, `
+name: p
+modules:
+  a: {command: ["true"], queue-timeout: 10s}
+`, ok)
+		f := p.fleet(1)
+		w := jobs.Worker{Name: "w", Incarnation: "w", Slots: 1, LanesSeen: 1 << 40, Unable: "no space left on device", Capabilities: jobs.Capabilities{
+			OS: "linux", Tools: map[string]string{"sh": ""},
+		}}
+		f.Seen(w, p.now)
+		p.before = func(p *player, round int) {
+			if round == 0 {
+				p.d = schedule.NewDispatcher(p.run, f)
+			}
+			if w.Unable != "" && len(p.order) > 0 {
+				t.Fatal("published for a worker that takes no attempts")
+			}
+			if recovers && p.now.After(epochStart.Add(5*time.Second)) {
+				w.Unable = ""
+				f.Seen(w, p.now)
+			}
+		}
+		got := ended(p.play(1))["a"]
+		want := "failed (no capable worker within 10s (queue-timeout): missing a machine that can begin attempts (w: no space left on device))"
+		if recovers {
+			want = "succeeded"
+		}
+		if got != want {
+			t.Errorf("a: %s, want %s", got, want)
+		}
+	}
+}

@@ -129,10 +129,37 @@ func (r *Run) conclude(n *node, o *jobs.Outcome) {
 		}
 		r.again(n, o, why, time.Time{})
 	case jobs.AttemptHandedBack:
-		r.again(n, o, why, time.Time{})
+		r.concludeHandBack(n, o, why)
 	default:
 		r.endSelf(n, jobs.Failed, "", fmt.Sprintf("an outcome of unknown status %q", o.Status))
 	}
+}
+
+// refusal is a hand-back by a machine that could not begin the attempt.
+type refusal struct{ worker, reason string }
+
+// concludeHandBack gives the module to another worker. A module that no
+// machine can begin fails after as many tries as it may lose workers.
+func (r *Run) concludeHandBack(n *node, o *jobs.Outcome, why string) {
+	if o.Unable {
+		n.unable = append(n.unable, refusal{o.Worker, firstLine(o.Error)})
+	}
+	if o.Unable && why == "" && len(n.unable) >= n.module.Policy.MaxLosses {
+		r.endSelf(n, jobs.Failed, "", unableText(n.unable))
+		return
+	}
+	r.again(n, o, why, time.Time{})
+}
+
+// unableText names each machine with its reason once.
+func unableText(refusals []refusal) string {
+	var parts []string
+	for _, x := range refusals {
+		if part := x.worker + ": " + x.reason; !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return fmt.Sprintf("no machine could begin it in %s (max-losses): %s", plural(len(refusals), "attempt"), strings.Join(parts, "; "))
 }
 
 func lostText(workers []string) string {

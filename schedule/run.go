@@ -70,6 +70,7 @@ type node struct {
 	attempt  jobs.Attempt // the current one: open, or the next to be published
 	ran      int          // attempts that ran to an end
 	losses   []string     // workers lost under it
+	unable   []refusal    // by machines that could not begin it
 	cell     uint64       // last sequence of its cell
 	claim    *jobs.Claim  // of the current attempt
 	claimed  time.Time    // when the claim was stored

@@ -202,6 +202,36 @@ modules: {a: {command: ["true"], max-losses: 2}}
 			want: map[string]string{"a": "failed (worker lost 2 times: w, w (does the module kill its worker, or exhaust its memory?))"},
 		},
 		{
+			name: "hand-backs by machines that cannot begin a module are counted, and named with their reasons",
+			src: `
+name: p
+modules: {a: {command: ["true"], max-losses: 3}}
+`,
+			ends: func(_ string, n jobs.Attempt) jobs.Outcome {
+				if n == 2 { // a worker that goes hands back without a count
+					return jobs.Outcome{Status: jobs.AttemptHandedBack, Error: "told to go"}
+				}
+				return jobs.Outcome{Status: jobs.AttemptHandedBack, Unable: true, Error: "no space left on device"}
+			},
+			run:  jobs.RunFailed,
+			want: map[string]string{"a": "failed (no machine could begin it in 3 attempts (max-losses): w: no space left on device)"},
+		},
+		{
+			name: "a machine that cannot begin a module does not fail it while others can",
+			src: `
+name: p
+modules: {a: {command: ["true"], max-losses: 3}}
+`,
+			ends: func(_ string, n jobs.Attempt) jobs.Outcome {
+				if n < 3 {
+					return jobs.Outcome{Status: jobs.AttemptHandedBack, Unable: true, Error: "no space left on device"}
+				}
+				return jobs.Outcome{Status: jobs.AttemptSucceeded}
+			},
+			run:  jobs.RunSucceeded,
+			want: map[string]string{"a": "succeeded"},
+		},
+		{
 			name: "the deadline cancels the run",
 			src: `
 name: p
