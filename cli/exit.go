@@ -88,10 +88,6 @@ func signalCode(s os.Signal) int {
 	return exitInterrupted
 }
 
-// again reports whether a signal says nothing new after so many: a terminal
-// that is closed and the shell in it both tell of it.
-func again(s os.Signal, before int) bool { return s == syscall.SIGHUP && before > 0 }
-
 // explain gives an error its exit code and its last words.
 func (a *app) explain(err error) (code int, text string) {
 	var exit *exitError

@@ -39,7 +39,7 @@ func System() Process {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	signals := make(chan os.Signal, 3) // three signals mean something, whoever is slow to listen
+	signals := make(chan os.Signal, 16) // three signals mean something, and each may have an echo or a few
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(signals, syscall.SIGHUP)

@@ -169,6 +169,9 @@ type Options struct {
 	RunID       string            // --run-id
 	Isolated    bool              // --isolated
 	Only, Skip  []string          // --only, --skip
+	Tags        []string          // --tags: of the worker inside this process
+	Tools       []string          // --tools: of that worker
+	Offers      map[string]string // --labels: of that worker
 	Progress    io.Writer         // takes what happens, as text; nil = nothing
 }
 
@@ -194,6 +197,12 @@ func (o Options) args() []string {
 		if n > 0 {
 			add(flag, fmt.Sprint(n))
 		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(o.Offers)) {
+		add("labels", k+"="+o.Offers[k])
+	}
+	for flag, words := range map[string][]string{"tags": o.Tags, "tools": o.Tools} {
+		add(flag, strings.Join(words, ","))
 	}
 	for _, m := range o.Only {
 		add("only", m)

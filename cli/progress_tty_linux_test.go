@@ -210,9 +210,11 @@ modules:
 				t.Helper()
 				p.press(t, "\x03")
 				opened(t, filepath.Join(p.cmd.Dir, "cleaning"))
-				p.press(t, "\x03")
+				if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
 			},
-			want: []string{"SIGINT: ending everything", "3 modules: 1 succeeded, 2 cancelled"}, never: []string{"^C"},
+			want: []string{"SIGTERM: ending everything", "3 modules: 1 succeeded, 2 cancelled"}, never: []string{"^C"},
 		},
 		"asked for plain lines": {
 			file: "name: short\nmodules:\n  a: {run: echo hello}\n", args: "run ci.yaml --progress plain", code: 0,

@@ -38,6 +38,7 @@ type runOptions struct {
 // execution are the flags of every command that carries a run out here.
 type execution struct {
 	place
+	offers
 	maxParallel int
 	local       int
 	listen      string
@@ -57,6 +58,7 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
 	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
 	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
+	o.defineInside(fs)
 	syncFlag(fs, &o.syncAlways)
 	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
@@ -81,7 +83,7 @@ func (o *execution) faults(a *app) (faults []string) {
 			faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
 		}
 	}
-	return faults
+	return append(faults, o.offers.faults()...)
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -98,8 +100,9 @@ that serves (serve, dev): once its id is printed, it will be carried out. An id
 that is known already is answered with its run.
 
 The first interrupt cancels the run in order, so that always-run modules still
-run; the second ends those too; the third leaves at once. A terminal that is
-closed is an interrupt; who stops reading what is said here ends nothing.
+run; the second ends those too; the third leaves at once. The same signal twice
+within a second counts once. A terminal that is closed is an interrupt; who stops
+reading what is said here ends nothing.
 
 Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 4 the deadline or no capable worker ended it, 5 the run id is taken,
@@ -181,7 +184,7 @@ func (a *app) detachFaults(detach bool) (faults []string) {
 	if !detach {
 		return nil
 	}
-	for _, flag := range []string{"max-parallel", "local", "listen", "report"} {
+	for _, flag := range append(offerFlags(), "max-parallel", "local", "listen", "report") {
 		if a.bind.origin[flag] != "" {
 			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.fromOf(flag)))
 		}

@@ -189,12 +189,29 @@ func (r *runner) connect(ctx context.Context) (s *session, slots int, err error)
 	if r.options.listen != "" {
 		return nil, 0, usageError("--listen is for the embedded server, and %s names %s", t.origin, t.shown())
 	}
+	if err := r.offersNothing(fmt.Sprintf("%s names %s", t.origin, t.shown())); err != nil {
+		return nil, 0, err
+	}
 	r.progress.note("%s%s", t.describe(), localText(r.options.local))
 	c, err := r.app.dial(ctx, t, r.app.set.timeout, r.progress.logger())
 	if err != nil {
 		return nil, 0, err
 	}
 	return &session{conn: c}, r.options.local, nil
+}
+
+// offersNothing refuses flags of the worker inside this process when there
+// is none because of what where says.
+func (r *runner) offersNothing(where string) error {
+	if r.options.local > 0 {
+		return nil
+	}
+	for _, flag := range offerFlags() {
+		if r.app.bind.origin[flag] == "--"+flag {
+			return usageError("--%s is for the worker inside this process, and there is none: %s; add --local N, or give it to the workers", flag, where)
+		}
+	}
+	return nil
 }
 
 func localText(slots int) string {
@@ -213,11 +230,13 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 	if err != nil {
 		return nil, err
 	}
-	w, err := worker.New(s.conn, worker.Config{
+	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
 		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(),
-	})
+	}
+	r.options.apply(&cfg)
+	w, err := worker.New(s.conn, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -390,23 +409,23 @@ func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict
 // watchSignals does what signals ask for, until done: before the run is
 // stored the first leaves; from then on the first cancels it in order, the
 // second without grace, and the third leaves at once. What is said of it keeps
-// nothing waiting: the terminal may be one that somebody has stopped.
+// nothing waiting: the terminal may be one that somebody has stopped. The same
+// signal twice within a second counts once.
 func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
 	var answers errgroup.Group
 	defer func() { _ = answers.Wait() }() // they have said what went wrong
-	for n := 0; ; {
+	var count signalCount
+	for {
 		var sig os.Signal
 		select {
 		case sig = <-r.app.Signals:
 		case <-done:
 			return
 		}
-		if again(sig, n) {
-			continue
-		}
-		n++
+		n := count.take(sig, time.Now())
 		s := r.session.Load()
 		switch {
+		case n == 0: // an echo
 		case s == nil && n == 1:
 			stop(signalError{sig})
 		case s != nil && n <= 2:

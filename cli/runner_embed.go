@@ -47,6 +47,9 @@ func (r *runner) beside(ctx context.Context, served *servedError) (*session, err
 		return nil, usageError("--listen is for a server in this process, and %w", served)
 	}
 	h := served.holder
+	if err := r.offersNothing(served.Error()); err != nil {
+		return nil, err
+	}
 	r.progress.note("beside process %d, which serves %s%s", h.PID, served.dir, localText(r.options.local))
 	c, err := r.app.enter(ctx, h.URL, h.Token, r.app.set.timeout)
 	if err != nil {

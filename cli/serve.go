@@ -24,6 +24,7 @@ import (
 // serveOptions are the flags of `serve` and `dev`.
 type serveOptions struct {
 	place
+	offers     // dev: of its worker
 	name       string
 	listen     string
 	maxRuns    int
@@ -59,7 +60,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 				faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
 			}
 		}
-		return faults
+		return append(faults, o.offers.faults()...)
 	}
 }
 
@@ -97,13 +98,14 @@ the workspace, and what an earlier one has left goes on.
 
 The first interrupt leaves: what runs is finished, or handed back after
 --drain-timeout, and the runs go on with the next dev, serve or resume. The
-second stops at once.`,
+second stops at once. The same signal twice within a second counts once.`,
 	}
 	o.define(cmd)
 	fs := cmd.Flags()
 	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", devListen, "where clients and workers join; beyond this machine only with a token")
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
 	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	o.defineInside(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
 			return err
@@ -250,10 +252,12 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 		return l.verdict(ctx, err)
 	}
 	defer s.close()
-	w, err := worker.New(s.conn, worker.Config{
-		Functions: functions, Name: "", Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
+	cfg := worker.Config{
+		Functions: functions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
 		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
-	})
+	}
+	o.apply(&cfg)
+	w, err := worker.New(s.conn, cfg)
 	if err != nil {
 		return usageError("%w", err)
 	}

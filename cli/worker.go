@@ -26,11 +26,9 @@ import (
 
 // workerOptions are the flags of `worker`.
 type workerOptions struct {
+	offers
 	name         string
 	maxParallel  int
-	tags         []string
-	tools        []string
-	labels       []string
 	workspace    string
 	passEnv      []string
 	drainTimeout time.Duration
@@ -51,6 +49,7 @@ func (a *app) makeWorker(root *cobra.Command, o *workerOptions) {
 
 The first interrupt drains: nothing new is taken, what runs is finished, and what
 does not end within --drain-timeout goes to another worker. The second stops at once.
+The same signal twice within a second counts once.
 
 Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
 name, 130 and 143 stopped at once by INT and TERM.`
@@ -62,7 +61,7 @@ name, 130 and 143 stopped at once by INT and TERM.`
 	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
 	switchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
-	o.offers(root)
+	o.offers.define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
@@ -74,21 +73,9 @@ name, 130 and 143 stopped at once by INT and TERM.`
 	}
 }
 
-// offers are the flags that say what the worker offers.
-func (o *workerOptions) offers(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	listFlag(fs, &o.tags, "tags", "A,B", true, "tags that modules may require")
-	listFlag(fs, &o.tools, "tools", "A,B", true, "tools beside those found on PATH, as name or name=version; only:a,b offers these alone")
-	listFlag(fs, &o.labels, "labels", "K=V,...", true, "labels that modules may require")
-}
-
 // faults are what is wrong with the flags' values.
 func (o *workerOptions) faults() (faults []string) {
-	for _, l := range o.labels {
-		if _, err := parsePair(l); err != nil {
-			faults = append(faults, fmt.Sprintf("--labels: %q: %v", l, err))
-		}
-	}
+	faults = o.offers.faults()
 	if o.name != "" && !jobs.ValidID(o.name) {
 		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
 	}
@@ -97,23 +84,11 @@ func (o *workerOptions) faults() (faults []string) {
 			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", o.workspace))
 		}
 	}
-	cfg := worker.Config{Tags: o.tags, PassEnv: o.passEnv}
-	cfg.Tools, cfg.OnlyTools = splitTools(o.tools)
-	if err := cfg.Validate(); err != nil {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			faults = append(faults, "--"+line)
-		}
-	}
-	return faults
+	return append(faults, configFaults(worker.Config{PassEnv: o.passEnv})...)
 }
 
 // config is the worker's configuration; o has no faults.
 func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
-	labels := map[string]string{}
-	for _, l := range o.labels {
-		key, val, _ := strings.Cut(l, "=")
-		labels[strings.TrimSpace(key)] = val
-	}
 	workspace := o.workspace
 	if workspace != "" {
 		abs, err := filepath.Abs(workspace)
@@ -123,34 +98,12 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 		workspace = abs
 	}
 	cfg := worker.Config{
-		Name: o.name, Slots: cmp.Or(o.maxParallel, runtime.NumCPU()), Tags: o.tags, Labels: labels, Workspace: workspace,
+		Name: o.name, Slots: cmp.Or(o.maxParallel, runtime.NumCPU()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
 		Version: programVersion(), Logger: log,
 	}
-	cfg.Tools, cfg.OnlyTools = splitTools(o.tools)
+	o.apply(&cfg)
 	return cfg, nil
-}
-
-// splitTools takes "only:" apart: from there on the list replaces what is
-// found on PATH.
-func splitTools(words []string) (added, only []string) {
-	for _, w := range words {
-		rest, replaces := strings.CutPrefix(w, "only:")
-		switch {
-		case replaces:
-			if only == nil {
-				only = []string{}
-			}
-			if rest != "" {
-				only = append(only, rest)
-			}
-		case only != nil:
-			only = append(only, w)
-		default:
-			added = append(added, w)
-		}
-	}
-	return added, only
 }
 
 // work is the life of a worker.
@@ -246,18 +199,16 @@ func (l *leaving) working(w *worker.Worker) {
 
 // watch does what signals ask for, until done.
 func (l *leaving) watch(done <-chan struct{}) {
-	for n := 0; ; {
+	var count signalCount
+	for {
 		var sig os.Signal
 		select {
 		case sig = <-l.app.Signals:
 		case <-done:
 			return
 		}
-		if again(sig, n) {
-			continue
-		}
-		n++
-		switch n {
+		switch count.take(sig, time.Now()) {
+		case 0: // an echo
 		case 1:
 			l.first(sig)
 		case 2:
@@ -299,7 +250,7 @@ func (l *leaving) verdict(ctx context.Context, err error) error {
 func (a *app) capabilitiesCommand() *cobra.Command {
 	o := &workerOptions{}
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
-	o.offers(cmd)
+	o.offers.define(cmd.Flags())
 	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
 		cfg, err := o.config(a.quietLogger())
 		if err != nil {

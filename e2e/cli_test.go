@@ -185,7 +185,7 @@ modules:
 		r.awaitNumber(t, "long", "pid")
 		r.signal(t, syscall.SIGINT)
 		pid := r.awaitNumber(t, "tidy", "tidying")
-		r.signal(t, syscall.SIGINT)
+		r.signal(t, syscall.SIGTERM)
 		res := r.result(t)
 		res.want(t, 130, map[string]string{"long": cancelled, "tidy": cancelled, "last": cancelled})
 		gone(t, pid)

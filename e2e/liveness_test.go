@@ -243,24 +243,25 @@ func TestHandBack(t *testing.T) {
 }
 
 func TestWorkerStopsAtOnceAtTheSecondSignal(t *testing.T) {
-	for s, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
-		t.Run(s.String(), func(t *testing.T) {
+	for first, second := range map[syscall.Signal]syscall.Signal{syscall.SIGINT: syscall.SIGTERM, syscall.SIGTERM: syscall.SIGINT} {
+		code := 128 + int(second)
+		t.Run(second.String(), func(t *testing.T) {
 			withOwnWorkers(t, func(t *testing.T, p *place) {
 				ws := p.twoTagged(t)
 				dir := p.dir(t)
 				newGate(t, dir, "first")
-				second := newGate(t, dir, "second")
+				gate := newGate(t, dir, "second")
 				r := p.startIn(t, dir, p.file(t, fmt.Sprintf(twice, "")))
 				pid := r.awaitNumber(t, "a", "pid")
 				leaving := r.await(t, event{Event: "module.started", Module: "a"}).Worker
-				ws[leaving].signal(t, s)
+				ws[leaving].signal(t, first)
 				ws[leaving].awaitText(t, "drain")
-				ws[leaving].signal(t, s)
+				ws[leaving].signal(t, second)
 				if got := ws[leaving].wait(t); got != code {
 					t.Errorf("exit %d, want %d", got, code)
 				}
 				gone(t, pid)
-				second.open(t)
+				gate.open(t)
 				r.result(t).want(t, 0, all(succeeded, "a", "b"))
 			})
 		})
