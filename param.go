@@ -3,6 +3,7 @@ package modpipe
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 type param struct {
 	pipeline.Param
 	at    place
-	parse func(string) (any, error) // text to what travels: string, float64 or bool
+	parse func(string) (any, error) // text to what travels: string, bool, int64 or float64
 }
 
 // Param declares a parameter of the run, --param NAME=VALUE. Its value is
@@ -54,9 +55,9 @@ func paramKind(def any) (kind string, travels any, parse func(string) (any, erro
 			return s == "true", nil
 		}
 	case int:
-		return "number", float64(d), func(s string) (any, error) {
+		return "number", int64(d), func(s string) (any, error) {
 			if n, err := strconv.Atoi(s); err == nil {
-				return float64(n), nil
+				return int64(n), nil
 			}
 			return nil, fmt.Errorf("%q is not a whole number", s)
 		}
@@ -87,9 +88,7 @@ func paramValue[T any](params map[string]any, name string) (t T, err error) {
 	case *float64:
 		*want, ok = asFloat(v)
 	case *int:
-		var f float64
-		f, ok = asFloat(v)
-		*want = int(f)
+		*want, ok = asWhole(v)
 	case *time.Duration:
 		s, isText := v.(string)
 		*want, err = time.ParseDuration(s)
@@ -103,15 +102,29 @@ func paramValue[T any](params map[string]any, name string) (t T, err error) {
 
 // asFloat takes a number however the wire has made it.
 func asFloat(v any) (float64, bool) {
-	switch v := v.(type) {
-	case float64:
-		return v, true
-	case float32:
-		return float64(v), true
-	case int64:
-		return float64(v), true
-	case int8:
-		return float64(v), true
+	r := reflect.ValueOf(v)
+	switch {
+	case !r.IsValid():
+		return 0, false
+	case r.CanFloat():
+		return r.Float(), true
+	}
+	n, ok := asWhole(v)
+	return float64(n), ok
+}
+
+// asWhole takes a whole number however the wire has made it.
+func asWhole(v any) (int, bool) {
+	r := reflect.ValueOf(v)
+	switch {
+	case !r.IsValid():
+		return 0, false
+	case r.CanInt():
+		return int(r.Int()), true
+	case r.CanUint() && r.Uint() <= math.MaxInt:
+		return int(r.Uint()), true
+	case r.CanFloat() && r.Float() == math.Trunc(r.Float()) && math.Abs(r.Float()) < 1<<63:
+		return int(r.Float()), true
 	}
 	return 0, false
 }

@@ -138,6 +138,10 @@ func (b *Builder) bindFile(p *pipeline.Pipeline, inc *include, params map[string
 	p.Env = append(p.Env, g.Env...)
 	p.PassEnv = append(p.PassEnv, g.PassEnv...)
 	maps.Copy(p.Params, g.Params)
+	if p.Decimals == nil {
+		p.Decimals = map[string]string{}
+	}
+	maps.Copy(p.Decimals, g.Decimals)
 	for name, size := range g.Limits {
 		if have, ok := p.Limits[name]; ok && have != size {
 			return fault(fmt.Sprintf("limit %q has two sizes: %d here, and %d in the definition", name, size, have))

@@ -19,8 +19,9 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 	}
 	b := &binder{
 		collector: c, file: f, byName: f.byName(), prefixes: tokenPrefixes(f.modules), bound: bound,
-		out: &Pipeline{Name: f.name, Params: bound, Limits: maps.Clone(f.limits), ClusterLimits: slices.Clone(f.cluster), Families: map[string][]int{}},
+		out: &Pipeline{Name: f.name, Limits: maps.Clone(f.limits), ClusterLimits: slices.Clone(f.cluster), Families: map[string][]int{}},
 	}
+	b.out.Params, b.out.Decimals = travelling(bound)
 	b.top()
 	for _, d := range f.modules {
 		b.module(d)

@@ -34,7 +34,7 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 	if d == nil {
 		return s
 	}
-	s.module, s.always, s.axes, s.externals = d.name, d.always, d.axes, f.program
+	s.module, s.always, s.axes, s.certain, s.externals = d.name, d.always, d.axes, d.certain, f.program
 	s.modules = f.names
 	for _, n := range d.needs {
 		switch m := byName[n.Module]; {

@@ -28,7 +28,7 @@ func (bounder) Visit(node *ast.Node) {
 			bound(node)
 		}
 	case *ast.CallNode:
-		if id, ok := n.Callee.(*ast.IdentifierNode); ok && !strings.HasPrefix(id.Value, "\x00") {
+		if id, ok := n.Callee.(*ast.IdentifierNode); ok && (!strings.HasPrefix(id.Value, "\x00") || id.Value == exactPrefix+"+") {
 			bound(node)
 		}
 	case *ast.BuiltinNode:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -40,7 +41,8 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 		return nil, []exprFault{{text: fmt.Sprintf("the expression is longer than %d bytes", maxExpression)}}
 	}
 	config := newConfig(scope, boolean)
-	tree, err := parser.ParseWithConfig(normalise(src), config)
+	normal := normalise(src)
+	tree, err := parser.ParseWithConfig(normal, config)
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}
 	}
@@ -49,7 +51,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if len(w.faults) > 0 {
 		return nil, w.faults
 	}
-	if _, err := checker.Check(tree, config); err != nil {
+	if err := checkTypes(tree, config, scope, boolean); err != nil {
 		f := faultOf(err)
 		if boolean && strings.HasPrefix(f.text, "expected bool") {
 			f = exprFault{text: "a condition must be true or false; this one is " + kindWord(tree.Node.Type())}
@@ -57,6 +59,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 		return nil, []exprFault{f}
 	}
 	typ := tree.Node.Type()
+	ast.Walk(&tree.Node, exacter{[]rune(normal), w.guarded})
 	ast.Walk(&tree.Node, bounder{})
 	config.Expect = reflect.Invalid // what the checker could not tell, Condition says in words
 	program, err := compiler.Compile(tree, config)
@@ -64,6 +67,21 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 		return nil, []exprFault{faultOf(err)}
 	}
 	return &expression{program: program, reads: w.reads, typ: typ}, nil
+}
+
+// checkTypes takes parameters that are numbers for fractions, and where that
+// fails for whole numbers: which they are is known only with their values.
+func checkTypes(tree *parser.Tree, config *conf.Config, scope *exprScope, boolean bool) error {
+	_, err := checker.Check(tree, config)
+	if err == nil || !scope.hasNumbers() {
+		return err
+	}
+	whole := *scope
+	whole.whole = true
+	if _, second := checker.Check(tree, newConfig(&whole, boolean)); second == nil {
+		return nil
+	}
+	return err
 }
 
 // readsOf finds what an expression that was checked before reads.
@@ -87,7 +105,7 @@ func newConfig(scope *exprScope, boolean bool) *conf.Config {
 		c.Disabled[name] = true
 		delete(c.Builtins, name)
 	}
-	for _, option := range functions {
+	for _, option := range slices.Concat(functions, exactOptions) {
 		option(c)
 	}
 	return c

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm/runtime"
 )
 
 // runtimeScope is what our functions see of the needs.
@@ -109,11 +110,33 @@ func memberOutput(orNil bool, p ...any) (any, error) {
 	return nil, &missingOutputError{fmt.Sprintf("a member (%s) did not set the output %q; %s", pairs(m["matrix"]), key, wasSet(outputs))}
 }
 
+// fieldOrNil is a field of a mapping or an element of a list; nil where it is missing.
+func fieldOrNil(p ...any) (any, error) {
+	if p[0] == nil {
+		return nil, nil
+	}
+	if list, ok := asList(p[0]); ok {
+		i := runtime.ToInt(p[1])
+		if i < 0 {
+			i += len(list)
+		}
+		if i < 0 || i >= len(list) {
+			return nil, nil
+		}
+		return list[i], nil
+	}
+	if m, ok := p[0].(map[string]any); ok {
+		key, _ := p[1].(string)
+		return m[key], nil
+	}
+	return runtime.Fetch(p[0], p[1]), nil
+}
+
 func pairs(matrix any) string {
-	m, _ := matrix.(map[string]string)
+	m, _ := matrix.(map[string]any)
 	var out []string
 	for _, axis := range sortedKeys(m) {
-		out = append(out, axis+"="+m[axis])
+		out = append(out, fmt.Sprint(axis, "=", m[axis]))
 	}
 	return strings.Join(out, ", ")
 }
@@ -126,6 +149,9 @@ func contains(p ...any) (any, error) {
 			return nil, err
 		}
 		return slices.ContainsFunc(list, func(v any) bool {
+			if equal(v, p[1]) {
+				return true
+			}
 			s, err := textOf(v)
 			return err == nil && s == item
 		}), nil
@@ -197,18 +223,14 @@ func fromJSON(p ...any) (any, error) {
 	return numbers(v), nil
 }
 
-// numbers turns JSON's into what expr-lang calculates with: whole ones stay whole.
+// numbers turns JSON's into ours.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
-		if i, err := strconv.Atoi(v.String()); err == nil {
-			return i
+		if n, ok := parseNumber(v.String()); ok {
+			return n
 		}
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
-		}
-		return f
+		return v.String()
 	case []any:
 		for i := range v {
 			v[i] = numbers(v[i])
@@ -235,7 +257,7 @@ func jsonText(v any) (string, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
+	if err := e.Encode(exactNumbers(v)); err != nil {
 		return "", fmt.Errorf("toJSON: %w", err)
 	}
 	return strings.TrimSuffix(b.String(), "\n"), nil
@@ -250,17 +272,8 @@ func textOf(v any) (string, error) {
 		return v, nil
 	case bool:
 		return strconv.FormatBool(v), nil
-	case int:
-		return strconv.Itoa(v), nil
-	case float64:
-		return formatNumber(v), nil
+	case int, float64, decimal:
+		return textOfNumber(v), nil
 	}
 	return jsonText(v)
-}
-
-func formatNumber(f float64) string {
-	if f >= 1e15 || f <= -1e15 {
-		return strconv.FormatFloat(f, 'g', -1, 64)
-	}
-	return strconv.FormatFloat(f, 'f', -1, 64)
 }

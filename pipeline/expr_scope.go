@@ -25,7 +25,9 @@ type exprScope struct {
 	condition bool              // success(), failure() and cancelled() mean something
 	always    bool              // of an always-run module
 	params    map[string]string // name → type
+	whole     bool              // numbers among them are whole
 	axes      []string          // of the matrix; nil: none
+	certain   []string          // those of axes that every member has
 	noMatrix  string            // why the matrix may not be read here; empty: it may
 	needs     map[string]needKind
 	externals *Externals
@@ -39,6 +41,15 @@ type needKind struct {
 	result   bool     // a Go function: it has a result, and no outputs
 	declared bool     // outputs are what it may set
 	outputs  []string // without declared: unknown
+}
+
+func (s *exprScope) hasNumbers() bool {
+	for _, typ := range s.params {
+		if typ == "number" {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *exprScope) needNames() []string { return sortedKeys(s.needs) }
@@ -56,13 +67,13 @@ func sortedKeys[V any](m map[string]V) []string {
 // expr-lang checks mappings with known keys, and structs only at the top.
 
 func needValue(v NeedView) map[string]any {
-	return map[string]any{"status": v.Status, "reason": v.Reason, "outputs": notNil(v.Outputs), "result": v.Result}
+	return map[string]any{"status": v.Status, "reason": v.Reason, "outputs": notNil(v.Outputs), "result": exactNumbers(v.Result)}
 }
 
 func familyValue(v NeedView) map[string]any {
 	members := make([]any, len(v.Members))
 	for i, m := range v.Members {
-		members[i] = map[string]any{"matrix": pairMap(m.Matrix), "status": m.Status, "outputs": notNil(m.Outputs)}
+		members[i] = map[string]any{"matrix": axisMap(pairMap(m.Matrix)), "status": m.Status, "outputs": notNil(m.Outputs)}
 	}
 	return map[string]any{"status": v.Status, "reason": v.Reason, "members": members}
 }
@@ -76,8 +87,9 @@ func notNil(m map[string]string) map[string]string {
 
 var (
 	texts      = types.TypeOf(map[string]string{})
+	anyMap     = types.TypeOf(map[string]any{})
 	needType   = types.Map{"status": types.String, "reason": types.String, "outputs": texts, "result": types.Any}
-	memberType = types.Map{"matrix": texts, "status": types.String, "outputs": texts}
+	memberType = types.Map{"matrix": anyMap, "status": types.String, "outputs": texts}
 	familyType = types.Map{"status": types.String, "reason": types.String, "members": types.Array(memberType)}
 )
 
@@ -91,6 +103,9 @@ func (s *exprScope) types() types.Map {
 		switch typ {
 		case "number":
 			params[name] = types.Float64
+			if s.whole {
+				params[name] = types.Int
+			}
 		case "boolean":
 			params[name] = types.Bool
 		default:
@@ -107,5 +122,9 @@ func (s *exprScope) types() types.Map {
 			needs[name] = needType
 		}
 	}
-	return types.Map{"params": params, "matrix": texts, "needs": needs, hidden: types.Any}
+	matrix := types.Map{types.Extra: types.Any}
+	for _, axis := range s.certain {
+		matrix[axis] = types.String
+	}
+	return types.Map{"params": params, "matrix": matrix, "needs": needs, hidden: types.Any}
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -94,6 +95,59 @@ func TestExpressionsAsText(t *testing.T) {
 	}
 }
 
+// A missing axis or field is nil: ?? replaces it.
+func TestMissingAxesAndFields(t *testing.T) {
+	const file = `
+name: d
+params: {json: {default: '{"a": {"b": "x"}, "list": [1]}'}}
+modules:
+  m:
+    matrix: {os: [linux, mac], include: [{os: linux, size: large}]}
+    command: [echo, "${{ %s }}"]
+`
+	for _, row := range []struct{ expression, first, second string }{
+		{"matrix.os", "linux", "mac"},
+		{"matrix.size ?? 'def'", "large", "def"},
+		{"matrix['size'] ?? matrix.os ?? 'def'", "large", "mac"},
+		{"matrix.size == nil", "false", "true"},
+		{"matrix.size == ''", "false", "true"},
+		{"'' != matrix.size", "true", "false"},
+		{"matrix.size == 'large'", "true", "false"},
+		{"matrix.size in ['large']", "true", "false"},
+		{"startsWith(matrix.size, 'l')", "true", "false"},
+		{"(matrix.size ?? 'x') + 'y'", "largey", "xy"},
+		{"let s = matrix.size; s ?? 'def'", "large", "def"},
+		{"[matrix.size][0] ?? 'def'", "large", "def"},
+		{"fromJSON(params.json).a.b ?? 'def'", "x", "x"},
+		{"fromJSON(params.json).a.c ?? 'def'", "def", "def"},
+		{"fromJSON(params.json).c.d['e'] ?? 'def'", "def", "def"},
+		{"fromJSON(params.json).list[5] ?? 'def'", "def", "def"},
+		{"fromJSON(params.json).list[-1] ?? 'def'", "1", "1"},
+		{"toJSON(fromJSON(params.json).none)", "null", "null"},
+	} {
+		p := bind(t, fmt.Sprintf(file, row.expression))
+		for i, want := range []string{row.first, row.second} {
+			if got, known := p.Modules[i].Command.Args[1].plain(); got != want || !known {
+				t.Errorf("%s = %q, want %q", row.expression, got, want)
+			}
+		}
+	}
+}
+
+func TestMissingFieldsOfMembers(t *testing.T) {
+	for _, row := range []struct{ text, want string }{
+		{"${{ needs.fam.members[7].outputs.size ?? 'def' }}", "def"},
+		{"${{ needs.fam.members[7].status ?? 'def' }}", "def"},
+		{"${{ needs.fam.members[0].matrix.none ?? 'def' }}", "def"},
+		{"${{ join(map(needs.fam.members, .matrix.os ?? 'none'), ',') }}", "linux,windows"},
+	} {
+		p, m := bindOne(t, "command:", "  - |-", "    "+row.text)
+		if got, err := p.ResolveCommand(m, ended); err != nil || got.Args[0] != row.want {
+			t.Errorf("%s = %q, %v; want %q", row.text, got.Args, err, row.want)
+		}
+	}
+}
+
 func TestConditions(t *testing.T) {
 	for _, row := range []struct {
 		condition string
@@ -131,7 +185,7 @@ func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
 		{`if: needs.my-build.outputs.none == 'x'`, `t.yaml:10:9: if: ${{ needs.my-build.outputs.none == 'x' }}: my-build did not set the output "none" (it ended failed); it set evil, my-key, version`},
 		{`if: fromJSON('1')`, `t.yaml:10:9: if: ${{ fromJSON('1') }}: it must be true or false, and is "1"`},
 		{`if: fromJSON('x')`, `t.yaml:10:9: if: ${{ fromJSON('x') }}: fromJSON: "x" is not JSON: invalid character 'x' looking for beginning of value`},
-		{`if: int(needs.my-build.outputs.my-key) > 1`, `t.yaml:10:9: if: ${{ int(needs.my-build.outputs.my-key) > 1 }}: invalid operation: int(k)`},
+		{`if: int(needs.my-build.outputs.my-key) > 1`, `t.yaml:10:9: if: ${{ int(needs.my-build.outputs.my-key) > 1 }}: "k" is not a number`},
 		{`if: "len(map(1..2000000, #)) > 1"`, `memory budget exceeded`},
 	} {
 		p, m := bindOne(t, "run: x", row.line)

@@ -66,7 +66,16 @@ func (e *evaluator) env(s *runtimeScope) map[string]any {
 			needs[name] = familyValue(v)
 		}
 	}
-	return map[string]any{"params": e.params, "matrix": e.matrix, "needs": needs, hidden: s}
+	return map[string]any{"params": e.params, "matrix": axisMap(e.matrix), "needs": needs, hidden: s}
+}
+
+// axisMap is a matrix in which expr-lang finds nil where an axis is missing.
+func axisMap(values map[string]string) map[string]any {
+	m := make(map[string]any, len(values))
+	for axis, v := range values {
+		m[axis] = v
+	}
+	return m
 }
 
 func pairMap(pairs []Pair) map[string]string {

@@ -37,6 +37,7 @@ type walker struct {
 	reads   reads
 	vars    []string
 	members []bool // for each enclosing predicate: # is a member of a family
+	guarded map[*ast.MemberNode]bool
 }
 
 func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
@@ -56,6 +57,7 @@ func (w *walker) walk(node *ast.Node, guarded bool) {
 		w.compare(n)
 		w.walk(&n.Left, guarded || n.Operator == "??")
 		w.walk(&n.Right, guarded && n.Operator == "??")
+		emptyAxis(n)
 	case *ast.UnaryNode:
 		w.walk(&n.Node, false)
 	case *ast.ChainNode:
@@ -145,6 +147,7 @@ func chain(n ast.Node) (root *ast.IdentifierNode, props []ast.Node) {
 }
 
 func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
+	w.guard(n, guarded)
 	if p, ok := n.Property.(*ast.StringNode); ok {
 		p.Value = restoreHyphens(p.Value)
 	}
@@ -169,13 +172,24 @@ func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
 		}
 	}
 	if owner, key, ok := w.memberOutput(n); ok {
-		w.walk(&owner, false)
+		w.walk(&owner, guarded)
 		w.walk(&key, false)
 		w.replace(node, outputOfMember, guarded, owner, key)
 		return
 	}
-	w.walk(&n.Node, false)
+	w.walk(&n.Node, guarded)
 	w.walk(&n.Property, false)
+}
+
+// guard notes that a field which is missing is nil.
+func (w *walker) guard(n *ast.MemberNode, guarded bool) {
+	if !guarded {
+		return
+	}
+	if w.guarded == nil {
+		w.guarded = map[*ast.MemberNode]bool{}
+	}
+	w.guarded[n] = true
 }
 
 // named checks that a property is one of the known names.
@@ -191,6 +205,22 @@ func (w *walker) named(p ast.Node, known []string, what, root string) {
 			hint = "write spaces around - to subtract"
 		}
 		w.fault(p, hint, "unknown %s %q", what, s.Value)
+	}
+}
+
+// emptyAxis makes a missing axis equal to the empty text, as it is in the
+// environment of a shell.
+func emptyAxis(n *ast.BinaryNode) {
+	if n.Operator != "==" && n.Operator != "!=" {
+		return
+	}
+	sides := [2]*ast.Node{&n.Left, &n.Right}
+	for i, side := range sides {
+		s, literal := (*sides[1-i]).(*ast.StringNode)
+		root, props := chain(*side)
+		if literal && s.Value == "" && root != nil && root.Value == "matrix" && len(props) == 1 {
+			ast.Patch(side, &ast.BinaryNode{Operator: "??", Left: *side, Right: &ast.StringNode{}})
+		}
 	}
 }
 

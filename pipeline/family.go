@@ -101,8 +101,8 @@ func (p *Pipeline) Members(m *Module, combinations [][]Pair) ([]*Module, error) 
 func (p *Pipeline) scope(m *Module) *exprScope {
 	s := m.scope()
 	for name, v := range p.Params {
-		switch v.(type) {
-		case float64:
+		switch exactNumbers(v).(type) {
+		case int, decimal:
 			s.params[name] = "number"
 		case bool:
 			s.params[name] = "boolean"
@@ -127,10 +127,7 @@ func (m *Module) scope() *exprScope {
 
 func (p *Pipeline) evaluator(m *Module) *evaluator {
 	e := p.scope(m).evaluator()
-	e.params = p.Params
-	if e.params == nil {
-		e.params = map[string]any{}
-	}
+	e.params = p.ParamValues()
 	if m.Dynamic == nil {
 		e = e.withMatrix(m.Matrix)
 	}

@@ -27,6 +27,7 @@ type declaration struct {
 	tree    *node // with the defaults
 	needs   []declaredNeed
 	axes    []string // which members may have, include's too; nil without a matrix
+	certain []string // those of axes that every member has
 	always  bool
 	outputs []string
 	closed  bool // outputs are all that it may set
@@ -155,6 +156,7 @@ func (c *collector) declareModules(f *File) {
 		}
 		d.closed = d.closed || d.tree.get("outputs") != nil
 		d.axes = c.declareAxes(d.tree.get("matrix"))
+		d.certain = certainAxes(d.tree.get("matrix"))
 		for _, n := range d.tree.get("needs").elements() {
 			if need, ok := c.declareNeed(n); ok {
 				d.needs = append(d.needs, need)
@@ -200,6 +202,24 @@ func (c *collector) declareAxes(matrix *node) []string {
 		for _, k := range entry.Keys {
 			add(k, false)
 		}
+	}
+	return axes
+}
+
+// certainAxes are the axes that no member lacks: an entry of include that
+// makes a member of its own has only those that it names.
+func certainAxes(matrix *node) []string {
+	var axes []string
+	if matrix == nil || matrix.Kind != mapNode {
+		return axes
+	}
+	for _, k := range matrix.Keys {
+		if k.Value != "include" && k.Value != "exclude" {
+			axes = append(axes, k.Value)
+		}
+	}
+	for _, entry := range matrix.get("include").elements() {
+		axes = slices.DeleteFunc(axes, func(axis string) bool { return entry.get(axis) == nil })
 	}
 	return axes
 }

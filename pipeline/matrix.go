@@ -244,7 +244,7 @@ func (m *matrixReader) listOf(x *expression, s *runtimeScope) ([]string, error) 
 	values := make([]string, len(list))
 	for i, item := range list {
 		switch item.(type) {
-		case string, bool, int, float64:
+		case string, bool, int, float64, decimal:
 		default:
 			text, _ := textOf(item)
 			return nil, fmt.Errorf("value %d of the list is not a text or number: %s", i+1, quoteShort(text))

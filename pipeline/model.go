@@ -9,16 +9,17 @@ import (
 // it travels in a run's log, so that any orchestrator can go on with the run.
 // Nothing may change it after Bind has returned it.
 type Pipeline struct {
-	Name          string           `msgpack:"name"`
-	Params        map[string]any   `msgpack:"params,omitempty"` // bound values: string, float64 or bool
-	Env           []Var            `msgpack:"env,omitempty"`    // of every module, the pipeline's own; values may read params only
-	PassEnv       []string         `msgpack:"pass_env,omitempty"`
-	FailSlow      bool             `msgpack:"fail_slow,omitempty"`
-	Deadline      time.Duration    `msgpack:"deadline,omitempty"`                         // over the whole run; 0 = none
-	Limits        map[string]int   `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at once
-	ClusterLimits []string         `msgpack:"cluster_limits,omitempty" json:",omitempty"` // those of Limits that all runs share, sorted
-	Modules       []*Module        `msgpack:"modules"`                                    // in the order of the file; members of a family in the order of its expansion, in the family's place
-	Families      map[string][]int `msgpack:"families,omitempty"`                         // name → indices of the members in Modules; of a family that is not expanded yet: its one placeholder
+	Name          string            `msgpack:"name"`
+	Params        map[string]any    `msgpack:"params,omitempty"`                     // bound values: string, bool, int64 or float64; ParamValues has the exact ones
+	Decimals      map[string]string `msgpack:"decimals,omitempty" json:",omitempty"` // how numbers were written that a float64 of Params changes
+	Env           []Var             `msgpack:"env,omitempty"`                        // of every module, the pipeline's own; values may read params only
+	PassEnv       []string          `msgpack:"pass_env,omitempty"`
+	FailSlow      bool              `msgpack:"fail_slow,omitempty"`
+	Deadline      time.Duration     `msgpack:"deadline,omitempty"`                         // over the whole run; 0 = none
+	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at once
+	ClusterLimits []string          `msgpack:"cluster_limits,omitempty" json:",omitempty"` // those of Limits that all runs share, sorted
+	Modules       []*Module         `msgpack:"modules"`                                    // in the order of the file; members of a family in the order of its expansion, in the family's place
+	Families      map[string][]int  `msgpack:"families,omitempty"`                         // name → indices of the members in Modules; of a family that is not expanded yet: its one placeholder
 }
 
 // Module is one node of the graph, or the placeholder of a family whose

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -12,7 +11,7 @@ import (
 type Param struct {
 	Name, Type, Description, FromEnv string // Type: string, number, boolean, choice
 	Options                          []string
-	Default                          any // string, float64, bool; nil: none
+	Default                          any // string, bool; of a number int, or json.Number as it was written; nil: none
 	Required                         bool
 }
 
@@ -82,8 +81,8 @@ func (c *collector) checkParam(k, n *node, p *Param) {
 func (p *Param) value(s, raw string) (any, error) {
 	switch p.Type {
 	case "number":
-		v, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		v, ok := parseNumber(s)
+		if !ok || math.IsInf(asFloat(v), 0) {
 			return nil, fmt.Errorf("%q is not a number", raw)
 		}
 		return v, nil
@@ -104,7 +103,7 @@ func (p *Param) value(s, raw string) (any, error) {
 func (p *Param) zero() any {
 	switch p.Type {
 	case "number":
-		return 0.0
+		return 0
 	case "boolean":
 		return false
 	case "choice":

@@ -49,8 +49,9 @@ func Items(list []any) [][]Pair {
 				v = m["Name"]
 			}
 		}
+		v = exactNumbers(v)
 		switch v.(type) {
-		case string, int, float64, bool:
+		case string, int, float64, decimal, bool:
 		default:
 			return numbered(len(list))
 		}

@@ -19,11 +19,8 @@ const largeOutput = 64 << 10
 func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jobs.Report, error) {
 	rep := &jobs.Report{
 		Version: 1, Run: r.spec.Run, Pipeline: r.pipeline.Name, Status: jobs.RunRunning,
-		Started: &r.started, Params: r.pipeline.Params, Labels: r.spec.Labels,
+		Started: &r.started, Params: r.pipeline.ParamValues(), Labels: r.spec.Labels,
 		StartedBy: r.spec.StartedBy, Commit: r.spec.Commit, Workers: []string{},
-	}
-	if rep.Params == nil {
-		rep.Params = map[string]any{}
 	}
 	if rep.Labels == nil {
 		rep.Labels = map[string]string{}
@@ -109,6 +106,7 @@ func resultValue(o jobs.Outputs) any {
 		return jobs.LargeOutput{Bytes: o.Blob.Bytes, SHA256: o.Blob.SHA256}
 	}
 	v, err := jobs.DecodeResult(o.Result)
+	v = pipeline.Exact(v)
 	if err != nil {
 		return nil // it was written by this module's own worker: what reads it will say so
 	}

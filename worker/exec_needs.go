@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // needDoc is one direct need in $MODPIPE_NEEDS: a module with outputs, or a
@@ -29,6 +30,7 @@ func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error
 	if n.Outputs.Typed {
 		var err error
 		d.Result, err = jobs.DecodeResult(n.Outputs.Result)
+		d.Result = pipeline.Exact(d.Result)
 		return d, err
 	}
 	if !n.Family && len(n.Members) == 0 {

@@ -5,6 +5,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -30,8 +31,8 @@ func Decode(data []byte, v any) error {
 	return dec.Decode(v)
 }
 
-// Plain makes of a value what JSON would make of it: nil, bool, float64, int,
-// string, []any and map[string]any. Bytes become text, times RFC 3339.
+// Plain makes of a value what JSON would make of it: nil, bool, float64, int
+// (uint64 where an int is too small), string, []any and map[string]any. Bytes become text, times RFC 3339.
 func Plain(data []byte) (any, error) {
 	dec := msgpack.NewDecoder(bytes.NewReader(data))
 	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return d.DecodeUntypedMap() })
@@ -79,6 +80,9 @@ func plain(v any) any {
 	case uint32:
 		return int(v)
 	case uint64:
+		if v > math.MaxInt {
+			return v
+		}
 		return int(v)
 	case float32:
 		return float64(v)
