@@ -39,6 +39,7 @@ func roles() map[string]func([]string) error {
 		"server":       serve,
 		"program":      program,
 		"view":         view,
+		"schedule":     schedules,
 		"floor-worker": floorWorkerProcess,
 	}
 }

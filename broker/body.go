@@ -15,6 +15,7 @@ import (
 const (
 	headerEncoding = "Mp-Encoding" // "zstd", or absent
 	headerBlob     = "Mp-Blob"     // the SHA-256 of the body, which is in the object store
+	headerRank     = "Mp-Rank"     // of a job: jobs.Rank; the bell of its lane repeats it
 	encodingZstd   = "zstd"
 )
 

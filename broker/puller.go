@@ -50,7 +50,8 @@ type Puller struct {
 	// Run's own.
 	work     *errgroup.Group // what waits for NATS on Run's behalf
 	lanes    map[jobs.Lane]*lane
-	turn     []*lane // the lanes, the next in turn first
+	turn     []*lane     // the lanes
+	alarm    *time.Timer // rings when the next lane stops yielding
 	late     []*inbox
 	used     int    // slots of jobs that run
 	reserved int    // slots of jobs that are asked for
@@ -142,10 +143,14 @@ func (p *Puller) Run(ctx context.Context) error {
 	reconnected := p.c.link.reconnected(ctx)
 	tick := time.NewTicker(scanEvery)
 	defer tick.Stop()
+	p.alarm = time.NewTimer(scanEvery)
+	defer p.alarm.Stop()
 	p.findFloor(ctx)
 	for {
 		p.look(ctx)
-		p.fill(ctx, time.Now())
+		now := time.Now()
+		p.fill(ctx, now)
+		p.setAlarm(now)
 		if p.denied != nil {
 			p.part()
 			return p.denied
@@ -154,6 +159,7 @@ func (p *Puller) Run(ctx context.Context) error {
 		case e := <-p.events:
 			p.hear(ctx, e)
 		case <-p.wake:
+		case <-p.alarm.C:
 		case <-tick.C:
 			p.tick(time.Now())
 		case <-reconnected:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,11 +13,17 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// lane is a lane that a puller serves. Run owns it, but for rung.
+// lane is a lane that a puller serves. Run owns it, but for chime.
 type lane struct {
 	name     jobs.Lane
-	slots    int           // that one of its jobs takes
-	rung     atomic.Uint64 // sequence of the newest job that its bell told of
+	slots    int // that one of its jobs takes
+	chime    chime
+	waiting  []stretch // jobs that its bell told of and that may wait, oldest first
+	known    int       // how many its bell told of since it was last asked
+	rung     uint64    // sequence of the newest job that its bell told of
+	rank     jobs.Rank // the best of those that wait; that of the last one when none does
+	ranked   time.Time // when rank was last learned; zero = never
+	yields   time.Time // until when workers without a scarcer lane may go first; zero = the lane does not yield
 	bell     *nats.Subscription
 	box      *inbox
 	seen     uint64 // sequence of the newest job that was delivered here or asked for
@@ -50,7 +55,7 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 	l := &lane{name: name, slots: slots, want: true}
 	bell, err := p.c.nc.Subscribe(p.c.names.bell(name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if raise(&l.rung, seq) {
+		if l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))) {
 			p.rouse()
 		}
 	})
@@ -63,19 +68,6 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-// raise lifts v to seq and reports whether that was higher.
-func raise(v *atomic.Uint64, seq uint64) bool {
-	for {
-		old := v.Load()
-		if seq <= old {
-			return false
-		}
-		if v.CompareAndSwap(old, seq) {
-			return true
-		}
-	}
 }
 
 func (p *Puller) newInbox(l *lane) (*inbox, error) {
@@ -136,77 +128,6 @@ func (p *Puller) forgetLate(now time.Time) {
 	p.late = kept
 }
 
-// fill asks the lanes that may have something for as much as there are free
-// slots, sharing them out among the lanes in turn.
-func (p *Puller) fill(ctx context.Context, now time.Time) {
-	if p.stopping || !p.c.nc.IsConnected() {
-		return
-	}
-	free := p.slots - p.used - p.reserved
-	wanting := p.wanting()
-	if wanting == 0 {
-		return
-	}
-	if free <= 0 {
-		p.passAll(now)
-		return
-	}
-	if l := p.longestPassed(now); l != nil && free < l.slots {
-		p.confirm(ctx, l, now)
-		return // what is free is kept for it
-	} else if l != nil {
-		p.request(l, 1, now)
-		return
-	}
-	for range len(p.turn) {
-		l := p.turn[0]
-		copy(p.turn, p.turn[1:])
-		p.turn[len(p.turn)-1] = l
-		if !l.wants() {
-			continue
-		}
-		if l.slots > free {
-			l.pass(now)
-			wanting--
-			continue
-		}
-		share := max(free/max(wanting, 1)/l.slots, 1) // bells may have rung since they were counted
-		p.request(l, min(share, mostAtOnce), now)
-		free -= l.out * l.each
-		wanting--
-	}
-}
-
-// passAll notes that lanes of several slots are passed over.
-func (p *Puller) passAll(now time.Time) {
-	for _, l := range p.turn {
-		if l.wants() {
-			l.pass(now)
-		}
-	}
-}
-
-func (l *lane) pass(now time.Time) {
-	if l.passed.IsZero() && l.slots > 1 {
-		l.passed = now
-	}
-}
-
-// wants reports whether the lane should be asked.
-func (l *lane) wants() bool {
-	return l.out == 0 && !l.silenced && (l.want || l.more || l.retry || l.rung.Load() > l.seen)
-}
-
-func (p *Puller) wanting() int {
-	n := 0
-	for _, l := range p.turn {
-		if l.wants() {
-			n++
-		}
-	}
-	return n
-}
-
 // longestPassed is the lane whose jobs of several slots have been passed over
 // for the longest time, if that is too long.
 func (p *Puller) longestPassed(now time.Time) *lane {
@@ -252,12 +173,13 @@ func (p *Puller) request(l *lane, n int, now time.Time) {
 		n = 1
 		query = fmt.Appendf(nil, `{"batch":1,"no_wait":true,"expires":%d}`, linger.Nanoseconds())
 	}
-	rung := l.rung.Load()
+	rung := l.rung
 	l.heard = 0
 	if rung > l.seen && !l.retry {
 		l.heard = rung
 	}
 	l.want, l.more, l.retry, l.passed = false, false, false, time.Time{}
+	l.known, l.yields = 0, time.Time{}
 	l.seen = max(l.seen, rung)
 	l.out, l.each, l.asked = n, l.slots, now
 	p.reserved += n * l.each
@@ -305,6 +227,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	}
 	p.served = true
 	if l := box.lane; l != nil {
+		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(headerRank)), time.Now())
 		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
 		l.seen, l.heard = max(l.seen, meta.Sequence.Stream), 0
 	}
@@ -374,6 +297,7 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	case code == "404", code == "408":
 		p.served = true
 		l.more = false
+		l.forget(l.seen)
 		l.retry = l.heard > 0 // a worker that was quicker has it, or the consumer has not heard of it yet
 		l.heard = 0
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):

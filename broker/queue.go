@@ -53,6 +53,7 @@ func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
 		return nil, err
 	}
 	expectLast(m, 0)
+	set(m, headerRank, job.Rank.String())
 	return m, nil
 }
 

@@ -30,6 +30,7 @@ type Job struct {
 	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS; of a Go function those that it hears of, with the results that it reads
 	Trace          string          `msgpack:"trace,omitempty"`
 	Warnings       []string        `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
+	Rank           Rank            `msgpack:"-"`                  // travels in a header
 }
 
 // CommandJob is a command with every expression put in.

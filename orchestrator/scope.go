@@ -83,7 +83,7 @@ func (l *loop) job(a schedule.Publish, m *pipeline.Module, s pipeline.Scope) (*j
 		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
 		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
-		Needs: l.state.Told(a.Node), Trace: spec.Trace,
+		Needs: l.state.Told(a.Node), Trace: spec.Trace, Rank: a.Rank,
 	}
 	if m.Func != nil {
 		if err := l.function(job, m, s); err != nil {

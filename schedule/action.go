@@ -38,6 +38,7 @@ type Publish struct {
 	// before it starts; what kills its worker at once would not be counted.
 	ClaimFirst bool
 	Again      bool
+	Rank       jobs.Rank
 }
 
 // Close records an outcome in a module's cell, expecting that nothing was
@@ -95,6 +96,11 @@ const (
 	queuedAhead  = 50 * time.Millisecond // of work is kept on a lane beyond the free slots
 	aheadAtMost  = 128                   // jobs beyond each slot
 	shortestWork = 50 * time.Microsecond // what an attempt counts as at least
+
+	// How long after a lane has appeared modules of other lanes wait until it
+	// is known who serves it: those of a lower priority, and those of the same.
+	settleUrgent = 2 * time.Second
+	settleEqual  = 100 * time.Millisecond
 )
 
 // Module is the module of a node.

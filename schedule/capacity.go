@@ -2,20 +2,26 @@ package schedule
 
 import "time"
 
-// room finds the capable worker that is thought to have most room for a job
-// of the lane, and the slots that it would take there.
-func (d *Dispatcher) room(l *lane) (string, int) {
-	best, most, slots := "", -1, 0
+// room finds the capable worker that is thought to have room for n, a module
+// of lane l, and the slots that n would take there: of the workers that serve
+// no scarcer lane than the others do, the one with most room. Slots that
+// scarce lanes need are thus taken last.
+func (d *Dispatcher) room(l *lane, n *node) (string, int) {
+	best, most, scarcest, slots := "", -1, 0, 0
+	early := !d.run.moreUrgent(n)
 	for _, name := range l.capable {
 		s := d.fleet.workers[name]
 		takes := min(l.set.Slots, s.worker.Slots)
-		left := s.worker.Slots + ahead(s.worker.Slots, l.mean) - d.assigned[name] - takes
-		if left > most || (left == most && best == "") {
-			best, most, slots = name, left, takes
+		left := s.worker.Slots - d.assigned[name] - takes
+		if early {
+			left += ahead(s.worker.Slots, l.mean)
 		}
-	}
-	if most < 0 {
-		return "", 0
+		if left < 0 {
+			continue
+		}
+		if scarce := d.scarcest[name]; best == "" || scarce > scarcest || scarce == scarcest && left > most {
+			best, most, scarcest, slots = name, left, scarce, takes
+		}
 	}
 	return best, slots
 }
@@ -27,6 +33,23 @@ func ahead(slots int, mean time.Duration) int {
 		return 0
 	}
 	return min(int(time.Duration(slots)*queuedAhead/mean), slots*aheadAtMost)
+}
+
+// measureLanes counts the slots of each lane, and notes for each worker how
+// many slots the scarcest lane has that it serves.
+func (d *Dispatcher) measureLanes() {
+	clear(d.scarcest)
+	for _, l := range d.sorted {
+		l.slots = 0
+		for _, name := range l.capable {
+			l.slots += d.fleet.workers[name].worker.Slots
+		}
+		for _, name := range l.capable {
+			if least, ok := d.scarcest[name]; !ok || l.slots < least {
+				d.scarcest[name] = l.slots
+			}
+		}
+	}
 }
 
 func (d *Dispatcher) take(m *memo, worker string, slots int) {

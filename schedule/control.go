@@ -70,6 +70,7 @@ func (d *Dispatcher) Prepared(name jobs.Lane, revision uint64) {
 	l := d.lanes[name]
 	l.prepared, l.revision = true, revision
 	d.refreshLane(l)
+	d.measureLanes()
 }
 
 // Evaluated answers Evaluate: whether the module's condition holds, or what
@@ -160,6 +161,7 @@ func (d *Dispatcher) refreshLanes() {
 	for _, l := range d.sorted {
 		d.refreshLane(l)
 	}
+	d.measureLanes()
 	d.tickAt = atOnce
 }
 

@@ -21,6 +21,7 @@ type Dispatcher struct {
 	active map[int]bool // nodes that a tick looks at: published, claimed or to be closed
 
 	assigned map[string]int // slots thought to be taken, by worker
+	scarcest map[string]int // slots of the scarcest lane that a worker serves, by worker
 	fleetAt  uint64         // fleet.version that the lanes were computed from
 	tickAt   time.Time      // when active is looked at next
 
@@ -33,6 +34,8 @@ type Dispatcher struct {
 	locking       locking      // of the cluster's keys and limits
 	blocked       []int        // ready, but their keys are held
 	released      int          // run.released when blocked was last looked at
+	now           time.Time    // of the Decide that is under way, or of the last one
+	heldUntil     time.Time    // when dispatch stops waiting for a lane that is not settled; zero = it does not wait
 
 	cancelling bool
 	finishing  bool
@@ -81,6 +84,8 @@ type lane struct {
 	undecided bool
 	wanted    bool          // a module of it has become ready
 	full      bool          // no room, found in this Decide
+	born      time.Time     // when a module of it was first seen
+	slots     int           // of the workers that serve it
 	mean      time.Duration // of the attempts that ended lately
 }
 
@@ -88,7 +93,7 @@ type lane struct {
 func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 	d := &Dispatcher{
 		run: r, fleet: f,
-		lanes: map[jobs.Lane]*lane{}, active: map[int]bool{}, assigned: map[string]int{},
+		lanes: map[jobs.Lane]*lane{}, active: map[int]bool{}, assigned: map[string]int{}, scarcest: map[string]int{},
 		granting: map[int]bool{},
 	}
 	r.changed = r.changed[:0]
@@ -104,6 +109,7 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	if d.run.end != nil {
 		return nil, time.Time{}
 	}
+	d.now = now
 	d.heardControl()
 	d.absorb(now)
 	d.refreshLanes()
@@ -243,7 +249,7 @@ func (d *Dispatcher) attemptEnded(n *node, m *memo) {
 func (d *Dispatcher) lane(n *node) *lane {
 	l, ok := d.lanes[n.lane]
 	if !ok {
-		l = &lane{name: n.lane, set: jobs.LaneSet{Requires: n.module.Requires, Slots: n.module.Slots}}
+		l = &lane{name: n.lane, set: jobs.LaneSet{Requires: n.module.Requires, Slots: n.module.Slots}, born: d.now}
 		l.ready.run = d.run
 		d.lanes[n.lane] = l
 		at, _ := slices.BinarySearchFunc(d.sorted, n.lane, func(l *lane, name jobs.Lane) int { return compare(l.name, name) })
@@ -294,6 +300,7 @@ func (d *Dispatcher) dispatch(now time.Time) {
 	for _, l := range d.sorted {
 		l.full = false
 	}
+	d.heldUntil = time.Time{}
 	for {
 		l := d.best()
 		if l == nil {
@@ -309,10 +316,14 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			d.later(l, n, m)
 			continue
 		}
-		worker, slots := d.room(l)
+		worker, slots := d.room(l, n)
 		if worker == "" {
 			l.full = true
 			continue
+		}
+		if until := d.waitsFor(n); now.Before(until) {
+			d.heldUntil = until
+			return
 		}
 		keyed := d.run.needsGrant(n) && !n.granted
 		if keyed && !d.free(n) {
@@ -352,18 +363,59 @@ func (d *Dispatcher) pop(l *lane) {
 	d.memo(i).queued = false
 }
 
-// best is the lane whose first module comes before those of all others.
+// best is the lane that goes first: that of the highest priority, then the one
+// that the fewest slots can serve, then by its first module.
 func (d *Dispatcher) best() *lane {
 	var best *lane
 	for _, l := range d.sorted {
 		if len(l.ready.items) == 0 || l.full || !l.prepared {
 			continue
 		}
-		if best == nil || before(d.run.nodes[l.ready.items[0]], d.run.nodes[best.ready.items[0]]) {
+		if best == nil || d.goesBefore(l, best) {
 			best = l
 		}
 	}
 	return best
+}
+
+func (d *Dispatcher) goesBefore(a, b *lane) bool {
+	x, y := d.run.nodes[a.ready.items[0]], d.run.nodes[b.ready.items[0]]
+	if order := a.rank(x).Compare(b.rank(y)); order != 0 {
+		return order < 0
+	}
+	return before(x, y)
+}
+
+// rank is where a job of n stands among those that one slot may take.
+func (l *lane) rank(n *node) jobs.Rank {
+	return jobs.Rank{Priority: n.module.Policy.Priority, Slots: l.slots}
+}
+
+// waitsFor is until when n waits for a lane that has a module at least as
+// urgent and is not settled: the lane is still being created, or the workers
+// have not said whether they serve it. Without the wait, the lane that
+// happens to be settled first goes first.
+func (d *Dispatcher) waitsFor(n *node) time.Time {
+	var until time.Time
+	for _, l := range d.sorted {
+		if len(l.ready.items) == 0 || l.settled() {
+			continue
+		}
+		first := d.run.nodes[l.ready.items[0]]
+		patience := settleEqual
+		if first.module.Policy.Priority > n.module.Policy.Priority {
+			patience = settleUrgent
+		}
+		if first.module.Policy.Priority >= n.module.Policy.Priority {
+			until = latest(until, l.born.Add(patience))
+		}
+	}
+	return until
+}
+
+// settled reports whether it is known who serves the lane.
+func (l *lane) settled() bool {
+	return l.prepared && (len(l.capable) > 0 || !l.undecided)
 }
 
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
@@ -377,5 +429,6 @@ func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 		Node: n.index, Key: jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt},
 		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.run.epoch,
 		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
+		Rank: d.lane(n).rank(n),
 	})
 }

@@ -25,7 +25,7 @@ func (r *Run) applyExpansion(x *jobs.Expansion) error {
 		return fmt.Errorf("%w: the members of %s: %w", ErrCorrupt, p.module.Name, err)
 	}
 	p.expanded = true
-	r.live--
+	r.countOff(p)
 	r.event(jobs.Event{Event: jobs.EventFamilyExpanded, Module: p.module.Name, Modules: len(members)})
 	indices := make([]int, 0, len(members))
 	for k, m := range members {

@@ -28,10 +28,11 @@ type Run struct {
 	byName   map[string]int
 	byToken  map[jobs.Token]int
 	families map[string][]int
-	groups   map[list]*group         // by the needs that the nodes of a group share
-	kept     map[string]jobs.Outputs // by name: modules that an earlier run has done
-	keyed    bool                    // every module needs a grant, since one of them runs alone
-	live     int                     // nodes without a terminal status
+	groups   map[list]*group           // by the needs that the nodes of a group share
+	kept     map[string]jobs.Outputs   // by name: modules that an earlier run has done
+	keyed    bool                      // every module needs a grant, since one of them runs alone
+	live     int                       // nodes without a terminal status
+	urgency  map[pipeline.Priority]int // of those nodes: how many have a priority
 
 	ctl       uint64 // last sequence of the control subject
 	cancelSeq uint64 // last sequence of the cancel subject
@@ -154,7 +155,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 	r.nodes, r.modules = make([]*node, 0, size), make([]*pipeline.Module, 0, size)
 	r.families, r.groups = map[string][]int{}, map[list]*group{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
-	r.tooLate = map[string]bool{}
+	r.tooLate, r.urgency = map[string]bool{}, map[pipeline.Priority]int{}
 	r.kept = make(map[string]jobs.Outputs, len(spec.Kept))
 	for _, k := range spec.Kept {
 		r.kept[k.Module] = k.Outputs
@@ -191,7 +192,26 @@ func (r *Run) add(m *pipeline.Module, order [2]int) *node {
 	r.nodes, r.modules = append(r.nodes, n), append(r.modules, m)
 	r.byName[m.Name], r.byToken[jobs.Token(m.Token)] = n.index, n.index
 	r.live++
+	r.urgency[m.Policy.Priority]++
 	return n
+}
+
+// countOff counts off a node that has its terminal status, or was expanded.
+func (r *Run) countOff(n *node) {
+	r.live--
+	r.urgency[n.module.Policy.Priority]--
+}
+
+// moreUrgent reports whether a module of a higher priority than n's has not
+// ended. n is not published ahead of a free slot then: the other one may
+// become ready while n's job waits, and is to have the slot.
+func (r *Run) moreUrgent(n *node) bool {
+	for p, left := range r.urgency {
+		if left > 0 && p > n.module.Policy.Priority {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped says why n is not to run any more: empty while it may.

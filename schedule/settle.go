@@ -120,7 +120,7 @@ func (r *Run) finish(n *node, s jobs.Status, root int, reason, text string) {
 	}
 	r.become(n, s)
 	n.root, n.reason, n.err, n.ended = root, reason, text, r.now
-	r.live--
+	r.countOff(n)
 	r.changed = append(r.changed, n.index)
 	r.emitEnded(n)
 	for _, g := range n.dependents {

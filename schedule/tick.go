@@ -179,6 +179,9 @@ func (d *Dispatcher) wake() time.Time {
 	if len(d.timers.items) > 0 {
 		at = earlierSet(at, d.timers.items[0].at)
 	}
+	if !d.heldUntil.IsZero() {
+		at = earlierSet(at, d.heldUntil)
+	}
 	if len(d.locking.waiting) > 0 {
 		at = earlierSet(at, d.locking.retryAt)
 	}

@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// ringing is a puller with these lanes, all known to be empty.
+func ringing(names ...jobs.Lane) *Puller {
+	p := NewPuller(nil, 8, nil)
+	for _, name := range names {
+		p.turn = append(p.turn, &lane{name: name, slots: 1, asked: epoch})
+	}
+	return p
+}
+
+var epoch = time.Unix(1000, 0)
+
+func (p *Puller) lane(name jobs.Lane) *lane {
+	i := slices.IndexFunc(p.turn, func(l *lane) bool { return l.name == name })
+	return p.turn[i]
+}
+
+// groups hears the bells and returns which lanes are asked, the first first.
+func (p *Puller) groups(now time.Time) [][]jobs.Lane {
+	p.hearBells(now)
+	var all [][]jobs.Lane
+	for _, g := range p.wanting(now) {
+		var names []jobs.Lane
+		for _, l := range g {
+			names = append(names, l.name)
+		}
+		all = append(all, names)
+	}
+	return all
+}
+
+func expectGroups(t *testing.T, got, want [][]jobs.Lane) {
+	t.Helper()
+	if !slices.EqualFunc(got, want, func(a, b []jobs.Lane) bool { return slices.Equal(a, b) }) {
+		t.Errorf("the lanes are asked in the order %v, want %v", got, want)
+	}
+}
+
+func TestPullerAsksTheMoreUrgentLaneFirst(t *testing.T) {
+	p := ringing("low", "urgent", "quiet")
+	p.lane("low").chime.ring(1, jobs.Rank{Priority: pipeline.Low, Slots: 8})
+	p.lane("urgent").chime.ring(2, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
+	p.lane("quiet").want = true
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"urgent"}, {"low"}, {"quiet"}})
+}
+
+func TestPullerAsksTheOlderOfEqualLanesFirst(t *testing.T) {
+	p := ringing("a", "b")
+	p.lane("a").chime.ring(8, jobs.Rank{Slots: 8})
+	p.lane("b").chime.ring(7, jobs.Rank{Slots: 8})
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"b", "a"}})
+}
+
+func TestPullerForgetsTheRankOfWhatWasDelivered(t *testing.T) {
+	p := ringing("a", "b")
+	a := p.lane("a")
+	a.chime.ring(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
+	a.chime.ring(2, jobs.Rank{Priority: pipeline.Low, Slots: 8})
+	p.lane("b").chime.ring(3, jobs.Rank{Slots: 8})
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"a"}, {"b"}})
+	a.more = true
+	a.delivered(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8}, epoch)
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"b"}, {"a"}})
+}
+
+func TestPullerYieldsToWorkersWithoutAScarcerLane(t *testing.T) {
+	p := ringing("any", "gpu")
+	p.lane("gpu").chime.ring(1, jobs.Rank{Slots: 2})
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"gpu"}})
+	p.lane("any").chime.ring(2, jobs.Rank{Slots: 8})
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"gpu"}})
+	expectGroups(t, p.groups(epoch.Add(yieldFor)), [][]jobs.Lane{{"gpu"}, {"any"}})
+}
+
+func TestPullerAsksALaneWhoseBellWasLost(t *testing.T) {
+	p := ringing("busy", "deaf")
+	p.lane("busy").more = true
+	p.lane("deaf").want = true
+	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"busy"}, {"deaf"}})
+	p.lane("busy").asked = epoch.Add(time.Hour)
+	expectGroups(t, p.groups(epoch.Add(time.Hour)), [][]jobs.Lane{{"deaf", "busy"}})
+}
+
+func TestStretchesOfALaneAreBounded(t *testing.T) {
+	var c chime
+	for i := range uint64(10_000) {
+		c.ring(i+1, jobs.Rank{Priority: pipeline.Priority(i % 3), Slots: 8})
+	}
+	told := c.take()
+	if len(told) > mostStretches {
+		t.Errorf("%d stretches are kept, at most %d should be", len(told), mostStretches)
+	}
+	if last := told[len(told)-1]; last.last != 10_000 || last.rank.Priority != pipeline.Critical {
+		t.Errorf("the last stretch is %+v; it should reach the newest job and have the best priority", last)
+	}
+}
