@@ -6,10 +6,10 @@ MINUTES ?= 5
 STEPS ?= 1000000
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e chaos lint fmt bench simulate
+.PHONY: help build test race e2e chaos lint fmt bench bench-schedule simulate
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 build: ## build both programs into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -36,6 +36,9 @@ chaos: ## kill, stop and cut off real processes for five minutes (MINUTES=, SEED
 bench: ## measure the engine beside its floor (bench/core.json), and 5,000 commands beside xargs
 	$(GO) run ./bench
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./e2e
+
+bench-schedule: ## measure schedules of real graphs beside their lower bound, in virtual time
+	@$(GO) run ./bench schedule
 
 simulate: ## simulate the whole system and its faults (SEED=1 STEPS=1000000)
 	@$(GO) run ./internal/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)

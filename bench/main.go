@@ -11,7 +11,8 @@
 //	in-process  server, orchestrator and worker in one process
 //	processes   a server, two workers and the orchestrator, each a process
 //
-// `bench view` measures what the live view costs (view.go).
+// `bench view` measures what the live view costs (view.go), `bench schedule`
+// how long real graphs take in virtual time (schedule.go).
 //
 // Every measurement has processes of its own, started for it; the figures of
 // memory are their high-water marks. It prints a table and writes core.json.

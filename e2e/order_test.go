@@ -240,3 +240,24 @@ modules:
 		p.run(t, yaml).want(t, 0, all(succeeded, "small (n=1)", "small (n=2)", "small (n=3)", "large"))
 	})
 }
+
+// TestPriorityHoldsAcrossLanes: one slot, lanes that are created in the first
+// run and exist in the others.
+func TestPriorityHoldsAcrossLanes(t *testing.T) {
+	const yaml = `
+name: e2e
+modules:
+  low: {priority: low, requires: {tools: [sh]}, matrix: {i: [1, 2, 3]}, run: 'echo low >>"$D/order"'}
+  urgent: {priority: critical, command: [sh, -c, 'echo urgent >>"$D/order"']}
+  later: {priority: high, needs: [urgent], command: [sh, -c, 'echo later >>"$D/order"']}
+`
+	onOneWorker(t, 1, func(t *testing.T, p *place) {
+		for range 3 {
+			r := p.run(t, yaml)
+			r.want(t, 0, all(succeeded, "low (i=1)", "low (i=2)", "low (i=3)", "urgent", "later"))
+			if got := r.lines(t, "order"); !slices.Equal(got, []string{"urgent", "later", "low", "low", "low"}) {
+				t.Errorf("the order is %v", got)
+			}
+		}
+	})
+}

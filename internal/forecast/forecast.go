@@ -75,7 +75,7 @@ type game struct {
 	supply  map[jobs.Lane]int // slots that serve a lane, once a job of it was published
 	serves  map[station]bool
 	free    map[string]int // slots, by worker
-	running executions
+	coming  events
 	ready   map[string]time.Time
 	result  Forecast
 }
@@ -92,6 +92,9 @@ type waiting struct {
 	job schedule.Publish
 }
 
+// claimAfter is how long an attempt runs before it claims, as on a worker.
+const claimAfter = 20 * time.Millisecond
+
 // execution is a job that a worker runs.
 type execution struct {
 	job     schedule.Publish
@@ -101,15 +104,21 @@ type execution struct {
 	ends    time.Time
 }
 
-// executions are ordered by their end.
-type executions []execution
+// event is what happens next to an execution: its claim, or its end.
+type event struct {
+	at time.Time
+	of *execution
+}
 
-func (e executions) Len() int           { return len(e) }
-func (e executions) Less(a, b int) bool { return e[a].ends.Before(e[b].ends) }
-func (e executions) Swap(a, b int)      { e[a], e[b] = e[b], e[a] }
-func (e *executions) Push(x any)        { *e = append(*e, x.(execution)) }
+// events are ordered by time.
+type events []event
 
-func (e *executions) Pop() any {
+func (e events) Len() int           { return len(e) }
+func (e events) Less(a, b int) bool { return e[a].at.Before(e[b].at) }
+func (e events) Swap(a, b int)      { e[a], e[b] = e[b], e[a] }
+func (e *events) Push(x any)        { *e = append(*e, x.(event)) }
+
+func (e *events) Pop() any {
 	last := (*e)[len(*e)-1]
 	*e = (*e)[:len(*e)-1]
 	return last
@@ -150,8 +159,8 @@ func (g *game) step() error {
 		return nil
 	case g.fill():
 		return nil
-	case len(g.running) > 0 && (wake.IsZero() || !wake.Before(g.running[0].ends)):
-		return g.finish()
+	case len(g.coming) > 0 && (wake.IsZero() || !wake.Before(g.coming[0].at)):
+		return g.happen()
 	case wake.IsZero():
 		return fmt.Errorf("no worker can run what is left of %s (%d modules)", g.run.Spec().Pipeline.Name, g.run.Live())
 	}
@@ -210,7 +219,11 @@ func (g *game) fill() bool {
 		slots := min(job.Slots, w.Slots)
 		g.free[w.Name] -= slots
 		m := g.run.Module(job.Node)
-		heap.Push(&g.running, execution{job, w.Name, slots, g.now, g.now.Add(g.took(m))})
+		x := &execution{job: job, worker: w.Name, slots: slots, started: g.now, ends: g.now.Add(g.took(m))}
+		heap.Push(&g.coming, event{x.ends, x})
+		if claim := g.now.Add(claimAfter); claim.Before(x.ends) {
+			heap.Push(&g.coming, event{claim, x})
+		}
 		g.result.Starts = append(g.result.Starts, Start{m.Name, w.Name, g.ready[m.Name].Sub(beginning), g.now.Sub(beginning)})
 	}
 }
@@ -254,13 +267,21 @@ func (g *game) scarcest(w *Worker) int {
 	return least
 }
 
-// finish lets time pass until the next execution ends, and records its outcome.
-func (g *game) finish() error {
-	x := heap.Pop(&g.running).(execution)
-	g.now = x.ends
+// happen lets time pass until the next event, and records it.
+func (g *game) happen() error {
+	e := heap.Pop(&g.coming).(event)
+	g.now = e.at
+	x := e.of
+	key := x.job.Key
+	if e.at.Before(x.ends) {
+		return g.write(key.Token, jobs.Record{Claim: &jobs.Claim{
+			Attempt: key.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker, Started: x.started,
+		}})
+	}
 	g.free[x.worker] += x.slots
 	g.result.Length = g.now.Sub(beginning)
-	return g.write(x.job.Key.Token, jobs.Record{Outcome: &jobs.Outcome{
-		Attempt: x.job.Key.Attempt, Status: jobs.AttemptSucceeded, Worker: x.worker, Started: x.started, Finished: g.now,
+	return g.write(key.Token, jobs.Record{Outcome: &jobs.Outcome{
+		Attempt: key.Attempt, Status: jobs.AttemptSucceeded, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker,
+		Started: x.started, Finished: g.now,
 	}})
 }

@@ -52,7 +52,8 @@ func draw(t *rapid.T) (*pipeline.Pipeline, map[string]time.Duration) {
 
 // TestASlotNeverTakesTheLessUrgentOfTwoModules: when a module starts, no
 // module of a higher priority that its worker could run has been ready since
-// an earlier moment.
+// an earlier moment. With several workers it may have been for 100 ms: where
+// a short attempt runs is known when it ends.
 func TestASlotNeverTakesTheLessUrgentOfTwoModules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, took := draw(t)
@@ -60,6 +61,10 @@ func TestASlotNeverTakesTheLessUrgentOfTwoModules(t *testing.T) {
 		workers := []forecast.Worker{{Name: "a", Slots: rapid.IntRange(1, 4).Draw(t, "slots"), Capabilities: big}}
 		for i := range rapid.IntRange(0, 2).Draw(t, "more workers") {
 			workers = append(workers, forecast.Worker{Name: fmt.Sprint("b", i), Slots: 2})
+		}
+		allowed := time.Duration(0)
+		if len(workers) > 1 {
+			allowed = 100 * time.Millisecond
 		}
 		f, err := forecast.Of(p, workers, func(m *pipeline.Module) time.Duration { return took[m.Name] }, nil)
 		if err != nil {
@@ -75,7 +80,7 @@ func TestASlotNeverTakesTheLessUrgentOfTwoModules(t *testing.T) {
 		for i, s := range f.Starts {
 			for _, later := range f.Starts[i+1:] {
 				could := s.Worker == "a" || !tagged[later.Module]
-				if could && priority[later.Module] > priority[s.Module] && later.Ready < s.At {
+				if could && priority[later.Module] > priority[s.Module] && later.Ready+allowed < s.At {
 					t.Fatalf("%s starts at %v on %s; %s is more urgent, ready since %v, and starts at %v",
 						s.Module, s.At, s.Worker, later.Module, later.Ready, later.At)
 				}
