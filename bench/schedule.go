@@ -246,55 +246,52 @@ func (f fleetOf) workers() []forecast.Worker {
 }
 
 // fifo runs the tasks in the order in which they become ready; an untagged
-// task takes whichever slot is free.
+// task takes any slot that is free.
 func (f fleetOf) fifo(g graph, tagged []bool) time.Duration {
-	open := make([]int, len(g.Tasks))
-	var ready []int
+	q := &fifoQueue{
+		graph: g, tagged: tagged, scarce: f.slots / 4, open: make([]int, len(g.Tasks)), behind: make([][]int, len(g.Tasks)),
+		busy: make([]int, f.slots), ends: make([]time.Duration, f.slots),
+		random: rand.New(rand.NewPCG(uint64(len(g.Tasks)), 0)), //nolint:gosec // a draw that can be repeated
+	}
+	for s := range q.busy {
+		q.busy[s] = -1
+	}
 	for i, t := range g.Tasks {
-		if open[i] = len(t.needs); open[i] == 0 {
-			ready = append(ready, i)
+		for _, need := range t.needs {
+			q.behind[need] = append(q.behind[need], i)
+		}
+		if q.open[i] = len(t.needs); q.open[i] == 0 {
+			q.ready = append(q.ready, i)
 		}
 	}
-	busy := make([]int, f.slots) // the task of each slot, the tagged slots first; -1 = free
-	ends := make([]time.Duration, f.slots)
-	for s := range busy {
-		busy[s] = -1
+	for range g.Tasks {
+		q.start()
+		q.finish()
 	}
-	random := rand.New(rand.NewPCG(uint64(len(g.Tasks)), 0)) //nolint:gosec // a draw that can be repeated
-	var now time.Duration
-	for left := len(g.Tasks); left > 0; {
-		ready = f.startAll(g, tagged, ready, busy, ends, now, random)
-		next := -1
-		for s, i := range busy {
-			if i >= 0 && (next < 0 || ends[s] < ends[next]) {
-				next = s
-			}
-		}
-		now = ends[next]
-		done := busy[next]
-		busy[next] = -1
-		left--
-		for i, t := range g.Tasks {
-			for _, need := range t.needs {
-				if need == done {
-					open[i]--
-					if open[i] == 0 {
-						ready = append(ready, i)
-					}
-				}
-			}
-		}
-	}
-	return now
+	return q.now
 }
 
-// startAll starts what a slot is free for, and returns what is not started.
-func (f fleetOf) startAll(g graph, tagged []bool, ready, busy []int, ends []time.Duration, now time.Duration, random *rand.Rand) []int {
+// fifoQueue is a graph that runs first in, first out.
+type fifoQueue struct {
+	graph  graph
+	tagged []bool
+	scarce int // slots for tagged tasks, which come first
+	open   []int
+	behind [][]int
+	ready  []int
+	busy   []int // the task of each slot; -1 = free
+	ends   []time.Duration
+	now    time.Duration
+	random *rand.Rand
+}
+
+// start starts every task that a slot is free for.
+func (q *fifoQueue) start() {
 	var kept []int
-	for _, i := range ready {
+	for _, i := range q.ready {
 		var free []int
-		for s := range busy {
-			if busy[s] < 0 && (!tagged[i] || s < f.slots/4) {
+		for s := range q.busy {
+			if q.busy[s] < 0 && (!q.tagged[i] || s < q.scarce) {
 				free = append(free, s)
 			}
 		}
@@ -302,8 +299,25 @@ func (f fleetOf) startAll(g graph, tagged []bool, ready, busy []int, ends []time
 			kept = append(kept, i)
 			continue
 		}
-		s := free[random.IntN(len(free))]
-		busy[s], ends[s] = i, now+g.Tasks[i].took
+		s := free[q.random.IntN(len(free))]
+		q.busy[s], q.ends[s] = i, q.now+q.graph.Tasks[i].took
 	}
-	return kept
+	q.ready = kept
+}
+
+// finish lets time pass until the first task ends.
+func (q *fifoQueue) finish() {
+	next := -1
+	for s, i := range q.busy {
+		if i >= 0 && (next < 0 || q.ends[s] < q.ends[next]) {
+			next = s
+		}
+	}
+	q.now = q.ends[next]
+	for _, i := range q.behind[q.busy[next]] {
+		if q.open[i]--; q.open[i] == 0 {
+			q.ready = append(q.ready, i)
+		}
+	}
+	q.busy[next] = -1
 }

@@ -301,47 +301,51 @@ func (d *Dispatcher) dispatch(now time.Time) {
 		l.full = false
 	}
 	d.heldUntil = time.Time{}
-	for {
-		l := d.best()
-		if l == nil {
-			return
-		}
+	for l := d.best(); l != nil; l = d.best() {
 		n := d.run.nodes[l.ready.items[0]]
 		m := d.memo(n.index)
-		if !d.waits(n, m) {
-			d.pop(l)
-			continue
-		}
-		if n.retryAt.After(now) { // it had an attempt while it waited here, as by an earlier orchestrator
-			d.later(l, n, m)
-			continue
-		}
-		worker, slots := d.room(l, n)
-		if worker == "" {
-			l.full = true
-			continue
-		}
-		if until := d.waitsFor(n); now.Before(until) {
-			d.heldUntil = until
-			return
-		}
-		keyed := d.run.needsGrant(n) && !n.granted
-		if keyed && !d.free(n) {
-			if n.module.Policy.Exclusive {
-				return // nothing overtakes what has to be alone
-			}
-			d.block(l, n, m)
-			continue
-		}
-		d.pop(l)
-		d.take(m, worker, slots)
 		switch {
-		case !keyed:
-			d.publish(n, m, now)
-		case !d.ask(n, m):
-			d.grant(n)
+		case !d.waits(n, m):
+			d.pop(l)
+		case n.retryAt.After(now): // it had an attempt while it waited here, as by an earlier orchestrator
+			d.later(l, n, m)
+		default:
+			if !d.release(l, n, m, now) {
+				return
+			}
 		}
 	}
+}
+
+// release gives n, the first module of lane l, a slot, or puts it aside. It
+// reports whether other modules may go now.
+func (d *Dispatcher) release(l *lane, n *node, m *memo, now time.Time) bool {
+	worker, slots := d.room(l, n)
+	if worker == "" {
+		l.full = true
+		return true
+	}
+	if until := d.waitsFor(n); now.Before(until) {
+		d.heldUntil = until
+		return false
+	}
+	keyed := d.run.needsGrant(n) && !n.granted
+	if keyed && !d.free(n) {
+		if n.module.Policy.Exclusive {
+			return false // nothing overtakes what has to be alone
+		}
+		d.block(l, n, m)
+		return true
+	}
+	d.pop(l)
+	d.take(m, worker, slots)
+	switch {
+	case !keyed:
+		d.publish(n, m, now)
+	case !d.ask(n, m):
+		d.grant(n)
+	}
+	return true
 }
 
 // later puts a module aside until the delay of its retry is over.

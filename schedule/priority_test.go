@@ -19,7 +19,7 @@ modules:
 `
 
 // lanesOf returns the lanes that the first decision asks for, by name of module.
-func lanesOf(p *player, actions []schedule.Action) map[jobs.Lane]bool {
+func lanesOf(actions []schedule.Action) map[jobs.Lane]bool {
 	lanes := map[jobs.Lane]bool{}
 	for _, a := range actions {
 		if prepare, ok := a.(schedule.Prepare); ok {
@@ -42,8 +42,8 @@ func TestALessUrgentModuleWaitsWhileTheLaneOfAMoreUrgentOneIsCreated(t *testing.
 	p := newPlayer(t, twoLanes, ok)
 	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
 	actions, _ := p.d.Decide(p.now)
-	if want := map[jobs.Lane]bool{"any": true, "os_linux": true}; !cmp.Equal(lanesOf(p, actions), want) {
-		t.Fatalf("the lanes are %v, want %v", lanesOf(p, actions), want)
+	if want := map[jobs.Lane]bool{"any": true, "os_linux": true}; !cmp.Equal(lanesOf(actions), want) {
+		t.Fatalf("the lanes are %v, want %v", lanesOf(actions), want)
 	}
 	p.d.Prepared("os_linux", 1)
 	actions, wake := p.d.Decide(p.now)
