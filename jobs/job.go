@@ -105,7 +105,7 @@ type Worker struct {
 	Started      time.Time      `msgpack:"started"`
 	PID          int            `msgpack:"pid,omitempty"`
 	Host         string         `msgpack:"host,omitempty"`
-	Load         float64        `msgpack:"load,omitempty"` // one-minute load average, where the system has one
+	Load         float64        `msgpack:"load,omitempty"`   // one-minute load average, where the system has one
 	Unable       string         `msgpack:"unable,omitempty"` // why it takes no attempts: its machine cannot begin them; empty = it can
 }
 

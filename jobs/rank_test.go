@@ -11,8 +11,13 @@ import (
 
 func TestRankOrdersByPriorityThenByScarcity(t *testing.T) {
 	inOrder := []jobs.Rank{
-		{Priority: pipeline.Critical}, {Priority: pipeline.High, Slots: 1}, {Priority: pipeline.High, Slots: 2},
-		{Slots: 2}, {Slots: 64}, {}, {Priority: pipeline.Low, Slots: 1},
+		{Priority: pipeline.Critical},
+		{Priority: pipeline.High, Slots: 1},
+		{Priority: pipeline.High, Slots: 2},
+		{Slots: 2},
+		{Slots: 64},
+		{},
+		{Priority: pipeline.Low, Slots: 1},
 	}
 	for i := range inOrder {
 		for k := range inOrder {
