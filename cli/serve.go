@@ -197,10 +197,10 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 // serveOn decides for runs until ctx ends.
 func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
 	name := firstOf(o.name, hostName()+"-"+uuid.NewString()[:8])
-	log.Info("serving runs", "name", name)
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
 		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},
+		Began:   func() { log.Info("serving runs", "name", name) },
 		Adopted: func(run jobs.RunID) { log.Info("run taken", "run", string(run)) },
 		Left: func(run jobs.RunID, end jobs.End, err error) {
 			switch {
@@ -252,16 +252,16 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 		return l.verdict(ctx, err)
 	}
 	defer s.close()
+	var w *worker.Worker
 	cfg := worker.Config{
 		Functions: functions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
 		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
 	}
 	o.apply(&cfg)
-	w, err := worker.New(s.conn, cfg)
-	if err != nil {
+	cfg.Began = func() { sayWorking(log, w, cfg) }
+	if w, err = worker.New(s.conn, cfg); err != nil {
 		return usageError("%w", err)
 	}
-	log.Info("working", "worker", w.Name(), "slots", o.slots(), "workspace", workspace)
 	l.working(w)
 	var g errgroup.Group
 	g.Go(func() error {

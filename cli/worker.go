@@ -133,17 +133,22 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 		return l.verdict(ctx, err)
 	}
 	defer c.Close()
-	w, err := worker.New(c, cfg)
-	if err != nil {
+	var w *worker.Worker
+	cfg.Began = func() { sayWorking(log, w, cfg) }
+	if w, err = worker.New(c, cfg); err != nil {
 		return usageError("%w", err)
 	}
-	log.Info("connected", "server", redact(c.URL()), "worker", w.Name(), "slots", cfg.Slots, "workspace", firstOf(cfg.Workspace, "a fresh directory for each attempt"))
+	log.Info("connected", "server", redact(c.URL()), "worker", w.Name())
 	l.working(w)
 	err = w.Run(ctx)
 	if errors.Is(err, kv.ErrTaken) {
 		return notFoundError("a live worker is named %s already: choose another --name", w.Name())
 	}
 	return l.verdict(ctx, err)
+}
+
+func sayWorking(log *slog.Logger, w *worker.Worker, cfg worker.Config) {
+	log.Info("working", "worker", w.Name(), "slots", cfg.Slots, "workspace", firstOf(cfg.Workspace, "a fresh directory for each attempt"))
 }
 
 // workerTarget is the server to work for.

@@ -21,6 +21,9 @@ type ServeConfig struct {
 	Config        // its Lease is not used
 	MaxRuns   int // at most so many runs at once, others wait their turn; 0 = 64
 	Retention Retention
+	// Began is called once, when it has its name, knows the runs and their
+	// leases, and from now on takes what nobody decides for. It may be nil.
+	Began func()
 	// Adopted and Left are called, from any goroutine, when it begins to
 	// decide for a run, and when it no longer does: with the verdict, or the
 	// error that says why. They may be nil.
@@ -47,14 +50,17 @@ const (
 // may serve one NATS; a run's lease says whose it is. When ctx ends, the
 // leases are given back, so that another Serve goes on at once, and it
 // returns nil. It fails on what does not pass, with kv.ErrHeld when a live
-// one has its name.
+// one has its name; the entry of a killed one is waited for, until it expires.
 func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	cfg.Config = cfg.withDefaults()
 	leases, err := kv.OpenLeases(ctx, c)
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
-	presence, err := leases.Acquire(ctx, servePrefix+cfg.Name, cfg.Name)
+	presence, err := takeName(ctx, leases, cfg.Config)
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -134,28 +140,13 @@ type server struct {
 	listed bool                // every run that was there is known
 	synced int                 // how often every lease that was there was known
 	known  bool                // it is now
+	began  bool                // Began was called
 	from   time.Time           // what has no lease is not taken before
 	ours   int                 // runs that we decide for
 
 	runs chan broker.RunChange
 	held chan kv.LeaseChange
 	over chan result
-}
-
-// keepPresence tells others that this one serves.
-func (s *server) keepPresence(ctx context.Context, lease *kv.Lease) error {
-	for {
-		err := lease.Keep(ctx)
-		if err == nil {
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
-			defer cancel()
-			_ = lease.Release(last) // else it expires
-			return nil
-		}
-		if err := lease.Renew(ctx); err != nil {
-			return err
-		}
-	}
 }
 
 // loop takes runs until ctx ends, and returns when it has left them all.
@@ -179,9 +170,21 @@ func (s *server) loop(ctx context.Context) error {
 		if len(s.runs)+len(s.held) > 0 {
 			continue // one look serves them all
 		}
+		s.begin()
 		timer.Reset(s.take(func(run jobs.RunID, unread uint64) {
 			deciding.Go(func() { s.decideFor(ctx, run, unread) })
 		}))
+	}
+}
+
+// begin says, once, that runs are taken from now on.
+func (s *server) begin() {
+	if s.began || !s.listed || !s.known {
+		return
+	}
+	s.began = true
+	if s.cfg.Began != nil {
+		s.cfg.Began()
 	}
 }
 

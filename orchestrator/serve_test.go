@@ -2,15 +2,21 @@ package orchestrator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 )
 
@@ -204,4 +210,81 @@ func TestServeClearsUp(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestServeWaitsForTheNameOfAKilledOne: the entry that a killed one has left
+// is waited for until it expires, and only then it says that it serves.
+func TestServeWaitsForTheNameOfAKilledOne(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
+		leases := openLeases(t, n)
+		if _, err := leases.Acquire(t.Context(), "serve.s", "s"); err != nil { // and nobody renews it
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		start := time.Now()
+		began := make(chan time.Time, 1)
+		conn := connectTo(t, n)
+		var g errgroup.Group
+		g.Go(func() error {
+			return orchestrator.Serve(ctx, conn, orchestrator.ServeConfig{
+				Config: orchestrator.Config{Name: "s"}, Began: func() { began <- time.Now() },
+			})
+		})
+		at := <-began
+		if waited := at.Sub(start); waited < leases.TTL()-time.Second || waited > leases.TTL()+2*time.Second {
+			t.Errorf("it serves after %v; the entry lives for %v", waited, leases.TTL())
+		}
+		if h, err := leases.Holder(t.Context(), "serve.s"); err != nil || h.Holder != "s" {
+			t.Errorf("the name is held by %+v, %v", h, err)
+		}
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestServeIsRefusedTheNameOfALiveOne: a live one keeps its name, and the
+// second neither serves nor says so.
+func TestServeIsRefusedTheNameOfALiveOne(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		began := make(chan struct{}, 2)
+		cfg := orchestrator.ServeConfig{Config: orchestrator.Config{Name: "s"}, Began: func() { began <- struct{}{} }}
+		conn := connectTo(t, n)
+		var g errgroup.Group
+		g.Go(func() error { return orchestrator.Serve(ctx, conn, cfg) })
+		<-began
+		if err := orchestrator.Serve(t.Context(), connectTo(t, n), cfg); !errors.Is(err, kv.ErrHeld) {
+			t.Errorf("the second ends with %v", err)
+		}
+		if len(began) > 0 {
+			t.Error("the second says that it serves")
+		}
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func connectTo(t *testing.T, n *natstest.Server) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(t.Context(), broker.Config{URL: n.URL(), Options: n.Options(), Memory: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func openLeases(t *testing.T, n *natstest.Server) *kv.Leases {
+	t.Helper()
+	leases, err := kv.OpenLeases(t.Context(), connectTo(t, n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leases
 }

@@ -35,6 +35,7 @@ type Config struct {
 	ExitWhenIdle bool              // Run drains by itself when it has had nothing to run for 2 s
 	Version      string            // of the program, for lists of workers
 	Functions    Functions         // of the program that the worker is part of; nil = it runs commands only
+	Began        func()            // called by Run once it is registered and takes jobs from then on; may be nil
 	Logger       *slog.Logger      // nil = discard
 }
 

@@ -38,7 +38,7 @@ func (s *shift) takenFor() time.Duration { return min(s.ttl+time.Second, 15*time
 // register enters the worker under its name.
 func (s *shift) register(ctx context.Context) error {
 	limit := time.Now().Add(s.takenFor())
-	for {
+	for said := false; ; said = true {
 		var sent time.Time
 		err := persist(ctx, func(ctx context.Context) error {
 			sent = time.Now()
@@ -56,6 +56,9 @@ func (s *shift) register(ctx context.Context) error {
 			return err
 		case time.Now().After(limit):
 			return kv.ErrTaken
+		}
+		if !said {
+			s.log.Warn("a worker of this name was there a moment ago: waiting for its entry to expire", "at_most", s.takenFor())
 		}
 		if err := pause(ctx, s.ttl/10); err != nil {
 			return err

@@ -90,6 +90,9 @@ func (w *Worker) begin(ctx context.Context) (*shift, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: %w", w.cfg.Name, err)
 	}
+	if w.cfg.Began != nil {
+		w.cfg.Began()
+	}
 	return s, nil
 }
 
