@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,24 @@ func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 	case rec.End != nil && found[run] != nil:
 		found[run].End, found[run].Ended = rec.End, e.Time
 	}
+}
+
+// Spec reads the specification of a run, which nobody may change. ErrNotFound
+// when there is no such run, DroppedError when only its end is left.
+func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
+	e, err := c.lastEntry(ctx, c.names.run(run, "spec"))
+	if errors.Is(err, ErrNotFound) {
+		if dropped := c.Dropped(ctx, run); dropped != nil {
+			err = dropped
+		}
+	}
+	if err == nil && e.Record.Spec == nil {
+		err = fmt.Errorf("%w: it holds no specification", jobs.ErrMalformed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the specification of run %s: %w", run, err)
+	}
+	return e.Record.Spec, nil
 }
 
 // RunChange is one thing heard of the runs on this NATS.

@@ -206,13 +206,8 @@ func (a *app) detachRetry(ctx context.Context, r *runner) error {
 }
 
 func (a *app) handOver(ctx context.Context, s *session, spec *jobs.Spec) error {
-	err := orchestrator.Submit(ctx, s.conn, spec)
-	if errors.Is(err, orchestrator.ErrExists) {
-		writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
-		err = nil
-	}
-	if err != nil {
-		return fmt.Errorf("submit run %s: %w", spec.Run, err)
+	if err := a.submit(ctx, s, spec); err != nil {
+		return err
 	}
 	if there, err := orchestrator.Serving(ctx, s.conn); err == nil && !there {
 		writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
@@ -220,6 +215,29 @@ func (a *app) handOver(ctx context.Context, s *session, spec *jobs.Spec) error {
 	return a.emit(struct {
 		Run jobs.RunID `json:"run"`
 	}{spec.Run}, func(w io.Writer) { writeln(w, spec.Run) }, func(w io.Writer) { writeln(w, spec.Run) })
+}
+
+// submit stores a run. An id that is known is answered with its run, if that
+// is the run that is to be submitted: a submission may be repeated.
+func (a *app) submit(ctx context.Context, s *session, spec *jobs.Spec) error {
+	err := orchestrator.Submit(ctx, s.conn, spec)
+	if !errors.Is(err, orchestrator.ErrExists) {
+		if err != nil {
+			err = fmt.Errorf("submit run %s: %w", spec.Run, err)
+		}
+		return err
+	}
+	err = orchestrator.Known(ctx, s.conn, spec)
+	switch {
+	case err == nil:
+		writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
+		return nil
+	case errors.Is(err, orchestrator.ErrOther):
+		return notFoundError("run %s exists already, and %w: choose another --run-id, or leave it out", spec.Run, err)
+	case errors.As(err, new(*broker.DroppedError)):
+		return notFoundError("run %s exists already, and cannot be compared with this one: %w\nchoose another --run-id, or leave it out", spec.Run, err)
+	}
+	return fmt.Errorf("compare with run %s, which exists already: %w", spec.Run, err)
 }
 
 // openServing connects to where an orchestrator serves: the server that the

@@ -97,7 +97,8 @@ Without a NATS server (--server, --context, NATS_URL …) the modules run in the
 workspace, on a worker inside this process. With one they run on the workers
 that are connected to it. With --detach the run is handed to an orchestrator
 that serves (serve, dev): once its id is printed, it will be carried out. An id
-that is known already is answered with its run.
+that is known already is answered with its run, if that has the same pipeline,
+parameters and environment; else the id is taken.
 
 The first interrupt cancels the run in order, so that always-run modules still
 run; the second ends those too; the third leaves at once. The same signal twice

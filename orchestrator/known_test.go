@@ -1,0 +1,76 @@
+package orchestrator_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+const knownSource = "name: p\nparams: {channel: {type: string, default: dev}}\nmodules: {a: {run: 'true'}}\n"
+
+func specOf(t *testing.T, file, src string, params map[string]string) *jobs.Spec {
+	t.Helper()
+	f, err := pipeline.Parse(file, []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.Bind(params, os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &jobs.Spec{Run: "r1", Pipeline: p, Env: []pipeline.Pair{{Axis: "A", Value: "1"}, {Axis: "B", Value: "2"}}}
+}
+
+// TestKnownComparesWhatARunDoes: a run is the same if its pipeline, its
+// parameters and its environment are; the error names what differs, and never
+// a value.
+func TestKnownComparesWhatARunDoes(t *testing.T) {
+	s := newSite(t, 0)
+	ctx := t.Context()
+	if err := orchestrator.Known(ctx, s.conn, specOf(t, "p.yaml", knownSource, nil)); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("a run that was not submitted: %v", err)
+	}
+	first := specOf(t, "p.yaml", knownSource, nil)
+	first.Labels, first.StartedBy = map[string]string{"k": "v"}, "ann@host"
+	if err := orchestrator.Submit(ctx, s.conn, first); err != nil {
+		t.Fatal(err)
+	}
+	with := func(change func(*jobs.Spec)) *jobs.Spec {
+		spec := specOf(t, "p.yaml", knownSource, nil)
+		change(spec)
+		return spec
+	}
+	for name, spec := range map[string]*jobs.Spec{
+		"the same":                      specOf(t, "p.yaml", knownSource, nil),
+		"by another path, with comment": specOf(t, "../x/p.yaml", "# hi\n"+knownSource, nil),
+		"the default written out":       specOf(t, "p.yaml", knownSource, map[string]string{"channel": "dev"}),
+		"variables in another order": with(func(s *jobs.Spec) {
+			s.Env = []pipeline.Pair{{Axis: "A", Value: "0"}, {Axis: "B", Value: "2"}, {Axis: "A", Value: "1"}}
+		}),
+	} {
+		if err := orchestrator.Known(ctx, s.conn, spec); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for text, spec := range map[string]*jobs.Spec{
+		`its pipeline is "p", not "q"`: specOf(t, "p.yaml", strings.Replace(knownSource, "name: p", "name: q", 1), nil),
+		"another definition":           specOf(t, "p.yaml", strings.Replace(knownSource, "'true'", "'false'", 1), nil),
+		"other parameters (channel)":   specOf(t, "p.yaml", knownSource, map[string]string{"channel": "hush"}),
+		"another environment (A, C)": with(func(s *jobs.Spec) {
+			s.Env = []pipeline.Pair{{Axis: "A", Value: "hush"}, {Axis: "B", Value: "2"}, {Axis: "C", Value: "hush"}}
+		}),
+		"another environment (A, B)": with(func(s *jobs.Spec) { s.Env = nil }),
+		"no retry of run r0":         with(func(s *jobs.Spec) { s.RetryOf = "r0" }),
+	} {
+		err := orchestrator.Known(ctx, s.conn, spec)
+		if !errors.Is(err, orchestrator.ErrOther) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("want %q, have %v", text, err)
+		}
+	}
+}
