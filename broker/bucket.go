@@ -66,6 +66,9 @@ func (b *Bucket) Name() string { return b.c.names.bucket(b.cfg.Kind) }
 // TTL is the age at which entries go; 0 = never.
 func (b *Bucket) TTL() time.Duration { return b.cfg.TTL }
 
+// Settle is Settle of the bucket's connection.
+func (b *Bucket) Settle() { b.c.Settle() }
+
 func (b *Bucket) stream() string            { return "KV_" + b.Name() }
 func (b *Bucket) subject(key string) string { return "$KV." + b.Name() + "." + key }
 

@@ -19,10 +19,14 @@ const (
 
 // calls is the table of requests that wait for their answers, on one inbox.
 type calls struct {
-	nc     *nats.Conn
-	prefix string // of the inbox, with its dot
+	nc      *nats.Conn
+	root    string       // of all inboxes
+	prefix  string       // of the inbox, with its dot
+	allowed func(string) // hears of a permission that is there, once, and again after it was denied
 
 	mu       sync.Mutex
+	inbox    *nats.Subscription
+	used     map[string]bool // permissions that were used with success; false = denied since
 	next     uint64
 	waiting  map[uint64]call
 	sweeping bool
@@ -38,17 +42,61 @@ type call struct {
 }
 
 func newCalls(inbox string) *calls {
-	return &calls{prefix: inbox + "." + nuid.Next() + ".", waiting: map[uint64]call{}}
+	return &calls{root: inbox, prefix: inbox + "." + nuid.Next() + ".", waiting: map[uint64]call{}, used: map[string]bool{}, allowed: func(string) {}}
 }
 
 // open subscribes the inbox. Before it nothing is sent.
 func (t *calls) open(nc *nats.Conn) error {
 	t.nc = nc
-	sub, err := nc.Subscribe(t.prefix+"*", t.answered)
+	return t.subscribe()
+}
+
+// subscribe subscribes the inbox, in place of an earlier subscription.
+func (t *calls) subscribe() error {
+	sub, err := t.nc.Subscribe(t.prefix+"*", t.answered)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s*: %w", t.prefix, err)
 	}
+	t.mu.Lock()
+	old := t.inbox
+	t.inbox = sub
+	t.mu.Unlock()
+	if old != nil {
+		_ = old.Unsubscribe() // fails only on a closed connection
+	}
 	return sub.SetPendingLimits(-1, -1) // bounded by what was asked
+}
+
+// openLater subscribes the inbox again, which NATS has denied for now. When it
+// denies that, too, the next denial comes here again.
+func (t *calls) openLater() {
+	time.AfterFunc(askAgain, func() {
+		if t.subscribe() == nil {
+			t.refuse(nil)
+		}
+	})
+}
+
+// works notes that a permission was used with success.
+func (t *calls) works(permission string) {
+	t.mu.Lock()
+	known := t.used[permission]
+	t.used[permission] = true
+	t.mu.Unlock()
+	if !known {
+		t.allowed(permission)
+	}
+}
+
+// worked reports whether a permission has been used with success.
+func (t *calls) worked(permission string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.used[permission]
+	if ok {
+		t.used[permission] = false
+	}
+	return ok
 }
 
 // send publishes m with a reply subject of its own.
@@ -112,6 +160,10 @@ func (t *calls) end(id uint64, m *nats.Msg, err error) {
 	c, ok := t.waiting[id]
 	delete(t.waiting, id)
 	t.mu.Unlock()
+	if ok && m != nil {
+		t.works(permission(c.subject))
+		t.works(answersHeard)
+	}
 	if ok {
 		c.done(m, err)
 	}

@@ -82,7 +82,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	calls := newCalls(cfg.Inbox)
 	c := &Conn{
-		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls),
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger),
 		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1),
 	}
 	if err := c.dial(ctx); err != nil {
@@ -180,10 +180,16 @@ func (c *Conn) Close() {
 // was told to connect to, when there is none.
 func (c *Conn) URL() string {
 	if url := c.nc.ConnectedUrlRedacted(); url != "" {
-		return url
+		return redact(url)
 	}
 	return redact(c.cfg.URL)
 }
+
+// Settle says that the program has come to its work. From now on a permission
+// that NATS denies is waited for: somebody has taken it away, most often for a
+// moment. Before, the lack of one is an error (ErrDenied), unless it has been
+// used with success.
+func (c *Conn) Settle() { c.denied.settle() }
 
 // Reconnected returns a channel on which a value arrives after every
 // reconnect (at least one for any number), until ctx ends.
@@ -211,9 +217,9 @@ func (c *Conn) mend(ctx context.Context) {
 		if !missing {
 			continue
 		}
-		c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name)
+		c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name, "url", c.URL())
 		if err := c.createStream(ctx, cfg); err != nil {
-			c.log.Error("make a stream again", "stream", cfg.Name, "error", err)
+			c.log.Error("make a stream again", "stream", cfg.Name, "url", c.URL(), "error", err)
 		}
 	}
 }

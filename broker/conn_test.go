@@ -1,10 +1,8 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -94,16 +92,42 @@ func TestUnreachableNamesTheServerAndNoSecret(t *testing.T) {
 	}
 }
 
-// TestWaitingSaysNoMoreThanIsKnown: a dial that was refused leaves no error.
-func TestWaitingSaysNoMoreThanIsKnown(t *testing.T) {
+func TestAWaitForAConnectionTellsTheReason(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	_, err := broker.Connect(within(t), broker.Config{
-		URL: "nats://" + closedPort(t), ConnectTimeout: 1200 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&out, nil)),
-	})
-	if err == nil || !strings.Contains(out.String(), "waiting for NATS") || strings.Contains(out.String(), "nil") {
-		t.Errorf("%v, after\n%s", err, out.String())
+	for name, server := range map[string]struct{ url, reason string }{
+		"refused":      {"nats://" + closedPort(t), "connection refused"},
+		"no such host": {"nats://no-such-host.invalid:4222", "no-such-host.invalid"},
+		"silent":       {"nats://" + silentPort(t), "i/o timeout"},
+		"the last of two": {"nats://" + closedPort(t) + ",nats://" + closedPort(t), "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := newNotes()
+			ctx, cancel := context.WithCancelCause(within(t))
+			defer cancel(nil)
+			failed := make(chan error, 1)
+			go func() {
+				_, err := broker.Connect(ctx, broker.Config{URL: server.url, Logger: said.logger()})
+				failed <- err
+			}()
+			said.await(t, "waiting for NATS")
+			said.await(t, server.reason)
+			cancel(errors.New("enough"))
+			err := <-failed
+			if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), server.reason) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
+}
+
+// silentPort accepts connections and says nothing.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
 }
 
 func TestCredentialsThatAreNotAccepted(t *testing.T) {
@@ -113,7 +137,7 @@ func TestCredentialsThatAreNotAccepted(t *testing.T) {
 	cfg.URL = strings.Replace(s.URL(), "nats://", "nats://wrong@", 1)
 	cfg.ConnectTimeout = 0
 	_, err := broker.Connect(within(t), cfg)
-	if !errors.Is(err, broker.ErrDenied) || strings.Contains(err.Error(), "wrong") {
+	if !errors.Is(err, broker.ErrRefused) || strings.Contains(err.Error(), "wrong") {
 		t.Errorf("%v", err)
 	}
 }
@@ -222,7 +246,7 @@ func TestEmbed(t *testing.T) {
 	if _, err := broker.Embed(broker.EmbedConfig{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a port that is taken: %v", err)
 	}
-	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: patience, Logger: quiet()}); !errors.Is(err, broker.ErrDenied) {
+	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: patience, Logger: quiet()}); !errors.Is(err, broker.ErrRefused) {
 		t.Errorf("without the token: %v", err)
 	}
 	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))

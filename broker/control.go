@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,6 +36,20 @@ func (c *Conn) sendControl(subject string, m *jobs.Control) error {
 // run and for this worker until ctx ends (then it returns nil). Messages for
 // the worker come with an empty run.
 func (c *Conn) Controls(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
+	for {
+		err := c.controls(ctx, worker, f)
+		if !errors.Is(err, errWithdrawn) {
+			return err
+		}
+		if !pause(ctx, askAgain) {
+			return nil
+		}
+	}
+}
+
+// controls is Controls until a permission is withdrawn: the server has dropped
+// what was subscribed.
+func (c *Conn) controls(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
 	subjects := []string{c.names.runControls(), c.names.workerControl(worker)}
 	arrived := make(chan *nats.Msg, 256) // lossy anyway: a full one drops, and controls are repeated
 	denied := make(chan error, 1)        // the first is enough

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,18 +21,18 @@ const (
 
 // dial connects, waiting as long as the configuration and ctx allow.
 func (c *Conn) dial(ctx context.Context) error {
-	var tried tries
-	nc, err := nats.Connect(c.cfg.URL, append(c.options(&tried), c.cfg.Options...)...)
+	tried := new(tries)
+	nc, err := nats.Connect(c.cfg.URL, append(c.options(tried), c.cfg.Options...)...)
 	if err != nil {
 		return c.unreachable(err)
 	}
 	c.nc = nc
 	tried.nc.Store(nc)
 	if nc.IsConnected() {
-		tried.connected.Store(true)
+		tried.rose()
 		c.link.rise(false)
 	}
-	if err := c.awaitFirst(ctx); err != nil {
+	if err := c.awaitFirst(ctx, tried); err != nil {
 		nc.Close()
 		return err
 	}
@@ -50,46 +53,146 @@ func (c *Conn) options(t *tries) []nats.Option {
 		nats.ReconnectBufSize(-1), // nothing is sent late
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), // again decides
+		nats.SetCustomDialer(&dialer{net.Dialer{Timeout: nats.DefaultTimeout}, t}),
 		nats.ErrorHandler(c.onError),
-		nats.ConnectHandler(func(*nats.Conn) { t.connected.Store(true); c.link.rise(false) }),
-		nats.ReconnectHandler(c.onReconnect),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { t.failed(err) }),
+		nats.ConnectHandler(func(*nats.Conn) { t.rose(); c.link.rise(false) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { t.rose(); c.onReconnect(nc) }),
 		nats.DisconnectErrHandler(c.onDisconnect),
 		nats.ClosedHandler(c.onClosed),
 	}
 }
 
-// tries are the attempts to connect. What is not atomic belongs to the
-// goroutine of the client that connects.
+// tries are the attempts to connect.
 type tries struct {
 	nc        atomic.Pointer[nats.Conn]
 	connected atomic.Bool // once at least
-	insecure  int         // so many in a row
-	said      string      // what was last said of them
+	final     int         // so many rounds in a row failed for what does not pass; the client's goroutine owns it
+
+	mu     sync.Mutex
+	reason error  // why the last try failed
+	said   string // what was last told of it
+}
+
+// failed notes why a try to connect failed. That there are no servers is no
+// reason: it follows a better one.
+func (t *tries) failed(err error) {
+	if err == nil || errors.Is(err, nats.ErrNoServers) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason = withoutPorts(err)
+}
+
+// why is the reason of the last try that failed; nil when none is known.
+func (t *tries) why() error {
+	if nc := t.nc.Load(); nc != nil {
+		t.failed(nc.LastError())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reason
+}
+
+// news is the reason, unless it was told already.
+func (t *tries) news() error {
+	why := t.why()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if why == nil || why.Error() == t.said {
+		return nil
+	}
+	t.said = why.Error()
+	return why
+}
+
+// rose forgets what failed before.
+func (t *tries) rose() {
+	t.connected.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason, t.said = nil, ""
+}
+
+// sourcePort is our end of a connection in the text of an error.
+var sourcePort = regexp.MustCompile(`\S+->`)
+
+// tryError is why a try to connect failed, without what differs in every try.
+type tryError struct {
+	text string
+	err  error
+}
+
+func (e *tryError) Error() string { return e.text }
+func (e *tryError) Unwrap() error { return e.err }
+
+func withoutPorts(err error) error {
+	return &tryError{sourcePort.ReplaceAllString(err.Error(), ""), err}
+}
+
+// dialer notes why it cannot dial: of a refused connection the client itself
+// says only that there are no servers.
+type dialer struct {
+	net.Dialer
+	tries *tries
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := d.Dialer.Dial(network, address) //nolint:noctx // the interface has none; Timeout bounds it
+	if err != nil {
+		d.tries.failed(err)
+	}
+	return c, err
 }
 
 // again is called after every round through all servers that came to nothing,
-// and returns the pause before the next. What does not pass is said, and ends
-// a first connection.
+// and returns the pause before the next. What does not pass ends a first
+// connection. Later it is waited for like all else: whoever runs NATS reads a
+// configuration again, or a service that knows the users is away.
 func (c *Conn) again(t *tries, rounds int) time.Duration {
-	nc := t.nc.Load()
-	if nc == nil {
-		return reconnectDelay(rounds)
+	why := t.why()
+	if !insecure(why) && !refused(why) {
+		t.final = 0
+	} else {
+		t.final++
 	}
-	err := nc.LastError()
-	if !insecure(err) {
-		t.insecure, t.said = 0, ""
-		return reconnectDelay(rounds)
-	}
-	t.insecure++
 	switch {
-	case t.insecure < insecureTries:
-	case !t.connected.Load():
-		c.link.end(c.unreachable(err))
-	case t.said != err.Error():
-		t.said = err.Error()
-		c.log.Warn("no connection to NATS; trying again", "error", err)
+	case !t.connected.Load() && (t.final >= insecureTries || t.final >= refusedTries && refused(why)):
+		c.link.end(c.unreachable(why))
+	case t.connected.Load() || t.told():
+		if err := t.news(); err != nil {
+			c.log.Warn("no connection to NATS; trying again", "url", c.URL(), "error", c.explained(err))
+		}
 	}
 	return reconnectDelay(rounds)
+}
+
+// told reports whether the wait for the connection was told of.
+func (t *tries) told() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.said != ""
+}
+
+// refusedTries is how often in a row a first connection may be refused for its
+// credentials.
+const refusedTries = 2
+
+// refused reports whether the server does not accept who we say we are.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// explained says in our words what a server's refusal means.
+func (c *Conn) explained(err error) error {
+	if refused(err) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // reconnectDelay grows with the rounds through all servers: quick for a
@@ -100,7 +203,7 @@ func reconnectDelay(rounds int) time.Duration {
 }
 
 // awaitFirst waits for the first connection.
-func (c *Conn) awaitFirst(ctx context.Context) error {
+func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 	if t := c.cfg.ConnectTimeout; t > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("no connection within %v", t))
@@ -117,14 +220,23 @@ func (c *Conn) awaitFirst(ctx context.Context) error {
 		case over: // it was given up
 			return err
 		case ctx.Err() != nil:
-			return c.unreachable(errors.Join(context.Cause(ctx), c.nc.LastError()))
+			return c.unreachable(late(context.Cause(ctx), t.why()))
 		}
 		waiting := []any{"url", redact(c.cfg.URL)}
-		if err := c.nc.LastError(); err != nil {
-			waiting = append(waiting, "error", err)
+		t.news() // which again need not tell once more
+		if err := t.why(); err != nil {
+			waiting = append(waiting, "error", c.explained(err))
 		}
 		c.log.Warn("waiting for NATS", waiting...)
 	}
+}
+
+// late is the end of a wait, with the reason of the last try.
+func late(cause, why error) error {
+	if why == nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", cause, why)
 }
 
 func (c *Conn) patience(first bool) time.Duration {
@@ -141,9 +253,8 @@ func (c *Conn) unreachable(why error) error {
 	if url == "" {
 		url = "the embedded server"
 	}
-	if errors.Is(why, nats.ErrAuthorization) || errors.Is(why, nats.ErrAuthExpired) || errors.Is(why, nats.ErrAuthRevoked) ||
-		errors.Is(why, nats.ErrAccountAuthExpired) {
-		return fmt.Errorf("%w: %s does not accept these credentials: %w", ErrDenied, url, why)
+	if refused(why) {
+		return fmt.Errorf("%w: %s: %w", ErrRefused, url, why)
 	}
 	if insecure(why) {
 		return fmt.Errorf("%w with %s: %w", ErrInsecure, url, why)
@@ -155,14 +266,14 @@ func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 	c.link.fall()
 	c.calls.fail(errLost, func(call) bool { return true })
 	if err != nil {
-		c.log.Warn("lost the connection to NATS; reconnecting", "error", err)
+		c.log.Warn("lost the connection to NATS; reconnecting", "url", c.URL(), "error", c.explained(withoutPorts(err)))
 	}
 }
 
 func (c *Conn) onReconnect(nc *nats.Conn) {
 	c.calls.refuse(nil) // permissions may have changed
 	c.link.rise(true)
-	c.log.Info("reconnected to NATS", "url", nc.ConnectedUrlRedacted())
+	c.log.Info("reconnected to NATS", "url", c.URL())
 }
 
 func (c *Conn) onClosed(nc *nats.Conn) {
@@ -178,11 +289,12 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		if c.denied.heard(err) == 0 {
-			c.log.Warn("NATS denies a permission", "error", err)
+			c.log.Warn("NATS denies a permission", "url", c.URL(), "error", err)
 		}
+	case refused(err): // again tells of it
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
 		c.log.Debug("a reader is slower than NATS", "subject", sub.Subject)
 	default:
-		c.log.Warn("NATS reports an error", "error", err)
+		c.log.Warn("NATS reports an error", "url", c.URL(), "error", err)
 	}
 }

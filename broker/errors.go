@@ -17,7 +17,8 @@ var (
 	ErrConflict    = errors.New("someone else has written first") // a compare-and-set was refused: read the cell
 	ErrNotFound    = errors.New("not found")
 	ErrUnreachable = errors.New("NATS is unreachable")
-	ErrDenied      = errors.New("permission denied by NATS") // the text names the subject
+	ErrDenied      = errors.New("permission denied by NATS")          // the text names the subject
+	ErrRefused     = errors.New("NATS does not accept these credentials") // before the first connection
 	ErrFull        = errors.New("there is no room for it")   // the stream is at its limit, or the account's storage is
 	ErrTooLarge    = jobs.ErrTooLarge
 )
@@ -90,11 +91,13 @@ func transient(err error) bool {
 	switch {
 	case errors.Is(err, errNoRoom):
 		return true
-	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound), errors.Is(err, ErrReconnected):
+	case err == nil, errors.Is(err, ErrDenied), errors.Is(err, ErrRefused), errors.Is(err, ErrFull), errors.Is(err, ErrConflict),
+		errors.Is(err, ErrNotFound), errors.Is(err, ErrReconnected):
 		return false
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false
-	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing):
+	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing),
+		errors.Is(err, errWithdrawn):
 		return true
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrNoServers),

@@ -25,6 +25,7 @@ func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c.mended.Store(math.MaxInt64) // never again
+	c.denied.strict = true
 	return c, nil
 }
 

@@ -139,7 +139,7 @@ func (p *Puller) Run(ctx context.Context) error {
 		cancel()
 		_ = p.work.Wait() // its functions return nil
 	}()
-	defer p.c.denied.watch(p.concerns, func(err error) { p.send(ctx, event{do: func() { p.refused(err) }}) })()
+	defer p.c.denied.watch(p.concerns, func(err error) { p.send(ctx, event{do: func() { p.refused(ctx, err) }}) })()
 	reconnected := p.c.link.reconnected(ctx)
 	tick := time.NewTicker(scanEvery)
 	defer tick.Stop()
@@ -337,18 +337,23 @@ func (p *Puller) parting(e event) {
 	}
 }
 
-// refused hears of a denied permission: the lane is left alone until the
-// next connection. A worker that may pull from nothing gives up.
-func (p *Puller) refused(err error) {
-	name, ok := p.deniedLane(err)
-	l := p.lanes[name]
-	if !ok || l == nil {
+// refused hears of a denied permission: the lane is left alone for a while
+// when the permission was withdrawn, else until the next connection. A worker
+// that may pull from nothing gives up.
+func (p *Puller) refused(ctx context.Context, err error) {
+	l := p.deniedLane(err)
+	if l == nil {
 		return
 	}
 	if l.out > 0 {
 		p.abandon(l)
 	}
 	l.want, l.silenced = false, true
+	if errors.Is(err, errWithdrawn) {
+		p.openLater(ctx, l)
+		return
+	}
+	name := l.name
 	if p.served {
 		p.c.log.Error("NATS does not let this worker pull from a lane", "lane", name, "error", err)
 		return

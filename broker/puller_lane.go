@@ -16,6 +16,7 @@ import (
 // lane is a lane that a puller serves. Run owns it, but for chime.
 type lane struct {
 	name     jobs.Lane
+	next     string // the subject of its requests
 	slots    int // that one of its jobs takes
 	chime    chime
 	waiting  []stretch // jobs that its bell told of and that may wait, oldest first
@@ -37,6 +38,7 @@ type lane struct {
 	passed   time.Time // since when it is passed over for want of slots; zero when it is not
 	checked  time.Time // when it was last confirmed that something waits
 	silenced bool      // NATS denies it, or it is being made
+	opening  bool      // it will be listened for again
 }
 
 // inbox is where the answers to a lane's requests arrive: one request at a
@@ -52,22 +54,31 @@ type inbox struct {
 
 // open subscribes to a lane's bell and inbox.
 func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
-	l := &lane{name: name, slots: slots, want: true}
-	bell, err := p.c.nc.Subscribe(p.c.names.bell(name), func(m *nats.Msg) {
+	l := &lane{name: name, next: p.c.names.next(name), slots: slots, want: true}
+	err := p.listen(l)
+	if err != nil {
+		return nil, err
+	}
+	if l.box, err = p.newInbox(l); err != nil {
+		_ = l.bell.Unsubscribe() // fails only on a closed connection
+		return nil, err
+	}
+	return l, nil
+}
+
+// listen subscribes to a lane's bell.
+func (p *Puller) listen(l *lane) error {
+	bell, err := p.c.nc.Subscribe(p.c.names.bell(l.name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 		if l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))) {
 			p.rouse()
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listen for lane %s: %w", name, err)
+		return fmt.Errorf("listen for lane %s: %w", l.name, err)
 	}
 	l.bell = bell
-	if l.box, err = p.newInbox(l); err != nil {
-		_ = bell.Unsubscribe() // fails only on a closed connection
-		return nil, err
-	}
-	return l, nil
+	return nil
 }
 
 func (p *Puller) newInbox(l *lane) (*inbox, error) {
@@ -183,7 +194,7 @@ func (p *Puller) request(l *lane, n int, now time.Time) {
 	l.seen = max(l.seen, rung)
 	l.out, l.each, l.asked = n, l.slots, now
 	p.reserved += n * l.each
-	err := p.c.nc.PublishRequest(p.c.names.next(l.name), l.box.sub.Subject, query)
+	err := p.c.nc.PublishRequest(l.next, l.box.sub.Subject, query)
 	if err != nil {
 		p.finished(l)
 		l.want = true
@@ -225,7 +236,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 		p.c.log.Error("a job without its place in the queue", "subject", m.Subject, "error", err)
 		return
 	}
-	p.served = true
+	p.answered(box)
 	if l := box.lane; l != nil {
 		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(headerRank)), time.Now())
 		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
@@ -263,6 +274,17 @@ func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata,
 	})
 }
 
+// answered notes that a lane has answered: the worker is at work.
+func (p *Puller) answered(box *inbox) {
+	if l := box.lane; l != nil {
+		p.c.calls.works(l.next)
+	}
+	if !p.served {
+		p.served = true
+		p.c.Settle()
+	}
+}
+
 // take hands a job to the worker. One that nobody can read is ended here.
 func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, body []byte, err error) {
 	var job jobs.Job
@@ -295,7 +317,7 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	p.finished(l)
 	switch {
 	case code == "404", code == "408":
-		p.served = true
+		p.answered(box)
 		l.more = false
 		l.forget(l.seen)
 		l.retry = l.heard > 0 // a worker that was quicker has it, or the consumer has not heard of it yet
@@ -321,12 +343,58 @@ func (p *Puller) remake(ctx context.Context, l *lane) {
 	})
 }
 
-// concerns picks the denials of requests for jobs and of bells.
-func (p *Puller) concerns(subject string, subscription bool) bool {
-	return !subscription && strings.HasPrefix(subject, p.c.names.next(""))
+// openLater listens for a lane again after a while: the server drops what is
+// subscribed when it withdraws the permission.
+func (p *Puller) openLater(ctx context.Context, l *lane) {
+	if l.opening {
+		return
+	}
+	l.opening = true
+	p.work.Go(func() error {
+		if pause(ctx, askAgain) {
+			p.send(ctx, event{do: func() { p.openAgain(l) }})
+		}
+		return nil
+	})
 }
 
-func (p *Puller) deniedLane(err error) (jobs.Lane, bool) {
-	_, name, ok := strings.Cut(err.Error(), p.c.names.next(""))
-	return jobs.Lane(name), ok
+func (p *Puller) openAgain(l *lane) {
+	l.opening = false
+	if p.lanes[l.name] != l {
+		return // it is not served any more
+	}
+	_ = l.bell.Unsubscribe() // fails only on a closed connection
+	if err := p.listen(l); err != nil {
+		p.c.log.Error("serve a lane", "lane", l.name, "error", err)
+		return
+	}
+	p.abandon(l)
+	l.silenced, l.want = false, true
+}
+
+// concerns picks the denials of requests for jobs, of their answers and of
+// bells.
+func (p *Puller) concerns(subject string, subscription bool) bool {
+	return subscription || strings.HasPrefix(subject, p.c.names.next(""))
+}
+
+// deniedLane is the lane of which a permission was denied; nil when it is none
+// that is served.
+func (p *Puller) deniedLane(err error) *lane {
+	denied, ok := errors.AsType[*deniedError](err)
+	if !ok {
+		return nil
+	}
+	if name, ok := strings.CutPrefix(denied.subject, p.c.names.next("")); ok {
+		return p.lanes[jobs.Lane(name)]
+	}
+	if !denied.passing {
+		return nil // a scan of the lanes finds what no bell tells of
+	}
+	for _, l := range p.turn {
+		if denied.subject == l.bell.Subject || denied.subject == l.box.sub.Subject {
+			return l
+		}
+	}
+	return nil
 }

@@ -89,20 +89,19 @@ func (r *room) forget(stream string) bool {
 // missing tells of a stream without room, once a minute.
 func (c *Conn) missing(ctx context.Context, stream string, err error) {
 	if c.room.due(stream, time.Now()) {
-		c.log.Warn("no room in NATS: waiting until there is; nothing is lost meanwhile", "stream", stream, "error", err, "advice", c.roomText(ctx, stream, err))
+		c.log.Warn("no room in NATS: waiting until there is; nothing is lost meanwhile", "stream", stream, "url", c.URL(), "error", err, "advice", c.roomText(ctx, stream, err))
 	}
 }
 
 func (c *Conn) unanswered(stream string) {
 	if c.nc.IsConnected() && c.room.unanswered(stream) && c.room.due(stream, time.Now()) {
-		c.log.Warn("NATS is connected, but does not answer a write: is its disk full? Its log says. Make room and start it again, which it needs after a write that failed; nothing is lost meanwhile",
-			"stream", stream, "url", c.URL())
+		c.log.Warn("NATS is connected, but does not answer a write: trying again; nothing is lost. Its log says why", "stream", stream, "url", c.URL())
 	}
 }
 
 func (c *Conn) found(stream string) {
 	if c.room.forget(stream) {
-		c.log.Info("NATS stores again", "stream", stream)
+		c.log.Info("NATS stores again", "stream", stream, "url", c.URL())
 	}
 }
 

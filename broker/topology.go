@@ -216,7 +216,7 @@ func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstr
 	m, err := c.apiOnce(ctx, subject, body)
 	if errorCode(err) == codeNoResources {
 		if c.room.due("consumers of "+stream, time.Now()) {
-			c.log.Warn("NATS has no place for a reader: are the servers up that hold the stream, and is max_ha_assets reached? Trying again", "stream", stream, "error", err)
+			c.log.Warn("NATS has no place for a reader: are the servers up that hold the stream, and is max_ha_assets reached? Trying again", "stream", stream, "url", c.URL(), "error", err)
 		}
 		return fmt.Errorf("%w: a consumer has no place: %s", errNotReady, err.Error())
 	}

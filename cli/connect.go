@@ -131,7 +131,7 @@ func (a *app) dial(ctx context.Context, t target, timeout time.Duration, log *sl
 	switch {
 	case err == nil:
 		return c, nil
-	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrInsecure):
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrRefused), errors.Is(err, broker.ErrInsecure):
 		return nil, infrastructureError("NATS at %s: %w\n%s", t.describe(), err, t.refusedAdvice(err))
 	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		return nil, infrastructureError("NATS at %s cannot be reached: %w\nis a server running there? --server names another%s",

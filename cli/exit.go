@@ -105,6 +105,8 @@ func (a *app) explain(err error) (code int, text string) {
 		return exitNotFound, err.Error()
 	case errors.Is(err, broker.ErrDenied):
 		return exitInfrastructure, err.Error() + "\nthe NATS user of this program lacks that permission"
+	case errors.Is(err, broker.ErrRefused):
+		return exitInfrastructure, err.Error()
 	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		return exitInfrastructure, err.Error()
 	case strings.HasPrefix(err.Error(), "unknown command"): // cobra's own

@@ -161,7 +161,10 @@ func (l *Lease) Until() time.Time {
 // to live less a margin, or somebody else has it.
 func (l *Lease) Keep(ctx context.Context) error {
 	every := l.leases.TTL() / 3
-	for {
+	for renewed := 0; ; renewed++ {
+		if renewed > 1 { // whoever decides for so long is at work
+			l.leases.bucket.Settle()
+		}
 		renewing, cancel := context.WithDeadline(ctx, l.Until())
 		err := l.Renew(renewing)
 		cancel()

@@ -135,6 +135,19 @@ func (s *Server) Restart(t testing.TB) {
 	s.Start(t)
 }
 
+// Reload changes the options of the running server, as a reload of its
+// configuration does. Permissions that a client loses are denied from now on.
+func (s *Server) Reload(t testing.TB, change func(*server.Options)) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.opts)
+	opts := s.opts.Clone()
+	if err := s.srv.ReloadOptions(opts); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // CutClients closes every client's connection, as a network that fails does.
 func (s *Server) CutClients() {
 	s.mu.Lock()

@@ -92,7 +92,7 @@ func (s *shift) heartbeats(ctx context.Context) error {
 		case errors.Is(err, broker.ErrDenied):
 			return err
 		case err != nil && !failing && ctx.Err() == nil:
-			s.log.Warn("a heartbeat was not acknowledged", "error", err)
+			s.log.Warn("a heartbeat was not acknowledged", "url", s.conn.URL(), "error", err)
 		case err == nil && failing:
 			s.log.Info("heartbeats are acknowledged again")
 		}

@@ -1,0 +1,204 @@
+package broker_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// guarded is a server with one user, whose password and permissions a test
+// changes while programs are connected.
+type guarded struct{ *natstest.Server }
+
+func guard(t *testing.T) (*guarded, broker.Config, *notes) {
+	t.Helper()
+	g := &guarded{natstest.StartServer(t, func(o *server.Options) { o.Users = user("right", nil) })}
+	said := newNotes()
+	return g, broker.Config{
+		URL: g.URL(), Options: []nats.Option{nats.UserInfo("bob", "right")}, ConnectTimeout: patience, Memory: true, Logger: said.logger(),
+	}, said
+}
+
+func user(password string, may *server.Permissions) []*server.User {
+	return []*server.User{{Username: "bob", Password: password, Permissions: may}}
+}
+
+func (g *guarded) set(t *testing.T, password string, may *server.Permissions) {
+	t.Helper()
+	g.Reload(t, func(o *server.Options) { o.Users = user(password, may) })
+}
+
+func denying(publish, subscribe string) *server.Permissions {
+	p := &server.Permissions{}
+	if publish != "" {
+		p.Publish = &server.SubjectPermission{Deny: []string{publish}}
+	}
+	if subscribe != "" {
+		p.Subscribe = &server.SubjectPermission{Deny: []string{subscribe}}
+	}
+	return p
+}
+
+// restoreOn gives the permissions back when the log tells of a wait.
+func (g *guarded) restoreOn(t *testing.T, said *notes, text string) {
+	t.Helper()
+	said.await(t, text)
+	g.set(t, "right", nil)
+}
+
+func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, may := range map[string]*server.Permissions{
+		"to publish":               denying("mp.run.>", ""),
+		"to publish anything":      denying(">", ""),
+		"to hear answers":          denying("", "_INBOX.>"),
+		"to subscribe to anything": denying("", ">"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, cfg, said := guard(t)
+			c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+			defer c.Close()
+			ctx := within(t)
+			seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+			g.set(t, "right", may)
+			written := make(chan error, 1)
+			go func() {
+				_, err := c.Append(ctx, "r", "m", seq, claim())
+				written <- err
+			}()
+			g.restoreOn(t, said, "waiting for it")
+			if err := <-written; err != nil && !errors.Is(err, broker.ErrConflict) { // an unanswered write may have arrived
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
+	t.Parallel()
+	g, cfg, said := guard(t)
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	defer c.Close()
+	ctx := within(t)
+	seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	out := make(chan jobs.Entry, 16)
+	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 0, out) })
+	receive(t, ctx, out)
+	g.set(t, "right", denying("", "_INBOX.>"))
+	g.restoreOn(t, said, "waiting for it")
+	second := must[uint64](t)(c.Append(ctx, "r", "m", seq, claim()))
+	for e := receive(t, ctx, out); e.Sequence != second; e = receive(t, ctx, out) {
+		if e.Sequence > second {
+			t.Fatalf("sequence %d is missing", second)
+		}
+	}
+}
+
+func TestControlsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
+	t.Parallel()
+	g, cfg, said := guard(t)
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	defer c.Close()
+	ctx := within(t)
+	check(t, c.EnsureLane(ctx, "any"))
+	delivered := make(chan *broker.Delivery, 16)
+	p := broker.NewPuller(c, 4, func(d *broker.Delivery) { delivered <- d })
+	p.Serve("any", 1)
+	background(t, p.Run)
+	heard := make(chan struct{}, 256)
+	background(t, func(ctx context.Context) error {
+		return c.Controls(ctx, "w", func(jobs.RunID, jobs.Control) { heard <- struct{}{} })
+	})
+	publish(t, ctx, c, job("any", "m"))
+	check(t, receive(t, ctx, delivered).Ack())
+	g.set(t, "right", denying("$JS.API.CONSUMER.MSG.NEXT.>", "mp.>"))
+	said.await(t, "MSG.NEXT")
+	said.await(t, "mp.ctl.run")
+	g.set(t, "right", nil)
+	publish(t, ctx, c, job("any", "n"))
+	receive(t, ctx, delivered)
+	tick := time.NewTicker(5 * time.Millisecond) // control is lossy: repeated until it is heard
+	defer tick.Stop()
+	for {
+		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		select {
+		case <-heard:
+			return
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("no control is heard again")
+		}
+	}
+}
+
+func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
+	t.Parallel()
+	g, cfg, said := guard(t)
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	defer c.Close()
+	ctx := within(t)
+	g.set(t, "another", nil)
+	said.await(t, "NATS does not accept these credentials")
+	g.restoreOn(t, said, "no connection to NATS; trying again")
+	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	if text := said.text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
+// notes is what a program has logged.
+type notes struct {
+	mu   sync.Mutex
+	log  bytes.Buffer
+	more chan struct{} // closed and replaced with every line
+}
+
+func newNotes() *notes { return &notes{more: make(chan struct{})} }
+
+func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
+
+func (n *notes) Write(line []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.more)
+	n.more = make(chan struct{})
+	return n.log.Write(line)
+}
+
+func (n *notes) text() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.String()
+}
+
+// await waits until the log has the text.
+func (n *notes) await(t *testing.T, text string) {
+	t.Helper()
+	ctx := within(t)
+	for {
+		n.mu.Lock()
+		have, more := strings.Contains(n.log.String(), text), n.more
+		n.mu.Unlock()
+		if have {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			t.Fatalf("it never says %q:\n%s", text, n.text())
+		}
+	}
+}
