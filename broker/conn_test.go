@@ -95,9 +95,9 @@ func TestUnreachableNamesTheServerAndNoSecret(t *testing.T) {
 func TestAWaitForAConnectionTellsTheReason(t *testing.T) {
 	t.Parallel()
 	for name, server := range map[string]struct{ url, reason string }{
-		"refused":      {"nats://" + closedPort(t), "connection refused"},
-		"no such host": {"nats://no-such-host.invalid:4222", "no-such-host.invalid"},
-		"silent":       {"nats://" + silentPort(t), "i/o timeout"},
+		"refused":         {"nats://" + closedPort(t), "connection refused"},
+		"no such host":    {"nats://no-such-host.invalid:4222", "no-such-host.invalid"},
+		"silent":          {"nats://" + silentPort(t), "i/o timeout"},
 		"the last of two": {"nats://" + closedPort(t) + ",nats://" + closedPort(t), "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {

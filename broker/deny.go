@@ -33,7 +33,9 @@ type deniedError struct {
 	passing bool // it is waited for
 }
 
-func (e *deniedError) Error() string { return fmt.Sprintf("%v: %s to %s", e.Unwrap(), e.what, e.subject) }
+func (e *deniedError) Error() string {
+	return fmt.Sprintf("%v: %s to %s", e.Unwrap(), e.what, e.subject)
+}
 
 // Unwrap says what a caller does about it.
 func (e *deniedError) Unwrap() error {

@@ -17,9 +17,9 @@ var (
 	ErrConflict    = errors.New("someone else has written first") // a compare-and-set was refused: read the cell
 	ErrNotFound    = errors.New("not found")
 	ErrUnreachable = errors.New("NATS is unreachable")
-	ErrDenied      = errors.New("permission denied by NATS")          // the text names the subject
+	ErrDenied      = errors.New("permission denied by NATS")              // the text names the subject
 	ErrRefused     = errors.New("NATS does not accept these credentials") // before the first connection
-	ErrFull        = errors.New("there is no room for it")   // the stream is at its limit, or the account's storage is
+	ErrFull        = errors.New("there is no room for it")                // the stream is at its limit, or the account's storage is
 	ErrTooLarge    = jobs.ErrTooLarge
 )
 
