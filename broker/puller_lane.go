@@ -17,7 +17,7 @@ import (
 type lane struct {
 	name     jobs.Lane
 	next     string // the subject of its requests
-	slots    int // that one of its jobs takes
+	slots    int    // that one of its jobs takes
 	chime    chime
 	waiting  []stretch // jobs that its bell told of and that may wait, oldest first
 	known    int       // how many its bell told of since it was last asked
