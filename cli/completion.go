@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -48,7 +49,7 @@ func selectable(p *pipeline.Pipeline) []string {
 	var names []string
 	for _, m := range p.Modules {
 		for _, n := range []string{m.Family, m.Name} {
-			if n != "" && !slices.Contains(names, n) {
+			if n != "" && safetext.Line(n) == n && !slices.Contains(names, n) {
 				names = append(names, n)
 			}
 		}
@@ -101,7 +102,7 @@ func (a *app) completeRuns(p *place) completer {
 		names := []string{latest}
 		for i := range runs {
 			row := newRunRow(&runs[i])
-			names = append(names, string(row.Run)+"\t"+row.Pipeline+", "+string(row.Status))
+			names = append(names, string(row.Run)+"\t"+safetext.Line(row.Pipeline)+", "+string(row.Status))
 		}
 		return names, nil
 	})
@@ -113,6 +114,6 @@ func (a *app) completeWorkers(p *place) completer {
 		if err != nil {
 			return nil, err
 		}
-		return workerNames(workers), nil
+		return slices.DeleteFunc(workerNames(workers), func(n string) bool { return safetext.Line(n) != n }), nil
 	})
 }

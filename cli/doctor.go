@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -91,7 +92,7 @@ func (d *diagnosis) table(w io.Writer, paint painter) {
 	counts := map[string]int{}
 	for _, f := range d.Findings {
 		counts[f.State]++
-		writef(w, "%s %s  %s\n", paint.health(f.State, pad(f.State, len(healthWarning))), pad(f.Check, wide), f.Found)
+		writef(w, "%s %s  %s\n", paint.health(f.State, pad(f.State, len(healthWarning))), pad(f.Check, wide), below(safetext.Text(f.Found)))
 		for line := range strings.Lines(f.Advice) {
 			writef(w, "%s→ %s\n", strings.Repeat(" ", len(healthWarning)+wide+3), strings.TrimRight(line, "\n"))
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -183,7 +184,7 @@ func (d *drawing) dot(w io.Writer) {
 }
 
 func quoteDot(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(safetext.Line(s)) + `"`
 }
 
 func (d *drawing) mermaid(w io.Writer) {
@@ -214,6 +215,10 @@ func (d *drawing) mermaid(w io.Writer) {
 	}
 }
 
+// mermaidCodes are for what a label could say to Mermaid: ends of text, HTML,
+// Markdown and directives.
+var mermaidCodes = strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "%", "#37;")
+
 func quoteMermaid(s string) string {
-	return `"` + strings.NewReplacer(`"`, "#quot;", "\n", " ").Replace(s) + `"`
+	return `"` + mermaidCodes.Replace(safetext.Line(s)) + `"`
 }

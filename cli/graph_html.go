@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/modpipe/modpipe/internal/safetext"
 )
 
 // graphPage is the page of -o html: the picture, and beside it a table. It
@@ -130,16 +132,8 @@ func (p *picture) html(w io.Writer) error {
 	if err := graphPage.Execute(&text, page); err != nil {
 		return err
 	}
-	_, err := w.Write(bytes.Map(noControls, text.Bytes()))
+	_, err := w.Write(safetext.Markup(text.Bytes()))
 	return err
-}
-
-// noControls replaces what HTML cannot hold, however it is written.
-func noControls(r rune) rune {
-	if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
-		return '\uFFFD'
-	}
-	return r
 }
 
 func hasMark(m *pictured) bool {

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/lmittmann/tint"
+
+	"github.com/modpipe/modpipe/internal/safetext"
 )
 
 const (
@@ -26,19 +29,19 @@ type logger struct {
 
 // newLogger logs for people.
 func newLogger(w io.Writer, p painter, level slog.Level) *logger {
-	l := &logWriter{out: w}
+	l := &logWriter{out: w, clean: logLine}
 	return &logger{slog.New(tint.NewTextHandler(l, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !bool(p)})), l}
 }
 
 // newJSONLogger logs for programs.
 func newJSONLogger(w io.Writer) *logger {
-	l := &logWriter{out: w}
+	l := &logWriter{out: w, clean: safetext.JSON}
 	return &logger{slog.New(slog.NewJSONHandler(l, nil)), l}
 }
 
 // newEventLogger logs the words of warnings, for what adds the rest.
 func newEventLogger(w io.Writer) *logger {
-	l := &logWriter{out: w}
+	l := &logWriter{out: w, clean: func(line []byte) []byte { return line }} // its events are data
 	words := func(groups []string, a slog.Attr) slog.Attr {
 		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
 			return slog.Attr{}
@@ -46,6 +49,12 @@ func newEventLogger(w io.Writer) *logger {
 		return a
 	}
 	return &logger{slog.New(tint.NewTextHandler(l, &tint.Options{Level: slog.LevelWarn, NoColor: true, ReplaceAttr: words})), l}
+}
+
+// logLine is a line of a log for people, which stays one line or is indented.
+func logLine(line []byte) []byte {
+	text := strings.TrimSuffix(string(line), "\n")
+	return []byte(safetext.Screen(below(text)) + "\n")
 }
 
 // flush waits until all is written, or for as long as it is worth.
@@ -60,7 +69,8 @@ func (l *logger) flush() {
 // lives while there are any. When too many wait, further ones are dropped, and
 // that is said.
 type logWriter struct {
-	out io.Writer // belongs to the goroutine
+	out   io.Writer                // belongs to the goroutine
+	clean func(line []byte) []byte // takes out of a line what commands its reader
 
 	mu      sync.Mutex // guards what follows; not held while out is written to
 	lines   [][]byte
@@ -86,7 +96,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 func (l *logWriter) run() {
 	for lines := l.take(); lines != nil; lines = l.take() {
 		for _, line := range lines {
-			_, _ = l.out.Write(line) // there is nowhere to tell of an error
+			_, _ = l.out.Write(l.clean(line)) // there is nowhere to tell of an error
 		}
 	}
 }

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/lines"
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -28,6 +28,7 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logs RUN [MODULE]", Short: "Print what modules wrote", ValidArgsFunction: a.completeRuns(p),
 		Long: "Print what modules wrote: of one module byte for byte, of several each line after its module's name.\n" +
+			"Lines are cut after 1 MiB; on a terminal, and after a name, escape sequences other than colours are left out.\n" +
 			"MODULE is a module or a family. Without --attempt, the newest attempt of each module.\n" +
 			"--follow prints lines as they come, of every attempt, until the run has ended.",
 	}
@@ -175,6 +176,9 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 	case attempt > m.newest[token]:
 		return notFoundError("%s of run %s has had %s", m.names[token], run, count(int(m.newest[token]), "attempt"))
 	}
+	if isTerminal(a.Stdout) { // which modules must not command
+		return a.printLines(ctx, s, run, m, token, attempt)
+	}
 	return s.conn.ReadLogs(ctx, run, token, attempt, func(e broker.LogEntry) error {
 		for _, p := range e.Chunk.Parts {
 			if _, err := a.Stdout.Write(p.Data); err != nil {
@@ -183,6 +187,15 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 		}
 		return nil
 	})
+}
+
+// printLines prints one module's attempt in lines.
+func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, token jobs.Token, attempt jobs.Attempt) error {
+	lines := newLineSplitter(a.Stdout, m)
+	if err := s.conn.ReadLogs(ctx, run, token, attempt, lines.add); err != nil {
+		return err
+	}
+	return lines.flush()
 }
 
 // followLogs prints lines as they come.
@@ -195,11 +208,12 @@ func (a *app) followLogs(ctx context.Context, s *session, run jobs.RunID, m *log
 		if e.Event != jobs.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
 			return
 		}
+		e = shownEvent(e)
 		if m.one {
 			writeln(a.Stdout, e.Text)
 			return
 		}
-		writef(a.Stdout, "%s | %s\n", pad(e.Module, width), e.Text)
+		writeln(a.Stdout, m.prefix(e.Module, width)+e.Text)
 	})
 	return err
 }
@@ -209,7 +223,7 @@ type lineSplitter struct {
 	w       io.Writer
 	modules *logModules
 	width   int
-	partial map[lineKey][]byte
+	partial map[lineKey]*lines.Joiner
 	order   []lineKey // of partial, by first appearance
 }
 
@@ -219,27 +233,20 @@ type lineKey struct {
 }
 
 func newLineSplitter(w io.Writer, m *logModules) *lineSplitter {
-	return &lineSplitter{w: w, modules: m, width: m.width(), partial: map[lineKey][]byte{}}
+	return &lineSplitter{w: w, modules: m, width: m.width(), partial: map[lineKey]*lines.Joiner{}}
 }
 
 func (l *lineSplitter) add(e broker.LogEntry) error {
 	for _, p := range e.Chunk.Parts {
 		k := lineKey{e.Key, p.Stream}
-		if _, known := l.partial[k]; !known {
-			l.order = append(l.order, k)
+		j, known := l.partial[k]
+		if !known {
+			j = &lines.Joiner{}
+			l.partial[k], l.order = j, append(l.order, k)
 		}
-		data := append(l.partial[k], p.Data...)
-		for {
-			line, rest, whole := bytes.Cut(data, []byte("\n"))
-			if !whole {
-				break
-			}
-			if err := l.line(k, line); err != nil {
-				return err
-			}
-			data = rest
+		if err := j.Add(p.Data, func(line lines.Line) error { return l.line(k, line) }); err != nil {
+			return err
 		}
-		l.partial[k] = bytes.Clone(data)
 	}
 	return nil
 }
@@ -247,17 +254,23 @@ func (l *lineSplitter) add(e broker.LogEntry) error {
 // flush prints what had no end of line.
 func (l *lineSplitter) flush() error {
 	for _, k := range l.order {
-		if len(l.partial[k]) > 0 {
-			if err := l.line(k, l.partial[k]); err != nil {
-				return err
-			}
+		if err := l.partial[k].Flush(func(line lines.Line) error { return l.line(k, line) }); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (l *lineSplitter) line(k lineKey, text []byte) error {
-	name := firstOf(l.modules.names[k.key.Token], string(k.key.Token))
-	_, err := fmt.Fprintf(l.w, "%s | %s\n", pad(name, l.width), text)
+func (l *lineSplitter) line(k lineKey, line lines.Line) error {
+	text := safetext.Output(line.String())
+	if !l.modules.one {
+		text = l.modules.prefix(firstOf(l.modules.names[k.key.Token], string(k.key.Token)), l.width) + text
+	}
+	_, err := io.WriteString(l.w, text+"\n")
 	return err
+}
+
+// prefix stands before each line of a module.
+func (m *logModules) prefix(name string, width int) string {
+	return pad(safetext.Line(name), width) + " | "
 }

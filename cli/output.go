@@ -1,20 +1,29 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/modpipe/modpipe/internal/safetext"
 )
 
-// writef and writeln write to a stream of the process. When that fails, the
-// reader is gone, and with it whoever could be told.
-func writef(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+// writef and writeln write to a stream of the process, for people: whatever the
+// text holds, it commands neither a terminal nor a CI system. When writing
+// fails, the reader is gone, and with it whoever could be told.
+func writef(w io.Writer, format string, args ...any) {
+	_, _ = io.WriteString(w, safetext.Screen(fmt.Sprintf(format, args...)))
+}
 
-func writeln(w io.Writer, args ...any) { _, _ = fmt.Fprintln(w, args...) }
+func writeln(w io.Writer, args ...any) {
+	_, _ = io.WriteString(w, safetext.Screen(fmt.Sprintln(args...)))
+}
 
 // emit writes v as -o asks; table and names write the two other forms.
 func (a *app) emit(v any, table, names func(io.Writer)) error {
@@ -32,7 +41,7 @@ func (a *app) emit(v any, table, names func(io.Writer)) error {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(safetext.JSONWriter(w))
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
@@ -49,12 +58,14 @@ func writeYAML(w io.Writer, v any) error {
 		return err
 	}
 	plain(&doc)
-	e := yaml.NewEncoder(w)
+	var text bytes.Buffer
+	e := yaml.NewEncoder(&text)
 	e.SetIndent(2)
-	if err := e.Encode(&doc); err != nil {
+	if err := errors.Join(e.Encode(&doc), e.Close()); err != nil {
 		return err
 	}
-	return e.Close()
+	_, err = w.Write(safetext.YAML(text.Bytes())) // what it escapes is in quotes: plain sees to that
+	return err
 }
 
 // plain takes JSON's quotes and braces off. The tags keep text text: the
@@ -64,12 +75,24 @@ func plain(n *yaml.Node) {
 	if !empty {
 		n.Style = 0
 	}
-	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n") {
-		n.Style = yaml.LiteralStyle
+	if n.Kind == yaml.ScalarNode {
+		n.Style = scalarStyle(n.Value)
 	}
 	for _, c := range n.Content {
 		plain(c)
 	}
+}
+
+// scalarStyle is quotes for text that could be taken for a command where it is
+// shown, and lines for other text that has some.
+func scalarStyle(text string) yaml.Style {
+	switch {
+	case safetext.Text(text) != text:
+		return yaml.DoubleQuotedStyle
+	case strings.Contains(text, "\n"):
+		return yaml.LiteralStyle
+	}
+	return 0
 }
 
 // grid is a table of text in aligned columns.
@@ -79,7 +102,7 @@ type grid struct {
 	tint func(column int, cell, padded string) string // nil = no colour
 }
 
-func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+func (g *grid) add(cells ...string) { g.rows = append(g.rows, each(cells, safetext.Line)) }
 
 func (g *grid) write(w io.Writer) {
 	widths := make([]int, len(g.head))

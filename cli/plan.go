@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -52,7 +53,7 @@ func (a *app) planCommand() *cobra.Command {
 		plan := newPlan(p, a.history(ctx, *where, args[0], p.Name))
 		return a.emit(plan, plan.table, func(w io.Writer) {
 			for _, m := range plan.Modules {
-				writeln(w, m.Name)
+				writeln(w, safetext.Line(m.Name))
 			}
 		})
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -187,7 +188,7 @@ func (a *app) complain(text string) {
 		newJSONProgress(a.Stderr).failure(text)
 		return
 	}
-	writef(a.Stderr, "%s: %s\n", a.program, strings.TrimRight(text, "\n"))
+	writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))
 }
 
 // interruptible returns a context that the first signal cancels, with an

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -92,8 +90,7 @@ type painter bool
 
 // paint colours what goes to a terminal, unless it or its user cannot see it.
 func (a *app) paint(w io.Writer) painter {
-	f, ok := w.(*os.File)
-	return painter(ok && term.IsTerminal(int(f.Fd())) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
+	return painter(isTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
 }
 
 // status colours text after a status's word.

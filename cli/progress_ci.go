@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -33,9 +34,9 @@ func newCIProgress(w io.Writer, paint painter, system ciSystem) *ciProgress {
 }
 
 func (p *ciProgress) event(e jobs.Event) {
+	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
-	e.Text, e.Error, e.Reason = p.system.line(strings.TrimSuffix(e.Text, "\r")), p.system.line(e.Error), p.system.line(e.Reason)
 	switch e.Event {
 	case jobs.EventModuleOutput:
 		p.tails.event(e)
@@ -83,7 +84,7 @@ func (p *ciProgress) finish(e jobs.Event) {
 	}
 	if p.system.alarm != nil && showsFailure(e.Status) {
 		_, _ = io.WriteString(p.out.w, p.system.alarm(ciAlarm{
-			title: cleanText(e.Module + " " + e.Status), text: p.alarmText(e), warning: e.Status == jobs.IgnoredFailure.String(),
+			title: e.Module + " " + e.Status, text: p.alarmText(e), warning: e.Status == jobs.IgnoredFailure.String(),
 		}))
 	}
 }
@@ -101,7 +102,7 @@ func (p *ciProgress) group(s *spool, e jobs.Event) {
 		return
 	}
 	p.groups++
-	f := ciFold{title: cleanText(joinText("  ", e.Status, endText(e))), number: p.groups, from: s.started, to: e.Time}
+	f := ciFold{title: safetext.Line(joinText("  ", e.Status, endText(e))), number: p.groups, from: s.started, to: e.Time}
 	p.write(p.system.open(f), s.writeTo, p.system.shut(f))
 }
 
@@ -121,7 +122,7 @@ const (
 func (p *ciProgress) alarmText(e jobs.Event) string {
 	text := firstOf(whyText(e.Error, e.Reason), e.Status)
 	if t := p.tails.of[e.Module]; t != nil {
-		last := cleanLines(strings.Join(t.lines[max(0, len(t.lines)-alarmLines):], "\n"))
+		last := strings.Join(each(t.lines[max(0, len(t.lines)-alarmLines):], safetext.Line), "\n")
 		if len(last) > alarmBytes {
 			last = strings.ToValidUTF8(last[len(last)-alarmBytes:], "")
 		}
@@ -137,7 +138,7 @@ func (p *ciProgress) close() {
 	defer p.out.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(p.spools)) {
 		if s := p.spools[name]; s.size > 0 {
-			p.write(cleanText(name)+"  has not ended; so far:\n", s.writeTo, "")
+			p.write(name+"  has not ended; so far:\n", s.writeTo, "")
 			s.discard()
 		}
 	}
@@ -145,6 +146,7 @@ func (p *ciProgress) close() {
 }
 
 func (p *ciProgress) end(r *jobs.Report) {
+	r = shownReport(r)
 	p.close()
 	p.last(r)
 	if p.summary == "" {
@@ -163,7 +165,7 @@ func (p *ciProgress) last(r *jobs.Report) {
 	p.tails.write(&b, r, p.paint)
 	writeln(&b)
 	writeSummary(&b, r, p.paint)
-	p.write("", func(w io.Writer) { _, _ = io.WriteString(w, p.system.line(b.String())) }, "")
+	p.write("", func(w io.Writer) { _, _ = io.WriteString(w, b.String()) }, "")
 }
 
 func appendFile(path, text string) error {

@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -15,13 +15,13 @@ const (
 // stepSummary is a report in GitHub's Markdown.
 func stepSummary(r *jobs.Report, t *tails) string {
 	var b strings.Builder
-	writef(&b, "### %s: run %s %s in %s\n\n", markdown(r.Pipeline), markdown(string(r.Run)), r.Status, seconds(r.Duration))
+	writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(string(r.Run)), r.Status, seconds(r.Duration))
 	if r.Error != "" {
-		writef(&b, "%s\n\n", markdown(firstLine(r.Error, 300)))
+		writef(&b, "%s\n\n", safetext.Markdown(firstLine(r.Error, 300)))
 	}
 	writef(&b, "%s: %s\n\n", count(len(r.Modules), "module"), totalsText(r))
 	for _, w := range r.Warnings {
-		writef(&b, "> warning: %s\n\n", markdown(w))
+		writef(&b, "> warning: %s\n\n", safetext.Markdown(w))
 	}
 	g := summaryGrid(r)
 	row := func(cells []string) { writef(&b, "| %s |\n", strings.Join(cells, " | ")) }
@@ -34,7 +34,7 @@ func stepSummary(r *jobs.Report, t *tails) string {
 		}
 		escaped := make([]string, len(cells))
 		for k, c := range cells {
-			escaped[k] = markdown(c)
+			escaped[k] = safetext.Markdown(c)
 		}
 		row(escaped)
 	}
@@ -52,42 +52,10 @@ func summaryFailures(b *strings.Builder, r *jobs.Report, t *tails) {
 			continue
 		}
 		shown++
-		text := strings.Join(last.lines, "\n")
+		text := safetext.Fenced(strings.Join(last.lines, "\n"))
 		if b.Len()+len(text) > summaryBytes {
 			return
 		}
-		fence := "```"
-		for strings.Contains(text, fence) {
-			fence += "`"
-		}
-		writef(b, "\n#### %s: %s%s\n\n%s\n%s\n%s\n", markdown(m.Name), m.Status, markdown(tailPlace(m)), fence+"text", cleanLines(text), fence)
+		writef(b, "\n#### %s: %s%s\n\n%s\n", safetext.Markdown(m.Name), m.Status, safetext.Markdown(tailPlace(m)), text)
 	}
-}
-
-func cleanLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = cleanText(strings.TrimRight(l, "\r"))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// markdown is text that means nothing to Markdown, in a cell of a table too.
-func markdown(s string) string {
-	var b strings.Builder
-	for _, r := range cleanText(s) {
-		switch r {
-		case '<':
-			b.WriteString("&lt;")
-		case '>':
-			b.WriteString("&gt;")
-		case '&':
-			b.WriteString("&amp;")
-		case '\\', '`', '*', '[', ']', '|':
-			fmt.Fprintf(&b, "&#%d;", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

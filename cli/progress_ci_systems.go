@@ -8,12 +8,11 @@ import (
 )
 
 // ciSystem is how the log of one CI is told things: commands that its runner
-// finds among the lines that a step writes. What modules write must not
-// contain any.
+// finds among the lines that a step writes. What modules write contains none:
+// shownEvent sees to that.
 type ciSystem struct {
 	open, shut    func(f ciFold) string      // around output that is folded
 	before, after string                     // around any output
-	line          func(text string) string   // a line of output, made harmless
 	alarm         func(alarm ciAlarm) string // what marks a failure; nil = the CI has no such thing
 }
 
@@ -51,8 +50,6 @@ func (a *app) inCI() bool {
 	return known || a.env["CI"] != "" && a.env["CI"] != "false"
 }
 
-func sameLine(text string) string { return text }
-
 // githubCI has commands between the modules' lines ignored until it says the
 // token, which no module knows.
 func githubCI(token string) ciSystem {
@@ -62,7 +59,6 @@ func githubCI(token string) ciSystem {
 		open:   func(f ciFold) string { return "::group::" + data.Replace(f.title) + "\n" },
 		shut:   func(ciFold) string { return "::endgroup::\n" },
 		before: "::stop-commands::" + token + "\n", after: "::" + token + "::\n",
-		line: sameLine,
 		alarm: func(a ciAlarm) string {
 			kind := "error"
 			if a.warning {
@@ -81,9 +77,6 @@ func gitlabCI() ciSystem {
 	return ciSystem{
 		open: func(f ciFold) string { return section("start", f.from, f, "[collapsed=true]", f.title) + "\n" },
 		shut: func(f ciFold) string { return section("end", f.to, f, "", "") + "\n" },
-		line: func(text string) string {
-			return strings.NewReplacer("section_start:", "section_start :", "section_end:", "section_end :").Replace(text)
-		},
 	}
 }
 
@@ -93,9 +86,6 @@ func azureCI() ciSystem {
 	return ciSystem{
 		open: func(f ciFold) string { return "##[group]" + f.title + "\n" },
 		shut: func(ciFold) string { return "##[endgroup]\n" },
-		line: func(text string) string {
-			return strings.NewReplacer("##vso[", "## vso[", "##[", "## [").Replace(text)
-		},
 		alarm: func(a ciAlarm) string {
 			kind := "error"
 			if a.warning {
@@ -114,7 +104,6 @@ func teamcityCI() ciSystem {
 	return ciSystem{
 		open: func(f ciFold) string { return "##teamcity[blockOpened name='" + name(f) + "']\n" },
 		shut: func(f ciFold) string { return "##teamcity[blockClosed name='" + name(f) + "']\n" },
-		line: func(text string) string { return strings.ReplaceAll(text, "##teamcity[", "## teamcity[") },
 		alarm: func(a ciAlarm) string {
 			status := "ERROR"
 			if a.warning {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -27,7 +28,7 @@ type jsonProgress struct {
 }
 
 func newJSONProgress(w io.Writer) *jsonProgress {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(safetext.JSONWriter(w))
 	enc.SetEscapeHTML(false)
 	p := &jsonProgress{enc: enc}
 	p.log = newEventLogger(jsonWarnings{p})

@@ -42,6 +42,7 @@ func (p *plainProgress) note(format string, args ...any) {
 }
 
 func (p *plainProgress) event(e jobs.Event) {
+	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.told(e)
@@ -51,7 +52,7 @@ func (p *plainProgress) event(e jobs.Event) {
 func (p *plainProgress) told(e jobs.Event) {
 	p.tails.event(e)
 	if e.Event == jobs.EventModuleOutput {
-		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), strings.TrimSuffix(e.Text, "\r"))
+		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), e.Text)
 		return
 	}
 	if e.Event == jobs.EventRunStarted {
@@ -187,6 +188,7 @@ func joinText(between string, parts ...string) string {
 func (p *plainProgress) close() { p.log.flush() }
 
 func (p *plainProgress) end(r *jobs.Report) {
+	r = shownReport(r)
 	p.log.flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()

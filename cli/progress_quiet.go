@@ -27,12 +27,14 @@ func (p *quietProgress) note(string, ...any) {}
 func (p *quietProgress) close() { p.log.flush() }
 
 func (p *quietProgress) event(e jobs.Event) {
+	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.event(e)
 }
 
 func (p *quietProgress) end(r *jobs.Report) {
+	r = shownReport(r)
 	p.log.flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()

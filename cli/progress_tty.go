@@ -108,6 +108,7 @@ func (p *ttyProgress) estimates(took map[string]time.Duration) {
 }
 
 func (p *ttyProgress) event(e jobs.Event) {
+	e = shownEvent(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.plain != nil {
@@ -219,6 +220,7 @@ func (p *ttyProgress) close() {
 }
 
 func (p *ttyProgress) end(r *jobs.Report) {
+	r = shownReport(r)
 	p.stop(true)
 	p.log.flush()
 	p.mu.Lock()

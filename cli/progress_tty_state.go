@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -100,7 +101,7 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 	s.modules = make(map[string]*liveModule, len(p.Modules))
 	all, lane := make([]liveModule, len(p.Modules)), jobs.Lane("")
 	for i, m := range p.Modules {
-		l := s.add(&all[i], m.Name)
+		l := s.add(&all[i], safetext.Line(m.Name)) // as its events will name it
 		if own := jobs.LaneOf(m.Requires, m.Slots); own != lane {
 			lane = own // one text for all that follow each other on it
 		}

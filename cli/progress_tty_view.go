@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -105,11 +106,11 @@ func (v liveView) cut(want, shown, rows int, title string, draw func(int) string
 }
 
 func (v liveView) header(x *liveShot) []string {
-	title := v.row(liveCell{text: cleanText(x.pipeline), most: max(8, v.width/3), tint: v.paint.bold},
+	title := v.row(liveCell{text: safetext.Line(x.pipeline), most: max(8, v.width/3), tint: v.paint.bold},
 		liveCell{text: "run " + x.run, tint: v.paint.faint}, liveCell{text: elapsedText(x)})
 	lines := []string{title, v.progressLine(x), v.countsLine(x)}
 	for _, note := range x.notes {
-		for _, l := range wrap(cleanText(note), v.width, 2) {
+		for _, l := range wrap(safetext.Line(note), v.width, 2) {
 			lines = append(lines, v.paint.status("waiting", l))
 		}
 	}
@@ -219,7 +220,7 @@ func (v liveView) failedRow(m *liveModule, names int, x *liveShot) string {
 		took = seconds(m.took.Seconds())
 	}
 	return v.row(nameCell(m.name, names), v.wordCell(word, 9), liveCell{text: took, least: 6},
-		v.placeCell(m, x), liveCell{text: cleanText(m.why)})
+		v.placeCell(m, x), liveCell{text: safetext.Line(m.why)})
 }
 
 func (v liveView) runningRow(m *liveModule, names int, x *liveShot) string {
@@ -244,7 +245,7 @@ func (v liveView) placeCell(m *liveModule, x *liveShot) liveCell {
 		return liveCell{}
 	}
 	width := min(x.workerWidth, max(8, v.width/8))
-	return liveCell{text: cleanText(m.worker), least: width, most: width, tint: v.paint.faint}
+	return liveCell{text: safetext.Line(m.worker), least: width, most: width, tint: v.paint.faint}
 }
 
 // wordCell is a status, in its colour.
@@ -253,13 +254,13 @@ func (v liveView) wordCell(word string, width int) liveCell {
 }
 
 func (v liveView) waitRow(w liveWait, names int) string {
-	return v.row(nameCell(w.who, names), v.wordCell(w.word, 8), liveCell{text: cleanText(w.why)})
+	return v.row(nameCell(w.who, names), v.wordCell(w.word, 8), liveCell{text: safetext.Line(w.why)})
 }
 
 func (v liveView) footer(x *liveShot) []string {
 	var lines []string
 	if len(x.slowest) > 0 {
-		lines = append(lines, v.row(liveCell{text: "slowest", least: 7, tint: v.paint.bold}, liveCell{text: cleanText(slowestText(x.slowest))}))
+		lines = append(lines, v.row(liveCell{text: "slowest", least: 7, tint: v.paint.bold}, liveCell{text: safetext.Line(slowestText(x.slowest))}))
 	}
 	if len(x.workers) > 0 {
 		lines = append(lines, v.row(liveCell{text: "workers", least: 7, tint: v.paint.bold}, liveCell{text: v.workersText(x)}))
@@ -302,7 +303,7 @@ func lostFirst(workers []liveWorker) []liveWorker {
 }
 
 func workerText(w liveWorker) string {
-	name := cleanText(w.name)
+	name := safetext.Line(w.name)
 	switch {
 	case w.gone != "":
 		return name + " " + w.gone
@@ -365,7 +366,7 @@ const indent = "  "
 
 // nameCell is the first column of such a row.
 func nameCell(name string, width int) liveCell {
-	return liveCell{text: indent + cleanText(name), least: width + len(indent), most: width + len(indent)}
+	return liveCell{text: indent + safetext.Line(name), least: width + len(indent), most: width + len(indent)}
 }
 
 // bold and faint are for titles and for what matters less.
@@ -380,37 +381,14 @@ func (p painter) sgr(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// cleanText is text that moves no cursor and changes no colour.
-func cleanText(s string) string {
-	clean := true
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			clean = false
-			break
-		}
-	}
-	if clean {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n':
-			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return -1
-		}
-		return r
-	}, ansi.Strip(s))
-}
-
 // lastText is what a terminal would show of a line: of a bar that is drawn
 // again and again, the last picture.
 func lastText(line string) string {
-	line = strings.TrimRight(line, "\r")
-	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
-		line = line[i+1:]
+	line = strings.TrimRight(line, "\r␍")
+	if i := strings.LastIndexAny(line, "\r␍"); i >= 0 {
+		line = strings.TrimLeft(line[i:], "\r␍")
 	}
-	return strings.TrimSpace(cleanText(line))
+	return strings.TrimSpace(safetext.Line(line))
 }
 
 // wrap breaks text at blanks into at most most lines.

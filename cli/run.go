@@ -277,6 +277,6 @@ func (r *runner) deliver(report *jobs.Report) error {
 		return err
 	}
 	return errors.Join(err, r.app.emit(report,
-		func(w io.Writer) { writeSummary(w, report, r.app.paint(w)) },
+		func(w io.Writer) { writeSummary(w, shownReport(report), r.app.paint(w)) },
 		func(w io.Writer) { writeln(w, report.Run) }))
 }

@@ -174,7 +174,7 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 			if report.Status == jobs.RunRunning {
 				a.warnOrphan(ctx, s, run)
 			}
-			return a.emit(report, func(w io.Writer) { writeReportTable(w, report, a.paint(w)) },
+			return a.emit(report, func(w io.Writer) { writeReportTable(w, shownReport(report), a.paint(w)) },
 				func(w io.Writer) { writeln(w, report.Run) })
 		}),
 	}
@@ -184,7 +184,7 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 func writeReportTable(w io.Writer, r *jobs.Report, paint painter) {
 	line := func(what, text string) {
 		if text != "" {
-			writef(w, "%-12s%s\n", what, text)
+			writef(w, "%-12s%s\n", what, below(text))
 		}
 	}
 	line("run", string(r.Run))
@@ -281,7 +281,7 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 	}
 	show.end(report)
 	if a.set.output != "" {
-		if err := a.emit(report, func(w io.Writer) { writeSummary(w, report, a.paint(w)) },
+		if err := a.emit(report, func(w io.Writer) { writeSummary(w, shownReport(report), a.paint(w)) },
 			func(w io.Writer) { writeln(w, report.Run) }); err != nil {
 			return err
 		}

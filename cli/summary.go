@@ -130,7 +130,7 @@ func totalsText(r *jobs.Report) string {
 
 func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 	for _, warning := range r.Warnings {
-		writef(w, "warning: %s\n", warning)
+		writef(w, "warning: %s\n", below(warning))
 	}
 	writef(w, "%s: %s\n", count(len(r.Modules), "module"), totalsText(r))
 	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
@@ -138,7 +138,7 @@ func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
 		verdict += " in " + seconds(r.Duration)
 	}
 	if r.Error != "" {
-		verdict += ": " + r.Error
+		verdict += ": " + below(r.Error)
 	}
 	writeln(w, verdict)
 }

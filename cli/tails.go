@@ -66,7 +66,7 @@ func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
 		}
 		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(m.Status, m.Status), tailPlace(m))
 		if m.Error != "" {
-			writef(w, "%s\n", m.Error)
+			writef(w, "%s\n", below(m.Error))
 		}
 		last := t.of[m.Name]
 		if last == nil {
@@ -76,7 +76,7 @@ func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
 			writef(w, "  … the last %d of %d lines\n", len(last.lines), last.total)
 		}
 		for _, l := range last.lines {
-			writef(w, "  %s\n", strings.TrimSuffix(l, "\r"))
+			writef(w, "  %s\n", l)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -282,7 +283,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 const fewTools = 40
 
 func writeCapabilities(w io.Writer, c capabilitiesShown) {
-	line := func(what, text string) { writef(w, "%-8s %s\n", what, orDash(text)) }
+	line := func(what, text string) { writef(w, "%-8s %s\n", what, safetext.Line(orDash(text))) }
 	line("os", c.OS)
 	line("arch", c.Arch)
 	if c.Program != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -132,7 +133,7 @@ func (a *app) showWorkers(rows []workerRow) error {
 		g.write(w)
 	}, func(w io.Writer) {
 		for _, r := range rows {
-			writeln(w, r.Name)
+			writeln(w, safetext.Line(r.Name))
 		}
 	})
 }

@@ -40,7 +40,7 @@ type Event struct {
 	In       *float64  `json:"in,omitempty"`        // seconds: module.retrying
 	ExitCode *int      `json:"exit_code,omitempty"` // module.retrying, module.ended
 	Stream   string    `json:"stream,omitempty"`    // module.output: stdout or stderr
-	Text     string    `json:"text,omitempty"`      // module.output: one line without its end; bytes that are not UTF-8 as U+FFFD
+	Text     string    `json:"text,omitempty"`      // module.output: one line without its end, cut with a mark after 1 MiB; bytes that are not UTF-8 as U+FFFD
 	Slots    int       `json:"slots,omitempty"`     // worker.joined
 	Missing  string    `json:"missing,omitempty"`   // waiting: in words
 	Closest  string    `json:"closest,omitempty"`   // waiting: who comes closest

@@ -1,16 +1,15 @@
 package orchestrator
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/lines"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/schedule"
 )
@@ -83,10 +82,10 @@ const maxHeld = 8 << 20
 
 // attemptLog is what has arrived of an attempt's log.
 type attemptLog struct {
-	started bool           // its module.started has been sent
-	chunks  map[string]int // by writer: the number of the last one
-	rest    [3][]byte      // by stream: a line whose end has not arrived
-	held    []jobs.Event   // lines that wait for module.started
+	started bool            // its module.started has been sent
+	chunks  map[string]int  // by writer: the number of the last one
+	lines   [3]lines.Joiner // by stream
+	held    []jobs.Event    // lines that wait for module.started
 }
 
 func (f *follower) loop(ctx context.Context) error {
@@ -169,18 +168,10 @@ func (f *follower) chunk(c broker.LogEntry) {
 	a := f.log(c.Key)
 	a.chunks[c.Chunk.Writer] = c.Chunk.Number
 	for _, p := range c.Chunk.Parts {
-		rest := &a.rest[p.Stream%3]
-		data := p.Data
-		for {
-			line, after, found := bytes.Cut(data, []byte{'\n'})
-			*rest = append(*rest, line...)
-			if !found {
-				break
-			}
-			f.line(a, c.Key, p.Stream, c.Chunk.Time, *rest)
-			*rest = (*rest)[:0]
-			data = after
-		}
+		_ = a.lines[p.Stream%3].Add(p.Data, func(l lines.Line) error {
+			f.line(a, c.Key, p.Stream, c.Chunk.Time, l)
+			return nil
+		})
 	}
 }
 
@@ -190,10 +181,11 @@ func (f *follower) flush(key jobs.Key) {
 	if !ok {
 		return
 	}
-	for s, rest := range a.rest {
-		if len(rest) > 0 {
-			f.line(a, key, jobs.Stream(s), time.Time{}, rest)
-		}
+	for s := range a.lines {
+		_ = a.lines[s].Flush(func(l lines.Line) error {
+			f.line(a, key, jobs.Stream(s), time.Time{}, l)
+			return nil
+		})
 	}
 }
 
@@ -204,10 +196,10 @@ func (f *follower) forget(key jobs.Key) {
 	}
 }
 
-func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time, text []byte) {
+func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time, l lines.Line) {
 	e := jobs.Event{
 		V: 1, Run: f.run, Event: jobs.EventModuleOutput, Time: at, Attempt: key.Attempt, Stream: s.String(),
-		Text: strings.ToValidUTF8(string(bytes.TrimSuffix(text, []byte{'\r'})), "\uFFFD"),
+		Text: l.String(),
 	}
 	if !a.started {
 		a.held = append(a.held, e)

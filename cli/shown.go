@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// shownEvent is an event as people are shown it: none of its text commands a
+// terminal or a CI system, and names are one line.
+func shownEvent(e jobs.Event) jobs.Event {
+	e.Module, e.Worker, e.Pipeline = safetext.Line(e.Module), safetext.Line(e.Worker), safetext.Line(e.Pipeline)
+	e.Run, e.Status = jobs.RunID(safetext.Line(string(e.Run))), safetext.Line(e.Status)
+	e.Missing, e.Closest = safetext.Line(e.Missing), safetext.Line(e.Closest)
+	e.Reason, e.Error = safetext.Text(e.Reason), safetext.Text(e.Error)
+	e.Text = safetext.Output(e.Text)
+	return e
+}
+
+// shownReport is a report as people are shown it.
+func shownReport(r *jobs.Report) *jobs.Report {
+	shown := *r
+	shown.Run, shown.Status = jobs.RunID(safetext.Line(string(r.Run))), jobs.RunStatus(safetext.Line(string(r.Status)))
+	shown.Pipeline, shown.StartedBy, shown.Commit = safetext.Line(r.Pipeline), safetext.Line(r.StartedBy), safetext.Line(r.Commit)
+	shown.Error, shown.Labels = safetext.Text(r.Error), shownLabels(r.Labels)
+	shown.Warnings, shown.Workers = each(r.Warnings, safetext.Text), each(r.Workers, safetext.Line)
+	shown.Modules = slices.Clone(r.Modules)
+	for i := range shown.Modules {
+		shownModule(&shown.Modules[i])
+	}
+	return &shown
+}
+
+func shownModule(m *jobs.ModuleReport) {
+	m.Name, m.Status = safetext.Line(m.Name), safetext.Line(m.Status)
+	m.Reason, m.Error = safetext.Text(m.Reason), safetext.Text(m.Error)
+	m.Attempts = slices.Clone(m.Attempts)
+	for i := range m.Attempts {
+		a := &m.Attempts[i]
+		a.Worker, a.Error = safetext.Line(a.Worker), safetext.Text(a.Error)
+	}
+}
+
+func shownLabels(labels map[string]string) map[string]string {
+	shown := make(map[string]string, len(labels))
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		shown[safetext.Line(k)] = safetext.Line(labels[k])
+	}
+	return shown
+}
+
+func each(texts []string, f func(string) string) []string {
+	shown := slices.Clone(texts)
+	for i := range shown {
+		shown[i] = f(shown[i])
+	}
+	return shown
+}
+
+// below is text of several lines whose second and later lines are indented, so
+// that none of them looks like a line of ours.
+func below(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
