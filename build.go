@@ -177,6 +177,11 @@ func asFaults(err error) pipeline.Faults {
 // standIns are values for parameters that a run would have to give.
 func (b *Builder) standIns() map[string]string {
 	given := map[string]string{}
+	for _, p := range b.params {
+		if p.Required {
+			given[p.Name] = p.standIn
+		}
+	}
 	for _, inc := range b.includes {
 		if inc.file == nil {
 			continue
@@ -245,13 +250,13 @@ func (m *module) describe() string {
 	if m.each != nil {
 		list = m.each.list
 	}
-	otherwise := ""
-	if m.cond != nil {
-		otherwise = m.cond.otherwise
+	var otherwise []string
+	for _, c := range m.conds {
+		otherwise = append(otherwise, c.otherwise)
 	}
 	needs := m.b.shared.digest(n.Needs)
 	n.Needs = nil
-	sum := sha256.Sum256([]byte(describe(n, needs, m.result.String(), list, m.cond != nil, otherwise, m.retryIf != nil, m.retryPanics)))
+	sum := sha256.Sum256([]byte(describe(n, needs, m.result.String(), list, otherwise, m.retryIf != nil, m.retryPanics)))
 	return string(sum[:])
 }
 

@@ -42,9 +42,10 @@ type module struct {
 	result      reflect.Type
 	taken       []taking
 	needs       []pipeline.Need // of all that; nil until asked for
-	cond        *condition
+	conds       []condition     // all must be true
 	retryIf     func(error) bool
 	retryPanics bool
+	ignoreIf    func(error) bool
 	ownGrace    bool // an Info has given it one
 	clusterKeys []string
 	each        *each // of a family that follows from a list
@@ -57,12 +58,21 @@ func newBuilder(name string) *Builder {
 	}
 }
 
-// Added are the values of all modules that have been added so far, for
-// Outcomes and After.
+// Added are the values of all modules that have been added or included so far,
+// in this order, for Outcomes and After. A family of an included file is one.
 func (b *Builder) Added() []Need {
-	needs := make([]Need, len(b.modules))
-	for i, m := range b.modules {
-		needs[i] = resultOf[any](m)
+	var needs []Need
+	next := 0
+	for _, inc := range b.includes {
+		for ; next < inc.after; next++ {
+			needs = append(needs, resultOf[any](b.modules[next]))
+		}
+		for _, name := range inc.modules {
+			needs = append(needs, outputsOf(b, name, inc.at))
+		}
+	}
+	for ; next < len(b.modules); next++ {
+		needs = append(needs, resultOf[any](b.modules[next]))
 	}
 	return needs
 }

@@ -13,46 +13,111 @@ import (
 // each is what makes a family of a list.
 type each struct {
 	list string // the module whose result it is
-	call func(context.Context, []byte) (any, error)
+	call func(context.Context, *inputs, []byte) (any, error)
 }
 
 // Each adds a family: fn once for each element of a list that is known only
 // when the run has made it, at most 10,000, in parallel as far as workers and
-// options allow. list is the value that an Add has returned. Members are named
-// by the elements, or the field Name of these, where that is short, plain and
-// distinct ("load (item=orders)"), else by their numbers ("load (index=0)").
-// Their results come in the order of the list; an empty list ends the family
-// skipped.
+// options allow. Members are named by the elements, or the field Name of
+// these, where that is short, plain and distinct ("load (item=orders)"), else
+// by their numbers ("load (index=0)"). Their results come in the order of the
+// list; an empty list ends the family skipped.
+//
+// list is the value that an Add has returned, or follows from such values by
+// Map, All or another Each. In the second case a module NAME-list computes it.
 func Each[A, T any](b *Builder, name string, list Value[[]A], fn func(context.Context, A) (T, error), opts ...Option) Value[[]T] {
-	at := caller()
-	m := b.newModule(name, at, reflect.TypeFor[T]())
-	m.execute(&executor{at: at, inputs: []*source{list.src}})
+	f := family[A, T]{b, name, caller(), opts}
 	if fn == nil {
-		b.fault(at, "", "%s: the function is nil", name)
+		b.fault(f.at, "", "%s: the function is nil", name)
 	}
-	m.each = &each{call: func(ctx context.Context, item []byte) (any, error) {
+	return f.add(list, nil, func(ctx context.Context, _ *inputs, a A) (T, error) { return fn(ctx, a) })
+}
+
+// EachWith is Each with a value that all members share, beside the element.
+func EachWith[A, S, T any](b *Builder, name string, list Value[[]A], shared Value[S], fn func(context.Context, A, S) (T, error), opts ...Option) Value[[]T] {
+	f := family[A, T]{b, name, caller(), opts}
+	if fn == nil {
+		b.fault(f.at, "", "%s: the function is nil", name)
+	}
+	if shared.src == nil {
+		b.fault(f.at, "", "%s reads a value that no Add has returned", name)
+		shared.src = &source{b: b, at: f.at}
+	}
+	return f.add(list, shared.src, func(ctx context.Context, in *inputs, a A) (t T, err error) {
+		s, err := read(in, shared)
+		if err != nil {
+			return t, err
+		}
+		return fn(ctx, a, s)
+	})
+}
+
+// family is a call of Each.
+type family[A, T any] struct {
+	b    *Builder
+	name string
+	at   place
+	opts []Option
+}
+
+func (f family[A, T]) add(list Value[[]A], shared *source, fn func(context.Context, *inputs, A) (T, error)) Value[[]T] {
+	list = f.direct(list)
+	m := f.b.newModule(f.name, f.at, reflect.TypeFor[T]())
+	inputs := []*source{list.src}
+	if shared != nil {
+		inputs = append(inputs, shared)
+	}
+	m.execute(&executor{at: f.at, inputs: inputs})
+	m.each = &each{call: decoding(m, fn)}
+	if list.src != nil {
+		m.each.of(m, list.src)
+	}
+	m.options(f.opts)
+	return eachResult[T](m)
+}
+
+// decoding is fn for an element as it travels.
+func decoding[A, T any](m *module, fn func(context.Context, *inputs, A) (T, error)) func(context.Context, *inputs, []byte) (any, error) {
+	return func(ctx context.Context, in *inputs, item []byte) (any, error) {
 		var a A
 		if err := wire.Decode(item, &a); err != nil {
 			return nil, Permanent(fmt.Errorf("read an element of %s: %w", m.each.list, err))
 		}
-		return fn(ctx, a)
-	}}
-	if list.src != nil {
-		m.each.of(m, list.src)
+		return fn(ctx, in, a)
 	}
-	m.options(opts)
-	return eachResult[T](m)
+}
+
+// direct is a list that one module returns: a family is expanded by processes
+// that do not have the program, from what is stored. A list that follows from
+// other values becomes the result of a module of its own.
+func (f family[A, T]) direct(list Value[[]A]) Value[[]A] {
+	if list.src == nil || list.src.b != f.b || list.src.isList() {
+		return list
+	}
+	m := f.b.newModule(f.name+"-list", f.at, reflect.TypeFor[[]A]())
+	m.execute(&executor{at: f.at, inputs: []*source{list.src}, call: func(_ context.Context, in *inputs) (any, error) {
+		return read(in, list)
+	}})
+	m.options(nil)
+	return resultOf[[]A](m)
+}
+
+// isList reports whether a value is the very list that one module returns.
+func (s *source) isList() bool {
+	if len(s.edges) != 1 || s.edges[0].optional || !s.direct {
+		return false
+	}
+	of := s.b.byName[s.edges[0].name]
+	return of != nil && of.each == nil && of.result.Kind() == reflect.Slice
 }
 
 // of finds the one module that a list is the result of.
 func (e *each) of(m *module, src *source) {
-	if len(src.edges) == 1 && !src.edges[0].optional {
-		if of := m.b.byName[src.edges[0].name]; of != nil && of.each == nil && of.result.Kind() == reflect.Slice && src.direct {
-			e.list = of.name
-			return
-		}
+	if src.b == m.b && src.isList() {
+		e.list = src.edges[0].name
+		return
 	}
-	m.b.fault(m.at, "make it the result of a module of its own", "%s: Each takes the list that one Add has returned", m.name)
+	m.b.fault(m.at, "", "%s: Each has no list that a module of this pipeline returns", m.name)
 }
 
 // item finds the element that a member is for.

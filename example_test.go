@@ -265,6 +265,85 @@ func ExampleEach() {
 	// sum: succeeded 11
 }
 
+// Each of what other members returned, with a value that all of them share.
+func ExampleEachWith() {
+	list := func(context.Context) ([]string, error) { return []string{"a.txt", "bc.txt"}, nil }
+	length := func(_ context.Context, s string) (int, error) { return len(s), nil }
+	scale := func(_ context.Context, n int, by int) (int, error) { return n * by, nil }
+	run(func(p *modpipe.Builder) {
+		by := modpipe.Param(p, "by", 10, "factor")
+		files := modpipe.Add(p, "files", modpipe.Call(list))
+		lengths := modpipe.Each(p, "length", files, length)
+		modpipe.EachWith(p, "scaled", lengths, by, scale)
+	})
+	// Output:
+	// files: succeeded ["a.txt","bc.txt"]
+	// length (item=a.txt): succeeded 5
+	// length (item=bc.txt): succeeded 6
+	// scaled-list: succeeded [5,6]
+	// scaled (item=5): succeeded 50
+	// scaled (item=6): succeeded 60
+}
+
+func ExampleMap2() {
+	run(func(p *modpipe.Builder) {
+		src := modpipe.Add(p, "fetch", modpipe.Call(fetch))
+		to := modpipe.Param(p, "to", "world", "whom to greet")
+		both := modpipe.Map2(src, to, func(s Source, to string) string { return to + " from " + s.Branch })
+		modpipe.Add(p, "greet", modpipe.Call1(greet, both))
+	})
+	// Output:
+	// fetch: succeeded {"Branch":"topic"}
+	// greet: succeeded "hello world from topic"
+}
+
+// A wrapper that many modules share.
+func ExampleWrap() {
+	logged := func(ctx context.Context, next func(context.Context) (Source, error)) (Source, error) {
+		s, err := next(ctx)
+		s.Branch += ", seen"
+		return s, err
+	}
+	run(func(p *modpipe.Builder) { modpipe.Add(p, "fetch", modpipe.Wrap(modpipe.Call(fetch), logged)) })
+	// Output: fetch: succeeded {"Branch":"topic, seen"}
+}
+
+func ExampleOneOf() {
+	_, err := modpipe.Build("greet", func(p *modpipe.Builder) {
+		channel := modpipe.Param(p, "channel", "test", "release channel", modpipe.OneOf("dev", "prod"), modpipe.FromEnv("CHANNEL"))
+		modpipe.Add(p, "greet", modpipe.Call1(greet, channel))
+	})
+	fmt.Println(strings.Split(err.Error(), "\n")[0][len("example_test.go:"):][4:])
+	// Output: parameter channel: its default "test" is none of dev, prod
+}
+
+func ExampleRequired() {
+	run(func(p *modpipe.Builder) {
+		to := modpipe.Param(p, "to", "", "whom to greet", modpipe.Required())
+		modpipe.Add(p, "greet", modpipe.Call1(greet, to))
+	}, modpipetest.Param("to", "you")) // without it: parameter to is required and has no value
+	// Output: greet: succeeded "hello you"
+}
+
+func ExampleFromEnv() {
+	program, _ := modpipe.Build("greet", func(p *modpipe.Builder) {
+		to := modpipe.Param(p, "to", "world", "whom to greet", modpipe.FromEnv("WHOM"))
+		modpipe.Add(p, "greet", modpipe.Call1(greet, to))
+	})
+	env := func(name string) (string, bool) { return "the house", name == "WHOM" }
+	graph, _ := program.Pipeline(nil, env)
+	fmt.Println(graph.Params["to"])
+	// Output: the house
+}
+
+func ExampleParamOption() {
+	audience := []modpipe.ParamOption{modpipe.OneOf("you", "world"), modpipe.FromEnv("WHOM")}
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "greet", modpipe.Call1(greet, modpipe.Param(p, "to", "world", "whom to greet", audience...)))
+	})
+	// Output: greet: succeeded "hello world"
+}
+
 func ExampleIf() {
 	run(func(p *modpipe.Builder) {
 		src := modpipe.Add(p, "fetch", modpipe.Call(fetch))
@@ -300,6 +379,17 @@ func ExampleAlwaysRun() {
 func ExampleIgnoreFailure() {
 	run(func(p *modpipe.Builder) { modpipe.Add(p, "lint", modpipe.Call(fail), modpipe.IgnoreFailure()) })
 	// Output: lint: ignored_failure the disk is full
+}
+
+func ExampleIgnoreFailureIf() {
+	full := func(err error) bool { return strings.Contains(err.Error(), "full") }
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "cache", modpipe.Call(fail), modpipe.IgnoreFailureIf(full))
+		modpipe.Add(p, "store", modpipe.Call(fail), modpipe.IgnoreFailureIf(func(err error) bool { return !full(err) }))
+	})
+	// Output:
+	// cache: ignored_failure the disk is full
+	// store: failed the disk is full
 }
 
 func ExampleTimeout() {

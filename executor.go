@@ -3,6 +3,7 @@ package modpipe
 import (
 	"context"
 	"reflect"
+	"slices"
 )
 
 // Executor is what a module does: a Go function (Call to Call4) or a Command.
@@ -117,6 +118,39 @@ func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a
 		}
 		return fn(ctx, av, bv, cv, dv)
 	}, a.src, b.src, c.src, d.src)
+}
+
+// Wrap puts around between the engine and a function, as for a lock, a timer or
+// a log line that many modules have: around calls next, once, more often or
+// not at all, and what it returns is the attempt's. Several add up, the last
+// one outermost. A command cannot be wrapped: it needs no Go program to run.
+func Wrap[T any](e Executor[T], around func(ctx context.Context, next func(context.Context) (T, error)) (T, error)) Executor[T] {
+	at := caller()
+	if e == nil {
+		return nil
+	}
+	inner := e.executor(at)
+	outer := *inner
+	outer.faults = slices.Clone(inner.faults)
+	inner.added = true // by way of the outer one
+	switch {
+	case inner.command != nil:
+		outer.command, outer.prepare = nil, nil
+		outer.faults = append(outer.faults, "Wrap is for Go functions, and this is a command: start the process from a function")
+	case around == nil:
+		outer.faults = append(outer.faults, "Wrap has no function")
+	}
+	outer.call = func(ctx context.Context, in *inputs) (any, error) {
+		return around(ctx, func(ctx context.Context) (t T, err error) {
+			v, err := inner.call(ctx, in)
+			t, _ = v.(T) // newFunction's call returns a T
+			return t, err
+		})
+	}
+	if outer.b != nil {
+		outer.b.calls = append(outer.b.calls, &outer)
+	}
+	return function[T]{&outer}
 }
 
 // read is a value in hand. What cannot be read will not be readable in the

@@ -159,11 +159,6 @@ var mistakes = map[string]func(p *modpipe.Builder){
 	"no attempt": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Retry{Delay: time.Second}) // FAULT a: attempts must be from 1
 	},
-	"two conditions": func(p *modpipe.Builder) {
-		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
-		c := modpipe.Map(co, onMain)
-		modpipe.Add(p, "a", modpipe.Call(one), modpipe.If(c, "x"), modpipe.If(c, "y")) // FAULT a has two conditions
-	},
 	"a command of nothing": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Command{}) // FAULT a: a command has Run or Args, exactly one of them
 	},
@@ -186,10 +181,30 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		modpipe.Param(p, "a b", 1, "") // FAULT parameter: "a b" is not a name
 		modpipe.Add(p, "a", modpipe.Call(one))
 	},
-	"each of what was mapped": func(p *modpipe.Builder) {
-		co := modpipe.Add(p, "checkout", modpipe.Call(checkout))
-		list := modpipe.Map(co, func(tree) []string { return nil })
-		modpipe.Each(p, "each", list, done) // FAULT each: Each takes the list that one Add has returned
+	"a default that is no choice": func(p *modpipe.Builder) {
+		modpipe.Param(p, "v", "c", "", modpipe.OneOf("a", "b")) // FAULT parameter v: its default "c" is none of a, b
+		modpipe.Add(p, "a", modpipe.Call(one))
+	},
+	"a choice of numbers": func(p *modpipe.Builder) {
+		modpipe.Param(p, "v", 1, "", modpipe.OneOf("1", "2")) // FAULT parameter v: OneOf is for text
+		modpipe.Add(p, "a", modpipe.Call(one))
+	},
+	"a wrapped command": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Wrap[map[string]string](modpipe.Command{Run: "ls"}, nil)) // FAULT a: Wrap is for Go functions, and this is a command
+	},
+	"a wrapper that is nil": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Wrap(modpipe.Call(one), nil)) // FAULT a: Wrap has no function
+	},
+	"a predicate of a command": func(p *modpipe.Builder) {
+		modpipe.Add(p, "a", modpipe.Command{Run: "ls"}, modpipe.IgnoreFailureIf(func(error) bool { return true })) // FAULT a: IgnoreFailureIf is for Go functions
+	},
+	"a reader of what may be ignored": func(p *modpipe.Builder) {
+		a := modpipe.Add(p, "a", modpipe.Call(one), modpipe.IgnoreFailureIf(func(error) bool { return true }))
+		modpipe.Add(p, "b", modpipe.Call1(func(context.Context, int) (int, error) { return 0, nil }, a)) // FAULT b reads the result of a, which may not be there
+	},
+	"a shared value of nothing": func(p *modpipe.Builder) {
+		list := modpipe.Add(p, "list", modpipe.Call(func(context.Context) ([]string, error) { return nil, nil }))
+		modpipe.EachWith(p, "each", list, modpipe.Value[int]{}, func(context.Context, string, int) (int, error) { return 0, nil }) // FAULT each reads a value that no Add has returned
 	},
 	"a definition that panics": func(p *modpipe.Builder) {
 		none := files["none"]

@@ -22,6 +22,8 @@ type include struct {
 	text  []byte
 	after int // its modules come behind so many of the definition's
 	file  *pipeline.File
+
+	modules []string // names of its modules and families, as the file has them
 }
 
 // Include adds the modules of a pipeline file. The file is part of the
@@ -36,7 +38,8 @@ func (b *Builder) Include(files fs.FS, name string) {
 		b.fault(at, "", "include %s: %v", name, err)
 		return
 	}
-	b.includes = append(b.includes, &include{at: at, name: name, text: text, after: len(b.modules)})
+	names, _ := pipeline.ModuleOrder(text) // a faulty file is reported when it is parsed
+	b.includes = append(b.includes, &include{at: at, name: name, text: text, after: len(b.modules), modules: names})
 }
 
 // Outputs are what a command of an included file sets.

@@ -44,7 +44,7 @@ func (p *Program) attempt(ctx context.Context, req call.Request) (res call.Respo
 			if err != nil {
 				return nil, Permanent(err)
 			}
-			return m.each.call(ctx, data)
+			return m.each.call(ctx, in, data)
 		})
 	case m.exec.command != nil:
 		return m.prepare(in)
@@ -56,24 +56,23 @@ func unknown(p *Program, what, name string) call.Response {
 	return call.Response{Error: fmt.Sprintf("program %s has no %s %q", p.name, what, name), Permanent: true}
 }
 
-// decide evaluates the condition; nil when the module is to run.
+// decide evaluates the conditions; nil when the module is to run.
 func (m *module) decide(in *inputs) *call.Response {
-	if m.cond == nil {
-		return nil
+	for _, c := range m.conds {
+		var yes bool
+		res := guarded(m, func() (any, error) {
+			var err error
+			yes, err = c.get(in)
+			return nil, err
+		})
+		switch {
+		case res.Error != "":
+			return &call.Response{Error: "if: " + res.Error, Permanent: true}
+		case !yes:
+			return &call.Response{Skipped: true, Reason: c.otherwise}
+		}
 	}
-	var yes bool
-	res := guarded(m, func() (any, error) {
-		var err error
-		yes, err = m.cond.get(in)
-		return nil, err
-	})
-	switch {
-	case res.Error != "":
-		return &call.Response{Error: "if: " + res.Error, Permanent: true}
-	case yes:
-		return nil
-	}
-	return &call.Response{Skipped: true, Reason: m.cond.otherwise}
+	return nil
 }
 
 func (m *module) prepare(in *inputs) call.Response {
@@ -132,6 +131,7 @@ func failed(m *module, err error) call.Response {
 	if m != nil && m.retryIf != nil && !m.retryIf(err) {
 		res.Permanent = true
 	}
+	res.Ignorable = m != nil && m.ignoreIf != nil && m.ignoreIf(err)
 	return res
 }
 

@@ -41,19 +41,17 @@ func After(needs ...Need) Option {
 
 // If runs the module when cond is true, and skips it otherwise, for the reason
 // that is given. A worker decides, when everything that the module needs has
-// ended, and before an attempt is used up.
+// ended, and before an attempt is used up. Several conditions must all be
+// true; the first one that is false gives the reason.
 func If(cond Value[bool], otherwise string) Option {
 	at := caller()
 	return option(func(m *module) {
-		switch {
-		case cond.src == nil:
+		if cond.src == nil {
 			m.b.fault(at, "", "%s: If has a value that no Add has returned", m.name)
 			return
-		case m.cond != nil:
-			m.b.fault(at, "combine them with Map", "%s has two conditions", m.name)
 		}
 		m.take(cond.src, at, true)
-		m.cond = &condition{cond.get, otherwise}
+		m.conds = append(m.conds, condition{cond.get, otherwise})
 	})
 }
 
@@ -70,6 +68,24 @@ func AlwaysRun() Option { return option(func(m *module) { m.node.Policy.AlwaysRu
 // IgnoreFailure keeps a failure of the module from failing the run. What
 // reads its result does so by Optional.
 func IgnoreFailure() Option { return option(func(m *module) { m.node.Policy.IgnoreFailure = true }) }
+
+// IgnoreFailureIf is IgnoreFailure for the errors of a Go function for which
+// ignore is true, once its retries are spent. Other failures, such as a panic,
+// a time-out or a lost worker, fail the run. What reads the module's result
+// does so by Optional.
+func IgnoreFailureIf(ignore func(error) bool) Option {
+	at := caller()
+	return option(func(m *module) {
+		switch {
+		case ignore == nil:
+			m.b.fault(at, "", "%s: IgnoreFailureIf has no function", m.name)
+		case m.exec != nil && m.exec.command != nil:
+			m.b.fault(at, "use IgnoreFailure, or a Go function that starts the process", "%s: IgnoreFailureIf is for Go functions, and this is a command", m.name)
+		}
+		m.node.Policy.IgnoreFailure, m.node.Policy.IgnoreIf = true, true
+		m.ignoreIf = ignore
+	})
+}
 
 // Timeout bounds every attempt, from its start; 0 = no bound. Without it, 6 h.
 // The function's context is cancelled; one that goes on past the grace is abandoned.

@@ -60,9 +60,28 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 	return g, nil
 }
 
-// ResultType is what a module of the definition returns, or each member of a
-// family; nil when there is no such module.
+// ResultType is what a module returns, or each member of a family: what its
+// function does, or the outputs of a command (a map[string]string). It is nil
+// when neither the definition nor an included file has such a module.
 func (p *Program) ResultType(module string) reflect.Type {
+	if t := p.definedType(module); t != nil {
+		return t
+	}
+	for _, inc := range p.builder.includes {
+		family, _, _ := strings.Cut(module, " (")
+		if !slices.Contains(inc.modules, module) && !slices.Contains(inc.modules, family) {
+			continue
+		}
+		if name, ok := inc.file.Uses(module, family); ok {
+			return p.builder.functions[name].result
+		}
+		return reflect.TypeFor[map[string]string]()
+	}
+	return nil
+}
+
+// definedType is ResultType for the modules of the definition.
+func (p *Program) definedType(module string) reflect.Type {
 	if m := p.builder.byName[module]; m != nil {
 		return m.result
 	}
@@ -86,7 +105,7 @@ func (b *Builder) assemble(params map[string]string, lookupEnv func(string) (str
 		lookupEnv = func(string) (string, bool) { return "", false }
 	}
 	p := &pipeline.Pipeline{Name: b.Name, FailSlow: b.FailSlow, Deadline: b.Deadline, Limits: b.limitSizes(), ClusterLimits: b.clusterLimits()}
-	bound, err := b.bind(params)
+	bound, err := b.bind(params, lookupEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -182,21 +201,14 @@ func (b *Builder) clusterLimits() []string {
 
 // bind gives the definition's parameters their values, and refuses those that
 // nobody has declared.
-func (b *Builder) bind(params map[string]string) (map[string]any, error) {
+func (b *Builder) bind(params map[string]string, lookupEnv func(string) (string, bool)) (map[string]any, error) {
 	bound := map[string]any{}
 	var known []string
 	var faults pipeline.Faults
 	for _, p := range b.params {
 		known = append(known, p.Name)
-		text, given := params[p.Name]
-		bound[p.Name] = p.Default
-		if !given {
-			continue
-		}
-		v, err := p.parse(text)
-		if err != nil {
-			faults = append(faults, pipeline.Fault{File: p.at.file, Line: p.at.line, Text: fmt.Sprintf("parameter %s (from --param): %v", p.Name, err)})
-		}
+		v, wrong := p.bind(params, lookupEnv)
+		faults = append(faults, wrong...)
 		bound[p.Name] = v
 	}
 	for _, inc := range b.includes {
@@ -253,7 +265,7 @@ func (m *module) finished() *pipeline.Module {
 		if n.Command.Shell != "" {
 			n.Requires.Tools = append(n.Requires.Tools, pipeline.Tool{Name: n.Command.Shell})
 		}
-		if m.exec.prepare == nil && m.cond == nil && m.retryIf == nil {
+		if m.exec.prepare == nil && len(m.conds) == 0 && m.retryIf == nil {
 			n.Func = nil // any worker runs it
 		}
 	}

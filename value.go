@@ -82,6 +82,26 @@ func Map[A, B any](v Value[A], f func(A) B) Value[B] {
 	}}
 }
 
+// Map2 applies f to two values where the result is read. f must be pure, as
+// that of Map.
+func Map2[A, B, C any](a Value[A], b Value[B], f func(A, B) C) Value[C] {
+	src := joined(caller(), a.src, b.src)
+	if f == nil && src.b != nil {
+		src.b.fault(src.at, "", "Map2 has no function")
+	}
+	return Value[C]{src, func(in *inputs) (c C, err error) {
+		av, err := a.get(in)
+		if err != nil {
+			return c, err
+		}
+		bv, err := b.get(in)
+		if err != nil {
+			return c, err
+		}
+		return f(av, bv), nil
+	}}
+}
+
 // Optional makes needs of a value's modules that may have been skipped, or
 // have failed with the failure ignored: its reader runs all the same, and
 // finds nil. A module that always runs reads results so.

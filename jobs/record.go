@@ -72,6 +72,7 @@ type Outcome struct {
 	Finished    time.Time     `msgpack:"finished,omitempty"`
 	LogChunks   int           `msgpack:"log_chunks,omitempty"`  // how many chunks of log the attempt has published
 	Permanent   bool          `msgpack:"permanent,omitempty"`   // not to be retried
+	Ignorable   bool          `msgpack:"ignorable,omitempty"`   // the module's own predicate says that the failure may be ignored
 	RetryAfter  time.Duration `msgpack:"retry_after,omitempty"` // instead of the policy's delay
 	NoWorker    bool          `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
 	Warnings    []string      `msgpack:"warnings,omitempty"`

@@ -18,6 +18,7 @@ package modpipetest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,8 @@ func (p *Pipeline) checkStubs() {
 		switch {
 		case want == nil:
 			p.t.Fatalf("Stub: no module is called %q", name)
+		case !p.mayRun(name):
+			p.t.Fatalf("Stub: no member is called %q; there are %s", name, strings.Join(p.membersLike(name), ", "))
 		case s.err == nil && s.result != want:
 			p.t.Fatalf("Stub: %s returns %s, not %s", name, want, s.result)
 		}
@@ -120,6 +123,47 @@ func (p *Pipeline) resultType(name string) reflect.Type {
 		}
 	}
 	return nil
+}
+
+// mayRun reports whether a module or family of this name is in the graph, or
+// may come into it when a family is expanded.
+func (p *Pipeline) mayRun(name string) bool {
+	family, _, _ := strings.Cut(name, " (")
+	return slices.ContainsFunc(p.graph.Modules, func(m *pipeline.Module) bool {
+		return m.Name == name || m.Family == name || m.Dynamic != nil && m.Family == family
+	})
+}
+
+// membersLike lists the members of the family that a name belongs to.
+func (p *Pipeline) membersLike(name string) []string {
+	family, _, _ := strings.Cut(name, " (")
+	var names []string
+	for _, m := range p.graph.Modules {
+		if m.Family == family {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// checkStubsRan fails the test for a stub of a member that its family has not got.
+func (p *Pipeline) checkStubsRan() {
+	p.t.Helper()
+	report, err := p.state.Report(nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var names []string
+	for _, m := range report.Modules {
+		names = append(names, m.Name)
+	}
+	for name := range p.stubs {
+		family, _, member := strings.Cut(name, " (")
+		ended := slices.Contains(names, family) // the family was not expanded
+		if member && !ended && !slices.Contains(names, name) {
+			p.t.Fatalf("Stub: %s never runs: the run has no such member; there are %s", name, strings.Join(names, ", "))
+		}
+	}
 }
 
 // Run runs the pipeline, once, and returns how the run has ended: succeeded,

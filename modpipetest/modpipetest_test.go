@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/modpipetest"
@@ -184,4 +185,73 @@ func ExampleOption() {
 	p := modpipetest.New(t, library, append(stubs, modpipetest.Stub("read", book{"Emma"}))...)
 	fmt.Println(modpipetest.Result[string](p, "title"))
 	// Output: Emma
+}
+
+// shelf is a program with a file: a command, a family, and a Go function.
+func shelf(p *modpipe.Builder) {
+	files := fstest.MapFS{"ci.yaml": {Data: []byte(`
+name: ci
+modules:
+  build: {run: make, outputs: [version]}
+  test: {needs: [build], matrix: {os: [linux, mac]}, run: make test}
+  count: {uses: "go:count", with: {n: "3"}}
+`)}}
+	modpipe.Function(p, "count", func(_ context.Context, in struct{ N int }) (int, error) { return in.N, nil })
+	modpipe.Add(p, "read", modpipe.Call(read))
+	p.Include(files, "ci.yaml")
+	tell := func(_ context.Context, all []modpipe.Outcome) (int, error) { return len(all), nil }
+	modpipe.Add(p, "tell", modpipe.Call1(tell, modpipe.Outcomes(p.Added()...)), modpipe.AlwaysRun())
+}
+
+func TestModulesOfAnIncludedFileAreStubbedAndAwaited(t *testing.T) {
+	p := modpipetest.New(t, shelf,
+		modpipetest.Stub("build", map[string]string{"version": "1"}),
+		modpipetest.Stub("test (os=linux)", map[string]string{}),
+		modpipetest.Stub("test", map[string]string{}))
+	if got := modpipetest.Result[int](p, "count"); got != 3 {
+		t.Errorf("count is %d, want 3", got)
+	}
+	if got := modpipetest.Result[int](p, "tell"); got != 4 {
+		t.Errorf("tell heard of %d modules, want read, build, test and count", got)
+	}
+	if got := modpipetest.Result[map[string]string](p, "build")["version"]; got != "1" {
+		t.Errorf("version is %q", got)
+	}
+}
+
+func TestAStubForWhatNeverRunsFails(t *testing.T) {
+	for want, ask := range map[string]func(testing.TB){
+		`Stub: no member is called "test (os=windows)"; there are test (os=linux), test (os=mac)`: func(t testing.TB) {
+			t.Helper()
+			modpipetest.New(t, shelf, modpipetest.Stub("test (os=windows)", map[string]string{}))
+		},
+		`Stub: count returns int, not string`: func(t testing.TB) {
+			t.Helper()
+			modpipetest.New(t, shelf, modpipetest.Stub("count", "x"))
+		},
+		`Stub: double (item=9) never runs`: func(t testing.TB) {
+			t.Helper()
+			modpipetest.New(t, library, modpipetest.Stub("print", map[string]string{}), modpipetest.Stub("double (item=9)", 1)).Run()
+		},
+	} {
+		if got := refused(t, ask); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestTheFirstFalseConditionGivesTheReason(t *testing.T) {
+	yes := func(b book) bool { return b.Title != "" }
+	no := func(b book) bool { return b.Title == "" }
+	p := modpipetest.New(t, func(p *modpipe.Builder) {
+		b := modpipe.Add(p, "read", modpipe.Call(read))
+		modpipe.Add(p, "both", modpipe.Call1(title, b), modpipe.If(modpipe.Map(b, yes), "first"), modpipe.If(modpipe.Map(b, no), "second"))
+		modpipe.Add(p, "all", modpipe.Call1(title, b), modpipe.If(modpipe.Map(b, yes), "first"), modpipe.If(modpipe.Map(b, yes), "second"))
+	})
+	if o := p.Outcome("both"); o.Status != "skipped" || o.Reason != "second" {
+		t.Errorf("both: %v", o)
+	}
+	if o := p.Outcome("all"); o.Status != "succeeded" {
+		t.Errorf("all: %v", o)
+	}
 }

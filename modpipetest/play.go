@@ -42,6 +42,7 @@ func (p *Pipeline) play() {
 	for range maxRounds {
 		if x.run.Ended() != nil {
 			p.state = x.run
+			p.checkStubsRan()
 			return
 		}
 		x.round()
@@ -185,7 +186,7 @@ func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outco
 	case late:
 		return jobs.Outcome{Status: jobs.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}, true
 	case res.Error != "":
-		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, RetryAfter: res.RetryAfter}, true
+		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, Ignorable: res.Ignorable, RetryAfter: res.RetryAfter}, true
 	case stubbed:
 		return s.outcome(m), true
 	case res.Prepared:

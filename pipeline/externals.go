@@ -25,21 +25,35 @@ func ParseIn(name string, src []byte, x *Externals) (*File, error) { return pars
 
 // ModuleNames are the modules of a file that need not be without faults.
 func ModuleNames(src []byte) (map[string]External, error) {
+	names := map[string]External{}
+	err := eachModule(src, func(name string, m *node) {
+		names[name] = External{Family: m.get("matrix") != nil, Result: m.get("uses") != nil}
+	})
+	return names, err
+}
+
+// ModuleOrder is the names of ModuleNames in the order of the file.
+func ModuleOrder(src []byte) ([]string, error) {
+	var names []string
+	err := eachModule(src, func(name string, _ *node) { names = append(names, name) })
+	return names, err
+}
+
+// eachModule calls f for every module of a file.
+func eachModule(src []byte, f func(name string, m *node)) error {
 	c := newCollector(newSource("", src))
 	root := readTree(c, src)
 	if root == nil {
-		return nil, c.err()
+		return c.err()
 	}
-	names := map[string]External{}
 	modules := root.get("modules")
 	if modules == nil || modules.Kind != mapNode {
-		return names, nil
+		return nil
 	}
 	for i, k := range modules.Keys {
-		m := modules.Items[i]
-		names[k.Value] = External{Family: m.get("matrix") != nil, Result: m.get("uses") != nil}
+		f(k.Value, modules.Items[i])
 	}
-	return names, nil
+	return nil
 }
 
 // declarations are the externals of a file as its own modules would be.
@@ -69,6 +83,16 @@ func (f *File) Line(m *Module) int {
 		}
 	}
 	return 0
+}
+
+// Uses is the Go function that the module with one of these names calls.
+func (f *File) Uses(names ...string) (function string, ok bool) {
+	for _, d := range f.modules {
+		if slices.Contains(names, d.name) && d.result {
+			return strings.TrimPrefix(d.tree.get("uses").Value, "go:"), true
+		}
+	}
+	return "", false
 }
 
 // ValidName says what is wrong with the name of a module, a parameter or a

@@ -48,10 +48,11 @@ type Module struct {
 type Policy struct {
 	AlwaysRun        bool          `msgpack:"always_run,omitempty"`
 	IgnoreFailure    bool          `msgpack:"ignore_failure,omitempty"`
-	Timeout          time.Duration `msgpack:"timeout"`                      // per attempt, from its start; 0 = none
-	TimeoutByDefault bool          `msgpack:"timeout_by_default,omitempty"` // nobody wrote it: the message says so when it strikes
-	Grace            time.Duration `msgpack:"grace"`                        // between TERM and KILL
-	QueueTimeout     time.Duration `msgpack:"queue_timeout"`                // while no capable worker lives
+	IgnoreIf         bool          `msgpack:"ignore_if,omitempty" json:",omitempty"` // IgnoreFailure counts for outcomes that are marked as ignorable
+	Timeout          time.Duration `msgpack:"timeout"`                               // per attempt, from its start; 0 = none
+	TimeoutByDefault bool          `msgpack:"timeout_by_default,omitempty"`          // nobody wrote it: the message says so when it strikes
+	Grace            time.Duration `msgpack:"grace"`                                 // between TERM and KILL
+	QueueTimeout     time.Duration `msgpack:"queue_timeout"`                         // while no capable worker lives
 	MaxLosses        int           `msgpack:"max_losses"`
 	Retry            Retry         `msgpack:"retry"`
 	Exclusive        bool          `msgpack:"exclusive,omitempty"`                      // not-in-parallel: true

@@ -61,7 +61,7 @@ func (r *Run) applyOutcome(e jobs.Entry, o *jobs.Outcome) error {
 		r.recordAttempt(n, o)
 	}
 	n.warnings = append(n.warnings, o.Warnings...)
-	n.claim, n.token = nil, 0
+	n.claim, n.token, n.ignorable = nil, 0, o.Ignorable
 	r.conclude(n, o)
 	return nil
 }

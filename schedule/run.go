@@ -89,8 +89,10 @@ type node struct {
 	err      string
 	root     int // the node whose end decided this one's; its own index otherwise
 	noWorker bool
-	warnings []string
-	path     time.Duration // longest remaining path, its own duration included
+	// ignorable: the last outcome says that its failure may be ignored.
+	ignorable bool
+	warnings  []string
+	path      time.Duration // longest remaining path, its own duration included
 }
 
 // Load folds a log from its beginning. emit hears the run's events as they

@@ -115,7 +115,8 @@ func (r *Run) finishBy(n *node, s jobs.Status, need int) {
 
 // finish gives n its terminal status and has what depends on it looked at.
 func (r *Run) finish(n *node, s jobs.Status, root int, reason, text string) {
-	if n.module.Policy.IgnoreFailure && (s == jobs.Failed || s == jobs.TimedOut) {
+	ignored := n.module.Policy.IgnoreFailure && (!n.module.Policy.IgnoreIf || n.ignorable)
+	if ignored && (s == jobs.Failed || s == jobs.TimedOut) {
 		s = jobs.IgnoredFailure
 	}
 	r.become(n, s)

@@ -60,7 +60,7 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 // outcome is the record of how the attempt ended.
 func (a *task) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outcome {
 	return a.Sign(&jobs.Outcome{
-		Status: e.status, ExitCode: e.exitCode, Error: clip(e.text, mostError), Reason: e.reason, Outputs: outputs, Permanent: e.permanent, RetryAfter: e.retryAfter,
+		Status: e.status, ExitCode: e.exitCode, Error: clip(e.text, mostError), Reason: e.reason, Outputs: outputs, Permanent: e.permanent, Ignorable: e.ignorable, RetryAfter: e.retryAfter,
 		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.warnings),
 	})
 }

@@ -42,6 +42,7 @@ type ending struct {
 	finished time.Time
 
 	permanent  bool          // not to be tried again
+	ignorable  bool          // the module's predicate lets the failure be ignored
 	retryAfter time.Duration // instead of the policy's delay
 }
 

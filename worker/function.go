@@ -65,7 +65,7 @@ func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) endi
 
 // judge makes an ending of what a function has returned.
 func (f *function) judge(e *ending, res call.Response) {
-	e.permanent, e.retryAfter = res.Permanent, res.RetryAfter
+	e.permanent, e.ignorable, e.retryAfter = res.Permanent, res.Ignorable, res.RetryAfter
 	switch {
 	case res.Skipped:
 		e.status, e.reason = jobs.AttemptSkipped, res.Reason

@@ -53,6 +53,7 @@ type Response struct {
 	Began      bool              `msgpack:"began"` // the function was called: a condition did not come first
 	Error      string            `msgpack:"error"`
 	Permanent  bool              `msgpack:"permanent"` // not to be tried again
+	Ignorable  bool              `msgpack:"ignorable"` // the module's predicate says that the error may be ignored
 	RetryAfter time.Duration     `msgpack:"retry_after"`
 	Skipped    bool              `msgpack:"skipped"`
 	Reason     string            `msgpack:"reason"`   // of a skip
