@@ -79,7 +79,7 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte
 func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) ([]byte, error) {
 	data := make([]byte, 0, entry.Size)
 	subject := c.chunkSubject(entry.NUID)
-	src := source{stream: c.blobStream(), filters: []string{subject}}
+	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}}
 	for backoff := newBackOff(); ; {
 		err := c.readAll(ctx, src, func(l located) error {
 			data, src.after = append(data, l.msg.Data...), l.seq

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -27,7 +26,6 @@ import (
 const (
 	mostChunk  = 128 << 10
 	leastChunk = 1 << 10
-	chunksOut  = 16 // chunks that wait for their acknowledgements
 )
 
 func (c *Conn) blobStream() string            { return "OBJ_" + c.names.blobs() }
@@ -38,10 +36,10 @@ func (c *Conn) entrySubject(key string) string {
 
 func encodeKey(key string) string { return base64.URLEncoding.EncodeToString([]byte(key)) }
 
-// chunkBytes is how much of a blob one message holds, at most what the server
-// takes.
+// chunkBytes is how much of a blob one message holds: what the link carries in
+// a short time, at most what the server takes.
 func (c *Conn) chunkBytes() int {
-	return int(min(mostChunk, max(c.nc.MaxPayload()-headRoom, leastChunk)))
+	return int(min(int64(c.flow.message()), max(c.nc.MaxPayload()-headRoom, leastChunk)))
 }
 
 // putBlob stores data under its digest, unless it is there.
@@ -49,7 +47,14 @@ func (c *Conn) putBlob(ctx context.Context, data []byte, full whenFull) (jobs.Bl
 	sum := sha256.Sum256(data)
 	blob := jobs.Blob{SHA256: fmt.Sprintf("%x", sum), Bytes: int64(len(data))}
 	_, err := keep(ctx, c, full, c.blobStream(), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.putOnce(ctx, blob.SHA256, sum[:], data)
+		if err := c.pinned(ctx); err != nil {
+			return struct{}{}, err
+		}
+		d := c.carrier(ctx)
+		if d != c {
+			ctx = unpinned(ctx)
+		}
+		return struct{}{}, d.putOnce(ctx, blob.SHA256, sum[:], data)
 	})
 	if err != nil {
 		return jobs.Blob{}, fmt.Errorf("store %d bytes in %s: %w", len(data), c.names.blobs(), err)
@@ -71,10 +76,11 @@ func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error 
 		return err
 	}
 	id := nuid.Next()
-	chunks, err := c.putChunks(ctx, c.chunkSubject(id), data)
+	each := c.chunkBytes()
+	chunks, err := c.putChunks(ctx, c.chunkSubject(id), data, each)
 	if err == nil {
 		err = c.putEntry(ctx, key, &jetstream.ObjectInfo{
-			ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(c.chunkBytes())}}, //nolint:gosec // at most mostChunk
+			ObjectMeta: jetstream.ObjectMeta{Name: key, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(each)}}, //nolint:gosec // at most mostChunk
 			Bucket:     c.names.blobs(), NUID: id, Size: uint64(len(data)), Chunks: chunks,
 			Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(sum), ModTime: time.Now().UTC(),
 		}, anySequence)
@@ -112,40 +118,6 @@ func (c *Conn) blobEntry(ctx context.Context, key string) (*storedEntry, error) 
 		return nil, fmt.Errorf("read the entry of blob %s: %w", key, err)
 	}
 	return e, nil
-}
-
-// putChunks stores data in order, and returns in how many chunks when all are
-// acknowledged.
-func (c *Conn) putChunks(ctx context.Context, subject string, data []byte) (chunks uint32, err error) {
-	acks := make(chan error, chunksOut) // as many as are out
-	out := 0
-	hear := func() {
-		out--
-		if aerr := <-acks; err == nil {
-			err = aerr
-		}
-	}
-	for r := bytes.NewReader(data); r.Len() > 0 && err == nil && ctx.Err() == nil; chunks++ {
-		if out == chunksOut {
-			hear()
-		}
-		chunk := make([]byte, min(c.chunkBytes(), r.Len()))
-		_, _ = r.Read(chunk) // never fails
-		out++
-		c.calls.send(&nats.Msg{Subject: subject, Data: chunk}, func(m *nats.Msg, err error) {
-			if err == nil {
-				_, err = stored(m.Data)
-			}
-			acks <- err
-		})
-	}
-	for out > 0 {
-		hear() // every call ends, by its time-out if not before
-	}
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	return chunks, err
 }
 
 // anySequence is expected by an entry that takes the place of any other.

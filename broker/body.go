@@ -21,8 +21,8 @@ const (
 
 const (
 	compressAbove = 1 << 10
-	blobAbove     = 512 << 10
-	headRoom      = 8 << 10 // of the server's max_payload, for headers
+	blobAbove     = 128 << 10 // so that no single message keeps a heartbeat waiting on a slow link
+	headRoom      = 8 << 10   // of the server's max_payload, for headers
 )
 
 // One coder serves the process: both are safe for concurrent use.

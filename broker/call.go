@@ -26,6 +26,8 @@ type calls struct {
 
 	mu       sync.Mutex
 	inbox    *nats.Subscription
+	patient  bool            // a slow answer is waited for while others come
+	heard    time.Time       // when the last answer came
 	used     map[string]bool // permissions that were used with success; false = denied since
 	next     uint64
 	waiting  map[uint64]call
@@ -36,9 +38,9 @@ type calls struct {
 // call is one request. done is called exactly once, on whatever goroutine
 // has learned of the end, and must not block.
 type call struct {
-	subject  string
-	deadline time.Time
-	done     func(*nats.Msg, error)
+	subject string
+	sent    time.Time
+	done    func(*nats.Msg, error)
 }
 
 func newCalls(inbox string) *calls {
@@ -110,7 +112,7 @@ func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
 	}
 	t.next++
 	id = t.next
-	t.waiting[id] = call{m.Subject, time.Now().Add(tryTimeout), done}
+	t.waiting[id] = call{m.Subject, time.Now(), done}
 	if !t.sweeping {
 		t.sweeping = true
 		time.AfterFunc(sweepEvery, t.sweep)
@@ -159,6 +161,9 @@ func (t *calls) end(id uint64, m *nats.Msg, err error) {
 	t.mu.Lock()
 	c, ok := t.waiting[id]
 	delete(t.waiting, id)
+	if m != nil && t.patient {
+		t.heard = time.Now()
+	}
 	t.mu.Unlock()
 	if ok && m != nil {
 		t.works(permission(c.subject))
@@ -213,13 +218,23 @@ func (t *calls) deaf() error {
 // sweep ends what has waited too long, and comes again while anything waits.
 func (t *calls) sweep() {
 	now := time.Now()
-	t.fail(errNoAnswer, func(c call) bool { return now.After(c.deadline) })
+	t.fail(errNoAnswer, func(c call) bool { return t.late(now, c.sent) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweeping = len(t.waiting) > 0
 	if t.sweeping {
 		time.AfterFunc(sweepEvery, t.sweep)
 	}
+}
+
+// late reports whether a call has waited too long. On a slow link it has not
+// while answers come to those that were sent before it. The caller holds mu.
+func (t *calls) late(now, sent time.Time) bool {
+	took := now.Sub(sent)
+	if !t.patient {
+		return took > tryTimeout
+	}
+	return took > answerWithin || took > stallAfter && now.Sub(t.heard) > stallAfter
 }
 
 // queue runs functions one after another, on a goroutine that lives while

@@ -50,6 +50,8 @@ type Conn struct {
 	specs  specs
 	mended atomic.Int64 // when streams were last looked after, Unix nanoseconds
 	room   room
+	flow   *flow
+	data   *data         // nil when this is the only connection
 	making chan struct{} // holds one token while a stream is being made
 }
 
@@ -80,15 +82,22 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	calls := newCalls(cfg.Inbox)
-	c := &Conn{
-		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger),
-		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1),
+	c := newConn(cfg)
+	if !inside(cfg.Options) {
+		c.data = new(data)
 	}
 	if err := c.dial(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+func newConn(cfg Config) *Conn {
+	calls := newCalls(cfg.Inbox)
+	return &Conn{
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger),
+		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1), flow: newFlow(),
+	}
 }
 
 func (c *Conn) prepare(ctx context.Context) error {
@@ -173,6 +182,7 @@ func (c *Conn) Close() {
 	if c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(2 * time.Second) // a server that does not answer will not get it
 	}
+	c.closeData()
 	c.nc.Close()
 }
 
@@ -189,7 +199,17 @@ func (c *Conn) URL() string {
 // that NATS denies is waited for: somebody has taken it away, most often for a
 // moment. Before, the lack of one is an error (ErrDenied), unless it has been
 // used with success.
-func (c *Conn) Settle() { c.denied.settle() }
+func (c *Conn) Settle() {
+	c.denied.settle()
+	if c.data == nil {
+		return
+	}
+	c.data.mu.Lock()
+	defer c.data.mu.Unlock()
+	if c.data.conn != nil {
+		c.data.conn.denied.settle()
+	}
+}
 
 // Reconnected returns a channel on which a value arrives after every
 // reconnect (at least one for any number), until ctx ends.

@@ -204,6 +204,13 @@ func (d *denials) allowed(key string) {
 	}
 }
 
+// atWork is since when the program is at work; zero = it is not yet.
+func (d *denials) atWork() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled
+}
+
 // settle says that the program is at work.
 func (d *denials) settle() {
 	d.mu.Lock()

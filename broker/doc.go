@@ -10,6 +10,14 @@
 // is an error at once. Nothing is buffered over a lost connection: a write is
 // either on its way or refused, so none arrives minutes late.
 //
+// Values and output go over a second connection (data.go), within a window that
+// follows what the link carries (flow.go): on a slow link nothing short waits
+// behind them. Blobs and output are sent again in order after a broken
+// connection, and the server or the reader knows what it has.
+//
+// A permission that NATS takes away from a program at work is waited for
+// (deny.go), and what the server has dropped is subscribed again.
+//
 // The log of a run is a set of subjects; every write is a compare-and-set on
 // its subject's last sequence, and a refusal is ErrConflict: the caller reads
 // and decides. Readers follow a stream with push consumers of their own, keep

@@ -97,7 +97,7 @@ func transient(err error) bool {
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false
 	case errors.Is(err, errLost), errors.Is(err, errNoAnswer), errors.Is(err, errNotReady), errors.Is(err, errRacing),
-		errors.Is(err, errWithdrawn):
+		errors.Is(err, errWithdrawn), errors.Is(err, errHole):
 		return true
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrNoServers),

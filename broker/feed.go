@@ -16,6 +16,8 @@ import (
 // source says what of a stream to read.
 type source struct {
 	stream  string
+	limit   uint64 // bits a second that the server sends; 0 = as fast as it can
+	bulk    bool   // values or output: they must not keep other answers waiting
 	filters []string
 	after   uint64                      // the last sequence that is known
 	headers bool                        // headers only: who reads wants to know that there is a message
@@ -41,7 +43,7 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 	backoff := newBackOff()
 	for {
 		last := src.after
-		err := c.feedOnce(ctx, &src, f)
+		err := c.feedFrom(ctx, &src, f)
 		if again := errors.Is(err, errOdd) || transient(err); !again || ctx.Err() != nil {
 			return ignoreEnd(ctx, c.closedMeans(err))
 		}
@@ -56,6 +58,34 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 		}
 	}
 }
+
+// feedFrom is feedOnce on the connection that is for such a source.
+func (c *Conn) feedFrom(ctx context.Context, src *source, f func(located) error) error {
+	if !src.bulk {
+		return c.feedOnce(ctx, src, f)
+	}
+	if err := c.pinned(ctx); err != nil {
+		return err
+	}
+	d := c.carrier(ctx)
+	if d != c {
+		ctx = unpinned(ctx)
+	}
+	began, bytes := time.Now(), 0
+	err := d.feedOnce(ctx, src, func(l located) error {
+		bytes += len(l.msg.Data)
+		return f(l)
+	})
+	if errors.Is(err, errLost) && src.caught != nil && bytes >= leastMeasured {
+		src.limit = uint64(float64(8*bytes) / time.Since(began).Seconds() * 1.1)
+	}
+	return err
+}
+
+// leastMeasured is how much must have arrived that tells the rate of a link. A
+// server ends a connection to which it has more to send than the link carries
+// in ten seconds; the next one is then kept to that rate.
+const leastMeasured = 128 << 10
 
 // errOdd marks trouble of the consumer, which another one mends.
 var errOdd = errors.New("the consumer is gone or has lost messages")

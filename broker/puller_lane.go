@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -255,10 +256,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int) {
 	p.fetching++
 	p.work.Go(func() error {
-		wait, cancel := context.WithTimeout(ctx, AckWait)
-		defer cancel()
-		body, err := p.c.unpack(wait, m)
-		late := wait.Err() != nil
+		body, late, err := p.body(ctx, m)
 		if late {
 			p.giveBack(m)
 		}
@@ -272,6 +270,30 @@ func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata,
 		}})
 		return nil
 	})
+}
+
+// body reads the body of a job, however long a slow link takes, and tells the
+// server meanwhile that the job is in hand. late = it could not be told for so
+// long that others have the job.
+func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		defer cancel()
+		told := time.Now()
+		for pause(ctx, AckWait/3) {
+			if answer(m, ackProgress) == nil {
+				told = time.Now()
+			} else if time.Since(told) > AckWait {
+				return
+			}
+		}
+	})
+	body, err = p.c.unpack(ctx, m)
+	late = ctx.Err() != nil
+	cancel()
+	telling.Wait()
+	return body, late, err
 }
 
 // answered notes that a lane has answered: the worker is at work.

@@ -94,12 +94,7 @@ func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
 		}
 		return notStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
-	log := newAttemptLog(func(ctx context.Context, chunk jobs.LogChunk) error {
-		chunk.Writer = a.Nonce()
-		return persist(ctx, func(ctx context.Context) error {
-			return a.s.conn.AppendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
-		})
-	})
+	log := newAttemptLog(a.sendLog)
 	logging, abandon := context.WithCancel(ctx)
 	defer abandon()
 	stored := make(chan struct{})
@@ -112,6 +107,20 @@ func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
 	a.Release(ctx)
 	<-stored
 	return e, chunks, err
+}
+
+// sendLog sends a chunk of the attempt's log.
+func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.Context) error, error) {
+	chunk.Writer = a.Nonce()
+	var stored func(context.Context) error
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		stored, err = a.s.conn.SendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return persist(ctx, stored) }, nil
 }
 
 // run is the execution proper, watched. What somebody else has closed has no

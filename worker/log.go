@@ -15,17 +15,24 @@ const (
 	chunkDelay = 50 * time.Millisecond
 )
 
-// attemptLog makes chunks of what an attempt writes and stores them one after
-// the other. While a chunk is being stored (NATS may be away) nothing is read
-// and the command feels it: at most three reads and a chunk are in memory.
+// chunksOut is how many chunks of an attempt may be on their way: what a far
+// link needs to be busy. A reader keeps no more for one that was lost.
+const chunksOut = 64
+
+// sendChunk sends a chunk and returns what waits until it is stored.
+type sendChunk func(context.Context, jobs.LogChunk) (stored func(context.Context) error, err error)
+
+// attemptLog makes chunks of what an attempt writes and stores them, with
+// several on their way. When they are too many (NATS may be away) nothing is
+// read and the command feels it.
 type attemptLog struct {
-	store func(context.Context, jobs.LogChunk) error
+	send  sendChunk
 	in    chan jobs.LogPart
-	count int // chunks stored; belongs to run
+	count int // chunks made; belongs to run
 }
 
-func newAttemptLog(store func(context.Context, jobs.LogChunk) error) *attemptLog {
-	return &attemptLog{store: store, in: make(chan jobs.LogPart)}
+func newAttemptLog(send sendChunk) *attemptLog {
+	return &attemptLog{send: send, in: make(chan jobs.LogPart)}
 }
 
 // write takes a piece; it blocks while chunks cannot be stored.
@@ -37,19 +44,65 @@ func (l *attemptLog) close() { close(l.in) }
 // run stores chunks until close, and returns how many there are. When a chunk
 // could not be stored, because ctx has ended, the rest is let go.
 func (l *attemptLog) run(ctx context.Context) (int, error) {
-	for {
-		chunk, more := l.collect()
-		if len(chunk.Parts) > 0 {
-			if err := l.store(ctx, chunk); err != nil {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := make(chan func(context.Context) error, chunksOut)
+	done := make(chan int, 1)
+	go func() { done <- settleChunks(ctx, cancel, out) }()
+	more := true
+	for more {
+		var chunk jobs.LogChunk
+		chunk, more = l.collect()
+		if len(chunk.Parts) == 0 {
+			continue
+		}
+		if err := l.dispatch(ctx, chunk, out); err != nil {
+			cancel(err)
+			if more {
 				l.discard()
-				return l.count, err
 			}
-			l.count = chunk.Number
+			break
 		}
-		if !more {
-			return l.count, nil
-		}
+		l.count = chunk.Number
 	}
+	close(out)
+	stored := <-done
+	if stored < l.count || ctx.Err() != nil {
+		return stored, context.Cause(ctx)
+	}
+	return stored, nil
+}
+
+// dispatch sends a chunk, and waits for room among those that are on their way.
+func (l *attemptLog) dispatch(ctx context.Context, chunk jobs.LogChunk, out chan<- func(context.Context) error) error {
+	stored, err := l.send(ctx, chunk)
+	if err != nil {
+		return err
+	}
+	select {
+	case out <- stored:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// settleChunks waits for chunks, in order, and returns how many are stored
+// before the first that is not.
+func settleChunks(ctx context.Context, fail context.CancelCauseFunc, out <-chan func(context.Context) error) (count int) {
+	failed := false
+	for stored := range out {
+		if failed {
+			continue
+		}
+		if err := stored(ctx); err != nil {
+			failed = true
+			fail(err)
+			continue
+		}
+		count++
+	}
+	return count
 }
 
 func (l *attemptLog) discard() {

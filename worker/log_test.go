@@ -35,6 +35,13 @@ func (s *stored) store(_ context.Context, c jobs.LogChunk) error {
 	return nil
 }
 
+// at stores chunks one after the other.
+func at(store func(context.Context, jobs.LogChunk) error) sendChunk {
+	return func(ctx context.Context, c jobs.LogChunk) (func(context.Context) error, error) {
+		return func(context.Context) error { return nil }, store(ctx, c)
+	}
+}
+
 func (s *stored) text(stream jobs.Stream) []byte {
 	var b []byte
 	for _, c := range s.chunks {
@@ -50,7 +57,7 @@ func (s *stored) text(stream jobs.Stream) []byte {
 // logged runs a script with a log.
 func logged(t *testing.T, text string, s *stored) (ending, int) {
 	t.Helper()
-	l := newAttemptLog(s.store)
+	l := newAttemptLog(at(s.store))
 	var wg sync.WaitGroup
 	var n int
 	var err error
@@ -139,7 +146,7 @@ func TestLogBackPressure(t *testing.T) {
 func TestLogBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stored{}
-		l := newAttemptLog(s.store)
+		l := newAttemptLog(at(s.store))
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = l.run(t.Context()) })
 		l.write(jobs.Stdout, []byte("a"))
@@ -157,7 +164,7 @@ func TestLogBatches(t *testing.T) {
 
 func TestLogLetsGo(t *testing.T) {
 	gone := errors.New("gone")
-	l := newAttemptLog(func(context.Context, jobs.LogChunk) error { return gone })
+	l := newAttemptLog(at(func(context.Context, jobs.LogChunk) error { return gone }))
 	var wg sync.WaitGroup
 	var err error
 	wg.Go(func() { _, err = l.run(t.Context()) })

@@ -22,9 +22,10 @@ type piece struct {
 }
 
 const (
-	pieceBytes = 32 << 10
-	pieces     = 64 // on their way at once: then whoever sends feels it
-	dialing    = 5 * time.Second
+	pieceBytes  = 32 << 10
+	packetBytes = 4 << 10
+	pieces      = 64 // on their way at once: then whoever sends feels it
+	dialing     = 5 * time.Second
 )
 
 // carry takes a connection to the target, until one side ends it.
@@ -84,11 +85,27 @@ func (p *Proxy) pump(ctx context.Context, l *link, way Way, from, to net.Conn) {
 		if p.lost(l, way) {
 			continue
 		}
-		if _, err := to.Write(n.bytes); err != nil {
+		if !p.forward(ctx, way, n.bytes, to) {
 			return
 		}
 	}
 	p.pass(ctx, way, time.Time{}) // the end is held back, too
+}
+
+// forward writes bytes as fast as the way carries them, in packets, so that
+// connections share it; false: the link has ended.
+func (p *Proxy) forward(ctx context.Context, way Way, bytes []byte, to net.Conn) bool {
+	for len(bytes) > 0 {
+		packet := bytes[:min(packetBytes, len(bytes))]
+		if !p.pass(ctx, way, p.carried(way, len(packet))) {
+			return false
+		}
+		if _, err := to.Write(packet); err != nil {
+			return false
+		}
+		bytes = bytes[len(packet):]
+	}
+	return true
 }
 
 func (p *Proxy) read(ctx context.Context, from net.Conn, out chan<- piece) {

@@ -3,7 +3,7 @@
 //
 // A Proxy listens on the loopback and carries every connection to its target.
 // A Fault says what is wrong with the network from now on, for the connections
-// that are open and for those to come: latency; a way on which nothing gets
+// that are open and for those to come: latency; a rate; a way on which nothing gets
 // through, held back until it is mended (as TCP repeats what was lost) or lost
 // for good; refusal. Mending is to set the zero Fault: what was held back
 // arrives, late; a connection that has lost bytes is reset, since what follows
@@ -34,6 +34,7 @@ const (
 // Fault is what is wrong with the network. The zero value is a sound one.
 type Fault struct {
 	Latency time.Duration // one way, on both
+	Rate    int           // bytes a second each way, for all connections together; 0 = unlimited
 	Hold    Way           // nothing gets through until it is mended
 	Lose    Way           // nothing gets through, ever
 	Refuse  bool          // new connections are reset at once
@@ -48,6 +49,7 @@ type Proxy struct {
 	fault   Fault
 	changed chan struct{} // closed and replaced when fault changes
 	links   map[*link]struct{}
+	free    map[Way]time.Time // when the way has carried what is on it
 }
 
 // New makes a proxy to a target, HOST:PORT. It listens at once and carries
@@ -58,7 +60,7 @@ func New(ctx context.Context, target string) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Proxy{target: target, listen: l, changed: make(chan struct{}), links: map[*link]struct{}{}}, nil
+	return &Proxy{target: target, listen: l, changed: make(chan struct{}), links: map[*link]struct{}{}, free: map[Way]time.Time{}}, nil
 }
 
 // Addr is where the proxy listens, HOST:PORT.
@@ -122,6 +124,22 @@ func (p *Proxy) Reset() {
 	for l := range p.links {
 		l.reset()
 	}
+}
+
+// carried is when a way has carried so many bytes more, after all that came
+// before them; zero = at once.
+func (p *Proxy) carried(way Way, bytes int) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fault.Rate <= 0 {
+		return time.Time{}
+	}
+	start := time.Now()
+	if p.free[way].After(start) {
+		start = p.free[way]
+	}
+	p.free[way] = start.Add(time.Duration(bytes) * time.Second / time.Duration(p.fault.Rate))
+	return p.free[way]
 }
 
 // now is the state of the network, and what is closed when it changes.

@@ -232,3 +232,19 @@ func TestRunEndsWhateverIsHeld(t *testing.T) {
 	send(t, x.client, "a")
 	// the end of the test cancels Run and waits for it
 }
+
+func TestRateIsSharedByConnections(t *testing.T) {
+	x := newPair(t)
+	x.Set(Fault{Rate: 64 << 10})
+	other := x.dial(t)
+	otherTarget := <-x.accepted
+	began := time.Now()
+	long := make([]byte, 24<<10)
+	send(t, x.client, string(long))
+	send(t, other, string(long))
+	arrives(t, x.target, string(long))
+	arrives(t, otherTarget, string(long))
+	if took := time.Since(began); took < 700*time.Millisecond {
+		t.Errorf("48 KiB at 64 KiB/s took %v", took)
+	}
+}

@@ -1,0 +1,134 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// resumeWithin is for how long after a chunk was sent it can be sent again: the
+// server knows for two minutes that it has it.
+const resumeWithin = 90 * time.Second
+
+// upload is the chunks of one blob on their way.
+type upload struct {
+	c       *Conn
+	subject string
+	data    []byte
+	each    int
+	total   int
+	next    int           // chunk to send
+	stored  int           // chunks that are, in order
+	oldest  time.Time     // when the oldest chunk that may be stored was first sent
+	ended   chan chunkEnd // of chunks that are on their way
+	out     int
+}
+
+// chunkEnd is how the way of a chunk has ended.
+type chunkEnd struct {
+	chunk int
+	err   error
+}
+
+// putChunks stores data in order, and returns in how many chunks when all are
+// acknowledged. It goes on while they are, however slow the link is; where the
+// connection breaks, it goes on from the first that was not acknowledged.
+func (c *Conn) putChunks(ctx context.Context, subject string, data []byte, each int) (chunks uint32, err error) {
+	total := (len(data) + each - 1) / each
+	u := &upload{c: c, subject: subject, data: data, each: each, total: total, ended: make(chan chunkEnd, total)} // so that no answer blocks
+	for u.stored < total {
+		if err := u.connected(ctx); err != nil {
+			return 0, err
+		}
+		if err := u.send(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return uint32(total), nil //nolint:gosec // at most MaxOutputs
+}
+
+// connected waits for the connection, as long as what was sent is known.
+func (u *upload) connected(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeWithin)
+	defer cancel()
+	return u.c.link.await(ctx)
+}
+
+// send sends what is not stored, until all is or the connection is lost; then
+// it returns nil, and what is left can be sent again.
+func (u *upload) send(ctx context.Context) error {
+	u.next = u.stored
+	if u.oldest.IsZero() {
+		u.oldest = time.Now()
+	}
+	var failed error
+	for u.next < u.total && failed == nil {
+		failed = u.one(ctx)
+		for failed == nil && len(u.ended) > 0 {
+			failed = u.hear(<-u.ended)
+		}
+	}
+	for u.out > 0 && ctx.Err() == nil {
+		select {
+		case a := <-u.ended:
+			if err := u.hear(a); failed == nil || errors.Is(err, errHole) {
+				failed = err
+			}
+		case <-ctx.Done(): // the answers have room
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case failed == nil:
+		return nil
+	case errors.Is(failed, errLost) && time.Since(u.oldest) < resumeWithin:
+		return nil
+	case errors.Is(failed, errNoAnswer):
+		return fmt.Errorf("the transfer has stalled, %d of %d bytes are stored: %w", u.stored*u.each, len(u.data), failed)
+	}
+	return failed
+}
+
+// one sends the next chunk when the window has room for it.
+func (u *upload) one(ctx context.Context) error {
+	chunk := u.data[u.next*u.each : min((u.next+1)*u.each, len(u.data))]
+	parcel, err := u.c.flow.begin(ctx, len(chunk))
+	if err != nil {
+		return err
+	}
+	n := u.next
+	u.next++
+	u.out++
+	m := &nats.Msg{Subject: u.subject, Data: chunk}
+	set(m, nats.MsgIdHdr, u.subject+"."+strconv.Itoa(n))
+	u.c.calls.send(m, func(m *nats.Msg, err error) {
+		u.c.flow.end(parcel, err == nil)
+		if err == nil {
+			_, err = stored(m.Data)
+		}
+		u.ended <- chunkEnd{n, err}
+	})
+	return nil
+}
+
+// errHole says that a chunk is not stored and a later one is: what is read
+// would be in another order.
+var errHole = errors.New("the server has stored a later part, and not this one")
+
+func (u *upload) hear(a chunkEnd) error {
+	u.out--
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.chunk != u.stored:
+		return errHole
+	}
+	u.stored++
+	u.oldest = time.Now()
+	return nil
+}

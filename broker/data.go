@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Values and output go over a connection of their own, so that heartbeats,
+// leases and control never wait behind them: not in the client, not in the
+// socket, not in the server. It is made when it is first needed. A server that
+// is inside this process has no slow link, and needs none; where a second
+// connection is not allowed, all goes over the first.
+
+const (
+	dataPatience = 5 * time.Second  // for the second connection
+	dataAgain    = time.Minute      // until it is tried again
+	stallAfter   = 10 * time.Second // without any answer a transfer has stalled
+	answerWithin = time.Minute      // every single message, whatever else is answered
+)
+
+// data is the second connection of a Conn.
+type data struct {
+	mu    sync.Mutex
+	conn  *Conn
+	again time.Time // not to be tried before
+	down  time.Time // since when it is, while the first one is up; zero = it is up
+}
+
+// carrier is the connection for values and output.
+func (c *Conn) carrier(ctx context.Context) *Conn {
+	if c.data == nil {
+		return c
+	}
+	c.data.mu.Lock()
+	defer c.data.mu.Unlock()
+	now := time.Now()
+	if d := c.data.conn; d != nil {
+		if d.nc.IsConnected() || !c.nc.IsConnected() {
+			c.data.down = time.Time{}
+			return d
+		}
+		if c.data.down.IsZero() {
+			c.data.down = now
+		}
+		if now.Sub(c.data.down) < dataPatience {
+			return d
+		}
+		return c
+	}
+	if now.Before(c.data.again) || !c.nc.IsConnected() {
+		return c
+	}
+	d, err := c.openData(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			c.data.again = now.Add(dataAgain)
+			c.log.Warn("no second connection to NATS: values and output share the one of the heartbeats", "url", c.URL(), "error", err)
+		}
+		return c
+	}
+	c.data.conn = d
+	return d
+}
+
+// openData makes the second connection. What it has to say of itself the first
+// one says, too; permissions differ.
+func (c *Conn) openData(ctx context.Context) (*Conn, error) {
+	cfg := c.cfg
+	cfg.ConnectTimeout = dataPatience
+	if cfg.Name != "" {
+		cfg.Name += " (data)"
+	}
+	d := newConn(cfg)
+	d.log = slog.New(slog.DiscardHandler)
+	d.calls.patient = true
+	d.denied.settled = c.denied.atWork()
+	if err := d.dial(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// inside reports whether the server is in this process.
+func inside(options []nats.Option) bool {
+	o := nats.Options{}
+	for _, option := range options {
+		if option(&o) != nil {
+			return false // the connection itself will say so
+		}
+	}
+	return o.InProcessServer != nil
+}
+
+// unpinned is a context for the second connection, whose number is another.
+func unpinned(ctx context.Context) context.Context {
+	if _, ok := ctx.Value(pinKey{}).(uint64); !ok {
+		return ctx
+	}
+	return context.WithValue(ctx, pinKey{}, nil)
+}
+
+// closeData closes the second connection.
+func (c *Conn) closeData() {
+	if c.data == nil {
+		return
+	}
+	c.data.mu.Lock()
+	defer c.data.mu.Unlock()
+	c.data.again = time.Now().Add(time.Hour)
+	if c.data.conn != nil {
+		c.data.conn.Close()
+	}
+}
