@@ -96,9 +96,9 @@ func TestReadWhatIsDroppedMeanwhile(t *testing.T) {
 	ctx := within(t)
 	logOf(t, c, "r")
 	end(t, c, "r")
-	const chunks = 40
+	const chunks = 100
 	for n := range chunks { // far more than is sent ahead
-		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(256 << 10)}}}
+		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(100 << 10)}}}
 		check(t, c.AppendLog(ctx, "r", jobs.Key{Token: "m", Attempt: 1}, chunk))
 	}
 	read := 0
