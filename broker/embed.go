@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,6 +210,26 @@ func (s *Server) URL() string {
 	defer s.mu.Unlock()
 	return "nats://" + net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port))
 }
+
+// Joined reports whether a client of another process is connected.
+func (s *Server) Joined() bool {
+	s.mu.Lock()
+	srv := s.server
+	s.mu.Unlock()
+	if srv == nil || srv.NumClients() == 0 {
+		return false
+	}
+	clients, err := srv.Connz(&server.ConnzOptions{State: server.ConnOpen, Limit: mostClients})
+	if err != nil {
+		return true // nobody can rule it out
+	}
+	return len(clients.Conns) < clients.Total || slices.ContainsFunc(clients.Conns, func(c *server.ConnInfo) bool {
+		return c.IP != "" // connections within this process have no address
+	})
+}
+
+// mostClients bounds how many connections Joined looks at.
+const mostClients = 64
 
 // Close stops it and waits. Mend must have returned.
 func (s *Server) Close() {

@@ -58,6 +58,7 @@ type binder struct {
 	origin  map[string]string // flag → where its value came from; absent = default
 	from    string            // what is being read now; "" = the command line
 	faults  []string
+	ignored error // why the default configuration file was not read; nil without one
 }
 
 func newBinder(program string, env environment) *binder {
@@ -209,7 +210,10 @@ func (b *binder) readConfig(cmd *cobra.Command) map[string]configEntry {
 	}
 	src, err := os.ReadFile(path)
 	if err != nil {
-		if asked || !errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrPermission) && !asked:
+			b.ignored = err
+		case asked || !errors.Is(err, fs.ErrNotExist):
 			b.fault("--config%s: %v", b.configFrom(cmd), err)
 		}
 		return nil
@@ -303,6 +307,9 @@ func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more .
 	}
 	for _, m := range more {
 		b.faults = append(b.faults, m()...)
+	}
+	if b.ignored != nil && !a.jsonErr {
+		writef(a.Stderr, "%s: the default configuration file may not be read and is ignored: %v (--config FILE names another)\n", a.program, b.ignored)
 	}
 	return b.err()
 }

@@ -98,7 +98,7 @@ func sizeOf(dir string) (size int64, there bool) {
 // examineWorkers: without a server, a run brings its own worker.
 func (d *doctor) examineWorkers() {
 	if !d.remote {
-		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(runtime.NumCPU(), "slot"))
+		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(worker.CPUs(), "slot"))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -151,6 +152,8 @@ func (a *app) kept(l *logger) *slog.Logger {
 }
 
 func (a *app) execute(ctx context.Context, root *cobra.Command) int {
+	stop := reapOrphans(ctx)
+	defer stop()
 	err := a.executed(ctx, root)
 	for _, l := range a.logs {
 		l.flush()
@@ -163,6 +166,18 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 		a.complain(text)
 	}
 	return code
+}
+
+// reapOrphans collects what others leave to this process when it is the first
+// one of a container, until the returned function is called.
+func reapOrphans(ctx context.Context) (stop func()) {
+	if os.Getpid() != 1 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var reaping sync.WaitGroup
+	reaping.Go(func() { orphans.Reap(ctx) })
+	return func() { cancel(); reaping.Wait() }
 }
 
 func (a *app) executed(ctx context.Context, root *cobra.Command) error {

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/worker"
 )
 
 // runOptions are the flags of `run`.
@@ -253,7 +253,7 @@ func (o *execution) slots() int {
 	if o.maxParallel > 0 {
 		return o.maxParallel
 	}
-	return runtime.NumCPU()
+	return worker.CPUs()
 }
 
 // writeReport writes the report's file, all of it or none.

@@ -233,7 +233,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(),
+		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(), Alone: s.alone(),
 	}
 	r.options.apply(&cfg)
 	w, err := worker.New(s.conn, cfg)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 
@@ -255,7 +254,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 	var w *worker.Worker
 	cfg := worker.Config{
 		Functions: functions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
+		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log, Alone: s.alone(),
 	}
 	o.apply(&cfg)
 	cfg.Began = func() { sayWorking(log, w, cfg) }
@@ -281,7 +280,7 @@ func (o *serveOptions) slots() int {
 	if o.maxParallel > 0 {
 		return o.maxParallel
 	}
-	return runtime.NumCPU()
+	return worker.CPUs()
 }
 
 // resolveHere is resolve for where the command was started.

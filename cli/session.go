@@ -22,6 +22,15 @@ type session struct {
 	leave  context.CancelFunc
 }
 
+// alone tells a worker whether no other process has joined the server; nil for
+// a server elsewhere.
+func (s *session) alone() func() bool {
+	if s.server == nil {
+		return nil
+	}
+	return func() bool { return !s.server.Joined() }
+}
+
 // close ends the connection, then the server, then the store.
 func (s *session) close() {
 	if s.conn != nil {

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -99,7 +98,7 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 		workspace = abs
 	}
 	cfg := worker.Config{
-		Name: o.name, Slots: cmp.Or(o.maxParallel, runtime.NumCPU()), Workspace: workspace,
+		Name: o.name, Slots: cmp.Or(o.maxParallel, worker.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
 		Version: programVersion(), Logger: log,
 	}

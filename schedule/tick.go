@@ -72,13 +72,13 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			m.askedLast = now
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
 		}
-		if !d.run.needsGrant(n) && now.Sub(m.asked) > grace+silence {
+		if !d.run.needsGrant(n) && now.Sub(latest(m.asked, d.fleet.since)) > grace+silence {
 			d.close(n, inPlaceOf(n, jobs.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
 		}
 		return earlier(again, m.askedLast.Add(askEvery))
 	}
 	if timeout := n.module.Policy.Timeout; timeout > 0 {
-		due := n.claimed.Add(timeout + grace + silence)
+		due := latest(n.claimed.Add(timeout+grace), d.fleet.since).Add(silence) // an observer that was stopped listens first
 		if !now.Before(due) && !d.run.needsGrant(n) {
 			d.close(n, inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
 		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {

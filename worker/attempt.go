@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/modpipe/modpipe/broker"
@@ -62,6 +61,7 @@ func (a *task) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outcome
 	return a.Sign(&jobs.Outcome{
 		Status: e.status, ExitCode: e.exitCode, Error: clip(e.text, mostError), Reason: e.reason, Outputs: outputs, Permanent: e.permanent, Ignorable: e.ignorable, RetryAfter: e.retryAfter,
 		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.warnings),
+		Unable: e.unable,
 	})
 }
 
@@ -104,6 +104,9 @@ func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
 	})
 	e = a.run(ctx, needs, log, abandon)
 	log.close()
+	if e.unable {
+		a.s.cannotBegin(a, e.text)
+	}
 	a.Release(ctx)
 	<-stored
 	return e, chunks, err
@@ -138,7 +141,7 @@ func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out sink, ab
 // start runs the command or the function of the attempt.
 func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out sink) ending {
 	c := &command{
-		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, environ: os.Environ(),
+		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, mounted: a.s.mounted, environ: a.s.environ, home: a.s.home,
 		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
 		fencing: a.Token(), guard: a.s.guard, spares: &a.s.spares, ready: a.MayStart,
 	}

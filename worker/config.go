@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +36,9 @@ type Config struct {
 	Functions    Functions         // of the program that the worker is part of; nil = it runs commands only
 	Began        func()            // called by Run once it is registered and takes jobs from then on; may be nil
 	Logger       *slog.Logger      // nil = discard
+	// Alone reports whether no other process has joined the server, which is in
+	// this one: then a lapsed lease ends nothing. nil = others may have.
+	Alone func() bool
 }
 
 // Validate reports all faults of the configuration at once; New does it too.
@@ -112,7 +114,7 @@ func (c Config) filled() Config {
 	if dir, err := filepath.Abs(c.Workspace); err == nil && c.Workspace != "" {
 		c.Workspace = dir
 	}
-	c.Slots = cmp.Or(c.Slots, runtime.NumCPU())
+	c.Slots = cmp.Or(c.Slots, CPUs())
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,21 @@
 // what is left (the rest of the log, the commit) goes on in the background, in
 // a bounded number.
 //
+// # What ends when the worker cannot end it
+//
+// The guard is a process of its own, started from this program's file. The
+// worker tells it of every command, and gives it a sign of life every TTL/6
+// with the time at which the lease lapses. When that time comes without a later
+// sign, the guard kills what holds a key, as the worker itself would; when its
+// pipe ends, because the worker was killed, it kills everything. It also notes
+// when commands end, so that a worker which was stopped knows that later.
+//
+// # Whose fault it is
+//
+// An error before the start is the machine's (it lacks space, processes, file
+// descriptors, the workspace) or the module's (its command). The former hands
+// the attempt back, and the worker takes no more until a trial succeeds.
+//
 // # The protocol
 //
 // What is written to a module's cell, with which expectation, and what a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -17,7 +18,9 @@ type command struct {
 	job       *jobs.Job
 	worker    string
 	workspace string   // "" = a fresh directory
+	mounted   bool     // a file system was mounted on workspace when the worker started
 	environ   []string // the worker's own environment
+	home      home
 	allow     allowance
 	fencing   uint64
 	guard     *guard      // may be nil
@@ -37,6 +40,7 @@ type ending struct {
 	result   []byte // msgpack
 	reason   string // of a skip
 	warnings []string
+	unable   bool      // handed back: the machine could not begin it
 	escaped  bool      // a process of it may still be there
 	started  time.Time // zero when nothing started
 	finished time.Time
@@ -54,6 +58,9 @@ type sink interface {
 // run runs the command and returns when its processes are gone and what they
 // wrote has been handed to out.
 func (c *command) run(stops *attempt.Stops, out sink) (e ending) {
+	if st, ok := stops.Asked(); ok {
+		return stoppedBefore(st)
+	}
 	s, err := newScratch(c.workspace, c.needs, c.spares)
 	if err != nil {
 		return notStarted(err)
@@ -77,10 +84,6 @@ func (c *command) run(stops *attempt.Stops, out sink) (e ending) {
 	return e
 }
 
-func notStarted(err error) ending {
-	return ending{status: jobs.AttemptFailed, text: err.Error(), finished: time.Now()}
-}
-
 // prepare makes the command from the job; the caller closes its Stdin.
 func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	if c.job.Func != nil {
@@ -89,7 +92,7 @@ func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	if c.job.Command == nil {
 		return nil, nil, errors.New("the job has no command: it was made by a newer version of modpipe")
 	}
-	dir, err := resolveDir(s.workspace, c.job.Command.Dir)
+	dir, err := c.dir(s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,6 +111,15 @@ func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	cmd := &exec.Cmd{Path: path, Args: words, Env: env, Dir: dir}
 	ownSession(cmd)
 	return cmd, warnings, c.stdin(cmd, s)
+}
+
+// dir is where the command starts. A workspace that is not mounted any more
+// is gone, although its mount point is there.
+func (c *command) dir(s *scratch) (string, error) {
+	if c.mounted && !mountPoint(s.workspace) {
+		return "", machineError{fmt.Errorf("workspace %s: it is not mounted any more", s.workspace)}
+	}
+	return resolveDir(s.workspace, c.job.Command.Dir)
 }
 
 // stdin gives the command its input through a file: it takes any size, needs
@@ -136,28 +148,28 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
-	pipes, err := newPipes(cmd)
+	pipes, err := c.start(cmd)
 	if err != nil {
-		return notStarted(fmt.Errorf("make pipes: %w", err))
+		return notStarted(err)
 	}
-	if c.ready != nil && !c.ready() {
-		pipes.abandon()
-		return ending{status: jobs.AttemptLost, text: "the worker's lease lapsed before the start", finished: time.Now()}
+	if pipes == nil {
+		return ending{status: jobs.AttemptLost, text: lapsedBefore(c.worker), finished: time.Now()}
 	}
-	e := ending{started: time.Now()}
-	if err := cmd.Start(); err != nil {
-		pipes.abandon()
-		return notStarted(startError(cmd, err))
-	}
-	c.guard.begun(cmd.Process.Pid)
-	p := &process{cmd: cmd, guard: c.guard, marker: "MODPIPE_OUTPUT=" + s.output, exited: make(chan struct{})}
+	p := newProcess(cmd, c.guard, "MODPIPE_OUTPUT="+s.output)
+	c.guard.begun(p, c.job.Keyed)
 	var wg sync.WaitGroup
-	wg.Go(func() { p.await(); close(p.exited) })
+	wg.Go(p.wait)
 	pipes.read(&wg, out)
-	stopped := c.supervise(p, stops)
+	v := &vigil{c: c, p: p, pipes: pipes, stops: stops}
+	stopped := v.keep()
+	e := ending{started: p.began}
 	state, left := p.reap()
+	if _, signal := exitOf(state); stopped == nil && signal == "SIGKILL" {
+		stopped = c.fenced(p)
+	}
 	pipes.finish()
 	wg.Wait()
+	v.report(out)
 	e.finished = time.Now()
 	e.escaped = left > 0 || pipes.abandoned()
 	if left > 0 {
@@ -171,6 +183,46 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	return e
 }
 
+// start starts the command. Without pipes nothing was started, because it may
+// not start any more.
+func (c *command) start(cmd *exec.Cmd) (*pipes, error) {
+	if err := checkFiles(); err != nil {
+		return nil, machineError{fmt.Errorf("start a command: %w", plainly(err))}
+	}
+	if err := checkProcesses(); err != nil {
+		return nil, fmt.Errorf("start a command: %w", err)
+	}
+	pipes, err := newPipes(cmd)
+	if err != nil {
+		return nil, machineError{fmt.Errorf("create pipes: %w", plainly(err))}
+	}
+	if c.ready != nil && !c.ready() {
+		pipes.abandon()
+		return nil, nil
+	}
+	if err := orphans.Start(cmd); err != nil {
+		pipes.abandon()
+		if fault := workspaceFault(cmd.Dir); fault != nil {
+			return nil, machineError{fmt.Errorf("the directory to start in: %w", fault)}
+		}
+		return nil, startError(cmd, err)
+	}
+	return pipes, nil
+}
+
+// fenced is the end of a command with a key that the guard has killed because
+// the lease had lapsed; nil for others.
+func (c *command) fenced(p *process) *attempt.Stop {
+	if !c.job.Keyed || c.guard.account(p).killed.IsZero() {
+		return nil
+	}
+	return &attempt.Stop{Status: jobs.AttemptLost, Text: "worker " + c.worker + " could not renew its lease: its guard ended the module"}
+}
+
+func lapsedBefore(worker string) string {
+	return "the lease of worker " + worker + " lapsed before the start"
+}
+
 func stoppedBefore(st attempt.Stop) ending {
 	return ending{status: st.Status, text: st.Text, finished: time.Now()}
 }
@@ -180,55 +232,6 @@ func startError(cmd *exec.Cmd, err error) error {
 		err = pe.Err
 	}
 	return fmt.Errorf("cannot start %q (%s): %w", cmd.Args[0], cmd.Path, err)
-}
-
-// supervise returns when the leader has ended or been killed, and after TERM
-// also everything else in its group, or the grace is over. It returns the
-// request that it acted on; none when the command ended by itself.
-func (c *command) supervise(p *process, stops *attempt.Stops) (acted *attempt.Stop) {
-	limit, stopTimer := timer(c.job.Timeout)
-	defer stopTimer()
-	exited := p.exited
-	var kill, poll <-chan time.Time
-	for {
-		select {
-		case <-exited:
-			if acted == nil || !p.alive() {
-				return acted
-			}
-			exited, poll = nil, time.After(pollGroup) // the others have the rest of the grace
-		case <-poll:
-			if !p.alive() {
-				return acted
-			}
-			poll = time.After(pollGroup)
-		case <-limit:
-			stops.Ask(c.timedOut())
-		case <-stops.Changed():
-			st, _ := stops.Asked()
-			if st.Grace == 0 {
-				p.end()
-				return &st
-			}
-			if acted == nil {
-				p.terminate()
-				kill = time.After(st.Grace)
-			}
-			acted = &st
-		case <-kill:
-			p.end()
-			return acted
-		}
-	}
-}
-
-// pollGroup is how often the rest of a group is looked for after TERM.
-const pollGroup = 5 * time.Millisecond
-
-// end kills all of it and waits for the leader.
-func (p *process) end() {
-	p.kill(p.others())
-	<-p.exited
 }
 
 // timer is a channel that fires after d, never for 0.
@@ -277,7 +280,7 @@ func exitText(code int, signal string) string {
 // results reads what the command has set, also when it failed. A fault in it
 // fails an attempt that would have succeeded.
 func (c *command) results(e *ending, s *scratch) {
-	outputs, err := readOutputs(s.output)
+	outputs, err := c.readOutputs(s.output)
 	e.outputs = outputs
 	switch {
 	case err == nil:
@@ -285,5 +288,22 @@ func (c *command) results(e *ending, s *scratch) {
 		e.status, e.text = jobs.AttemptFailed, err.Error()
 	default:
 		e.warnings = append(e.warnings, err.Error())
+	}
+}
+
+// outputsLimit is how long the outputs of an attempt wait for a file
+// descriptor, which other attempts give back when they end.
+const outputsLimit = 10 * time.Second
+
+// readOutputs reads the outputs. That the worker has no file descriptor left
+// is not the command's fault.
+func (c *command) readOutputs(path string) (map[string]string, error) {
+	limit := time.Now().Add(outputsLimit)
+	for {
+		outputs, err := readOutputs(path)
+		if !outOfFiles(err) || time.Now().After(limit) {
+			return outputs, err
+		}
+		<-time.After(pollGroup)
 	}
 }

@@ -36,7 +36,9 @@ func newScratch(workspace string, needs []byte, from *spares) (*scratch, error) 
 		s.workspace = filepath.Join(root, "workspace")
 	}
 	if err := s.fill(workspace == "", needs); err != nil {
-		return nil, errors.Join(fmt.Errorf("make a directory for the attempt: %w", err), s.remove())
+		err = fmt.Errorf("create a directory for the attempt in %s: %w", os.TempDir(), plainly(err))
+		_ = s.remove() // what is in the way of it is in the way of this
+		return nil, machineError{err}
 	}
 	return s, nil
 }
@@ -70,7 +72,10 @@ func (s *scratch) fill(fresh bool, needs []byte) error {
 // save keeps a text in a file that goes with the attempt.
 func (s *scratch) save(name, text string) (string, error) {
 	path := filepath.Join(s.root, name)
-	return path, os.WriteFile(path, []byte(text), 0o600)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", machineError{fmt.Errorf("write a file for the attempt in %s: %w", os.TempDir(), plainly(err))}
+	}
+	return path, nil
 }
 
 // remove takes everything away, also what the attempt made read-only.
@@ -105,8 +110,11 @@ func removeAll(root string) error {
 // not lead out, neither by .. nor by a symbolic link.
 func resolveDir(workspace, dir string) (string, error) {
 	root, err := filepath.EvalSymlinks(workspace)
+	if err == nil {
+		err = workspaceFault(root)
+	}
 	if err != nil {
-		return "", fmt.Errorf("workspace: %w", err)
+		return "", machineError{fmt.Errorf("workspace %s: %w", workspace, plainly(err))}
 	}
 	if dir == "" || dir == "." {
 		return root, nil
@@ -125,11 +133,7 @@ func resolveDir(workspace, dir string) (string, error) {
 	if rel, err := filepath.Rel(root, path); err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
 		return "", fmt.Errorf("dir %q leads out of the workspace by a symbolic link", dir)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("dir %q: %w", dir, err)
-	}
-	if !info.IsDir() {
+	if !isDir(path) {
 		return "", fmt.Errorf("dir %q is not a directory", dir)
 	}
 	return path, nil

@@ -43,6 +43,7 @@ func inherited() []string {
 func (c *command) environment(s *scratch) (env, warnings []string, err error) {
 	env = append(env, "CI=true")
 	env = append(env, c.own(inherited())...)
+	env = append(env, c.home.variables(c.environ, s.root)...)
 	env = append(env, "TMPDIR="+s.tmp)
 	if runtime.GOOS == "windows" {
 		env = append(env, "TEMP="+s.tmp, "TMP="+s.tmp)

@@ -10,17 +10,52 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/modpipe/modpipe/internal/orphans"
 )
 
 // await returns when the leader has ended, and leaves it uncollected: until
 // then its number cannot be given to another group.
 func (p *process) await() {
-	for {
-		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	if awaitEnd(p.pid) == nil {
+		return
+	}
+	for { // an older kernel, or no file descriptor: a thread waits
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
+}
+
+// awaitEnd returns when a process has ended. It takes no thread: a machine
+// that has no more of them ends the worker.
+func awaitEnd(pid int) error {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer func() { _ = f.Close() }() // it was only waited for
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			failed = err
+		}
+		return ready > 0 || failed != nil
+	})
+	return errors.Join(err, failed)
+}
+
+// zombie reports whether the leader has ended and was not collected.
+func (p *process) zombie() bool {
+	st, ok := statOf(p.pid)
+	return !ok || st.dead
 }
 
 // others are the live processes that descend from the command, without its
@@ -44,7 +79,7 @@ const mostLooks = 20
 
 // look is others at one look.
 func (p *process) look() []int {
-	leader := p.cmd.Process.Pid
+	leader := p.pid
 	var found []int
 	for _, pid := range pidsSince(leader) {
 		st, ok := statOf(pid)
@@ -55,7 +90,7 @@ func (p *process) look() []int {
 		switch {
 		case !ours:
 		case st.dead:
-			collect(pid, st.parent)
+			orphans.Collect(pid, st.parent)
 		default:
 			found = append(found, pid)
 		}
@@ -63,12 +98,80 @@ func (p *process) look() []int {
 	return found
 }
 
-// collect takes a dead orphan off the table where we are who it was left to
-// (the first process of a container).
-func collect(pid, parent int) {
-	if parent == os.Getpid() {
-		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+// leftovers are the others, and, while the output is still held, what holds it
+// and is not found otherwise: it has cleared its environment and left its
+// session. What is ending by itself is not among them.
+func (p *process) leftovers(out *pipes) []leftover {
+	pids := p.others()
+	select {
+	case <-out.closed:
+	default:
+		for _, pid := range out.holders(p.pid) {
+			if !slices.Contains(pids, pid) {
+				pids = append(pids, pid)
+			}
+		}
 	}
+	var left []leftover
+	for _, pid := range pids {
+		if st, ok := statOf(pid); !ok || st.exiting {
+			continue
+		}
+		left = append(left, leftover{pid: pid, name: nameOf(pid)})
+	}
+	return left
+}
+
+// nameOf is the command name of a process; empty when it is gone.
+func nameOf(pid int) string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// holders are the processes younger than leader that hold a writing end of the
+// pipes. This process and what it is starting right now are not among them.
+func (p *pipes) holders(leader int) []int {
+	var wanted []string
+	for _, s := range p.streams {
+		if name := pipeName(s.r); name != "" {
+			wanted = append(wanted, name)
+		}
+	}
+	var found []int
+	for _, pid := range pidsSince(leader) {
+		st, ok := statOf(pid)
+		if ok && !st.dead && st.parent != os.Getpid() && pid != os.Getpid() && pid != 1 && holdsFile(pid, wanted) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// pipeName is how the system names what a file is open on; empty when it is closed.
+func pipeName(f *os.File) (name string) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	_ = raw.Control(func(fd uintptr) { name, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(int(fd))) })
+	return name
+}
+
+func holdsFile(pid int, names []string) bool {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	files, err := readNames(dir)
+	if err != nil {
+		return false
+	}
+	for _, file := range files {
+		if name, err := os.Readlink(dir + "/" + file); err == nil && slices.Contains(names, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // execLimit is how long a process that is in the middle of an exec is waited
@@ -110,7 +213,7 @@ func pidsSince(leader int) []int {
 	if last == leader {
 		return nil // nothing was started since, anywhere
 	}
-	names, err := readNames("/proc")
+	names, err := readProcesses()
 	if err != nil {
 		return nil
 	}
@@ -123,6 +226,19 @@ func pidsSince(leader int) []int {
 	}
 	slices.Sort(pids) // parents mostly come before their children
 	return pids
+}
+
+// readProcesses lists /proc. Without a file descriptor for it nobody could see
+// that something is left, so it waits for one.
+func readProcesses() ([]string, error) {
+	limit := time.Now().Add(sweepLimit)
+	for {
+		names, err := readNames("/proc")
+		if !outOfFiles(err) || time.Now().After(limit) {
+			return names, err
+		}
+		<-time.After(pollGroup)
+	}
 }
 
 func readNames(dir string) ([]string, error) {
@@ -152,6 +268,7 @@ func lastPID() int {
 type procStat struct {
 	parent, session int
 	dead            bool
+	exiting         bool // it has begun to end, and closes what it holds
 }
 
 // statFields are the fields of a process's state, from the third on; none when
@@ -167,10 +284,12 @@ func statFields(pid int) []string {
 
 func statOf(pid int) (procStat, bool) {
 	f := statFields(pid)
-	if len(f) < 4 {
+	const flags, exiting = 6, 0x4 // as proc(5) counts them, less 3
+	if len(f) <= flags {
 		return procStat{}, false
 	}
 	parent, _ := strconv.Atoi(f[1])
 	session, _ := strconv.Atoi(f[3])
-	return procStat{parent: parent, session: session, dead: f[0] == "Z" || f[0] == "X"}, true
+	bits, _ := strconv.ParseUint(f[flags], 10, 64)
+	return procStat{parent: parent, session: session, dead: f[0] == "Z" || f[0] == "X", exiting: bits&exiting != 0}, true
 }

@@ -25,17 +25,22 @@ const (
 // exec's, so that the end of a command does not depend on who else holds them.
 type pipes struct {
 	streams [2]*pipe
+	closed  chan struct{} // closed when both have come to their end
+	open    atomic.Int32
 }
 
 type pipe struct {
 	stream jobs.Stream
 	r, w   *os.File
-	gone   atomic.Bool // the writers are: what is left is read with a limit
-	held   atomic.Bool // somebody still held it at the end
+	gone   atomic.Int64 // when the writers had gone, in Unix nanoseconds; 0 = not yet
+	held   atomic.Bool  // something still held it at the end
+	last   atomic.Int64 // when something was read, in Unix nanoseconds
+	busy   atomic.Bool  // what was read is being taken: its writers may wait
+	middle atomic.Bool  // what was read last does not end a line
 }
 
 func newPipes(cmd *exec.Cmd) (*pipes, error) {
-	p := &pipes{}
+	p := &pipes{closed: make(chan struct{})}
 	for i, stream := range []jobs.Stream{jobs.Stdout, jobs.Stderr} {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -61,44 +66,96 @@ func (p *pipes) abandon() {
 // read hands what comes to out, on goroutines of wg, until both streams have
 // ended. The command has its own copies of the writing ends by now.
 func (p *pipes) read(wg *sync.WaitGroup, out sink) {
+	p.open.Store(int32(len(p.streams)))
 	for _, s := range p.streams {
 		_ = s.w.Close()
-		wg.Go(func() { s.copy(out) })
+		wg.Go(func() {
+			s.copy(out)
+			if p.open.Add(-1) == 0 {
+				close(p.closed)
+			}
+		})
 	}
+}
+
+// written is when the command has last written something; now, while what it
+// has written is being taken.
+func (p *pipes) written(now time.Time) time.Time {
+	var last int64
+	for _, s := range p.streams {
+		if s.busy.Load() {
+			return now
+		}
+		last = max(last, s.last.Load())
+	}
+	return time.Unix(0, last)
+}
+
+// newline ends the last line of a stream, where its writer has not.
+func (p *pipes) newline(stream jobs.Stream) string {
+	for _, s := range p.streams {
+		if s.stream == stream && s.middle.Load() {
+			return "\n"
+		}
+	}
+	return ""
 }
 
 // finish makes the readers return soon: the processes are gone.
 func (p *pipes) finish() {
+	now := time.Now()
 	for _, s := range p.streams {
-		s.gone.Store(true)
-		_ = s.r.SetReadDeadline(time.Now().Add(pipeLinger)) // wakes one that waits
+		s.gone.Store(now.UnixNano())
+		_ = s.r.SetReadDeadline(now) // wakes one that waits
 	}
 }
 
 func (p *pipes) abandoned() bool { return p.streams[0].held.Load() || p.streams[1].held.Load() }
 
+// copy reads until the end of the stream. When the writers are gone it reads
+// what they have left, and waits for the end no longer than pipeLinger: what
+// still holds the pipe then, and goes on writing, is not waited for.
 func (s *pipe) copy(out sink) {
 	defer func() { _ = s.r.Close() }()
+	s.last.Store(time.Now().UnixNano())
 	buf := make([]byte, readSize)
-	rest := pipeRest
-	for rest > 0 {
-		if s.gone.Load() {
-			_ = s.r.SetReadDeadline(time.Now().Add(pipeLinger))
-		}
+	for s.gone.Load() == 0 {
 		n, err := s.r.Read(buf)
-		if n > 0 {
-			out.write(s.stream, slices.Clone(buf[:n]))
+		s.take(out, buf[:n])
+		if err != nil && !(os.IsTimeout(err) && s.gone.Load() != 0) {
+			return
 		}
-		if os.IsTimeout(err) && !s.gone.Load() {
-			continue
-		}
+	}
+	for rest := pipeRest; rest > 0; {
+		n, err := s.ready(buf)
+		s.take(out, buf[:n])
+		rest -= n
 		if err != nil {
 			s.held.Store(os.IsTimeout(err))
 			return
 		}
-		if s.gone.Load() {
-			rest -= n
-		}
 	}
 	s.held.Store(true)
+}
+
+// ready reads what is in the pipe, else what comes before pipeLinger is over.
+// Its error is a timeout when nothing comes.
+func (s *pipe) ready(buf []byte) (int, error) {
+	_ = s.r.SetReadDeadline(time.Time{}) // what is there counts, however late it is
+	if n, err, waits := readNow(s.r, buf); !waits {
+		return n, err
+	}
+	_ = s.r.SetReadDeadline(time.Unix(0, s.gone.Load()).Add(pipeLinger))
+	return s.r.Read(buf)
+}
+
+func (s *pipe) take(out sink, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	s.middle.Store(data[len(data)-1] != '\n')
+	s.busy.Store(true)
+	out.write(s.stream, slices.Clone(data))
+	s.last.Store(time.Now().UnixNano())
+	s.busy.Store(false)
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/orphans"
 )
 
 // sweepLimit is how long the end of an attempt waits for processes that were
@@ -13,10 +15,25 @@ const sweepLimit = 5 * time.Second
 // process is a command that runs, and everything that it has started. Its
 // methods are called by the one goroutine that supervises it.
 type process struct {
-	cmd    *exec.Cmd
-	guard  *guard        // may be nil
-	marker string        // NAME=value in the environment of whatever the command starts, and of nothing else
-	exited chan struct{} // closed when the leader has ended; it is not reaped before reap
+	cmd     *exec.Cmd
+	pid     int
+	guard   *guard        // may be nil
+	marker  string        // NAME=value in the environment of whatever the command starts, and of nothing else
+	began   time.Time     // when it was started
+	noticed time.Time     // when its end was noticed; set before exited is closed
+	exited  chan struct{} // closed when the leader has ended; it is not reaped before reap
+}
+
+// newProcess is the process of a command that was started.
+func newProcess(cmd *exec.Cmd, g *guard, marker string) *process {
+	return &process{cmd: cmd, pid: cmd.Process.Pid, guard: g, marker: marker, began: time.Now(), exited: make(chan struct{})}
+}
+
+// wait returns when the leader has ended.
+func (p *process) wait() {
+	p.await()
+	p.noticed = time.Now()
+	close(p.exited)
 }
 
 // alive reports whether anything but the leader is left.
@@ -26,8 +43,9 @@ func (p *process) alive() bool { return len(p.others()) > 0 }
 // returns how it ended and how many processes could not be ended.
 func (p *process) reap() (*os.ProcessState, int) {
 	left := p.sweep()
-	p.guard.ended(p.cmd.Process.Pid) // while its number is still its own
-	_ = p.cmd.Wait()                 // the state says it
+	p.guard.ended(p) // while its number is still its own
+	_ = p.cmd.Wait() // the state says it
+	orphans.Done(p.pid)
 	return p.cmd.ProcessState, left
 }
 

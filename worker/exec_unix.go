@@ -3,7 +3,9 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -25,11 +27,57 @@ func soleName(info os.FileInfo) bool {
 }
 
 // terminate asks the group to end.
-func (p *process) terminate() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM) }
+func (p *process) terminate() { _ = syscall.Kill(-p.pid, syscall.SIGTERM) }
+
+// hasExited reports whether the leader has ended, noticed or not.
+func (p *process) hasExited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return p.zombie()
+	}
+}
+
+// signalAll sends TERM, or KILL, to processes and groups.
+func signalAll(left []leftover, kill bool) {
+	signal := syscall.SIGTERM
+	if kill {
+		signal = syscall.SIGKILL
+	}
+	for _, l := range left {
+		_ = syscall.Kill(l.pid, signal)
+	}
+}
+
+// readNow reads what is in a pipe. waits reports that nothing is, and that its
+// end has not come.
+func readNow(f *os.File, buf []byte) (n int, err error, waits bool) { //nolint:revive,staticcheck // the error belongs to n
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err, false
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, failed = syscall.Read(int(fd), buf)
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err, false
+	case errors.Is(failed, syscall.EAGAIN), errors.Is(failed, syscall.EINTR):
+		return 0, nil, true
+	case failed != nil:
+		return 0, failed, false
+	case n == 0:
+		return 0, io.EOF, false
+	}
+	return n, nil, false
+}
 
 // kill ends the group and the others, which have left it.
 func (p *process) kill(others []int) {
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	for _, pid := range others {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -37,13 +37,13 @@ type function struct {
 // run calls the function and returns when it has returned, or is given up.
 func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) ending {
 	if f.functions == nil {
-		return notStarted(errors.New("the job is for a Go program, and this worker is none"))
+		return notStarted(fmt.Errorf("the job is for a Go program, and worker %s has no Go functions", f.command.worker))
 	}
 	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
 	if f.command.ready != nil && !f.command.ready() {
-		return ending{status: jobs.AttemptLost, text: "the worker's lease lapsed before the start", finished: time.Now()}
+		return ending{status: jobs.AttemptLost, text: lapsedBefore(f.command.worker), finished: time.Now()}
 	}
 	started := time.Now()
 	res, stopped, returned := f.call(ctx, stops, out)

@@ -133,7 +133,7 @@ func TestFunctionIsCancelled(t *testing.T) {
 
 func TestWorkerWithoutAProgramRefuses(t *testing.T) {
 	e := (&function{command: &command{job: &jobs.Job{}}}).run(t.Context(), attempt.NewStops(), &textSink{})
-	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "this worker is none") {
+	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "has no Go functions") {
 		t.Errorf("%+v", e)
 	}
 }

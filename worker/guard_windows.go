@@ -1,10 +1,29 @@
 package worker
 
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
 // guard has nothing to do it with here.
 type guard struct{}
 
-func newGuard() (*guard, error) { return nil, nil }
+// account is what the guard knows of a command: nothing.
+type account struct {
+	ended  time.Time
+	paused time.Duration
+	killed time.Time
+}
 
-func (*guard) begun(int) {}
-func (*guard) ended(int) {}
-func (*guard) close()    {}
+func newGuard(*slog.Logger) (*guard, error) { return nil, nil }
+
+func (*guard) begun(*process, bool)     {}
+func (*guard) ended(*process)           {}
+func (*guard) beat(time.Time)           {}
+func (*guard) account(*process) account { return account{} }
+func (*guard) close()                   {}
+
+func (s *shift) watchGuard(context.Context) error { return nil }
+
+func (s *shift) deadline() time.Time { return time.Time{} }

@@ -107,7 +107,9 @@ func (s *shift) beat(ctx context.Context) error {
 	if err := s.registry.Beat(ctx, s.describe()); err != nil {
 		return err
 	}
-	if s.self.Lease.Renew(sent, time.Now()) {
+	gap := s.self.Lease.Renew(sent, time.Now())
+	s.guard.beat(s.deadline())
+	if gap {
 		s.recheck() // others may have thought us lost
 	}
 	return nil
@@ -131,14 +133,33 @@ func (s *shift) lapses(ctx context.Context) error {
 		if _, live := s.self.Lease.State(time.Now()); live {
 			continue
 		}
-		s.each(func(a *task) { a.Lapsed() })
-		s.log.Warn("the lease has lapsed: what held a key was killed")
+		s.lapse()
 		select {
 		case <-renewed:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// lapse kills what holds a key under the lease that has lapsed. Where no other
+// process has joined, nobody can hold it instead.
+func (s *shift) lapse() {
+	if s.alone() {
+		s.log.Debug("the lease has lapsed; no other process has joined, so nothing is killed")
+		return
+	}
+	var killed []string
+	s.each(func(a *task) {
+		if a.Lapsed() {
+			killed = append(killed, a.String())
+		}
+	})
+	if len(killed) == 0 {
+		s.log.Warn("the lease has lapsed: NATS has not acknowledged a heartbeat in time; no module here holds a key, and what runs goes on")
+		return
+	}
+	s.log.Warn("the lease has lapsed: NATS has not acknowledged a heartbeat in time; the modules that held a key were killed", "attempts", killed)
 }
 
 // reconnects makes again what a restart of the server has lost, says that the
@@ -206,7 +227,7 @@ func (s *shift) describe() jobs.Worker {
 	w := jobs.Worker{
 		Name: s.cfg.Name, Incarnation: s.self.Incarnation, Version: s.cfg.Version,
 		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
-		Draining: s.draining, LanesSeen: s.lanesSeen,
+		Draining: s.draining, Unable: s.health.reason(), LanesSeen: s.lanesSeen,
 		Started: s.started, PID: os.Getpid(), Host: host, Load: load,
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)

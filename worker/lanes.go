@@ -84,15 +84,15 @@ func (s *shift) decide(ctx context.Context, lanes []kv.LaneChange) {
 
 func (s *shift) serveOrNot(ctx context.Context, c kv.LaneChange) {
 	if c.Gone {
-		s.puller.Unserve(c.Lane)
+		s.unserveLane(c.Lane)
 		return
 	}
 	capabilities := s.learn(ctx, c.Set.Requires.Tools)
 	if !capabilities.Offer(c.Set.Requires) {
-		s.puller.Unserve(c.Lane)
+		s.unserveLane(c.Lane)
 		return
 	}
-	s.puller.Serve(c.Lane, max(1, min(c.Set.Slots, s.cfg.Slots)))
+	s.serveLane(c.Lane, max(1, min(c.Set.Slots, s.cfg.Slots)))
 }
 
 // learn adds what a lane asks for to what the heartbeat says, and returns all

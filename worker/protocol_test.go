@@ -133,24 +133,3 @@ func TestGapSinceTheClaimMakesItLost(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
-
-// A worker that is killed leaves nothing running: the guard sees its pipe end.
-func TestGuard(t *testing.T) {
-	g, err := newGuard()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan ending, 1)
-	c := &command{job: script("echo up; sleep 300"), workspace: t.TempDir(), environ: []string{"PATH=/usr/bin:/bin"}, guard: g}
-	out := &written{}
-	up := make(chan struct{})
-	out.on = func(string) { close(up) }
-	go func() { done <- c.run(attempt.NewStops(), out) }()
-	<-up
-	g.begun(999999999)
-	g.ended(999999999)
-	g.close() // as when the worker dies
-	if e := <-done; *e.exitCode != 137 {
-		t.Errorf("%+v", e)
-	}
-}

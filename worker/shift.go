@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +38,10 @@ type shift struct {
 	ttl        time.Duration
 	tools      *toolbox
 	guard      *guard // nil where there is none
+	health     *health
+	environ    []string // the worker's own environment
+	home       home
+	mounted    bool // a file system was mounted on the workspace at the start
 	spares     spares
 	nudge      chan struct{} // holds one token when a heartbeat is due at once
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
@@ -48,6 +55,7 @@ type shift struct {
 	used      int
 	ending    bool // new attempts are handed back at once
 	draining  bool
+	finished  int       // attempts that are not open any more
 	busy      time.Time // when something was last begun or finished
 	known     map[string]string
 	lanesSeen uint64
@@ -64,7 +72,9 @@ func newShift(w *Worker) *shift {
 		w: w, cfg: w.cfg, conn: w.conn, log: log, started: time.Now(),
 		self: &attempt.Worker{
 			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
+			Alone: w.cfg.Alone,
 		},
+		health: newHealth(), environ: os.Environ(), mounted: w.cfg.Workspace != "" && mountPoint(w.cfg.Workspace),
 		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
@@ -75,8 +85,10 @@ func newShift(w *Worker) *shift {
 func (s *shift) run(ctx context.Context) error {
 	s.work, s.letGo = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.letGo()
+	s.findHome()
 	s.guard = s.startGuard()
 	defer s.guard.close()
+	defer s.home.remove()
 	defer s.spares.remove()
 	loops, stopLoops := context.WithCancel(s.work)
 	defer stopLoops()
@@ -102,10 +114,17 @@ func (s *shift) run(ctx context.Context) error {
 	return err
 }
 
+func (s *shift) findHome() {
+	var warning string
+	if s.home, warning = newHome(s.environ); warning != "" {
+		s.log.Warn(warning)
+	}
+}
+
 func (s *shift) startGuard() *guard {
-	g, err := newGuard()
+	g, err := newGuard(s.log)
 	if err != nil {
-		s.log.Warn("what runs here would outlive a worker that is killed", "error", err)
+		s.log.Warn("no guard: modules would outlive this worker if it is killed", "error", err)
 		return nil
 	}
 	return g
@@ -124,6 +143,8 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 		"capability": func(ctx context.Context) error { return s.consider(ctx, lanes) },
 		"control":    func(ctx context.Context) error { return s.conn.Controls(ctx, s.cfg.Name, s.control) },
 		"idle":       s.whenIdle,
+		"trials":     s.trials,
+		"guard":      s.watchGuard,
 	} {
 		wg.Go(func() { s.forever(ctx, name, loop, fatal) })
 	}
@@ -156,8 +177,10 @@ func (s *shift) forever(ctx context.Context, name string, loop func(context.Cont
 func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 	s.mu.Lock()
 	s.draining = true
+	draining := s.finished
 	s.mu.Unlock()
 	s.beatNow()
+	s.log.Info("draining", "finishing", s.names(), "hands_back_after", s.cfg.DrainTimeout)
 	limit, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
 	if err := s.puller.Pause(limit); err != nil && ctx.Err() == nil {
@@ -165,6 +188,7 @@ func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 	}
 	select {
 	case <-s.unsettled.none():
+		s.log.Info("drained: nothing was handed back", "finished", s.finishedSince(draining))
 		return nil
 	case err := <-fatal:
 		s.halt()
@@ -172,6 +196,7 @@ func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 	case <-limit.Done():
 	}
 	if ctx.Err() == nil {
+		s.log.Warn("the drain timeout has passed", "finished", s.finishedSince(draining), "handing_back", s.names())
 		s.handBack(ctx)
 	}
 	if ctx.Err() != nil {
@@ -183,7 +208,7 @@ func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 
 // handBack ends what still runs, with its grace, and waits for the outcomes.
 func (s *shift) handBack(ctx context.Context) {
-	s.endAll(func(a *task) { a.HandBack(toldToGo, a.job.Grace) })
+	s.endAll(func(a *task) { a.HandBack(s.toldToGo(), a.job.Grace) })
 	select {
 	case <-s.executing.none():
 		s.lastWrites()
@@ -193,7 +218,7 @@ func (s *shift) handBack(ctx context.Context) {
 
 // halt is the end without grace.
 func (s *shift) halt() {
-	s.endAll(func(a *task) { a.HandBack("the worker was stopped", 0) })
+	s.endAll(func(a *task) { a.HandBack("worker "+s.cfg.Name+" was stopped", 0) })
 	s.lastWrites()
 }
 
@@ -214,7 +239,28 @@ func (s *shift) endAll(end func(*task)) {
 	s.each(end)
 }
 
-const toldToGo = "the worker was told to go"
+func (s *shift) toldToGo() string { return "worker " + s.cfg.Name + " was told to go" }
+
+// names are the attempts that are open, for the log.
+func (s *shift) names() []string {
+	names := []string{}
+	s.each(func(a *task) { names = append(names, a.String()) })
+	slices.Sort(names)
+	if len(names) > mostNamed {
+		names = append(names[:mostNamed], fmt.Sprintf("and %d more", len(names)-mostNamed))
+	}
+	return names
+}
+
+// mostNamed is how many attempts a line of the log names.
+const mostNamed = 20
+
+// finishedSince is how many attempts were finished after there were so many.
+func (s *shift) finishedSince(before int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.finished - before
+}
 
 // handle takes a delivery from the puller, on the puller's goroutine.
 func (s *shift) handle(d *broker.Delivery) {
@@ -229,7 +275,9 @@ func (s *shift) handle(d *broker.Delivery) {
 	ending := s.ending
 	s.mu.Unlock()
 	if ending {
-		a.HandBack(toldToGo, 0)
+		a.HandBack(s.toldToGo(), 0)
+	} else if why := s.health.reason(); why != "" {
+		a.HandBack("worker "+s.cfg.Name+" cannot begin attempts: "+why, 0)
 	}
 	s.attemptsWG.Go(func() {
 		defer s.forget(a)
@@ -263,6 +311,7 @@ func (s *shift) freed(slots int) {
 func (s *shift) forget(a *task) {
 	s.mu.Lock()
 	delete(s.tasks, a)
+	s.finished++
 	s.busy = time.Now()
 	s.mu.Unlock()
 	s.unsettled.add(-1)

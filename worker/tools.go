@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -39,7 +40,7 @@ type toolbox struct {
 func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 	t := &toolbox{
 		fixed: jobs.Capabilities{
-			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Memory: memory(),
+			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: CPUs(), Memory: memory(),
 			Labels: map[string]string{}, Program: program,
 		},
 		declared: map[string]string{},
@@ -166,13 +167,16 @@ func ask(ctx context.Context, file, word string) []byte {
 	cmd := exec.CommandContext(ctx, file, word)
 	ownSession(cmd)
 	cmd.Cancel = func() error {
-		(&process{cmd: cmd}).kill(nil)
+		(&process{cmd: cmd, pid: cmd.Process.Pid}).kill(nil)
 		return nil
 	}
 	cmd.WaitDelay = 100 * time.Millisecond
 	out := &capped{most: probeOutput}
 	cmd.Stdout, cmd.Stderr = out, out
-	_ = cmd.Run() // what it printed counts, not how it ended
+	if orphans.Start(cmd) == nil {
+		_ = cmd.Wait() // what it printed counts, not how it ended
+		orphans.Done(cmd.Process.Pid)
+	}
 	return out.Bytes()
 }
 

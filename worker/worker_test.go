@@ -404,13 +404,24 @@ func TestRefusedOutcomeIsDiscarded(t *testing.T) {
 func TestRefusedClaimEndsWhatRuns(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t))
 	b.warm()
-	j := b.job("echo $$ >pid; exec sleep 300")
-	b.write(j, 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Nonce: "other"}})
-	b.publish(j)
+	var j *jobs.Job
+	for !b.exists("pid") { // a busy machine may be slower to start it than to hear the refusal
+		j = b.job("echo $$ >pid; exec sleep 300")
+		b.write(j, 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Nonce: "other"}})
+		b.publish(j)
+		b.outcome(b.next())
+	}
 	b.gone(b.pid("pid"))
 	if !b.queued(j) {
 		t.Error("the job of another was acknowledged")
 	}
+}
+
+// next publishes a job that takes longer than the refusal of a claim.
+func (b *bench) next() *jobs.Job {
+	j := b.job("sleep 0.2")
+	b.publish(j)
+	return j
 }
 
 func TestSupersededAttemptIsEndedAfterReconnect(t *testing.T) {
@@ -666,4 +677,38 @@ func TestDetect(t *testing.T) {
 	if len(c.Tools) != 1 {
 		t.Errorf("tools %v", c.Tools)
 	}
+}
+
+// TestBrokenMachineTakesNoAttempts: an attempt that cannot begin is handed
+// back with the reason, the worker says so and takes nothing more, and goes on
+// when a trial of its own succeeds.
+func TestBrokenMachineTakesNoAttempts(t *testing.T) {
+	s := natstest.StartServer(t, nil)
+	b := newBench(t, s)
+	b.warm()
+	missing := filepath.Join(b.dir, "missing")
+	t.Setenv("TMPDIR", missing)
+	first := b.job("touch began")
+	b.publish(first)
+	o := b.outcome(first)
+	if o.Status != jobs.AttemptHandedBack || !o.Unable || !strings.Contains(o.Error, "no such file or directory") || !o.Started.IsZero() {
+		t.Fatalf("%+v", o)
+	}
+	b.eventually("the registry says that it takes no attempts", func() bool {
+		workers, err := kv.Workers(t.Context(), b.conn)
+		return err == nil && len(workers) == 1 && strings.Contains(workers[0].Unable, missing)
+	})
+	second := b.job("touch began")
+	b.publish(second)
+	b.eventually("a trial failed", func() bool { return !b.exists("began") && b.queued(second) })
+	if err := os.Mkdir(missing, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if o := b.outcome(second); o.Status != jobs.AttemptSucceeded {
+		t.Errorf("%+v", o)
+	}
+	b.eventually("the registry says that it works again", func() bool {
+		workers, err := kv.Workers(t.Context(), b.conn)
+		return err == nil && len(workers) == 1 && workers[0].Unable == ""
+	})
 }

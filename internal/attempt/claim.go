@@ -128,7 +128,7 @@ func (d *Delivery) awaitLease(ctx context.Context) (gaps int, err error) {
 // under a lease that has had no gap since its claim was sent; what may not is
 // lost.
 func (d *Delivery) MayStart() bool {
-	return !d.job.Keyed || d.w.Lease.Unbroken(d.gaps, d.w.Clock.Now())
+	return !d.job.Keyed || d.w.Lease.Unbroken(d.gaps, d.w.Clock.Now()) || d.w.Alone != nil && d.w.Alone()
 }
 
 // claimRunning claims an attempt without a key while it runs; refused, it

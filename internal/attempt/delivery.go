@@ -62,6 +62,9 @@ type Worker struct {
 	Log         Log
 	Clock       Clock
 	Logger      *slog.Logger
+	// Alone reports whether no other process can hold what this worker holds:
+	// then a gap of its lease means nothing. nil = never.
+	Alone func() bool
 }
 
 // Delivery is one copy of a job on its way to the acknowledgement.

@@ -83,11 +83,18 @@ func (d *Delivery) Discarded() bool {
 }
 
 // Lapsed hears that the worker's lease has: what holds a key is killed without
-// grace, before anyone else may start.
-func (d *Delivery) Lapsed() {
-	if d.job.Keyed && d.claimed.Load() != 0 {
-		d.stops.Ask(Stop{Status: jobs.AttemptLost, Text: "the worker could not renew its lease"})
+// grace, before anyone else may start. It reports whether this attempt is.
+func (d *Delivery) Lapsed() bool {
+	if !d.job.Keyed || d.claimed.Load() == 0 {
+		return false
 	}
+	d.stops.Ask(d.lost())
+	return true
+}
+
+// lost is the end of what holds a key under a lease that has lapsed.
+func (d *Delivery) lost() Stop {
+	return Stop{Status: jobs.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
 }
 
 // Cancelled hears a request to cancel an attempt of a run: this one or another.

@@ -1,0 +1,14 @@
+package worker
+
+import "runtime"
+
+// CPUs is how many CPUs this process may use: those that it may run on, or
+// fewer where a control group gives it less time; a part of one counts as one.
+// It is the default for the slots of a worker.
+func CPUs() int {
+	n := runtime.NumCPU()
+	if q := quota(); q > 0 {
+		n = min(n, q)
+	}
+	return n
+}

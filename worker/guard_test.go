@@ -1,0 +1,184 @@
+//go:build linux
+
+package worker
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+func startTestGuard(t *testing.T) *guard {
+	t.Helper()
+	g, err := newGuard(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.close)
+	return g
+}
+
+// guardedCommand starts a script under a guard and returns when it has
+// written something; its ending comes later.
+func guardedCommand(t *testing.T, g *guard, text string, keyed bool) <-chan ending {
+	t.Helper()
+	job := script(text)
+	job.Keyed = keyed
+	done := make(chan ending, 1)
+	c := &command{job: job, worker: "w1", workspace: t.TempDir(), environ: []string{"PATH=/usr/bin:/bin"}, guard: g}
+	out := &written{}
+	up := make(chan struct{})
+	var once sync.Once
+	out.on = func(string) { once.Do(func() { close(up) }) }
+	go func() { done <- c.run(attempt.NewStops(), out) }()
+	<-up
+	return done
+}
+
+// A worker that is killed leaves nothing running: the guard sees its pipe end.
+func TestGuardEndsWhatADeadWorkerLeaves(t *testing.T) {
+	g := startTestGuard(t)
+	daemon := filepath.Join(t.TempDir(), "daemon")
+	done := guardedCommand(t, g, "setsid sleep 300 >/dev/null & echo $! >"+daemon+"; echo up; sleep 300", false)
+	g.mu.Lock()
+	_ = g.watcher.in.Close() // as when the worker dies
+	g.mu.Unlock()
+	if e := <-done; *e.exitCode != 137 {
+		t.Errorf("%+v", e)
+	}
+	text, err := os.ReadFile(daemon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the daemon is gone", func() bool { st, ok := statOf(pid); return !ok || st.dead })
+}
+
+// A worker that gives no sign of life has its keyed modules killed when its
+// lease would lapse, and the others not.
+func TestGuardKillsKeyedModulesAtTheDeadline(t *testing.T) {
+	g := startTestGuard(t)
+	keyed := guardedCommand(t, g, "echo up; sleep 300", true)
+	free := guardedCommand(t, g, "echo up; sleep 300", false)
+	g.beat(time.Now().Add(100 * time.Millisecond))
+	e := <-keyed
+	if e.status != jobs.AttemptLost || !strings.Contains(e.text, "worker w1 could not renew its lease") {
+		t.Errorf("the keyed module ended %s, %q", e.status, e.text)
+	}
+	select {
+	case e := <-free:
+		t.Errorf("the module without a key ended %s, %q", e.status, e.text)
+	default:
+	}
+	g.close()
+	<-free
+}
+
+// A worker that renews its lease in time keeps its keyed modules.
+func TestGuardHeedsLaterSignsOfLife(t *testing.T) {
+	g := startTestGuard(t)
+	done := guardedCommand(t, g, "echo up; sleep 1", true)
+	g.beat(time.Now().Add(time.Minute))
+	g.beat(time.Now().Add(2 * time.Minute))
+	if e := <-done; e.status != jobs.AttemptSucceeded {
+		t.Errorf("ended %s, %q", e.status, e.text)
+	}
+}
+
+// A guard that was killed is replaced, and the new one knows what runs.
+func TestKilledGuardIsReplaced(t *testing.T) {
+	g := startTestGuard(t)
+	done := guardedCommand(t, g, "echo up; sleep 300", true)
+	g.mu.Lock()
+	first := g.watcher
+	g.mu.Unlock()
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.ended
+	g.check(time.Now())
+	g.beat(time.Now())
+	if e := <-done; e.status != jobs.AttemptLost {
+		t.Errorf("ended %s, %q", e.status, e.text)
+	}
+}
+
+// A guard that is stopped is killed and replaced: it must not act later on
+// what it knew.
+func TestSilentGuardIsReplaced(t *testing.T) {
+	g := startTestGuard(t)
+	g.mu.Lock()
+	first := g.watcher
+	g.mu.Unlock()
+	if err := first.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	g.check(time.Now().Add(2 * guardSilent))
+	<-first.ended
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.watcher == nil || g.watcher == first {
+		t.Error("the stopped guard was not replaced")
+	}
+}
+
+// The end of a process is when it ended, not when the worker notices: one that
+// ended in time has not timed out, one that did not has.
+func TestTimeOfTheEndDecidesAboutTheTimeout(t *testing.T) {
+	g := startTestGuard(t)
+	job := script("sleep 0.2")
+	c := &command{job: job, worker: "w1", workspace: t.TempDir(), environ: []string{"PATH=/usr/bin:/bin"}, guard: g}
+	s, err := newScratch(c.workspace, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.remove()
+	cmd, _, err := c.prepare(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipes, err := c.start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipes.abandon()
+	p := newProcess(cmd, g, "MODPIPE_OUTPUT="+s.output)
+	defer p.reap()
+	g.begun(p, false)
+	p.wait()
+	waitUntil(t, "the guard has seen the end", func() bool { return !g.account(p).ended.IsZero() })
+	took := g.account(p).ended.Sub(p.began)
+	p.noticed = p.noticed.Add(time.Hour) // the worker was stopped until then
+	job.Timeout = took + 50*time.Millisecond
+	waitUntil(t, "the timeout has passed", func() bool { return time.Since(p.began) > job.Timeout })
+	if v := (&vigil{c: c, p: p, pipes: pipes, stops: attempt.NewStops()}); v.late() {
+		t.Error("a command that ended in time has timed out")
+	}
+	job.Timeout = took / 2
+	if v := (&vigil{c: c, p: p, pipes: pipes, stops: attempt.NewStops()}); !v.late() {
+		t.Error("a command that ended too late has not timed out")
+	}
+}
+
+func waitUntil(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	limit := time.Now().Add(time.Minute)
+	for !f() {
+		if time.Now().After(limit) {
+			t.Fatal("not so in time: " + what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
