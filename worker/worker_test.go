@@ -405,7 +405,7 @@ func TestRefusedClaimEndsWhatRuns(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t))
 	b.warm()
 	var j *jobs.Job
-	for !b.exists("pid") { // a busy machine may be slower to start it than to hear the refusal
+	for !b.wrote("pid") { // a busy machine may be slower to start it than to hear the refusal
 		j = b.job("echo $$ >pid; exec sleep 300")
 		b.write(j, 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Nonce: "other"}})
 		b.publish(j)
@@ -415,6 +415,12 @@ func TestRefusedClaimEndsWhatRuns(t *testing.T) {
 	if !b.queued(j) {
 		t.Error("the job of another was acknowledged")
 	}
+}
+
+// wrote reports whether a script has written a line to a file.
+func (b *bench) wrote(file string) bool {
+	text, err := os.ReadFile(filepath.Join(b.dir, file))
+	return err == nil && strings.HasSuffix(string(text), "\n")
 }
 
 // next publishes a job that takes longer than the refusal of a claim.
