@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,9 @@ import (
 // ErrStoreHeld says that another process has the store of an embedded server.
 var ErrStoreHeld = errors.New("another process holds this store")
 
+// tlsTimeout bounds a handshake.
+const tlsTimeout = 10 * time.Second
+
 // startTimeout is for a server that recovers a large store.
 const startTimeout = time.Minute
 
@@ -29,7 +33,10 @@ type EmbedConfig struct {
 	Store  string // directory
 	Listen string // "host:port"; empty = 127.0.0.1 and a free port
 	Token  string // required from every client when set
-	Memory bool   // a temporary store, removed by Close
+	// Certificate is what clients that come over the network see, which then
+	// need TLS; nil = none.
+	Certificate *tls.Certificate
+	Memory      bool // a temporary store, removed by Close
 	// SyncAlways has every write on disk before it is acknowledged, so that a
 	// power cut loses nothing that was; else a write is there after 2 minutes at
 	// the latest, and only the death of processes is survived.
@@ -106,6 +113,10 @@ func (s *Server) start(cfg EmbedConfig, host string, port int) error {
 	s.opts = server.Options{
 		ServerName: "modpipe-embedded", Host: host, Port: port, Authorization: cfg.Token,
 		JetStream: true, StoreDir: cfg.Store, SyncAlways: cfg.SyncAlways, NoSigs: true, DisableShortFirstPing: true,
+	}
+	if cfg.Certificate != nil {
+		s.opts.TLS, s.opts.TLSTimeout = true, tlsTimeout.Seconds()
+		s.opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*cfg.Certificate}}
 	}
 	s.log = &serverLog{log: cmp.Or(cfg.Logger, slog.Default()), fatal: make(chan string, 1), failed: make(chan string, 1)}
 	return s.up()
@@ -206,9 +217,17 @@ func (s *Server) Options() []nats.Option {
 
 // URL for other processes.
 func (s *Server) URL() string {
+	if s.opts.TLS {
+		return "tls://" + s.Address()
+	}
+	return "nats://" + s.Address()
+}
+
+// Address is where it listens, HOST:PORT.
+func (s *Server) Address() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return "nats://" + net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port))
+	return net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port))
 }
 
 // Joined reports whether a client of another process is connected.

@@ -45,7 +45,7 @@ func (t target) describe() string {
 func (a *app) remote() (target, bool, error) {
 	s := &a.set.connection
 	origin := ""
-	for _, flag := range []string{"server", "context", "creds", "nkey", "tlsca", "tlscert", "tlskey", "token-file"} {
+	for _, flag := range []string{"server", "context", "creds", "nkey", "tlsca", "tlscert", "tlskey", "tls-pin", "token-file"} {
 		if o := a.bind.origin[flag]; o != "" {
 			origin = o
 			break
@@ -79,7 +79,14 @@ func (a *app) target(s *connection) (target, error) {
 	if err := checkOptions(options); err != nil {
 		return target{}, usageError("NATS credentials: %w", err)
 	}
-	return target{url: cmp.Or(server, nats.DefaultURL), options: options}, nil
+	if pin, ok := parsePin(s.tlsPin); ok {
+		options = append(options, pin.option)
+	}
+	t := target{url: cmp.Or(server, nats.DefaultURL), options: options}
+	if own, ok := a.ownServerAt(t); ok {
+		t.options = append(t.options, own.option)
+	}
+	return t, nil
 }
 
 // checkSettings says at once which of the files that were named are not there,
@@ -103,6 +110,9 @@ func (a *app) checkSettings(s *connection) error {
 	}
 	if text := addressFault(s.server); text != "" {
 		faults = append(faults, fmt.Sprintf("--server%s: %s; an address is nats://host:4222, or several separated by commas", a.bind.fromOf("server"), text))
+	}
+	if _, ok := parsePin(s.tlsPin); s.tlsPin != "" && !ok {
+		faults = append(faults, fmt.Sprintf("--tls-pin%s: %q is not sha256: and 64 hexadecimal digits", a.bind.fromOf("tls-pin"), s.tlsPin))
 	}
 	if (s.tlsCert == "") != (s.tlsKey == "") && s.context == "" {
 		faults = append(faults, "--tlscert and --tlskey belong together: one of them is not set")
@@ -148,10 +158,13 @@ func embedHint(program string) string {
 }
 
 // enter connects to a server that another process of this user embeds.
-func (a *app) enter(ctx context.Context, url, token string, timeout time.Duration) (*broker.Conn, error) {
-	t := target{url: url}
-	if token != "" {
-		t.options = []nats.Option{nats.Token(token)}
+func (a *app) enter(ctx context.Context, h holder, timeout time.Duration) (*broker.Conn, error) {
+	t := target{url: h.URL}
+	if h.Token != "" {
+		t.options = append(t.options, nats.Token(h.Token))
+	}
+	if pin, ok := parsePin(h.Pin); ok {
+		t.options = append(t.options, pin.option)
 	}
 	return a.dial(ctx, t, timeout, slog.New(slog.DiscardHandler))
 }

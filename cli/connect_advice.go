@@ -28,8 +28,11 @@ func (t target) refusedAdvice(err error) string {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.Is(err, errPin):
+		return "another server is there, or it has another certificate since: --tls-pin (NATS_TLS_PIN) is in the command with which workers join, which that server prints"
 	case errors.As(err, &unknown):
-		return "the certificate of the server is signed by no authority that is trusted here: name the one that signed it with --tlsca (NATS_CA)"
+		return "the certificate of the server is signed by no authority that is trusted here: name the one that signed it with --tlsca (NATS_CA),\n" +
+			"or the certificate itself with --tls-pin (NATS_TLS_PIN): it is in the command that an embedded server prints"
 	case errors.As(err, &host):
 		return fmt.Sprintf("the certificate of the server is for %s: connect by such a name, or have the server get a certificate for %s",
 			certificateNames(host.Certificate), host.Host)

@@ -31,6 +31,10 @@ func (d *doctor) examineStore() {
 	if d.remote {
 		return
 	}
+	if err := ourTemporary(d.store); err != nil {
+		d.fault("store", "set HOME or XDG_STATE_HOME, or name another directory with --store", "%v", err)
+		return
+	}
 	size, there := sizeOf(d.store)
 	at := d.store
 	for !isDir(at) && filepath.Dir(at) != at {

@@ -248,12 +248,15 @@ func (a *app) openServing(ctx context.Context, storeDir string) (*session, error
 	} else if remote {
 		return a.openRemote(ctx, t)
 	}
+	if err := ourTemporary(storeDir); err != nil {
+		return nil, err
+	}
 	h, ok := readHolder(storeDir)
 	if !ok || !h.Serves {
 		return nil, usageError("--detach hands the run to an orchestrator that serves, and none serves this workspace:\n" +
 			"start `orchestrator dev` here, or name a NATS server (--server) on which `orchestrator serve` runs")
 	}
-	c, err := a.enter(ctx, h.URL, h.Token, a.set.timeout)
+	c, err := a.enter(ctx, h, a.set.timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -41,11 +41,11 @@ type execution struct {
 	offers
 	maxParallel int
 	local       int
-	listen      string
-	report      string
-	workerTTL   time.Duration
-	reconnect   time.Duration
-	syncAlways  bool
+	listenOptions
+	report     string
+	workerTTL  time.Duration
+	reconnect  time.Duration
+	syncAlways bool
 }
 
 func (o *execution) define(fs *pflag.FlagSet, workspace string) {
@@ -57,7 +57,7 @@ func (o *execution) define(fs *pflag.FlagSet, workspace string) {
 func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
 	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
-	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", "", "let workers join the embedded server at this address")
+	o.listenOptions.define(fs, "", "let workers join the embedded server at this address, with a token, and beyond this machine with TLS")
 	o.defineInside(fs)
 	syncFlag(fs, &o.syncAlways)
 	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
@@ -78,12 +78,7 @@ func (o *execution) faults(a *app) (faults []string) {
 			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.fromOf("report"), err))
 		}
 	}
-	if o.listen != "" {
-		if _, err := checkListen(o.listen); err != nil {
-			faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
-		}
-	}
-	return append(faults, o.offers.faults()...)
+	return slices.Concat(faults, o.listenOptions.faults(a), o.needsListen(a), o.offers.faults())
 }
 
 func (a *app) runCommand() *cobra.Command {

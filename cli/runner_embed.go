@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
 )
 
 // embed starts a server inside this process, and says so.
@@ -20,16 +19,21 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 	if st.temporary {
 		r.progress.note("%s the store %s: this one keeps its data in a temporary one, %s, and leaves no history", holderText(r.storeDir), r.storeDir, st.dir)
 	}
-	token, tokenFile, err := r.listenToken(st)
-	if err != nil {
-		st.close()
-		return nil, err
+	h := hosting{as: runs, sync: r.options.syncAlways, token: newToken()}
+	if r.options.listen != "" {
+		if h.door, err = r.app.doorOf(storeOfSecrets(st, r.storeDir), r.options.listenOptions); err != nil {
+			st.close()
+			return nil, err
+		}
 	}
-	s, err := r.app.embed(ctx, st, hosting{listen: r.options.listen, token: token, as: runs, sync: r.options.syncAlways}, r.progress.logger())
-	if err == nil && r.options.listen != "" {
-		r.progress.note("workers join with: %s", joinCommand(s.server.URL(), r.options.listen, tokenFile))
+	s, err := r.app.embed(ctx, st, h, r.progress.logger())
+	if err != nil || h.door == nil {
+		return s, err
 	}
-	return s, err
+	for _, text := range append(h.door.warnings(), h.door.instructions(ctx, r.app.workerProgram(), s.server.URL())...) {
+		r.progress.note("%s", text)
+	}
+	return s, nil
 }
 
 // holderText says who holds a store, beside which a run goes on.
@@ -51,7 +55,7 @@ func (r *runner) beside(ctx context.Context, served *servedError) (*session, err
 		return nil, err
 	}
 	r.progress.note("beside process %d, which serves %s%s", h.PID, served.dir, localText(r.options.local))
-	c, err := r.app.enter(ctx, h.URL, h.Token, r.app.set.timeout)
+	c, err := r.app.enter(ctx, h, r.app.set.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -65,38 +69,4 @@ func (r *runner) store(ctx context.Context) (*store, error) {
 		return holdOrBorrow(ctx, r.storeDir)
 	}
 	return holdOwn(ctx, r.storeDir)
-}
-
-// listenToken is what clients of the embedded server must know: on an
-// address that was asked for, nothing as long as it is of this machine only.
-func (r *runner) listenToken(st *store) (token, file string, err error) {
-	if r.options.listen == "" {
-		return newToken(), "", nil
-	}
-	open, err := checkListen(r.options.listen)
-	if err != nil || !open {
-		return "", "", err
-	}
-	return st.token()
-}
-
-// joinCommand is what starts a worker that joins.
-func joinCommand(url, listen, tokenFile string) string {
-	host, _, _ := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		if _, port, err := net.SplitHostPort(trimScheme(url)); err == nil {
-			url = "nats://" + net.JoinHostPort(hostName(), port)
-		}
-	}
-	if tokenFile == "" {
-		return "worker --server " + redact(url)
-	}
-	return fmt.Sprintf("worker --server %s --token-file %s (on another machine a copy of that file, or NATS_TOKEN)", redact(url), tokenFile)
-}
-
-func trimScheme(url string) string {
-	if len(url) > len("nats://") && url[:len("nats://")] == "nats://" {
-		return url[len("nats://"):]
-	}
-	return url
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,9 @@ import (
 // serveOptions are the flags of `serve` and `dev`.
 type serveOptions struct {
 	place
-	offers     // dev: of its worker
-	name       string
-	listen     string
+	offers // dev: of its worker
+	name   string
+	listenOptions
 	maxRuns    int
 	workerTTL  time.Duration
 	keepRuns   time.Duration
@@ -54,12 +55,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("name"), o.name))
 		}
-		if o.listen != "" {
-			if _, err := checkListen(o.listen); err != nil {
-				faults = append(faults, fmt.Sprintf("--listen%s: %v", a.bind.fromOf("listen"), err))
-			}
-		}
-		return append(faults, o.offers.faults()...)
+		return slices.Concat(faults, o.listenOptions.faults(a), o.offers.faults())
 	}
 }
 
@@ -71,7 +67,8 @@ func (a *app) serveCommand() *cobra.Command {
 orchestrator died. Any number may serve one NATS: each run is one's at a time,
 and within seconds another's when that one dies.
 
-With --listen, --store or --server embedded it embeds the NATS server itself, on
+With --listen, --store or --server embedded it embeds the NATS server itself, which
+requires a token and prints the command with which a worker joins, on
 the workspace's store; else it serves the one that is configured, or
 nats://127.0.0.1:4222, and goes on trying while that is away.
 
@@ -82,7 +79,7 @@ Exit codes: 0 told to leave, 2 usage, 3 NATS denies or fails, 5 a live one has
 this name.`,
 	}
 	o.define(cmd)
-	textFlag(cmd.Flags(), &o.listen, "listen", "", "HOST:PORT", "", "embed the NATS server, and let clients and workers join it at this address; beyond this machine only with a token")
+	o.listenOptions.define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
 	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return a.serve(ctx, o) }, o.faults(a))
 	return cmd
 }
@@ -93,7 +90,9 @@ func (a *app) devCommand() *cobra.Command {
 		Use: "dev", Short: "Serve this workspace: a NATS server, an orchestrator and a worker in one process",
 		Long: `Serve this workspace: a NATS server, an orchestrator and a worker in one
 process, on the workspace's store. What is submitted here (run --detach) runs in
-the workspace, and what an earlier one has left goes on.
+the workspace, and what an earlier one has left goes on. The server requires a
+token, also of programs on this machine: those of the same user find it by
+themselves, for others the command with which a worker joins is printed.
 
 The first interrupt leaves: what runs is finished, or handed back after
 --drain-timeout, and the runs go on with the next dev, serve or resume. The
@@ -101,7 +100,7 @@ second stops at once. The same signal twice within a second counts once.`,
 	}
 	o.define(cmd)
 	fs := cmd.Flags()
-	textFlag(fs, &o.listen, "listen", "", "HOST:PORT", devListen, "where clients and workers join; beyond this machine only with a token")
+	o.listenOptions.define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
 	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
 	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
 	o.defineInside(fs)
@@ -140,10 +139,10 @@ func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*s
 	if err != nil {
 		return nil, err
 	}
-	embeds := o.listen != "" || o.syncAlways || a.bind.origin["store"] != "" || a.set.server == embedded
+	embeds := o.listen != "" || o.noToken || o.noTLS || o.syncAlways || a.bind.origin["store"] != "" || a.set.server == embedded
 	switch {
 	case remote && embeds:
-		return nil, usageError("--listen, --store and --sync-always are for a server inside this process, and %s names %s", t.origin, t.shown())
+		return nil, usageError("--listen, --store, --no-token, --no-tls and --sync-always are for a server inside this process, and %s names %s", t.origin, t.shown())
 	case embeds:
 		return a.embedServing(ctx, o, firstOf(o.listen, devListen), log)
 	case !remote:
@@ -174,22 +173,24 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 	if err != nil {
 		return nil, err
 	}
-	token, file := "", ""
-	if open, err := checkListen(listen); err != nil || open {
-		if err == nil {
-			token, file, err = st.token()
-		}
-		if err != nil {
-			st.close()
-			return nil, err
-		}
+	opened := o.listenOptions
+	opened.listen = listen
+	d, err := a.doorOf(st, opened)
+	if err != nil {
+		st.close()
+		return nil, err
 	}
-	s, err := a.embed(ctx, st, hosting{listen: listen, token: token, as: serves, sync: o.syncAlways}, log)
+	s, err := a.embed(ctx, st, hosting{door: d, as: serves, sync: o.syncAlways}, log)
 	if err != nil {
 		return nil, err
 	}
 	log.Info("embedded NATS server", "url", redact(s.server.URL()), "store", storeDir)
-	log.Info("workers join with: " + joinCommand(s.server.URL(), listen, file))
+	for _, text := range d.warnings() {
+		log.Warn(text)
+	}
+	for _, text := range d.instructions(ctx, a.workerProgram(), s.server.URL()) {
+		log.Info(text)
+	}
 	return s, nil
 }
 

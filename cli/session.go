@@ -17,6 +17,7 @@ type session struct {
 	conn   *broker.Conn
 	server *broker.Server // inside this process; nil = elsewhere
 	store  *store         // held for server; nil = elsewhere
+	file   *listenFile    // by which programs of this user find server; nil = there is none
 	dead   bool           // the store is ours alone: whatever is running in it has lost its orchestrator
 	mends  sync.WaitGroup // what looks after server
 	leave  context.CancelFunc
@@ -41,6 +42,7 @@ func (s *session) close() {
 		s.mends.Wait()
 		s.server.Close()
 	}
+	s.file.close()
 	if s.store != nil {
 		s.store.close()
 	}
@@ -57,34 +59,73 @@ const (
 
 // hosting is how a server is embedded.
 type hosting struct {
-	listen string // "" = loopback, any port
-	token  string // of its clients; "" = none
-	as     role
-	sync   bool // every write is on disk before it is acknowledged
+	token string // of its clients, when it does not listen
+	door  *door  // nil = it listens for programs that find it by its store only
+	as    role
+	sync  bool // every write is on disk before it is acknowledged
 }
 
 // embed starts a server on the store and connects to it. The store is closed
 // with the session, and when embed fails.
 func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger) (*session, error) {
 	s := &session{store: st}
-	server, err := broker.Embed(broker.EmbedConfig{Store: st.data(), Listen: h.listen, Token: h.token, SyncAlways: h.sync, Logger: log})
+	server, err := a.embedServer(ctx, s, h, log)
 	if err != nil {
 		s.close()
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
 	}
 	s.lookAfter(ctx, server)
 	s.conn, err = broker.Connect(ctx, broker.Config{
-		URL: server.URL(), Name: "modpipe " + a.program, Options: server.Options(),
+		URL: "nats://" + server.Address(), Name: "modpipe " + a.program, Options: server.Options(),
 		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
 	})
 	if err == nil {
-		err = st.announce(holder{URL: server.URL(), Token: h.token, Reader: h.as == reads, Serves: h.as == serves})
+		err = st.announce(holder{URL: server.URL(), Token: h.secret(), Pin: h.pin(), Reader: h.as == reads, Serves: h.as == serves})
 	}
 	if err != nil {
 		s.close()
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
 	}
 	return s, nil
+}
+
+// embedServer starts the server. Where its port is known, the programs of this
+// user can find it before it listens: one that waits for it would be refused else.
+func (a *app) embedServer(ctx context.Context, s *session, h hosting, log *slog.Logger) (*broker.Server, error) {
+	cfg := broker.EmbedConfig{Store: s.store.data(), Token: h.secret(), SyncAlways: h.sync, Logger: log}
+	if h.door == nil {
+		return broker.Embed(cfg)
+	}
+	announce := func(address string) {
+		var err error
+		if s.file, err = h.door.announce(ctx, address); err != nil {
+			log.Warn("programs of this user do not find the NATS server by themselves: they need the flags of a worker", "error", err)
+		}
+	}
+	cfg.Listen, cfg.Certificate = h.door.address, h.door.cert
+	early := h.door.knownPort() && addressFree(h.door.address)
+	if early {
+		announce(h.door.address)
+	}
+	server, err := broker.Embed(cfg)
+	if err == nil && !early {
+		announce(server.Address())
+	}
+	return server, err
+}
+
+func (h hosting) secret() string {
+	if h.door != nil {
+		return h.door.token
+	}
+	return h.token
+}
+
+func (h hosting) pin() string {
+	if h.door != nil {
+		return h.door.pin
+	}
+	return ""
 }
 
 // lookAfter has the server started again when its disk had been full, until
@@ -151,7 +192,7 @@ func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
 			return nil, err
 		}
 		if h, ok := readHolder(dir); ok {
-			if c, err := a.enter(ctx, h.URL, h.Token, time.Second); err == nil {
+			if c, err := a.enter(ctx, h, time.Second); err == nil {
 				return &session{conn: c}, nil
 			}
 		}

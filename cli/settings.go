@@ -25,6 +25,7 @@ type connection struct {
 	tlsKey    string
 	context   string
 	tokenFile string
+	tlsPin    string
 	replicas  int           // of the streams and buckets that are made on a server elsewhere
 	timeout   time.Duration // to connect; 0 = go on trying
 }
@@ -46,6 +47,7 @@ func (s *settings) define(fs *pflag.FlagSet, program string) {
 	textFlag(fs, &s.tlsCA, "tlsca", "", "FILE", "", "the certificate authority of the server [$NATS_CA]")
 	textFlag(fs, &s.tlsCert, "tlscert", "", "FILE", "", "our TLS certificate [$NATS_CERT]")
 	textFlag(fs, &s.tlsKey, "tlskey", "", "FILE", "", "the key of our TLS certificate [$NATS_KEY]")
+	textFlag(fs, &s.tlsPin, "tls-pin", "", "SHA256", "", "accept the server that has this certificate, or this public key, and no other: sha256:HEX of it [$NATS_TLS_PIN]")
 	textFlag(fs, &s.context, "context", "", "NAME", "", "a context of the nats CLI [$NATS_CONTEXT]")
 	textFlag(fs, &s.tokenFile, "token-file", "", "FILE", "", "a file that holds the server's token [the token itself: $NATS_TOKEN]")
 	countFlag(fs, &s.replicas, "replicas", "", 1, 1, "on a cluster of NATS servers: copies of every stream and bucket that is made; 3 survive the loss of any one server")
@@ -60,6 +62,8 @@ func natsVariable(flag string) string {
 		return "NATS_URL"
 	case "creds", "nkey", "context":
 		return "NATS_" + strings.ToUpper(flag)
+	case "tls-pin":
+		return "NATS_TLS_PIN"
 	case "tlsca", "tlscert", "tlskey":
 		return "NATS_" + strings.ToUpper(strings.TrimPrefix(flag, "tls"))
 	}

@@ -173,9 +173,6 @@ func TestListen(t *testing.T) {
 			t.Errorf("%s: %t, %v", listen, open, err)
 		}
 	}
-	if got := joinCommand("nats://127.0.0.1:7", "127.0.0.1:0", ""); got != "worker --server nats://127.0.0.1:7" {
-		t.Error(got)
-	}
 }
 
 func TestTools(t *testing.T) {

@@ -2,17 +2,14 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -70,7 +67,7 @@ func stateDir(env environment) string {
 	case env["HOME"] != "":
 		return filepath.Join(env["HOME"], ".local", "state", "modpipe")
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("modpipe-%d", os.Getuid()))
+	return temporaryState()
 }
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
@@ -92,6 +89,7 @@ type store struct {
 type holder struct {
 	URL    string `json:"url"`
 	Token  string `json:"token,omitempty"`
+	Pin    string `json:"tls_pin,omitempty"` // of its certificate; "" = it speaks no TLS
 	PID    int    `json:"pid"`
 	Reader bool   `json:"reader,omitempty"` // it only reads, and is soon gone
 	Serves bool   `json:"serves,omitempty"` // it takes runs that are submitted to its server
@@ -112,6 +110,9 @@ func (e *servedError) Error() string {
 
 // hold takes the store, making it when it is not there; errHeld.
 func hold(dir string) (*store, error) {
+	if err := makeOurTemporary(dir); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, infrastructureError("store: %w", err)
 	}
@@ -180,6 +181,9 @@ func holdSoon(ctx context.Context, dir string) (*store, error) {
 var errNoStore = errors.New("nothing has run here yet")
 
 func storeExists(dir string) error {
+	if err := ourTemporary(dir); err != nil {
+		return err
+	}
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return &exitError{exitNotFound, fmt.Errorf("%w: there is no store %s\n--server, --workspace and --store say where else to look", errNoStore, dir)}
 	}
@@ -230,30 +234,6 @@ func readHolder(dir string) (holder, bool) {
 		return holder{}, false
 	}
 	return h, true
-}
-
-// token is the secret that workers from elsewhere join with, and its file;
-// it outlives the run, so that their configuration may.
-func (s *store) token() (secret, path string, err error) {
-	path = filepath.Join(s.dir, "token")
-	text, err := os.ReadFile(path)
-	if err == nil && strings.TrimSpace(string(text)) != "" {
-		return strings.TrimSpace(string(text)), path, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", "", infrastructureError("token: %w", err)
-	}
-	secret = newToken()
-	if err := writeFile(path, []byte(secret+"\n"), 0o600); err != nil {
-		return "", "", infrastructureError("token: %w", err)
-	}
-	return secret, path, nil
-}
-
-func newToken() string {
-	b := make([]byte, 24)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }
 
 // close lets go of the store; a temporary one is gone then.

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// listening is what an embedded server that listens says of itself to other
+// programs of its user, in listen/PORT.json of the state directory.
+type listening struct {
+	Address    string   `json:"address"`               // HOST:PORT
+	TokenFiles []string `json:"token_files,omitempty"` // the first is for everything; none = it asks for no token
+	Pin        string   `json:"tls_pin,omitempty"`     // of its certificate; "" = it speaks no TLS
+	PID        int      `json:"pid"`
+	Host       string   `json:"host"` // the machine: a home directory may be on several
+}
+
+// listenFile is the file while its server lives: who holds the lock beside it
+// wrote it, so one that a killed process has left misleads nobody.
+type listenFile struct {
+	path string
+	lock *os.File
+}
+
+func listenPath(state, port string) string { return filepath.Join(state, "listen", port+".json") }
+
+// lockPatience is for those that look at the lock at this moment.
+const lockPatience = time.Second
+
+// writeListening announces a server.
+func writeListening(ctx context.Context, state string, l listening) (*listenFile, error) {
+	_, port, err := net.SplitHostPort(l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeOurTemporary(state); err != nil {
+		return nil, err
+	}
+	path := listenPath(state, port)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(lockPath(path), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	f := &listenFile{path, lock}
+	patience, stop := context.WithTimeout(ctx, lockPatience)
+	defer stop()
+	for lockFile(lock) != nil {
+		if pause(patience, 20*time.Millisecond) != nil {
+			_ = lock.Close()
+			return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
+		}
+	}
+	l.PID, l.Host = os.Getpid(), hostName()
+	text, err := json.Marshal(l)
+	if err == nil {
+		err = errors.Join(removed(path), writeFile(path, append(text, '\n'), 0o600))
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func lockPath(path string) string { return strings.TrimSuffix(path, ".json") + ".lock" }
+
+// removed removes a file that a killed process may have left.
+func removed(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// close removes the file. The lock's own file stays: removing it would let two
+// have it.
+func (f *listenFile) close() {
+	if f == nil {
+		return
+	}
+	_ = removed(f.path)
+	_ = f.lock.Close()
+}
+
+// readListening reads what our own live server at a port of this machine says
+// of itself.
+func readListening(state, port string) (listening, bool) {
+	path := listenPath(state, port)
+	if ourTemporary(state) != nil || !ownAndClosed(path) {
+		return listening{}, false
+	}
+	lock, err := os.Open(lockPath(path))
+	if err != nil {
+		return listening{}, false
+	}
+	defer func() { _ = lock.Close() }()
+	if lockShared(lock) == nil {
+		return listening{}, false // its server is gone
+	}
+	var l listening
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &l) != nil || l.Host != hostName() {
+		return listening{}, false
+	}
+	return l, true
+}
+
+func ownAndClosed(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && ownedByUs(info) && onlyForOwner(info)
+}
+
+// token reads the token for everything; "" without one.
+func (l listening) token() string {
+	if len(l.TokenFiles) == 0 {
+		return ""
+	}
+	text, err := os.ReadFile(l.TokenFiles[0])
+	if err != nil {
+		return "" // the server refuses us, and says why
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// at reports whether the server is at a host and port of this machine.
+func (l listening) at(host, port string) bool {
+	have, p, err := net.SplitHostPort(l.Address)
+	if err != nil || p != port {
+		return false
+	}
+	ip, own := net.ParseIP(host), net.ParseIP(have)
+	switch {
+	case host == "localhost", have == host, have == "":
+		return true
+	case ip == nil || own == nil:
+		return false
+	}
+	return own.IsUnspecified() || own.Equal(ip)
+}
