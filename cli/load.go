@@ -25,6 +25,7 @@ func (s *source) define(fs *pflag.FlagSet) {
 	pairsFlag(fs, &s.params, "param", "a parameter of the pipeline (repeatable)")
 	listFlag(fs, &s.selection.Only, "only", "MODULE", false, "take this module and what it needs (repeatable)")
 	listFlag(fs, &s.selection.Category, "category", "CATEGORY", false, "take the modules of this category and what they need (repeatable)")
+	switchFlag(fs, &s.selection.NoNeeds, "no-needs", "", "take what --only and --category name alone: without what it needs and without always-run modules")
 	listFlag(fs, &s.selection.Skip, "skip", "MODULE", false, "leave this module out (repeatable)")
 	listFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
 }

@@ -169,6 +169,7 @@ type Options struct {
 	RunID       string            // --run-id
 	Isolated    bool              // --isolated
 	Only, Skip  []string          // --only, --skip
+	NoNeeds     bool              // --no-needs
 	Tags        []string          // --tags: of the worker inside this process
 	Tools       []string          // --tools: of that worker
 	Offers      map[string]string // --labels: of that worker
@@ -209,6 +210,9 @@ func (o Options) args() []string {
 	}
 	for _, m := range o.Skip {
 		add("skip", m)
+	}
+	if o.NoNeeds {
+		add("no-needs", "true")
 	}
 	if o.Isolated {
 		add("isolated", "true")

@@ -19,6 +19,15 @@ type reads struct {
 	params, matrix bool
 	status         bool            // success(), failure() or cancelled()
 	needs          map[string]bool // direct needs; true when outputs are read, not only how it ended
+	unguarded      map[string]bool // direct needs of which an output or a result is read without a default
+}
+
+// must notes that a result of a need has to be there.
+func (r *reads) must(name string) {
+	if r.unguarded == nil {
+		r.unguarded = map[string]bool{}
+	}
+	r.unguarded[name] = true
 }
 
 func (r *reads) need(name string, outputs bool) {
@@ -263,6 +272,9 @@ func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guard
 		return
 	}
 	w.reads.need(name.Value, field.Value == "outputs" || field.Value == "members" || field.Value == "result")
+	if !guarded && (field.Value == "outputs" || field.Value == "result") {
+		w.reads.must(name.Value)
+	}
 	if !w.needField(name, field, kind) {
 		return
 	}

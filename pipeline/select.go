@@ -9,39 +9,85 @@ import (
 // Selection says which modules take part in a run. Only and Category add up;
 // Skip and SkipCategory win over them. Names are without regard to case; a
 // family's name means all its members. Without Only and Category, everything
-// takes part that is not skipped.
-type Selection struct{ Only, Category, Skip, SkipCategory []string }
+// takes part that is not skipped. With NoNeeds, what Only and Category name
+// takes part alone: without what it needs, and without always-run modules.
+type Selection struct {
+	Only, Category, Skip, SkipCategory []string
+	NoNeeds                            bool
+}
 
 // Select returns the pipeline, or where something is left out a copy in which
-// that is marked Unselected. Unknown names are a Faults, with suggestions.
+// that is marked Unselected. Its errors are Faults: unknown names, with
+// suggestions; names in Only and Category of which the selection itself keeps
+// everything from running; with NoNeeds, modules that read results which are
+// not there.
 func (p *Pipeline) Select(s Selection) (*Pipeline, error) {
-	x := &selecter{Pipeline: p, byName: index(p.Modules)}
-	only := x.named("--only", s.Only)
-	only = append(only, x.category("--category", s.Category)...)
+	x := &selecter{Pipeline: p, byName: index(p.Modules), in: make([]bool, len(p.Modules)), skipped: make([]bool, len(p.Modules))}
+	only := x.asked("--only", s.Only, x.named)
+	only = append(only, x.asked("--category", s.Category, x.category)...)
 	skip := x.named("--skip", s.Skip)
 	skip = append(skip, x.category("--skip-category", s.SkipCategory)...)
+	everything := len(s.Only)+len(s.Category) == 0
+	if everything && s.NoNeeds {
+		x.faults = append(x.faults, Fault{Text: "--no-needs says nothing without --only or --category", Suggestion: "name the modules to run alone"})
+	}
 	if len(x.faults) > 0 {
 		return nil, x.faults
 	}
-	in := make([]bool, len(p.Modules))
-	if len(s.Only)+len(s.Category) == 0 {
-		for i := range in {
-			in[i] = true
+	x.choose(only, skip, everything, s.NoNeeds)
+	out := p.marked(x.in)
+	if s.NoNeeds {
+		out = x.alone(out)
+	}
+	x.checkAsked(s.NoNeeds)
+	if len(x.faults) > 0 {
+		return nil, x.faults
+	}
+	return out, nil
+}
+
+// choose fills in.
+func (x *selecter) choose(only, skip []int, everything, alone bool) {
+	for i := range x.in {
+		x.in[i] = everything
+	}
+	if alone {
+		for _, i := range only {
+			x.in[i] = true
 		}
+	} else {
+		x.take(x.in, only)
 	}
-	x.take(in, only)
-	skipped := make([]bool, len(p.Modules))
 	for _, i := range skip {
-		skipped[i], in[i] = true, false
+		x.skipped[i], x.in[i] = true, false
 	}
-	x.alwaysRun(in, skipped)
-	return p.marked(in), nil
+	if !alone {
+		x.alwaysRun(x.in, x.skipped)
+	}
 }
 
 type selecter struct {
 	*Pipeline
-	byName map[string]int
-	faults Faults
+	byName      map[string]int
+	faults      Faults
+	wanted      []wanted
+	in, skipped []bool // by module
+}
+
+// wanted is a name that was asked for, and what it stands for.
+type wanted struct {
+	flag, name string
+	modules    []int
+}
+
+// asked finds what names stand for, and remembers it.
+func (x *selecter) asked(flag string, names []string, find func(string, []string) []int) (found []int) {
+	for _, name := range names {
+		hits := find(flag, []string{name})
+		x.wanted = append(x.wanted, wanted{flag, name, hits})
+		found = append(found, hits...)
+	}
+	return found
 }
 
 // marked is a copy with everything Unselected that is not in; the pipeline
