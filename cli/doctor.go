@@ -257,7 +257,7 @@ func (d *doctor) reachEmbedded(ctx context.Context) (end func()) {
 }
 
 func (t target) reachAdvice(err error) string {
-	if isDenied(err) || errors.Is(err, broker.ErrInsecure) {
+	if isDenied(err) || errors.Is(err, broker.ErrRefused) || errors.Is(err, broker.ErrInsecure) {
 		return t.refusedAdvice(err)
 	}
 	return "is a server running there, and does the network let us through? --server names another; --server embedded needs none"
