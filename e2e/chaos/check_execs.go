@@ -48,16 +48,19 @@ func (e *evidence) verifyExecs(say func(string, ...any)) {
 	tokens := map[uint64]*watch.Exec{}
 	for i := range e.execs {
 		x := &e.execs[i]
+		if x.Gone == 0 {
+			say("%s: it is still there", describe(x))
+		}
 		p := plans[x.Run]
+		if e.forgot[x.Run] {
+			continue // beside its locks and its end, nothing is left to compare it with
+		}
 		if p == nil || p.module(x.Module) == nil {
 			say("%s: nobody has asked for it", describe(x))
 			continue
 		}
 		if x.Fault != "" {
 			say("%s: %s", describe(x), x.Fault)
-		}
-		if x.Gone == 0 {
-			say("%s: it is still there", describe(x))
 		}
 		if keyed := p.keyed(p.module(x.Module)); keyed != (x.Token > 0) {
 			say("%s: its token is %d", describe(x), x.Token)
@@ -66,6 +69,9 @@ func (e *evidence) verifyExecs(say func(string, ...any)) {
 			say("%s has the token of %s", describe(x), describe(other))
 		}
 		tokens[x.Token] = x
+		if e.lost(x) {
+			continue // its attempt may have been done again
+		}
 		e.verifyNeeds(x, p.module(x.Module), say)
 		e.verifyCommitted(x, say)
 	}

@@ -105,7 +105,7 @@ func (e *evidence) verifyCells(s submitted, cells map[string]*cell, say func(str
 			}
 		}
 		for k := range e.execs {
-			if x := &e.execs[k]; x.Run == s.plan.run && x.Module == m.name && x.Token > 0 {
+			if x := &e.execs[k]; x.Run == s.plan.run && x.Module == m.name && x.Token > 0 && !e.lost(x) {
 				checkToken(x, c, say)
 			}
 		}

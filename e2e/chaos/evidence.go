@@ -15,6 +15,8 @@ type evidence struct {
 	execs     []watch.Exec
 	pauses    map[string][]interval // of workers, by name
 	stalls    []interval            // of the machine: everybody's pause
+	losses    []interval            // of NATS: what it acknowledged then it has forgotten
+	forgot    map[string]bool       // runs that it has lost altogether
 	runs      []submitted
 	logs      map[string][]jobs.Entry
 	reports   map[string]jobs.Report
@@ -44,6 +46,11 @@ func (e *evidence) verify() []string {
 		}
 		if pids := e.processes[s.plan.run]; len(pids) > 0 {
 			say("%s: its processes %v are left", s.plan.run, pids)
+		}
+	}
+	for run, pids := range e.processes {
+		if e.forgot[run] {
+			say("%s: its processes %v are left, though NATS has lost the run", run, pids)
 		}
 	}
 	e.verifyExecs(say)
@@ -87,6 +94,12 @@ func (e *evidence) sorry(worker string, from, to time.Duration) (since time.Dura
 		}
 	}
 	return 0, false
+}
+
+// lost reports whether NATS may have forgotten what an execution wrote, or
+// that it was told to start.
+func (e *evidence) lost(x *watch.Exec) bool {
+	return e.forgot[x.Run] || slices.ContainsFunc(e.losses, func(l interval) bool { return x.Start < l.to && (x.Gone == 0 || x.Gone > l.from) })
 }
 
 // justBefore is how long after a pause something may still come of a decision

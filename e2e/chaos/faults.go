@@ -62,7 +62,10 @@ func networkFault(rng *rand.Rand, p *program) fault {
 	bad := func(what string, f faultproxy.Fault) fault {
 		return fault{what: what, span: span(rng), act: func() { p.faulty(f) }, mend: func() { p.faulty(faultproxy.Fault{}) }}
 	}
-	switch rng.IntN(9) {
+	switch rng.IntN(10) {
+	case 9:
+		rate := []int{125_000, 250_000, 1_250_000}[rng.IntN(3)]
+		return bad(fmt.Sprintf("a link of %d kbit/s", rate*8/1000), faultproxy.Fault{Rate: rate, Latency: 20 * time.Millisecond})
 	case 0:
 		latency := time.Duration(20+rng.IntN(230)) * time.Millisecond
 		return bad(fmt.Sprintf("latency %v", latency), faultproxy.Fault{Latency: latency})
@@ -175,6 +178,12 @@ func spanText(d time.Duration) string {
 
 // draw draws a fault and what it befalls. Nodes of NATS share one turn.
 func (w *world) draw(ctx context.Context, rng *rand.Rand) (target any, name string, f fault) {
+	if rng.IntN(16) == 0 {
+		return "nats", "nats", w.loginFault(rng)
+	}
+	if w.forgets && rng.IntN(10) == 0 {
+		return "nats", "nats " + w.nodes[0].name, w.lossFault(ctx, rng, w.nodes[0])
+	}
 	if rng.IntN(7) == 0 {
 		n := w.nodes[rng.IntN(len(w.nodes))]
 		return "nats", "nats " + n.name, w.nodeFault(ctx, rng, n)

@@ -22,10 +22,11 @@ func jobsRun(run string) jobs.RunID { return jobs.RunID(run) }
 const tidyIn = 20 * time.Second
 
 // gather collects the evidence when all runs have ended.
-func (w *world) gather(ctx context.Context, runs []submitted) (*evidence, error) {
+func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
+	runs := l.survived()
 	e := &evidence{began: w.began, runs: runs, logs: map[string][]jobs.Entry{}, reports: map[string]jobs.Report{}}
 	tidy := func() bool {
-		e.processes, e.queued, e.left = processesOf(runs), w.queued(ctx), w.held(ctx, runs)
+		e.processes, e.queued, e.left = processesOf(l.all()), w.queued(ctx), w.held(ctx, runs)
 		return len(e.processes) == 0 && len(e.queued) == 0 && len(e.left) == 0
 	}
 	// What is left after that is in the evidence.
@@ -48,7 +49,7 @@ func (w *world) gather(ctx context.Context, runs []submitted) (*evidence, error)
 	e.execs = w.recorder.Execs()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e.pauses, e.stalls = w.pauses, slices.Clone(w.stalls)
+	e.pauses, e.stalls, e.losses, e.forgot = w.pauses, slices.Clone(w.stalls), slices.Clone(w.losses), l.forgot
 	return e, nil
 }
 

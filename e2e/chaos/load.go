@@ -19,12 +19,38 @@ import (
 
 // ledger is what was submitted, and what has ended.
 type ledger struct {
-	mu    sync.Mutex
-	runs  []submitted
-	ended map[string]bool
+	mu     sync.Mutex
+	runs   []submitted
+	ended  map[string]bool
+	forgot map[string]bool // runs that NATS has lost altogether
 }
 
-func newLedger() *ledger { return &ledger{ended: map[string]bool{}} }
+func newLedger() *ledger { return &ledger{ended: map[string]bool{}, forgot: map[string]bool{}} }
+
+// reconcile asks for every run after NATS has lost something: one that it does
+// not know any more is forgotten, and one may be open again.
+func (l *ledger) reconcile(knows func(run string) (there, ended bool)) {
+	for _, s := range l.all() {
+		there, ended := knows(s.plan.run)
+		l.mu.Lock()
+		l.forgot[s.plan.run] = !there
+		l.ended[s.plan.run] = ended
+		l.mu.Unlock()
+	}
+}
+
+// survived are the runs that NATS has not lost.
+func (l *ledger) survived() []submitted {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var kept []submitted
+	for _, s := range l.runs {
+		if !l.forgot[s.plan.run] {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
 
 func (l *ledger) add(p plan) {
 	l.mu.Lock()
@@ -48,7 +74,7 @@ func (l *ledger) open() []string {
 	defer l.mu.Unlock()
 	var open []string
 	for _, s := range l.runs {
-		if !l.ended[s.plan.run] {
+		if !l.ended[s.plan.run] && !l.forgot[s.plan.run] {
 			open = append(open, s.plan.run)
 		}
 	}
@@ -149,6 +175,9 @@ func (w *world) detached(ctx context.Context, p *plan, file string) {
 			w.fail("run --detach %s: exit %d: %s", p.run, code, said)
 			return
 		}
+		if pause(ctx, time.Second) != nil {
+			return
+		}
 	}
 	w.fail("run --detach %s: NATS was away ten times", p.run)
 }
@@ -161,6 +190,9 @@ func (w *world) foreground(ctx context.Context, p *plan, file string) {
 		case 0, 1:
 			return // which of them is a matter of the report
 		case 3:
+			if w.lostSomething() {
+				return // with its log, perhaps: serve goes on with what is left
+			}
 			if ended, err := w.conn.Exists(ctx, jobsRun(p.run)); err == nil && !ended {
 				continue // it did not get so far
 			}

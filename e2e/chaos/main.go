@@ -1,7 +1,7 @@
 // Command chaos runs modpipe as its users do, makes everything fail that may
 // fail, and checks from outside that what is promised holds.
 //
-//	chaos -minutes 5 -seed 7 -nodes both
+//	chaos -minutes 5 -seed 7 -nodes all
 //	chaos -recovery 50 -write e2e/chaos/recovery.json
 //
 // # What runs
@@ -11,15 +11,17 @@
 // its own; and runs that are submitted all the time: pipelines made up from
 // the seed (chains, fans, diamonds, anything; keys, limits, modules that run
 // alone, retries, time-outs, conditions, results of up to a megabyte), some
-// submitted twice, some cancelled. Half of the time there is one node, half
-// three.
+// submitted twice, some cancelled. A third of the time there is one node, a
+// third three, a third one that may lose what it stored.
 //
 // # What fails
 //
 // Workers, orchestrators and servers are killed (-9), told to go, stopped
 // (SIGSTOP) and started again, under the same name or another; connections
 // are slow, reset, refused, black holes, and such one way only, with what was
-// held back arriving late or never. Of NATS one node at a time is at fault;
+// held back arriving late or never, or have little room; NATS refuses the
+// programs' login or allows it too little. A single server comes back without
+// the last second of what it had acknowledged, or without anything. Of NATS one node at a time is at fault;
 // the next one waits until all are current, since that is what three replicas
 // are good for. What fails, and when, follows from the seed; what the
 // processes make of it does not.
@@ -59,7 +61,7 @@ func main() {
 	o := options{}
 	flag.Float64Var(&o.minutes, "minutes", 5, "how long, faults and checks together")
 	flag.Uint64Var(&o.seed, "seed", 0, "of what fails and what runs (default: drawn)")
-	flag.StringVar(&o.nodes, "nodes", "both", "of NATS: 1, 3 or both in turn")
+	flag.StringVar(&o.nodes, "nodes", "all", "of NATS: 1, 3, loss (1 that may lose what it stored) or all in turn")
 	flag.IntVar(&o.recovery, "recovery", 0, "measure how long it takes to go on after a fault instead, so many times each")
 	flag.StringVar(&o.only, "only", "", "the faults of -recovery whose names begin so")
 	flag.StringVar(&o.write, "write", "", "where the figures of -recovery go, as JSON")
@@ -84,18 +86,27 @@ type options struct {
 	write    string
 }
 
-// plan says how many nodes each phase has. A phase of a long run is no longer
-// than longest: its checks look at everything at once.
-func (o *options) plan() (nodes []int, each time.Duration, err error) {
+// turn is what the servers of a phase are like.
+type turn struct {
+	nodes   int
+	forgets bool
+}
+
+// plan says what each phase is like. A phase of a long run is no longer than
+// longest: its checks look at everything at once.
+func (o *options) plan() (phases []turn, each time.Duration, err error) {
 	total := time.Duration(o.minutes * float64(time.Minute))
-	turns := map[string][]int{"1": {1}, "3": {3}, "both": {1, 3}}[o.nodes]
+	turns := map[string][]turn{
+		"1": {{nodes: 1}}, "3": {{nodes: 3}}, "loss": {{nodes: 1, forgets: true}},
+		"all": {{nodes: 1}, {nodes: 3}, {nodes: 1, forgets: true}},
+	}[o.nodes]
 	if turns == nil {
-		return nil, 0, fmt.Errorf("-nodes %q: want 1, 3 or both", o.nodes)
+		return nil, 0, fmt.Errorf("-nodes %q: want 1, 3, loss or all", o.nodes)
 	}
-	for len(nodes) == 0 || total/time.Duration(len(nodes)) > longest {
-		nodes = append(nodes, turns...)
+	for len(phases) == 0 || total/time.Duration(len(phases)) > longest {
+		phases = append(phases, turns...)
 	}
-	return nodes, total / time.Duration(len(nodes)), nil
+	return phases, total / time.Duration(len(phases)), nil
 }
 
 const (
@@ -160,7 +171,7 @@ func (o *options) recoveries(ctx context.Context, dir string, say func(string, .
 
 func (o *options) phases(ctx context.Context, dir string, say func(string, ...any)) (tally, error) {
 	var sum tally
-	nodes, each, err := o.plan()
+	turns, each, err := o.plan()
 	if err != nil {
 		return sum, err
 	}
@@ -174,8 +185,8 @@ func (o *options) phases(ctx context.Context, dir string, say func(string, ...an
 		return sum, err
 	}
 	say("keys of the cluster: %v", can.clusterKeys)
-	for i, n := range nodes {
-		p := &phase{number: i + 1, nodes: n, raging: max(each-checking, least), seed: o.seed, dir: dir, bin: bin, can: can, say: say}
+	for i, turn := range turns {
+		p := &phase{number: i + 1, nodes: turn.nodes, forgets: turn.forgets, raging: max(each-checking, least), seed: o.seed, dir: dir, bin: bin, can: can, say: say}
 		t, err := p.run(ctx)
 		sum.add(t)
 		if err != nil && !errors.Is(err, context.Canceled) {

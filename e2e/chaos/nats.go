@@ -20,8 +20,16 @@ type node struct {
 	client  string // address for clients
 	cluster string // for other nodes
 	monitor string
+	routes  []string
 	*process
 }
+
+// Programs under test have a login of their own, which NATS refuses now and
+// then; chaos itself has another.
+const (
+	observer = "observer:sees-all"
+	password = "lets-in"
+)
 
 const nodePatience = 30 * time.Second
 
@@ -38,7 +46,8 @@ func newNodes(ctx context.Context, dir, bin string, count int) ([]*node, error) 
 		routes = append(routes, "nats://"+addrs[1])
 	}
 	for _, n := range nodes {
-		if err := os.WriteFile(n.config(), []byte(n.text(routes)), 0o600); err != nil {
+		n.routes = routes
+		if err := n.configure(login{password: password}); err != nil {
 			return nil, err
 		}
 	}
@@ -47,15 +56,32 @@ func newNodes(ctx context.Context, dir, bin string, count int) ([]*node, error) 
 
 func (n *node) config() string { return filepath.Join(n.dir, n.name+".conf") }
 
+// login is how NATS treats the programs under test.
+type login struct {
+	password string
+	narrow   bool // with permissions that do not suffice
+}
+
+// configure writes the node's configuration; a running node reads it at a HUP.
+func (n *node) configure(l login) error {
+	return os.WriteFile(n.config(), []byte(n.text(l)), 0o600)
+}
+
 // text is the node's configuration. Clients are told of no other nodes: they
 // would go around their proxies.
-func (n *node) text(routes []string) string {
+func (n *node) text(l login) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server_name: %s\nlisten: %q\nhttp: %q\n", n.name, n.client, n.monitor)
 	fmt.Fprintf(&b, "jetstream {store_dir: %q, max_file_store: 40GB, max_memory_store: 1GB}\n", filepath.Join(n.dir, n.name))
-	if len(routes) > 1 {
-		fmt.Fprintf(&b, "cluster {name: chaos, listen: %q, no_advertise: true, routes: [%s]}\n", n.cluster, strings.Join(routes, ", "))
+	if len(n.routes) > 1 {
+		fmt.Fprintf(&b, "cluster {name: chaos, listen: %q, no_advertise: true, routes: [%s]}\n", n.cluster, strings.Join(n.routes, ", "))
 	}
+	user, secret, _ := strings.Cut(observer, ":")
+	permissions := ""
+	if l.narrow {
+		permissions = `, permissions: {publish: ["$JS.API.>", "_INBOX.>"], subscribe: ["_INBOX.>"]}`
+	}
+	fmt.Fprintf(&b, "authorization {users: [{user: %s, password: %q}, {user: program, password: %q%s}]}\n", user, secret, l.password, permissions)
 	return b.String()
 }
 

@@ -79,14 +79,15 @@ const settling = 2 * time.Minute
 
 // phase is one world, from its servers' start to the verdict on it.
 type phase struct {
-	number int
-	nodes  int
-	raging time.Duration // how long faults are injected
-	seed   uint64
-	dir    string
-	bin    binaries
-	can    features
-	say    func(string, ...any)
+	number  int
+	nodes   int
+	forgets bool          // NATS may lose its store, or the last part of it
+	raging  time.Duration // how long faults are injected
+	seed    uint64
+	dir     string
+	bin     binaries
+	can     features
+	say     func(string, ...any)
 }
 
 func (p *phase) run(ctx context.Context) (tally, error) {
@@ -94,7 +95,11 @@ func (p *phase) run(ctx context.Context) (tally, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return tally{}, err
 	}
-	p.say("phase %d: %d NATS node(s), faults for %v", p.number, p.nodes, p.raging.Round(time.Second))
+	with := ""
+	if p.forgets {
+		with = " that may lose what it stored"
+	}
+	p.say("phase %d: %d NATS node(s)%s, faults for %v", p.number, p.nodes, with, p.raging.Round(time.Second))
 	chance := func(stream uint64) *rand.Rand {
 		return rand.New(rand.NewPCG(p.seed, uint64(p.number)<<8|stream)) //nolint:gosec // chance that can be repeated
 	}
@@ -121,6 +126,7 @@ func (p *phase) watched(ctx context.Context, w *world, chance func(uint64) *rand
 		g.Go(func() error { return program.run(running) })
 	}
 	l := newLedger()
+	w.ledger, w.forgets = l, p.forgets
 	g.Go(func() error { return l.follow(running, w.conn) })
 	var t tally
 	g.Go(func() error {
@@ -168,7 +174,7 @@ func (w *world) judge(ctx context.Context, l *ledger) (tally, error) {
 		return t, err
 	}
 	w.say("all runs have ended %v after the last fault", time.Since(began).Round(10*time.Millisecond))
-	e, err := w.gather(ctx, l.all())
+	e, err := w.gather(ctx, l)
 	if err != nil {
 		return t, err
 	}

@@ -22,6 +22,7 @@ type program struct {
 	place   string // one process at a time is at a place
 	proxies []*faultproxy.Proxy
 	launch  func(name, urls string) (*process, error)
+	refused func() bool // NATS has refused its login lately
 	rng     *rand.Rand
 	say     func(string, ...any)
 
@@ -59,7 +60,7 @@ func newProgram(ctx context.Context, role, place string, nodes []*node, rng *ran
 func (p *program) urls() string {
 	var urls []string
 	for _, x := range p.proxies {
-		urls = append(urls, "nats://"+x.Addr())
+		urls = append(urls, "nats://program:"+password+"@"+x.Addr())
 	}
 	return strings.Join(urls, ",")
 }
@@ -121,6 +122,9 @@ func (p *program) begin() (*process, error) {
 // that of the process before it.
 const nameTaken = 5
 
+// unreachable is the exit code of a program whose first login was refused.
+const unreachable = 3
+
 // toldExits are the codes of a program that was told to go, by a signal that
 // may have come before it was ready for one.
 var toldExits = []int{0, 143}
@@ -128,7 +132,7 @@ var toldExits = []int{0, 143}
 // rest waits until the next process may be started.
 func (p *program) rest(ctx context.Context, was *process) {
 	down := p.ended(was)
-	if was.exit() == nameTaken {
+	if was.exit() == nameTaken || was.exit() == unreachable {
 		_ = pause(ctx, 300*time.Millisecond)
 	}
 	select {
@@ -141,7 +145,7 @@ func (p *program) rest(ctx context.Context, was *process) {
 func (p *program) ended(was *process) (down <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fine := p.killed || was.exit() == nameTaken || p.told && slices.Contains(toldExits, was.exit())
+	fine := p.killed || was.exit() == nameTaken || was.exit() == unreachable && p.refused() || p.told && slices.Contains(toldExits, was.exit())
 	if !fine {
 		p.crashes = append(p.crashes, fmt.Sprintf("%s exited with %d: %s", was.name, was.exit(), was.said()))
 		p.say("%s exited with %d", was.name, was.exit())

@@ -32,10 +32,14 @@ type world struct {
 	at       places
 	say      func(string, ...any)
 	faults   int
+	ledger   *ledger
+	forgets  bool // NATS may lose its store
 
 	mu     sync.Mutex
 	pauses map[string][]interval
 	stalls []interval
+	losses []interval // of NATS, which forgot something of what it had acknowledged
+	denied time.Time  // when NATS last refused the login of the programs
 	failed []string
 	calm   func() // ends the faults
 }
@@ -131,7 +135,7 @@ func (w *world) connect(ctx context.Context) error {
 func (w *world) direct() string {
 	var urls []string
 	for _, n := range w.nodes {
-		urls = append(urls, "nats://"+n.client)
+		urls = append(urls, "nats://"+observer+"@"+n.client)
 	}
 	return strings.Join(urls, ",")
 }
@@ -143,7 +147,7 @@ func (w *world) people(ctx context.Context, c crowd, rng *rand.Rand) error {
 		if err != nil {
 			return err
 		}
-		p.launch = launch
+		p.launch, p.refused = launch, w.refusedLately
 		w.programs = append(w.programs, p)
 		return nil
 	}
