@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,24 +118,29 @@ func noRunError(run jobs.RunID) error {
 
 func (a *app) runsRetryCommand(p *place) *cobra.Command {
 	o := &execution{}
-	id, detach := "", false
+	id, from, detach := "", "", false
 	cmd := &cobra.Command{
-		Use: "retry RUN", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRuns(p),
+		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRuns(p),
 		Long: `Run again what of a run has not succeeded, and what follows it.
 
 A new run with the pipeline, parameters and variables of the old one. Modules
 that have succeeded keep their results, unless they follow one that has not. It
-is carried out here, as by run, or handed over with --detach.`,
+is carried out here, as by run, or handed over with --detach.
+
+With modules or families, these run again and what followed them in the run,
+also when they had succeeded or had not been selected; what they need and has no
+result runs before them. With --from start nothing keeps its results.`,
 	}
 	fs := cmd.Flags()
+	textFlag(fs, &from, "from", "", "failed|start", "failed", "failed keeps the results of what has succeeded, start keeps none")
 	textFlag(fs, &id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
 	switchFlag(fs, &detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		faults := func() []string {
-			return slices.Concat(a.idFaults(id), a.detachFaults(detach), o.faults(a))
+			return slices.Concat(a.fromFaults(from), a.idFaults(id), a.detachFaults(detach), o.faults(a))
 		}
-		if err := a.prepare(cmd, args, between(1, 1, "runs retry RUN"), faults); err != nil {
+		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), faults); err != nil {
 			return err
 		}
 		o.place = *p
@@ -143,7 +149,9 @@ is carried out here, as by run, or handed over with --detach.`,
 			return err
 		}
 		r.run = jobs.RunID(id)
-		r.prepare = func(ctx context.Context, s *session) error { return r.again(ctx, s, args[0]) }
+		r.prepare = func(ctx context.Context, s *session) error {
+			return r.again(ctx, s, args[0], orchestrator.Redo{Modules: args[1:], Start: from == "start"})
+		}
 		if detach {
 			return a.detachRetry(cmd.Context(), r)
 		}
@@ -152,13 +160,23 @@ is carried out here, as by run, or handed over with --detach.`,
 	return cmd
 }
 
+func (a *app) fromFaults(from string) (faults []string) {
+	if from != "failed" && from != "start" {
+		faults = append(faults, fmt.Sprintf("--from%s: %q is not one of failed, start", a.bind.fromOf("from"), from))
+	}
+	return faults
+}
+
 // again makes the specification of a run that does another again.
-func (r *runner) again(ctx context.Context, s *session, old string) error {
+func (r *runner) again(ctx context.Context, s *session, old string, redo orchestrator.Redo) error {
 	run, err := findRun(ctx, s.conn, old)
 	if err != nil {
 		return err
 	}
-	spec, err := orchestrator.Again(ctx, s.conn, run)
+	spec, err := orchestrator.Again(ctx, s.conn, run, redo)
+	if unknown, ok := errors.AsType[*orchestrator.UnknownModuleError](err); ok {
+		return notFoundError("%w%s", err, didYouMean(unknown.Module, unknown.Known))
+	}
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return noRunError(run)
@@ -174,8 +192,19 @@ func (r *runner) again(ctx context.Context, s *session, old string) error {
 	}
 	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.note("run %s runs again what has not succeeded in run %s, and keeps %s", r.run, run, count(len(spec.Kept), "module"))
+	r.progress.note("run %s runs %s of run %s again, and keeps %s", r.run, redoneText(redo), run, count(len(spec.Kept), "module"))
 	return nil
+}
+
+// redoneText says what is done again.
+func redoneText(redo orchestrator.Redo) string {
+	switch {
+	case len(redo.Modules) > 0:
+		return strings.Join(redo.Modules, ", ") + " and what follows"
+	case redo.Start:
+		return "everything"
+	}
+	return "what has not succeeded"
 }
 
 // detach hands a run to an orchestrator that serves and prints its id.

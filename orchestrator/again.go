@@ -7,6 +7,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Why a run is not done again.
@@ -15,10 +16,28 @@ var (
 	ErrNothing = errors.New("everything has succeeded")
 )
 
+// Redo says what of a run is done again.
+type Redo struct {
+	Modules []string // these and what follows them; none = all that has not succeeded
+	Start   bool     // nothing is kept
+}
+
+// UnknownModuleError names a module that a run does not have.
+type UnknownModuleError struct {
+	Run    jobs.RunID
+	Module string
+	Known  []string
+}
+
+func (e *UnknownModuleError) Error() string {
+	return fmt.Sprintf("run %s has no module %q", e.Run, e.Module)
+}
+
 // Again makes the specification of a run that does an ended one again, and
-// keeps what of it has succeeded; its id is for the caller to choose.
-// broker.ErrNotFound, ErrRunning, ErrNothing.
-func Again(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Spec, error) {
+// keeps what of it has succeeded and is not to be done again; its id is for
+// the caller to choose. broker.ErrNotFound, ErrRunning, ErrNothing, an
+// UnknownModuleError.
+func Again(ctx context.Context, c *broker.Conn, run jobs.RunID, redo Redo) (*jobs.Spec, error) {
 	state, err := load(ctx, c, run)
 	if err != nil {
 		return nil, err
@@ -27,10 +46,21 @@ func Again(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Spec, err
 	switch {
 	case end == nil:
 		return nil, fmt.Errorf("run %s: %w", run, ErrRunning)
-	case end.Status == jobs.RunSucceeded:
+	case end.Status == jobs.RunSucceeded && len(redo.Modules) == 0 && !redo.Start:
 		return nil, fmt.Errorf("run %s: %w", run, ErrNothing)
 	}
 	spec := *state.Spec()
-	spec.Run, spec.RetryOf, spec.Kept = "", run, state.Kept()
+	spec.Run, spec.RetryOf = "", run
+	unknown := ""
+	if spec.Pipeline, spec.Kept, unknown = state.Again(redo.Modules, redo.Start); unknown != "" {
+		return nil, &UnknownModuleError{Run: run, Module: unknown, Known: moduleNames(state.Spec().Pipeline)}
+	}
 	return &spec, nil
+}
+
+func moduleNames(p *pipeline.Pipeline) (names []string) {
+	for _, m := range p.Modules {
+		names = append(names, m.Name)
+	}
+	return names
 }

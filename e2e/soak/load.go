@@ -138,7 +138,7 @@ func (l *load) one(ctx context.Context) error {
 	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p}); err != nil || !s.again {
 		return err
 	}
-	spec, err := orchestrator.Again(ctx, l.conn, run)
+	spec, err := orchestrator.Again(ctx, l.conn, run, orchestrator.Redo{})
 	if err != nil {
 		return fmt.Errorf("again %s: %w", run, err)
 	}
