@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Blobs are read here, and not by the client's object store, because that one
@@ -24,7 +26,11 @@ const blobRenew = blobsAge / 2
 const blobPatience = 5 * time.Second
 
 // blob reads a blob of at most limit bytes and checks its digest.
-func (c *Conn) blob(ctx context.Context, digest string, limit int64) ([]byte, error) {
+// ErrNotFound, ErrTooLarge, and jobs.ErrMalformed for what is not a digest.
+func (c *Conn) blob(ctx context.Context, digest string, limit int) ([]byte, error) {
+	if !isDigest(digest) {
+		return nil, fmt.Errorf("read a blob: %w: %q is not a digest", jobs.ErrMalformed, clip(digest))
+	}
 	began := time.Now()
 	for backoff := newBackOff(); ; {
 		data, err := c.readBlob(ctx, digest, limit)
@@ -46,7 +52,7 @@ func (c *Conn) blobsReplicated(ctx context.Context) bool {
 // readBlob reads what the entry of a blob names, and another entry when
 // somebody has stored the blob anew meanwhile: the bytes that the first named
 // are dropped then.
-func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte, error) {
+func (c *Conn) readBlob(ctx context.Context, digest string, limit int) ([]byte, error) {
 	for read := ""; ; {
 		entry, err := retry(ctx, c, func(ctx context.Context) (*storedEntry, error) { return c.blobEntry(ctx, digest) })
 		if err == nil && entry.Deleted {
@@ -57,7 +63,7 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte
 			return nil, fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(blobsAge.Hours()/24))
 		case err != nil:
 			return nil, err
-		case int64(entry.Size) > limit: //nolint:gosec // a size
+		case entry.Size > uint64(limit): //nolint:gosec // a limit is never negative
 			return nil, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, entry.Size, limit)
 		}
 		data, err := c.readChunks(ctx, entry)
@@ -75,13 +81,13 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int64) ([]byte
 }
 
 // readChunks reads what there is of an object's bytes. Whoever sends them may
-// be behind, and then the leader knows of more.
-func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) ([]byte, error) {
-	data := make([]byte, 0, entry.Size)
+// be behind, and then the leader knows of more. Memory grows with what arrives,
+// not with what the entry claims.
+func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte, err error) {
 	subject := c.chunkSubject(entry.NUID)
 	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}}
 	for backoff := newBackOff(); ; {
-		err := c.readAll(ctx, src, func(l located) error {
+		err = c.readAll(ctx, src, func(l located) error {
 			data, src.after = append(data, l.msg.Data...), l.seq
 			if uint64(len(data)) >= entry.Size {
 				return errEnough

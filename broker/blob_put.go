@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -88,7 +89,7 @@ func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error 
 	switch {
 	case err != nil && !errors.Is(err, errNoAnswer) && !errors.Is(err, errLost): // else the entry may be there
 		c.dropChunks(id)
-	case err == nil && old != nil && old.NUID != "":
+	case err == nil && old != nil && isObjectID(old.NUID):
 		c.dropChunks(old.NUID)
 	}
 	return err
@@ -104,21 +105,43 @@ type storedEntry struct {
 // usable reports whether an object is of that size, and not so old that its
 // age limit may strike while somebody needs it.
 func (c *Conn) usable(e *storedEntry, size int64) bool {
-	return !e.Deleted && int64(e.Size) == size && time.Since(e.ModTime) < blobRenew //nolint:gosec // at most MaxOutputs
+	return !e.Deleted && size >= 0 && e.Size == uint64(size) && time.Since(e.ModTime) < blobRenew
 }
 
-// blobEntry reads the entry of an object; ErrNotFound.
+// blobEntry reads the entry of an object; ErrNotFound, also where what is there
+// is not an entry: storing the object replaces it.
 func (c *Conn) blobEntry(ctx context.Context, key string) (*storedEntry, error) {
 	l, err := c.lastOnce(ctx, c.blobStream(), c.entrySubject(key))
 	if err != nil {
 		return nil, err
 	}
+	return c.parseEntry(l)
+}
+
+// parseEntry decodes the entry of an object; ErrNotFound when it is none, or
+// not that of its subject.
+func (c *Conn) parseEntry(l located) (*storedEntry, error) {
 	e := &storedEntry{seq: l.seq}
 	if err := json.Unmarshal(l.msg.Data, &e.ObjectInfo); err != nil {
-		return nil, fmt.Errorf("read the entry of blob %s: %w", key, err)
+		return nil, fmt.Errorf("%w: %s holds something else than the entry of a blob: %w", ErrNotFound, clip(l.msg.Subject), err)
+	}
+	switch {
+	case l.msg.Subject != c.entrySubject(e.Name), !isDigest(e.Name):
+		return nil, fmt.Errorf("%w: %s holds the entry of a blob with another name, %q", ErrNotFound, clip(l.msg.Subject), clip(e.Name))
+	case !e.Deleted && !isObjectID(e.NUID):
+		return nil, fmt.Errorf("%w: the entry of blob %s names its chunks %q", ErrNotFound, e.Name, clip(e.NUID))
 	}
 	return e, nil
 }
+
+// isDigest reports whether s is a SHA-256 in hex.
+func isDigest(s string) bool {
+	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// isObjectID reports whether s can name the chunks of one object: it becomes a
+// token of the subject of what is read, and removed.
+func isObjectID(s string) bool { return jobs.ValidID(s) }
 
 // anySequence is expected by an entry that takes the place of any other.
 const anySequence = math.MaxUint64

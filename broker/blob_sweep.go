@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -34,9 +32,8 @@ func (c *Conn) StoredBlobs(ctx context.Context) ([]StoredBlob, error) {
 	var blobs []StoredBlob
 	src := source{stream: c.blobStream(), filters: []string{"$O." + c.names.blobs() + ".M.>"}}
 	err := c.readAll(ctx, src, func(l located) error {
-		var info jetstream.ObjectInfo
-		if json.Unmarshal(l.msg.Data, &info) == nil && !info.Deleted && info.Name != "" { // else not of ours
-			blobs = append(blobs, StoredBlob{SHA256: info.Name, Stored: l.time, id: info.NUID, seq: l.seq})
+		if e, err := c.parseEntry(l); err == nil && !e.Deleted { // else not of ours
+			blobs = append(blobs, StoredBlob{SHA256: e.Name, Stored: l.time, id: e.NUID, seq: l.seq})
 		}
 		return nil
 	})
@@ -132,7 +129,7 @@ func (c *Conn) BlobsOf(ctx context.Context, run jobs.RunID, f func(digest string
 		}
 		e, err := c.entry(ctx, l)
 		switch {
-		case errors.Is(err, ErrNotFound): // what was in the place of the record is gone
+		case unreadable(err) && !errors.Is(err, jobs.ErrNewer): // it refers to nothing that anybody will read
 			return nil
 		case err != nil:
 			return err

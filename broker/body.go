@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -31,9 +34,12 @@ var (
 		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20))
 	})
 	decoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(jobs.MaxMessage), zstd.WithDecoderLowmem(true))
+		return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(jobs.MaxSmall), zstd.WithDecoderLowmem(true))
 	})
 )
+
+// longWindow is how far back a long message may refer, in bytes.
+const longWindow = 8 << 20
 
 // pack makes a message of a body: compressed when it is long, and by
 // reference when it is long even so.
@@ -75,37 +81,81 @@ func (c *Conn) inlineBytes() int {
 	return max(min(blobAbove, int(c.nc.MaxPayload())-headRoom), 0)
 }
 
-// unpack is the inverse of pack.
-func (c *Conn) unpack(ctx context.Context, m *nats.Msg) ([]byte, error) {
+// unpack is the inverse of pack. Nothing is read or decompressed beyond most
+// bytes. Errors that stay as they are when the message is read again are
+// unreadable.
+func (c *Conn) unpack(ctx context.Context, m *nats.Msg, most int) ([]byte, error) {
 	if m.Header == nil {
 		return m.Data, nil
 	}
 	data := m.Data
 	if digest := m.Header.Get(headerBlob); digest != "" {
 		var err error
-		if data, err = c.blob(ctx, digest, jobs.MaxMessage); err != nil {
+		if data, err = c.blob(ctx, digest, most); err != nil {
 			return nil, err
 		}
 	}
-	return decompress(m.Header.Get(headerEncoding), data)
+	return decompress(m.Header.Get(headerEncoding), data, most)
 }
 
-func decompress(encoding string, data []byte) ([]byte, error) {
+// decompress decodes at most so many bytes; jobs.ErrMalformed, also with
+// ErrTooLarge, and jobs.ErrNewer.
+func decompress(encoding string, data []byte, most int) ([]byte, error) {
 	switch encoding {
 	case "":
 		return data, nil
 	case encodingZstd:
-		dec, err := decoder()
-		if err != nil {
-			return nil, fmt.Errorf("set up zstd: %w", err)
+		body, err := inflate(data, most)
+		if exceeds(err) || len(body) > most {
+			return nil, fmt.Errorf("%w: %w: it decompresses to more than %d bytes", jobs.ErrMalformed, ErrTooLarge, most)
 		}
-		body, err := dec.DecodeAll(data, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%w: decompress: %w", jobs.ErrMalformed, err)
 		}
 		return body, nil
 	}
-	return nil, fmt.Errorf("%w: it is encoded as %q", jobs.ErrNewer, encoding)
+	return nil, fmt.Errorf("%w: it is encoded as %q", jobs.ErrNewer, clip(encoding))
+}
+
+// inflate decompresses at once what becomes at most jobs.MaxSmall bytes, as
+// nearly everything does, and what becomes longer piece by piece: a decoder
+// that is told to do it at once allocates what the first bytes claim.
+func inflate(data []byte, most int) ([]byte, error) {
+	dec, err := decoder()
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	body, err := dec.DecodeAll(data, nil)
+	if !exceeds(err) || most <= jobs.MaxSmall {
+		return body, err
+	}
+	long, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(longWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, fmt.Errorf("set up zstd: %w", err)
+	}
+	defer long.Close()
+	return io.ReadAll(io.LimitReader(long, int64(most)+1))
+}
+
+// exceeds reports whether zstd refuses what is too large for the decoder, or
+// claims to be.
+func exceeds(err error) bool {
+	return errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded)
+}
+
+// clip is the beginning of a text that others have written, for a message.
+func clip(text string) string {
+	if len(text) > 100 {
+		return text[:100] + "…"
+	}
+	return text
+}
+
+// unreadable reports whether a message that was read with this error will not
+// be readable later either: it is not one, a newer version has written it, it
+// is too large, or what it refers to is not there.
+func unreadable(err error) bool {
+	return errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotFound)
 }
 
 // byReference reports whether reading m needs the object store.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Bucket is a KV bucket, for package kv: bytes under keys, with revisions.
@@ -25,6 +27,7 @@ type BucketEntry struct {
 	Time     time.Time
 	Gone     bool // a delete, or the end of an entry by age
 	Expired  bool // Gone by age
+	Unread   error // why Value cannot be decompressed
 	Synced   bool // no entry: everything that was there when the watch began has been sent
 	Begun    bool // no entry: the watch begins, or begins anew and sends everything again
 	Beat     bool // no entry: the server says that everything has been sent; by WatchClosely only
@@ -160,9 +163,7 @@ func (b *Bucket) entry(l located) BucketEntry {
 	if l.msg.Header == nil {
 		return e
 	}
-	if value, err := decompress(l.msg.Header.Get(headerEncoding), l.msg.Data); err == nil { // else whoever decodes it says so
-		e.Value = value
-	}
+	e.Value, e.Unread = decompress(l.msg.Header.Get(headerEncoding), l.msg.Data, jobs.MaxSmall)
 	operation, marker := l.msg.Header.Get(headerOperation), l.msg.Header.Get(headerMarker)
 	e.Gone = operation == "DEL" || operation == "PURGE" || marker != ""
 	e.Expired = marker == "MaxAge"

@@ -38,21 +38,22 @@ func (cfg *Config) validate() error {
 
 // Conn is a connection with modpipe's streams on it. Safe for concurrent use.
 type Conn struct {
-	cfg    Config
-	names  names
-	log    *slog.Logger
-	nc     *nats.Conn
-	link   *link
-	calls  *calls
-	denied *denials
-	after  queue         // done functions of what was published asynchronously
-	window chan struct{} // one place for each asynchronous publish that is not answered yet
-	specs  specs
-	mended atomic.Int64 // when streams were last looked after, Unix nanoseconds
-	room   room
-	flow   *flow
-	data   *data         // nil when this is the only connection
-	making chan struct{} // holds one token while a stream is being made
+	cfg     Config
+	names   names
+	log     *slog.Logger
+	nc      *nats.Conn
+	link    *link
+	calls   *calls
+	denied  *denials
+	after   queue         // done functions of what was published asynchronously
+	window  chan struct{} // one place for each asynchronous publish that is not answered yet
+	specs   specs
+	mended  atomic.Int64 // when streams were last looked after, Unix nanoseconds
+	room    room
+	flow    *flow
+	data    *data // nil when this is the only connection
+	notices notices
+	making  chan struct{} // holds one token while a stream is being made
 }
 
 // asyncWindow is how many asynchronous publishes may wait for their answers:

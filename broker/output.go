@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -38,7 +39,7 @@ func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk 
 	if err != nil {
 		return nil, err
 	}
-	set(m, nats.MsgIdHdr, subject+"."+chunk.Writer+"."+strconv.Itoa(chunk.Number))
+	set(m, nats.MsgIdHdr, chunkID(subject, &chunk))
 	first, err := c.sendSoon(ctx, m)
 	if err != nil {
 		return nil, err
@@ -91,6 +92,10 @@ func (c *Conn) sendSoon(ctx context.Context, m *nats.Msg) (<-chan error, error) 
 type LogEntry struct {
 	Key   jobs.Key
 	Chunk jobs.LogChunk
+	// Unread says why the chunk is left out: a newer version has written it, or
+	// it is no chunk. Its Writer and Number are known when the writer has given
+	// them beside it, and Parts are empty.
+	Unread error
 }
 
 // FollowLogs sends the chunks of all attempts of a run, from the first, live,
@@ -120,21 +125,55 @@ func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.Token, a
 	return nil
 }
 
-// chunks decodes chunks.
+// chunks decodes chunks. What cannot be read is reported once for each attempt.
 func (c *Conn) chunks(ctx context.Context, o *ordered) func(located) error {
 	return func(l located) error {
 		key, ok := c.names.parseLog(l.msg.Subject)
 		if !ok {
-			return fmt.Errorf("%s is no subject of output", l.msg.Subject)
+			c.warnOnce(l.msg.Subject, "skipped output: its subject names no attempt", "subject", clip(l.msg.Subject))
+			return nil
 		}
-		body, err := c.unpack(ctx, l.msg)
-		if err != nil {
+		e := LogEntry{Key: key}
+		var err error
+		if e.Chunk, err = c.chunk(ctx, l); unreadable(err) {
+			c.warnOnce(l.msg.Subject, "skipped output that cannot be read", "module", key.Token, "attempt", key.Attempt, "error", err)
+			e.Unread, err = err, nil
+		}
+		switch {
+		case err != nil:
 			return fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
+		case e.Unread != nil && e.Chunk.Number == 0: // its place among the others is not known
+			return o.f(e)
 		}
-		chunk, err := jobs.Unmarshal[jobs.LogChunk](body)
-		if err != nil {
-			return fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
-		}
-		return o.add(writer{key, chunk.Writer}, LogEntry{key, chunk})
+		return o.add(writer{key, e.Chunk.Writer}, e)
 	}
+}
+
+// chunk decodes a chunk. Of one that cannot be read it finds who has written
+// it, as the id of the message tells.
+func (c *Conn) chunk(ctx context.Context, l located) (jobs.LogChunk, error) {
+	body, err := c.unpack(ctx, l.msg, jobs.MaxSmall)
+	if err == nil {
+		var chunk jobs.LogChunk
+		if chunk, err = jobs.Unmarshal[jobs.LogChunk](body); err == nil {
+			return chunk, nil
+		}
+	}
+	return signed(l.msg), err
+}
+
+// chunkID identifies a chunk, so that the server stores it once.
+func chunkID(subject string, chunk *jobs.LogChunk) string {
+	return subject + "." + chunk.Writer + "." + strconv.Itoa(chunk.Number)
+}
+
+// signed is what the id of a chunk tells of it.
+func signed(m *nats.Msg) jobs.LogChunk {
+	rest, ok := strings.CutPrefix(m.Header.Get(nats.MsgIdHdr), m.Subject+".")
+	nonce, number, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 1 {
+		return jobs.LogChunk{}
+	}
+	return jobs.LogChunk{Writer: nonce, Number: n}
 }

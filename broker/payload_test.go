@@ -59,7 +59,7 @@ func TestLongRecords(t *testing.T) {
 	}
 	inline := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
 	records := map[string]jobs.Record{
-		"spec":      {Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
+		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
 		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Warnings: []string{long}}},
 		"expansion": {Expansion: &jobs.Expansion{Token: "m", Combinations: combinations}},
@@ -92,7 +92,7 @@ func TestLongValues(t *testing.T) {
 	c, err := onSmall(t, broker.LeastPayload)
 	check(t, err)
 	ctx := within(t)
-	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, broker.LeastPayload, 3 << 20} {
+	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, broker.LeastPayload, 900 << 10, 3 << 20} {
 		o := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(n)}))
 		if got := must[map[string]string](t)(c.Outputs(ctx, o)); got["o"] != longText(n) {
 			t.Errorf("of %d bytes %d come back", n, len(got["o"]))
@@ -100,6 +100,9 @@ func TestLongValues(t *testing.T) {
 		r := must[jobs.Outputs](t)(c.PutResult(ctx, noise(n)))
 		if got := must[[]byte](t)(c.Result(ctx, r)); string(got) != string(noise(n)) {
 			t.Errorf("of a result of %d bytes %d come back", n, len(got))
+		}
+		if n > jobs.MaxSmall {
+			continue // than a chunk
 		}
 		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
 		run := jobs.RunID(fmt.Sprintf("r%d", n))

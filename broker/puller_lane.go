@@ -248,7 +248,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 		p.fetch(ctx, m, meta, slots)
 		return
 	}
-	body, err := p.c.unpack(ctx, m)
+	body, err := p.c.unpack(ctx, m, jobs.MaxMessage)
 	p.take(m, meta, slots, body, err)
 }
 
@@ -289,7 +289,7 @@ func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool,
 			}
 		}
 	})
-	body, err = p.c.unpack(ctx, m)
+	body, err = p.c.unpack(ctx, m, jobs.MaxMessage)
 	late = ctx.Err() != nil
 	cancel()
 	telling.Wait()
@@ -307,26 +307,39 @@ func (p *Puller) answered(box *inbox) {
 	}
 }
 
-// take hands a job to the worker. One that nobody can read is ended here.
+// take hands a job to the worker. One that nobody can do is ended here.
 func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, body []byte, err error) {
 	var job jobs.Job
 	if err == nil {
 		job, err = jobs.Unmarshal[jobs.Job](body)
 	}
+	if err == nil && !p.c.names.isJob(m.Subject, &job) {
+		err = fmt.Errorf("%w: it asks for another attempt than its subject: lane %q, run %q, module %q, attempt %d",
+			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Token)), job.Attempt)
+	}
+	if err != nil {
+		p.used -= slots
+		p.refuse(m, err)
+		return
+	}
+	p.handle(&Delivery{
+		Job: job, Lane: job.Lane, Slots: slots, msg: m,
+		Doubtful: job.Again || meta.NumDelivered > 1 || meta.Sequence.Stream <= p.floor ||
+			(!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
+	})
+}
+
+// refuse deals with a job that this worker cannot do. One of a newer version
+// is left to newer workers; where there are none, a sweep removes it.
+func (p *Puller) refuse(m *nats.Msg, err error) {
 	switch {
-	case err != nil && (errors.Is(err, jobs.ErrNewer) || transient(err)): // another worker may be able to
-		p.c.log.Error("cannot read a job; leaving it to others", "subject", m.Subject, "error", err)
-		p.used -= slots
-	case err != nil:
-		p.c.log.Error("ended a job that cannot be read", "subject", m.Subject, "error", err)
-		p.used -= slots
-		_ = answer(m, []byte("+TERM unreadable")) // it comes again if this is lost
+	case errors.Is(err, jobs.ErrNewer):
+		p.c.warnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
+	case transient(err):
+		p.c.log.Warn("cannot read a job now; leaving it to others", "subject", clip(m.Subject), "error", err)
 	default:
-		p.handle(&Delivery{
-			Job: job, Lane: job.Lane, Slots: slots, msg: m,
-			Doubtful: job.Again || meta.NumDelivered > 1 || meta.Sequence.Stream <= p.floor ||
-				(!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
-		})
+		p.c.warnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
+		_ = answer(m, []byte("+TERM refused")) // it comes again if this is lost
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -84,6 +85,10 @@ func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, e
 		return nil, err
 	}
 	body, err := jobs.Marshal(rec)
+	if errors.Is(err, ErrTooLarge) {
+		short := rec.Shortened()
+		body, err = jobs.Marshal(&short)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +101,8 @@ func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, e
 }
 
 // Last reads the newest record of a module's cell (ErrNotFound when there is
-// none). It asks the stream's leader: never an older one.
+// none); one that cannot be read is an entry with Unread. It asks the stream's
+// leader: never an older one.
 func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
 	if !validToken(string(cell)) {
 		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
@@ -155,6 +161,8 @@ type located struct {
 }
 
 // entry decodes a record. Nobody changes a specification: others fold it, too.
+// What cannot be read in a cell is an entry all the same, whose Unread says why:
+// any worker may write there.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	run, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
@@ -164,19 +172,50 @@ func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	if l.msg.Subject == c.names.run(run, "spec") {
 		read = c.spec
 	}
+	e := jobs.Entry{Sequence: l.seq, Time: l.time, Cell: cell}
 	rec, err := read(ctx, l)
 	if err != nil {
-		return jobs.Entry{}, fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
+		err = fmt.Errorf("read %s at %d: %w", l.msg.Subject, l.seq, err)
 	}
-	return jobs.Entry{Sequence: l.seq, Time: l.time, Cell: cell, Record: rec}, nil
+	switch {
+	case err == nil:
+		e.Record = rec
+	case cell != "" && unreadable(err):
+		e.Unread = err
+	default:
+		return jobs.Entry{}, err
+	}
+	return e, nil
 }
 
+// record reads a record, which belongs on its subject. jobs.ErrMalformed and
+// jobs.ErrNewer; ErrTooLarge, too.
 func (c *Conn) record(ctx context.Context, l located) (jobs.Record, error) {
-	body, err := c.unpack(ctx, l.msg)
+	run, cell, _ := c.names.parseRun(l.msg.Subject)
+	most := jobs.MaxSmall
+	if kind := strings.TrimPrefix(l.msg.Subject, c.names.run(run, "")); kind == "spec" || kind == "ctl" {
+		most = jobs.MaxMessage
+	}
+	body, err := c.unpack(ctx, l.msg, most)
+	if errors.Is(err, ErrNotFound) { // of the run it would mean that there is none
+		err = fmt.Errorf("%w: what it refers to is gone: %v", jobs.ErrMalformed, err) //nolint:errorlint // see above
+	}
 	if err != nil {
 		return jobs.Record{}, err
 	}
-	return jobs.Unmarshal[jobs.Record](body)
+	rec, err := jobs.UnmarshalRecord(body, most)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	switch subject, err := c.names.record(run, cell, &rec); {
+	case err != nil:
+		return jobs.Record{}, fmt.Errorf("%w: %w", jobs.ErrMalformed, err)
+	case subject != l.msg.Subject:
+		return jobs.Record{}, fmt.Errorf("%w: its record belongs on %s", jobs.ErrMalformed, subject)
+	case rec.Spec != nil && rec.Spec.Run != run:
+		return jobs.Record{}, fmt.Errorf("%w: it specifies another run, %q", jobs.ErrMalformed, clip(string(rec.Spec.Run)))
+	}
+	return rec, nil
 }
 
 // last reads the newest message of a subject from the stream's leader.

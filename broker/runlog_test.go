@@ -145,10 +145,10 @@ func TestALargeRecordTravelsByReference(t *testing.T) {
 	for i := range 600_000 {
 		fmt.Fprint(&text, i*i%7919)
 	}
-	rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Error: text.String()}}
-	must[uint64](t)(c.Append(ctx, "r", "m", 0, rec))
-	last := must[jobs.Entry](t)(c.Last(ctx, "r", "m"))
-	if diff := cmp.Diff(rec, last.Record); diff != "" {
+	rec := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: text.String()}}
+	must[uint64](t)(c.Append(ctx, "r", "", 0, rec))
+	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	if diff := cmp.Diff(rec, log[0].Record); diff != "" {
 		t.Error("it came back otherwise")
 	}
 }

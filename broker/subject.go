@@ -113,11 +113,31 @@ func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, ok boo
 // parseLog finds the attempt in a subject of output.
 func (n names) parseLog(subject string) (jobs.Key, bool) {
 	parts := strings.Split(subject, ".")
-	if len(parts) < 3 {
+	if len(parts) != 5 {
 		return jobs.Key{}, false
 	}
-	attempt, err := strconv.Atoi(parts[len(parts)-1])
-	return jobs.Key{Token: jobs.Token(parts[len(parts)-2]), Attempt: jobs.Attempt(attempt)}, err == nil
+	return parseKey(parts[3], parts[4])
+}
+
+// parseJob splits a subject of the queue.
+func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key jobs.Key, ok bool) {
+	parts := strings.Split(subject, ".")
+	if len(parts) != 6 {
+		return "", "", jobs.Key{}, false
+	}
+	key, ok = parseKey(parts[4], parts[5])
+	return jobs.Lane(parts[2]), jobs.RunID(parts[3]), key, ok
+}
+
+// isJob reports whether a subject is that of the attempt which a job asks for.
+func (n names) isJob(subject string, job *jobs.Job) bool {
+	_, _, key, ok := n.parseJob(subject)
+	return ok && key == (jobs.Key{Token: job.Token, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, key)
+}
+
+func parseKey(token, attempt string) (jobs.Key, bool) {
+	n, err := strconv.Atoi(attempt)
+	return jobs.Key{Token: jobs.Token(token), Attempt: jobs.Attempt(n)}, err == nil && n > 0
 }
 
 // validToken reports whether s can be one token of a subject.

@@ -17,10 +17,6 @@ type Message interface {
 // Version is the version of every message that this build writes.
 const Version = 1
 
-// MaxMessage is the largest encoding that is decoded, in bytes. Outputs have
-// their own limit (MaxOutputs).
-const MaxMessage = 64 << 20
-
 // Errors of decoding that callers branch on.
 var (
 	ErrNewer     = errors.New("the message is of a newer version of modpipe: update this program")
@@ -31,39 +27,46 @@ var (
 var ErrTooLarge = errors.New("too large")
 
 // Marshal encodes m: its version, then a msgpack map with short keys. Empty
-// fields that are optional are left out. ErrTooLarge above MaxMessage.
+// fields that are optional are left out. ErrTooLarge above the limit of its kind.
 func Marshal[M Message](m *M) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.WriteByte(Version)
 	if err := encode(&buf, m, false); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", *m, err)
 	}
-	if buf.Len() > MaxMessage {
-		return nil, fmt.Errorf("encode %T: %d bytes are %w: a message may have %d MiB", *m, buf.Len(), ErrTooLarge, MaxMessage>>20)
+	if most := limitOf(m); buf.Len() > most {
+		return nil, fmt.Errorf("encode %T: %d bytes are %w: it may have %d MiB", *m, buf.Len(), ErrTooLarge, most>>20)
 	}
 	return buf.Bytes(), nil
 }
 
 // Unmarshal decodes a message of this version or an older one. Keys that it
-// does not know are skipped; times are in UTC. ErrNewer, ErrMalformed.
-func Unmarshal[M Message](data []byte) (M, error) {
+// does not know are skipped; times are in UTC. ErrNewer, ErrMalformed; above the
+// limit of its kind also ErrTooLarge.
+func Unmarshal[M Message](data []byte) (M, error) { return unmarshal[M](data, Limit[M]()) }
+
+// UnmarshalRecord is Unmarshal for a record whose place allows it to have at
+// most so many bytes.
+func UnmarshalRecord(data []byte, most int) (Record, error) { return unmarshal[Record](data, most) }
+
+func unmarshal[M Message](data []byte, most int) (M, error) {
 	var m M
-	if err := decodeMessage(data, &m); err != nil {
+	if err := decodeMessage(data, &m, most); err != nil {
 		var zero M
 		return zero, fmt.Errorf("decode %T: %w", zero, err)
 	}
 	return m, nil
 }
 
-func decodeMessage[M Message](data []byte, m *M) error {
-	if len(data) > MaxMessage {
-		return fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(data), MaxMessage)
+func decodeMessage[M Message](data []byte, m *M, most int) error {
+	if len(data) > most {
+		return fmt.Errorf("%w: %w: %d bytes, more than %d", ErrMalformed, ErrTooLarge, len(data), most)
 	}
 	body, err := body(data)
 	if err != nil {
 		return err
 	}
-	if err := decode(body, m); err != nil {
+	if err := decode(body, m, most); err != nil {
 		return err
 	}
 	utc(m)
@@ -93,9 +96,9 @@ func encode[T any](buf *bytes.Buffer, v *T, sorted bool) error {
 	return enc.Encode(v)
 }
 
-// decode checks the structure of data before anything is allocated for it.
-func decode[T any](data []byte, v *T) error {
-	if err := check(data); err != nil {
+// decode checks data before anything is allocated for it.
+func decode[T any](data []byte, v *T, most int) error {
+	if err := check[T](data, most); err != nil {
 		return err
 	}
 	dec := msgpack.GetDecoder()

@@ -3,10 +3,12 @@ package jobs
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/modpipe/modpipe/internal/wire"
 )
 
 // MaxOutputs is how many bytes the outputs of one attempt may have, encoded.
-const MaxOutputs = 256 << 20
+const MaxOutputs = wire.MaxResult
 
 // MarshalOutputs encodes outputs, the same bytes for the same outputs: their
 // digest names them.
@@ -30,7 +32,7 @@ func UnmarshalOutputs(data []byte) (map[string]string, error) {
 		return nil, fmt.Errorf("decode outputs: %w", err)
 	}
 	var values map[string]string
-	if err := decode(body, &values); err != nil {
+	if err := decode(body, &values, MaxOutputs); err != nil {
 		return nil, fmt.Errorf("decode outputs: %w", err)
 	}
 	return values, nil

@@ -25,6 +25,7 @@ type Entry struct {
 	Time     time.Time // when the server stored it: the clock of the run
 	Cell     Token     // the module whose cell it is in; empty for the run's own subjects
 	Record   Record
+	Unread   error // in a cell: why the record cannot be read; Record is empty then
 }
 
 // Spec is the run as it was submitted; the first record of its log.

@@ -9,12 +9,12 @@ import (
 // DecodeResult makes of a Go function's result what JSON would make of it.
 // ErrMalformed.
 func DecodeResult(data []byte) (any, error) {
-	err := check(data)
-	if err == nil {
-		var v any
-		if v, err = wire.Plain(data); err == nil {
-			return v, nil
-		}
+	if len(data) > MaxOutputs {
+		return nil, fmt.Errorf("decode a result: %w: %d bytes, more than %d", ErrMalformed, len(data), MaxOutputs)
 	}
-	return nil, fmt.Errorf("decode a result: %w: %w", ErrMalformed, err)
+	v, err := wire.Plain(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode a result: %w: %w", ErrMalformed, err)
+	}
+	return v, nil
 }

@@ -71,7 +71,7 @@ func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
 		case e.Gone:
 			return send(ctx, out, LaneChange{Lane: jobs.Lane(e.Key), Gone: true, Revision: e.Revision})
 		}
-		set, err := jobs.Unmarshal[jobs.LaneSet](e.Value)
+		set, err := decode[jobs.LaneSet](e)
 		if err != nil {
 			return nil //nolint:nilerr // of a newer version: not for this worker
 		}

@@ -58,7 +58,7 @@ func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 
 // holder decodes an entry. One that cannot be read is somebody's all the same.
 func holder(e broker.BucketEntry) jobs.Lease {
-	h, err := jobs.Unmarshal[jobs.Lease](e.Value)
+	h, err := decode[jobs.Lease](e)
 	if err != nil {
 		h.Holder = "an orchestrator of another version"
 	}

@@ -59,7 +59,7 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 	if err != nil {
 		return none, 0, fmt.Errorf("read who holds %s: %w", lock.Name, err)
 	}
-	entry, err := jobs.Unmarshal[jobs.LockEntry](last.Value)
+	entry, err := decode[jobs.LockEntry](last)
 	if err != nil {
 		entry = unread(lock, err)
 	}
@@ -116,6 +116,6 @@ func roomIn(e broker.BucketEntry, locks []jobs.Lock) bool {
 	if i < 0 || e.Gone {
 		return i >= 0
 	}
-	entry, err := jobs.Unmarshal[jobs.LockEntry](e.Value)
+	entry, err := decode[jobs.LockEntry](e)
 	return err == nil && len(entry.Holders) < locks[i].Max
 }

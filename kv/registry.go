@@ -115,10 +115,13 @@ func (r *Registry) known(name string) (mine, bool) {
 	return own, ok
 }
 
-// free reports whether w may have the name of an entry that is there. One
-// that nobody can read is somebody's all the same.
+// free reports whether w may have the name of an entry that is there: one that
+// does not count takes no name.
 func free(e broker.BucketEntry, w jobs.Worker) error {
-	have, err := jobs.Unmarshal[jobs.Worker](e.Value)
+	if _, ok := worker(e); !ok {
+		return nil
+	}
+	have, err := decode[jobs.Worker](e)
 	if err == nil && have.Incarnation == w.Incarnation {
 		return nil
 	}
@@ -160,7 +163,7 @@ func (r *Registry) Leave(ctx context.Context, name string) error {
 		return err
 	}
 	last, err := r.bucket.Last(ctx, name)
-	if errors.Is(err, broker.ErrNotFound) || err == nil && worker(last).Incarnation != own.incarnation {
+	if have, _ := worker(last); errors.Is(err, broker.ErrNotFound) || err == nil && have.Incarnation != own.incarnation {
 		return nil
 	}
 	if err == nil {
@@ -177,7 +180,9 @@ func (r *Registry) List(ctx context.Context) ([]jobs.Worker, error) {
 	}
 	workers := make([]jobs.Worker, 0, len(entries))
 	for _, e := range entries {
-		workers = append(workers, worker(e))
+		if w, ok := worker(e); ok {
+			workers = append(workers, w)
+		}
 	}
 	slices.SortFunc(workers, func(a, b jobs.Worker) int { return strings.Compare(a.Name, b.Name) })
 	return workers, nil
@@ -202,7 +207,11 @@ type Change struct {
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
 	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e broker.BucketEntry) error {
-		return send(ctx, out, changeOf(e))
+		c, ok := changeOf(e)
+		if !ok {
+			return nil
+		}
+		return send(ctx, out, c)
 	}))
 }
 
@@ -212,16 +221,17 @@ const (
 	mostBeat  = time.Second
 )
 
-func changeOf(e broker.BucketEntry) Change {
-	c := Change{Began: e.Begun, Synced: e.Synced, Beat: e.Beat, At: time.Now()}
+// changeOf makes a change of an entry; false when that does not count.
+func changeOf(e broker.BucketEntry) (c Change, ok bool) {
+	c, ok = Change{Began: e.Begun, Synced: e.Synced, Beat: e.Beat, At: time.Now()}, true
 	switch {
 	case e.Begun, e.Synced, e.Beat:
 	case e.Gone:
 		c.Worker, c.Gone, c.Left = jobs.Worker{Name: e.Key}, true, !e.Expired
 	default:
-		c.Worker = worker(e)
+		c.Worker, ok = worker(e)
 	}
-	return c
+	return c, ok
 }
 
 func encode(w *jobs.Worker) ([]byte, error) {
@@ -231,15 +241,15 @@ func encode(w *jobs.Worker) ([]byte, error) {
 	return jobs.Marshal(w)
 }
 
-// worker decodes an entry. Of one that cannot be read the name is known, and
-// that it lives.
-func worker(e broker.BucketEntry) jobs.Worker {
-	w, err := jobs.Unmarshal[jobs.Worker](e.Value)
+// worker decodes an entry, which counts only under the name of the worker that
+// it describes. Of one that a newer version has written the name is known, and
+// that it lives; anything else is no heartbeat.
+func worker(e broker.BucketEntry) (w jobs.Worker, ok bool) {
+	w, err := decode[jobs.Worker](e)
 	if err != nil {
-		return jobs.Worker{Name: e.Key}
+		return jobs.Worker{Name: e.Key}, errors.Is(err, jobs.ErrNewer)
 	}
-	w.Name = e.Key
-	return w
+	return w, w.Name == e.Key
 }
 
 func send[T any](ctx context.Context, out chan<- T, v T) error {

@@ -54,7 +54,7 @@ func (s *Stats) read(ctx context.Context, pipeline string) (jobs.Durations, uint
 	if err != nil {
 		return jobs.Durations{}, 0, fmt.Errorf("read the durations of %s: %w", pipeline, err)
 	}
-	d, err := jobs.Unmarshal[jobs.Durations](e.Value)
+	d, err := decode[jobs.Durations](e)
 	return d, e.Revision, err
 }
 
@@ -79,10 +79,9 @@ func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.D
 func (s *Stats) update(ctx context.Context, pipeline string, d jobs.Durations, revision uint64) error {
 	for {
 		value, err := jobs.Marshal(&d)
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = s.bucket.Update(ctx, statsKey(pipeline), value, revision)
 		}
-		_, err = s.bucket.Update(ctx, statsKey(pipeline), value, revision)
 		if !errors.Is(err, broker.ErrTooLarge) || len(d.Took) == 0 {
 			return err
 		}

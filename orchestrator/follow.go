@@ -62,6 +62,9 @@ const chunksBuffered = 64
 // limits of age and size.
 const stalled = 10
 
+// stalledUnread is the same where a chunk was left out that may be one of them.
+const stalledUnread = 2
+
 // follower turns a log into events. One goroutine owns it.
 type follower struct {
 	run     jobs.RunID
@@ -84,6 +87,7 @@ const maxHeld = 8 << 20
 type attemptLog struct {
 	started bool            // its module.started has been sent
 	chunks  map[string]int  // by writer: the number of the last one
+	unread  bool            // a chunk was left out whose writer is not known
 	lines   [3]lines.Joiner // by stream
 	held    []jobs.Event    // lines that wait for module.started
 }
@@ -140,7 +144,7 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) 
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	quiet := 0
-	for f.log(key).chunks[o.Nonce] < o.LogChunks && quiet < stalled {
+	for a := f.log(key); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && !(a.unread && quiet >= stalledUnread); {
 		select {
 		case <-ctx.Done():
 			return
@@ -166,7 +170,11 @@ func (f *follower) log(key jobs.Key) *attemptLog {
 
 func (f *follower) chunk(c broker.LogEntry) {
 	a := f.log(c.Key)
-	a.chunks[c.Chunk.Writer] = c.Chunk.Number
+	if c.Unread != nil && c.Chunk.Number == 0 {
+		a.unread = true
+		return
+	}
+	a.chunks[c.Chunk.Writer] = max(a.chunks[c.Chunk.Writer], c.Chunk.Number)
 	for _, p := range c.Chunk.Parts {
 		_ = a.lines[p.Stream%3].Add(p.Data, func(l lines.Line) error {
 			f.line(a, c.Key, p.Stream, c.Chunk.Time, l)

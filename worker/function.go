@@ -229,6 +229,9 @@ func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error
 		} else {
 			o.Values, err = a.s.conn.Outputs(ctx, o)
 		}
+		if errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) {
+			err = answer{err, attempt.ErrNotFound} // it stays so
+		}
 		return err
 	})
 	o.Blob = jobs.Blob{}

@@ -32,6 +32,9 @@ func (d *Delivery) look(ctx context.Context) (sight, uint64, error) {
 	if err != nil {
 		return nothingNew, 0, fmt.Errorf("read the cell of %s: %w", d, err)
 	}
+	if entry.Unread != nil {
+		return nothingNew, 0, fmt.Errorf("read the cell of %s: %w", d, entry.Unread)
+	}
 	return d.judge(entry), entry.Sequence, nil
 }
 

@@ -4,8 +4,10 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -24,18 +26,45 @@ func Encode(v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// Decode reads a value that Encode has written into what v points at.
+// MaxResult is how many bytes a result may have, encoded.
+const MaxResult = 256 << 20
+
+// resultDepth is how deep results may nest: a decoder's stack has an end.
+const resultDepth = 1000
+
+// bounds are those of a result. What holds several results may be longer than
+// one, and has as many bytes as it says.
+func bounds(data []byte) Bounds {
+	return Bounds{Depth: resultDepth, Memory: 4 * int64(max(len(data), MaxResult))}
+}
+
+var shapes = Shapes{Tag: "json"}
+
+// Decode reads a value that Encode has written into what v points at. Nobody
+// need have written the data with Encode. ErrShape, ErrTooCostly.
 func Decode(data []byte, v any) error {
+	if err := Check(data, shapes.Of(reflect.TypeOf(v)), bounds(data)); err != nil {
+		return err
+	}
 	dec := msgpack.NewDecoder(bytes.NewReader(data))
 	dec.SetCustomStructTag("json")
 	return dec.Decode(v)
 }
 
+// ErrKey says that a map has a key that cannot be the name of anything: a list,
+// a map or bytes.
+var ErrKey = errors.New("a key of a map cannot be compared")
+
 // Plain makes of a value what JSON would make of it: nil, bool, float64, int
-// (uint64 where an int is too small), string, []any and map[string]any. Bytes become text, times RFC 3339.
+// (uint64 where an int is too small), string, []any and map[string]any. Bytes
+// become text, times RFC 3339.
+// ErrShape, ErrTooCostly, ErrKey.
 func Plain(data []byte) (any, error) {
+	if err := Check(data, anything, bounds(data)); err != nil {
+		return nil, err
+	}
 	dec := msgpack.NewDecoder(bytes.NewReader(data))
-	dec.SetMapDecoder(func(d *msgpack.Decoder) (any, error) { return d.DecodeUntypedMap() })
+	dec.SetMapDecoder(plainMap)
 	v, err := dec.DecodeInterface()
 	if err != nil {
 		return nil, err
@@ -43,8 +72,34 @@ func Plain(data []byte) (any, error) {
 	return plain(v), nil
 }
 
-// Elements are the values of a list, one by one.
+// plainMap decodes a map; its values are not plain yet.
+func plainMap(dec *msgpack.Decoder) (any, error) {
+	n, err := dec.DecodeMapLen()
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[string]any, max(n, 0))
+	for range n {
+		k, err := dec.DecodeInterface()
+		if err != nil {
+			return nil, err
+		}
+		switch k.(type) {
+		case []any, map[string]any, []byte:
+			return nil, fmt.Errorf("%w: it is a %T", ErrKey, k)
+		}
+		if m[fmt.Sprint(plain(k))], err = dec.DecodeInterface(); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Elements are the values of a list, one by one. ErrShape, ErrTooCostly.
 func Elements(data []byte) ([][]byte, error) {
+	if err := Check(data, anything, bounds(data)); err != nil {
+		return nil, err
+	}
 	dec := msgpack.NewDecoder(bytes.NewReader(data))
 	n, err := dec.DecodeArrayLen()
 	if err != nil {
@@ -93,17 +148,15 @@ func plain(v any) any {
 	case *time.Time:
 		return v.UTC().Format(time.RFC3339Nano)
 	case []any:
-		list := make([]any, len(v))
 		for i := range v {
-			list[i] = plain(v[i])
+			v[i] = plain(v[i])
 		}
-		return list
-	case map[any]any:
-		m := make(map[string]any, len(v))
+		return v
+	case map[string]any:
 		for k, x := range v {
-			m[fmt.Sprint(plain(k))] = plain(x)
+			v[k] = plain(x)
 		}
-		return m
+		return v
 	}
 	return fmt.Sprint(v)
 }

@@ -1,0 +1,287 @@
+package broker_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// warnings keeps the texts of what is logged.
+type warnings struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (w *warnings) Enabled(context.Context, slog.Level) bool { return true }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *warnings) WithGroup(string) slog.Handler            { return w }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, r.Message)
+	return nil
+}
+
+func (w *warnings) count(text string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range w.texts {
+		if strings.Contains(t, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// hostile connects with somebody beside who may write anything.
+func hostile(t *testing.T) (*broker.Conn, *warnings, func(subject string, data []byte, header nats.Header)) {
+	t.Helper()
+	s := natstest.InProcess(t)
+	cfg, log := config(t, s), &warnings{}
+	cfg.Logger = slog.New(log)
+	c, err := broker.Connect(t.Context(), cfg)
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c, log, func(subject string, data []byte, header nats.Header) {
+		t.Helper()
+		if _, err := c.NATS().RequestMsgWithContext(within(t), &nats.Msg{Subject: subject, Data: data, Header: header}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func objectEntry(name, key, nuid, size string) (subject string, data []byte) {
+	return "$O.mp-blobs.M." + base64.URLEncoding.EncodeToString([]byte(key)),
+		fmt.Appendf(nil, `{"name":%q,"bucket":"mp-blobs","nuid":%q,"size":%s,"chunks":1}`, name, nuid, size)
+}
+
+func bomb(t *testing.T, n int) []byte {
+	t.Helper()
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	check(t, err)
+	return e.EncodeAll(make([]byte, n), nil)
+}
+
+// TestObjectEntriesAreNotBelieved: whatever an entry claims, whoever reads what
+// refers to it gets an error or a record that is left out, and little memory.
+func TestObjectEntriesAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	key := strings.Repeat("ab", 32)
+	tests := []struct{ name, entry, nuid, size string }{
+		{"the largest size", key, "id", "18446744073709551615"},
+		{"a size whose sign is set", key, "id", "9223372036854775808"},
+		{"a negative size", key, "id", "-1"},
+		{"a size within the limit, without bytes", key, "id", "200000000"},
+		{"no size at all", key, "id", `"x"`},
+		{"another name", strings.Repeat("cd", 32), "id", "5"},
+		{"chunks of everything", key, ">", "5"},
+		{"no chunks", key, "", "5"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, _, put := hostile(t)
+			ctx := within(t)
+			subject, data := objectEntry(tt.entry, key, tt.nuid, tt.size)
+			put(subject, data, nil)
+			must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
+			put("mp.run.r.mod.m", nil, nats.Header{"Mp-Blob": {key}})
+			put("mp.log.r.m.1", nil, nats.Header{"Mp-Blob": {key}})
+
+			log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+			if len(log) != 2 || log[1].Unread == nil || log[1].Cell != "m" {
+				t.Errorf("the log: %+v", log)
+			}
+			check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+				if e.Unread == nil {
+					t.Errorf("a chunk: %+v", e)
+				}
+				return nil
+			}))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if _, err := c.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: key, Bytes: -1}}); err == nil {
+				t.Error("outputs are read")
+			}
+			if _, err := c.Result(ctx, jobs.Outputs{Typed: true, Blob: jobs.Blob{SHA256: key}}); err == nil {
+				t.Error("a result is read")
+			}
+			runtime.ReadMemStats(&after)
+			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 100 {
+				t.Errorf("%d MiB are allocated", mib)
+			}
+			must[[]broker.StoredBlob](t)(c.StoredBlobs(ctx))
+		})
+	}
+}
+
+// TestAnEntryThatIsNoneIsReplaced: storing a value replaces what stands in its
+// place, and removes nobody else's chunks.
+func TestAnEntryThatIsNoneIsReplaced(t *testing.T) {
+	t.Parallel()
+	c, _, put := hostile(t)
+	ctx := within(t)
+	other := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit + 1)}))
+	value := map[string]string{"o": longText(broker.InlineLimit + 2)}
+	o := must[jobs.Outputs](t)(c.PutOutputs(ctx, value))
+	for _, nuid := range []string{">", "*", "", "a b"} {
+		subject, data := objectEntry(o.Blob.SHA256, o.Blob.SHA256, nuid, "18446744073709551615")
+		put(subject, data, nil)
+		again := must[jobs.Outputs](t)(c.PutOutputs(ctx, value))
+		if got := must[map[string]string](t)(c.Outputs(ctx, again)); got["o"] != value["o"] {
+			t.Errorf("with chunks %q: %d bytes come back", nuid, len(got["o"]))
+		}
+	}
+	must[map[string]string](t)(c.Outputs(ctx, other))
+}
+
+func TestReferencesThatAreNoDigestAreRefused(t *testing.T) {
+	t.Parallel()
+	c, _, _ := hostile(t)
+	for _, digest := range []string{"../../etc/passwd", strings.Repeat("a", 60000), strings.Repeat("A", 64), "*"} {
+		if _, err := c.Outputs(within(t), jobs.Outputs{Blob: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
+			t.Errorf("%.20s: %v", digest, err)
+		}
+	}
+}
+
+// TestCompressedMessagesAreLimitedByKind: what decompresses to more than its
+// kind may have is not decompressed.
+func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
+	t.Parallel()
+	c, _, put := hostile(t)
+	ctx := within(t)
+	must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
+	b := must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "things"}))
+	compressed := nats.Header{"Mp-Encoding": {"zstd"}}
+	for _, n := range []int{2 << 20, 100 << 20} {
+		body := bomb(t, n)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		put("mp.run.r.mod.m", body, compressed)
+		put("mp.log.r.m.1", body, compressed)
+		put("$KV.mp-things.k", body, compressed)
+		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); !errors.Is(last.Unread, jobs.ErrTooLarge) {
+			t.Errorf("%d bytes in a cell: %v", n, last.Unread)
+		}
+		check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+			if !errors.Is(e.Unread, jobs.ErrTooLarge) {
+				t.Errorf("%d bytes in a chunk: %v", n, e.Unread)
+			}
+			return nil
+		}))
+		if e := must[broker.BucketEntry](t)(b.Last(ctx, "k")); !errors.Is(e.Unread, jobs.ErrTooLarge) {
+			t.Errorf("%d bytes in a bucket: %v", n, e.Unread)
+		}
+		runtime.ReadMemStats(&after)
+		if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 50 {
+			t.Errorf("%d bytes: %d MiB are allocated", n, mib)
+		}
+	}
+}
+
+// TestALongSpecificationIsDecompressed: beyond what is decompressed at once.
+func TestALongSpecificationIsDecompressed(t *testing.T) {
+	t.Parallel()
+	c, _, put := hostile(t)
+	ctx := within(t)
+	long := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: strings.Repeat("x", 5<<20), Pipeline: &pipeline.Pipeline{Name: "p"}}}
+	must[uint64](t)(c.Append(ctx, "r", "", 0, long))
+	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	if got := len(log[0].Record.Spec.Commit); got != 5<<20 {
+		t.Errorf("%d bytes come back", got)
+	}
+	put("mp.run.s.spec", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
+	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, jobs.ErrTooLarge) {
+		t.Errorf("a specification of 100 MiB: %v", err)
+	}
+}
+
+// TestRecordsBelongOnTheirSubjects: a record of another kind is noise in a
+// cell, and corrupt elsewhere.
+func TestRecordsBelongOnTheirSubjects(t *testing.T) {
+	t.Parallel()
+	c, _, put := hostile(t)
+	ctx := within(t)
+	must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
+	for _, rec := range []jobs.Record{{End: &jobs.End{Status: jobs.RunFailed}}, {Cancel: &jobs.Cancel{ID: "x"}}, spec("r"), {}} {
+		body := must[[]byte](t)(jobs.Marshal(&rec))
+		put("mp.run.r.mod.m", body, nil)
+		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); last.Unread == nil {
+			t.Errorf("it is read in a cell: %+v", last.Record)
+		}
+	}
+	done := outcome()
+	put("mp.run.r.end", must[[]byte](t)(jobs.Marshal(&done)), nil)
+	if _, err := c.ReadLog(ctx, "r"); !errors.Is(err, jobs.ErrMalformed) {
+		t.Errorf("an outcome as the end: %v", err)
+	}
+	other := spec("another")
+	put("mp.run.s.spec", must[[]byte](t)(jobs.Marshal(&other)), nil)
+	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, jobs.ErrMalformed) {
+		t.Errorf("the specification of another run: %v", err)
+	}
+}
+
+// TestChunksThatCannotBeReadAreSkipped: the others arrive, and each attempt
+// gets one warning.
+func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
+	t.Parallel()
+	c, log, put := hostile(t)
+	ctx := within(t)
+	chunk := func(n int) jobs.LogChunk {
+		return jobs.LogChunk{Writer: "w", Number: n, Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
+	}
+	key := jobs.Key{Token: "m", Attempt: 1}
+	check(t, c.AppendLog(ctx, "r", key, chunk(1)))
+	newer := chunk(2)
+	body := must[[]byte](t)(jobs.Marshal(&newer))
+	body[0] = jobs.Version + 1
+	for _, bad := range []*nats.Msg{
+		{Data: body, Header: nats.Header{"Nats-Msg-Id": {"mp.log.r.m.1.w.2"}}},
+		{Data: nil}, {Data: []byte{1, 0xc1}}, {Data: []byte("text")},
+		{Header: nats.Header{"Mp-Encoding": {"brotli"}}},
+		{Header: nats.Header{"Mp-Blob": {strings.Repeat("0", 64)}}},
+		{Header: nats.Header{"Mp-Blob": {"x"}}},
+	} {
+		put("mp.log.r.m.1", bad.Data, bad.Header)
+		put("mp.log.r.m.2", bad.Data, bad.Header)
+	}
+	for _, subject := range []string{"mp.log.r.m.x", "mp.log.r.a.b.c.1", "mp.log.r.m.0", "mp.log.r.m.99999999999999999999"} {
+		put(subject, nil, nil)
+	}
+	check(t, c.AppendLog(ctx, "r", key, chunk(3)))
+	var read, skipped []int
+	for range 2 {
+		read, skipped = nil, nil
+		check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+			if e.Unread == nil {
+				read = append(read, e.Chunk.Number)
+			} else if e.Key == key {
+				skipped = append(skipped, e.Chunk.Number)
+			}
+			return nil
+		}))
+	}
+	if fmt.Sprint(read) != "[1 3]" || fmt.Sprint(skipped) != "[2 0 0 0 0 0 0]" {
+		t.Errorf("read %v, skipped %v", read, skipped)
+	}
+	if n := log.count("cannot be read"); n != 2 {
+		t.Errorf("%d warnings about two attempts", n)
+	}
+}

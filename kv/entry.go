@@ -1,0 +1,15 @@
+package kv
+
+import (
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// decode decodes the value of an entry. jobs.ErrNewer, jobs.ErrMalformed.
+func decode[M jobs.Message](e broker.BucketEntry) (M, error) {
+	if e.Unread != nil {
+		var zero M
+		return zero, e.Unread
+	}
+	return jobs.Unmarshal[M](e.Value)
+}
