@@ -6,7 +6,7 @@ MINUTES ?= 5
 STEPS ?= 1000000
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e chaos lint fmt bench bench-schedule simulate
+.PHONY: help build test race e2e chaos lint fuzz bench bench-schedule simulate
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -23,12 +23,13 @@ race: ## run all tests but the end-to-end ones under the race detector
 e2e: ## run the end-to-end tests on programs built with the race detector
 	$(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./e2e -race-binaries
 
-lint: ## check format, vet and lint (the package order too)
+lint: ## check format, vet and lint (the package order too); FIX=1 formats first
+	$(if $(FIX),$(tool) golangci-lint fmt ./...)
 	$(GO) vet ./...
 	$(tool) golangci-lint run ./...
 
-fmt: ## format the code
-	$(tool) golangci-lint fmt ./...
+fuzz: ## run every fuzz target in turn, MINUTES= together; what it finds becomes a seed
+	@GO="$(GO)" .ci/fuzz $(MINUTES)
 
 chaos: ## kill, stop and cut off real processes for five minutes (MINUTES=, SEED=)
 	$(GO) run ./e2e/chaos -minutes $(MINUTES) -seed $(or $(SEED),0)

@@ -25,12 +25,12 @@ type BucketEntry struct {
 	Value    []byte
 	Revision uint64
 	Time     time.Time
-	Gone     bool // a delete, or the end of an entry by age
-	Expired  bool // Gone by age
+	Gone     bool  // a delete, or the end of an entry by age
+	Expired  bool  // Gone by age
 	Unread   error // why Value cannot be decompressed
-	Synced   bool // no entry: everything that was there when the watch began has been sent
-	Begun    bool // no entry: the watch begins, or begins anew and sends everything again
-	Beat     bool // no entry: the server says that everything has been sent; by WatchClosely only
+	Synced   bool  // no entry: everything that was there when the watch began has been sent
+	Begun    bool  // no entry: the watch begins, or begins anew and sends everything again
+	Beat     bool  // no entry: the server says that everything has been sent; by WatchClosely only
 }
 
 // Headers of a bucket's messages.

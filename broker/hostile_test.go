@@ -285,3 +285,47 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 		t.Errorf("%d warnings about two attempts", n)
 	}
 }
+
+// TestJobsThatAreNotWhatTheySayAreRefused: none of them is delivered, each is
+// told of once, and those that nobody can do leave the queue.
+func TestJobsThatAreNotWhatTheySayAreRefused(t *testing.T) {
+	t.Parallel()
+	c, log, put := hostile(t)
+	ctx := within(t)
+	check(t, c.EnsureLane(ctx, "any"))
+	for i, change := range []func(*jobs.Job){
+		func(j *jobs.Job) { j.Run = "another" },
+		func(j *jobs.Job) { j.Token = "another" },
+		func(j *jobs.Job) { j.Attempt = 2 },
+		func(j *jobs.Job) { j.Attempt = -1 },
+		func(j *jobs.Job) { j.Lane = "os_linux" },
+	} {
+		j := job("any", fmt.Sprint("m", i))
+		subject := "mp.job.any.r." + string(j.Token) + ".1"
+		change(j)
+		put(subject, must[[]byte](t)(jobs.Marshal(j)), nil)
+	}
+	put("mp.job.any.r.garbage.1", []byte{1, 0xc1}, nil)
+	put("mp.job.any.r.long.1", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
+	put("mp.job.any.r.newer.1", []byte{jobs.Version + 1, 0x80}, nil)
+	publish(t, ctx, c, job("any", "good"))
+	w := newCrew(t, c, 4)
+	w.Serve("any", 1)
+	if d := receive(t, ctx, w.got); d.Job.Name != "good" {
+		t.Errorf("%s is delivered", d.Job.Name)
+	}
+	for {
+		list := must[[]broker.QueuedJob](t)(c.QueuedJobs(ctx))
+		if len(list) == 2 && log.count("refused a job") == 7 && log.count("of a newer version") == 1 {
+			return // that, and the one that is delivered
+		}
+		select {
+		case d := <-w.got:
+			t.Fatalf("%s is delivered", d.Job.Name)
+		case <-ctx.Done():
+			t.Fatalf("%d jobs are left, %d refused", len(list), log.count("refused a job"))
+		default:
+			runtime.Gosched()
+		}
+	}
+}

@@ -115,6 +115,11 @@ func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, erro
 	return c.lastEntry(ctx, c.names.run(run, "cancel"))
 }
 
+// LastEnd is the run's end (ErrNotFound).
+func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return c.lastEntry(ctx, c.names.run(run, "end"))
+}
+
 // Newest is the sequence of the newest record of a run (ErrNotFound).
 func (c *Conn) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
 	l, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))

@@ -2,11 +2,9 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -19,6 +17,7 @@ type RunSummary struct {
 	Started time.Time
 	End     *jobs.End // nil while it runs
 	Ended   time.Time
+	Problem error // why its specification or its end cannot be read; nil = they can
 }
 
 // Runs lists the runs on this NATS, newest first, at most limit (0 = all).
@@ -28,11 +27,17 @@ func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
 	err := c.readAll(ctx, src, func(l located) error {
 		run, _, _ := c.names.parseRun(l.msg.Subject)
 		e, err := c.entry(ctx, l)
-		if err != nil {
-			c.log.Warn("a run that cannot be read is left out", "run", run, "error", err)
-			return ctx.Err()
+		switch {
+		case err != nil && !unreadable(err):
+			return err
+		case err != nil:
+			if found[run] == nil {
+				found[run] = &RunSummary{Spec: jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{}}, Started: l.time}
+			}
+			found[run].Problem = err
+		default:
+			summarize(found, run, e)
 		}
-		summarize(found, run, e)
 		return nil
 	})
 	if err != nil {
@@ -104,34 +109,4 @@ func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 		return fmt.Errorf("watch the runs: %w", err)
 	}
 	return nil
-}
-
-// QueuedRuns are the runs that have jobs in the queue.
-func (c *Conn) QueuedRuns(ctx context.Context) (map[jobs.RunID]bool, error) {
-	runs := map[jobs.RunID]bool{}
-	for offset := 0; ; {
-		query := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, c.names.jobsAll(), offset)
-		m, err := c.api(ctx, "STREAM.INFO."+c.names.jobsStream(), query)
-		if err != nil {
-			return nil, fmt.Errorf("list the jobs in the queue: %w", err)
-		}
-		var info struct {
-			Total int `json:"total"`
-			State struct {
-				Subjects map[string]uint64 `json:"subjects"`
-			} `json:"state"`
-		}
-		if err := json.Unmarshal(m.Data, &info); err != nil {
-			return nil, fmt.Errorf("read the list of jobs: %w", err)
-		}
-		for subject := range info.State.Subjects {
-			if parts := strings.Split(subject, "."); len(parts) == 6 {
-				runs[jobs.RunID(parts[3])] = true
-			}
-		}
-		offset += len(info.State.Subjects)
-		if len(info.State.Subjects) == 0 || offset >= info.Total {
-			return runs, nil
-		}
-	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/modpipe/modpipe/orchestrator"
 )
 
-// unreadable is the status, in lists, of a run whose log cannot be read: it
-// has no verdict, and nobody decides for it.
+// unreadable is the status, in lists, of a run whose log cannot be read, or
+// that its orchestrator has set aside: it has no verdict, and nobody decides
+// for it.
 const unreadable jobs.RunStatus = "unreadable"
 
 // unreadableAdvice says what to do about such a run.
@@ -20,7 +21,7 @@ func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
 	if errors.Is(err, jobs.ErrNewer) {
 		return "an orchestrator of that version goes on with it"
 	}
-	return fmt.Sprintf("nobody decides for it before its log changes; `%s` removes all of it from NATS", c.DropCommand(run))
+	return fmt.Sprintf("nobody decides for it before its log changes; `orchestrator runs end %s --force` ends it, and `%s` removes all of it from NATS", run, c.DropCommand(run))
 }
 
 // explainUnreadable adds that to the error; others stay as they are.
@@ -40,7 +41,11 @@ func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
 	}
 	for i := range rows {
 		r := &rows[i]
-		if _, held := holders[string(r.Run)]; held || r.Status != jobs.RunRunning {
+		lease, held := holders[string(r.Run)]
+		if lease.Problem != "" && r.Status == jobs.RunRunning {
+			r.Status, r.Error = unreadable, "set aside by "+lease.Holder+": "+lease.Problem
+		}
+		if held || r.Status != jobs.RunRunning {
 			continue
 		}
 		if err := orchestrator.Check(ctx, c, r.Run); orchestrator.Unreadable(err) {

@@ -34,7 +34,7 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 	}
 	countFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
 	switchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
-	cmd.RunE = a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *session, run jobs.RunID, args []string) error {
+	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *session, run jobs.RunID, args []string) error {
 		log, err := s.conn.ReadLog(ctx, run)
 		if err != nil {
 			return err
@@ -53,6 +53,10 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 		}
 		return a.printLogs(ctx, s, run, m, o)
 	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		a.readsOutput = true
+		return show(cmd, args)
+	}
 	return cmd
 }
 

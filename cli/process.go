@@ -96,6 +96,8 @@ type app struct {
 	ended   func(*jobs.Report) // hears the report of a run; may be nil
 	logs    []*logger          // to be flushed at the end
 	jsonErr bool               // errors go to stderr as one JSON object: --progress json
+
+	readsOutput bool // the command shows what modules wrote: it tells of what it leaves out
 }
 
 func newApp(program string, p Process) *app {

@@ -30,7 +30,7 @@ func (a *app) runsCommand() *cobra.Command {
 	}
 	a.group(cmd)
 	p.define(cmd.PersistentFlags(), workspaceRead)
-	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsRetryCommand(p), a.runsWaitCommand(p))
+	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsEndCommand(p), a.runsRetryCommand(p), a.runsWaitCommand(p))
 	return cmd
 }
 
@@ -45,6 +45,9 @@ type runRow struct {
 	Labels   map[string]string `json:"labels"`
 	Error    string            `json:"error,omitempty"`
 }
+
+// broken reports whether nobody can handle the run.
+func (r runRow) broken() bool { return r.Status == unreadable }
 
 func (a *app) runsListCommand(p *place) *cobra.Command {
 	limit := 0
@@ -88,6 +91,9 @@ func newRunRow(r *broker.RunSummary) runRow {
 		row.Labels = map[string]string{}
 	}
 	until := time.Now()
+	if r.Problem != nil {
+		row.Status, row.Error = unreadable, r.Problem.Error()
+	}
 	if r.End != nil {
 		row.Status, row.Error, row.Finished, until = r.End.Status, r.End.Error, &r.Ended, r.Ended
 	}
@@ -101,14 +107,22 @@ func (a *app) showRuns(rows []runRow) error {
 	}
 	return a.emit(rows, func(w io.Writer) {
 		paint := a.paint(w)
-		g := grid{head: []string{"RUN", "PIPELINE", "STATUS", "STARTED", "DURATION", "LABELS"}, tint: func(column int, cell, padded string) string {
+		head := []string{"RUN", "PIPELINE", "STATUS", "STARTED", "DURATION", "LABELS"}
+		if slices.ContainsFunc(rows, runRow.broken) {
+			head = append(head, "PROBLEM")
+		}
+		g := grid{head: head, tint: func(column int, cell, padded string) string {
 			if column == 2 {
 				return paint.status(cell, padded)
 			}
 			return padded
 		}}
 		for _, r := range rows {
-			g.add(string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), seconds(r.Duration), labelsText(r.Labels))
+			cells := []string{string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), seconds(r.Duration), labelsText(r.Labels)}
+			if r.broken() {
+				cells = append(cells, strings.Join(strings.Fields(r.Error), " "))
+			}
+			g.add(cells...)
 		}
 		g.write(w)
 	}, func(w io.Writer) {
@@ -127,7 +141,7 @@ func labelsText(labels map[string]string) string {
 }
 
 // aRun is a command about one run, whose id is the first argument.
-func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *session, run jobs.RunID, args []string) error) func(*cobra.Command, []string) error {
+func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
 	return a.do(check, func(ctx context.Context, args []string) error {
 		s, err := a.open(ctx, *p)
 		if err != nil {
@@ -143,7 +157,7 @@ func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *
 			return noRunError(run)
 		}
 		return explainUnreadable(s.conn, run, err)
-	})
+	}, faults...)
 }
 
 func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error) {

@@ -210,12 +210,17 @@ func (a *app) workDir() (string, error) {
 	return os.Getwd()
 }
 
-// quietLogger tells of errors only.
+// quietLogger tells of errors only, and of warnings in commands that read
+// output.
 func (a *app) quietLogger() *slog.Logger {
 	if a.jsonErr {
 		return slog.New(slog.DiscardHandler)
 	}
-	return a.kept(newLogger(&lockedWriter{w: a.Stderr}, a.paint(a.Stderr), slog.LevelError))
+	level := slog.LevelError
+	if a.readsOutput {
+		level = slog.LevelWarn
+	}
+	return a.kept(newLogger(&lockedWriter{w: a.Stderr}, a.paint(a.Stderr), level))
 }
 
 // checkListen checks HOST:PORT; open reports whether it is beyond loopback.

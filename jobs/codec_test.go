@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -261,7 +262,76 @@ func FuzzRecord(f *testing.F) {
 func FuzzJob(f *testing.F)      { fuzz(f, fullJob(), Job{}) }
 func FuzzLogChunk(f *testing.F) { fuzz(f, chunk()) }
 func FuzzWorker(f *testing.F)   { fuzz(f, someWorker()) }
-func FuzzControl(f *testing.F)  { fuzz(f, Control{Drain: &Drain{By: "me"}}) }
+func FuzzLaneSet(f *testing.F) {
+	fuzz(f, LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, Slots: 2}, LaneSet{})
+}
+
+func FuzzLease(f *testing.F) {
+	fuzz(f, Lease{Holder: "a", Instance: "b", Epoch: 3, Problem: "p"}, Lease{})
+}
+
+func FuzzLockEntry(f *testing.F) {
+	fuzz(f, LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Token: "m", Attempt: 2, Epoch: 7}}}, LockEntry{})
+}
+
+func FuzzDurations(f *testing.F) {
+	fuzz(f, Durations{Took: map[string]time.Duration{"m": time.Second}}, Durations{})
+}
+
+// FuzzCell: a record in a module's cell may have less than others.
+func FuzzCell(f *testing.F) {
+	for _, r := range records() {
+		data, err := Marshal(&r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rec, err := UnmarshalRecord(data, MaxSmall)
+		if err != nil {
+			return
+		}
+		short := rec.Shortened()
+		if _, err := Marshal(&short); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzOutputs(f *testing.F) {
+	f.Add([]byte{Version, 0x81, 0xa1, 'a', 0xa1, 'b'})
+	f.Add([]byte{Version, 0xc7, 5, 1, 0xdf, 0x7f, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := UnmarshalOutputs(data)
+		if err != nil {
+			return
+		}
+		if _, err := MarshalOutputs(m); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzResult: what decodes is what JSON can hold, but for numbers that are none.
+func FuzzResult(f *testing.F) {
+	for _, seed := range [][]byte{
+		{0x81, 0xa1, 'a', 0x93, 1, 2, 3}, {0xd6, 0xff, 0, 0, 0, 0}, {0x81, 0x90, 0xc3}, {0x81, 0x80, 0xc3}, {0x81, 0xc4, 0, 0xc3}, {0xdf, 0x7f, 0xff, 0xff, 0xff},
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := DecodeResult(data)
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(v); err != nil && !strings.Contains(err.Error(), "unsupported value") {
+			t.Fatalf("%#v: %v", v, err)
+		}
+	})
+}
+
+func FuzzControl(f *testing.F) { fuzz(f, Control{Drain: &Drain{By: "me"}}) }
 
 func BenchmarkMarshalJob(b *testing.B) {
 	j := fullJob()

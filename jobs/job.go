@@ -111,9 +111,11 @@ type Worker struct {
 
 // Lease says who may act, and lives for a few seconds unless it is renewed.
 type Lease struct {
-	Holder   string `msgpack:"holder"`          // the orchestrator's name
-	Instance string `msgpack:"instance"`        // new at every acquisition: tells its writes from others'
-	Epoch    uint64 `msgpack:"epoch,omitempty"` // of its takeover in the run's log, once that is recorded
+	Holder   string `msgpack:"holder"`            // the orchestrator's name
+	Instance string `msgpack:"instance"`          // new at every acquisition: tells its writes from others'
+	Epoch    uint64 `msgpack:"epoch,omitempty"`   // of its takeover in the run's log, once that is recorded
+	Problem  string `msgpack:"problem,omitempty"` // why the holder has set the run aside; empty = it acts
+	Unread   bool   `msgpack:"-"`                 // a newer version, or nobody, has written it: only Holder means something
 }
 
 // RunningEntry is one attempt that a worker runs.

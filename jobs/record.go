@@ -134,4 +134,5 @@ type Cancel struct {
 type End struct {
 	Status RunStatus `msgpack:"status"`
 	Error  string    `msgpack:"error,omitempty"`
+	Forced bool      `msgpack:"forced,omitempty"` // a person ended it, whatever its log held: modules may have no end
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,7 +61,7 @@ func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 func holder(e broker.BucketEntry) jobs.Lease {
 	h, err := decode[jobs.Lease](e)
 	if err != nil {
-		h.Holder = "an orchestrator of another version"
+		h.Holder, h.Unread = "an orchestrator of another version", true
 	}
 	return h
 }
@@ -147,6 +148,17 @@ func (l *Lease) SetEpoch(epoch uint64) {
 	defer l.mu.Unlock()
 	l.value.Epoch = epoch
 }
+
+// SetProblem has the entry say from its next renewal on that its holder does
+// not act, and why.
+func (l *Lease) SetProblem(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.value.Problem = strings.ToValidUTF8(why[:min(len(why), mostProblem)], "")
+}
+
+// mostProblem is how many bytes of a problem an entry holds.
+const mostProblem = 1 << 10
 
 // Until is when the holder must have stopped, on its own clock, unless the
 // lease is renewed.

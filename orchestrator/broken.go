@@ -7,14 +7,15 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
 )
 
 // Unreadable reports whether an error says that the log of a run cannot be
-// folded: it is corrupt, or a newer version has written it. Nobody can decide
-// for such a run before its log changes.
+// folded: it is corrupt, a newer version has written it, or modpipe panics over
+// it. Nobody can decide for such a run before its log changes.
 func Unreadable(err error) bool {
-	return errors.Is(err, schedule.ErrCorrupt) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, jobs.ErrMalformed)
+	return errors.Is(err, ErrPanicked) || errors.Is(err, schedule.ErrCorrupt) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, jobs.ErrMalformed)
 }
 
 // Check folds the log of a run, and returns what is wrong with it.
@@ -29,13 +30,14 @@ var errUnchanged = errors.New("its log has not changed")
 // attempt decides for a run, unless its log is the one that could not be read
 // before. It looks at how far the log goes before it reads it, so that what
 // is written meanwhile is a change.
-func (s *server) attempt(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, err error) {
+func (s *server) attempt(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.Lease, err error) {
 	newest, err = s.broker.Newest(ctx, run)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("look at the log of run %s: %w", run, err)
+		return 0, nil, fmt.Errorf("look at the log of run %s: %w", run, err)
 	case newest == unread:
-		return newest, errUnchanged
+		return newest, nil, errUnchanged
 	}
-	return newest, s.lead(ctx, run)
+	lease, err = s.lead(ctx, run)
+	return newest, lease, err
 }

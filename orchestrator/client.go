@@ -90,13 +90,23 @@ func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Can
 // Report is the run as it stands now.
 func Report(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Report, error) {
 	state, err := load(ctx, c, run)
+	if Unreadable(err) {
+		if r := endedByForce(ctx, c, run); r != nil {
+			return r, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return report(ctx, c, state)
 }
 
-func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (*schedule.Run, error) {
+func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.Run, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(run, v)
+		}
+	}()
 	entries, err := c.ReadLog(ctx, run)
 	if err != nil {
 		return nil, fmt.Errorf("read the log of run %s: %w", run, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,12 +44,18 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 		g.Go(func() error { return c.FollowLogs(ctx, run, f.chunks) })
 	}
 	g.Go(func() error {
-		if err := f.loop(ctx); err != nil {
+		if err := contained(slog.New(slog.DiscardHandler), run, func() error { return f.loop(ctx) }); err != nil {
 			return err
 		}
 		return errEnded
 	})
-	if err := g.Wait(); !errors.Is(err, errEnded) {
+	err := g.Wait()
+	if Unreadable(err) {
+		if r := endedByForce(context.WithoutCancel(ctx), c, run); r != nil {
+			return r, nil
+		}
+	}
+	if !errors.Is(err, errEnded) {
 		return nil, err
 	}
 	return report(context.WithoutCancel(ctx), c, f.state)
@@ -107,7 +114,7 @@ func (f *follower) loop(ctx context.Context) error {
 			if err := f.entry(ctx, e); err != nil {
 				return err
 			}
-			if end := f.state.Ended(); end != nil && f.state.Live() > 0 { // what was before it is gone
+			if end := f.state.Ended(); end != nil && f.state.Live() > 0 && !end.Forced { // what was before it is gone
 				return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
 			} else if end != nil {
 				return nil

@@ -37,6 +37,7 @@ type loop struct {
 	locks   *shared
 	waits   map[int]locks.Refusal // what modules were last said to wait for in the cluster
 	failure error                 // of a task: the run cannot go on here
+	broken  chan error            // that a task panicked
 }
 
 const (
@@ -51,9 +52,10 @@ func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, f
 		entries: make(chan jobs.Entry, entriesBuffered),
 		changes: make(chan kv.Change, changesBuffered),
 		answers: make(chan func()),
-		tasks:   newTasks(),
+		broken:  make(chan error, 1), // one is enough
 		waits:   map[int]locks.Refusal{},
 	}
+	l.tasks = newTasks(l.guard)
 	l.locks = newShared(c, cfg, l.run, epoch, l.inquire)
 	return l
 }
@@ -75,6 +77,8 @@ func (l *loop) loop(ctx context.Context) error {
 			l.change(ch)
 		case f := <-l.answers:
 			f()
+		case err := <-l.broken:
+			return err
 		case <-timer.C:
 		}
 		l.fleet.Woke(time.Since(l.due), l.now())
@@ -94,6 +98,21 @@ func (l *loop) loop(ctx context.Context) error {
 			return fmt.Errorf("run %s: %w", l.run, kv.ErrLapsed) // we were stopped, and others may decide by now
 		}
 		l.decide(ctx, timer)
+	}
+}
+
+// guard runs a task; a panic in it ends the loop.
+func (l *loop) guard(task func()) {
+	err := contained(l.cfg.Logger, l.run, func() error {
+		task()
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	select {
+	case l.broken <- err:
+	default:
 	}
 }
 

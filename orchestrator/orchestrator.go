@@ -44,7 +44,7 @@ type Config struct {
 // returns ctx's error; the run stays as it is. The error is kv.ErrHeld when
 // somebody else decides for the run, ErrSuperseded when another orchestrator
 // has taken it over, broker.ErrNotFound when there is no such run, and
-// schedule.ErrCorrupt when its log cannot be folded.
+// schedule.ErrCorrupt when its log cannot be folded, and ErrPanicked.
 func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.End, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Fleet != nil {
@@ -97,7 +97,11 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 	doubt := false
 	g.Go(func() error { return lease.Keep(gctx) })
 	g.Go(func() (err error) {
-		if end, doubt, err = decide(gctx, c, run, cfg, lease); err != nil {
+		err = contained(cfg.Logger, run, func() (err error) {
+			end, doubt, err = decide(gctx, c, run, cfg, lease)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 		return errEnded
@@ -229,10 +233,13 @@ var errEnded = errors.New("ended")
 // runWith runs the loop and what feeds it, and returns when all have stopped.
 func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return l.broker.Follow(ctx, l.run, after, l.entries) })
-	g.Go(func() error { return registry.Watch(ctx, l.changes) })
-	g.Go(func() error { return l.watchLocks(ctx) })
-	g.Go(func() error {
+	start := func(f func() error) {
+		g.Go(func() error { return contained(l.cfg.Logger, l.run, f) })
+	}
+	start(func() error { return l.broker.Follow(ctx, l.run, after, l.entries) })
+	start(func() error { return registry.Watch(ctx, l.changes) })
+	start(func() error { return l.watchLocks(ctx) })
+	start(func() error {
 		if err := l.loop(ctx); err != nil {
 			return err
 		}

@@ -276,20 +276,24 @@ func earlier(a, b time.Time) time.Time {
 
 // decideFor takes a run's lease and decides for it.
 func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
-	newest, err := s.attempt(ctx, run, unread)
+	newest, lease, err := s.attempt(ctx, run, unread)
 	select {
 	case s.over <- result{run, newest, err}:
 	case <-ctx.Done():
+		return
+	}
+	if errors.Is(err, ErrPanicked) {
+		s.keepAside(ctx, run, lease, err)
 	}
 }
 
 // lead is the time for which a run is ours. Nobody is told of one that has
 // ended and only has to be cleared up, or whose lease was heard to be free
 // before its end.
-func (s *server) lead(ctx context.Context, run jobs.RunID) error {
+func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.Lease, error) {
 	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := s.cfg.Config
 	cfg.Lease = lease
@@ -301,7 +305,7 @@ func (s *server) lead(ctx context.Context, run jobs.RunID) error {
 	if !ended && s.cfg.Left != nil {
 		s.cfg.Left(run, end, err)
 	}
-	return err
+	return lease, err
 }
 
 func (s *server) leave(r result) {
@@ -313,6 +317,8 @@ func (s *server) leave(r result) {
 	case r.err == nil, errors.Is(r.err, broker.ErrNotFound), errors.As(r.err, new(*broker.DroppedError)):
 		delete(s.open, r.run)
 		return
+	case errors.Is(r.err, ErrPanicked):
+		return // it stays ours, and is not tried again
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
 		run.next = time.Now().Add(triedAgain)
 	case Unreadable(r.err):

@@ -48,6 +48,7 @@ type Swept struct {
 	Dropped   int  // runs whose logs are gone
 	Blobs     int  // large values that are gone
 	Forgotten int  // runs that have left nothing
+	Jobs      int  // jobs that nobody can do
 }
 
 // Sweep drops the logs of runs that ended long ago, and, where the log of runs
@@ -118,6 +119,9 @@ func (s *sweep) sweep(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(every, sweepPressed))
 	defer cancel()
+	if err := s.dropJobs(ctx); err != nil {
+		return err
+	}
 	ended, err := s.conn.EndedRuns(ctx)
 	if err != nil {
 		return err
@@ -231,6 +235,8 @@ func (s *server) sweeps(ctx context.Context) error {
 			return nil
 		case err != nil:
 			s.cfg.Logger.Warn("what old runs have left is not dropped; trying again", "error", err)
+		case done.Jobs > 0:
+			s.cfg.Logger.Warn("removed jobs of runs that do not exist, or of a newer version that nobody did", "jobs", done.Jobs)
 		case done.Dropped+done.Forgotten+done.Blobs > 0:
 			s.cfg.Logger.Info("what old runs have left is dropped", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs)
 		}

@@ -9,13 +9,15 @@ const atOnce = 64
 // tasks runs functions on at most atOnce goroutines. What does not fit waits
 // in order; a run has at most a few tasks a module. Only the loop calls add.
 type tasks struct {
+	guard func(func()) // runs one, and sees to it that a panic in it ends nothing else
+
 	mu      sync.Mutex // guards what follows
 	running int
 	waiting []func()
 	all     sync.WaitGroup
 }
 
-func newTasks() *tasks { return &tasks{} }
+func newTasks(guard func(func())) *tasks { return &tasks{guard: guard} }
 
 func (t *tasks) add(f func()) {
 	t.mu.Lock()
@@ -31,7 +33,7 @@ func (t *tasks) add(f func()) {
 // work runs f and then whatever waits.
 func (t *tasks) work(f func()) {
 	for f != nil {
-		f()
+		t.guard(f)
 		f = t.next()
 	}
 }

@@ -43,6 +43,7 @@ type shift struct {
 	home       home
 	mounted    bool // a file system was mounted on the workspace at the start
 	spares     spares
+	runs       runsSeen
 	nudge      chan struct{} // holds one token when a heartbeat is due at once
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
 	looked     chan struct{} // closed when all lanes were considered once
@@ -283,6 +284,12 @@ func (s *shift) handle(d *broker.Delivery) {
 		defer s.forget(a)
 		if twin {
 			a.Release(s.work) // it runs here already, and its first delivery is the one that counts
+			a.leaveRoom()
+			return
+		}
+		if !s.runs.exists(s.work, s, a.job.Run) {
+			s.log.Debug("left a job of a run that does not exist", "attempt", a.String())
+			a.Release(s.work) // a sweep removes it
 			a.leaveRoom()
 			return
 		}

@@ -123,6 +123,10 @@ func (b *bench) job(script string) *jobs.Job {
 
 func (b *bench) publish(j *jobs.Job) {
 	b.t.Helper()
+	spec := &jobs.Spec{Run: j.Run, Pipeline: &pipeline.Pipeline{Name: j.Pipeline}}
+	if _, err := b.conn.Append(b.t.Context(), j.Run, "", 0, jobs.Record{Spec: spec}); err != nil && !errors.Is(err, broker.ErrConflict) {
+		b.t.Fatal(err)
+	}
 	published := make(chan error, 1)
 	b.conn.PublishJob(b.t.Context(), j, func(err error) { published <- err })
 	if err := <-published; err != nil {

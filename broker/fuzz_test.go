@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// FuzzObjectEntry: an entry that is taken for one names its own subject, and
+// chunks of one object only.
+func FuzzObjectEntry(f *testing.F) {
+	c := &Conn{names: names{"mp"}}
+	const key = "abababababababababababababababababababababababababababababababab"
+	subject := c.entrySubject(key)
+	for _, text := range []string{
+		`{"name":"` + key + `","nuid":"id","size":18446744073709551615,"chunks":1}`,
+		`{"name":"` + key + `","nuid":">","size":5}`, `{"name":"` + key + `","deleted":true}`, `{"size":-1}`, ``, `null`, `[]`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := c.parseEntry(located{msg: &nats.Msg{Subject: subject, Data: data}})
+		if err != nil {
+			return
+		}
+		if e.Name != key || !e.Deleted && !validToken(e.NUID) {
+			t.Fatalf("%q is an entry: %+v", data, e)
+		}
+		c.usable(e, 5)
+	})
+}
+
+// FuzzBody: whatever is decompressed stays within its limit.
+func FuzzBody(f *testing.F) {
+	m := &nats.Msg{Data: make([]byte, 5000)}
+	if err := compress(m); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(m.Data)
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 4, 0, 1, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, most := range []int{jobs.MaxSmall, jobs.MaxMessage} {
+			if out, err := decompress(encodingZstd, data, most); err == nil && len(out) > most {
+				t.Fatalf("%d bytes of at most %d", len(out), most)
+			}
+		}
+	})
+}
+
+// FuzzSubjects: what a subject names is spelled so.
+func FuzzSubjects(f *testing.F) {
+	n := names{"mp"}
+	for _, s := range []string{"mp.job.any.r.m.1", "mp.log.r.m.1", "mp.run.r.mod.m", "mp.run.r.spec", "mp.log.r.m.99999999999999999999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		if lane, run, key, ok := n.parseJob(subject); ok && n.isJob(subject, &jobs.Job{Lane: lane, Run: run, Token: key.Token, Attempt: key.Attempt}) != (n.job(lane, run, key) == subject) {
+			t.Fatalf("%q", subject)
+		}
+		if key, ok := n.parseLog(subject); ok && key.Attempt < 1 {
+			t.Fatalf("%q is attempt %d", subject, key.Attempt)
+		}
+		n.parseRun(subject)
+	})
+}

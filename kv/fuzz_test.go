@@ -1,0 +1,44 @@
+package kv
+
+import (
+	"testing"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// FuzzEntries: whatever stands in a bucket, reading it never panics, and a
+// heartbeat counts under its sender's name only.
+func FuzzEntries(f *testing.F) {
+	w := jobs.Worker{Name: "w"}
+	l := jobs.Lease{Holder: "h"}
+	lock := jobs.LockEntry{Name: "db", Holders: []jobs.Holder{{Run: "r", Token: "m", Attempt: 1}}}
+	seed(f, &w)
+	seed(f, &l)
+	seed(f, &lock)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := broker.BucketEntry{Key: "w", Value: data}
+		have, ok := worker(e)
+		if ok && have.Name != "w" {
+			t.Fatalf("a heartbeat of %q counts under w", have.Name)
+		}
+		changeOf(e)
+		holder(e)
+		_ = free(e, w)
+		key := lockKey(jobs.Lock{Name: "db"})
+		roomIn(broker.BucketEntry{Key: key, Value: data}, []jobs.Lock{{Name: "db", Max: 1}})
+		if _, err := decode[jobs.LaneSet](e); err == nil {
+			_, _ = decode[jobs.Durations](e)
+		}
+	})
+}
+
+func seed[M jobs.Message](f *testing.F, m *M) {
+	f.Helper()
+	data, err := jobs.Marshal(m)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+}

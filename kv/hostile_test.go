@@ -1,0 +1,45 @@
+package kv_test
+
+import (
+	"testing"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// TestAHeartbeatCountsUnderItsSendersNameOnly: what stands under another name,
+// or is no heartbeat, is nobody's, and takes nobody's name away.
+func TestAHeartbeatCountsUnderItsSendersNameOnly(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	r := registry(t, c, 0)
+	one := jobs.Worker{Name: "one", Incarnation: "i", Slots: 1}
+	check(t, r.Register(ctx, one))
+	ghost, err := jobs.Marshal(&jobs.Worker{Name: "ghost", Incarnation: "g", Slots: 64})
+	check(t, err)
+	put := func(key string, data []byte) {
+		t.Helper()
+		_, err := c.NATS().RequestWithContext(ctx, "$KV.mp-workers."+key, data)
+		check(t, err)
+	}
+	for _, body := range [][]byte{ghost, {}, {1, 0xc0}, {1, 0xc1}, []byte("\x00")} {
+		put("one", body)
+		put("other", body)
+		list, err := r.List(ctx)
+		check(t, err)
+		if len(list) != 0 {
+			t.Errorf("%q counts as %+v", body, list)
+		}
+		check(t, r.Beat(ctx, one))
+	}
+	list, err := r.List(ctx)
+	check(t, err)
+	if len(list) != 1 || list[0].Name != "one" || list[0].Slots != 1 {
+		t.Errorf("the registry: %+v", list)
+	}
+	put("newer", []byte{jobs.Version + 1, 0x80})
+	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "newer" || list[0].Slots != 0 {
+		t.Errorf("with a worker of a newer version: %+v, %v", list, err)
+	}
+}

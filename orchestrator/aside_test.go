@@ -1,0 +1,206 @@
+package orchestrator_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// faulty is a log that panics at one line.
+type faulty struct{ text string }
+
+func (f faulty) Enabled(context.Context, slog.Level) bool { return true }
+func (f faulty) WithAttrs([]slog.Attr) slog.Handler       { return f }
+func (f faulty) WithGroup(string) slog.Handler            { return f }
+
+func (f faulty) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, f.text) {
+		panic("a fault over: " + r.Message)
+	}
+	return nil
+}
+
+// estimated stores as the durations of a pipeline what cannot be read, which
+// every orchestrator of it logs.
+func estimated(ctx context.Context, c *broker.Conn, pipeline string) error {
+	if _, err := kv.OpenStats(ctx, c); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(pipeline))
+	_, err := c.NATS().Request("$KV.mp-stats."+hex.EncodeToString(sum[:16]), []byte("none"), time.Minute)
+	return err
+}
+
+// TestServeSetsAsideARunOverWhichItPanics: it is left once, its lease says why,
+// nobody tries again, other runs go on, and it can be ended by force.
+func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
+		c, err := broker.Connect(ctx, broker.Config{Options: s.Options(), Memory: true, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for run, p := range map[jobs.RunID]*pipeline.Pipeline{"bad": skips("odd"), "good": skips("p")} {
+			if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := estimated(ctx, c, "odd"); err != nil {
+			t.Fatal(err)
+		}
+		var l leavings
+		var g errgroup.Group
+		cfg := orchestrator.ServeConfig{Left: l.note, MaxRuns: 1}
+		cfg.Logger = slog.New(faulty{"how long modules took is not known"})
+		g.Go(func() error { return orchestrator.Serve(ctx, c, cfg) })
+		left, panics := l.after(), 0
+		for _, err := range left {
+			if errors.Is(err, orchestrator.ErrPanicked) {
+				panics++
+			}
+		}
+		if panics != 1 || len(left) != 2 {
+			t.Errorf("in an hour runs were left: %v", left)
+		}
+		if ended, err := c.Ended(ctx, "good"); err != nil || !ended {
+			t.Errorf("the other run: %v, %v", ended, err)
+		}
+		holders, err := kv.Holders(ctx, c)
+		if err != nil || holders["bad"].Problem == "" {
+			t.Errorf("its lease says nothing: %+v, %v", holders["bad"], err)
+		}
+		if err := orchestrator.End(ctx, c, "bad", "because"); err != nil {
+			t.Errorf("end it: %v", err)
+		}
+		if left := l.after(); len(left) != 2 {
+			t.Errorf("after its end: %v", left)
+		}
+		if holders, err := kv.Holders(ctx, c); err != nil || holders["bad"].Holder != "" {
+			t.Errorf("its lease is held after its end: %+v, %v", holders["bad"], err)
+		}
+		r, err := orchestrator.Report(ctx, c, "bad")
+		if err != nil || r.Status != jobs.RunFailed || r.Error != "because" {
+			t.Errorf("its report: %+v, %v", r, err)
+		}
+		if r, err := orchestrator.Follow(ctx, c, "bad", true, func(jobs.Event) {}); err != nil || r.Status != jobs.RunFailed {
+			t.Errorf("followed: %+v, %v", r, err)
+		}
+		stop()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// skips is a pipeline that ends without a worker.
+func skips(name string) *pipeline.Pipeline {
+	f, err := pipeline.Parse("p.yaml", []byte("name: "+name+"\nmodules: {a: {if: 'false', run: 'true'}}\n"))
+	if err != nil {
+		panic(err)
+	}
+	p, err := f.Bind(nil, nil)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// TestEndByForce: a run whose log cannot be read is ended, and reported so;
+// others are refused.
+func TestEndByForce(t *testing.T) {
+	s := newShelf(t)
+	ctx := t.Context()
+	if err := orchestrator.End(ctx, s.conn, "none", "x"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("a run that is not there: %v", err)
+	}
+	s.ended("over")
+	if err := orchestrator.End(ctx, s.conn, "over", "x"); !errors.Is(err, orchestrator.ErrEnded) {
+		t.Errorf("a run that has ended: %v", err)
+	}
+	s.submit("led")
+	leases, err := kv.OpenLeases(ctx, s.conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leases.Acquire(ctx, "led", "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	if err := orchestrator.End(ctx, s.conn, "led", "x"); !errors.Is(err, orchestrator.ErrDecided) {
+		t.Errorf("a run that somebody decides for: %v", err)
+	}
+	for subject, data := range map[string][]byte{"mp.run.bad.spec": []byte("no specification"), "mp.run.odd.spec": {1, 0xc0}} {
+		if _, err := s.conn.NATS().Request(subject, data, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs, err := s.conn.Runs(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems := map[jobs.RunID]bool{}
+	for _, r := range runs {
+		problems[r.Spec.Run] = r.Problem != nil
+	}
+	if !problems["bad"] || !problems["odd"] || problems["led"] {
+		t.Errorf("the list: %v", problems)
+	}
+	for _, run := range []jobs.RunID{"bad", "odd"} {
+		if err := orchestrator.Check(ctx, s.conn, run); !orchestrator.Unreadable(err) {
+			t.Errorf("%s: %v", run, err)
+		}
+		if err := orchestrator.End(ctx, s.conn, run, "because"); err != nil {
+			t.Errorf("end %s: %v", run, err)
+		}
+		if r, err := orchestrator.Report(ctx, s.conn, run); err != nil || r.Status != jobs.RunFailed || r.Error != "because" {
+			t.Errorf("the report of %s: %+v, %v", run, r, err)
+		}
+	}
+}
+
+// TestSweepRemovesJobsThatNobodyCanDo: of runs that do not exist at once, of a
+// newer version after the grace, and no others.
+func TestSweepRemovesJobsThatNobodyCanDo(t *testing.T) {
+	s := newShelf(t)
+	s.submit("open")
+	s.publish("open")
+	s.publish("none")
+	newer := []byte{jobs.Version + 1, 0x80}
+	for _, subject := range []string{"mp.job.any.open.n.1", "mp.job.any.gone.n.1", "mp.job.any.open.n.x", "mp.job.nolane.x.y.z.w"} {
+		if _, err := s.conn.NATS().Request(subject, newer, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sweep(orchestrator.Retention{Every: atOnce})
+	if n := s.queued(); n != 2 {
+		t.Errorf("before the grace %d jobs are left", n)
+	}
+	s.sweep(orchestrator.Retention{Every: atOnce, Grace: atOnce})
+	if n := s.queued(); n != 1 {
+		t.Errorf("after it %d jobs are left", n)
+	}
+}
+
+func (s *shelf) queued() int {
+	s.t.Helper()
+	list, err := s.conn.QueuedJobs(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(list)
+}

@@ -1,0 +1,115 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+// ErrDecided says that a live orchestrator decides for a run.
+var ErrDecided = errors.New("a live orchestrator decides for the run")
+
+const (
+	// killPatience is how long End waits for workers to kill what they run.
+	killPatience = 10 * time.Second
+	killAgain    = 500 * time.Millisecond
+)
+
+// End ends a run by force, whatever its log holds: workers kill what they run
+// of it, its end is recorded as failed, and its jobs leave the queue.
+// broker.ErrNotFound, ErrEnded, and ErrDecided unless the orchestrator that
+// holds the run has set it aside.
+func End(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error {
+	if there, err := c.Exists(ctx, run); err != nil || !there {
+		return errors.Join(err, missing(run, there))
+	}
+	if ended, err := c.Ended(ctx, run); err != nil || ended {
+		return errors.Join(err, over(run, ended))
+	}
+	holders, err := kv.Holders(ctx, c)
+	if err != nil {
+		return err
+	}
+	if lease, held := holders[string(run)]; held && lease.Problem == "" {
+		return fmt.Errorf("run %s: %w: %s", run, ErrDecided, lease.Holder)
+	}
+	if err := kill(ctx, c, run, why); err != nil {
+		return err
+	}
+	_, err = c.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunFailed, Error: why, Forced: true}})
+	switch {
+	case errors.Is(err, broker.ErrConflict):
+		return over(run, true)
+	case err != nil:
+		return err
+	}
+	return c.PurgeRun(ctx, run)
+}
+
+func missing(run jobs.RunID, there bool) error {
+	if there {
+		return nil
+	}
+	return fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
+}
+
+func over(run jobs.RunID, ended bool) error {
+	if !ended {
+		return nil
+	}
+	return fmt.Errorf("run %s: %w", run, ErrEnded)
+}
+
+// kill asks workers to kill what they run of a run, until none runs anything
+// or killPatience has passed: a worker that does not answer may be gone.
+func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error {
+	for limit := time.Now().Add(killPatience); ; {
+		running, err := runningOf(ctx, c, run)
+		if err != nil || len(running) == 0 || time.Now().After(limit) {
+			return err
+		}
+		for _, r := range running {
+			cancel := &jobs.CancelAttempt{Token: r.Token, Attempt: r.Attempt, Kill: true, Reason: why}
+			if err := c.SendRunControl(run, jobs.Control{Cancel: cancel}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-time.After(killAgain):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []jobs.RunningEntry, err error) {
+	workers, err := kv.Workers(ctx, c)
+	for i := range workers {
+		for _, r := range workers[i].Running {
+			if r.Run == run {
+				running = append(running, r)
+			}
+		}
+	}
+	return running, err
+}
+
+// endedByForce is the report of a run whose log cannot be folded, when it was
+// ended all the same; nil when it was not.
+func endedByForce(ctx context.Context, c *broker.Conn, run jobs.RunID) *jobs.Report {
+	last, err := c.LastEnd(ctx, run)
+	end := last.Record.End
+	if err != nil || end == nil {
+		return nil
+	}
+	finished := last.Time
+	return &jobs.Report{
+		Version: 1, Run: run, Status: end.Status, Error: end.Error, Finished: &finished,
+		Params: map[string]any{}, Labels: map[string]string{}, Workers: []string{}, Modules: []jobs.ModuleReport{},
+	}
+}
