@@ -49,3 +49,40 @@ func TestUnreadableRun(t *testing.T) {
 	}
 	wantAll(t, stderr, "is corrupt", "nats stream purge MP_RUNS")
 }
+
+// TestRunsEnd: what cannot be handled is listed with its problem, and ended by
+// force alone.
+func TestRunsEnd(t *testing.T) {
+	s := natstest.StartServer(t, nil)
+	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.NATS().RequestWithContext(t.Context(), "mp.run.bad.spec", []byte("no specification")); err != nil {
+		t.Fatal(err)
+	}
+	prog := newProgram(t, cli.Orchestrator)
+	prog.env = append(prog.env, "NATS_URL="+s.URL())
+	_, stdout, _ := prog.exec(t, "runs", "list")
+	wantAll(t, stdout, "PROBLEM", "bad", "unreadable", "newer version of modpipe")
+	for _, tt := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"runs", "end", "bad"}, 2, "--force"},
+		{[]string{"runs", "end", "none", "--force"}, 5, "there is no run none here"},
+		{[]string{"runs", "end", "bad", "--force", "--reason", "it is broken"}, 0, "run bad has been ended"},
+		{[]string{"runs", "end", "bad", "--force"}, 5, "has ended already"},
+		{[]string{"runs", "wait", "bad"}, 1, ""},
+	} {
+		code, _, stderr := prog.exec(t, tt.args...)
+		if code != tt.code {
+			t.Errorf("%v: exit %d", tt.args, code)
+		}
+		wantAll(t, stderr, tt.text)
+	}
+	_, stdout, _ = prog.exec(t, "runs", "show", "bad")
+	wantAll(t, stdout, "failed", "it is broken")
+}
