@@ -61,7 +61,7 @@ func following(t *testing.T, ctx context.Context, c *broker.Conn, run jobs.RunID
 	entries := make(chan jobs.Entry)
 	var all sync.WaitGroup
 	all.Go(func() {
-		if err := c.Follow(ctx, run, 0, entries); err != nil {
+		if err := followAgain(ctx, c, run, entries); err != nil {
 			t.Error(err)
 		}
 	})

@@ -85,7 +85,7 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int) ([]byte, 
 // not with what the entry claims.
 func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte, err error) {
 	subject := c.chunkSubject(entry.NUID)
-	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}}
+	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}, verified: true}
 	for backoff := newBackOff(); ; {
 		err = c.readAll(ctx, src, func(l located) error {
 			data, src.after = append(data, l.msg.Data...), l.seq

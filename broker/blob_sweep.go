@@ -30,7 +30,10 @@ type StoredBlob struct {
 // StoredBlobs lists the blobs, those first that nobody has stored for longest.
 func (c *Conn) StoredBlobs(ctx context.Context) ([]StoredBlob, error) {
 	var blobs []StoredBlob
-	src := source{stream: c.blobStream(), filters: []string{"$O." + c.names.blobs() + ".M.>"}}
+	src := source{stream: c.blobStream(), filters: []string{"$O." + c.names.blobs() + ".M.>"}, begun: func() error {
+		blobs = nil
+		return nil
+	}}
 	err := c.readAll(ctx, src, func(l located) error {
 		if e, err := c.parseEntry(l); err == nil && !e.Deleted { // else not of ours
 			blobs = append(blobs, StoredBlob{SHA256: e.Name, Stored: l.time, id: e.NUID, seq: l.seq})
@@ -103,6 +106,11 @@ func (c *Conn) UnendedRuns(ctx context.Context, since time.Time) ([]jobs.RunID, 
 	var all []jobs.RunID
 	src := source{
 		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
+		begun: func() error {
+			all = nil
+			clear(ended)
+			return nil
+		},
 	}
 	err := c.readAll(ctx, src, func(l located) error {
 		run, _, _ := c.names.parseRun(l.msg.Subject)

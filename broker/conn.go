@@ -238,9 +238,13 @@ func (c *Conn) mend(ctx context.Context) {
 		if !missing {
 			continue
 		}
-		c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name, "url", c.URL())
+		if c.room.due("loss of "+cfg.Name, time.Now()) {
+			c.log.Warn("NATS has lost a stream; making it again", "stream", cfg.Name, "url", c.URL())
+		}
 		if err := c.createStream(ctx, cfg); err != nil {
-			c.log.Error("make a stream again", "stream", cfg.Name, "url", c.URL(), "error", err)
+			if c.room.due("making "+cfg.Name, time.Now()) {
+				c.log.Error("make a stream again", "stream", cfg.Name, "url", c.URL(), "error", err)
+			}
 		}
 	}
 }

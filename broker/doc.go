@@ -20,8 +20,10 @@
 //
 // The log of a run is a set of subjects; every write is a compare-and-set on
 // its subject's last sequence, and a refusal is ErrConflict: the caller reads
-// and decides. Readers follow a stream with push consumers of their own, keep
-// their own position, and begin again after it when anything is odd.
+// and decides. Readers follow a stream with push consumers of their own. A
+// position counts in one stream and on one connection: after every other one
+// they read from the start, because a server that comes back may have lost the
+// last part of its streams and use their sequences again.
 //
 // A Puller fills a worker's slots. One goroutine owns its state; it never has
 // more jobs out than slots, because a request reserves what it asks for.

@@ -18,23 +18,39 @@ const (
 )
 
 // Mend starts the server again whenever its disk has failed a write and has
-// room again, until ctx ends. Nothing that the server had acknowledged is
-// lost. Clients connect again by themselves and repeat what was not answered.
-func (s *Server) Mend(ctx context.Context) {
+// room again, until ctx ends; then it returns nil. Nothing that the server had
+// acknowledged is lost. Clients connect again by themselves and repeat what
+// was not answered. It returns ErrStoreGone when the store was removed: the
+// server cannot store anything any more.
+func (s *Server) Mend(ctx context.Context) error {
+	look := time.NewTicker(storeLook)
+	defer look.Stop()
 	for {
 		select {
-		case why := <-s.log.failed:
-			s.mend(ctx, why)
 		case <-ctx.Done():
-			return
+			return nil
+		case <-look.C:
+			if err := s.storeGone(); err != nil {
+				return err
+			}
+		case why := <-s.log.failed:
+			if err := s.mend(ctx, why); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func (s *Server) mend(ctx context.Context, why string) {
+func (s *Server) mend(ctx context.Context, why string) error {
+	if err := s.storeGone(); err != nil {
+		return err
+	}
 	s.log.log.Error("the embedded NATS could not write to its disk: waiting until there is room; nothing is lost meanwhile",
 		"store", s.opts.StoreDir, "error", why)
 	for pause(ctx, roomEvery) {
+		if err := s.storeGone(); err != nil {
+			return err
+		}
 		if !s.hasRoom() {
 			continue
 		}
@@ -46,10 +62,11 @@ func (s *Server) mend(ctx context.Context, why string) {
 		err := s.up()
 		if err == nil {
 			s.log.log.Info("the embedded NATS is started again: its disk has room", "store", s.opts.StoreDir)
-			return
+			return nil
 		}
 		s.log.log.Error("start the embedded NATS again", "error", err)
 	}
+	return nil
 }
 
 // hasRoom tries to write to the store's disk.

@@ -15,18 +15,21 @@ import (
 
 // source says what of a stream to read.
 type source struct {
-	stream  string
-	limit   uint64 // bits a second that the server sends; 0 = as fast as it can
-	bulk    bool   // values or output: they must not keep other answers waiting
-	filters []string
-	after   uint64                      // the last sequence that is known
-	headers bool                        // headers only: who reads wants to know that there is a message
-	latest  bool                        // begin with the last message of every subject, and again so after any trouble
-	begun   func() error                // latest: a new beginning
-	caught  func() error                // everything that was there has been handed on; after every beginning
-	missing func(context.Context) error // the stream is not there: make it
-	beat    time.Duration               // how often the server says that there is nothing new; 0 = feedBeat
-	beaten  func() error                // it has, and everything before has been handed on
+	stream   string
+	limit    uint64 // bits a second that the server sends; 0 = as fast as it can
+	bulk     bool   // values or output: they must not keep other answers waiting
+	filters  []string
+	after    uint64                      // the last sequence that is known
+	headers  bool                        // headers only: who reads wants to know that there is a message
+	latest   bool                        // begin with the last message of every subject, and again so after any trouble
+	whole    bool                        // begin from the start after any trouble
+	verified bool                        // the reader checks what it has read as a whole, so a position counts in every case
+	keeps    bool                        // a position counts on another connection while its message is the same: much to read, of which nothing is decided
+	begun    func() error                // a beginning from the start: what was handed on before does not count
+	caught   func() error                // everything that was there has been handed on; after every beginning
+	missing  func(context.Context) error // the stream is missing: make it
+	beat     time.Duration               // how often the server says that there is nothing new; 0 = feedBeat
+	beaten   func() error                // it has, and everything before has been handed on
 }
 
 // errEnough ends a feed that has what it wants.
@@ -35,15 +38,38 @@ var errEnough = errors.New("enough")
 // silence is after how long without a word a consumer is thought lost.
 func (s *source) silence() time.Duration { return 4 * cmp.Or(s.beat, feedBeat) }
 
+// position says where a feed's last sequence counts: in one stream, as read on
+// one connection.
+type position struct {
+	begun      bool // a consumer was made
+	connection uint64
+	created    time.Time // of the stream; zero = unknown
+	stored     time.Time // when the message at the position was
+}
+
+// counts reports whether the next consumer may begin after the last sequence.
+func (p *position) counts(s *source, connection uint64) bool {
+	switch {
+	case s.verified, !p.begun:
+		return true
+	case s.keeps:
+		return p.connection != 0
+	}
+	return p.connection == connection && !s.latest && !s.whole
+}
+
 // feed reads a source with a push consumer of its own and hands every message
-// to f, in order, once; after any trouble it makes another, after the last
-// sequence handed on. It returns nil when ctx ends, f's error, or what does
-// not pass.
+// to f, in order, once. After trouble on the same connection it makes another
+// consumer, after the last sequence handed on. On a new connection, and when
+// the stream is another one of the same name, it begins from the start: what
+// was read before may have been lost, and its sequences be in use again. It
+// returns nil when ctx ends, f's error, or what does not pass.
 func (c *Conn) feed(ctx context.Context, src source, f func(located) error) error {
 	backoff := newBackOff()
+	var at position
 	for {
 		last := src.after
-		err := c.feedFrom(ctx, &src, f)
+		err := c.feedFrom(ctx, &src, &at, f)
 		if again := errors.Is(err, errOdd) || transient(err); !again || ctx.Err() != nil {
 			return ignoreEnd(ctx, c.closedMeans(err))
 		}
@@ -60,9 +86,9 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 }
 
 // feedFrom is feedOnce on the connection that is for such a source.
-func (c *Conn) feedFrom(ctx context.Context, src *source, f func(located) error) error {
+func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(located) error) error {
 	if !src.bulk {
-		return c.feedOnce(ctx, src, f)
+		return c.feedOnce(ctx, src, at, f)
 	}
 	if err := c.pinned(ctx); err != nil {
 		return err
@@ -72,7 +98,7 @@ func (c *Conn) feedFrom(ctx context.Context, src *source, f func(located) error)
 		ctx = unpinned(ctx)
 	}
 	began, bytes := time.Now(), 0
-	err := d.feedOnce(ctx, src, func(l located) error {
+	err := d.feedOnce(ctx, src, at, func(l located) error {
 		bytes += len(l.msg.Data)
 		return f(l)
 	})
@@ -116,6 +142,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 type reading struct {
 	c        *Conn
 	src      *source
+	at       *position
 	f        func(located) error
 	arrived  chan *nats.Msg
 	denied   chan error
@@ -123,13 +150,13 @@ type reading struct {
 	caughtUp bool
 }
 
-func (c *Conn) feedOnce(ctx context.Context, src *source, f func(located) error) error {
+func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, f func(located) error) error {
 	if err := c.link.await(ctx); err != nil {
 		return err
 	}
 	// Both channels let go of nats.go's goroutines: the consumer's window
 	// bounds what arrives, one denial is enough.
-	r := &reading{c: c, src: src, f: f, arrived: make(chan *nats.Msg, 64), denied: make(chan error, 1)}
+	r := &reading{c: c, src: src, at: at, f: f, arrived: make(chan *nats.Msg, 64), denied: make(chan error, 1)}
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	again := c.link.reconnected(watching)
@@ -168,30 +195,79 @@ func (r *reading) refused(err error) {
 
 // begin makes the consumer, or tries to: it has one replica, and when the
 // cluster has placed that on a server that has just died, nobody answers until
-// it is back. Another consumer is placed anew.
+// it is back. Another consumer is placed again.
 func (r *reading) begin(ctx context.Context, name, inbox string) error {
-	if r.src.latest {
-		r.src.after = 0
-	}
-	if r.src.begun != nil {
-		if err := r.src.begun(); err != nil {
-			return err
-		}
+	if err := r.setOut(); err != nil {
+		return err
 	}
 	var info jetstream.ConsumerInfo
 	err := r.c.createConsumerOnce(ctx, r.src.stream, feedConsumer(r.src, name, inbox), &info)
 	if errors.Is(err, ErrNotFound) {
+		r.at.connection = 0 // the next stream of this name is another one
 		if r.src.missing != nil {
 			return errors.Join(errOdd, r.src.missing(ctx))
 		}
 		r.c.mend(ctx)
 		return fmt.Errorf("%w: %w", errOdd, err)
 	}
+	if err == nil {
+		err = r.sameStream(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	if info.NumPending == 0 && info.Delivered.Consumer == 0 {
 		return r.catchUp()
+	}
+	return nil
+}
+
+// setOut decides where the consumer begins.
+func (r *reading) setOut() error {
+	connection := r.c.Connection()
+	again := r.at.begun && !r.at.counts(r.src, connection)
+	if again {
+		r.src.after = 0
+		*r.at = position{}
+	}
+	first := !r.at.begun
+	r.at.begun, r.at.connection = true, connection
+	if (first || again) && r.src.begun != nil {
+		return r.src.begun()
+	}
+	return nil
+}
+
+// sameStream notices that the stream was deleted and made again, or has lost
+// its last part. It asks after the consumer was made: one that was made in
+// another stream is never read.
+func (r *reading) sameStream(ctx context.Context) error {
+	if r.src.latest || r.src.whole || r.src.verified {
+		return nil // these need no position, or check what they have read
+	}
+	info, err := r.c.streamInfoOnce(ctx, r.src.stream)
+	switch {
+	case errors.Is(err, ErrDenied) && r.src.after == 0:
+		return nil
+	case errors.Is(err, ErrDenied), errors.Is(err, ErrNotFound):
+		r.at.connection = 0
+		return fmt.Errorf("%w: %w", errOdd, err)
+	case err != nil:
+		return err
+	}
+	same := (r.at.created.IsZero() || r.at.created.Equal(info.Created)) && info.State.LastSeq >= r.src.after
+	if same && r.src.keeps && !r.at.stored.IsZero() {
+		l, err := r.c.messageAt(ctx, r.src.stream, r.src.after)
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDenied) {
+			return err
+		}
+		same = err == nil && l.time.Equal(r.at.stored)
+	}
+	r.at.created = info.Created
+	if !same {
+		r.at.connection = 0
+		r.c.log.Warn("NATS has lost a stream, or the last part of it: reading it from the start", "stream", r.src.stream, "url", r.c.URL())
+		return errOdd
 	}
 	return nil
 }
@@ -228,6 +304,9 @@ func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 }
 
 func (r *reading) message(m *nats.Msg) error {
+	if r.c.Connection() != r.at.connection {
+		return errLost // the server may have lost what stood before this message
+	}
 	if len(m.Data) == 0 && m.Header.Get("Status") != "" {
 		return r.status(m)
 	}
@@ -243,7 +322,7 @@ func (r *reading) message(m *nats.Msg) error {
 		if err := r.f(located{m, meta.Sequence.Stream, meta.Timestamp.UTC()}); err != nil {
 			return err
 		}
-		r.src.after = meta.Sequence.Stream
+		r.src.after, r.at.stored = meta.Sequence.Stream, meta.Timestamp.UTC()
 	}
 	if meta.NumPending == 0 {
 		return r.catchUp()
@@ -289,8 +368,10 @@ func (c *Conn) dropConsumer(stream, name string) {
 	}
 }
 
-// readAll hands on what a source holds now, and returns.
+// readAll hands on what a source holds now, and returns. After trouble it
+// begins from the start, and calls begun first.
 func (c *Conn) readAll(ctx context.Context, src source, f func(located) error) error {
+	src.whole = !src.keeps
 	src.caught = func() error { return errEnough }
 	if err := c.feed(ctx, src, f); !errors.Is(err, errEnough) {
 		if err == nil {

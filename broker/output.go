@@ -102,7 +102,7 @@ type LogEntry struct {
 // until ctx ends (then it returns nil). Over reconnects, no gaps, no repeats.
 func (c *Conn) FollowLogs(ctx context.Context, run jobs.RunID, out chan<- LogEntry) error {
 	o := newOrdered(func(e LogEntry) error { return deliver(ctx, out, e) })
-	src := source{stream: c.names.logsStream(), bulk: true, filters: []string{c.names.logs(run, "", 0)}, beaten: o.beat}
+	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, "", 0)}, beaten: o.beat}
 	err := c.feed(ctx, src, c.chunks(ctx, o))
 	if err != nil {
 		return fmt.Errorf("follow the output of run %s: %w", run, err)
@@ -113,7 +113,7 @@ func (c *Conn) FollowLogs(ctx context.Context, run jobs.RunID, out chan<- LogEnt
 // ReadLogs calls f with the stored chunks of a run (token "" = all modules,
 // attempt 0 = all attempts) as they are now, in order.
 func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.Token, attempt jobs.Attempt, f func(LogEntry) error) error {
-	src := source{stream: c.names.logsStream(), bulk: true, filters: []string{c.names.logs(run, token, attempt)}}
+	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, token, attempt)}}
 	o := newOrdered(f)
 	err := c.readAll(ctx, src, c.chunks(ctx, o))
 	if err == nil {

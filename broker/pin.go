@@ -6,11 +6,12 @@ import (
 	"fmt"
 )
 
-// ErrReconnected says that the connection was made again since Pin. The server
-// may have lost the last part of its streams meanwhile, so positions that were
-// read before mean nothing, and a write that was not answered may be stored or
-// not: read again.
-var ErrReconnected = errors.New("the connection to NATS was made again")
+// ErrReconnected says that the connection was made again since Pin, or that a
+// stream that is followed is another one than it was. The server may have lost
+// the last part of its streams meanwhile, so positions that were read before
+// mean nothing, and a write that was not answered may be stored or not: read
+// again.
+var ErrReconnected = errors.New("the connection to NATS was made again, or its streams were")
 
 // pinKey finds the number of a connection in a context.
 type pinKey struct{}

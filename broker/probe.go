@@ -135,15 +135,6 @@ func (c *Conn) asset(ctx context.Context, want *jetstream.StreamConfig) Asset {
 	return a
 }
 
-func (c *Conn) streamInfoOnce(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	m, err := c.apiOnce(ctx, "STREAM.INFO."+stream, nil)
-	if err != nil {
-		return nil, err
-	}
-	info := new(jetstream.StreamInfo)
-	return info, json.Unmarshal(m.Data, info)
-}
-
 // differences compares what matters of a stream with what it is made with.
 func differences(want, have *jetstream.StreamConfig) []Difference {
 	var found []Difference

@@ -46,6 +46,7 @@ type Puller struct {
 	changed bool
 	freed   int
 	paused  bool
+	another bool // the queue is another one: a bell told of a lower sequence
 
 	// Run's own.
 	work     *errgroup.Group // what waits for NATS on Run's behalf
@@ -181,14 +182,17 @@ func (p *Puller) send(ctx context.Context, e event) {
 // look takes over what others have asked for.
 func (p *Puller) look(ctx context.Context) {
 	p.mu.Lock()
-	freed, changed, paused := p.freed, p.changed, p.paused
-	p.freed, p.changed = 0, false
+	freed, changed, paused, another := p.freed, p.changed, p.paused, p.another
+	p.freed, p.changed, p.another = 0, false, false
 	var serve map[jobs.Lane]int
 	if changed {
 		serve = maps.Clone(p.serve)
 	}
 	p.mu.Unlock()
 	p.used = max(p.used-freed, 0)
+	if another {
+		p.anotherQueue(ctx)
+	}
 	if changed {
 		p.change(ctx, serve)
 	}
@@ -253,6 +257,10 @@ func (p *Puller) findFloor(ctx context.Context) {
 	p.floor = math.MaxUint64
 	p.work.Go(func() error {
 		info, err := p.c.streamInfo(ctx, p.c.names.jobsStream())
+		if errors.Is(err, ErrNotFound) { // whatever is stored once it is made is newer than this connection
+			p.send(ctx, event{do: func() { p.floor = 0 }})
+			return nil
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				p.c.log.Warn("every job is taken as doubtful until the queue's state can be read", "error", err)
@@ -260,6 +268,30 @@ func (p *Puller) findFloor(ctx context.Context) {
 			return nil
 		}
 		p.send(ctx, event{do: func() { p.floor = info.State.LastSeq }})
+		return nil
+	})
+}
+
+// startOver forgets what is known of the sequences in the queue.
+func (l *lane) startOver() {
+	l.seen, l.heard, l.rung, l.waiting, l.want = 0, 0, 0, nil, true
+}
+
+// anotherQueue notes that the queue may have been lost and made again: its
+// sequences count from 1 then, and none of its jobs is older than this
+// connection.
+func (p *Puller) anotherQueue(ctx context.Context) {
+	for _, l := range p.turn {
+		l.startOver()
+	}
+	p.work.Go(func() error {
+		if info, err := p.c.streamInfo(ctx, p.c.names.jobsStream()); err == nil {
+			p.send(ctx, event{do: func() {
+				if info.State.LastSeq < p.floor && p.floor != math.MaxUint64 {
+					p.floor = 0
+				}
+			}})
+		}
 		return nil
 	})
 }
@@ -282,7 +314,8 @@ func (p *Puller) reconnected(ctx context.Context) {
 		if l.out > 0 {
 			p.abandon(l)
 		}
-		l.want, l.silenced = true, false
+		l.silenced = false
+		l.startOver() // the server may have lost the last part of the queue
 	}
 	p.findFloor(ctx)
 }

@@ -71,9 +71,10 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 func (p *Puller) listen(l *lane) error {
 	bell, err := p.c.nc.Subscribe(p.c.names.bell(l.name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))) {
-			p.rouse()
+		if another := l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); another {
+			p.ask(func() { p.another = true })
 		}
+		p.rouse()
 	})
 	if err != nil {
 		return fmt.Errorf("listen for lane %s: %w", l.name, err)
@@ -368,12 +369,15 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 func (p *Puller) remake(ctx context.Context, l *lane) {
 	l.silenced = true
 	p.work.Go(func() error {
-		err := p.c.EnsureLane(ctx, l.name)
+		err := p.c.restoreLane(ctx, l.name)
 		if err != nil && ctx.Err() == nil {
 			p.c.log.Warn("a lane has no consumer and it cannot be made", "lane", l.name, "error", err)
 			pause(ctx, scanEvery)
 		}
-		p.send(ctx, event{do: func() { l.silenced, l.want = false, true }})
+		p.send(ctx, event{do: func() {
+			l.silenced = false
+			p.anotherQueue(ctx)
+		}})
 		return nil
 	})
 }

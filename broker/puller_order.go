@@ -44,17 +44,22 @@ type chime struct {
 	told   []stretch
 }
 
-// ring notes a job, and reports whether it is newer than all others.
-func (c *chime) ring(seq uint64, rank jobs.Rank) bool {
+// ring notes a job. It reports whether the queue is another one than before,
+// or has lost its last part: a bell rings in the order of the sequences.
+func (c *chime) ring(seq uint64, rank jobs.Rank) (another bool) {
+	if seq == 0 {
+		return false // not a bell of JetStream
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if seq <= c.newest {
-		return false
+	another = seq <= c.newest
+	if another {
+		c.told = nil
 	}
 	c.newest = seq
 	c.told = extend(c.told, stretch{seq, seq, 1, rank})
 	c.fresh.Store(true)
-	return true
+	return another
 }
 
 // take returns what the bell has told of since the last call.

@@ -109,6 +109,11 @@ func (c *Conn) EndedRuns(ctx context.Context) ([]EndedRun, error) {
 	var ended []EndedRun
 	src := source{
 		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
+		begun: func() error {
+			ended = nil
+			clear(submitted)
+			return nil
+		},
 	}
 	err := c.readAll(ctx, src, func(l located) error {
 		run, _, _ := c.names.parseRun(l.msg.Subject)

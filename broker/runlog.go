@@ -246,6 +246,15 @@ func (c *Conn) lastOnce(ctx context.Context, stream, subject string) (located, e
 	return readStored(m.Data)
 }
 
+// messageAt reads the message of a sequence.
+func (c *Conn) messageAt(ctx context.Context, stream string, seq uint64) (located, error) {
+	m, err := c.apiOnce(ctx, "STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"seq":%d}`, seq))
+	if err != nil {
+		return located{}, err
+	}
+	return readStored(m.Data)
+}
+
 // readStored reads the answer to a get.
 func readStored(data []byte) (located, error) {
 	var answer struct {
@@ -279,21 +288,16 @@ func readStored(data []byte) (located, error) {
 // sends the records may be a replica that is behind, and knows neither the
 // newest records nor the newest runs.
 func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
-	var log []jobs.Entry
-	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}
 	for backoff := newBackOff(); ; {
 		newest, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))
+		var log []jobs.Entry
 		if err == nil {
-			err = c.readAll(ctx, src, func(l located) error {
-				e, err := c.entry(ctx, l)
-				log, src.after = append(log, e), l.seq
-				return err
-			})
+			log, err = c.readEntries(ctx, run)
 		}
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("read the log of run %s: %w", run, err)
-		case src.after >= newest.seq:
+		case len(log) > 0 && log[len(log)-1].Sequence >= newest.seq:
 			return log, droppedIn(run, log)
 		case !pause(ctx, backoff.NextBackOff()):
 			return nil, fmt.Errorf("read the log of run %s: %w", run, context.Cause(ctx))
@@ -301,13 +305,35 @@ func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error
 	}
 }
 
+// readEntries reads what of a run's log there is for whoever sends it.
+func (c *Conn) readEntries(ctx context.Context, run jobs.RunID) (log []jobs.Entry, err error) {
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, begun: func() error {
+		log = nil
+		return nil
+	}}
+	err = c.readAll(ctx, src, func(l located) error {
+		e, err := c.entry(ctx, l)
+		log = append(log, e)
+		return err
+	})
+	return log, err
+}
+
 // Follow sends every record of the run after the given sequence to out, in
-// order, without gaps or repeats, over reconnects and restarts of the server,
-// until ctx ends (then it returns nil). A slow receiver slows the server, not
-// the memory. It fails only for what does not pass: a denied permission, a
-// record that cannot be read.
+// order, without gaps or repeats, until ctx ends (then it returns nil). A slow
+// receiver slows the server, not the memory. After a reconnect, and when the
+// stream of runs is another one, it returns ErrReconnected: the caller folds
+// from the start. Else it fails only for what does not pass: a denied
+// permission, a record that cannot be read.
 func (c *Conn) Follow(ctx context.Context, run jobs.RunID, after uint64, out chan<- jobs.Entry) error {
-	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, after: after}
+	begun := false
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, after: after, begun: func() error {
+		if begun {
+			return ErrReconnected
+		}
+		begun = true
+		return nil
+	}}
 	err := c.feed(ctx, src, func(l located) error {
 		e, err := c.entry(ctx, l)
 		if err != nil {

@@ -23,7 +23,10 @@ type RunSummary struct {
 // Runs lists the runs on this NATS, newest first, at most limit (0 = all).
 func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
 	found := map[jobs.RunID]*RunSummary{}
-	src := source{stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}}
+	src := source{stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, begun: func() error {
+		clear(found)
+		return nil
+	}}
 	err := c.readAll(ctx, src, func(l located) error {
 		run, _, _ := c.names.parseRun(l.msg.Subject)
 		e, err := c.entry(ctx, l)
@@ -90,15 +93,18 @@ func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 type RunChange struct {
 	Run    jobs.RunID
 	Ended  bool // it has its verdict; else it was submitted
+	Began  bool // alone: the watch begins, or begins again; a run that is not sent before the next Synced is gone
 	Synced bool // alone: everything that was there when the watch began has been sent
 }
 
 // WatchRuns sends the submissions and ends of all runs, in order, and then
-// every new one, until ctx ends (then it returns nil). The records themselves
-// are not read.
+// every new one, until ctx ends (then it returns nil). After a reconnect, and
+// when the stream was made again, it begins again. The records themselves are
+// not read.
 func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 	src := source{
 		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
+		begun:  func() error { return deliver(ctx, out, RunChange{Began: true}) },
 		caught: func() error { return deliver(ctx, out, RunChange{Synced: true}) },
 	}
 	err := c.feed(ctx, src, func(l located) error {

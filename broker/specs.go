@@ -56,6 +56,9 @@ func (c *Conn) spec(ctx context.Context, l located) (jobs.Record, error) {
 		return jobs.Record{Spec: spec}, nil
 	}
 	v, err, shared := c.specs.reading.Do(fmt.Sprint(key), func() (any, error) {
+		if spec := c.specs.find(key); spec != nil { // read since
+			return jobs.Record{Spec: spec}, nil
+		}
 		rec, err := c.record(ctx, l)
 		if err == nil && rec.Spec != nil {
 			c.specs.keep(key, rec.Spec)

@@ -136,7 +136,11 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 }
 
 func (c *Conn) streamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	m, err := c.api(ctx, "STREAM.INFO."+stream, nil)
+	return retry(ctx, c, func(ctx context.Context) (*jetstream.StreamInfo, error) { return c.streamInfoOnce(ctx, stream) })
+}
+
+func (c *Conn) streamInfoOnce(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
+	m, err := c.apiOnce(ctx, "STREAM.INFO."+stream, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +170,17 @@ func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 		return fmt.Errorf("make lane %s: %w", lane, err)
 	}
 	return nil
+}
+
+// restoreLane makes a lane's consumer where the server has lost it, and the
+// queue before that, where it is lost, too.
+func (c *Conn) restoreLane(ctx context.Context, lane jobs.Lane) error {
+	err := c.EnsureLane(ctx, lane)
+	if errors.Is(err, ErrNotFound) {
+		c.mend(ctx)
+		err = c.EnsureLane(ctx, lane)
+	}
+	return err
 }
 
 // feedConsumer configures the consumer of one reader.

@@ -116,6 +116,7 @@ type Lease struct {
 	Epoch    uint64 `msgpack:"epoch,omitempty"`   // of its takeover in the run's log, once that is recorded
 	Problem  string `msgpack:"problem,omitempty"` // why the holder has set the run aside; empty = it acts
 	Unread   bool   `msgpack:"-"`                 // a newer version, or nobody, has written it: only Holder means something
+	Full     bool   `msgpack:"full,omitempty"`    // of one that serves: it decides for as many runs as it may
 }
 
 // RunningEntry is one attempt that a worker runs.

@@ -232,6 +232,9 @@ func TestLanes(t *testing.T) {
 	}
 	out := make(chan kv.LaneChange)
 	watch(t, func(ctx context.Context) error { return l.Watch(ctx, out) })
+	if e := receive(t, ctx, out); !e.Began {
+		t.Errorf("%+v", e)
+	}
 	if e := receive(t, ctx, out); e.Lane != "os_linux" || e.Set.Requires.OS != "linux" || e.Revision != first {
 		t.Errorf("%+v", e)
 	}

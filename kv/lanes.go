@@ -50,12 +50,13 @@ func (l *Lanes) Put(ctx context.Context, lane jobs.Lane, set jobs.LaneSet) (uint
 }
 
 // LaneChange is a lane that was entered, with its revision in the bucket;
-// Synced as in Change.
+// Began and Synced as in Change.
 type LaneChange struct {
 	Lane     jobs.Lane
 	Set      jobs.LaneSet
 	Gone     bool
 	Revision uint64
+	Began    bool
 	Synced   bool
 }
 
@@ -65,7 +66,7 @@ func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
 		switch {
 		case e.Begun:
-			return nil
+			return send(ctx, out, LaneChange{Began: true})
 		case e.Synced:
 			return send(ctx, out, LaneChange{Synced: true})
 		case e.Gone:

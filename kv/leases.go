@@ -160,6 +160,14 @@ func (l *Lease) SetProblem(why string) {
 // mostProblem is how many bytes of a problem an entry holds.
 const mostProblem = 1 << 10
 
+// SetFull has the entry tell from its next renewal on whether its holder takes
+// no more runs.
+func (l *Lease) SetFull(full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.value.Full = full
+}
+
 // Until is when the holder must have stopped, on its own clock, unless the
 // lease is renewed.
 func (l *Lease) Until() time.Time {

@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// GoneError says that NATS no longer has the log of a run.
+type GoneError struct {
+	Run            jobs.RunID
+	Stream, Server string
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("run %s cannot end: its log is gone from stream %s on %s (the server lost its store, or the stream or the run was removed); submit the run again",
+		e.Run, e.Stream, e.Server)
+}
+
+// Gone is the error for a run whose log was there.
+func (c *Conn) Gone(run jobs.RunID) *GoneError {
+	return &GoneError{Run: run, Stream: c.names.runsStream(), Server: c.URL()}
+}
+
+const (
+	goneLook  = 5 * time.Second // between two looks at a log
+	goneTwice = 2               // looks in a row that must miss it
+)
+
+// WatchGone returns a GoneError when the log of a run that was there is gone,
+// within three looks. It returns nil when ctx ends, and ErrDenied where the
+// log may not be read.
+func (c *Conn) WatchGone(ctx context.Context, run jobs.RunID) error {
+	tick := time.NewTicker(goneLook)
+	defer tick.Stop()
+	for missed := 0; missed < goneTwice; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		there, err := c.HasLog(ctx, run)
+		switch {
+		case err != nil:
+			return ignoreEnd(ctx, fmt.Errorf("look for the log of run %s: %w", run, err))
+		case there:
+			missed = 0
+		default:
+			missed++
+		}
+	}
+	return c.Gone(run)
+}
+
+// HasLog reports whether NATS has the specification or the end of a run. It
+// waits for NATS until ctx ends.
+func (c *Conn) HasLog(ctx context.Context, run jobs.RunID) (bool, error) {
+	if there, err := c.Exists(ctx, run); there || err != nil {
+		return there, err
+	}
+	return c.Ended(ctx, run)
+}

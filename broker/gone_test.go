@@ -1,0 +1,121 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/natstest"
+)
+
+// deleteStream deletes a stream as an administrator does.
+func deleteStream(t *testing.T, ctx context.Context, s *natstest.Server, name string) {
+	t.Helper()
+	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+	check(t, js.DeleteStream(ctx, name))
+}
+
+func specOf(run jobs.RunID) jobs.Record { return jobs.Record{Spec: &jobs.Spec{Run: run}} }
+
+// TestFollowEndsWhenTheStreamIsAnother: the stream is deleted and made again
+// while the connection lasts, and holds more records than before.
+func TestFollowEndsWhenTheStreamIsAnother(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		out, ended := make(chan jobs.Entry), make(chan error, 1)
+		go func() { ended <- c.Follow(ctx, "r", 0, out) }()
+		receive(t, ctx, out)
+		<-time.After(time.Second) // a stream is known by the time at which it was made
+		deleteStream(t, ctx, s, "MP_RUNS")
+		check(t, c.Ensure(ctx))
+		for i := range 5 {
+			must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("other", i)), 0, claim()))
+		}
+		if err := receive(t, ctx, ended); !errors.Is(err, broker.ErrReconnected) {
+			t.Errorf("following ended with %v", err)
+		}
+	})
+}
+
+// TestAWatchOfRunsBeginsAgainInAnotherStream: what is submitted after the
+// stream was deleted is heard of, and what was there before is not sent again.
+func TestAWatchOfRunsBeginsAgainInAnotherStream(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		for i := range 5 {
+			run := jobs.RunID(fmt.Sprint("old", i))
+			must[uint64](t)(c.Append(ctx, run, "", 0, specOf(run)))
+		}
+		out := make(chan broker.RunChange)
+		background(t, func(ctx context.Context) error { return c.WatchRuns(ctx, out) })
+		list := func() (runs []string) {
+			for {
+				switch change := receive(t, ctx, out); {
+				case change.Began:
+					runs = []string{"began"}
+				case change.Synced:
+					return runs
+				default:
+					runs = append(runs, string(change.Run))
+				}
+			}
+		}
+		if got := strings.Join(list(), " "); got != "began old0 old1 old2 old3 old4" {
+			t.Errorf("at first: %s", got)
+		}
+		deleteStream(t, ctx, s, "MP_RUNS")
+		if got := strings.Join(list(), " "); got != "began" {
+			t.Errorf("after the stream was deleted: %s", got)
+		}
+		must[uint64](t)(c.Append(ctx, "new", "", 0, specOf("new")))
+		if change := receive(t, ctx, out); change.Run != "new" {
+			t.Errorf("after a submission: %+v", change)
+		}
+	})
+}
+
+// TestALogThatIsGoneIsNoticed: by a purge of the run alone, of which no reader
+// is told.
+func TestALogThatIsGoneIsNoticed(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		ctx := within(t)
+		must[uint64](t)(c.Append(ctx, "r", "", 0, specOf("r")))
+		gone := make(chan error, 1)
+		go func() { gone <- c.WatchGone(ctx, "r") }()
+		js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+		stream := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS"))
+		check(t, stream.Purge(ctx, jetstream.WithPurgeSubject("mp.run.r.>")))
+		var lost *broker.GoneError
+		if err := receive(t, ctx, gone); !errors.As(err, &lost) || lost.Run != "r" || lost.Stream != "MP_RUNS" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestALogThatWasDroppedIsNotGone: the end of its run is left.
+func TestALogThatWasDroppedIsNotGone(t *testing.T) {
+	t.Parallel()
+	c := connect(t, natstest.InProcess(t))
+	ctx := within(t)
+	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}))
+	if there := must[bool](t)(c.HasLog(ctx, "r")); !there {
+		t.Error("the log of a run that was dropped counts as lost")
+	}
+	if there := must[bool](t)(c.HasLog(ctx, "never")); there {
+		t.Error("a run that never was has a log")
+	}
+}
