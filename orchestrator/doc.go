@@ -12,8 +12,9 @@
 // Keys and limits of the cluster are taken and given back beside the log (locks),
 // which decides whether those who are entered there still hold them.
 //
-// When NATS is away the loop waits: writes are repeated by package broker,
-// the log is followed again from where it was. Run fails only on what does
-// not pass: a permission, a corrupt log, a newer takeover. Submit, Cancel,
+// When NATS is away the loop waits. After every new connection, and when the
+// stream of runs is another one, Run takes the run over again from the start of
+// its log. It fails only on what does not pass: a permission, a corrupt log, a
+// newer takeover, a log that NATS has lost. Submit, Cancel,
 // Follow and Report are for anyone who can reach the log; they decide nothing.
 package orchestrator

@@ -18,9 +18,13 @@ import (
 // Follow folds the run's log from its beginning and calls sink, on one
 // goroutine, with its events in order; with logs, also with every line that
 // its modules write, all of an attempt's before the event that ends it. It
-// returns the report when the run has ended. The error is
-// broker.ErrNotFound when there is no such run, and a broker.DroppedError when
-// its log is dropped, also when the sink is so slow that this happens meanwhile.
+// returns the report when the run has ended. After a reconnect, and when the
+// stream is another one, it folds again from the beginning: what the sink has
+// seen and still stands in the log is not repeated; where the server lost the
+// last part of the log, events of what happens instead follow. The error is
+// broker.ErrNotFound when there is no such run, a broker.DroppedError when
+// its log is dropped, also when the sink is so slow that this happens meanwhile,
+// and a broker.GoneError when NATS loses the log.
 func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(jobs.Event)) (*jobs.Report, error) {
 	if there, err := c.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
@@ -31,14 +35,15 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink, away: func() bool { return !c.NATS().IsConnected() },
+		run: run, sink: sink, away: func() bool { return !c.NATS().IsConnected() }, gone: c.Gone(run),
 		entries: make(chan jobs.Entry, entriesBuffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.Key]*attemptLog{},
 	}
 	f.state = schedule.NewRun(f.send)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.Follow(ctx, run, 0, f.entries) })
+	g.Go(func() error { return followAgain(ctx, c, run, f.entries) })
+	g.Go(func() error { return watchGone(ctx, c, run) })
 	if logs {
 		f.logs = true
 		g.Go(func() error { return c.FollowLogs(ctx, run, f.chunks) })
@@ -61,6 +66,31 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 	return report(context.WithoutCancel(ctx), c, f.state)
 }
 
+// followAgain sends the entries of a log, and an entry without a sequence
+// wherever they begin again from the first.
+func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
+	for {
+		err := c.Follow(ctx, run, 0, out)
+		if !errors.Is(err, broker.ErrReconnected) {
+			return err
+		}
+		select {
+		case out <- jobs.Entry{}:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watchGone is broker.WatchGone for who may do without it.
+func watchGone(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+	err := c.WatchGone(ctx, run)
+	if errors.Is(err, broker.ErrDenied) {
+		return nil
+	}
+	return err
+}
+
 // chunksBuffered bounds what is read of the logs ahead of the sink: 64 KiB each.
 const chunksBuffered = 64
 
@@ -78,12 +108,22 @@ type follower struct {
 	state   *schedule.Run
 	sink    func(jobs.Event)
 	away    func() bool // there is no connection
+	gone    error       // what it ends with when another run has the id
 	seq     uint64
+	folded  []place // of the entries whose events were sent
+	next    int     // in folded: the entry that comes next, when they are read again
+	again   bool    // the entry that is folded was folded before: its events were sent
 	logs    bool
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
 	written map[jobs.Key]*attemptLog
 	held    int // bytes of output whose attempt has not been seen to start
+}
+
+// place tells an entry of a log from another that has its sequence later.
+type place struct {
+	sequence uint64
+	stored   time.Time
 }
 
 // maxHeld is how much output may wait for its attempt's start before the
@@ -114,6 +154,9 @@ func (f *follower) loop(ctx context.Context) error {
 			if err := f.entry(ctx, e); err != nil {
 				return err
 			}
+			if e.Sequence == 0 {
+				continue
+			}
 			if end := f.state.Ended(); end != nil && f.state.Live() > 0 && !end.Forced { // what was before it is gone
 				return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
 			} else if end != nil {
@@ -124,6 +167,16 @@ func (f *follower) loop(ctx context.Context) error {
 }
 
 func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
+	if e.Sequence == 0 {
+		f.state, f.next = schedule.NewRun(f.send), 0
+		return nil
+	}
+	if err := f.recognise(e); err != nil {
+		return err
+	}
+	if f.again {
+		return f.apply(e)
+	}
 	o := e.Record.Outcome
 	if o == nil || !f.logs {
 		return f.apply(e)
@@ -134,6 +187,21 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	err := f.apply(e)
 	f.forget(key)
 	return err
+}
+
+// recognise finds out whether an entry was folded before. From the first on
+// that is another one, the log has lost what stood there.
+func (f *follower) recognise(e jobs.Entry) error {
+	at := place{e.Sequence, e.Time}
+	f.again = f.next < len(f.folded) && f.folded[f.next].sequence == at.sequence && f.folded[f.next].stored.Equal(at.stored)
+	if !f.again {
+		if f.next == 0 && len(f.folded) > 0 {
+			return f.gone // the id is another run's
+		}
+		f.folded = append(f.folded[:f.next], at)
+	}
+	f.next++
+	return nil
 }
 
 func (f *follower) apply(e jobs.Entry) error {
@@ -235,6 +303,9 @@ func (f *follower) release(a *attemptLog, to func(jobs.Event)) {
 }
 
 func (f *follower) send(e jobs.Event) {
+	if f.again {
+		return
+	}
 	f.seq++
 	e.Seq = f.seq
 	if e.Time.IsZero() {

@@ -38,6 +38,8 @@ type loop struct {
 	waits   map[int]locks.Refusal // what modules were last said to wait for in the cluster
 	failure error                 // of a task: the run cannot go on here
 	broken  chan error            // that a task panicked
+
+	prepared sync.Map // jobs.Lane → schedule.Prepare: lanes that were entered
 }
 
 const (

@@ -40,7 +40,8 @@ type Config struct {
 
 // Run decides for a run until it has ended, and returns its verdict. It holds
 // the run's lease meanwhile, and takes it again when it has lapsed and nobody
-// else has it. When ctx ends it stops deciding, gives the lease back and
+// else has it. When NATS loses the log of the run it returns a broker.GoneError.
+// When ctx ends it stops deciding, gives the lease back and
 // returns ctx's error; the run stays as it is. The error is kv.ErrHeld when
 // somebody else decides for the run, ErrSuperseded when another orchestrator
 // has taken it over, broker.ErrNotFound when there is no such run, and
@@ -60,9 +61,13 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		}
 		cfg.Lease = lease
 	}
-	for {
+	for led := false; ; led = true {
 		end, err := lead(ctx, c, run, cfg, lease)
-		if !errors.Is(err, kv.ErrLapsed) || ctx.Err() != nil {
+		if led && errors.Is(err, broker.ErrNotFound) {
+			err = c.Gone(run)
+		}
+		lapsed := errors.Is(err, kv.ErrLapsed) || errors.Is(err, broker.ErrReconnected)
+		if !lapsed || ctx.Err() != nil {
 			return end, err
 		}
 		cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
@@ -238,6 +243,8 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	}
 	start(func() error { return l.broker.Follow(ctx, l.run, after, l.entries) })
 	start(func() error { return registry.Watch(ctx, l.changes) })
+	start(func() error { return watchGone(ctx, l.broker, l.run) })
+	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
 	start(func() error {
 		if err := l.loop(ctx); err != nil {

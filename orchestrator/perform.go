@@ -70,6 +70,7 @@ func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 		l.fail(ctx, err)
 		return
 	}
+	l.prepared.Store(a.Lane, a)
 	l.answer(ctx, func() { l.dispatcher.Prepared(a.Lane, revision) })
 }
 

@@ -69,7 +69,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		return err
 	}
 	s := &server{
-		broker: c, cfg: cfg, leases: leases, left: left,
+		broker: c, cfg: cfg, leases: leases, self: presence, left: left,
 		open: map[jobs.RunID]*openRun{}, leased: map[string]bool{},
 		runs: make(chan broker.RunChange, changesBuffered),
 		held: make(chan kv.LeaseChange, changesBuffered),
@@ -106,12 +106,15 @@ func Decided(ctx context.Context, c *broker.Conn, run jobs.RunID) (bool, error) 
 
 func serving(holders map[string]jobs.Lease) bool {
 	for key := range holders {
-		if strings.HasPrefix(key, servePrefix) {
+		if isPresence(key) {
 			return true
 		}
 	}
 	return false
 }
+
+// isPresence reports whether the lease of this key says that somebody serves.
+func isPresence(key string) bool { return strings.HasPrefix(key, servePrefix) }
 
 // openRun is a run without an end.
 type openRun struct {
@@ -132,9 +135,11 @@ type server struct {
 	broker *broker.Conn
 	cfg    ServeConfig
 	leases *kv.Leases
+	self   *kv.Lease // says that this one serves
 
 	open   map[jobs.RunID]*openRun
 	order  []jobs.RunID        // of submission; those that have ended are dropped in passing
+	seen   map[jobs.RunID]bool // runs that were sent since the watch began, until every run that was there is known
 	left   map[jobs.RunID]bool // runs that had jobs in the queue at the start
 	leased map[string]bool     // leases that somebody holds
 	listed bool                // every run that was there is known
@@ -189,9 +194,15 @@ func (s *server) begin() {
 }
 
 func (s *server) heardRun(c broker.RunChange) {
+	if s.seen != nil {
+		s.seen[c.Run] = true
+	}
 	switch {
+	case c.Began:
+		s.listed, s.seen = false, map[jobs.RunID]bool{}
 	case c.Synced:
 		s.listed = true
+		s.forgetLost()
 		for run := range s.left {
 			if s.open[run] == nil {
 				s.add(run) // it has ended, and is to be cleared up
@@ -203,6 +214,19 @@ func (s *server) heardRun(c broker.RunChange) {
 	case s.open[c.Run] == nil:
 		s.add(c.Run)
 	}
+}
+
+// forgetLost forgets the runs whose logs the server has lost. Those that we
+// decide for notice it themselves.
+func (s *server) forgetLost() {
+	for run, r := range s.open {
+		if s.seen[run] || r.ours {
+			continue
+		}
+		delete(s.open, run)
+		s.cfg.Logger.Error("run lost", "run", string(run), "error", s.broker.Gone(run))
+	}
+	s.seen = nil
 }
 
 func (s *server) add(run jobs.RunID) {
@@ -264,6 +288,7 @@ func (s *server) take(begin func(run jobs.RunID, unread uint64)) time.Duration {
 			begin(run, r.unread)
 		}
 	}
+	s.self.SetFull(s.ours >= cmp.Or(s.cfg.MaxRuns, defaultMaxRuns))
 	return wake.Sub(now)
 }
 
@@ -314,7 +339,7 @@ func (s *server) leave(r result) {
 	switch {
 	case run == nil:
 		return
-	case r.err == nil, errors.Is(r.err, broker.ErrNotFound), errors.As(r.err, new(*broker.DroppedError)):
+	case r.err == nil, errors.Is(r.err, broker.ErrNotFound), errors.As(r.err, new(*broker.DroppedError)), errors.As(r.err, new(*broker.GoneError)):
 		delete(s.open, r.run)
 		return
 	case errors.Is(r.err, ErrPanicked):

@@ -235,9 +235,9 @@ func (s *shift) describe() jobs.Worker {
 	return w
 }
 
-// mostListed is how many of its attempts a worker names: the entry must fit
+// MostListed is how many of its attempts a worker names: the entry must fit
 // into one message of any server. Who decides about them goes by the claims.
-const mostListed = 500
+const MostListed = 500
 
 // running are the attempts that the worker names, one of each run first: a run
 // that is named is not swept.
@@ -254,5 +254,5 @@ func (s *shift) running() (named []jobs.RunningEntry) {
 		named = append(named, e)
 	}
 	named = append(named, more...)
-	return named[:min(len(named), mostListed)]
+	return named[:min(len(named), MostListed)]
 }

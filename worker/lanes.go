@@ -20,9 +20,12 @@ func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 			return nil
 		}
 		var lanes []kv.LaneChange
-		synced, seen := false, uint64(0)
+		synced, began, seen := false, false, uint64(0)
 		for _, c := range batch {
 			synced = synced || c.Synced
+			if c.Began {
+				began, seen = true, 0 // revisions of another bucket count from 1
+			}
 			seen = max(seen, c.Revision)
 			if c.Lane != "" {
 				lanes = append(lanes, c)
@@ -30,6 +33,9 @@ func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 		}
 		s.decide(ctx, lanes)
 		s.mu.Lock()
+		if began {
+			s.lanesSeen = 0
+		}
 		s.lanesSeen = max(s.lanesSeen, seen)
 		s.mu.Unlock()
 		s.beatNow()

@@ -143,6 +143,7 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 		"lanes":      func(ctx context.Context) error { return s.lanes.Watch(ctx, lanes) },
 		"capability": func(ctx context.Context) error { return s.consider(ctx, lanes) },
 		"control":    func(ctx context.Context) error { return s.conn.Controls(ctx, s.cfg.Name, s.control) },
+		"gone":       s.endGone,
 		"idle":       s.whenIdle,
 		"trials":     s.trials,
 		"guard":      s.watchGuard,

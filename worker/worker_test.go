@@ -62,6 +62,9 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
 	t.Cleanup(b.conn.Close)
 	b.lane("any", jobs.LaneSet{Slots: 1})
+	if _, err := b.conn.Append(t.Context(), run, "", 0, jobs.Record{Spec: &jobs.Spec{Run: run}}); err != nil {
+		t.Fatal(err)
+	}
 	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: 10 * time.Second}
 	for _, f := range change {
 		f(&cfg)
@@ -78,7 +81,7 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 	follow, unfollow := context.WithCancel(context.Background())
 	go func() {
 		defer close(following)
-		_ = b.conn.Follow(follow, run, 0, b.records)
+		b.follow(follow)
 	}()
 	done := make(chan struct{})
 	go func() {
@@ -93,6 +96,33 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 		<-following
 	})
 	return b
+}
+
+// follow sends the records of the run, from the start again after every new
+// connection, each once.
+func (b *bench) follow(ctx context.Context) {
+	newest := uint64(0)
+	for {
+		records := make(chan jobs.Entry)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.conn.Follow(ctx, run, 0, records)
+			close(records)
+		}()
+		for e := range records {
+			if e.Sequence <= newest {
+				continue
+			}
+			newest = e.Sequence
+			select {
+			case b.records <- e:
+			case <-ctx.Done():
+			}
+		}
+		if !errors.Is(<-ended, broker.ErrReconnected) {
+			return
+		}
+	}
 }
 
 func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {

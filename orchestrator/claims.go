@@ -1,0 +1,42 @@
+package orchestrator
+
+import (
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// OpenClaim is an attempt that a worker has claimed and that has no outcome.
+type OpenClaim struct {
+	Run    jobs.RunID
+	Module jobs.Token
+	Claim  jobs.Claim
+	Since  time.Time // by the server's clock
+}
+
+// OpenClaims reads those of a run from its log. broker.ErrNotFound when there
+// is no such run.
+func OpenClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]OpenClaim, error) {
+	log, err := c.ReadLog(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	open := map[jobs.Token]OpenClaim{}
+	for _, e := range log {
+		switch rec := e.Record; {
+		case rec.End != nil:
+			return nil, nil
+		case rec.Claim != nil:
+			open[e.Cell] = OpenClaim{Run: run, Module: e.Cell, Claim: *rec.Claim, Since: e.Time}
+		case rec.Outcome != nil && open[e.Cell].Claim.Attempt == rec.Outcome.Attempt:
+			delete(open, e.Cell)
+		}
+	}
+	claims := make([]OpenClaim, 0, len(open))
+	for _, claim := range open {
+		claims = append(claims, claim)
+	}
+	return claims, nil
+}
