@@ -202,6 +202,7 @@ func (d *doctor) examineServer(ctx context.Context) {
 	d.examineRegistry()
 	d.examineClock(ctx)
 	d.readWorkers(ctx)
+	d.examineLoss(ctx)
 }
 
 // doctorBuckets are the kinds of buckets that there are.

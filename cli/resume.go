@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
@@ -238,8 +239,8 @@ func (a *app) handOver(ctx context.Context, s *session, spec *jobs.Spec) error {
 	if err := a.submit(ctx, s, spec); err != nil {
 		return err
 	}
-	if there, err := orchestrator.Serving(ctx, s.conn); err == nil && !there {
-		writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
+	if err := a.awaitTaken(ctx, s.conn, spec.Run); err != nil {
+		return err
 	}
 	return a.emit(struct {
 		Run jobs.RunID `json:"run"`
@@ -267,6 +268,42 @@ func (a *app) submit(ctx context.Context, s *session, spec *jobs.Spec) error {
 		return notFoundError("run %s exists already, and cannot be compared with this one: %w\nchoose another --run-id, or leave it out", spec.Run, err)
 	}
 	return fmt.Errorf("compare with run %s, which exists already: %w", spec.Run, err)
+}
+
+// takenWithin is how long orchestrators that serve may take to take a run.
+// One that has lost its connection needs some seconds after it is back.
+const takenWithin = 15 * time.Second
+
+// awaitTaken waits until an orchestrator has taken a run that was submitted,
+// or it is clear why not yet. A run that those who serve do not take is
+// cancelled: the caller hears of no run that does not start.
+func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+	waiting, stop := context.WithTimeout(ctx, takenWithin)
+	defer stop()
+	how, err := orchestrator.AwaitTaken(waiting, c, run)
+	switch {
+	case err == nil && how == orchestrator.Unserved:
+		writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
+	case err == nil && how == orchestrator.Queued:
+		writeln(a.Stderr, "the orchestrator that serves decides for as many runs as it may (--max-runs): the run waits its turn")
+	case ctx.Err() != nil:
+		writef(a.Stderr, "run %s is submitted, and starts when an orchestrator takes it: `orchestrator runs cancel %s` cancels it\n", run, run)
+		return context.Cause(ctx)
+	case errors.Is(err, context.DeadlineExceeded):
+		return a.withdraw(ctx, c, run)
+	}
+	return err
+}
+
+// withdraw cancels a run that nobody takes.
+func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+	fate := "the run is cancelled"
+	err := orchestrator.Cancel(ctx, c, run, jobs.Cancel{ID: uuid.NewString(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
+	if err != nil {
+		fate = fmt.Sprintf("the run could not be cancelled (%v)", err)
+	}
+	return infrastructureError("run %s did not start: an orchestrator serves %s, and took no run over within %s; %s.\n"+
+		"Look into the log of the orchestrator, start it again, and submit again", run, redact(c.URL()), shortDuration(takenWithin), fate)
 }
 
 // openServing connects to where an orchestrator serves: the server that the

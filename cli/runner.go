@@ -35,6 +35,7 @@ type runner struct {
 	prepare  func(ctx context.Context, s *session) error // of a run whose spec is made from another's; may be nil
 	name     string                                      // of this orchestrator
 
+	stop    context.CancelCauseFunc // ends everything, with its reason
 	session atomic.Pointer[session] // set once the run is ours: from then on a signal cancels it
 }
 
@@ -57,6 +58,7 @@ func (r *runner) drive(ctx context.Context) error {
 	r.app.Outlive()
 	defer r.progress.close()
 	ctx, stop := context.WithCancelCause(ctx)
+	r.stop = stop
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
@@ -371,6 +373,9 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Repor
 	if err == nil {
 		err = errStopped
 	}
+	if errors.Is(err, broker.ErrStoreGone) || errors.As(err, new(*broker.GoneError)) {
+		return nil, err // there is nothing to report from
+	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
 	report, rerr := orchestrator.Report(last, s.conn, r.run)
@@ -459,6 +464,10 @@ func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
 	err := orchestrator.Cancel(ctx, s.conn, r.run, jobs.Cancel{
 		ID: uuid.NewString(), By: bySignal, Reason: signalError{sig}.Error(),
 	})
+	if errors.Is(err, broker.ErrNotFound) {
+		r.stop(s.conn.Gone(r.run))
+		return err
+	}
 	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {
 		r.progress.note("cancel the run: %v", err)
 	}

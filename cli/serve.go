@@ -32,6 +32,8 @@ type serveOptions struct {
 	keepRuns   time.Duration
 	syncAlways bool
 
+	lost context.CancelCauseFunc // called when the store of the embedded server is removed
+
 	maxParallel  int // dev: slots of its worker
 	drainTimeout time.Duration
 }
@@ -117,6 +119,8 @@ second stops at once. The same signal twice within a second counts once.`,
 func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	a.Outlive()
 	log := a.workerLogger()
+	ctx, o.lost = context.WithCancelCause(ctx)
+	defer o.lost(nil)
 	s, err := a.served(ctx, o, log)
 	if err != nil {
 		return leftBySignal(ctx, err)
@@ -125,10 +129,15 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	return leftBySignal(ctx, a.serveOn(ctx, s.conn, o, log))
 }
 
-// leftBySignal makes being told to leave no error.
+// leftBySignal makes being told to leave no error, and the loss of the store
+// the error.
 func leftBySignal(ctx context.Context, err error) error {
-	if errors.As(context.Cause(ctx), &signalError{}) {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.As(cause, &signalError{}):
 		return nil
+	case errors.Is(cause, broker.ErrStoreGone):
+		return cause
 	}
 	return err
 }
@@ -180,7 +189,7 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 		st.close()
 		return nil, err
 	}
-	s, err := a.embed(ctx, st, hosting{door: d, as: serves, sync: o.syncAlways}, log)
+	s, err := a.embed(ctx, st, hosting{door: d, as: serves, sync: o.syncAlways, lost: o.lost}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +249,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	ctx, kill := context.WithCancelCause(ctx)
+	o.lost = kill
 	serving, leave := context.WithCancel(ctx)
 	l := &leaving{app: a, log: log, kill: kill, also: leave}
 	done := make(chan struct{})

@@ -63,6 +63,8 @@ type hosting struct {
 	door  *door  // nil = it listens for programs that find it by its store only
 	as    role
 	sync  bool // every write is on disk before it is acknowledged
+
+	lost context.CancelCauseFunc // ends what needs the store when somebody removes it; may be nil
 }
 
 // embed starts a server on the store and connects to it. The store is closed
@@ -74,7 +76,7 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 		s.close()
 		return nil, infrastructureError("embedded NATS server on %s: %w", st.dir, err)
 	}
-	s.lookAfter(ctx, server)
+	s.lookAfter(ctx, server, h.lost)
 	s.conn, err = broker.Connect(ctx, broker.Config{
 		URL: "nats://" + server.Address(), Name: "modpipe " + a.program, Options: server.Options(),
 		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
@@ -129,11 +131,15 @@ func (h hosting) pin() string {
 }
 
 // lookAfter has the server started again when its disk had been full, until
-// close.
-func (s *session) lookAfter(ctx context.Context, server *broker.Server) {
+// close, and calls lost when its store was removed.
+func (s *session) lookAfter(ctx context.Context, server *broker.Server, lost context.CancelCauseFunc) {
 	ctx, s.leave = context.WithCancel(context.WithoutCancel(ctx))
 	s.server = server
-	s.mends.Go(func() { server.Mend(ctx) })
+	s.mends.Go(func() {
+		if err := server.Mend(ctx); err != nil && lost != nil {
+			lost(infrastructureError("embedded NATS server on %s: %w while this process used it; its runs and their logs are lost.\nStart again: a new store is created", s.store.dir, err))
+		}
+	})
 }
 
 // workspaceRead is the help of --workspace where nothing runs.

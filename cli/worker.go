@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -248,6 +249,8 @@ func (l *leaving) verdict(ctx context.Context, err error) error {
 		return sig
 	case errors.Is(cause, errLeft):
 		return nil
+	case errors.Is(cause, broker.ErrStoreGone):
+		return cause
 	}
 	return err
 }

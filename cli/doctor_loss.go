@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/worker"
+)
+
+const (
+	// lookAgain is how long orchestrators and workers may take to take what is
+	// new: only what is odd before and after it is reported.
+	lookAgain = 5 * time.Second
+	mostRuns  = 100 // runs without an end whose logs are read
+)
+
+// examineLoss looks for what a server leaves that has lost its store, or the
+// last part of it, while orchestrators and workers were connected.
+func (d *doctor) examineLoss(ctx context.Context) {
+	if !d.remote {
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, doctorStep+lookAgain)
+	defer stop()
+	holders, err := kv.Holders(ctx, d.conn)
+	if err != nil {
+		return // the permissions say so
+	}
+	d.examineMissing(holders)
+	d.examineReaders(ctx)
+	d.examineRuns(ctx)
+}
+
+// examineMissing tells streams that were lost from those that nothing has made
+// yet: they are made together, and before anything is registered.
+func (d *doctor) examineMissing(holders map[string]jobs.Lease) {
+	var missing []string
+	for i := range d.assets {
+		a := &d.assets[i]
+		if !isStream(a.Name) {
+			continue
+		}
+		if errors.Is(a.Err, broker.ErrNotFound) {
+			missing = append(missing, a.Name)
+		}
+	}
+	if len(missing) == 0 || len(holders)+len(d.workers) == 0 {
+		return
+	}
+	d.fault("lost streams", "was the store of the server lost, or a stream deleted? Whoever is connected and may, creates them within seconds;\n"+
+		"if this stays, start an orchestrator or a worker that may create streams, and submit again the runs whose logs were in them",
+		"%s: missing, although %s and %s use this NATS", strings.Join(missing, ", "), count(len(d.workers), "worker"), count(len(holders), "lease"))
+}
+
+// isStream reports whether an asset is a stream or object store of modpipe,
+// not a bucket.
+func isStream(asset string) bool {
+	return strings.HasPrefix(asset, "MP_") || strings.HasPrefix(asset, "OBJ_")
+}
+
+func (d *doctor) examineReaders(ctx context.Context) {
+	deaf, err := d.conn.DeafReaders(ctx, doctorBuckets()...)
+	if err != nil {
+		return // of a user that may not list consumers
+	}
+	if len(deaf) == 0 {
+		d.ok("readers", "none waits beyond the end of its stream")
+		return
+	}
+	var text []string
+	for _, r := range deaf {
+		text = append(text, fmt.Sprintf("a reader of %s waits after sequence %d, and the stream ends at %d", r.Stream, r.Position, r.End))
+	}
+	d.fault("readers", "the stream was lost and created again, and whoever reads so hears nothing of what is new: start the orchestrators, workers and followers again that do not notice it within seconds", "%s", few(text, 3))
+}
+
+// odd is what looks wrong with the runs that have no end, in words.
+type odd struct {
+	open         int      // such runs
+	waiting      []string // runs that nobody decides for
+	unregistered []string // claims of workers that the registry does not have
+	idle         []string // claims that their workers do not execute
+}
+
+// examineRuns looks at the runs that have no end: who decides for them, and
+// whether what their logs say is executed. It looks twice.
+func (d *doctor) examineRuns(ctx context.Context) {
+	first, err := d.lookAtRuns(ctx)
+	if err != nil {
+		return // of a user that may not read them
+	}
+	found := first
+	if len(first.waiting)+len(first.unregistered)+len(first.idle) > 0 {
+		if pause(ctx, lookAgain) != nil {
+			return
+		}
+		second, err := d.lookAtRuns(ctx)
+		if err != nil {
+			return
+		}
+		found = odd{second.open, both(first.waiting, second.waiting), both(first.unregistered, second.unregistered), both(first.idle, second.idle)}
+	}
+	d.reportWaiting(ctx, &found)
+	d.reportClaims(&found)
+}
+
+// both are the texts that are in two lists.
+func both(a, b []string) (common []string) {
+	for _, text := range a {
+		if slices.Contains(b, text) {
+			common = append(common, text)
+		}
+	}
+	return common
+}
+
+func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
+	holders, err := kv.Holders(ctx, d.conn)
+	if err != nil {
+		return odd{}, err
+	}
+	workers, err := kv.Workers(ctx, d.conn)
+	if err != nil {
+		return odd{}, err
+	}
+	runs, err := d.conn.UnendedRuns(ctx, time.Now().Add(24*time.Hour))
+	if err != nil {
+		return odd{}, err
+	}
+	found := odd{open: len(runs)}
+	for _, run := range runs[max(0, len(runs)-mostRuns):] {
+		if _, held := holders[string(run)]; !held {
+			found.waiting = append(found.waiting, string(run))
+		}
+		claims, err := orchestrator.OpenClaims(ctx, d.conn, run)
+		if err != nil {
+			continue // `runs list` shows what cannot be read
+		}
+		for i := range claims {
+			found.claim(&claims[i], workers)
+		}
+	}
+	return found, nil
+}
+
+// claim notes a claim that is not executed, as far as the registry shows.
+func (o *odd) claim(c *orchestrator.OpenClaim, workers []jobs.Worker) {
+	text := fmt.Sprintf("%s of run %s, attempt %d, by worker %s", c.Module, c.Run, c.Claim.Attempt, c.Claim.Worker)
+	switch claimedBy(c, workers) {
+	case claimAbsent:
+		o.unregistered = append(o.unregistered, text)
+	case claimIdle:
+		o.idle = append(o.idle, text)
+	case claimRuns:
+	}
+}
+
+func (d *doctor) reportWaiting(ctx context.Context, found *odd) {
+	if len(found.waiting) == 0 {
+		d.ok("runs", "%s without an end, each with an orchestrator that decides for it", count(found.open, "run"))
+		return
+	}
+	advice := "`orchestrator resume RUN` takes one over, or start `orchestrator serve`"
+	if serving, err := orchestrator.Serving(ctx, d.conn); err == nil && serving {
+		advice = "an orchestrator serves, and does not take them: is its --max-runs reached? Look into its log, or start it again"
+	}
+	d.warn("runs", advice, "no orchestrator decides for %s: %s", count(len(found.waiting), "run"), few(found.waiting, 5))
+}
+
+func (d *doctor) reportClaims(found *odd) {
+	if len(found.unregistered) > 0 {
+		d.warn("absent workers", "the orchestrator of the run declares the attempts lost within seconds; if this stays, `orchestrator resume RUN`, or start the workers again",
+			"claimed by workers that are not registered: %s", few(found.unregistered, 5))
+	}
+	if len(found.idle) > 0 {
+		d.warn("claims", "the server may have lost the outcomes: the orchestrator of the run asks the worker, which gives the attempts up;\nif this stays, `orchestrator runs cancel RUN`, or start the worker again",
+			"claimed, and the worker does not execute it: %s", few(found.idle, 5))
+	}
+}
+
+// claimState says what the registry shows of a claim.
+type claimState int
+
+const (
+	claimRuns claimState = iota // or nothing is known
+	claimAbsent
+	claimIdle
+)
+
+func claimedBy(c *orchestrator.OpenClaim, workers []jobs.Worker) claimState {
+	i := slices.IndexFunc(workers, func(w jobs.Worker) bool {
+		return w.Name == c.Claim.Worker && w.Incarnation == c.Claim.Incarnation
+	})
+	if i < 0 {
+		return claimAbsent
+	}
+	w := &workers[i]
+	listed := slices.ContainsFunc(w.Running, func(e jobs.RunningEntry) bool {
+		return e.Run == c.Run && e.Token == c.Module && e.Attempt == c.Claim.Attempt
+	})
+	if !listed && len(w.Running) < worker.MostListed {
+		return claimIdle
+	}
+	return claimRuns
+}
