@@ -72,6 +72,15 @@ func (b *Bucket) TTL() time.Duration { return b.cfg.TTL }
 // Settle is Settle of the bucket's connection.
 func (b *Bucket) Settle() { b.c.Settle() }
 
+// Created is when the bucket was made, by the clock of the server.
+func (b *Bucket) Created(ctx context.Context) (time.Time, error) {
+	info, err := b.c.streamInfo(ctx, b.stream())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at bucket %s: %w", b.Name(), err)
+	}
+	return info.Created, nil
+}
+
 func (b *Bucket) stream() string            { return "KV_" + b.Name() }
 func (b *Bucket) subject(key string) string { return "$KV." + b.Name() + "." + key }
 

@@ -18,6 +18,9 @@ func (c *Conn) SendRunControl(run jobs.RunID, m jobs.Control) error {
 
 // SendWorkerControl sends to a worker.
 func (c *Conn) SendWorkerControl(worker string, m jobs.Control) error {
+	if !validToken(worker) {
+		return fmt.Errorf("%q cannot name a worker", worker)
+	}
 	return c.sendControl(c.names.workerControl(worker), &m)
 }
 

@@ -10,11 +10,14 @@ import (
 
 // Delivery is a job that was pulled.
 type Delivery struct {
-	Job      jobs.Job
-	Lane     jobs.Lane
-	Slots    int  // how many of the puller's slots it holds: give them back with Puller.Release
-	Doubtful bool // redelivered, marked again, stored after its store-by time or before this connection was made
-	msg      *nats.Msg
+	Job        jobs.Job
+	Lane       jobs.Lane
+	Slots      int    // how many of the puller's slots it holds: give them back with Puller.Release
+	Doubtful   bool   // redelivered, marked again, or stored after its store-by time
+	Older      bool   // stored before this connection was made, or perhaps so
+	Connection uint64 // number of the connection on which it was asked for
+	msg        *nats.Msg
+	c          *Conn
 }
 
 // What is sent to a delivery's reply subject.
@@ -24,7 +27,10 @@ var (
 	ackProgress = []byte("+WPI")
 )
 
-// Ack removes the job from the queue; call it after the outcome is stored.
+// Ack removes the job from the queue; call it after the outcome is stored. On
+// another connection than the delivery's it does nothing, as InProgress: after
+// a restart of the server its place in the queue may be another job's. The job
+// is delivered again then, and found to be closed.
 func (d *Delivery) Ack() error { return d.reply(ackDone) }
 
 // InProgress holds off the redelivery for another AckWait; send it every
@@ -32,6 +38,9 @@ func (d *Delivery) Ack() error { return d.reply(ackDone) }
 func (d *Delivery) InProgress() error { return d.reply(ackProgress) }
 
 func (d *Delivery) reply(what []byte) error {
+	if d.c.Connection() != d.Connection {
+		return nil
+	}
 	if err := answer(d.msg, what); err != nil {
 		return fmt.Errorf("answer for %s: %w", d.msg.Subject, err)
 	}

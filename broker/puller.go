@@ -252,22 +252,31 @@ func (p *Puller) again(ctx context.Context) {
 }
 
 // findFloor reads which jobs are older than this connection. Until it is
-// known every delivery is doubtful.
+// known every delivery counts as older.
 func (p *Puller) findFloor(ctx context.Context) {
 	p.floor = math.MaxUint64
+	on := p.c.Connection()
 	p.work.Go(func() error {
-		info, err := p.c.streamInfo(ctx, p.c.names.jobsStream())
+		info, err := p.c.streamInfo(p.c.PinTo(ctx, on), p.c.names.jobsStream())
 		if errors.Is(err, ErrNotFound) { // whatever is stored once it is made is newer than this connection
-			p.send(ctx, event{do: func() { p.floor = 0 }})
+			p.send(ctx, event{do: func() {
+				if p.c.Connection() == on {
+					p.floor = 0
+				}
+			}})
 			return nil
 		}
 		if err != nil {
-			if ctx.Err() == nil {
-				p.c.log.Warn("every job is taken as doubtful until the queue's state can be read", "error", err)
+			if ctx.Err() == nil && !errors.Is(err, ErrReconnected) {
+				p.c.log.Warn("every job is asked about until the queue's state can be read", "error", err)
 			}
 			return nil
 		}
-		p.send(ctx, event{do: func() { p.floor = info.State.LastSeq }})
+		p.send(ctx, event{do: func() {
+			if p.c.Connection() == on {
+				p.floor = info.State.LastSeq
+			}
+		}})
 		return nil
 	})
 }
@@ -314,6 +323,7 @@ func (p *Puller) reconnected(ctx context.Context) {
 		if l.out > 0 {
 			p.abandon(l)
 		}
+		l.box.on = p.c.Connection()
 		l.silenced = false
 		l.startOver() // the server may have lost the last part of the queue
 	}

@@ -47,7 +47,8 @@ type lane struct {
 // After a request that was given up it is left for a new one, but listened to
 // for a while.
 type inbox struct {
-	lane  *lane // nil once it was left
+	on    uint64 // number of the connection on which jobs are asked for by it
+	lane  *lane  // nil once it was left
 	slots int
 	sub   *nats.Subscription
 	left  time.Time
@@ -84,7 +85,7 @@ func (p *Puller) listen(l *lane) error {
 }
 
 func (p *Puller) newInbox(l *lane) (*inbox, error) {
-	box := &inbox{lane: l}
+	box := &inbox{lane: l, on: p.c.Connection()}
 	sub, err := p.c.nc.Subscribe(p.c.nc.NewInbox(), func(m *nats.Msg) {
 		select {
 		case p.events <- event{box: box, msg: m}:
@@ -246,15 +247,15 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	}
 	p.used += slots
 	if byReference(m) {
-		p.fetch(ctx, m, meta, slots)
+		p.fetch(ctx, m, meta, slots, box.on)
 		return
 	}
 	body, err := p.c.unpack(ctx, m, jobs.MaxMessage)
-	p.take(m, meta, slots, body, err)
+	p.take(m, meta, slots, box.on, body, err)
 }
 
 // fetch gets the body of a job from the object store, apart from Run.
-func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int) {
+func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64) {
 	p.fetching++
 	p.work.Go(func() error {
 		body, late, err := p.body(ctx, m)
@@ -267,7 +268,7 @@ func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata,
 				p.used -= slots
 				return
 			}
-			p.take(m, meta, slots, body, err)
+			p.take(m, meta, slots, on, body, err)
 		}})
 		return nil
 	})
@@ -309,7 +310,7 @@ func (p *Puller) answered(box *inbox) {
 }
 
 // take hands a job to the worker. One that nobody can do is ended here.
-func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, body []byte, err error) {
+func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64, body []byte, err error) {
 	var job jobs.Job
 	if err == nil {
 		job, err = jobs.Unmarshal[jobs.Job](body)
@@ -324,9 +325,9 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, body []byt
 		return
 	}
 	p.handle(&Delivery{
-		Job: job, Lane: job.Lane, Slots: slots, msg: m,
-		Doubtful: job.Again || meta.NumDelivered > 1 || meta.Sequence.Stream <= p.floor ||
-			(!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
+		Job: job, Lane: job.Lane, Slots: slots, msg: m, c: p.c, Connection: on,
+		Doubtful: job.Again || meta.NumDelivered > 1 || (!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
+		Older:    meta.Sequence.Stream <= p.floor,
 	})
 }
 

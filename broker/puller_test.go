@@ -217,15 +217,15 @@ func TestDoubtfulDeliveries(t *testing.T) {
 	w := newCrew(t, connect(t, s), 1)
 	w.Serve("any", 1)
 	d := receive(t, ctx, w.got)
-	if !d.Doubtful {
-		t.Error("stored before the connection, and not doubtful")
+	if !d.Older {
+		t.Error("stored before the connection, and not older")
 	}
 	w.end(t, d)
 	for i := 0; ; i++ { // until the puller has read the state of the queue
 		publish(t, ctx, c, job("any", fmt.Sprint("fresh", i)))
 		d = receive(t, ctx, w.got)
 		w.end(t, d)
-		if !d.Doubtful {
+		if !d.Older {
 			break
 		}
 	}

@@ -116,3 +116,12 @@ func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 	}
 	return nil
 }
+
+// RunsCreated is when the stream of runs was made, by the clock of the server.
+func (c *Conn) RunsCreated(ctx context.Context) (time.Time, error) {
+	info, err := c.streamInfo(ctx, c.names.runsStream())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at the stream of runs: %w", err)
+	}
+	return info.Created, nil
+}

@@ -57,8 +57,12 @@ func (n names) logs(run jobs.RunID, token jobs.Token, attempt jobs.Attempt) stri
 	return n.log(run, jobs.Key{Token: token, Attempt: attempt})
 }
 
-func (n names) runControl(run jobs.RunID) string   { return n.prefix + ".ctl.run." + string(run) }
-func (n names) runControls() string                { return n.prefix + ".ctl.run.*" }
+func (n names) runControl(run jobs.RunID) string { return n.prefix + ".ctl.run." + string(run) }
+func (n names) runControls() string              { return n.prefix + ".ctl.run.*" }
+func (n names) question(run jobs.RunID, worker string) string {
+	return n.prefix + ".ask." + string(run) + "." + worker
+}
+func (n names) questions(run jobs.RunID) string    { return n.prefix + ".ask." + string(run) + ".>" }
 func (n names) workerControl(worker string) string { return n.prefix + ".ctl.worker." + worker }
 
 // record is the subject that a record belongs on.

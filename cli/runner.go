@@ -309,6 +309,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 		_, err := orchestrator.Run(gctx, s.conn, r.run, orchestrator.Config{
 			Name: r.name, Lease: lease,
 			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
+			Alone: s.server != nil && r.options.listen == "",
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.note("%v; following it", err)

@@ -89,7 +89,7 @@ func newWorkerRow(w *jobs.Worker) workerRow {
 		Draining: w.Draining, Unable: w.Unable, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
 	}
 	for _, r := range w.Running {
-		row.Running = append(row.Running, workerRun(r))
+		row.Running = append(row.Running, workerRun{Run: r.Run, Token: r.Token, Attempt: r.Attempt})
 	}
 	return row
 }

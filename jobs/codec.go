@@ -11,7 +11,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | Worker | LaneSet | Lease | LockEntry | Control | Durations
+	Record | Job | LogChunk | Worker | LaneSet | Lease | LockEntry | Control | Question | Durations
 }
 
 // Version is the version of every message that this build writes.

@@ -124,6 +124,7 @@ type RunningEntry struct {
 	Run     RunID   `msgpack:"run"`
 	Token   Token   `msgpack:"token"`
 	Attempt Attempt `msgpack:"attempt"`
+	Nonce   string  `msgpack:"nonce,omitempty"` // of the delivery; empty from workers of an older version
 }
 
 // Capabilities are what a worker offers. Words are in lower case.
@@ -143,6 +144,8 @@ type Capabilities struct {
 type Control struct {
 	Cancel *CancelAttempt `msgpack:"cancel,omitempty"` // on the run's control subject
 	Drain  *Drain         `msgpack:"drain,omitempty"`  // on the worker's
+	Probe  *Probe         `msgpack:"probe,omitempty"`  // on the worker's
+	Answer *Answer        `msgpack:"answer,omitempty"` // on the worker's
 }
 
 // CancelAttempt asks the worker of an attempt to end it.

@@ -91,6 +91,7 @@ func Holders(ctx context.Context, c *broker.Conn) (map[string]jobs.Lease, error)
 type Lease struct {
 	leases *Leases
 	key    string
+	turn   chan struct{} // holds one token while somebody writes the entry
 
 	mu       sync.Mutex
 	value    jobs.Lease
@@ -101,7 +102,7 @@ type Lease struct {
 // Acquire takes the lease of a key, a run's id for example, unless somebody
 // else has it: ErrHeld, with the holder's name in the text.
 func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
-	lease := &Lease{leases: l, key: key, value: jobs.Lease{Holder: name, Instance: uuid.NewString()}}
+	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: uuid.NewString()}}
 	for {
 		last, err := l.bucket.Last(ctx, key)
 		switch {
@@ -140,6 +141,13 @@ func (l *Lease) write(ctx context.Context, revision uint64) error {
 	defer l.mu.Unlock()
 	l.revision, l.until = revision, sent.Add(l.leases.TTL()-leaseMargin)
 	return nil
+}
+
+// Epoch is the epoch that the entry tells, 0 before SetEpoch.
+func (l *Lease) Epoch() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.value.Epoch
 }
 
 // SetEpoch has the entry tell the epoch from its next renewal on.
@@ -206,7 +214,15 @@ func (l *Lease) Keep(ctx context.Context) error {
 // lapsed is had again unless somebody else has it: ErrHeld. What was decided
 // under it before does not count any more: others may have had it meanwhile.
 func (l *Lease) Renew(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	l.mu.Lock()
 	revision := l.revision
+	l.mu.Unlock()
 	for {
 		err := l.write(ctx, revision)
 		if !errors.Is(err, broker.ErrConflict) {

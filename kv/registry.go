@@ -64,6 +64,10 @@ func Workers(ctx context.Context, c *broker.Conn) ([]jobs.Worker, error) {
 // TTL is the time after which a silent worker's entry goes.
 func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
 
+// Created is when the registry was made, by the clock of the server. It is in
+// memory: a restart of the server makes it again.
+func (r *Registry) Created(ctx context.Context) (time.Time, error) { return r.bucket.Created(ctx) }
+
 // Register enters a worker for the first time: ErrTaken when another
 // incarnation of the name lives.
 func (r *Registry) Register(ctx context.Context, w jobs.Worker) error {

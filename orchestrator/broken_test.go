@@ -55,8 +55,8 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 		if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 			t.Fatal(err)
 		}
-		odd := jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: jobs.AttemptSucceeded}}
-		if _, err := c.Append(ctx, "r", "m", 0, odd); err != nil {
+		odd := jobs.Record{Expansion: &jobs.Expansion{Token: "m"}} // m is no family
+		if _, err := c.Append(ctx, "r", "", 0, odd); err != nil {
 			t.Fatal(err)
 		}
 		if err := orchestrator.Check(ctx, c, "r"); !errors.Is(err, schedule.ErrCorrupt) || !orchestrator.Unreadable(err) {

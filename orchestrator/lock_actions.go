@@ -52,10 +52,16 @@ func (l *loop) watchLocks(ctx context.Context) error {
 func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
 	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
 	l.answer(ctx, func() {
+		defer close(answer)
+		if l.now().Before(l.quietUntil(state)) {
+			return
+		}
+		if p, ok := state.Unlisted(key, l.fleet); ok {
+			l.probe(p)
+		}
 		if c, may := state.Reclaim(key, l.fleet, l.now()); may {
 			answer <- &c
 		}
-		close(answer)
 	})
 	select {
 	case c := <-answer:

@@ -20,7 +20,10 @@ type loop struct {
 	cfg    Config
 	lanes  *kv.Lanes
 	run    jobs.RunID
-	epoch  uint64 // of our takeover
+
+	connection uint64 // number of the one on which the log was read
+	takeover   takeover
+	fencing    kv.Epoch // of fencing tokens
 
 	state      *schedule.Run
 	dispatcher *schedule.Dispatcher
@@ -39,7 +42,8 @@ type loop struct {
 	failure error                 // of a task: the run cannot go on here
 	broken  chan error            // that a task panicked
 
-	prepared sync.Map // jobs.Lane → schedule.Prepare: lanes that were entered
+	prepared sync.Map      // jobs.Lane → schedule.Prepare: lanes that were entered
+	ttl      time.Duration // of a worker's entry in the registry
 }
 
 const (
@@ -47,18 +51,19 @@ const (
 	changesBuffered = 256
 )
 
-func newLoop(c *broker.Conn, cfg Config, lanes *kv.Lanes, state *schedule.Run, fleet *schedule.Fleet, epoch uint64) *loop {
+func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeover, fencing kv.Epoch) *loop {
 	l := &loop{
-		broker: c, cfg: cfg, lanes: lanes, run: state.Spec().Run, epoch: epoch,
-		state: state, fleet: fleet,
+		broker: c, cfg: cfg, lanes: b.lanes, run: t.run, connection: c.Connection(), takeover: t, fencing: fencing,
+		state: state, fleet: schedule.NewFleet(b.registry.TTL()),
 		entries: make(chan jobs.Entry, entriesBuffered),
 		changes: make(chan kv.Change, changesBuffered),
 		answers: make(chan func()),
 		broken:  make(chan error, 1), // one is enough
 		waits:   map[int]locks.Refusal{},
+		ttl:     b.registry.TTL(),
 	}
 	l.tasks = newTasks(l.guard)
-	l.locks = newShared(c, cfg, l.run, epoch, l.inquire)
+	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Since, l.inquire)
 	return l
 }
 
@@ -67,10 +72,12 @@ func (l *loop) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	l.due = time.Now().Add(time.Hour)
+	again := l.broker.Reconnected(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-again:
 		case e := <-l.entries:
 			if err := l.fold(e); err != nil {
 				return err
@@ -86,6 +93,9 @@ func (l *loop) loop(ctx context.Context) error {
 		l.fleet.Woke(time.Since(l.due), l.now())
 		if err := l.drain(); err != nil {
 			return err
+		}
+		if l.broker.Connection() != l.connection {
+			return fmt.Errorf("run %s: %w", l.run, broker.ErrReconnected)
 		}
 		if l.failure != nil {
 			return l.failure
@@ -164,14 +174,15 @@ func (l *loop) fold(e jobs.Entry) error {
 	if err := l.state.Apply(e); err != nil {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
 	}
+	for _, n := range l.state.Noise() {
+		l.cfg.Logger.Warn("skipped a stray record in a module's log; later ones there are skipped without a word", "run", l.run, "module", l.state.NameOf(n.Cell), "entry", n.Sequence, "reason", n.Why)
+	}
 	if t := e.Record.Takeover; t != nil {
 		switch {
-		case t.Epoch > l.epoch:
+		case e.Sequence == l.takeover.sequence:
+			l.begin(e)
+		case t.Epoch > l.takeover.epoch:
 			return fmt.Errorf("run %s: %w: %s", l.run, ErrSuperseded, t.Orchestrator)
-		case t.Epoch == l.epoch && t.Orchestrator == l.cfg.Name:
-			l.ours = true
-			l.keepTime(time.Until(e.Time))
-			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 		}
 		return nil
 	}
@@ -179,6 +190,52 @@ func (l *loop) fold(e jobs.Entry) error {
 		l.keepTime(max(l.ahead, time.Until(e.Time)))
 	}
 	return nil
+}
+
+// begin begins to decide, now that our takeover has been folded. What has a key
+// is left alone for a while after a restart of the server.
+func (l *loop) begin(e jobs.Entry) {
+	l.ours = true
+	l.keepTime(time.Until(e.Time))
+	l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
+	l.dispatcher.Fence(l.fencing.Number)
+	if until := l.quietUntil(l.state); l.now().Before(until) {
+		l.cfg.Logger.Info("NATS was started a moment ago: modules with a key or a limit wait until no worker can hold one that the log has lost", "run", l.run, "for", until.Sub(l.now()).Round(time.Millisecond))
+		l.dispatcher.Quiet(until)
+	}
+}
+
+// quietUntil is how long what has a key in a run is left alone, by the clock of
+// the log.
+func (l *loop) quietUntil(state *schedule.Run) time.Time {
+	if l.cfg.Alone {
+		return time.Time{}
+	}
+	return schedule.QuietUntil(state, l.fencing.Since, l.ttl)
+}
+
+// asked answers a worker's question about an attempt, on the loop's goroutine.
+func (l *loop) asked(ctx context.Context, q *jobs.Question) {
+	l.answer(ctx, func() {
+		if !l.ours || l.broker.Connection() != l.connection {
+			return
+		}
+		a, ok := l.dispatcher.Answer(q, l.now())
+		if !ok {
+			return
+		}
+		l.cfg.Logger.Debug("answered whose an attempt is", "run", l.run, "module", q.Token, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
+		if err := l.broker.SendWorkerControl(q.Worker, jobs.Control{Answer: &a}); err != nil {
+			l.cfg.Logger.Debug("an answer was not sent; the worker asks again", "worker", q.Worker, "error", err)
+		}
+	})
+}
+
+// probe asks a worker whether it still runs what it has claimed.
+func (l *loop) probe(p schedule.Probe) {
+	if err := l.broker.SendWorkerControl(p.Worker, jobs.Control{Probe: &p.Probe}); err != nil {
+		l.cfg.Logger.Debug("a question to a worker was not sent; it is repeated", "worker", p.Worker, "error", err)
+	}
 }
 
 // keepTime corrects what is known of the log's clock. How long a worker has

@@ -32,6 +32,9 @@ type Config struct {
 	// orchestrator is the first to make the registry; 0 = 3 s.
 	WorkerTTL time.Duration
 	Lease     *kv.Lease // of the run, by Acquire; nil = Run acquires it
+	// Alone says that the server is in this process and that no other process
+	// has joined it: no worker of another can hold a key after a restart.
+	Alone bool
 	// Fleet is called from one goroutine with worker.joined, worker.lost, and
 	// waiting for what other runs hold. It may be slow: nothing but the end of
 	// Run waits for it. It may be nil.
@@ -61,16 +64,25 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		}
 		cfg.Lease = lease
 	}
+	var doubt time.Time
+	var epoch kv.Epoch // of fencing tokens, the last that is known
 	for led := false; ; led = true {
-		end, err := lead(ctx, c, run, cfg, lease)
+		end, in, err := lead(ctx, c, run, cfg, lease, doubt, &epoch)
 		if led && errors.Is(err, broker.ErrNotFound) {
 			err = c.Gone(run)
 		}
-		lapsed := errors.Is(err, kv.ErrLapsed) || errors.Is(err, broker.ErrReconnected)
-		if !lapsed || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return end, err
 		}
-		cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
+		switch {
+		case errors.Is(err, broker.ErrReconnected):
+			cfg.Logger.Info("the connection to NATS was made again; taking the run over again", "run", run)
+			doubt = in
+		case errors.Is(err, kv.ErrLapsed):
+			cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
+		default:
+			return end, err
+		}
 		if err = lease.Renew(ctx); errors.Is(err, kv.ErrHeld) {
 			err = fmt.Errorf("%w: %w", ErrSuperseded, err)
 		}
@@ -96,16 +108,24 @@ const releasePatience = 2 * time.Second
 // statsPatience bounds the wait to store what is only nice to know.
 const statsPatience = 5 * time.Second
 
-// lead decides for a run while the lease lasts.
-func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (end jobs.End, err error) {
+// lead decides for a run while the lease and the connection last. A job that
+// was published may be stored until doubt.
+func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, before time.Time, epoch *kv.Epoch) (end jobs.End, doubt time.Time, err error) {
+	doubt = before
 	g, gctx := errgroup.WithContext(ctx)
-	doubt := false
 	g.Go(func() error { return lease.Keep(gctx) })
 	g.Go(func() (err error) {
+		if err := waitUntil(gctx, before); err != nil {
+			return err
+		}
+		var later time.Time
 		err = contained(cfg.Logger, run, func() (err error) {
-			end, doubt, err = decide(gctx, c, run, cfg, lease)
+			end, later, err = decide(c.Pin(gctx), c, run, cfg, lease, epoch)
 			return err
 		})
+		if later.After(doubt) {
+			doubt = later
+		}
 		if err != nil {
 			return err
 		}
@@ -114,49 +134,64 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 	if err = g.Wait(); errors.Is(err, errEnded) {
 		err = nil
 	}
-	if errors.Is(err, kv.ErrLapsed) {
-		return end, err
+	if errors.Is(err, kv.ErrLapsed) || errors.Is(err, broker.ErrReconnected) && ctx.Err() == nil {
+		return end, doubt, err
 	}
-	if doubt {
+	if time.Now().Before(doubt) {
 		cfg.Logger.Debug("the lease is left to expire: what was published may not be stored yet", "run", run)
-		return end, err
+		return end, doubt, err
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	if rerr := lease.Release(last); rerr != nil {
 		cfg.Logger.Debug("a lease was not given back; it expires", "run", run, "error", rerr)
 	}
-	return end, err
+	return end, doubt, err
 }
 
-// decide takes the run over in its log and decides until it has ended. doubt
-// says that a job which was published may be stored yet. Before the lease has
+func waitUntil(ctx context.Context, at time.Time) error {
+	t := time.NewTimer(time.Until(at))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// decide takes the run over in its log and decides until it has ended. ctx is
+// pinned to the connection: what was read on one means nothing on another.
+// Until doubt a job that was published may be stored yet. Before the lease has
 // expired nobody would look whether it still may start: the lease must not be
 // given back, and others decide, earlier than that.
-func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease) (_ jobs.End, doubt bool, _ error) {
+func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, epoch *kv.Epoch) (_ jobs.End, doubt time.Time, _ error) {
 	b, err := openBuckets(ctx, c, cfg.WorkerTTL)
 	if err != nil {
-		return jobs.End{}, false, err
+		return jobs.End{}, doubt, err
 	}
-	state, last, err := takeOver(ctx, c, run, cfg.Name)
+	fencing, err := kv.Fencing(ctx, c, b.registry, *epoch)
 	if err != nil {
-		return jobs.End{}, false, err
+		return jobs.End{}, doubt, err
+	}
+	*epoch = fencing
+	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), since: fencing.Since, lease: lease}
+	state, err := t.take(ctx)
+	if err != nil {
+		return jobs.End{}, doubt, err
 	}
 	if end := state.Ended(); end != nil {
 		leaveLocks(ctx, c, cfg, state)
-		return *end, false, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
+		return *end, doubt, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
 	}
-	_, epoch := state.Control()
-	epoch++
-	lease.SetEpoch(epoch)
 	name := state.Spec().Pipeline.Name
 	if known, err := b.stats.Durations(ctx, name); err == nil {
 		state.Estimate(known.Took)
 	} else {
 		cfg.Logger.Warn("how long modules took is not known; ready ones are ordered without", "error", err)
 	}
-	l := newLoop(c, cfg, b.lanes, state, schedule.NewFleet(b.registry.TTL()), epoch)
-	err = l.runWith(ctx, b.registry, last)
+	l := newLoop(c, cfg, b, state, t, fencing)
+	err = l.runWith(ctx, b.registry, t.last)
 	end := state.Ended()
 	if end == nil {
 		return jobs.End{}, l.unanswered(), err
@@ -168,37 +203,66 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 			cfg.Logger.Warn("how long modules took is not remembered", "error", err)
 		}
 	}
-	return *end, false, nil
+	return *end, doubt, nil
 }
 
-// takeOver records in the log who decides from here on, and returns the fold
-// of what stood there before, with the sequence of its last entry. A stale
-// orchestrator may write in between until it has seen a takeover: then the log
-// is read again.
-func takeOver(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*schedule.Run, uint64, error) {
+// takeover is a record in the log of who decides from here on.
+type takeover struct {
+	conn  *broker.Conn
+	run   jobs.RunID
+	name  string
+	known uint64    // the newest epoch that is known beside the log
+	since time.Time // since when the server has lost nothing
+	lease *kv.Lease // that tells the epoch first; nil = none
+
+	epoch    uint64 // of the takeover
+	sequence uint64 // of its record
+	last     uint64 // of the last record before it
+}
+
+// take records the takeover, and returns the fold of what stood before it. A
+// stale orchestrator may write in between until it has seen a takeover: then
+// the log is read again.
+func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 	for {
-		entries, err := c.ReadLog(ctx, run)
+		entries, err := t.conn.ReadLog(ctx, t.run)
 		if err != nil {
-			return nil, 0, fmt.Errorf("read the log of run %s: %w", run, err)
+			return nil, fmt.Errorf("read the log of run %s: %w", t.run, err)
 		}
 		state, err := schedule.Load(entries, nil)
 		if err != nil {
-			return nil, 0, fmt.Errorf("fold the log of run %s: %w", run, err)
+			return nil, fmt.Errorf("fold the log of run %s: %w", t.run, err)
 		}
-		last := entries[len(entries)-1].Sequence
+		t.last = entries[len(entries)-1].Sequence
 		if state.Ended() != nil {
-			return state, last, nil
+			return state, nil
 		}
-		control, epoch := state.Control()
-		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch + 1, Orchestrator: name}}
-		_, err = c.Append(ctx, run, "", control, takeover)
+		t.epoch = schedule.NextEpoch(state, t.known, t.since, time.Now())
+		t.known = t.epoch
+		if err := t.tell(ctx); err != nil {
+			return nil, err
+		}
+		control, _ := state.Control()
+		t.sequence, err = t.conn.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name}})
 		if err == nil {
-			return state, last, nil
+			return state, nil
 		}
 		if !errors.Is(err, broker.ErrConflict) {
-			return nil, 0, fmt.Errorf("take run %s over: %w", run, err)
+			return nil, fmt.Errorf("take run %s over: %w", t.run, err)
 		}
 	}
+}
+
+// tell has the lease tell the epoch before the log does.
+func (t *takeover) tell(ctx context.Context) error {
+	if t.lease == nil {
+		return nil
+	}
+	t.lease.SetEpoch(t.epoch)
+	if err := t.lease.Renew(ctx); err != nil {
+		return fmt.Errorf("take run %s over: %w: %w", t.run, kv.ErrLapsed, err)
+	}
+	return nil
 }
 
 // buckets are those that a loop needs.
@@ -246,6 +310,7 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	start(func() error { return watchGone(ctx, l.broker, l.run) })
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
+	start(func() error { return l.broker.Questions(ctx, l.run, func(q *jobs.Question) { l.asked(ctx, q) }) })
 	start(func() error {
 		if err := l.loop(ctx); err != nil {
 			return err
@@ -254,6 +319,9 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	})
 	err := g.Wait()
 	l.tasks.wait()
+	if err != nil && ctx.Err() != nil && l.broker.Connection() != l.connection && !errors.Is(err, errEnded) && !errors.Is(err, ErrSuperseded) {
+		err = fmt.Errorf("%w: %w", broker.ErrReconnected, err)
+	}
 	if errors.Is(err, errEnded) {
 		return nil
 	}

@@ -29,6 +29,8 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
 		if err := l.broker.SendRunControl(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
 			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Token, "error", err)
 		}
+	case schedule.Probe:
+		l.probe(a)
 	case schedule.Lock:
 		l.lock(ctx, a)
 	case schedule.Unlock:
@@ -152,7 +154,7 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 		}
 		job.StoreBy = by
 		l.broker.PublishJob(ctx, job, func(err error) {
-			if err == nil || errors.Is(err, broker.ErrConflict) {
+			if err == nil || errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrReconnected) { // the last was not sent
 				l.sent.CompareAndDelete(a.Key, p)
 				close(p.answered)
 			}
@@ -186,14 +188,15 @@ func (p *publication) await(ctx context.Context) {
 	}
 }
 
-// unanswered reports whether a publication is.
-func (l *loop) unanswered() bool {
-	some := false
-	l.sent.Range(func(any, any) bool {
-		some = true
-		return false
+// unanswered is until when a publication that was not answered may be stored.
+func (l *loop) unanswered() (until time.Time) {
+	l.sent.Range(func(_, p any) bool {
+		if by := p.(*publication).until; by.After(until) {
+			until = by
+		}
+		return true
 	})
-	return some
+	return until
 }
 
 func (l *loop) storeBy(now time.Time) time.Time {
@@ -207,7 +210,7 @@ func (l *loop) storeBy(now time.Time) time.Time {
 func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job, err error) {
 	switch {
 	case err == nil, errors.Is(err, broker.ErrConflict):
-	case errors.Is(err, broker.ErrDenied):
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrReconnected):
 		l.fail(ctx, err)
 	case errors.Is(err, broker.ErrTooLarge): // at every try
 		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err) })

@@ -117,7 +117,10 @@ func TestSweepByAge(t *testing.T) {
 	for what, ask := range map[string]func() error{
 		"report": func() error { _, err := orchestrator.Report(t.Context(), s.conn, "old"); return err },
 		"cancel": func() error { return orchestrator.Cancel(t.Context(), s.conn, "old", jobs.Cancel{}) },
-		"again":  func() error { _, err := orchestrator.Again(t.Context(), s.conn, "old", orchestrator.Redo{}); return err },
+		"again": func() error {
+			_, err := orchestrator.Again(t.Context(), s.conn, "old", orchestrator.Redo{})
+			return err
+		},
 		"follow": func() error {
 			_, err := orchestrator.Follow(t.Context(), s.conn, "old", true, func(jobs.Event) {})
 			return err

@@ -37,6 +37,10 @@ type Dispatcher struct {
 	now           time.Time    // of the Decide that is under way, or of the last one
 	heldUntil     time.Time    // when dispatch stops waiting for a lane that is not settled; zero = it does not wait
 
+	quiet    time.Time // what has a key is not touched before; zero = no need to wait
+	fencing  uint64    // epoch of fencing tokens
+	deferred []int     // nodes that are looked at again then
+
 	cancelling bool
 	finishing  bool
 	actions    []Action // decided since the last Decide returned
@@ -57,6 +61,9 @@ type memo struct {
 	asked     time.Time // for the first time, to end
 	askedLast time.Time
 	asksKill  bool
+	unlisted  int       // heartbeats of its worker in a row that do not name it
+	listedAt  time.Time // of the last heartbeat that was looked at for that
+	probed    time.Time
 	closing   bool // an outcome that expects closingAt is being written
 	closingAt uint64
 	expanding bool
@@ -92,7 +99,7 @@ type lane struct {
 // NewDispatcher decides for a run with the workers of a fleet.
 func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 	d := &Dispatcher{
-		run: r, fleet: f,
+		run: r, fleet: f, fencing: r.epoch,
 		lanes: map[jobs.Lane]*lane{}, active: map[int]bool{}, assigned: map[string]int{}, scarcest: map[string]int{},
 		granting: map[int]bool{},
 	}
@@ -111,6 +118,7 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	}
 	d.now = now
 	d.heardControl()
+	d.endQuiet(now)
 	d.absorb(now)
 	d.refreshLanes()
 	d.timers.due(now, d.enqueue)
@@ -122,7 +130,7 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	}
 	d.writeControl()
 	d.tick(now)
-	d.checkEnd()
+	d.checkEnd(now)
 	actions := d.actions
 	d.actions = nil
 	return actions, d.wake()
@@ -156,7 +164,7 @@ func (d *Dispatcher) absorb(now time.Time) {
 func (d *Dispatcher) look(i int, now time.Time) {
 	n, m := d.run.nodes[i], d.memo(i)
 	if m.closing && n.cell > m.closingAt {
-		m.closing = false
+		m.refusedClose()
 	}
 	if n.status.Terminal() || n.attempt != m.attempt {
 		d.attemptEnded(n, m)
@@ -190,8 +198,25 @@ func (d *Dispatcher) look(i int, now time.Time) {
 		d.activate(i, now)
 		return
 	}
+	if d.untouchable(n, now) {
+		if n.granted {
+			d.relock(n, m)
+		}
+		d.deferred = append(d.deferred, i)
+		return
+	}
 	if !m.published && !m.queued && !m.closing && (n.granted || !d.granting[i] && !m.reserved) {
 		d.want(i, now)
+	}
+}
+
+// refusedClose notes that something was written into the cell before an outcome
+// that was to close the attempt, or that outcome: whatever led to it is looked
+// at again.
+func (m *memo) refusedClose() {
+	m.closing, m.expanding = false, false
+	if m.condition == conditionFalse {
+		m.condition = conditionUnknown
 	}
 }
 
@@ -202,6 +227,7 @@ func (d *Dispatcher) runs(n *node, m *memo, now time.Time) {
 	if !m.claimed {
 		m.claimed = true
 		d.fleet.claimed(n.claim, now)
+		d.relock(n, m)
 	}
 }
 
@@ -216,6 +242,7 @@ func (d *Dispatcher) want(i int, now time.Time) {
 		m.condition = conditionAsked
 		d.do(Evaluate{Node: i})
 	case m.condition != conditionTrue:
+	case n.granted && d.relock(n, m):
 	case n.granted:
 		d.publish(n, m, now)
 	case n.retryAt.After(now):
@@ -329,6 +356,10 @@ func (d *Dispatcher) release(l *lane, n *node, m *memo, now time.Time) bool {
 		d.heldUntil = until
 		return false
 	}
+	if n.granted && d.relock(n, m) {
+		d.pop(l)
+		return true
+	}
 	keyed := d.run.needsGrant(n) && !n.granted
 	if keyed && !d.free(n) {
 		if n.module.Policy.Exclusive {
@@ -431,7 +462,7 @@ func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 	}
 	d.do(Publish{
 		Node: n.index, Key: jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt},
-		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.run.epoch,
+		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.fencing,
 		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
 		Rank: d.lane(n).rank(n),
 	})

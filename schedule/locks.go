@@ -102,6 +102,29 @@ func (d *Dispatcher) ask(n *node, m *memo) bool {
 	return true
 }
 
+// relock asks again for what an attempt was granted by an earlier orchestrator:
+// a server that lost the last part of its streams may have lost the entries. It
+// reports whether the attempt has to wait for the answer.
+func (d *Dispatcher) relock(n *node, m *memo) bool {
+	if m.locks != locksNone || d.run.epoch <= 1 {
+		return m.locks == locksAsked
+	}
+	locks := d.run.locksOf(n)
+	if len(locks) == 0 {
+		return false
+	}
+	m.attempt, m.locks, m.rung = n.attempt, locksAsked, d.locking.rung
+	d.locking.asked++
+	d.do(Lock{Node: n.index, Key: d.run.key(n), Locks: locks})
+	return true
+}
+
+// locked reports whether an attempt that was granted has what it needs of the
+// cluster, as far as this dispatcher knows.
+func (d *Dispatcher) locked(n *node) bool {
+	return d.run.epoch <= 1 || d.memo(n.index).locks == locksHeld || len(d.run.locksOf(n)) == 0
+}
+
 // Locked answers Lock: whether the attempt has all that it asked for, or none.
 func (d *Dispatcher) Locked(node int, key jobs.Key, ok bool) {
 	d.locking.asked--
@@ -111,6 +134,9 @@ func (d *Dispatcher) Locked(node int, key jobs.Key, ok bool) {
 		if ok { // it was closed meanwhile
 			d.do(Unlock{Key: key, Locks: d.run.locksOf(n)})
 		}
+	case ok && n.granted:
+		m.locks = locksHeld
+		d.run.changed = append(d.run.changed, node)
 	case ok:
 		m.locks = locksHeld
 		d.locking.got = append(d.locking.got, node)
@@ -216,6 +242,17 @@ func (r *Run) Closed(key jobs.Key) bool {
 	}
 	n := r.nodes[i]
 	return n.status.Terminal() || n.expanded || n.attempt > key.Attempt
+}
+
+// Open reports whether the attempt is the present one of its module, and
+// neither closed nor waiting for what the module needs.
+func (r *Run) Open(key jobs.Key) bool {
+	i, ok := r.byToken[key.Token]
+	if !ok || r.end != nil {
+		return false
+	}
+	n := r.nodes[i]
+	return n.attempt == key.Attempt && n.status != jobs.Waiting && !n.status.Terminal() && !n.expanded
 }
 
 // Granted reports whether the attempt may start, or run, with its keys and

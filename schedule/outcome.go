@@ -12,23 +12,43 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-func (r *Run) cellOf(e jobs.Entry) (*node, error) {
+// applyCell takes a record of a module's cell. What is noise is skipped.
+func (r *Run) applyCell(e jobs.Entry) {
 	i, ok := r.byToken[e.Cell]
 	if !ok {
-		return nil, fmt.Errorf("%w: entry %d is about %q, which is no module of it", ErrCorrupt, e.Sequence, e.Cell)
+		r.skip(e, nil, "the run has no such module")
+		return
 	}
-	return r.nodes[i], nil
+	n, claim, outcome := r.nodes[i], e.Record.Claim, e.Record.Outcome
+	why := ""
+	switch {
+	case r.end != nil:
+		why = "the run has ended"
+	case e.Unread != nil:
+		why = "it cannot be read: " + e.Unread.Error()
+	case claim != nil:
+		why = n.misfit(claim)
+	case outcome != nil:
+		why = n.misfitOutcome(outcome)
+	default:
+		why = "it is neither a claim nor an outcome"
+	}
+	switch {
+	case why != "":
+		r.skip(e, n, why)
+	case claim != nil:
+		r.applyClaim(e, n, claim)
+	default:
+		r.applyOutcome(e, n, outcome)
+	}
 }
 
-func (r *Run) applyClaim(e jobs.Entry, c *jobs.Claim) error {
-	n, err := r.cellOf(e)
-	if err != nil {
-		return err
-	}
-	if (n.status != jobs.Ready && n.status != jobs.Retrying) || c.Attempt != n.attempt || n.claim != nil {
-		return fmt.Errorf("%w: entry %d claims attempt %d of %s, which is %s at attempt %d", ErrCorrupt, e.Sequence, c.Attempt, n.module.Name, n.status, n.attempt)
-	}
+func (r *Run) applyClaim(e jobs.Entry, n *node, c *jobs.Claim) {
 	n.cell, n.claim, n.claimed, n.token = e.Sequence, c, r.now, e.Sequence
+	if r.needsGrant(n) && !n.granted { // its grant is not in the log, and it holds its key all the same
+		n.granted = true
+		r.held.add(&n.module.Policy, 1)
+	}
 	if n.status == jobs.Retrying {
 		r.become(n, jobs.Ready)
 	}
@@ -40,18 +60,9 @@ func (r *Run) applyClaim(e jobs.Entry, c *jobs.Claim) error {
 	n.attempts = append(n.attempts, jobs.AttemptReport{Number: c.Attempt, Worker: c.Worker, Status: jobs.AttemptRunning, Started: &started})
 	r.changed = append(r.changed, n.index)
 	r.event(jobs.Event{Event: jobs.EventModuleStarted, Module: n.module.Name, Attempt: c.Attempt, Worker: c.Worker})
-	return nil
 }
 
-func (r *Run) applyOutcome(e jobs.Entry, o *jobs.Outcome) error {
-	n, err := r.cellOf(e)
-	if err != nil {
-		return err
-	}
-	early := n.status == jobs.Waiting && (n.module.Dynamic == nil || n.since.IsZero())
-	if n.status.Terminal() || n.expanded || early || (o.Attempt != n.attempt && o.Attempt != 0) {
-		return fmt.Errorf("%w: entry %d ends attempt %d of %s, which is %s at attempt %d", ErrCorrupt, e.Sequence, o.Attempt, n.module.Name, n.status, n.attempt)
-	}
+func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 	n.cell = e.Sequence
 	r.releaseKeys(n)
 	if n.status == jobs.Retrying {
@@ -63,7 +74,6 @@ func (r *Run) applyOutcome(e jobs.Entry, o *jobs.Outcome) error {
 	n.warnings = append(n.warnings, o.Warnings...)
 	n.claim, n.token, n.ignorable = nil, 0, o.Ignorable
 	r.conclude(n, o)
-	return nil
 }
 
 // recordAttempt enters an attempt that somebody ran into the report.

@@ -46,6 +46,7 @@ func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jo
 			rep.Warnings = append(rep.Warnings, n.module.Name+": "+w)
 		}
 	}
+	rep.Warnings = append(rep.Warnings, r.warnings...)
 	slices.Sort(rep.Workers)
 	return rep, nil
 }

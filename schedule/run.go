@@ -11,8 +11,8 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// ErrCorrupt says that a log holds a record which the rules of writing do not
-// allow. Nothing decides for such a run any more.
+// ErrCorrupt says that the log holds a record outside the modules' cells which
+// the rules of writing do not allow. Nothing decides for such a run any more.
 var ErrCorrupt = errors.New("the log of the run is corrupt")
 
 // Run is the state of a run: the fold over the entries of its log.
@@ -34,6 +34,7 @@ type Run struct {
 	live     int                       // nodes without a terminal status
 	urgency  map[pipeline.Priority]int // of those nodes: how many have a priority
 
+	seen      uint64 // last sequence that was folded
 	ctl       uint64 // last sequence of the control subject
 	cancelSeq uint64 // last sequence of the cancel subject
 	epoch     uint64
@@ -49,6 +50,11 @@ type Run struct {
 
 	held     holdings // by attempts that were granted them
 	released int      // grows whenever keys are given back
+
+	skipped  bool                // the newest entry is noise
+	noisy    map[jobs.Token]bool // cells with noise that was told of
+	noise    []Noise             // that was not fetched
+	warnings []string            // about cells that are no module's
 
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle
@@ -72,7 +78,7 @@ type node struct {
 	ran      int          // attempts that ran to an end
 	losses   []string     // workers lost under it
 	unable   []refusal    // by machines that could not begin it
-	cell     uint64       // last sequence of its cell
+	cell     uint64       // last sequence of its cell, of noise too
 	claim    *jobs.Claim  // of the current attempt
 	claimed  time.Time    // when the claim was stored
 	token    uint64       // sequence of the claim: the fencing token
@@ -114,7 +120,7 @@ func NewRun(emit func(jobs.Event)) *Run { return &Run{emit: emit} }
 // Apply takes the next entry of the log. Errors are ErrCorrupt; the Run is of
 // no use afterwards.
 func (r *Run) Apply(e jobs.Entry) error {
-	r.now = e.Time
+	r.now, r.seen, r.skipped = e.Time, e.Sequence, false
 	if r.spec == nil {
 		if e.Record.Spec == nil {
 			return fmt.Errorf("%w: it does not begin with a specification", ErrCorrupt)
@@ -124,10 +130,8 @@ func (r *Run) Apply(e jobs.Entry) error {
 	}
 	rec := e.Record
 	switch {
-	case rec.Claim != nil:
-		return r.applyClaim(e, rec.Claim)
-	case rec.Outcome != nil:
-		return r.applyOutcome(e, rec.Outcome)
+	case e.Cell != "":
+		r.applyCell(e)
 	case rec.Takeover != nil:
 		r.ctl, r.epoch = e.Sequence, rec.Takeover.Epoch
 	case rec.Grant != nil:

@@ -19,7 +19,7 @@ func (d *Dispatcher) tick(now time.Time) {
 	next := now.Add(time.Second)
 	for _, i := range d.activeNodes() {
 		n, m := d.run.nodes[i], d.memo(i)
-		if m.closing {
+		if m.closing || d.untouchable(n, now) {
 			continue
 		}
 		if n.claim != nil {
@@ -61,6 +61,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 		d.close(n, inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
 	}
+	d.probe(n, m, now)
 	grace := n.module.Policy.Grace
 	if why := d.run.stopped(n); why != "" {
 		kill := d.run.kill
@@ -135,7 +136,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 			continue
 		}
 		m := d.memo(n.index)
-		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" {
+		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" || d.untouchable(n, now) {
 			continue
 		}
 		from := n.since
@@ -165,8 +166,8 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 	}})
 }
 
-func (d *Dispatcher) checkEnd() {
-	if d.run.live > 0 || d.finishing || d.locking.asked > 0 {
+func (d *Dispatcher) checkEnd(now time.Time) {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || now.Before(d.quiet) {
 		return
 	}
 	d.finishing = true
@@ -184,6 +185,9 @@ func (d *Dispatcher) wake() time.Time {
 	}
 	if len(d.locking.waiting) > 0 {
 		at = earlierSet(at, d.locking.retryAt)
+	}
+	if !d.quiet.IsZero() {
+		at = earlierSet(at, d.quiet)
 	}
 	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil && d.run.live > 0 {
 		at = earlierSet(at, d.run.started.Add(limit))

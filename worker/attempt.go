@@ -22,7 +22,8 @@ type task struct {
 }
 
 func (s *shift) newTask(d *broker.Delivery) *task {
-	return &task{Delivery: s.self.Deliver(&d.Job, rand.Text(), d.Doubtful), s: s, d: d, job: &d.Job}
+	from := attempt.Arrival{Nonce: rand.Text(), Doubtful: d.Doubtful, Older: d.Older, Connection: d.Connection}
+	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
 }
 
 // serve takes a delivery to its end. ctx ends when the worker has to go and

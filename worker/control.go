@@ -20,6 +20,37 @@ func (s *shift) control(run jobs.RunID, m jobs.Control) {
 	if c := m.Cancel; c != nil {
 		s.each(func(a *task) { a.Cancelled(run, c) })
 	}
+	if m.Answer != nil {
+		s.each(func(a *task) { a.Answered(m.Answer) })
+	}
+	if m.Probe != nil {
+		s.probed(m.Probe)
+	}
+}
+
+// probed ends, as lost, an attempt that the log says this worker has claimed,
+// unless it runs it. One question is answered at a time; others are repeated.
+func (s *shift) probed(p *jobs.Probe) {
+	held := false
+	s.each(func(a *task) { held = held || a.Nonce() == p.Nonce })
+	if held || p.Incarnation != s.self.Incarnation {
+		return
+	}
+	select {
+	case s.probing <- struct{}{}:
+	default:
+		return
+	}
+	on := s.conn.Connection()
+	s.attemptsWG.Go(func() {
+		defer func() { <-s.probing }()
+		ctx, cancel := context.WithTimeout(s.work, s.ttl)
+		defer cancel()
+		s.log.Warn("NATS has lost the outcome of an attempt that ran here: recorded as lost", "run", p.Run, "module", p.Token, "attempt", p.Attempt)
+		if err := s.self.Probed(ctx, on, p); err != nil && ctx.Err() == nil {
+			s.log.Warn("an attempt could not be recorded as lost", "run", p.Run, "module", p.Token, "attempt", p.Attempt, "error", err)
+		}
+	})
 }
 
 // whenIdle drains a worker that was told to exit when idle.

@@ -3,9 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
@@ -89,6 +92,9 @@ func (s *shift) heartbeats(ctx context.Context) error {
 		}
 		err := s.beat(ctx)
 		switch {
+		case errors.Is(err, broker.ErrReconnected):
+			s.beatNow()
+			continue
 		case errors.Is(err, broker.ErrDenied):
 			return err
 		case err != nil && !failing && ctx.Err() == nil:
@@ -101,8 +107,11 @@ func (s *shift) heartbeats(ctx context.Context) error {
 }
 
 func (s *shift) beat(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ttl/2)
+	ctx, cancel := context.WithTimeout(s.conn.Pin(ctx), s.ttl/2)
 	defer cancel()
+	if err := s.verify(ctx); err != nil {
+		return fmt.Errorf("look at what is claimed here: %w", err)
+	}
 	sent := time.Now()
 	if err := s.registry.Beat(ctx, s.describe()); err != nil {
 		return err
@@ -112,6 +121,27 @@ func (s *shift) beat(ctx context.Context) error {
 	if gap {
 		s.recheck() // others may have thought us lost
 	}
+	return nil
+}
+
+// verifiedAtOnce is how many cells are read at once.
+const verifiedAtOnce = 32
+
+// verify looks, before the first heartbeat on a new connection, at the cells of
+// what is claimed here, and forgets what is not claimed: the server may have
+// lost the last part of its log.
+func (s *shift) verify(ctx context.Context) error {
+	on := s.conn.Connection()
+	if s.verified == on {
+		return nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(verifiedAtOnce)
+	s.each(func(a *task) { g.Go(func() error { return a.Reconnected(ctx) }) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.verified = on
 	return nil
 }
 
@@ -162,8 +192,8 @@ func (s *shift) lapse() {
 	s.log.Warn("the lease has lapsed: NATS has not acknowledged a heartbeat in time; the modules that held a key were killed", "attempts", killed)
 }
 
-// reconnects makes again what a restart of the server has lost, says that the
-// worker is there, and sees whose its attempts are.
+// reconnects makes again what a restart of the server has lost, and says that
+// the worker is there.
 func (s *shift) reconnects(ctx context.Context) error {
 	again := s.conn.Reconnected(ctx)
 	for {
@@ -180,7 +210,6 @@ func (s *shift) reconnects(ctx context.Context) error {
 			s.log.Warn("make streams again", "error", err)
 		}
 		s.beatNow()
-		s.recheck()
 	}
 }
 
@@ -245,7 +274,7 @@ func (s *shift) running() (named []jobs.RunningEntry) {
 	runs := map[jobs.RunID]bool{}
 	var more []jobs.RunningEntry
 	for a := range s.tasks {
-		e := jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt}
+		e := jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt, Nonce: a.Nonce()}
 		if runs[e.Run] {
 			more = append(more, e)
 			continue

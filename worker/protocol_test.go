@@ -23,7 +23,7 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	s.self.TTL, s.self.Lease = time.Second, attempt.NewLease(time.Minute)
 	s.self.Lease.Renew(time.Now(), time.Now())
 	s.puller = broker.NewPuller(c, 1, nil)
-	a := s.newTask(&broker.Delivery{Slots: 1, Job: jobs.Job{
+	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
 		Run: "r1", Token: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})
 	s.executing.add(1)
@@ -64,9 +64,6 @@ func TestRefusedCommit(t *testing.T) {
 		{"closed by the orchestrator in its name", []func(*task) jobs.Record{claim, func(a *task) jobs.Record {
 			return jobs.Record{Outcome: &jobs.Outcome{Attempt: 2, Status: jobs.AttemptLost, By: "o", Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: a.Nonce()}}
 		}}, true, false, attempt.Drop},
-		{"the next attempt runs", []func(*task) jobs.Record{func(*task) jobs.Record {
-			return jobs.Record{Claim: &jobs.Claim{Attempt: 3, Nonce: "n"}}
-		}}, false, false, attempt.Drop},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := dial(t)

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -66,6 +67,8 @@ func understood(err error) error {
 		return answer{err, attempt.ErrNotFound}
 	case errors.Is(err, broker.ErrDenied):
 		return answer{err, attempt.ErrDenied}
+	case errors.Is(err, broker.ErrReconnected):
+		return answer{err, attempt.ErrReconnected}
 	}
 	return err
 }
@@ -73,8 +76,10 @@ func understood(err error) error {
 // runLog is the log of runs, for package attempt.
 type runLog struct{ conn *broker.Conn }
 
-func (l runLog) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
-	seq, err := l.conn.Append(ctx, run, cell, expect, rec)
+func (l runLog) Connection() uint64 { return l.conn.Connection() }
+
+func (l runLog) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
+	seq, err := l.conn.Append(l.conn.PinTo(ctx, on), run, cell, expect, rec)
 	return seq, understood(err)
 }
 
@@ -85,5 +90,15 @@ func (l runLog) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs
 
 func (l runLog) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
 	ended, err := l.conn.Ended(ctx, run)
+	if err == nil && !ended {
+		var there bool
+		if there, err = l.conn.Exists(ctx, run); err == nil && !there {
+			err = fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
+		}
+	}
 	return ended, understood(err)
+}
+
+func (l runLog) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
+	return l.conn.SendQuestion(run, &q)
 }

@@ -46,6 +46,8 @@ type shift struct {
 	runs       runsSeen
 	nudge      chan struct{} // holds one token when a heartbeat is due at once
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
+	probing    chan struct{} // a token while a question about a claim is answered
+	verified   uint64        // connection on which open attempts were looked at; of heartbeats only
 	looked     chan struct{} // closed when all lanes were considered once
 	attemptsWG sync.WaitGroup
 	unsettled  gauge // attempts
@@ -77,7 +79,7 @@ func newShift(w *Worker) *shift {
 		},
 		health: newHealth(), environ: os.Environ(), mounted: w.cfg.Workspace != "" && mountPoint(w.cfg.Workspace),
 		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
-		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}),
+		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
 	}
 }

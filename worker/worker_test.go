@@ -83,6 +83,11 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 		defer close(following)
 		b.follow(follow)
 	}()
+	answering := make(chan struct{})
+	go func() {
+		defer close(answering)
+		_ = b.conn.Questions(follow, run, func(q *jobs.Question) { b.answer(follow, q) })
+	}()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -94,6 +99,7 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 		own.Close()
 		unfollow()
 		<-following
+		<-answering
 	})
 	return b
 }
@@ -123,6 +129,13 @@ func (b *bench) follow(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// answer answers as an orchestrator does for which every attempt is open: a
+// worker asks about what was published before it has looked at the queue.
+func (b *bench) answer(ctx context.Context, q *jobs.Question) {
+	last, _ := b.conn.Last(ctx, run, q.Token) // without a record the sequence is 0
+	_ = b.conn.SendWorkerControl(q.Worker, jobs.Control{Answer: &jobs.Answer{ID: q.ID, State: jobs.StandsOpen, Last: last.Sequence}})
 }
 
 func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {

@@ -23,37 +23,74 @@ const claimAfter = 20 * time.Millisecond
 
 // maxOdd is how often a refusal is tried again that the cell does not
 // explain: a write that is still in flight on another replica does so for a
-// moment, a log that has lost its end for ever.
+// moment.
 const maxOdd = 50
 
-var errOdd = errors.New("the cell refuses what it should take: its log has lost its end")
+var errOdd = errors.New("the cell refuses what it should take")
 
 // Admit decides whether the delivery may start. What is doubtful claims first,
 // so that a module which kills its worker at once is seen to: its next
-// delivery is, and the loss after it counts.
+// delivery is, and the loss after it counts. What is older than the connection
+// is asked about before that.
 func (d *Delivery) Admit(ctx context.Context) Verdict {
-	if d.doubtful {
+	if d.from.Doubtful || d.from.Older {
 		if ended, err := d.over(ctx); err != nil {
 			return d.puzzled(err)
 		} else if ended {
 			return Drop
 		}
 	}
-	if d.job.Keyed || d.job.ClaimFirst || d.doubtful {
+	if d.from.Older {
+		if v := d.inquire(ctx); v != Start || d.Claimed() {
+			return v
+		}
+	}
+	if d.job.Keyed || d.job.ClaimFirst || d.from.Doubtful || d.from.Older {
 		return d.claimFirst(ctx)
 	}
 	return Start
 }
 
-// verdict is what to do with a job that is not ours, by what the cell shows.
+// inquire looks at the cell of a delivery that may not claim without an answer,
+// and asks unless the cell shows that it is not to be claimed.
+func (d *Delivery) inquire(ctx context.Context) Verdict {
+	at, err := d.look(ctx)
+	switch {
+	case err != nil:
+		return d.puzzled(err)
+	case at.what == anothersClaim, at.what == closed:
+		return at.what.verdict()
+	}
+	return d.askFor(ctx, at.sequence)
+}
+
+// askFor asks, and says what to do by the answer: Start where the delivery
+// holds the attempt, or may claim it. It gives up after a time to live: where
+// nobody decides for a run, its jobs must not take all slots for ever. Such a
+// job is left alone, is delivered again, and is asked about again.
+func (d *Delivery) askFor(ctx context.Context, sequence uint64) Verdict {
+	patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
+	defer cancel()
+	a, err := d.ask(patience, sequence)
+	if err != nil {
+		return d.puzzled(err)
+	}
+	return answers[a.State]
+}
+
+// answers is what to do by an answer.
+var answers = map[jobs.Standing]Verdict{
+	jobs.StandsClosed: Drop, jobs.StandsTaken: Leave, jobs.StandsYours: Start, jobs.StandsOpen: Start,
+}
+
+// verdict is what to do with a job by what the cell shows.
 func (s sight) verdict() Verdict {
 	switch s {
 	case nothingNew, myClaim:
 		return Start
-	case anothersClaim:
-		return Leave
-	case myOutcome, newer:
+	case myOutcome, closed:
 		return Drop
+	case anothersClaim, unclear:
 	}
 	return Leave
 }
@@ -68,7 +105,7 @@ func (d *Delivery) puzzled(err error) Verdict {
 // Claim is the record that claims the attempt for this delivery.
 func (d *Delivery) Claim() jobs.Record {
 	return jobs.Record{Claim: &jobs.Claim{
-		Attempt: d.job.Attempt, Worker: d.w.Name, Incarnation: d.w.Incarnation, Nonce: d.nonce, Started: d.began,
+		Attempt: d.job.Attempt, Worker: d.w.Name, Incarnation: d.w.Incarnation, Nonce: d.from.Nonce, Started: d.began,
 	}}
 }
 
@@ -83,24 +120,31 @@ func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 	wait := FirstPause
 	for range maxOdd {
 		patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
-		seq, err := d.w.Log.Append(patience, d.job.Run, d.job.Token, d.job.Fence, d.Claim())
+		p, err := d.append(patience, d.Claim())
 		cancel()
 		if err == nil {
-			d.claimed.Store(seq)
+			d.hold(p)
 			return Start
 		}
-		if errors.Is(err, ErrDenied) {
+		if errors.Is(err, ErrDenied) || errors.Is(err, ErrReconnected) {
 			return d.puzzled(err)
 		}
-		seen, seq, err := d.look(ctx)
+		at, err := d.look(ctx)
 		if err != nil {
 			return d.puzzled(err)
 		}
-		if seen == myClaim {
-			d.claimed.Store(seq)
-		}
-		if seen != nothingNew {
-			return seen.verdict()
+		switch at.what {
+		case myClaim:
+			d.holdAt(at)
+			return Start
+		case unclear:
+			if v := d.askFor(ctx, at.sequence); v != Start || d.Claimed() {
+				return v
+			}
+			continue
+		case nothingNew:
+		case myOutcome, anothersClaim, closed:
+			return at.what.verdict()
 		}
 		if err := d.w.Clock.Pause(ctx, wait); err != nil {
 			return d.puzzled(err)
@@ -108,6 +152,27 @@ func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 		wait = min(2*wait, MaxPause)
 	}
 	return d.puzzled(errOdd)
+}
+
+// append writes a record into the cell, expecting what the delivery knows of
+// it, and returns the place of the record.
+func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
+	p := *d.place.Load()
+	seq, err := d.w.Log.Append(ctx, p.on, d.job.Run, d.job.Token, p.expect, rec)
+	p.expect = seq
+	return p, err
+}
+
+// hold notes that the claim of this delivery stands at a place.
+func (d *Delivery) hold(p place) {
+	p.claim = p.expect
+	d.place.Store(&p)
+}
+
+// holdAt is hold for a claim that was read.
+func (d *Delivery) holdAt(at seen) {
+	p := place{on: at.on, expect: at.sequence, epoch: d.place.Load().epoch}
+	d.hold(p)
 }
 
 // awaitLease waits for a live lease.
@@ -132,30 +197,43 @@ func (d *Delivery) MayStart() bool {
 }
 
 // claimRunning claims an attempt without a key while it runs; refused, it
-// ends what it runs.
+// ends what it runs, unless the cell does not say whose the attempt is: then it
+// asks, and goes on meanwhile.
 func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 	wait := FirstPause
 	for range maxOdd {
-		var seq uint64
+		var p place
 		err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
-			seq, err = d.w.Log.Append(ctx, d.job.Run, d.job.Token, d.job.Fence, d.Claim())
+			p, err = d.append(ctx, d.Claim())
 			return err
 		})
 		if err == nil {
-			d.claimed.Store(seq)
+			d.hold(p)
 			return
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		seen, seq, err := d.look(ctx)
-		switch {
-		case err != nil:
+		if ctx.Err() != nil || errors.Is(err, ErrReconnected) {
 			return // without a claim: the commit finds out
-		case seen == myClaim:
-			d.claimed.Store(seq)
+		}
+		at, err := d.look(ctx)
+		if err != nil {
 			return
-		case seen != nothingNew:
+		}
+		switch at.what {
+		case myClaim:
+			d.holdAt(at)
+			return
+		case unclear:
+			a, err := d.ask(ctx, at.sequence)
+			switch {
+			case err != nil || a.State == jobs.StandsYours:
+				return
+			case a.State != jobs.StandsOpen:
+				d.supersede(superseded)
+				return
+			}
+			continue
+		case nothingNew:
+		case myOutcome, anothersClaim, closed:
 			d.supersede(superseded)
 			return
 		}
@@ -166,7 +244,7 @@ func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 	}
 }
 
-// supersede ends an execution that is nobody's any more.
+// supersede ends an execution that is another's, or of an attempt that is closed.
 func (d *Delivery) supersede(superseded func()) {
 	d.w.Logger.Info("somebody else has this attempt: ended and discarded", "attempt", d.String())
 	d.stops.Ask(Stop{Text: "superseded", Discard: true})

@@ -16,17 +16,27 @@ var (
 	ErrConflict = errors.New("someone else has written first")
 	ErrNotFound = errors.New("not found")
 	ErrDenied   = errors.New("permission denied")
+	// ErrReconnected: the connection is another one now, and nothing was sent.
+	ErrReconnected = errors.New("the connection was made again")
 )
 
 // Log is what a delivery needs of its run's log.
 type Log interface {
-	// Append writes a record to a cell, expecting its last sequence, and
-	// returns the record's. ErrConflict, ErrDenied.
-	Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error)
+	// Connection is the number of the present connection. A server that was
+	// restarted may have lost the last part of a log and use its sequences
+	// again: what was read on one connection is not true on another.
+	Connection() uint64
+	// Append writes a record to a cell, expecting its last sequence as it was
+	// on a connection, and returns the record's. It is not sent on another
+	// connection. ErrConflict, ErrDenied, ErrReconnected.
+	Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error)
 	// Last reads the newest record of a cell. ErrNotFound, ErrDenied.
 	Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error)
-	// Ended reports whether the run has its end record. ErrDenied.
+	// Ended reports whether the run has its end record. ErrNotFound when there
+	// is no such run; ErrDenied.
 	Ended(ctx context.Context, run jobs.RunID) (bool, error)
+	// Ask sends a question to whoever decides for the run. It may be lost.
+	Ask(ctx context.Context, run jobs.RunID, q jobs.Question) error
 }
 
 // Clock is time.
@@ -49,7 +59,8 @@ type Executor interface {
 	Execute(ctx context.Context) (*jobs.Outcome, error)
 	// Release gives the slots back of what is not executed.
 	Release(ctx context.Context)
-	// Ack takes the job out of the queue.
+	// Ack takes the job out of the queue, if it came on the present connection:
+	// on another one its place in the queue may be another job's.
 	Ack()
 }
 
@@ -67,32 +78,56 @@ type Worker struct {
 	Alone func() bool
 }
 
-// Delivery is one copy of a job on its way to the acknowledgement.
-type Delivery struct {
-	w        *Worker
-	job      *jobs.Job
-	nonce    string
-	doubtful bool
-	began    time.Time
-	stops    *Stops
-	recheck  chan struct{} // holds one token when it should look whether it is still its own
-	claimed  atomic.Uint64 // sequence of its claim; 0 = none known
-	gaps     int           // of the lease, when its claim was sent
+// Arrival is how a job came.
+type Arrival struct {
+	Nonce    string // that no other delivery has
+	Doubtful bool   // a copy of it may have been executed
+	// Older: it was stored before the connection was made, so what led to it
+	// may be lost.
+	Older      bool
+	Connection uint64 // on which it came
 }
 
-// Deliver makes a delivery of a job. The nonce is one that no other has.
-func (w *Worker) Deliver(job *jobs.Job, nonce string, doubtful bool) *Delivery {
-	return &Delivery{
-		w: w, job: job, nonce: nonce, doubtful: doubtful, began: w.Clock.Now(),
-		stops: NewStops(), recheck: make(chan struct{}, 1),
+// Delivery is one copy of a job on its way to the acknowledgement.
+type Delivery struct {
+	w       *Worker
+	job     *jobs.Job
+	from    Arrival
+	began   time.Time
+	stops   *Stops
+	recheck chan struct{} // holds one token when it should look whether it is still its own
+	place   atomic.Pointer[place]
+	gaps    int // of the lease, when its claim was sent
+
+	asked    int                         // questions so far
+	asking   atomic.Pointer[string]      // id of the one that waits for an answer
+	answer   atomic.Pointer[jobs.Answer] // the newest to such a one
+	answered chan struct{}               // holds one token when there is one
+}
+
+// place is what a delivery knows of its cell.
+type place struct {
+	on     uint64 // connection on which it was read
+	expect uint64 // last sequence of the cell: what the next write expects
+	claim  uint64 // sequence of its claim; 0 = none
+	epoch  uint64 // of the job, or of the answer that led to the claim
+}
+
+// Deliver makes a delivery of a job.
+func (w *Worker) Deliver(job *jobs.Job, from Arrival) *Delivery {
+	d := &Delivery{
+		w: w, job: job, from: from, began: w.Clock.Now(),
+		stops: NewStops(), recheck: make(chan struct{}, 1), answered: make(chan struct{}, 1),
 	}
+	d.place.Store(&place{on: from.Connection, expect: job.Fence, epoch: job.Epoch})
+	return d
 }
 
 // Job is what is to be done.
 func (d *Delivery) Job() *jobs.Job { return d.job }
 
 // Nonce tells it from all other deliveries.
-func (d *Delivery) Nonce() string { return d.nonce }
+func (d *Delivery) Nonce() string { return d.from.Nonce }
 
 // Began is when it arrived.
 func (d *Delivery) Began() time.Time { return d.began }
@@ -100,8 +135,17 @@ func (d *Delivery) Began() time.Time { return d.began }
 // Stops is where its end is asked for.
 func (d *Delivery) Stops() *Stops { return d.stops }
 
-// Token is the sequence of its claim, which fences what it does; 0 = none.
-func (d *Delivery) Token() uint64 { return d.claimed.Load() }
+// Token is its fencing token; 0 = none: it has no claim.
+func (d *Delivery) Token() uint64 {
+	p := d.place.Load()
+	if p.claim == 0 {
+		return 0
+	}
+	return jobs.FencingToken(p.epoch, p.claim)
+}
+
+// Claimed reports whether it is known to have a claim.
+func (d *Delivery) Claimed() bool { return d.place.Load().claim != 0 }
 
 // Is reports whether both are copies of one attempt.
 func (d *Delivery) Is(o *Delivery) bool {
@@ -152,7 +196,10 @@ func (d *Delivery) settle(ctx context.Context, o *jobs.Outcome, x Executor) erro
 
 // settleDiscarded takes an attempt that others have closed out of the queue.
 func (d *Delivery) settleDiscarded(ctx context.Context, x Executor) {
-	if seen, _, err := d.look(ctx); err == nil && seen == newer {
+	if st, _ := d.stops.Asked(); st.Forget {
+		return
+	}
+	if seen, err := d.look(ctx); err == nil && seen.what == closed {
 		x.Ack()
 	}
 }
@@ -161,21 +208,21 @@ func (d *Delivery) settleDiscarded(ctx context.Context, x Executor) {
 // 20 ms, and when told to look, ends what is nobody's any more; then it calls
 // superseded, perhaps more than once.
 func (d *Delivery) Watch(ctx context.Context, superseded func()) {
-	if d.claimed.Load() == 0 {
+	if !d.Claimed() {
 		if d.w.Clock.Pause(ctx, claimAfter) != nil {
 			return
 		}
 		d.claimRunning(ctx, superseded)
 	}
 	for d.w.Clock.Await(ctx, d.recheck) == nil {
-		if seen, _, err := d.look(ctx); err == nil && seen.verdict() != Start {
+		if seen, err := d.look(ctx); err == nil && (seen.what == anothersClaim || seen.what == closed) {
 			d.supersede(superseded)
 		}
 	}
 }
 
 // Recheck has Watch look whether the attempt is still this delivery's: after a
-// reconnect or a gap of the lease others may have thought its worker lost.
+// gap of the lease others may have thought its worker lost.
 func (d *Delivery) Recheck() {
 	select {
 	case d.recheck <- struct{}{}:

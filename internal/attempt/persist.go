@@ -15,8 +15,8 @@ const (
 )
 
 // Persist calls f until it gives an answer: anything but NATS being away. The
-// answers are nil, a refusal, an absence, a denied permission, and that there
-// is too much of it.
+// answers are nil, a refusal, an absence, another connection, a denied
+// permission, and that there is too much of it.
 func Persist(ctx context.Context, c Clock, f func(context.Context) error) error {
 	wait := FirstPause
 	for {
@@ -32,5 +32,5 @@ func Persist(ctx context.Context, c Clock, f func(context.Context) error) error 
 }
 
 func answered(err error) bool {
-	return errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrDenied) || errors.Is(err, jobs.ErrTooLarge)
+	return errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrReconnected) || errors.Is(err, ErrDenied) || errors.Is(err, jobs.ErrTooLarge)
 }

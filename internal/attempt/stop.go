@@ -3,6 +3,7 @@ package attempt
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type Stop struct {
 	Text    string
 	Grace   time.Duration // between TERM and KILL; 0 = KILL at once
 	Discard bool          // somebody else has closed the attempt: there is no outcome to commit
+	Forget  bool          // with Discard: nor is the job acknowledged
 }
 
 // Stops holds what was asked of an attempt. The first request says how it
@@ -43,6 +45,7 @@ func (s *Stops) Ask(req Stop) {
 			s.first.Grace = 0
 		}
 		s.first.Discard = s.first.Discard || req.Discard
+		s.first.Forget = s.first.Forget || req.Forget
 	}
 	if s.within != nil {
 		s.within()
@@ -85,7 +88,7 @@ func (d *Delivery) Discarded() bool {
 // Lapsed hears that the worker's lease has: what holds a key is killed without
 // grace, before anyone else may start. It reports whether this attempt is.
 func (d *Delivery) Lapsed() bool {
-	if !d.job.Keyed || d.claimed.Load() == 0 {
+	if !d.job.Keyed || !d.Claimed() {
 		return false
 	}
 	d.stops.Ask(d.lost())
@@ -95,6 +98,53 @@ func (d *Delivery) Lapsed() bool {
 // lost is the end of what holds a key under a lease that has lapsed.
 func (d *Delivery) lost() Stop {
 	return Stop{Status: jobs.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
+}
+
+// Reconnected is what is done with a delivery when the connection was made
+// again, before the worker's next heartbeat: the server may have lost the last
+// part of the log. What it had claimed it goes on with when its claim is the
+// last record of the cell. Everything else is killed and forgotten: it is
+// delivered again, or known to the orchestrator.
+func (d *Delivery) Reconnected(ctx context.Context) error {
+	if d.place.Load().on == d.w.Log.Connection() {
+		return nil // it came on this connection, or has looked on it
+	}
+	if !d.Claimed() {
+		d.forget()
+		return nil
+	}
+	at, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	switch at.what {
+	case myClaim:
+		d.holdAt(at)
+	case myOutcome: // the commit finds it
+	case nothingNew, anothersClaim, closed, unclear:
+		d.forget()
+	}
+	return nil
+}
+
+func (d *Delivery) forget() {
+	d.w.Logger.Info("forgotten: the connection to NATS was made again, and the log does not say that this worker holds the attempt", "attempt", d.String())
+	d.stops.Ask(Stop{Text: "its claim was lost", Discard: true, Forget: true})
+}
+
+// Probed hears that the orchestrator has a claim of this worker which its
+// heartbeats do not name, and that no delivery holds: it is recorded as lost.
+// on is the connection on which that was heard.
+func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
+	o := &jobs.Outcome{
+		Attempt: p.Attempt, Status: jobs.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
+		Error: "the worker does not run what the log says that it has claimed: NATS has lost the last part of the log", Finished: w.Clock.Now(),
+	}
+	_, err := w.Log.Append(ctx, on, p.Run, p.Token, p.Sequence, jobs.Record{Outcome: o})
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {
+		return nil // the log has gone on, or it is asked again
+	}
+	return err
 }
 
 // Cancelled hears a request to cancel an attempt of a run: this one or another.

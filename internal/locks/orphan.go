@@ -107,22 +107,31 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 		return false, nil
 	}
 	_, epoch := state.Control()
-	return epoch > h.Epoch, nil
+	return state.Closed(key) || epoch > h.Epoch, nil
 }
 
 // closed reports whether the log of a holder's run says that its attempt is
-// closed, or there is no such run any more.
+// closed, or there is no such run any more. The newest record of the cell only
+// tells whether a look at the whole log is worth while: it may be noise.
 func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
 	rec, err := t.Logs.Last(ctx, h.Run, h.Token)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case rec.Outcome != nil && (rec.Outcome.Attempt == 0 || rec.Outcome.Attempt >= h.Attempt):
-		return true, nil
-	case rec.Claim != nil && rec.Claim.Attempt > h.Attempt:
-		return true, nil
+	}
+	if seemsClosed(rec, h.Attempt) {
+		state, err := t.Logs.Load(ctx, h.Run)
+		if err != nil {
+			return false, err
+		}
+		if state.Closed(jobs.Key{Token: h.Token, Attempt: h.Attempt}) {
+			return true, nil
+		}
 	}
 	return t.Logs.Over(ctx, h.Run)
+}
+
+func seemsClosed(rec jobs.Record, n jobs.Attempt) bool {
+	return rec.Outcome != nil && (rec.Outcome.Attempt == 0 || rec.Outcome.Attempt >= n) || rec.Claim != nil && rec.Claim.Attempt > n
 }
 
 // reclaim closes an attempt of an orphaned run, as whoever took that run over

@@ -56,29 +56,32 @@ func (w *world) runOf(id jobs.RunID) *run {
 	return nil
 }
 
-// appended checks a record that was stored.
-func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry) {
+// appended checks a record that was stored; noise says that nobody of the
+// system has written it.
+func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	t := &w.runOf(id).truth
-	if t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
+	if !noise && t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
 		w.fail("a %s is stored after the end of %s", kindOf(&e.Record), id)
 	}
-	if err := t.state.Apply(*e); err != nil {
+	second, final := false, jobs.Attempt(0)
+	if o := e.Record.Outcome; o != nil {
+		second, final = t.outcomes[jobs.Key{Token: e.Cell, Attempt: o.Attempt}] != nil, t.final[e.Cell]
+	}
+	if err := t.record(e, w.now); err != nil {
 		w.fail("the log of %s does not fold: %v", id, err)
 		return
 	}
 	switch {
-	case e.Record.Spec != nil:
-		t.spec = e.Record.Spec
-		for _, m := range t.spec.Pipeline.Modules {
-			t.modules[jobs.Token(m.Token)] = m
-		}
+	case t.state.Skipped() && !noise && !w.server.lost: // two losses may put two outcomes into a cell
+		w.fail("a %s of %s in %s does not fit: %s", kindOf(&e.Record), e.Cell, id, describe(&e.Record))
+	case !t.state.Skipped() && noise:
+		w.fail("noise of %s in %s counts: %s", e.Cell, id, describe(&e.Record))
+	case t.state.Skipped():
 	case e.Record.Outcome != nil:
-		c.outcome(w, t, id, e)
+		c.outcome(w, t, id, e, second, final)
 	case e.Record.Grant != nil:
 		c.granted(w, t, id, e.Record.Grant)
 	case e.Record.End != nil:
-		t.ended++
-		t.endedAt = w.now
 		if t.ended > 1 {
 			w.fail("%s ends twice", id)
 		}
@@ -88,22 +91,49 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry) {
 	}
 }
 
-// outcome: one an attempt, and none after a success.
-func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
+// record takes an entry that was stored at a moment.
+func (t *truth) record(e *jobs.Entry, at time.Duration) error {
+	if err := t.state.Apply(*e); err != nil {
+		return err
+	}
+	switch o := e.Record.Outcome; {
+	case e.Record.Spec != nil:
+		t.spec = e.Record.Spec
+		for _, m := range t.spec.Pipeline.Modules {
+			t.modules[jobs.Token(m.Token)] = m
+		}
+	case t.state.Skipped():
+	case o != nil:
+		key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+		t.outcomes[key], t.closed[key] = o, at
+		if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
+			t.over[e.Cell] = at
+		}
+		if o.Status == jobs.AttemptSucceeded {
+			t.final[e.Cell] = o.Attempt
+		}
+	case e.Record.Grant != nil:
+		for _, key := range e.Record.Grant.Attempts {
+			t.granted[key] = true
+		}
+	case e.Record.End != nil:
+		t.ended++
+		t.endedAt = at
+	case e.Record.Cancel != nil:
+		t.cancels++
+	}
+	return nil
+}
+
+// outcome: one an attempt, and none after a success. second says that the
+// attempt had one, final which attempt of the module had succeeded.
+func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, second bool, final jobs.Attempt) {
 	o := e.Record.Outcome
-	key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
-	if t.outcomes[key] != nil {
+	if second {
 		w.fail("attempt %d of %s in %s has two outcomes", o.Attempt, e.Cell, id)
 	}
-	if n := t.final[e.Cell]; n != 0 {
-		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, n)
-	}
-	t.outcomes[key], t.closed[key] = o, w.now
-	if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
-		t.over[e.Cell] = w.now
-	}
-	if o.Status == jobs.AttemptSucceeded {
-		t.final[e.Cell] = o.Attempt
+	if final != 0 {
+		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, final)
 	}
 	if o.By == "" || o.Status != jobs.AttemptLost {
 		return
@@ -117,7 +147,6 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 
 // cancel: a deadline does not strike early.
 func (c *checks) cancel(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
-	t.cancels++
 	if !e.Record.Cancel.Deadline || w.server.jumpedBack {
 		return
 	}
@@ -160,7 +189,7 @@ func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
 // cancelled reports whether a cancellation was in time.
 func (c *checks) cancelled(w *world, t *truth, id jobs.RunID) bool {
 	return slices.ContainsFunc(w.server.logs[id].entries, func(e jobs.Entry) bool {
-		return e.Record.Cancel != nil && !t.state.TooLate(e.Record.Cancel.ID)
+		return e.Cell == "" && e.Record.Cancel != nil && !t.state.TooLate(e.Record.Cancel.ID)
 	})
 }
 
@@ -179,9 +208,11 @@ func (c *checks) starts(w *world, x *task) {
 		w.fail("%s starts, which is no module of the run", x)
 		return
 	}
-	c.needsEnded(w, t, x, m)
-	c.open(w, t, x)
-	c.delayed(w, t, x, m)
+	if x.from.boot == w.server.boot { // else it was given to its worker before the server lost what it has lost
+		c.needsEnded(w, t, x, m)
+		c.open(w, t, x)
+		c.delayed(w, t, x, m)
+	}
 	if j.Keyed {
 		c.fence(w, t, x, m)
 	}
@@ -213,10 +244,12 @@ func (c *checks) open(w *world, t *truth, x *task) {
 	}
 }
 
-// acked: nothing is acknowledged before it is committed.
+// acked: nothing is acknowledged before it is committed. After a loss that is
+// so of what the log does not have, and may have again when the worker hears
+// that.
 func (c *checks) acked(w *world, j *jobs.Job) {
-	t := &w.runOf(j.Run).truth
-	if _, closed := t.closed[jobs.Key{Token: j.Token, Attempt: j.Attempt}]; !closed && t.ended == 0 && !t.state.StatusOf(j.Name).Terminal() {
+	t, key := &w.runOf(j.Run).truth, jobs.Key{Token: j.Token, Attempt: j.Attempt}
+	if !w.server.lost && t.ended == 0 && t.state.Open(key) && (!j.Keyed || t.state.Granted(key)) {
 		w.fail("attempt %d of %s in %s is acknowledged, and is not closed", j.Attempt, j.Name, j.Run)
 	}
 }

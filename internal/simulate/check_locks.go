@@ -57,7 +57,6 @@ func (c *checks) entered(w *world, t *truth, id jobs.RunID, key jobs.Key) {
 
 func (c *checks) granted(w *world, t *truth, id jobs.RunID, g *jobs.Grant) {
 	for _, key := range g.Attempts {
-		t.granted[key] = true
 		c.entered(w, t, id, key)
 	}
 }

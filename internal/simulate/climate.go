@@ -24,6 +24,8 @@ type climate struct {
 	long       float64 // starts that take long
 	faults     float64 // worlds with some
 	registry   float64 // faults that are the registry's
+	losses     float64 // restarts of the server in which it loses the last part of its streams
+	noise      float64 // worlds in which somebody writes what does not belong into cells
 	handovers  float64 // faults that are an orchestrator that is told to go
 
 	net     weather
@@ -39,7 +41,7 @@ func (w *world) drawClimate() climate {
 	c := climate{
 		runs: 1 + w.rand.IntN(2), modules: 9, orchestrators: 1 + w.rand.IntN(3), workers: 1 + w.rand.IntN(4), slots: 3,
 		mixed: 0.3, foreign: 0.1, needs: 0.2, optional: 0.3, conditions: 0.15, keys: 0.35,
-		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06,
+		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, noise: 0.3,
 		delay: 10 * time.Millisecond, trouble: 25 * time.Second, lingers: w.chance(0.3),
 	}
 	if w.chance(0.8) {

@@ -80,7 +80,7 @@ func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []jobs.Status {
 		}
 		stopped = stopped || !t.spec.Pipeline.FailSlow
 	}
-	return own(m, stopped)
+	return own(m, stopped || w.server.lost) // a cancellation may be lost after a worker has heeded it
 }
 
 // own are the statuses of a module that its needs have let run.

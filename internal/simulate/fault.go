@@ -26,6 +26,9 @@ func (w *world) trouble() {
 		}
 		next()
 	}
+	if w.chance(w.climate.noise) {
+		w.makeNoise()
+	}
 	w.at(end, nil, "nothing goes wrong from here on", w.mend)
 }
 
@@ -62,8 +65,11 @@ func (w *world) fault() {
 		}
 	case n < 88:
 		if !w.server.down {
-			w.server.restart(w.between(0, 2*time.Second))
-			w.server.forget()
+			lose := func() {}
+			if w.chance(w.climate.losses) {
+				lose = w.server.loseTail
+			}
+			w.server.restart(w.between(0, 2*time.Second), lose)
 		}
 	case n < 93:
 		by := w.between(-8*time.Second, 12*time.Second)
@@ -161,19 +167,17 @@ func (w *world) cut(p *party) {
 
 // reach ends a cut.
 func (w *world) reach(p *party) {
-	anew := w.chance(0.5)
+	anew := w.chance(0.5) || !p.connected()
 	w.heal(p, anew)
-	for _, k := range w.workers {
-		if k.party == p && anew && k.alive {
-			w.after(w.delay(), p, "reconnects", k.reconnected)
-		}
+	if !p.alive {
+		return
+	}
+	if anew {
+		w.after(w.delay(), p, "reconnects", func() { w.reconnect(p) })
+		return
 	}
 	for _, o := range w.orchestrators {
-		if o.party != p || !o.alive {
-			continue
-		}
-		if anew {
-			w.after(w.delay(), p, "reconnects", o.reconnected)
+		if o.party != p {
 			continue
 		}
 		for _, r := range w.runs {

@@ -71,6 +71,12 @@ func (l *loop) newTaker() *locks.Taker {
 
 // inquire is asked about attempts of other runs.
 func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
+	if !l.ours || !l.dispatcher.Calm(l.now()) || l.now().Before(schedule.QuietUntil(state, l.made, workerTTL)) {
+		return schedule.Close{}, false
+	}
+	if p, ok := state.Unlisted(key, l.fleet); ok {
+		l.probe(p)
+	}
 	return state.Reclaim(key, l.fleet, l.now())
 }
 
@@ -154,25 +160,35 @@ func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (ended bool, err er
 }
 
 func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
+	state, _, err := o.load(ctx, run)
+	return state, err
+}
+
+// load also says what epoch a takeover has now.
+func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Run, epoch uint64, err error) {
 	var entries []jobs.Entry
-	err := o.p.persist(ctx, "read another run's log", func() func() {
-		all := slices.Clip(o.p.w.server.logs[run].entries)
-		return func() { entries = all }
+	var made, now time.Time
+	err = o.p.persist(ctx, "read another run's log", func() func() {
+		all, m, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.made, o.p.w.server.clock()
+		return func() { entries, made, now = all, m, n }
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return schedule.Load(entries, nil)
+	if state, err = schedule.Load(entries, nil); err != nil {
+		return nil, 0, err
+	}
+	return state, schedule.NextEpoch(state, 0, made, now), nil
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
 	for {
-		state, err := o.Load(ctx, run)
+		state, epoch, err := o.load(ctx, run)
 		if err != nil || state.Ended() != nil {
 			return state, err
 		}
-		control, epoch := state.Control()
-		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch + 1, Orchestrator: o.p.name}}
+		control, _ := state.Control()
+		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: o.p.name}}
 		if ok, err := o.append(ctx, run, "", control, takeover); ok || err != nil {
 			return state, err
 		}

@@ -19,7 +19,9 @@ const storeWithin = 5 * time.Second
 // fold, the dispatcher and the fleet are package schedule's own.
 type loop struct {
 	d          *decider
+	link       int // number of the connection on which it has read
 	epoch      uint64
+	takeover   uint64 // sequence of our record of that
 	state      *schedule.Run
 	dispatcher *schedule.Dispatcher
 	fleet      *schedule.Fleet
@@ -27,6 +29,8 @@ type loop struct {
 	ahead      time.Duration // the log's clock minus ours
 	cursor     uint64        // sequence of the last entry that was folded
 
+	made       time.Time // when the registry was, by the log's clock
+	fencing    uint64    // epoch of fencing tokens
 	publishing map[jobs.Key]*publication
 
 	taker *locks.Taker
@@ -40,7 +44,8 @@ type loop struct {
 // publication is one whose fate is not known. A purge that overtook it would
 // leave its job in the queue.
 type publication struct {
-	then []func() // when it is
+	by   time.Time // on our own clock: what is stored later is looked at before it starts
+	then []func()  // when it is
 }
 
 // change is one thing heard from the registry.
@@ -54,7 +59,8 @@ type change struct {
 func (d *decider) takeOver() {
 	s := d.o.w.server
 	d.persist("read the log", func() func() {
-		entries := slices.Clip(s.logs[d.run.id].entries)
+		entries, made, fencing := slices.Clip(s.logs[d.run.id].entries), s.made, s.epoch()
+		now := s.clock()
 		return func() {
 			state, err := schedule.Load(entries, nil)
 			if err != nil {
@@ -65,22 +71,48 @@ func (d *decider) takeOver() {
 				d.purgeRun()
 				return
 			}
-			control, epoch := state.Control()
+			control, _ := state.Control()
 			last := entries[len(entries)-1].Sequence
-			takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch + 1, Orchestrator: d.o.name}}
-			d.append("", control, takeover, func(seq uint64) {
-				if seq == 0 {
-					d.takeOver()
-					return
-				}
-				l := &loop{d: d, epoch: epoch + 1, state: state, cursor: last, fleet: schedule.NewFleet(workerTTL), publishing: map[jobs.Key]*publication{}}
-				l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
-				l.taker = l.newTaker()
-				d.loop = l
-				d.follow()
+			d.epoch = schedule.NextEpoch(state, d.epoch, made, now)
+			epoch := d.epoch
+			d.tell(func() { // the epoch stands in the lease before it stands in the log
+				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
+				d.append("", control, takeover, func(seq uint64) {
+					if seq == 0 {
+						d.takeOver()
+						return
+					}
+					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, made: made, fencing: fencing})
+				})
 			})
 		}
 	})
+}
+
+// tell writes the lease until it is stored.
+func (d *decider) tell(then func()) {
+	told := false
+	d.write(func() {
+		if !told {
+			told = true
+			then()
+		}
+	})
+	d.o.after(patience, "writes its lease again", d.during(func() {
+		if !told {
+			told = true
+			d.tell(then)
+		}
+	}))
+}
+
+// begin begins to decide.
+func (d *decider) begin(l *loop) {
+	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.Key]*publication{}
+	l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
+	l.taker = l.newTaker()
+	d.loop = l
+	d.follow()
 }
 
 // stream is an ordered feed from the server to a loop.
@@ -98,6 +130,9 @@ const feedLag = 300 * time.Millisecond
 // push has the server send an item.
 func (q *stream) push(what string, f func()) {
 	w := q.d.o.w
+	if !q.d.o.connected() {
+		return
+	}
 	q.items = append(q.items, f)
 	q.last = max(q.last+time.Microsecond, w.now+min(w.delay(), feedLag))
 	q.schedule(what)
@@ -205,10 +240,12 @@ func (l *loop) fold(e jobs.Entry) {
 		case t.Epoch > l.epoch:
 			l.d.o.w.note(l.d.o.name, "is superseded by", t.Orchestrator)
 			l.d.stepDown()
-		case t.Epoch == l.epoch && t.Orchestrator == l.d.o.name:
+		case e.Sequence == l.takeover:
 			l.ours = true
 			l.keepTime(e.Time.Sub(l.d.o.now()))
 			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
+			l.dispatcher.Fence(l.fencing)
+			l.dispatcher.Quiet(schedule.QuietUntil(l.state, l.made, workerTTL))
 		}
 		return
 	}
@@ -343,6 +380,8 @@ func (l *loop) perform(a schedule.Action) bool {
 		l.close(a)
 	case schedule.Ask:
 		l.ask(a)
+	case schedule.Probe:
+		l.probe(a)
 	case schedule.Lock:
 		l.lock(a)
 	case schedule.Unlock:
@@ -384,7 +423,7 @@ func (l *loop) publish(a schedule.Publish) {
 		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
 		StoreBy: l.storeBy(), Timeout: m.Policy.Timeout, Grace: m.Policy.Grace,
 	}
-	p := &publication{}
+	p := &publication{by: job.StoreBy.Add(-l.ahead)}
 	l.publishing[a.Key] = p
 	known := func() {
 		delete(l.publishing, a.Key)
@@ -426,8 +465,20 @@ func (l *loop) ask(a schedule.Ask) {
 	w, run := l.d.o.w, l.d.run.id
 	w.tell(l.d.o.party, "ask for an end", func() {
 		for _, k := range w.workers {
-			if k.alive && !k.cutIn && !w.chance(w.net.loss) {
+			if k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
 				w.after(w.delay(), k.party, "is asked to end an attempt", func() { k.cancel(run, &a.Cancel) })
+			}
+		}
+	})
+}
+
+// probe asks one worker.
+func (l *loop) probe(a schedule.Probe) {
+	w := l.d.o.w
+	w.tell(l.d.o.party, "ask what a worker runs", func() {
+		for _, k := range w.workers {
+			if k.name == a.Worker && k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
+				w.after(w.delay(), k.party, "is asked what it runs", func() { k.probed(&a.Probe) })
 			}
 		}
 	})

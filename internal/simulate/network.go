@@ -38,7 +38,7 @@ func (w *world) delay() time.Duration {
 // arrives in time, lost is called instead. Exactly one of both happens while
 // the party lives. An op that returns nil does not answer.
 func (w *world) call(p *party, what string, op func() func(), lost func()) {
-	c := &call{w: w, p: p, life: p.life, what: what, op: op, lost: lost, due: w.now + patience}
+	c := &call{w: w, p: p, life: p.life, boot: p.boot, what: what, op: op, lost: lost, due: w.now + patience}
 	c.send(true)
 	if once := what == publishing; !once && w.chance(w.net.twice) {
 		c.send(false)
@@ -80,6 +80,7 @@ type call struct {
 	w    *world
 	p    *party
 	life int // of the party: who is dead hears no answer
+	boot int // of the server that it is sent to
 	what string
 	op   func() func()
 	lost func() // nil: nobody waits for an answer
@@ -121,9 +122,9 @@ func (c *call) send(first bool) {
 }
 
 func (c *call) arrive(first bool) {
-	w, boot := c.w, c.w.server.boot
+	w := c.w
 	w.after(w.delay(), nil, c.what, func() {
-		if w.server.boot != boot || w.server.down {
+		if w.server.boot != c.boot || w.server.down {
 			c.giveUp(first)
 			return
 		}
@@ -146,12 +147,11 @@ func (c *call) answer(first bool, f func()) {
 		if at > c.due {
 			c.giveUp(first)
 		}
-		boot := w.server.boot
 		w.at(at, c.p, c.what+": answer", func() {
 			if c.done {
 				return
 			}
-			if w.server.boot != boot { // the connection broke before it was read
+			if w.server.boot != c.boot { // the connection broke before it was read
 				c.giveUp(first)
 				return
 			}

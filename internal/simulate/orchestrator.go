@@ -67,12 +67,37 @@ func (o *orchestrator) stop() {
 	o.end()
 }
 
+// reconnected is what it does with a new connection: whatever it knew of a log
+// may be lost, so it takes each of its runs over as if another had decided
+// before.
 func (o *orchestrator) reconnected() {
 	for _, r := range o.w.runs {
-		if d := o.deciders[r.id]; d != nil {
-			d.follow()
+		switch d := o.deciders[r.id]; {
+		case d == nil:
+		case d.holds:
+			d.retake()
+		default:
+			d.acquire()
 		}
 	}
+}
+
+// answer answers a worker's question about an attempt.
+func (o *orchestrator) answer(run jobs.RunID, q *jobs.Question, k *worker) {
+	d := o.deciders[run]
+	if d == nil || d.loop == nil || d.loop.dispatcher == nil || d.loop.link != o.link {
+		return
+	}
+	a, ok := d.loop.dispatcher.Answer(q, d.loop.now())
+	if !ok {
+		return
+	}
+	o.w.note(o.name, "answers", run, q.Token, q.Attempt, a.State)
+	o.w.tell(o.party, "answer a question", func() {
+		if k.alive && !k.cutIn && k.connected() && !o.w.chance(o.w.net.loss) {
+			o.w.after(o.w.delay(), k.party, "hears an answer", func() { k.answered(&a) })
+		}
+	})
 }
 
 // decider is an orchestrator's part in one run: its lease, and while it has
@@ -84,9 +109,11 @@ type decider struct {
 	revision uint64
 	leased   time.Time // until when it may act, on its own clock
 	holds    bool
-	term     int    // grows with every lapse: what was begun in an earlier one is not gone on with
-	scope    *scope // of the term
-	tries    int    // to have the lease
+	epoch    uint64    // the newest that is known, of anybody's
+	term     int       // grows with every lapse: what was begun in an earlier one is not gone on with
+	scope    *scope    // of the term
+	doubt    time.Time // until when what it has published may be stored, on its own clock
+	tries    int       // to have the lease
 	loop     *loop
 }
 
@@ -120,21 +147,21 @@ func (d *decider) acquire() {
 		if e != nil && e.value.instance != d.instance {
 			return again
 		}
-		var revision uint64
+		var revision, epoch uint64
 		if e != nil {
-			revision = e.revision
+			revision, epoch = e.revision, e.value.epoch
 		}
-		return d.during(func() { d.take(revision, d.lead, again) })
+		return d.during(func() {
+			d.epoch = max(d.epoch, epoch)
+			d.take(revision, d.lead, again)
+		})
 	}, again)
 }
 
 // take writes the lease where its entry has the given revision (0: there is none).
 func (d *decider) take(revision uint64, then, refused func()) {
 	w, s := d.o.w, d.o.w.server
-	sent, me := d.o.now(), leaseHolder{instance: d.instance}
-	if d.loop != nil {
-		me.epoch = d.loop.epoch
-	}
+	sent, me := d.o.now(), leaseHolder{d.instance, d.epoch}
 	w.call(d.o.party, "take the lease", func() func() {
 		var have uint64
 		if e := s.leases[d.run.id]; e != nil {
@@ -208,6 +235,31 @@ func (d *decider) lapse() {
 	d.o.after(d.o.w.between(0, 300*time.Millisecond), "wants to decide again", d.during(d.acquire))
 }
 
+// retake goes on with a run after the connection was made again: in a term of
+// its own, with the same lease. What it has published may be stored until its
+// store-by time has passed.
+func (d *decider) retake() {
+	if d.loop != nil {
+		for _, p := range d.loop.publishing {
+			d.doubt = later(d.doubt, p.by)
+		}
+	}
+	d.endTerm()
+	d.o.w.note(d.o.name, "takes its run over again:", d.run.id)
+	d.holds = true
+	d.scope = &scope{p: d.o.party}
+	d.watchLease()
+	d.renew()
+	d.o.w.after(d.o.until(d.doubt), d.o.party, "has nothing in doubt", d.during(d.takeOver))
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 func (d *decider) endTerm() {
 	d.term++
 	d.holds, d.loop = false, nil
@@ -229,7 +281,7 @@ func (d *decider) stepDown() {
 // giveBack does so unless a publication of the loop is in doubt: what is stored
 // after the lease's end is looked at before it starts, and not before that.
 func (d *decider) giveBack(l *loop) {
-	if l != nil && len(l.publishing) > 0 {
+	if l != nil && len(l.publishing) > 0 || d.o.now().Before(d.doubt) {
 		return
 	}
 	s, revision := d.o.w.server, d.revision

@@ -18,6 +18,9 @@ type party struct {
 	offset time.Duration // of its clock
 	drift  float64       // of its clock: seconds a second
 
+	boot int // of the server, to which it is connected
+	link int // number of its connection
+
 	cutOut, cutIn     bool
 	stuckOut, stuckIn []func() // messages that wait for the end of the cut
 	waits             []*wait  // of its coroutines
@@ -50,7 +53,17 @@ func (p *party) after(d time.Duration, what string, f func()) {
 func (p *party) begin() {
 	p.life++
 	p.alive, p.paused, p.held = true, false, nil
+	p.connect()
 }
+
+// connect makes a new connection.
+func (p *party) connect() {
+	p.boot = p.w.server.boot
+	p.link++
+}
+
+// connected reports whether its connection is one to the server as it runs now.
+func (p *party) connected() bool { return p.boot == p.w.server.boot && !p.w.server.down }
 
 // die ends it without a word. What it has sent is still on its way.
 func (p *party) die() {

@@ -63,7 +63,7 @@ func (w *world) desert() {
 
 // submit writes the specification of a run.
 func (w *world) submit(id jobs.RunID) {
-	w.server.logs[id] = &log{last: map[string]uint64{}, newest: map[jobs.Token]jobs.Entry{}}
+	w.server.logs[id] = newLog()
 	r := &run{id: id}
 	w.runs = append(w.runs, r)
 	r.truth.begin()

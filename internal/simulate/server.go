@@ -26,6 +26,7 @@ type server struct {
 	jump time.Duration // of its clock, so far
 
 	jumped, jumpedBack bool // ever
+	lost               bool // the last part of its streams, ever
 	cutShort           bool // a jump has ended a lease whose holder still believes in it
 
 	sequence uint64 // of the logs' stream
@@ -34,7 +35,12 @@ type server struct {
 	queued uint64 // sequence of the jobs' stream
 	queue  []*queuedJob
 
+	removed []*queuedJob // from the queue, newest last: a loss brings them back
+
 	registry map[string]*entry[jobs.Worker]
+	made     time.Time         // when the registry was, which is in memory
+	fencing  uint64            // epoch of fencing tokens, and
+	fenced   time.Time         // for which registry it is
 	written  map[string]uint64 // last revision in the registry, also of what is gone
 	leases   map[jobs.RunID]*entry[leaseHolder]
 	locks    map[string]lockRecord
@@ -48,6 +54,7 @@ type server struct {
 // log is the log of a run. Followers are fed from it.
 type log struct {
 	entries []jobs.Entry
+	at      []time.Duration // when they were stored
 	last    map[string]uint64
 	newest  map[jobs.Token]jobs.Entry
 	ended   bool
@@ -66,6 +73,8 @@ type queuedJob struct {
 	stored     time.Time
 	deliveries int
 	due        time.Duration // when it is delivered again
+
+	since, until time.Duration // that it was in the queue
 }
 
 // entry is one of a bucket.
@@ -79,8 +88,17 @@ func newServer(w *world) *server {
 	return &server{
 		w: w, boot: 1, logs: map[jobs.RunID]*log{},
 		registry: map[string]*entry[jobs.Worker]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
-		locks: map[string]lockRecord{},
+		locks: map[string]lockRecord{}, made: epoch.Add(-time.Second),
 	}
+}
+
+// epoch is that of fencing tokens: another one for every registry.
+func (s *server) epoch() uint64 {
+	if s.fenced != s.made {
+		s.fenced = s.made
+		s.fencing++
+	}
+	return s.fencing
 }
 
 // clock is the server's own.
@@ -88,10 +106,10 @@ func (s *server) clock() time.Time { return epoch.Add(s.w.now + s.jump) }
 
 func subjectOf(cell jobs.Token, rec *jobs.Record) string {
 	switch {
+	case cell != "":
+		return "mod " + string(cell)
 	case rec.Spec != nil:
 		return "spec"
-	case rec.Claim != nil, rec.Outcome != nil:
-		return "mod " + string(cell)
 	case rec.Cancel != nil:
 		return "cancel"
 	case rec.End != nil:
@@ -110,21 +128,32 @@ func (s *server) append(run jobs.RunID, cell jobs.Token, expect uint64, rec jobs
 	}
 	s.sequence += 1 + s.w.rand.Uint64N(3)
 	e := jobs.Entry{Sequence: s.sequence, Time: s.clock(), Cell: cell, Record: rec}
-	l.entries = append(l.entries, e)
-	l.last[subject] = e.Sequence
-	if rec.Claim != nil || rec.Outcome != nil {
-		l.newest[cell] = e
-	}
-	l.ended = l.ended || rec.End != nil
+	l.add(e, s.w.now)
 	s.w.trace.mix(e.Sequence)
 	s.w.note("nats", "stores "+kindOf(&rec), run, cell, describe(&rec), "at", e.Sequence)
-	s.w.checks.appended(s.w, run, &e)
+	s.w.checks.appended(s.w, run, &e, false)
+	s.told(run)
+	return e.Sequence
+}
+
+// told has those who follow a log hear of what was stored.
+func (s *server) told(run jobs.RunID) {
+	l := s.logs[run]
 	for _, o := range s.w.orchestrators {
 		if d := o.deciders[run]; d != nil {
 			d.entryStored(l)
 		}
 	}
-	return e.Sequence
+}
+
+// add takes an entry into the log.
+func (l *log) add(e jobs.Entry, at time.Duration) {
+	l.entries, l.at = append(l.entries, e), append(l.at, at)
+	l.last[subjectOf(e.Cell, &e.Record)] = e.Sequence
+	if e.Cell != "" {
+		l.newest[e.Cell] = e
+	}
+	l.ended = l.ended || e.Cell == "" && e.Record.End != nil
 }
 
 func kindOf(rec *jobs.Record) string {
@@ -187,7 +216,7 @@ func (s *server) publish(job *jobs.Job) bool {
 		return false
 	}
 	s.queued++
-	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock()})
+	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock(), since: s.w.now})
 	s.w.note("nats", "queues", job.Run, job.Token, job.Attempt, "again", job.Again, "keyed", job.Keyed)
 	s.ring()
 	return true
@@ -201,20 +230,32 @@ func (s *server) find(run jobs.RunID, key jobs.Key) int {
 
 // purge removes one job.
 func (s *server) purge(run jobs.RunID, key jobs.Key) {
-	if i := s.find(run, key); i >= 0 {
-		s.queue = slices.Delete(s.queue, i, i+1)
-	}
+	s.remove(func(q *queuedJob) bool {
+		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
+	})
+}
+
+// remove takes jobs out of the queue.
+func (s *server) remove(which func(*queuedJob) bool) {
+	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool {
+		if !which(q) {
+			return false
+		}
+		q.until = s.w.now
+		s.removed = append(s.removed, q)
+		return true
+	})
 }
 
 // purgeRun removes all jobs of a run.
 func (s *server) purgeRun(run jobs.RunID) {
-	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run })
+	s.remove(func(q *queuedJob) bool { return q.job.Run == run })
 }
 
 // ring tells workers that something is waiting. Bells may be lost.
 func (s *server) ring() {
 	for _, k := range s.w.workers {
-		if !k.alive || k.cutIn || s.w.chance(s.w.net.loss) {
+		if !k.alive || k.cutIn || !k.connected() || s.w.chance(s.w.net.loss) {
 			continue
 		}
 		s.w.after(s.w.delay(), k.party, "hears the bell", k.pull)
@@ -238,7 +279,7 @@ func (s *server) pulled(k *worker, slots int) []delivered {
 			slots -= takes
 			q.deliveries++
 			q.due = s.w.now + ackWait
-			out = append(out, delivered{q.job, q.sequence, q.deliveries, q.stored, s.w.now, takes})
+			out = append(out, delivered{s.boot, q.job, q.sequence, q.deliveries, q.stored, s.w.now, takes})
 		}
 	}
 	return out
@@ -246,6 +287,7 @@ func (s *server) pulled(k *worker, slots int) []delivered {
 
 // delivered is a job on its way to a worker.
 type delivered struct {
+	boot     int // of the server
 	job      *jobs.Job
 	sequence uint64
 	number   int
@@ -260,7 +302,7 @@ func (s *server) ack(sequence uint64) {
 			s.w.checks.acked(s.w, q.job)
 		}
 	}
-	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool { return q.sequence == sequence })
+	s.remove(func(q *queuedJob) bool { return q.sequence == sequence })
 }
 
 func (s *server) inProgress(sequences []uint64) {
@@ -355,29 +397,36 @@ func (s *server) sweep() {
 	}
 }
 
-// forget is a loss of power: the newest job had not reached the disk.
-func (s *server) forget() {
-	if n := len(s.queue); n > 0 && s.w.chance(0.3) {
-		s.w.note("nats", "has lost", s.queue[n-1].job.Run, s.queue[n-1].job.Token, s.queue[n-1].job.Attempt)
-		s.queue = s.queue[:n-1]
-	}
-}
-
-// restart makes it forget what is in memory, and what is under way.
-func (s *server) restart(down time.Duration) {
+// restart makes it forget what is in memory, and what is under way. What it
+// lost is known when it is up again.
+func (s *server) restart(down time.Duration, lose func()) {
 	s.boot++
 	s.down = true
 	clear(s.registry)
 	clear(s.written)
 	s.w.note("nats", "is down for", down)
+	lose()
 	s.w.after(down, nil, "nats is up again", func() {
 		s.down = false
 		s.boot++
-		for _, o := range s.w.orchestrators {
-			s.w.after(s.w.delay(), o.party, "reconnects", o.reconnected)
-		}
-		for _, k := range s.w.workers {
-			s.w.after(s.w.delay(), k.party, "reconnects", k.reconnected)
+		s.made = s.clock()
+		for _, p := range s.w.parties() {
+			s.w.after(s.w.delay(), p, "reconnects", func() { s.w.reconnect(p) })
 		}
 	})
+}
+
+// reconnect is what a party does whose connection was made again.
+func (w *world) reconnect(p *party) {
+	p.connect()
+	for _, o := range w.orchestrators {
+		if o.party == p {
+			o.reconnected()
+		}
+	}
+	for _, k := range w.workers {
+		if k.party == p {
+			k.reconnected()
+		}
+	}
 }

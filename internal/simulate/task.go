@@ -13,6 +13,7 @@ type task struct {
 	*attempt.Delivery
 	k        *worker
 	from     delivered
+	link     int // number of the connection on which it came
 	c        *coroutine
 	watch    *coroutine
 	released bool
@@ -109,6 +110,9 @@ func (t *task) Release(context.Context) {
 
 // Ack takes the job out of the queue, if the message arrives.
 func (t *task) Ack() {
+	if t.link != t.k.link {
+		return // its sequence may be another job's by now
+	}
 	t.k.w.tell(t.k.party, "ack", func() {
 		t.k.w.note("nats", "removes the job", t.Job().Run, t.Job().Token, t.Job().Attempt)
 		t.k.w.server.ack(t.from.sequence)

@@ -29,6 +29,7 @@ type worker struct {
 	draining bool
 	ending   bool // what arrives is handed back
 	beating  bool
+	verified int // number of the connection on which it has looked at what it had claimed before
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -46,7 +47,7 @@ func (k *worker) start() {
 	}
 	k.work = &scope{p: k.party}
 	k.tasks, k.used, k.entered, k.pulling, k.draining, k.ending, k.beating = nil, 0, false, false, false, false, false
-	k.floor = math.MaxUint64
+	k.floor, k.verified = math.MaxUint64, k.link
 	k.w.note(k.name, "starts as", k.self.Incarnation)
 	k.register()
 }
@@ -58,7 +59,7 @@ func (k *worker) describe() jobs.Worker {
 	}
 	for _, t := range k.tasks {
 		j := t.Job()
-		d.Running = append(d.Running, jobs.RunningEntry{Run: j.Run, Token: j.Token, Attempt: j.Attempt})
+		d.Running = append(d.Running, jobs.RunningEntry{Run: j.Run, Token: j.Token, Attempt: j.Attempt, Nonce: t.Nonce()})
 	}
 	return d
 }
@@ -96,10 +97,9 @@ func (k *worker) heartbeat() {
 
 // beat renews the entry and with it the lease.
 func (k *worker) beat() {
-	if !k.entered {
-		return
+	if k.entered && k.verified == k.link {
+		k.renew(k.revision, true)
 	}
-	k.renew(k.revision, true)
 }
 
 // renew writes the entry where it has a revision. Refused, it reads, and
@@ -170,23 +170,51 @@ func (k *worker) recheck() {
 	}
 }
 
-// reconnected is what a worker does with a new connection.
+// reconnected is what a worker does with a new connection: it looks at what it
+// has claimed, and forgets what it has not, before its next heartbeat.
 func (k *worker) reconnected() {
 	k.floor = math.MaxUint64
-	if !k.entered {
+	link := k.link
+	k.pulling = false
+	open := slices.Clone(k.tasks)
+	k.spawn(func(c *coroutine) {
+		for _, t := range open {
+			if t.Reconnected(k.work) != nil {
+				return // the worker goes, or the connection breaks again
+			}
+		}
+		if k.link == link {
+			k.w.after(0, k.party, "has looked at what it had claimed", func() { k.hasVerified(link) })
+		}
+	})
+}
+
+func (k *worker) hasVerified(link int) {
+	if k.link != link {
 		return
 	}
-	k.findFloor()
-	k.beat()
-	k.recheck()
+	k.verified = link
+	if k.entered {
+		k.findFloor()
+		k.beat()
+		k.recheck()
+	}
 }
 
 func (k *worker) findFloor() {
-	s := k.w.server
+	s, link := k.w.server, k.link
 	k.w.call(k.party, "the queue's state", func() func() {
 		last := s.queued
-		return func() { k.floor = last }
-	}, k.findFloor)
+		return func() {
+			if k.link == link {
+				k.floor = last
+			}
+		}
+	}, func() {
+		if k.link == link {
+			k.findFloor()
+		}
+	})
 }
 
 // keep holds off the redelivery of what is open here.
@@ -197,7 +225,9 @@ func (k *worker) keep() {
 	}
 	open := make([]uint64, 0, len(k.tasks))
 	for _, t := range k.tasks {
-		open = append(open, t.from.sequence)
+		if t.link == k.link {
+			open = append(open, t.from.sequence)
+		}
 	}
 	k.w.tell(k.party, "in progress", func() { k.w.server.inProgress(open) })
 }
@@ -217,17 +247,20 @@ func (k *worker) pull() {
 	if !k.entered || k.draining || k.pulling || free <= 0 {
 		return
 	}
-	s := k.w.server
+	s, link := k.w.server, k.link
 	k.pulling = true
 	k.w.call(k.party, "pull", func() func() {
 		got := s.pulled(k, free)
 		return func() {
+			if k.link != link {
+				return // what comes late by an earlier connection is left for others
+			}
 			k.pulling = false
 			for _, d := range got {
 				k.handle(d)
 			}
 		}
-	}, func() { k.pulling = false })
+	}, func() { k.pulling = k.pulling && k.link != link })
 }
 
 // handle takes a delivery. One that comes when the worker has let go of its
@@ -236,10 +269,13 @@ func (k *worker) handle(d delivered) {
 	if !k.entered {
 		return
 	}
-	doubtful := d.job.Again || d.number > 1 || d.sequence <= k.floor || d.stored.After(d.job.StoreBy)
-	t := &task{Delivery: k.self.Deliver(d.job, k.w.name("n"), doubtful), k: k, from: d}
+	from := attempt.Arrival{
+		Nonce: k.w.name("n"), Doubtful: d.job.Again || d.number > 1 || d.stored.After(d.job.StoreBy),
+		Older: d.sequence <= k.floor, Connection: uint64(k.link), //nolint:gosec // counts up from 0
+	}
+	t := &task{Delivery: k.self.Deliver(d.job, from), k: k, from: d, link: k.link}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
-	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", doubtful)
+	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", from.Doubtful, "older", from.Older)
 	k.used += d.slots
 	if twin {
 		k.used -= d.slots
@@ -328,10 +364,33 @@ func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
 	}
 }
 
+// answered hears the answer to a question.
+func (k *worker) answered(a *jobs.Answer) {
+	for _, t := range k.tasks {
+		t.Answered(a)
+	}
+}
+
+// probed hears that the orchestrator does not know whether it still runs what
+// it has claimed.
+func (k *worker) probed(p *jobs.Probe) {
+	if p.Incarnation != k.self.Incarnation || slices.ContainsFunc(k.tasks, func(t *task) bool { return t.Nonce() == p.Nonce }) {
+		return
+	}
+	k.w.note(k.name, "is asked about what it does not run", p.Run, p.Token, p.Attempt)
+	on := uint64(k.link) //nolint:gosec // counts up from 0
+	k.spawn(func(*coroutine) { _ = k.self.Probed(k.work, on, p) })
+}
+
 // cells is the log of runs for a worker's deliveries.
 type cells struct{ k *worker }
 
-func (l cells) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (seq uint64, err error) {
+func (l cells) Connection() uint64 { return uint64(l.k.link) } //nolint:gosec // counts up from 0
+
+func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (seq uint64, err error) {
+	if on != l.Connection() {
+		return 0, attempt.ErrReconnected
+	}
 	refused := false
 	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() {
 		at := l.k.w.server.append(run, cell, expect, rec)
@@ -361,4 +420,18 @@ func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error
 		return func() { ended = is }
 	})
 	return ended, err
+}
+
+// Ask sends a question to all that may decide for the run.
+func (l cells) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
+	w, k := l.k.w, l.k
+	w.tell(k.party, "ask whose it is", func() {
+		w.note("nats", "hands on a question", run, q.Token, q.Attempt, "by", q.Worker, "at", q.Sequence)
+		for _, o := range w.orchestrators {
+			if o.alive && !o.cutIn && o.connected() && !w.chance(w.net.loss) {
+				w.after(w.delay(), o.party, "is asked whose an attempt is", func() { o.answer(run, &q, k) })
+			}
+		}
+	})
+	return nil
 }

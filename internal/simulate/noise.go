@@ -1,0 +1,67 @@
+package simulate
+
+import (
+	"errors"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// errJunk is why junk cannot be read.
+var errJunk = errors.New("it is no message")
+
+// makeNoise has a party that is no part of the system write into cells, from
+// time to time: bytes that nobody can read, and records that do not fit.
+func (w *world) makeNoise() {
+	often := w.between(50*time.Millisecond, time.Second)
+	var next func()
+	next = func() {
+		w.after(w.between(0, 2*often), nil, "makes noise", func() {
+			if w.fair {
+				return
+			}
+			// A worker that finds noise asks, and nobody answers for a deserted run:
+			// what it holds stays held until somebody goes on with that.
+			if r := w.runs[w.rand.IntN(len(w.runs))]; !w.server.down && !r.deserted {
+				w.server.noise(r, w.stray(r))
+			}
+			next()
+		})
+	}
+	next()
+}
+
+// noise stores a stray record, whatever stands in the cell.
+func (s *server) noise(r *run, e jobs.Entry) {
+	s.sequence += 1 + s.w.rand.Uint64N(3)
+	e.Sequence, e.Time = s.sequence, s.clock()
+	s.logs[r.id].add(e, s.w.now)
+	s.w.trace.mix(e.Sequence)
+	s.w.note("noise", "in", r.id, e.Cell, kindOf(&e.Record), describe(&e.Record), "at", e.Sequence)
+	s.w.checks.appended(s.w, r.id, &e, true)
+	s.told(r.id)
+}
+
+// stray draws a record that does not fit what the log says now.
+func (w *world) stray(r *run) jobs.Entry {
+	modules := r.truth.spec.Pipeline.Modules
+	e := jobs.Entry{Cell: jobs.Token(modules[w.rand.IntN(len(modules))].Token)}
+	if w.chance(0.05) {
+		e.Cell = "nomodule"
+	}
+	attempt := jobs.Attempt(w.rand.IntN(5))
+	for r.truth.state.Open(jobs.Key{Token: e.Cell, Attempt: attempt}) || attempt == 0 {
+		attempt++
+	}
+	switch w.rand.IntN(4) {
+	case 0:
+		e.Record.Claim = &jobs.Claim{Attempt: attempt, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
+	case 1:
+		e.Record.Outcome = &jobs.Outcome{Attempt: attempt, Status: jobs.AttemptSucceeded, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
+	case 2:
+		e.Record.Cancel = &jobs.Cancel{ID: "noise"} // it belongs elsewhere
+	default:
+		e.Unread = errJunk
+	}
+	return e
+}

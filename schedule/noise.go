@@ -1,0 +1,90 @@
+package schedule
+
+import (
+	"fmt"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Noise is a record in a module's cell that the rules of writing do not allow:
+// it cannot be read, or does not fit what the log says of the attempt. The fold
+// skips it, but it is the last record of its cell all the same: every write
+// into the cell expects its sequence.
+type Noise struct {
+	Cell     jobs.Token
+	Sequence uint64
+	Why      string
+}
+
+// String is the warning about it.
+func (n Noise) String() string {
+	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s; later ones are skipped without a word", n.Sequence, n.Why)
+}
+
+// skip takes a record as noise. The first of a cell is told of. What stands
+// after the end of the run counts in no way.
+func (r *Run) skip(e jobs.Entry, n *node, why string) {
+	r.skipped = true
+	if n != nil {
+		n.cell = e.Sequence
+		r.changed = append(r.changed, n.index)
+	}
+	if r.end != nil || r.noisy[e.Cell] {
+		return
+	}
+	if r.noisy == nil {
+		r.noisy = map[jobs.Token]bool{}
+	}
+	if len(r.noisy) >= maxNoisy {
+		return
+	}
+	r.noisy[e.Cell] = true
+	noise := Noise{Cell: e.Cell, Sequence: e.Sequence, Why: why}
+	r.noise = append(r.noise, noise)
+	if n != nil {
+		n.warnings = append(n.warnings, noise.String())
+		return
+	}
+	r.warnings = append(r.warnings, string(e.Cell)+": "+noise.String())
+}
+
+// maxNoisy bounds the cells that are told of: anyone may write to cells of
+// modules that the run does not have.
+const maxNoisy = 1000
+
+// Noise returns the noise that was found since the last call: at most one
+// record of each cell.
+func (r *Run) Noise() []Noise {
+	found := r.noise
+	r.noise = nil
+	return found
+}
+
+// Skipped reports whether the entry that was applied last is noise.
+func (r *Run) Skipped() bool { return r.skipped }
+
+// misfit says why a claim cannot have been written by the rules; empty when it
+// can.
+func (n *node) misfit(c *jobs.Claim) string {
+	switch {
+	case n.claim == nil && n.status != jobs.Ready && n.status != jobs.Retrying, c.Attempt != n.attempt:
+		return fmt.Sprintf("a claim of attempt %d, and the module is %s at attempt %d", c.Attempt, n.status, n.attempt)
+	case n.claim != nil:
+		return fmt.Sprintf("a second claim of attempt %d", c.Attempt)
+	}
+	return ""
+}
+
+// misfitOutcome is misfit for an outcome.
+func (n *node) misfitOutcome(o *jobs.Outcome) string {
+	early := n.status == jobs.Waiting && (n.module.Dynamic == nil || n.since.IsZero())
+	switch {
+	case n.status.Terminal() || n.expanded || early || o.Attempt != n.attempt && o.Attempt != 0:
+		return fmt.Sprintf("an outcome of attempt %d, and the module is %s at attempt %d", o.Attempt, n.status, n.attempt)
+	case o.Attempt == 0 && n.claim != nil:
+		return "an end without an attempt, and a worker has claimed one"
+	case o.Attempt == 0 && o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptSkipped, o.Attempt != 0 && n.module.Dynamic != nil:
+		return fmt.Sprintf("no attempt, and an end as %s", o.Status)
+	}
+	return ""
+}
