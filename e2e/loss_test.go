@@ -109,6 +109,7 @@ func TestARunWhoseLogIsGoneEnds(t *testing.T) {
 			wait := start(t, p.workspace, p.env(), binaries.orchestrator, "runs", "wait", "r1", "--progress", "json", "--server", p.url)
 			logs := start(t, p.workspace, p.env(), binaries.orchestrator, "runs", "logs", "r1", "--follow", "--server", p.url)
 			wait.awaitNumber(t, "x", "pid")
+			awaitOutput(t, logs, "pid ")
 			lose(t, s)
 			for _, follower := range []*program{r.program, wait, logs} {
 				if code := follower.wait(t); code != 3 {
@@ -123,6 +124,21 @@ func TestARunWhoseLogIsGoneEnds(t *testing.T) {
 			awaitEnd(t, pid)
 		})
 	}
+}
+
+// awaitOutput waits until a program has printed text on its standard output.
+func awaitOutput(t *testing.T, p *program, text string) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		p.mu.Lock()
+		found := strings.Contains(p.stdout.String(), text)
+		p.mu.Unlock()
+		if found {
+			return
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	t.Fatalf("%s does not print %q", p.name, text)
 }
 
 // awaitEnd waits until a process is gone.
