@@ -13,7 +13,7 @@ import (
 
 // RunSummary is a run as a list shows it.
 type RunSummary struct {
-	Spec    jobs.Spec // its Pipeline has the name alone
+	Spec    jobs.Spec // its Pipeline has the name alone; without Origin
 	Started time.Time
 	End     *jobs.End // nil while it runs
 	Ended   time.Time
@@ -61,7 +61,7 @@ func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 	switch rec := e.Record; {
 	case rec.Spec != nil:
 		spec := *rec.Spec
-		spec.Pipeline = &pipeline.Pipeline{}
+		spec.Pipeline, spec.Origin = &pipeline.Pipeline{}, nil
 		if rec.Spec.Pipeline != nil {
 			spec.Pipeline.Name = rec.Spec.Pipeline.Name
 		}

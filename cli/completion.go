@@ -75,22 +75,27 @@ func (a *app) offer(p *place, names func(context.Context, *session) ([]string, e
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		a.bind.bind(cmd)
-		ctx, stop := context.WithTimeout(cmd.Context(), completionPatience)
-		defer stop()
-		a.jsonErr = true // a shell wants no log lines
-		a.set.timeout = min(a.set.timeout, completionPatience)
-		s, err := a.open(ctx, *p)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		defer s.close()
-		list, err := names(ctx, s)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+		return a.offered(cmd, p, names)
 	}
+}
+
+// offered is what a session knows.
+func (a *app) offered(cmd *cobra.Command, p *place, names func(context.Context, *session) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	a.bind.bind(cmd)
+	ctx, stop := context.WithTimeout(cmd.Context(), completionPatience)
+	defer stop()
+	a.jsonErr = true // a shell wants no log lines
+	a.set.timeout = min(a.set.timeout, completionPatience)
+	s, err := a.open(ctx, *p)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer s.close()
+	list, err := names(ctx, s)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 func (a *app) completeRuns(p *place) completer {
@@ -106,6 +111,27 @@ func (a *app) completeRuns(p *place) completer {
 		}
 		return names, nil
 	})
+}
+
+// completeRetry offers runs, and then the modules of the one that was named.
+func (a *app) completeRetry(p *place) completer {
+	runs := a.completeRuns(p)
+	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return runs(cmd, args, word)
+		}
+		return a.offered(cmd, p, func(ctx context.Context, s *session) ([]string, error) {
+			run, err := findRun(ctx, s.conn, args[0])
+			if err != nil {
+				return nil, err
+			}
+			spec, err := s.conn.Spec(ctx, run)
+			if err != nil {
+				return nil, err
+			}
+			return slices.DeleteFunc(selectable(spec.Pipeline), func(n string) bool { return slices.Contains(args[1:], n) }), nil
+		})
+	}
 }
 
 func (a *app) completeWorkers(p *place) completer {

@@ -40,7 +40,7 @@ func (a *app) graphCommand() *cobra.Command {
 	})
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
-		p, err := a.load(args[0], o.source)
+		p, _, err := a.load(args[0], o.source)
 		if err != nil {
 			return err
 		}

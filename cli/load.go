@@ -44,14 +44,23 @@ func (a *app) path(file string) string {
 	return filepath.Join(a.Dir, file)
 }
 
-// parse reads a pipeline file.
-func (a *app) parse(file string) (*pipeline.File, error) {
+// text is that of a pipeline file.
+func (a *app) text(file string) ([]byte, error) {
 	src, err := readFile(a.path(file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, usageError("there is no file %s", file)
 	case err != nil:
 		return nil, usageError("pipeline file: %w", err)
+	}
+	return src, nil
+}
+
+// parse reads a pipeline file.
+func (a *app) parse(file string) (*pipeline.File, error) {
+	src, err := a.text(file)
+	if err != nil {
+		return nil, err
 	}
 	f, err := pipeline.Parse(file, src)
 	if err != nil {
@@ -69,35 +78,6 @@ func readFile(path string) (src []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return io.ReadAll(io.LimitReader(f, pipeline.MaxFileSize+1))
-}
-
-// load parses a file, binds its parameters and selects modules.
-func (a *app) load(file string, s source) (*pipeline.Pipeline, error) {
-	p, err := a.bound(file, s)
-	if err != nil {
-		return nil, err
-	}
-	p, err = p.Select(s.selection)
-	if err != nil {
-		return nil, faultsError(err)
-	}
-	return p, nil
-}
-
-// bound is the pipeline of a file, or of this program, with its parameters.
-func (a *app) bound(file string, s source) (*pipeline.Pipeline, error) {
-	if a.own != nil {
-		return a.own.graph(pairsMap(s.params), a.env)
-	}
-	f, err := a.parse(file)
-	if err != nil {
-		return nil, err
-	}
-	p, err := f.Bind(pairsMap(s.params), a.env.lookup)
-	if err != nil {
-		return nil, faultsError(err)
-	}
-	return p, nil
 }
 
 // faultsError is the pipeline's faults as the last words of a command.

@@ -46,7 +46,7 @@ func (a *app) planCommand() *cobra.Command {
 	where.define(cmd.Flags(), "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
-		p, err := a.load(args[0], *s)
+		p, _, err := a.load(args[0], *s)
 		if err != nil {
 			return err
 		}

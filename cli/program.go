@@ -126,12 +126,12 @@ func (a *app) functions() (worker.Functions, error) {
 }
 
 // graph is the program's pipeline with parameters.
-func (p *program) graph(params map[string]string, env environment) (*pipeline.Pipeline, error) {
+func (p *program) graph(params map[string]string, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
 	built, err := p.build()
 	if err != nil {
 		return nil, err
 	}
-	g, err := built.Pipeline(params, env.lookup)
+	g, err := built.Pipeline(params, lookup)
 	if err != nil {
 		return nil, faultsError(err)
 	}
@@ -159,21 +159,22 @@ func (p *program) params(given map[string]string) map[string]string {
 // Options are those of a run that a program starts by Run. The zero value
 // runs here, as `run` without flags would. The environment counts as for run.
 type Options struct {
-	Params      map[string]string // --param
-	Labels      map[string]string // --label
-	Server      string            // --server: a NATS server; "" = inside this process
-	MaxParallel int               // --max-parallel: slots of the worker inside this process; 0 = as many as cores
-	Local       int               // --local: with a server, also work here with so many slots
-	Workspace   string            // --workspace
-	Store       string            // --store
-	RunID       string            // --run-id
-	Isolated    bool              // --isolated
-	Only, Skip  []string          // --only, --skip
-	NoNeeds     bool              // --no-needs
-	Tags        []string          // --tags: of the worker inside this process
-	Tools       []string          // --tools: of that worker
-	Offers      map[string]string // --labels: of that worker
-	Progress    io.Writer         // takes what happens, as text; nil = nothing
+	Params                 map[string]string // --param
+	Labels                 map[string]string // --label
+	Server                 string            // --server: a NATS server; "" = inside this process
+	MaxParallel            int               // --max-parallel: slots of the worker inside this process; 0 = as many as cores
+	Local                  int               // --local: with a server, also work here with so many slots
+	Workspace              string            // --workspace
+	Store                  string            // --store
+	RunID                  string            // --run-id
+	Isolated               bool              // --isolated
+	Only, Skip             []string          // --only, --skip
+	Category, SkipCategory []string          // --category, --skip-category
+	NoNeeds                bool              // --no-needs
+	Tags                   []string          // --tags: of the worker inside this process
+	Tools                  []string          // --tools: of that worker
+	Offers                 map[string]string // --labels: of that worker
+	Progress               io.Writer         // takes what happens, as text; nil = nothing
 }
 
 // args are the options as the command line has them.
@@ -205,11 +206,10 @@ func (o Options) args() []string {
 	for flag, words := range map[string][]string{"tags": o.Tags, "tools": o.Tools} {
 		add(flag, strings.Join(words, ","))
 	}
-	for _, m := range o.Only {
-		add("only", m)
-	}
-	for _, m := range o.Skip {
-		add("skip", m)
+	for flag, names := range map[string][]string{"only": o.Only, "skip": o.Skip, "category": o.Category, "skip-category": o.SkipCategory} {
+		for _, name := range names {
+			add(flag, name)
+		}
 	}
 	if o.NoNeeds {
 		add("no-needs", "true")

@@ -108,6 +108,10 @@ func TestRunAsAFunction(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `no parameter "nmae"`) {
 		t.Errorf("a wrong parameter: %v", err)
 	}
+	_, err = cli.Run(t.Context(), "greeter", greeter, cli.Options{Category: []string{"a"}, SkipCategory: []string{"b"}})
+	if err == nil || !strings.Contains(err.Error(), `--category: no category is called "a"`) || !strings.Contains(err.Error(), `--skip-category: no category is called "b"`) {
+		t.Errorf("unknown categories: %v", err)
+	}
 }
 
 func TestRunIsGivenUpWithItsContext(t *testing.T) {

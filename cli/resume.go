@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 const resumeWorkspace = "the directory in which modules run without a server, and whose runs are looked at (default: the git work tree around the working directory, else that directory)"
@@ -120,8 +122,9 @@ func noRunError(run jobs.RunID) error {
 func (a *app) runsRetryCommand(p *place) *cobra.Command {
 	o := &execution{}
 	id, from, detach := "", "", false
+	var params []pair
 	cmd := &cobra.Command{
-		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRuns(p),
+		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRetry(p),
 		Long: `Run again what of a run has not succeeded, and what follows it.
 
 A new run with the pipeline, parameters and variables of the old one. Modules
@@ -130,16 +133,20 @@ is carried out here, as by run, or handed over with --detach.
 
 With modules or families, these run again and what followed them in the run,
 also when they had succeeded or had not been selected; what they need and has no
-result runs before them. With --from start nothing keeps its results.`,
+result runs before them. With --from start nothing keeps its results, and --param
+gives parameters other values: the others keep theirs, and the selection of the
+old run stays. The run holds the text of its file for this; where a Go program
+defines the pipeline, that program must be asked.`,
 	}
 	fs := cmd.Flags()
 	textFlag(fs, &from, "from", "", "failed|start", "failed", "failed keeps the results of what has succeeded, start keeps none")
+	pairsFlag(fs, &params, "param", "with --from start: another value for a parameter (repeatable)")
 	textFlag(fs, &id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
 	switchFlag(fs, &detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		faults := func() []string {
-			return slices.Concat(a.fromFaults(from), a.idFaults(id), a.detachFaults(detach), o.faults(a))
+			return slices.Concat(a.fromFaults(from), a.retryParamFaults(from), a.idFaults(id), a.detachFaults(detach), o.faults(a))
 		}
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), faults); err != nil {
 			return err
@@ -151,7 +158,7 @@ result runs before them. With --from start nothing keeps its results.`,
 		}
 		r.run = jobs.RunID(id)
 		r.prepare = func(ctx context.Context, s *session) error {
-			return r.again(ctx, s, args[0], orchestrator.Redo{Modules: args[1:], Start: from == "start"})
+			return r.again(ctx, s, args[0], orchestrator.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
 		}
 		if detach {
 			return a.detachRetry(cmd.Context(), r)
@@ -168,11 +175,32 @@ func (a *app) fromFaults(from string) (faults []string) {
 	return faults
 }
 
+func (a *app) retryParamFaults(from string) []string {
+	if a.bind.origin["param"] != "--param" || from == "start" {
+		return nil
+	}
+	return []string{"--param gives other parameters to a run that begins from its start: add --from start"}
+}
+
+// retryParams are those of the command line. Values in the environment and the
+// configuration file are for new runs: here the old run has its own.
+func (a *app) retryParams(params []pair) []pair {
+	if a.bind.origin["param"] != "--param" {
+		return nil
+	}
+	return params
+}
+
 // again makes the specification of a run that does another again.
-func (r *runner) again(ctx context.Context, s *session, old string, redo orchestrator.Redo) error {
+func (r *runner) again(ctx context.Context, s *session, old string, redo orchestrator.Redo, params []pair) error {
 	run, err := findRun(ctx, s.conn, old)
 	if err != nil {
 		return err
+	}
+	if len(params) > 0 {
+		redo.Bind = func(spec *jobs.Spec) (*pipeline.Pipeline, *jobs.Origin, error) {
+			return r.app.rebind(run, spec, params)
+		}
 	}
 	spec, err := orchestrator.Again(ctx, s.conn, run, redo)
 	if unknown, ok := errors.AsType[*orchestrator.UnknownModuleError](err); ok {
@@ -193,8 +221,16 @@ func (r *runner) again(ctx context.Context, s *session, old string, redo orchest
 	}
 	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.note("run %s runs %s of run %s again, and keeps %s", r.run, redoneText(redo), run, count(len(spec.Kept), "module"))
+	r.progress.note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), count(len(spec.Kept), "module"))
 	return nil
+}
+
+// paramsText names parameters without their values, which may be secret.
+func paramsText(params []pair) string {
+	if len(params) == 0 {
+		return ""
+	}
+	return " with another " + strings.Join(slices.Sorted(maps.Keys(pairsMap(params))), ", ")
 }
 
 // redoneText says what is done again.

@@ -125,7 +125,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 
 // run loads the pipeline and hands it to a runner.
 func (a *app) run(ctx context.Context, file string, o *runOptions) error {
-	p, err := a.load(file, o.source)
+	p, origin, err := a.load(file, o.source)
 	if err != nil {
 		return err
 	}
@@ -138,6 +138,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 		return err
 	}
 	spec := o.spec(ctx, a, p, workspace)
+	spec.Origin = origin
 	if o.detach {
 		return a.detach(ctx, spec, store)
 	}

@@ -77,7 +77,7 @@ func (a *app) validate(files []string, params map[string]string) error {
 // check parses and binds a file.
 func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, error) {
 	if a.own != nil {
-		return a.own.graph(a.own.params(params), a.env)
+		return a.own.graph(a.own.params(params), a.env.lookup)
 	}
 	f, err := a.parse(file)
 	if err != nil {

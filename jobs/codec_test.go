@@ -42,6 +42,14 @@ func records() map[string]Record {
 			Name: "p", Limits: map[string]int{"l": 2}, ClusterLimits: []string{"l"},
 			Modules: []*pipeline.Module{{Name: "m", Token: "m", Slots: 1, Policy: pipeline.Policy{Keys: []string{"a", "k"}, ClusterKeys: []string{"k"}, Limits: []string{"l"}}}},
 		}}},
+		"spec-origin": {Spec: &Spec{
+			Run: "r1", Pipeline: &pipeline.Pipeline{Name: "p"},
+			Origin: &Origin{
+				File: "p.yaml", Text: []byte("name: p"), Program: &pipeline.Program{Name: "release", Build: "b", Graph: "g"}, Narrowed: true,
+				Params: map[string]string{"n": "3"}, Env: map[string]string{"N": "3"},
+				Selection: pipeline.Selection{Only: []string{"a"}, Category: []string{"b"}, Skip: []string{"c"}, SkipCategory: []string{"d"}, NoNeeds: true},
+			},
+		}},
 		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
 		"outcome": {Outcome: &Outcome{
 			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",

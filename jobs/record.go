@@ -39,6 +39,19 @@ type Spec struct {
 	Trace     string             `msgpack:"trace,omitempty"`      // TRACEPARENT of the run
 	RetryOf   RunID              `msgpack:"retry_of,omitempty"`   // the run that this one does again from what failed
 	Kept      []Kept             `msgpack:"kept,omitempty"`       // what of RetryOf need not be done again
+	Origin    *Origin            `msgpack:"origin,omitempty"`     // what Pipeline was made of; nil where an older program submitted the run
+}
+
+// Origin is what a pipeline was made of: with it the pipeline can be made
+// again, with other parameters.
+type Origin struct {
+	File      string             `msgpack:"file,omitempty"`    // name of the pipeline file, for messages
+	Text      []byte             `msgpack:"text,omitempty"`    // of the file
+	Program   *pipeline.Program  `msgpack:"program,omitempty"` // instead of a file: the program that defines the pipeline
+	Params    map[string]string  `msgpack:"params,omitempty"`  // that were given, as text
+	Env       map[string]string  `msgpack:"env,omitempty"`     // variables from which parameters have their values
+	Selection pipeline.Selection `msgpack:"selection"`
+	Narrowed  bool               `msgpack:"narrowed,omitempty"` // a retry has chosen modules: Pipeline says which are selected
 }
 
 // Kept is a module that has succeeded in an earlier run, with what it gave.

@@ -12,8 +12,11 @@ import (
 // takes part that is not skipped. With NoNeeds, what Only and Category name
 // takes part alone: without what it needs, and without always-run modules.
 type Selection struct {
-	Only, Category, Skip, SkipCategory []string
-	NoNeeds                            bool
+	Only         []string `msgpack:"only,omitempty"`
+	Category     []string `msgpack:"category,omitempty"`
+	Skip         []string `msgpack:"skip,omitempty"`
+	SkipCategory []string `msgpack:"skip_category,omitempty"`
+	NoNeeds      bool     `msgpack:"no_needs,omitempty"`
 }
 
 // Select returns the pipeline, or where something is left out a copy in which
@@ -108,6 +111,23 @@ func (p *Pipeline) marked(in []bool) *Pipeline {
 		out.Modules[i] = &c
 	}
 	return &out
+}
+
+// SelectLike returns the pipeline with those modules selected that are in old,
+// which the same file or program has made with other parameters. A member that
+// old does not have takes part when one of its family does there.
+func (p *Pipeline) SelectLike(old *Pipeline) *Pipeline {
+	modules, families := map[string]bool{}, map[string]bool{}
+	for _, m := range old.Modules {
+		modules[m.Name] = !m.Unselected
+		families[m.Family] = families[m.Family] || m.Family != "" && !m.Unselected
+	}
+	in := make([]bool, len(p.Modules))
+	for i, m := range p.Modules {
+		selected, known := modules[m.Name]
+		in[i] = selected || !known && families[m.Family]
+	}
+	return p.marked(in)
 }
 
 // take adds modules and all that they need, but not what they need optionally.
