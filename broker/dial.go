@@ -58,7 +58,7 @@ func (c *Conn) options(t *tries) []nats.Option {
 		nats.ErrorHandler(c.onError),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { t.failed(err) }),
 		nats.ConnectHandler(func(*nats.Conn) { t.rose(); c.link.rise(false) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { t.rose(); c.onReconnect(nc) }),
+		nats.ReconnectHandler(func(*nats.Conn) { t.rose(); c.onReconnect() }),
 		nats.DisconnectErrHandler(c.onDisconnect),
 		nats.ClosedHandler(c.onClosed),
 	}
@@ -141,7 +141,7 @@ type dialer struct {
 
 // Dial implements nats.CustomDialer.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	c, err := d.Dialer.Dial(network, address) //nolint:noctx // the interface has none; Timeout bounds it
+	c, err := d.Dialer.Dial(network, address) // the interface has no context; Timeout bounds it
 	if err != nil {
 		d.tries.failed(err)
 	}
@@ -223,7 +223,7 @@ func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 			return c.unreachable(late(context.Cause(ctx), t.why()))
 		}
 		waiting := []any{"url", redact(c.cfg.URL)}
-		t.news() // which again need not tell once more
+		_ = t.news() // the warning below is the report
 		if err := t.why(); err != nil {
 			waiting = append(waiting, "error", c.explained(err))
 		}
@@ -270,7 +270,7 @@ func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 	}
 }
 
-func (c *Conn) onReconnect(nc *nats.Conn) {
+func (c *Conn) onReconnect() {
 	c.calls.refuse(nil) // permissions may have changed
 	c.link.rise(true)
 	c.log.Info("reconnected to NATS", "url", c.URL())

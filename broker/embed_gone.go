@@ -31,7 +31,7 @@ func (s *Server) storeGone() error {
 	}
 	held, err := s.lock.Stat()
 	if err != nil {
-		return nil // unknown
+		return nil //nolint:nilerr // it is not known: the next look tells
 	}
 	now, err := os.Stat(s.lock.Name())
 	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(held, now) {

@@ -254,7 +254,9 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	body[0] = jobs.Version + 1
 	for _, bad := range []*nats.Msg{
 		{Data: body, Header: nats.Header{"Nats-Msg-Id": {"mp.log.r.m.1.w.2"}}},
-		{Data: nil}, {Data: []byte{1, 0xc1}}, {Data: []byte("text")},
+		{Data: nil},
+		{Data: []byte{1, 0xc1}},
+		{Data: []byte("text")},
 		{Header: nats.Header{"Mp-Encoding": {"brotli"}}},
 		{Header: nats.Header{"Mp-Blob": {strings.Repeat("0", 64)}}},
 		{Header: nats.Header{"Mp-Blob": {"x"}}},

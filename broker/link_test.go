@@ -43,11 +43,11 @@ func scramble(bytes int) string {
 }
 
 // beats counts what gets through beside a transfer until stop is called.
-func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int64) { //nolint:revive // like its neighbours
+func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int64) {
 	t.Helper()
 	b := must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "beats", Memory: true}))
 	var n atomic.Int64
-	background(t, func(ctx context.Context) error {
+	background(t, func(ctx context.Context) error { //nolint:contextcheck // its own
 		for ctx.Err() == nil {
 			if _, err := b.Put(ctx, "k", []byte("v")); err == nil {
 				n.Add(1)

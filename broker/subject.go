@@ -62,6 +62,7 @@ func (n names) runControls() string              { return n.prefix + ".ctl.run.*
 func (n names) question(run jobs.RunID, worker string) string {
 	return n.prefix + ".ask." + string(run) + "." + worker
 }
+
 func (n names) questions(run jobs.RunID) string    { return n.prefix + ".ask." + string(run) + ".>" }
 func (n names) workerControl(worker string) string { return n.prefix + ".ctl.worker." + worker }
 

@@ -62,7 +62,7 @@ name, 130 and 143 stopped at once by INT and TERM.`
 	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
 	switchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
 	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
-	o.offers.define(fs)
+	o.define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
@@ -258,7 +258,7 @@ func (l *leaving) verdict(ctx context.Context, err error) error {
 func (a *app) capabilitiesCommand() *cobra.Command {
 	o := &workerOptions{}
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
-	o.offers.define(cmd.Flags())
+	o.define(cmd.Flags())
 	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
 		cfg, err := o.config(a.quietLogger())
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,8 +18,8 @@ func array(n int, element byte) []byte {
 
 // within is the msgpack of a value in maps of one key each.
 func within(value []byte, keys ...string) []byte {
-	for i := len(keys) - 1; i >= 0; i-- {
-		head := append([]byte{0x81, 0xa0 | byte(len(keys[i]))}, keys[i]...)
+	for _, key := range slices.Backward(keys) {
+		head := append([]byte{0x81, 0xa0 | byte(len(key))}, key...)
 		value = append(head, value...)
 	}
 	return append([]byte{Version}, value...)

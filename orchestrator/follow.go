@@ -219,7 +219,7 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) 
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	quiet := 0
-	for a := f.log(key); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && !(a.unread && quiet >= stalledUnread); {
+	for a := f.log(key); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && (!a.unread || quiet < stalledUnread); {
 		select {
 		case <-ctx.Done():
 			return

@@ -58,10 +58,10 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
 	presence, err := takeName(ctx, leases, cfg.Config)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	left, err := c.QueuedRuns(ctx)

@@ -27,7 +27,7 @@ func same(a, b reflect.Value) bool {
 	if a.Type() == reflect.TypeFor[Dynamic]() {
 		return sameDynamic(a.Interface().(Dynamic), b.Interface().(Dynamic)) //nolint:forcetypeassert // it is of that type
 	}
-	switch a.Kind() { //nolint:exhaustive // the others compare as a whole
+	switch a.Kind() { // the others compare as a whole
 	case reflect.Pointer, reflect.Interface:
 		if a.IsNil() || b.IsNil() {
 			return a.IsNil() == b.IsNil()

@@ -169,26 +169,29 @@ func (d *Dispatcher) look(i int, now time.Time) {
 	if n.status.Terminal() || n.attempt != m.attempt {
 		d.attemptEnded(n, m)
 	}
-	if n.status.Terminal() || n.expanded {
+	switch {
+	case n.status.Terminal() || n.expanded:
 		if !n.granted {
 			delete(d.granting, i)
 		}
 		delete(d.active, i)
-		return
-	}
-	if n.module.Dynamic != nil {
+	case n.module.Dynamic != nil:
 		if !n.since.IsZero() && !m.expanding && !m.closing && d.run.stopped(n) == "" {
 			m.expanding = true
 			d.do(Expand{Node: i})
 		}
-		return
+	default:
+		if l := d.lane(n); n.status != jobs.Waiting {
+			d.lookReady(l, n, m, now)
+		}
 	}
-	l := d.lane(n)
-	if n.status == jobs.Waiting {
-		return
-	}
+}
+
+// lookReady is look for a module whose needs have ended.
+func (d *Dispatcher) lookReady(l *lane, n *node, m *memo, now time.Time) {
+	i := n.index
 	if !l.wanted {
-		l.wanted, d.tickAt = true, atOnce // nobody may be there to serve it
+		l.wanted, d.tickAt = true, atOnce // it may be that no worker serves it
 	}
 	switch {
 	case n.claim != nil:

@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A server that was restarted may have lost the last part of a run's log: the
 // claim of a worker that still runs what it has claimed, with a key. Until the
@@ -62,10 +65,5 @@ func (d *Dispatcher) endQuiet(now time.Time) {
 
 // hasKeys reports whether some module of the run has a key or a limit.
 func (r *Run) hasKeys() bool {
-	for _, n := range r.nodes {
-		if r.needsGrant(n) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.nodes, r.needsGrant)
 }

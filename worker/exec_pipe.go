@@ -122,7 +122,7 @@ func (s *pipe) copy(out sink) {
 	for s.gone.Load() == 0 {
 		n, err := s.r.Read(buf)
 		s.take(out, buf[:n])
-		if err != nil && !(os.IsTimeout(err) && s.gone.Load() != 0) {
+		if err != nil && (!os.IsTimeout(err) || s.gone.Load() == 0) {
 			return
 		}
 	}

@@ -60,11 +60,7 @@ func (v *vigil) keep() *attempt.Stop {
 		select {
 		case <-exited:
 			if v.acted == nil {
-				if v.late() {
-					v.end()
-				} else {
-					v.rest(limit)
-				}
+				v.leaderEnded(limit)
 				return v.acted
 			}
 			if !v.p.alive() {
@@ -94,6 +90,15 @@ func (v *vigil) keep() *attempt.Stop {
 			return v.acted
 		}
 	}
+}
+
+// leaderEnded treats what the command has left behind after it ended by itself.
+func (v *vigil) leaderEnded(limit <-chan time.Time) {
+	if v.late() {
+		v.end()
+		return
+	}
+	v.rest(limit)
 }
 
 // overdue asks for the end because the timeout has passed, unless the worker

@@ -144,7 +144,7 @@ func TestTimeOfTheEndDecidesAboutTheTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.remove()
+	defer func() { _ = s.remove() }() // of the test's own directory
 	cmd, _, err := c.prepare(s)
 	if err != nil {
 		t.Fatal(err)

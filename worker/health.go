@@ -100,7 +100,7 @@ func (s *shift) trials(ctx context.Context) error {
 		}
 		for wait := firstTrial; ; wait = min(2*wait, mostTrial) {
 			if pause(ctx, wait) != nil {
-				return nil
+				return nil //nolint:nilerr // the worker ends
 			}
 			if s.tried(wait) {
 				break

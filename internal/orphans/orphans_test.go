@@ -27,7 +27,7 @@ func TestOrphansAreCollectedAndWhatIsWaitedForIsNot(t *testing.T) {
 	if err := Start(own); err != nil {
 		t.Fatal(err)
 	}
-	parent := exec.Command("/bin/sh", "-c", "sleep 0.1 >/dev/null & echo $!")
+	parent := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 0.1 >/dev/null & echo $!")
 	parent.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := parent.Output()
 	if err != nil {

@@ -75,7 +75,7 @@ func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.Key) (sc
 		return schedule.Close{}, false
 	}
 	if p, ok := state.Unlisted(key, l.fleet); ok {
-		l.probe(p)
+		l.probe(p) //nolint:contextcheck // a party of the model waits without a context
 	}
 	return state.Reclaim(key, l.fleet, l.now())
 }
@@ -133,7 +133,7 @@ func (b bucket) Read(ctx context.Context, l jobs.Lock) (entry jobs.LockEntry, re
 }
 
 func (b bucket) Write(ctx context.Context, l jobs.Lock, entry jobs.LockEntry, revision uint64) (stored bool, err error) {
-	err = b.p.persist(ctx, "write a lock", func() func() {
+	err = b.p.persist(ctx, "write a lock", func() func() { //nolint:contextcheck // as above
 		ok := b.p.w.server.writeLock(l, entry, revision)
 		return func() { stored = ok }
 	})
@@ -236,7 +236,7 @@ func (o otherLeases) Led(ctx context.Context, run jobs.RunID) (epoch uint64, led
 
 func (o otherLeases) Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error) {
 	s, me := o.p.w.server, o.p.w.name(o.p.name+"/")
-	err = o.p.persist(ctx, "take another run's lease", func() func() {
+	err = o.p.persist(ctx, "take another run's lease", func() func() { //nolint:contextcheck // as above
 		e := s.leases[run]
 		if e == nil {
 			s.revision++

@@ -147,7 +147,7 @@ func (s *Shapes) of(t reflect.Type) *Shape {
 	if decodesItself(t) {
 		return shape
 	}
-	switch t.Kind() { //nolint:exhaustive // others have no parts
+	switch t.Kind() { // others have no parts
 	case reflect.Pointer:
 		shape.kind, shape.to = pointer, s.of(t.Elem())
 	case reflect.Slice, reflect.Array:
@@ -167,8 +167,7 @@ func (s *Shapes) of(t reflect.Type) *Shape {
 
 // fields adds those of a struct to an object.
 func (s *Shapes) fields(shape *Shape, t reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get(s.Tag), ",")
 		switch inner := indirect(f.Type); {
 		case name == "-":
@@ -198,13 +197,8 @@ func decodesItself(t reflect.Type) bool {
 		return true
 	}
 	p := reflect.PointerTo(t)
-	for _, own := range []reflect.Type{
+	return slices.ContainsFunc([]reflect.Type{
 		reflect.TypeFor[msgpack.CustomDecoder](), reflect.TypeFor[msgpack.Unmarshaler](),
 		reflect.TypeFor[encoding.BinaryUnmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](),
-	} {
-		if p.Implements(own) {
-			return true
-		}
-	}
-	return false
+	}, p.Implements)
 }
