@@ -3,6 +3,7 @@
 package simulate_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -16,21 +17,29 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write bugs.md")
+var update = flag.Bool("update", false, "write bugs.md, and into each bug the seed that finds it")
 
 // findWithin is how many steps a planted bug may take to be found.
 const findWithin = 30_000_000
 
 // bug is a change to the source that breaks a rule.
 type bug struct {
-	name, why, file, old, new string
+	path, name, why, file, old, new string
+
+	// seed is that of a world which found it; the search begins there, and goes
+	// on to others when that world finds nothing any more. Empty: begin with 1.
+	seed string
 }
 
 // find is how one was found.
 type find struct {
 	bug
-	steps, text, seed, at string
+	steps, text string
+	at          moment
 }
+
+// moment is a step of the world of a seed.
+type moment struct{ seed, step string }
 
 // TestPlantedBugsAreFound builds the simulation with one bug at a time in the
 // real source, and lets it run until it finds a broken promise.
@@ -57,7 +66,18 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		if err := os.WriteFile("bugs.md", []byte(table(finds)), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		for _, f := range finds {
+			if err := f.note(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+}
+
+// note writes the seed that found the bug into its file.
+func (f find) note() error {
+	text := fmt.Sprintf("why: %s\nfile: %s\nseed: %s\n--- old\n%s\n--- new\n%s\n", f.why, f.file, f.at.seed, f.old, f.new)
+	return os.WriteFile(f.path, []byte(text), 0o600)
 }
 
 func readBug(t *testing.T, path string) bug {
@@ -68,13 +88,13 @@ func readBug(t *testing.T, path string) bug {
 	}
 	head, rest, ok := strings.Cut(string(text), "--- old\n")
 	old, replacement, ok2 := strings.Cut(rest, "--- new\n")
-	m := regexp.MustCompile(`^why: (.+)\nfile: (.+)\n$`).FindStringSubmatch(head)
+	m := regexp.MustCompile(`^why: (.+)\nfile: (.+)\n(?:seed: (\d+)\n)?$`).FindStringSubmatch(head)
 	if !ok || !ok2 || m == nil {
-		t.Fatalf("%s is not of the form why, file, old, new", path)
+		t.Fatalf("%s is not of the form why, file, seed, old, new", path)
 	}
 	// The last end of line is the file's own: a text may end within a line.
 	old, replacement = strings.TrimSuffix(old, "\n"), strings.TrimSuffix(replacement, "\n")
-	return bug{strings.TrimSuffix(filepath.Base(path), ".bug"), m[1], m[2], old, replacement}
+	return bug{path, strings.TrimSuffix(filepath.Base(path), ".bug"), m[1], m[2], old, replacement, m[3]}
 }
 
 var verdict = regexp.MustCompile(`FAILED after (\d+) steps: (.+) \(seed (\d+), step (\d+)\); reproduce`)
@@ -83,13 +103,13 @@ var verdict = regexp.MustCompile(`FAILED after (\d+) steps: (.+) \(seed (\d+), s
 func (b bug) find(t *testing.T) find {
 	t.Helper()
 	program := b.build(t)
-	out, err := exec.CommandContext(t.Context(), program, "-seed", "1", "-steps", fmt.Sprint(findWithin)).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program, "-seed", cmp.Or(b.seed, "1"), "-steps", fmt.Sprint(findWithin)).CombinedOutput()
 	m := verdict.FindStringSubmatch(string(out))
 	if err == nil || m == nil {
 		t.Fatalf("not found within %d steps (%v): %.2000s", findWithin, err, out)
 	}
 	t.Logf("found after %s steps: %s", m[1], m[2])
-	return find{b, m[1], m[2], m[3], m[4]}
+	return find{b, m[1], m[2], moment{m[3], m[4]}}
 }
 
 // build builds the simulation from the source with the bug in it.
@@ -132,8 +152,9 @@ func table(finds []find) string {
 	var b strings.Builder
 	b.WriteString(`# Planted bugs
 
-Each stands in testdata/bugs and is planted alone, in the real source. The simulation begins with seed 1; "steps" is
-how many it makes until it finds the bug, "again" shows it again with the bug in place. Written by
+Each is in testdata/bugs and is planted alone, in the real source. The simulation begins with the seed that the bug's
+file names, which found it before; "steps" is how many it makes until it finds the bug, "again" shows it again with the
+bug in place. Written by
 ` + "`go test ./internal/simulate -run Planted -update`" + `.
 
 | bug | what is wrong | in | steps | found as | again |
@@ -147,7 +168,7 @@ how many it makes until it finds the bug, "again" shows it again with the bug in
 		if head, _, cut := strings.Cut(text, " without faults, and "); cut {
 			text = head + " without faults: a run has not ended"
 		}
-		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | `SEED=%s STEPS=%s` |\n", f.name, f.why, f.file, f.steps, text, f.seed, f.at)
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | `SEED=%s STEPS=%s` |\n", f.name, f.why, f.file, f.steps, text, f.at.seed, f.at.step)
 	}
 	return b.String()
 }
