@@ -64,7 +64,7 @@ func (s *Server) mend(ctx context.Context, why string) error {
 			s.log.log.Info("the embedded NATS is started again: its disk has room", "store", s.opts.StoreDir)
 			return nil
 		}
-		s.log.log.Error("start the embedded NATS again", "error", err)
+		s.log.log.Error("the embedded NATS does not start again; trying again", "store", s.opts.StoreDir, "error", err)
 	}
 	return nil
 }

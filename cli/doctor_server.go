@@ -94,7 +94,7 @@ func (d *doctor) examineJetStream(ctx context.Context) bool {
 	if isDenied(err) {
 		advice = "this user may not subscribe its own inbox: allow it to subscribe _INBOX.>"
 	} else if errors.Is(err, context.DeadlineExceeded) {
-		advice = "the server answers pings but JetStream does not: has a cluster no leader, or is the disk slow or full?"
+		advice = d.conn.URL() + " answers pings but JetStream does not: the log of that server says why; a cluster needs more than half of its servers"
 	}
 	d.fault("jetstream", advice, "%s", firstLine(err.Error(), 300))
 	return false

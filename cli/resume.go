@@ -88,7 +88,7 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	who := "somebody"
+	who := "one whose name its lease does not tell"
 	if holder, err := leases.Holder(ctx, string(r.run)); err == nil {
 		who = holder.Holder
 		r.progress.note("%s may still decide for run %s; waiting until its lease ends", who, r.run)

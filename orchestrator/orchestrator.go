@@ -76,10 +76,10 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		}
 		switch {
 		case errors.Is(err, broker.ErrReconnected):
-			cfg.Logger.Info("the connection to NATS was made again; taking the run over again", "run", run)
+			cfg.Logger.Info("the connection to NATS was made again; taking the run over again", "run", run, "orchestrator", cfg.Name, "url", c.URL())
 			doubt = in
 		case errors.Is(err, kv.ErrLapsed):
-			cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "error", err)
+			cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "orchestrator", cfg.Name, "error", err)
 		default:
 			return end, err
 		}
