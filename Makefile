@@ -6,7 +6,7 @@ MINUTES ?= 5
 STEPS ?= 1000000
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e chaos lint fuzz bench bench-schedule simulate
+.PHONY: help build test race e2e chaos lint fuzz bench bench-schedule bench-link simulate
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ bench: ## measure the engine beside its floor (bench/core.json), and 5,000 comma
 
 bench-schedule: ## measure schedules of real graphs beside their lower bound, in virtual time
 	@$(GO) run ./bench schedule
+
+bench-link: ## measure what values and logs use of slow and distant links (bench/link.json, docs/nats.md)
+	$(GO) run ./bench link
 
 simulate: ## simulate the whole system and its faults (SEED=1 STEPS=1000000)
 	@$(GO) run ./internal/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)

@@ -12,7 +12,8 @@
 //	processes   a server, two workers and the orchestrator, each a process
 //
 // `bench view` measures what the live view costs (view.go), `bench schedule`
-// how long real graphs take in virtual time (schedule.go).
+// how long real graphs take in virtual time (schedule.go), `bench link` what
+// values and logs use of a slow or distant link (link.go).
 //
 // Every measurement has processes of its own, started for it; the figures of
 // memory are their high-water marks. It prints a table and writes core.json.

@@ -40,6 +40,7 @@ func roles() map[string]func([]string) error {
 		"program":      program,
 		"view":         view,
 		"schedule":     schedules,
+		"link":         links,
 		"floor-worker": floorWorkerProcess,
 	}
 }
