@@ -35,7 +35,7 @@ type cell struct {
 // TCP, each through a proxy that makes the link: `link [-seconds N] [-out F]`.
 // Every transfer has a connection of its own, which knows nothing of the link:
 // its first steps are part of the time. Links of different rates are measured
-// at the same time.
+// at the same time, each on a server of its own.
 func links(args []string) error {
 	set := flag.NewFlagSet("link", flag.ContinueOnError)
 	seconds := set.Int("seconds", 6, "how long a link needs for what it is given")
@@ -48,13 +48,7 @@ func links(args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
-	var others family
-	defer others.kill()
-	url, err := others.server(dir)
-	if err != nil {
-		return err
-	}
-	cells, err := measureLinks(url, *seconds)
+	cells, err := measureLinks(dir, *seconds)
 	if err != nil {
 		return err
 	}
@@ -68,7 +62,9 @@ func links(args []string) error {
 	return os.WriteFile(*out, append(text, '\n'), 0o644) //nolint:gosec // figures, for anyone
 }
 
-func measureLinks(url string, seconds int) ([]cell, error) {
+func measureLinks(dir string, seconds int) ([]cell, error) {
+	var others family
+	defer others.kill()
 	rates, delays := []int{1, 10, 50}, []int{0, 50, 200}
 	cells := make([]cell, 0, len(rates)*len(delays))
 	for _, rate := range rates {
@@ -77,7 +73,11 @@ func measureLinks(url string, seconds int) ([]cell, error) {
 		}
 	}
 	group, ctx := errgroup.WithContext(context.Background())
-	for i := range rates {
+	for i, rate := range rates {
+		url, err := others.server(fmt.Sprintf("%s/%d", dir, rate))
+		if err != nil {
+			return nil, err
+		}
 		group.Go(func() error {
 			for k := range delays {
 				c := &cells[i*len(delays)+k]

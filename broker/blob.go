@@ -86,6 +86,9 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int) ([]byte, 
 func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte, err error) {
 	subject := c.chunkSubject(entry.NUID)
 	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}, verified: true}
+	if entry.Opts != nil {
+		src.length = int(entry.Opts.ChunkSize)
+	}
 	for backoff := newBackOff(); ; {
 		err = c.readAll(ctx, src, func(l located) error {
 			data, src.after = append(data, l.msg.Data...), l.seq

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"time"
@@ -120,8 +121,12 @@ func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
 	t.mu.Unlock()
 	m.Reply = t.prefix + strconv.FormatUint(id, 36)
 	if err := t.nc.PublishMsg(m); err != nil {
-		if errors.Is(err, nats.ErrMaxPayload) {
+		var broken net.Error
+		switch {
+		case errors.Is(err, nats.ErrMaxPayload):
 			err = fmt.Errorf("%w for a message: %d bytes, and the server takes %d (max_payload)", ErrTooLarge, m.Size(), t.nc.MaxPayload())
+		case errors.As(err, &broken): // the socket's: the client has yet to notice that the connection is lost
+			err = fmt.Errorf("%w: %w", errLost, err)
 		}
 		t.end(id, nil, err)
 	}

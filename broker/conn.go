@@ -51,6 +51,7 @@ type Conn struct {
 	mended  atomic.Int64 // when streams were last looked after, Unix nanoseconds
 	room    room
 	flow    *flow
+	intake  intake
 	data    *data // nil when this is the only connection
 	notices notices
 	making  chan struct{} // holds one token while a stream is being made

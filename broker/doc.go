@@ -11,7 +11,7 @@
 // either on its way or refused, so none arrives minutes late.
 //
 // Values and output go over a second connection (data.go), within a window that
-// follows what the link carries (flow.go): on a slow link nothing short waits
+// follows what the link carries (flow.go, and ahead.go for readers): on a slow link nothing short waits
 // behind them. Blobs and output are sent again in order after a broken
 // connection, and the server or the reader knows what it has.
 //

@@ -16,8 +16,9 @@ import (
 // source says what of a stream to read.
 type source struct {
 	stream   string
-	limit    uint64 // bits a second that the server sends; 0 = as fast as it can
-	bulk     bool   // values or output: they must not keep other answers waiting
+	bulk     bool // values or output: they must not keep other answers waiting
+	length   int  // bytes of a message, about; 0 = unknown
+	live     bool // everything that was there has been read: what comes now is what is being written
 	filters  []string
 	after    uint64                      // the last sequence that is known
 	headers  bool                        // headers only: who reads wants to know that there is a message
@@ -70,6 +71,10 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 	for {
 		last := src.after
 		err := c.feedFrom(ctx, &src, &at, f)
+		if errors.Is(err, errAhead) {
+			continue
+		}
+		src.live = false
 		if again := errors.Is(err, errOdd) || transient(err); !again || ctx.Err() != nil {
 			return ignoreEnd(ctx, c.closedMeans(err))
 		}
@@ -88,7 +93,7 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 // feedFrom is feedOnce on the connection that is for such a source.
 func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(located) error) error {
 	if !src.bulk {
-		return c.feedOnce(ctx, src, at, f)
+		return c.feedOnce(ctx, src, at, nil, f)
 	}
 	if err := c.pinned(ctx); err != nil {
 		return err
@@ -97,21 +102,11 @@ func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(l
 	if d != c {
 		ctx = unpinned(ctx)
 	}
-	began, bytes := time.Now(), 0
-	err := d.feedOnce(ctx, src, at, func(l located) error {
-		bytes += len(l.msg.Data)
-		return f(l)
-	})
-	if errors.Is(err, errLost) && src.caught != nil && bytes >= leastMeasured {
-		src.limit = uint64(float64(8*bytes) / time.Since(began).Seconds() * 1.1)
+	if c.data == nil { // no link is between
+		return d.feedOnce(ctx, src, at, nil, f)
 	}
-	return err
+	return d.feedOnce(ctx, src, at, &d.intake, f)
 }
-
-// leastMeasured is how much must have arrived that tells the rate of a link. A
-// server ends a connection to which it has more to send than the link carries
-// in ten seconds; the next one is then kept to that rate.
-const leastMeasured = 128 << 10
 
 // errOdd marks trouble of the consumer, which another one mends.
 var errOdd = errors.New("the consumer is gone or has lost messages")
@@ -148,9 +143,12 @@ type reading struct {
 	denied   chan error
 	sequence uint64 // of the consumer: the last message seen
 	caughtUp bool
+	meter    meter
 }
 
-func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, f func(located) error) error {
+// feedOnce reads with one consumer: until something is wrong or, over a link
+// of which intake knows, until so much has arrived as was asked for.
+func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, link *intake, f func(located) error) (err error) {
 	if err := c.link.await(ctx); err != nil {
 		return err
 	}
@@ -174,6 +172,13 @@ func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, f func(l
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	if err := sub.SetPendingLimits(16<<10, 64<<20); err != nil {
 		return err
+	}
+	if link != nil && !src.live {
+		ahead := link.enter()
+		defer func() { link.leave(r.meter.rate(), errors.Is(err, errLost)) }()
+		if err := r.limited(sub, ahead); err != nil {
+			return err
+		}
 	}
 	name := nuid.Next()
 	if err := r.begin(ctx, name, inbox); err != nil {
@@ -287,7 +292,7 @@ func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 	for {
 		select {
 		case m := <-r.arrived:
-			if err := r.message(m); err != nil {
+			if err := cmp.Or(r.message(m), r.counted(m)); err != nil {
 				return err
 			}
 			silence.Reset(r.src.silence()) // after it, which may have waited for a slow receiver
@@ -324,6 +329,7 @@ func (r *reading) message(m *nats.Msg) error {
 		}
 		r.src.after, r.at.stored = meta.Sequence.Stream, meta.Timestamp.UTC()
 	}
+	r.meter.pending = meta.NumPending
 	if meta.NumPending == 0 {
 		return r.catchUp()
 	}

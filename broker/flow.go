@@ -12,7 +12,7 @@ const (
 	firstWindow = 128 << 10
 	mostWindow  = 8 << 20
 
-	queueDelay  = 250 * time.Millisecond // of data beyond what the link itself holds
+	queueDelay  = 500 * time.Millisecond // of data beyond what the link itself holds: the server may be as late
 	mostDelay   = time.Second            // of data in all
 	messageTime = 250 * time.Millisecond // on the link, of one message
 	flowRounds  = 4                      // that a rate is remembered for

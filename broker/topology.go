@@ -188,7 +188,7 @@ func feedConsumer(src *source, name, inbox string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Name: name, DeliverSubject: inbox, AckPolicy: jetstream.AckNonePolicy, MaxDeliver: 1,
 		FlowControl: true, IdleHeartbeat: cmp.Or(src.beat, feedBeat), InactiveThreshold: feedIdle, MemoryStorage: true, Replicas: 1,
-		HeadersOnly: src.headers, RateLimit: src.limit,
+		HeadersOnly: src.headers,
 	}
 	switch {
 	case src.latest:
