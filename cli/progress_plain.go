@@ -148,6 +148,9 @@ func waitingText(e jobs.Event) string {
 	if e.Closest != "" {
 		text += "; closest is " + e.Closest
 	}
+	if e.Until != nil {
+		text += "; fails at " + e.Until.Local().Format(time.TimeOnly) + " (queue-timeout) unless a worker joins that offers it"
+	}
 	return text
 }
 

@@ -23,25 +23,26 @@ const (
 // Event is one line of `--progress json`. Fields that do not belong to its
 // kind are absent.
 type Event struct {
-	V        int       `json:"v"` // 1
-	Time     time.Time `json:"time"`
-	Seq      uint64    `json:"seq"` // 1, 2, 3 … in this stream of events
-	Run      RunID     `json:"run"`
-	Event    EventKind `json:"event"`
-	Module   string    `json:"module,omitempty"`
-	Attempt  Attempt   `json:"attempt,omitempty"`
-	Worker   string    `json:"worker,omitempty"`
-	Pipeline string    `json:"pipeline,omitempty"` // run.started
-	Modules  int       `json:"modules,omitempty"`  // run.started, family.expanded: how many
-	Status   string    `json:"status,omitempty"`   // *.ended
-	Reason   string    `json:"reason,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Duration *float64  `json:"duration,omitempty"`  // seconds: *.ended
-	In       *float64  `json:"in,omitempty"`        // seconds: module.retrying
-	ExitCode *int      `json:"exit_code,omitempty"` // module.retrying, module.ended
-	Stream   string    `json:"stream,omitempty"`    // module.output: stdout or stderr
-	Text     string    `json:"text,omitempty"`      // module.output: one line without its end, cut with a mark after 1 MiB; bytes that are not UTF-8 as U+FFFD
-	Slots    int       `json:"slots,omitempty"`     // worker.joined
-	Missing  string    `json:"missing,omitempty"`   // waiting: in words
-	Closest  string    `json:"closest,omitempty"`   // waiting: who comes closest
+	V        int        `json:"v"` // 1
+	Time     time.Time  `json:"time"`
+	Seq      uint64     `json:"seq"` // 1, 2, 3 … in this stream of events
+	Run      RunID      `json:"run"`
+	Event    EventKind  `json:"event"`
+	Module   string     `json:"module,omitempty"`
+	Attempt  Attempt    `json:"attempt,omitempty"`
+	Worker   string     `json:"worker,omitempty"`
+	Pipeline string     `json:"pipeline,omitempty"` // run.started
+	Modules  int        `json:"modules,omitempty"`  // run.started, family.expanded: how many
+	Status   string     `json:"status,omitempty"`   // *.ended
+	Reason   string     `json:"reason,omitempty"`
+	Error    string     `json:"error,omitempty"`
+	Duration *float64   `json:"duration,omitempty"`  // seconds: *.ended
+	In       *float64   `json:"in,omitempty"`        // seconds: module.retrying
+	ExitCode *int       `json:"exit_code,omitempty"` // module.retrying, module.ended
+	Stream   string     `json:"stream,omitempty"`    // module.output: stdout or stderr
+	Text     string     `json:"text,omitempty"`      // module.output: one line without its end, cut with a mark after 1 MiB; bytes that are not UTF-8 as U+FFFD
+	Slots    int        `json:"slots,omitempty"`     // worker.joined
+	Missing  string     `json:"missing,omitempty"`   // waiting: in words
+	Closest  string     `json:"closest,omitempty"`   // waiting: who comes closest
+	Until    *time.Time `json:"until,omitempty"`     // waiting: when the module fails, if no capable worker comes
 }

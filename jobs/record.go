@@ -133,6 +133,7 @@ type Nobody struct {
 	Over    bool   `msgpack:"over,omitempty"`
 	Missing string `msgpack:"missing,omitempty"` // in words
 	Closest string `msgpack:"closest,omitempty"` // the live worker that lacks least; empty without one
+	Final   bool   `msgpack:"final,omitempty"`   // no worker can come
 }
 
 // Cancel asks for the end of the run. The second one ends always-run modules too.

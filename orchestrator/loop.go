@@ -62,6 +62,9 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		waits:   map[int]locks.Refusal{},
 		ttl:     b.registry.TTL(),
 	}
+	if cfg.Alone {
+		l.fleet.Close()
+	}
 	l.tasks = newTasks(l.guard)
 	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Since, l.inquire)
 	return l

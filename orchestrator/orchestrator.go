@@ -33,7 +33,8 @@ type Config struct {
 	WorkerTTL time.Duration
 	Lease     *kv.Lease // of the run, by Acquire; nil = Run acquires it
 	// Alone says that the server is in this process and that no other process
-	// has joined it: no worker of another can hold a key after a restart.
+	// can join it: no worker of another can hold a key after a restart, and what
+	// the workers of the caller lack fails at once.
 	Alone bool
 	// Fleet is called from one goroutine with worker.joined, worker.lost, and
 	// waiting for what other runs hold. It may be slow: nothing but the end of

@@ -185,6 +185,7 @@ func (d *Dispatcher) checkNobody(l *lane) {
 	rec := &jobs.Nobody{Lane: l.name, Over: known}
 	if !known {
 		rec.Missing, rec.Closest = d.fleet.lack(l.set)
+		rec.Final = d.fleet.hopeless(l.set)
 	}
 	d.control = append(d.control, jobs.Record{Nobody: rec})
 }

@@ -24,6 +24,7 @@ type Fleet struct {
 	told    time.Time            // when the watch was last heard of; zero = nobody says
 	awaited time.Time            // when it has to be heard of, for a loss that is due; zero = none is
 	version uint64               // grows when something changed that decisions depend on
+	closed  bool                 // no other worker can join
 }
 
 type station struct {
@@ -37,6 +38,21 @@ type station struct {
 // NewFleet is a fleet without workers. ttl is the registry's.
 func NewFleet(ttl time.Duration) *Fleet {
 	return &Fleet{ttl: ttl, workers: map[string]*station{}, heard: map[string]time.Time{}}
+}
+
+// Close says that no other worker can join.
+func (f *Fleet) Close() { f.closed = true }
+
+// hopeless reports whether no worker will ever serve a lane: those that are
+// there lack what it requires, and no other can join.
+func (f *Fleet) hopeless(set jobs.LaneSet) bool {
+	if !f.closed || !f.synced {
+		return false
+	}
+	present := f.names()
+	return len(present) > 0 && !slices.ContainsFunc(present, func(name string) bool {
+		return f.workers[name].worker.Capabilities.Offer(set.Requires)
+	})
 }
 
 // Seen takes a heartbeat. It reports whether the worker is new: not there, or
@@ -249,10 +265,16 @@ func (f *Fleet) names() []string {
 	return names
 }
 
-func noWorkerText(n *node, lack jobs.Nobody) string {
+func noWorkerText(n *node, lack jobs.Nobody, hopeless bool) string {
 	text := fmt.Sprintf("no capable worker within %s (queue-timeout): missing %s", n.module.Policy.QueueTimeout, lack.Missing)
+	if hopeless {
+		text = "no worker can run it: missing " + lack.Missing
+	}
 	if lack.Closest != "" {
 		text += "; " + lack.Closest + " comes closest"
+	}
+	if hopeless {
+		text += "; no other worker can join this run: provide what is missing, or use --listen or --server"
 	}
 	return text
 }

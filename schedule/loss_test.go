@@ -265,3 +265,44 @@ modules:
 		}
 	}
 }
+
+// TestWaitThatCannotEndFailsAtOnce: where no other worker can join, a module
+// whose requirements no worker meets fails without its queue time-out.
+func TestWaitThatCannotEndFailsAtOnce(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		closed bool
+		want   string
+		after  time.Duration
+	}{
+		{"closed", true, "failed (no worker can run it: missing os windows; w comes closest; no other worker can join this run: provide what is missing, or use --listen or --server)", 0},
+		{"open", false, "failed (no capable worker within 10s (queue-timeout): missing os windows; w comes closest)", 10 * time.Second},
+	} {
+		p := newPlayer(t, "name: p\nmodules:\n  a: {command: [\"true\"], requires: {os: windows}, queue-timeout: 10s}\n", ok)
+		f := p.fleet(1)
+		if row.closed {
+			f.Close()
+		}
+		p.before = func(p *player, round int) {
+			if round == 0 {
+				p.d = schedule.NewDispatcher(p.run, f)
+			}
+		}
+		report := p.play(1)
+		if got := ended(report)["a"]; got != row.want {
+			t.Errorf("%s: %s, want %s", row.name, got, row.want)
+		}
+		if took := report.Modules[0].Finished.Sub(epochStart); took < row.after || took > row.after+time.Second {
+			t.Errorf("%s: it ended after %v, want %v", row.name, took, row.after)
+		}
+		until := ""
+		for _, e := range p.events {
+			if e.Event == jobs.EventWaiting && e.Until != nil {
+				until = e.Until.Sub(epochStart).String()
+			}
+		}
+		if (until != "") == row.closed {
+			t.Errorf("%s: the waiting event says until %q", row.name, until)
+		}
+	}
+}

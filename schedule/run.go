@@ -296,7 +296,12 @@ func (r *Run) sayWaiting(n *node) {
 		return
 	}
 	r.waitsSaid[n.lane]++
-	r.event(jobs.Event{Event: jobs.EventWaiting, Module: n.module.Name, Missing: lack.Missing, Closest: lack.Closest})
+	e := jobs.Event{Event: jobs.EventWaiting, Module: n.module.Name, Missing: lack.Missing, Closest: lack.Closest}
+	if !lack.Final {
+		until := latest(n.since, r.nobodyAt[n.lane]).Add(n.module.Policy.QueueTimeout)
+		e.Until = &until
+	}
+	r.event(e)
 }
 
 func (r *Run) event(e jobs.Event) {

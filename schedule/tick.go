@@ -129,6 +129,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 	if !none || len(l.capable) > 0 {
 		return time.Time{}
 	}
+	hopeless := l.prepared && d.fleet.hopeless(l.set)
 	var next time.Time
 	for _, n := range d.run.nodes {
 		waits := n.status == jobs.Ready || (n.status == jobs.Retrying && !n.retryAt.After(now))
@@ -139,18 +140,14 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" || d.untouchable(n, now) {
 			continue
 		}
-		from := n.since
-		if since.After(from) {
-			from = since
-		}
-		due := from.Add(n.module.Policy.QueueTimeout)
-		if now.Before(due) {
+		due := latest(n.since, since).Add(n.module.Policy.QueueTimeout)
+		if now.Before(due) && !hopeless {
 			if next.IsZero() || due.Before(next) {
 				next = due
 			}
 			continue
 		}
-		d.close(n, jobs.Outcome{Status: jobs.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name])}, m.published || d.run.epoch > 1)
+		d.close(n, jobs.Outcome{Status: jobs.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name], hopeless)}, m.published || d.run.epoch > 1)
 	}
 	return next
 }
