@@ -6,14 +6,14 @@ import "slices"
 // values: it decodes every module for its faults only.
 func (c *collector) checkExpressions(f *File) {
 	byName := f.byName()
-	top := &decoder{collector: c, e: f.scope(nil, nil).evaluator(), tree: f.root, limits: f.limits}
+	top := &decoder{collector: c, e: f.scope(nil, nil).reporting(c).evaluator(), tree: f.root, limits: f.limits}
 	top.env(f.root.get("env"), graph)
 	top.duration(f.root, fileShape, "deadline", 0)
 	for _, d := range f.modules {
 		if !c.ok(d.key) || d.own.Kind != mapNode {
 			continue
 		}
-		e := f.scope(d, byName).evaluator()
+		e := f.scope(d, byName).reporting(c).evaluator()
 		dec := &decoder{collector: c, e: e, tree: d.tree, limits: f.limits}
 		dec.module()
 		if d.own.get("shell") != nil && d.tree.get("command") != nil {
@@ -44,5 +44,11 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 			s.needs[n.Module] = needKind{family: m.family(), result: m.result, declared: m.closed, outputs: slices.Clone(m.outputs)}
 		}
 	}
+	return s
+}
+
+// reporting lets a scope share the suggestions of a collector.
+func (s *exprScope) reporting(c *collector) *exprScope {
+	s.suggests = c.suggests
 	return s
 }

@@ -233,7 +233,7 @@ func (d *decoder) limitUses() []string {
 		}
 		if _, declared := d.limits[name]; !declared {
 			if d.ok(use) && use.Kind == scalarNode {
-				d.fault(at, knownOr(name, sortedKeys(d.limits), "limits"), "limit %q is not declared in limits", name)
+				d.fault(at, d.knownOr(name, sortedKeys(d.limits), "limits"), "limit %q is not declared in limits", name)
 			}
 			continue
 		}

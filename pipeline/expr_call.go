@@ -53,7 +53,7 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 			return
 		}
 		known := slices.Concat(ourFunctions, allowedBuiltins)
-		w.fault(n, didYouMean(id.Value, known), "unknown function %s()", id.Value)
+		w.fault(n, w.didYouMean(id.Value, known), "unknown function %s()", id.Value)
 	}
 }
 
@@ -224,7 +224,7 @@ func (w *walker) statusWord(n ast.Node) {
 	if ours := foreignStatuses[strings.ToLower(s.Value)]; ours != "" {
 		hint = "did you mean \"" + ours + "\"?"
 	} else {
-		hint = knownOr(s.Value, Statuses(), "statuses")
+		hint = w.knownOr(s.Value, Statuses(), "statuses")
 	}
 	w.fault(n, hint, "no status is called %q", s.Value)
 }

@@ -31,7 +31,8 @@ type exprScope struct {
 	noMatrix  string            // why the matrix may not be read here; empty: it may
 	needs     map[string]needKind
 	externals *Externals
-	modules   []string // all names, to tell what is unknown from what is no direct need
+	suggests  func() bool // whether corrections are looked for; nil: they are
+	modules   []string    // all names, to tell what is unknown from what is no direct need
 }
 
 // needKind is what is known of a direct need before it ran.

@@ -49,6 +49,22 @@ type walker struct {
 	guarded map[*ast.MemberNode]bool
 }
 
+// knownOr and didYouMean are the functions of these names, as long as the
+// scope has suggestions left.
+func (w *walker) knownOr(word string, known []string, what string) string {
+	if w.scope.lenient || w.scope.suggests != nil && !w.scope.suggests() {
+		return ""
+	}
+	return knownOr(word, known, what)
+}
+
+func (w *walker) didYouMean(word string, known []string) string {
+	if w.scope.lenient || w.scope.suggests != nil && !w.scope.suggests() {
+		return ""
+	}
+	return didYouMean(word, known)
+}
+
 func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
 	if !w.scope.lenient {
 		w.faults = append(w.faults, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
@@ -133,7 +149,7 @@ func (w *walker) identifier(n *ast.IdentifierNode) {
 	case foreign[n.Value] != "":
 		w.fault(n, foreign[n.Value], "unknown name %q", n.Value)
 	default:
-		w.fault(n, knownOr(n.Value, []string{"params", "matrix", "needs"}, "known"), "unknown name %q", n.Value)
+		w.fault(n, w.knownOr(n.Value, []string{"params", "matrix", "needs"}, "known"), "unknown name %q", n.Value)
 	}
 }
 
@@ -170,7 +186,9 @@ func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
 		switch {
 		case root.Value == "params" && len(props) == 1:
 			w.reads.params = true
-			w.named(props[0], sortedKeys(w.scope.params), "parameter", "params")
+			if s, ok := props[0].(*ast.StringNode); !ok || w.scope.params[s.Value] == "" {
+				w.named(props[0], sortedKeys(w.scope.params), "parameter", "params")
+			}
 			return
 		case root.Value == "matrix" && len(props) == 1:
 			w.axis(n, props[0])
@@ -209,7 +227,7 @@ func (w *walker) named(p ast.Node, known []string, what, root string) {
 		return
 	}
 	if !slices.Contains(known, s.Value) {
-		hint := knownOr(s.Value, known, "known")
+		hint := w.knownOr(s.Value, known, "known")
 		if head, _, cut := strings.Cut(s.Value, "-"); cut && slices.Contains(known, head) {
 			hint = "write spaces around - to subtract"
 		}
@@ -296,9 +314,9 @@ func (w *walker) noNeed(name *ast.StringNode) {
 		w.fault(name, fmt.Sprintf("add %s to the needs of %s", name.Value, of), "%q is not a direct need of %s", name.Value, of)
 		return
 	}
-	hint := didYouMean(name.Value, w.scope.needNames())
+	hint := w.didYouMean(name.Value, w.scope.needNames())
 	if hint == "" {
-		hint = knownOr(name.Value, w.scope.needNames(), "its needs")
+		hint = w.knownOr(name.Value, w.scope.needNames(), "its needs")
 	}
 	w.fault(name, hint, "%s has no need %q", of, name.Value)
 }
@@ -325,7 +343,7 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	case field.Value == "result":
 		w.fault(field, fmt.Sprintf("a command sets outputs: needs.%s.outputs.KEY", name.Value), "%s is a command and has no result", name.Value)
 	default:
-		w.fault(field, knownOr(field.Value, known, "known"), "a need has no %q", field.Value)
+		w.fault(field, w.knownOr(field.Value, known, "known"), "a need has no %q", field.Value)
 	}
 	return false
 }
@@ -335,7 +353,7 @@ func (w *walker) declaredOutput(name *ast.StringNode, p ast.Node, kind needKind)
 	if !ok || !kind.declared || slices.Contains(kind.outputs, key.Value) {
 		return
 	}
-	w.fault(p, knownOr(key.Value, kind.outputs, "its outputs"), "%s declares no output %q", name.Value, key.Value)
+	w.fault(p, w.knownOr(key.Value, kind.outputs, "its outputs"), "%s declares no output %q", name.Value, key.Value)
 }
 
 // replace puts a call of one of our functions in the place of a node.

@@ -48,6 +48,24 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxSuggestions is for how many faults of a file corrections are looked for:
+// each is compared with all that is known.
+const maxSuggestions = 100
+
+// knownOr is the function of this name for the first faults of a file.
+func (c *collector) knownOr(word string, known []string, what string) string {
+	if !c.suggests() {
+		return ""
+	}
+	return knownOr(word, known, what)
+}
+
+// suggests takes one of the suggestions that are left.
+func (c *collector) suggests() bool {
+	c.suggested++
+	return c.suggested <= maxSuggestions
+}
+
 // maxFaults bounds what a hostile file can make us print.
 const maxFaults = 1000
 
@@ -59,6 +77,8 @@ type collector struct {
 	list Faults
 	seen map[Fault]bool
 	bad  map[*node]bool
+
+	suggested int // faults for which corrections were looked for
 }
 
 func newCollector(src *source) *collector {

@@ -8,6 +8,7 @@ import (
 // checkNeeds checks that needs exist, stand once, and make no cycle.
 func (c *collector) checkNeeds(f *File) {
 	byName := f.byName()
+	more := sortedIfMore(f.names, byName)
 	for _, d := range f.modules {
 		seen := map[string]bool{}
 		for _, n := range d.needs {
@@ -15,7 +16,7 @@ func (c *collector) checkNeeds(f *File) {
 			case n.Module == d.name:
 				c.fault(n.at, "", "%s needs itself", d.name)
 			case byName[n.Module] == nil:
-				c.fault(n.at, knownOr(n.Module, sortedIfMore(f.names, byName), "modules"), "%s needs %q, which does not exist", d.name, n.Module)
+				c.fault(n.at, c.knownOr(n.Module, more, "modules"), "%s needs %q, which does not exist", d.name, n.Module)
 			case seen[n.Module]:
 				c.fault(n.at, "", "%s needs %q twice", d.name, n.Module)
 			default:
@@ -30,8 +31,12 @@ func (c *collector) checkNeeds(f *File) {
 // sortedIfMore are the names of a file's modules, with those of the program behind them.
 func sortedIfMore(names []string, byName map[string]*declaration) []string {
 	more := slices.Clone(names)
+	own := make(map[string]bool, len(names))
+	for _, name := range names {
+		own[name] = true
+	}
 	for _, name := range sortedKeys(byName) {
-		if !slices.Contains(names, name) {
+		if !own[name] {
 			more = append(more, name)
 		}
 	}
@@ -54,7 +59,7 @@ func (c *collector) checkSame(d *declaration, n declaredNeed, needed *declaratio
 			case !side.family():
 				c.fault(n.sameAt[i], "", "same: %s has no matrix", side.name)
 			case !slices.Contains(side.axes, axis):
-				c.fault(n.sameAt[i], knownOr(axis, side.axes, "its axes"), "same: %s has no axis %q", side.name, axis)
+				c.fault(n.sameAt[i], c.knownOr(axis, side.axes, "its axes"), "same: %s has no axis %q", side.name, axis)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (m *matrixReader) check() {
 	for _, entry := range m.tree.get("exclude").elements() {
 		for _, k := range entry.Keys {
 			if m.ok(k) && !slices.Contains(axes, k.Value) {
-				m.fault(k, knownOr(k.Value, axes, "axes"), "exclude: %s has no axis %q", m.family, k.Value)
+				m.fault(k, m.knownOr(k.Value, axes, "axes"), "exclude: %s has no axis %q", m.family, k.Value)
 			}
 		}
 	}

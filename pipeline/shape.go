@@ -227,7 +227,7 @@ func (c *collector) checkKey(k, value *node, s *shape, what string) {
 	f, known := s.field(k.Value)
 	switch {
 	case !known:
-		c.fault(k, knownOr(k.Value, s.keysKnown(), "known keys"), "unknown key %q in %s", k.Value, what)
+		c.fault(k, c.knownOr(k.Value, s.keysKnown(), "known keys"), "unknown key %q in %s", k.Value, what)
 	case f.state == reserved:
 		c.fault(k, "keys of your own begin with x-", "key %q is reserved", k.Value)
 	case f.state == notYet:

@@ -1,9 +1,9 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // position is a place in a file, in lines and characters from 1.
@@ -12,8 +12,9 @@ type position struct{ line, col int }
 // source is the text of a pipeline file, kept for excerpts. A source without
 // lines (a template that came over the wire) has none to show.
 type source struct {
-	name  string
-	lines [][]rune
+	name     string
+	lines    [][]rune
+	openings [][]int // by line: where ${{ stands; nil: not looked for yet
 }
 
 func newSource(name string, text []byte) *source {
@@ -64,25 +65,34 @@ func printable(text []rune) string {
 // expression finds the position of character offset of the k-th ${{ }} of a
 // scalar: exactly, when the file has its text as it is, else its start.
 func (s *source) expression(n *node, k, offset int, text string) position {
-	at := position{n.Line, n.Col}
 	for line := n.Line; line >= 1 && line <= len(s.lines); line++ {
-		from := 0
+		cols := s.opened(line)
 		if line == n.Line {
-			from = n.Col - 1
+			first, _ := slices.BinarySearch(cols, n.Col-1)
+			cols = cols[first:]
 		}
-		for {
-			i := indexRunes(s.lines[line-1], "${{", from)
-			if i < 0 {
-				break
+		if k < len(cols) {
+			return s.advance(position{line, cols[k] + 1}, 3, offset, text)
+		}
+		k -= len(cols)
+	}
+	return position{n.Line, n.Col}
+}
+
+// opened are the columns, from 0, at which a line has ${{.
+func (s *source) opened(line int) []int {
+	if s.openings == nil {
+		s.openings = make([][]int, len(s.lines))
+		for l, text := range s.lines {
+			for i := 0; i+2 < len(text); i++ {
+				if text[i] == '$' && text[i+1] == '{' && text[i+2] == '{' {
+					s.openings[l] = append(s.openings[l], i)
+					i += 2
+				}
 			}
-			if k == 0 {
-				return s.advance(position{line, i + 1}, 3, offset, text)
-			}
-			k--
-			from = i + 3
 		}
 	}
-	return at
+	return s.openings[line-1]
 }
 
 // bare finds the position of character offset of a scalar that is an expression as a whole.
@@ -115,20 +125,18 @@ func (s *source) block(n *node, offset int) position {
 // advance goes skip and then offset characters on from at, if text stands there.
 func (s *source) advance(at position, skip, offset int, text string) position {
 	rest := s.lines[at.line-1][min(at.col-1+skip, len(s.lines[at.line-1])):]
-	prefix := []rune(text)
-	if offset < 0 || offset > len(prefix) || offset > len(rest) || string(rest[:offset]) != string(prefix[:offset]) {
+	i := 0
+	for _, r := range text {
+		if i >= offset {
+			break
+		}
+		if i >= len(rest) || rest[i] != r {
+			return at
+		}
+		i++
+	}
+	if i != offset {
 		return at
 	}
 	return position{at.line, at.col + skip + offset}
-}
-
-func indexRunes(line []rune, word string, from int) int {
-	if from < 0 || from > len(line) {
-		return -1
-	}
-	i := strings.Index(string(line[from:]), word)
-	if i < 0 {
-		return -1
-	}
-	return from + utf8.RuneCountInString(string(line[from:])[:i])
 }
