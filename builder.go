@@ -29,6 +29,7 @@ type Builder struct {
 	outputs   []edge // modules of files that values are of
 	limits    map[string]limit
 	faults    pipeline.Faults
+	suggested int // faults for which corrections were looked for
 	shared    shared
 	checked   bool // the definition has been found without faults before: places are not needed
 }

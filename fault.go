@@ -54,7 +54,18 @@ func (p place) position() pipeline.Place { return pipeline.Place{File: shown(p.f
 
 // fault notes a mistake in the definition.
 func (b *Builder) fault(at place, suggestion, format string, args ...any) {
+	if len(b.faults) >= pipeline.MaxFaults {
+		return
+	}
 	b.faults = append(b.faults, pipeline.Fault{File: at.file, Line: at.line, Text: fmt.Sprintf(format, args...), Suggestion: suggestion})
+}
+
+// suggest says which of the known words may have been meant, for the first faults.
+func (b *Builder) suggest(word string, known []string) string {
+	if b.suggested++; b.suggested > pipeline.MaxSuggestions {
+		return ""
+	}
+	return pipeline.Suggest(word, known)
 }
 
 func (b *Builder) foreign(at place) {
@@ -64,10 +75,11 @@ func (b *Builder) foreign(at place) {
 // dress makes faults readable: files as they are named from here, and the
 // line where the source is at hand.
 func dress(faults pipeline.Faults) pipeline.Faults {
+	files := map[string][]string{}
 	for i := range faults {
 		f := &faults[i]
 		if f.Excerpt == "" && f.Line > 0 && f.Column == 0 {
-			f.Excerpt = lineOf(f.File, f.Line)
+			f.Excerpt = lineOf(files, f.File, f.Line)
 		}
 		if f.File != "" {
 			f.File = shown(f.File)
@@ -76,13 +88,16 @@ func dress(faults pipeline.Faults) pipeline.Faults {
 	return faults
 }
 
-// lineOf is a line of a file; empty when it is not at hand.
-func lineOf(file string, line int) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return ""
+// lineOf is a line of a file; empty when it is not at hand. files keeps what was read.
+func lineOf(files map[string][]string, file string, line int) string {
+	lines, ok := files[file]
+	if !ok {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			lines = strings.Split(string(text), "\n")
+		}
+		files[file] = lines
 	}
-	lines := strings.Split(string(text), "\n")
 	if line > len(lines) {
 		return ""
 	}

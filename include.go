@@ -181,7 +181,7 @@ func (b *Builder) checkOutputs(x *pipeline.Externals) {
 		m, ok := x.Modules[e.name]
 		switch {
 		case !ok:
-			b.fault(e.at, pipeline.Suggest(e.name, slices.Sorted(maps.Keys(x.Modules))), "no included file has a module %q", e.name)
+			b.fault(e.at, b.suggest(e.name, slices.Sorted(maps.Keys(x.Modules))), "no included file has a module %q", e.name)
 		case m.Family:
 			b.fault(e.at, "", "%s is a family: name one of its members", e.name)
 		case m.Result:

@@ -216,9 +216,17 @@ func (b *Builder) bind(params map[string]string, lookupEnv func(string) (string,
 			known = append(known, p.Name)
 		}
 	}
+	declared := make(map[string]bool, len(known))
+	for _, name := range known {
+		declared[name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if !slices.Contains(known, name) {
-			faults = append(faults, pipeline.Fault{Text: fmt.Sprintf("--param: the pipeline has no parameter %q", name), Suggestion: pipeline.Suggest(name, known)})
+		if !declared[name] && len(faults) < pipeline.MaxFaults {
+			hint := ""
+			if len(faults) < pipeline.MaxSuggestions {
+				hint = pipeline.Suggest(name, known)
+			}
+			faults = append(faults, pipeline.Fault{Text: fmt.Sprintf("--param: the pipeline has no parameter %q", name), Suggestion: hint})
 		}
 	}
 	if len(faults) > 0 {

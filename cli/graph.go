@@ -5,13 +5,14 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -40,19 +41,21 @@ func (a *app) graphCommand() *cobra.Command {
 	})
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
-		p, _, err := a.load(args[0], o.source)
+		p, err := a.loadUntilSignal(ctx, args[0], o.source)
 		if err != nil {
 			return err
 		}
-		switch a.set.output {
-		case "svg", "html":
+		if a.set.output == "svg" || a.set.output == "html" {
 			return a.paintGraph(ctx, o, args[0], p)
-		case "mermaid":
-			newDrawing(p).mermaid(a.Stdout)
-		default:
-			newDrawing(p).dot(a.Stdout)
 		}
-		return nil
+		return untilSignal(ctx, func() error {
+			if a.set.output == "mermaid" {
+				newDrawing(p).mermaid(a.Stdout)
+			} else {
+				newDrawing(p).dot(a.Stdout)
+			}
+			return nil
+		})
 	}, func() []string {
 		if o.run != "" && a.set.output != "svg" && a.set.output != "html" {
 			return []string{"--run" + a.bind.fromOf("run") + ": only -o svg and -o html show a run"}
@@ -64,37 +67,41 @@ func (a *app) graphCommand() *cobra.Command {
 
 // paintGraph writes the pipeline, or a run of it, as a picture.
 func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) error {
-	pic, err := a.picture(ctx, o, file, p)
+	graph, report, took, err := a.facts(ctx, o, file, p)
 	if err != nil {
 		return err
 	}
-	if a.set.output == "html" {
-		return pic.html(a.Stdout)
-	}
-	b := pic.inBoxes()
-	pic.svg(a.Stdout, b, pic.head(b))
-	return nil
+	return untilSignal(ctx, func() error {
+		pic := newPicture(newDrawing(graph), report, took)
+		if a.set.output == "html" {
+			return pic.html(a.Stdout)
+		}
+		b := pic.inBoxes()
+		pic.svg(a.Stdout, b, pic.head(b))
+		return nil
+	})
 }
 
-func (a *app) picture(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (*picture, error) {
+// facts are what a picture shows: the graph, and the run of it or how long modules have taken.
+func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, report *jobs.Report, took map[string]time.Duration, err error) {
 	if o.run == "" {
-		return newPicture(newDrawing(p), nil, a.history(ctx, o.place, file, p.Name)), nil
+		return p, nil, a.history(ctx, o.place, file, p.Name), nil
 	}
 	s, err := a.openFor(ctx, o.place, filepath.Dir(a.path(file)))
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	defer s.close()
-	graph, report, err := pastRun(ctx, s, o.run)
+	graph, report, err = pastRun(ctx, s, o.run)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
-		return nil, notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
+		return nil, nil, nil, notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
 	case err != nil:
-		return nil, err
+		return nil, nil, nil, err
 	case graph.Name != p.Name:
-		return nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", report.Run, graph.Name, file, p.Name)
+		return nil, nil, nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", report.Run, graph.Name, file, p.Name)
 	}
-	return newPicture(newDrawing(graph), report, nil), nil
+	return graph, report, nil, nil
 }
 
 // drawing is a pipeline as a picture has it: families with their members,
@@ -122,7 +129,7 @@ func newDrawing(p *pipeline.Pipeline) *drawing {
 		if m.Family == "" || m.Dynamic != nil {
 			d.alone = append(d.alone, i)
 		} else {
-			if !slices.Contains(d.families, m.Family) {
+			if len(d.members[m.Family]) == 0 {
 				d.families = append(d.families, m.Family)
 			}
 			d.members[m.Family] = append(d.members[m.Family], i)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -78,6 +79,19 @@ func readFile(path string) (src []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return io.ReadAll(io.LimitReader(f, pipeline.MaxFileSize+1))
+}
+
+// loadUntilSignal is load, which ends at the signal that ends ctx.
+func (a *app) loadUntilSignal(ctx context.Context, file string, s source) (*pipeline.Pipeline, error) {
+	loaded := make(chan *pipeline.Pipeline, 1)
+	if err := untilSignal(ctx, func() error {
+		p, _, err := a.load(file, s)
+		loaded <- p
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return <-loaded, nil
 }
 
 // faultsError is the pipeline's faults as the last words of a command.

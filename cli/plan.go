@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,15 +48,18 @@ func (a *app) planCommand() *cobra.Command {
 	where.define(cmd.Flags(), "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
-		p, _, err := a.load(args[0], *s)
+		p, err := a.loadUntilSignal(ctx, args[0], *s)
 		if err != nil {
 			return err
 		}
-		plan := newPlan(p, a.history(ctx, *where, args[0], p.Name))
-		return a.emit(plan, plan.table, func(w io.Writer) {
-			for _, m := range plan.Modules {
-				writeln(w, safetext.Line(m.Name))
-			}
+		took := a.history(ctx, *where, args[0], p.Name)
+		return untilSignal(ctx, func() error {
+			plan := newPlan(p, took)
+			return a.emit(plan, plan.table, func(w io.Writer) {
+				for _, m := range plan.Modules {
+					writeln(w, safetext.Line(m.Name))
+				}
+			})
 		})
 	})
 	return cmd
@@ -133,34 +138,24 @@ func (w *waves) of(i int) int {
 
 // needGraph says which modules a need stands for.
 type needGraph struct {
-	p      *pipeline.Pipeline
-	byName map[string]int
+	p        *pipeline.Pipeline
+	resolver *pipeline.Resolver
 }
 
 func newNeedGraph(p *pipeline.Pipeline) *needGraph {
-	g := &needGraph{p: p, byName: make(map[string]int, len(p.Modules))}
-	for i, m := range p.Modules {
-		g.byName[m.Name] = i
-	}
-	return g
+	return &needGraph{p: p, resolver: pipeline.NewResolver(p.Modules, p.Families)}
 }
 
-func (g *needGraph) stand(m *pipeline.Module, n pipeline.Need) []int {
-	return pipeline.Resolve(m, n, g.p.Modules, g.byName, g.p.Families)
-}
+func (g *needGraph) stand(m *pipeline.Module, n pipeline.Need) []int { return g.resolver.Resolve(m, n) }
 
 func (p *planShown) table(w io.Writer) {
 	g := grid{head: []string{"WAVE", "MODULE", "LANE", "ESTIMATE", "NEEDS"}}
 	last := 0
-	for _, m := range p.Modules {
-		last = max(last, m.Wave)
-	}
-	for wave := 1; wave <= last; wave++ {
-		for _, m := range p.Modules {
-			if m.Wave == wave {
-				g.add(strconv.Itoa(wave), stepName(m), string(m.Lane), durationOrDash(m.Estimate), orDash(strings.Join(m.Needs, ", ")))
-			}
-		}
+	byWave := slices.Clone(p.Modules)
+	slices.SortStableFunc(byWave, func(x, y planStep) int { return cmp.Compare(x.Wave, y.Wave) })
+	for _, m := range byWave {
+		last = m.Wave
+		g.add(strconv.Itoa(m.Wave), stepName(m), string(m.Lane), durationOrDash(m.Estimate), orDash(strings.Join(m.Needs, ", ")))
 	}
 	g.write(w)
 	writef(w, "\n%s in %s", count(len(p.Modules), "module"), count(last, "wave"))

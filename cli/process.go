@@ -223,6 +223,20 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 	return ctx, func() { cancel(nil); watcher.Wait() }
 }
 
+// untilSignal does what heeds no context, such as reading a file that may be
+// a pipe or a terminal, and returns at the signal that ends ctx. What is left
+// then ends with the process, which has nothing else to do.
+func untilSignal(ctx context.Context, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // action is the body of a command: settings are bound, ctx ends at a signal.
 type action func(ctx context.Context, args []string) error
 

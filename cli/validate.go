@@ -34,8 +34,8 @@ func (a *app) validateCommand() *cobra.Command {
 			"and that are not given are taken to be empty, or the first of their options.",
 	}
 	pairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
-	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(_ context.Context, args []string) error {
-		return a.validate(args, pairsMap(params))
+	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(ctx context.Context, args []string) error {
+		return untilSignal(ctx, func() error { return a.validate(args, pairsMap(params)) })
 	})
 	return cmd
 }
@@ -115,16 +115,18 @@ func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the pipeline file",
 		Long: "Print the JSON Schema of the pipeline file. For completion in an editor keep it in a file, and begin\npipelines with: # yaml-language-server: $schema=FILE",
-		RunE: a.do(between(0, 0, "schema"), func(context.Context, []string) error {
-			text, err := pipeline.Schema()
-			if err != nil {
-				return err
-			}
-			if n := len(text); n == 0 || text[n-1] != '\n' {
-				text = append(text, '\n')
-			}
-			_, err = a.Stdout.Write(text)
-			return err
-		}),
+		RunE: a.do(between(0, 0, "schema"), func(ctx context.Context, _ []string) error { return untilSignal(ctx, a.schema) }),
 	}
+}
+
+func (a *app) schema() error {
+	text, err := pipeline.Schema()
+	if err != nil {
+		return err
+	}
+	if n := len(text); n == 0 || text[n-1] != '\n' {
+		text = append(text, '\n')
+	}
+	_, err = a.Stdout.Write(text)
+	return err
 }

@@ -80,10 +80,10 @@ func (a *assembler) before(i int) string {
 
 // tokens gives every module that has none the word that stands for it in subjects.
 func (a *assembler) tokens() {
-	taken := map[string]bool{}
+	stems := map[string]bool{}
 	for _, m := range a.p.Modules {
-		taken[strings.ToLower(m.Name)] = true
-		taken[strings.ToLower(m.Token)] = true
+		stems[stem(m.Name)] = true
+		stems[stem(m.Token)] = true
 	}
 	prefixes, numbers := map[string]string{}, map[string]int{}
 	for _, m := range a.p.Modules {
@@ -96,7 +96,7 @@ func (a *assembler) tokens() {
 		}
 		prefix, ok := prefixes[m.Family]
 		if !ok {
-			prefix = freePrefix(m.Family, taken)
+			prefix = freePrefix(m.Family, stems)
 			prefixes[m.Family] = prefix
 		}
 		if m.Dynamic != nil {
@@ -109,22 +109,13 @@ func (a *assembler) tokens() {
 }
 
 // freePrefix is a beginning of tokens that nothing else has before a number.
-func freePrefix(family string, taken map[string]bool) string {
-	prefix := strings.ToLower(family) + "-"
-	extra := "-"
-	clash := func() bool {
-		for name := range taken {
-			if rest, ok := strings.CutPrefix(name, prefix); ok && isDigits(rest) {
-				return true
-			}
-		}
-		return false
+func freePrefix(family string, stems map[string]bool) string {
+	prefix := family + "-"
+	for stems[strings.ToLower(prefix)] {
+		prefix += "-"
 	}
-	for clash() {
-		prefix, extra = prefix+"-", extra+"-"
-	}
-	taken[prefix+"0"] = true
-	return family + extra
+	stems[strings.ToLower(prefix)] = true
+	return prefix
 }
 
 // families makes the table of families anew: modules may have moved.
@@ -154,10 +145,13 @@ func (a *assembler) needs() {
 		if !faulty[numbers[i]] {
 			continue
 		}
+		if a.full() {
+			break
+		}
 		for _, n := range m.Needs {
 			switch {
 			case !known[n.Module]:
-				a.fault(i, knownOr(n.Module, names, "modules"), "%s needs %q, which does not exist", m.Name, n.Module)
+				a.fault(i, a.hint(func() string { return knownOr(n.Module, names, "modules") }), "%s needs %q, which does not exist", m.Name, n.Module)
 			case n.Module == m.Name:
 				a.fault(i, "", "%s needs itself", m.Name)
 			}
@@ -188,35 +182,63 @@ func (a *assembler) faultyNeeds(known map[string]bool) (numbers []int, faulty ma
 	return numbers, faulty
 }
 
-// cycles reports the shortest cycle that a module is on, if there is one.
+// cycles reports a cycle that the first module which is on one is on, if
+// there is one.
 func (a *assembler) cycles() {
-	at := index(a.p.Modules)
-	if a.ordered(at) {
+	r := NewResolver(a.p.Modules, a.p.Families)
+	if a.ordered(r) {
 		return
 	}
-	byName := map[string]*declaration{}
-	for _, m := range a.p.Modules {
-		d := &declaration{name: m.Name}
-		byName[m.Name] = d
-		for _, n := range m.Needs {
-			for _, j := range Resolve(m, n, a.p.Modules, at, a.p.Families) {
-				d.needs = append(d.needs, declaredNeed{Need: Need{Module: a.p.Modules[j].Name}})
-			}
+	n := len(a.p.Modules)
+	cycles := a.arrows(r).cycles()
+	if len(cycles) == 0 {
+		return
+	}
+	var names []string
+	for _, i := range cycles[0] {
+		if i < n {
+			names = append(names, a.p.Modules[i].Name)
 		}
 	}
+	a.fault(cycles[0][0], "", "cycle: %s", strings.Join(names, " → "))
+}
+
+// arrows lead from each module to its list of needs, a node of its own after
+// all modules, and from there to what the list stands for: the members of a
+// family share the list.
+func (a *assembler) arrows(r *Resolver) arrows {
+	n := len(a.p.Modules)
+	g, at := make(arrows, n), map[int]int{}
+	var lists NeedLists
 	for i, m := range a.p.Modules {
-		if cycle := shortestCycle(byName[m.Name], byName); cycle != nil {
-			a.fault(i, "", "cycle: %s", strings.Join(cycle, " → "))
-			return
+		number := lists.Number(m.Needs)
+		if list, ok := at[number]; ok && m.shares() {
+			g[i] = []int{list}
+			continue
+		}
+		list := len(g)
+		g = append(g, nil)
+		g[i] = []int{list}
+		if m.shares() {
+			at[number] = list
+		}
+		for _, need := range m.Needs {
+			g[list] = append(g[list], r.Resolve(m, need)...)
 		}
 	}
+	return g
+}
+
+// shares reports whether the needs of m stand for the same as an equal list of another.
+func (m *Module) shares() bool {
+	return m.Dynamic == nil && !slices.ContainsFunc(m.Needs, func(n Need) bool { return len(n.Same) > 0 })
 }
 
 // ordered reports whether every module can come after all that it needs.
-func (a *assembler) ordered(at map[string]int) bool {
+func (a *assembler) ordered(r *Resolver) bool {
 	w := waiting{before: make([][]*waiters, len(a.p.Modules)), shared: map[int]*waiters{}}
 	for i, m := range a.p.Modules {
-		w.add(i, m, func(n Need) []int { return Resolve(m, n, a.p.Modules, at, a.p.Families) })
+		w.add(i, m, func(n Need) []int { return r.Resolve(m, n) })
 	}
 	done := 0
 	for ; done < len(w.ready); done++ {
@@ -245,7 +267,7 @@ type waiters struct {
 
 func (w *waiting) add(i int, m *Module, resolve func(Need) []int) {
 	number := 0 // of a list that stands for the same whoever has it
-	if m.Dynamic == nil && !slices.ContainsFunc(m.Needs, func(n Need) bool { return len(n.Same) > 0 }) {
+	if m.shares() {
 		number = w.lists.Number(m.Needs)
 	}
 	if g := w.shared[number]; g != nil && g.waits > 0 {
@@ -295,7 +317,7 @@ func (a *assembler) command(i int, m *Module) {
 		a.fault(i, "", "%s: a command has Run or Args, exactly one of them", m.Name)
 	}
 	if c.Shell != "" && !slices.Contains(shells, c.Shell) {
-		a.fault(i, didYouMean(c.Shell, shells), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
+		a.fault(i, a.hint(func() string { return didYouMean(c.Shell, shells) }), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
 	}
 	dir, err := parseDir(c.Dir)
 	a.refuse(i, "dir", err)
@@ -338,7 +360,7 @@ func (a *assembler) exclusion(i int, m *Module) {
 	for _, l := range p.Limits {
 		a.refuse(i, "limit", validName(l))
 		most, whose := maxLimit, ""
-		if slices.Contains(a.p.ClusterLimits, l) {
+		if a.cluster[l] {
 			most, whose = maxClusterLimit, " of the cluster"
 		}
 		if n := a.p.Limits[l]; n < 1 || n > most {
@@ -352,7 +374,7 @@ func (a *assembler) exclusion(i int, m *Module) {
 // scopes refuses a key that is the run's at one module and the cluster's at another.
 func (a *assembler) scopes(i int, m *Module) {
 	for _, k := range m.Policy.Keys {
-		cluster := slices.Contains(m.Policy.ClusterKeys, k)
+		_, cluster := slices.BinarySearch(m.Policy.ClusterKeys, k)
 		before, ok := a.keys[k]
 		if !ok {
 			a.keys[k] = keyUse{cluster, m.Name}
@@ -391,9 +413,9 @@ func (a *assembler) requirements(i int, m *Module) {
 	for _, t := range r.Tools {
 		parsed, err := parseTool(t.String())
 		a.refuse(i, "tool", err)
-		tools = addTool(tools, parsed)
+		tools = append(tools, parsed)
 	}
-	r.Tools = tools
+	r.Tools = addTools(nil, tools...)
 	for j, t := range r.Tags {
 		a.refuse(i, "tag", validWord(t))
 		r.Tags[j] = strings.ToLower(t)

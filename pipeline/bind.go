@@ -24,6 +24,9 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 	b.out.Params, b.out.Decimals = travelling(bound)
 	b.top()
 	for _, d := range f.modules {
+		if c.full() || b.members > maxMerged {
+			break
+		}
 		b.module(d)
 		if len(b.out.Modules) > maxModules {
 			c.fault(d.key, "", "the pipeline has more than %d modules", maxModules)
@@ -45,6 +48,7 @@ type binder struct {
 	prefixes map[string]string
 	bound    map[string]any
 	needs    NeedLists
+	members  int // values that those of families have together
 	out      *Pipeline
 }
 
@@ -84,6 +88,10 @@ func (b *binder) module(d *declaration) {
 		b.tooMany(d, ok)
 		return
 	}
+	if b.members += len(combinations) * d.tree.size(); b.members > maxMerged {
+		b.fault(d.key, "take members out, or what they have in common to another place", "the members of families, up to %s, have more than %d values", d.name, maxMerged)
+		return
+	}
 	for i, pairs := range combinations {
 		m := dec.member(d.name, b.prefixes[d.name], i, pairs)
 		b.add(d, m, m.Name)
@@ -114,7 +122,7 @@ func (b *binder) add(d *declaration, m *Module, name string) {
 	}
 	m.Needs = b.needs.Shared(needs)
 	if d.closed {
-		m.Outputs = append([]string{}, d.outputs...)
+		m.Outputs = append([]string{}, d.outputs.words...)
 	}
 	if m.Command != nil {
 		m.Command.PassEnv = together(b.out.PassEnv, m.Command.PassEnv)
@@ -131,13 +139,13 @@ func together(a, b []string) []string {
 
 // checkSame refuses a member that no member of a needed family is the same as.
 func (b *binder) checkSame() {
-	byName := index(b.out.Modules)
+	standing := NewResolver(b.out.Modules, b.out.Families)
 	for _, m := range b.out.Modules {
 		for i, n := range m.Needs {
 			if len(n.Same) == 0 || n.Optional || m.Dynamic != nil || len(b.out.Families[n.Module]) == 0 {
 				continue
 			}
-			if len(Resolve(m, n, b.out.Modules, byName, b.out.Families)) == 0 {
+			if len(standing.Resolve(m, n)) == 0 {
 				d := b.byName[m.Family]
 				b.faultAt(position{d.needs[i].at.Line, d.needs[i].at.Col}, "exclude it, or make the need optional",
 					"%s needs the members of %s with the same %v, and there is none", m.Name, n.Module, n.Same)

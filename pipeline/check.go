@@ -1,7 +1,5 @@
 package pipeline
 
-import "slices"
-
 // checkExpressions checks, without any value in hand, everything that reads
 // values: it decodes every module for its faults only.
 func (c *collector) checkExpressions(f *File) {
@@ -10,6 +8,9 @@ func (c *collector) checkExpressions(f *File) {
 	top.env(f.root.get("env"), graph)
 	top.duration(f.root, fileShape, "deadline", 0)
 	for _, d := range f.modules {
+		if c.full() {
+			return // nothing more is reported
+		}
 		if !c.ok(d.key) || d.own.Kind != mapNode {
 			continue
 		}
@@ -27,21 +28,18 @@ func (c *collector) checkExpressions(f *File) {
 
 // scope is what the expressions of a module may name; of the pipeline's own, when there is none.
 func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
-	s := &exprScope{params: map[string]string{}, needs: map[string]needKind{}}
-	for _, p := range f.params {
-		s.params[p.Name] = p.Type
-	}
+	s := &exprScope{params: f.types, needs: map[string]needKind{}}
 	if d == nil {
 		return s
 	}
-	s.module, s.always, s.axes, s.certain, s.externals = d.name, d.always, d.axes, d.certain, f.program
-	s.modules = f.names
+	s.module, s.always, s.axes, s.externals = d.name, d.always, d.axes, f.program
+	s.modules = f.declarations
 	for _, n := range d.needs {
 		switch m := byName[n.Module]; {
 		case m == nil:
 			s.needs[n.Module] = needKind{missing: true}
 		case m != d:
-			s.needs[n.Module] = needKind{family: m.family(), result: m.result, declared: m.closed, outputs: slices.Clone(m.outputs)}
+			s.needs[n.Module] = needKind{family: m.family(), result: m.result, declared: m.closed, outputs: m.outputs}
 		}
 	}
 	return s

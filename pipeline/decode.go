@@ -98,7 +98,7 @@ func (d *decoder) module() *Module {
 	}
 	m.If, m.IfAt = d.condition()
 	if m.Command != nil && m.Command.Shell != "" {
-		m.Requires.Tools = addTool(m.Requires.Tools, Tool{Name: m.Command.Shell})
+		m.Requires.Tools = addTools(m.Requires.Tools, Tool{Name: m.Command.Shell})
 	}
 	return m
 }
@@ -233,7 +233,7 @@ func (d *decoder) limitUses() []string {
 		}
 		if _, declared := d.limits[name]; !declared {
 			if d.ok(use) && use.Kind == scalarNode {
-				d.fault(at, d.knownOr(name, sortedKeys(d.limits), "limits"), "limit %q is not declared in limits", name)
+				d.fault(at, d.hint(func() string { return knownOr(name, sortedKeys(d.limits), "limits") }), "limit %q is not declared in limits", name)
 			}
 			continue
 		}

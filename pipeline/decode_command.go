@@ -138,11 +138,13 @@ func (d *decoder) requirements() Requirements {
 	if m, ok := d.word(n.get("memory"), requiresMemory, "memory"); ok {
 		r.Memory, _ = parseMemory(m) // checked by its shape
 	}
+	var tools []Tool
 	for _, s := range list("tools") {
 		if tool, err := parseTool(s); err == nil {
-			r.Tools = addTool(r.Tools, tool)
+			tools = append(tools, tool)
 		}
 	}
+	r.Tools = addTools(nil, tools...)
 	for _, tag := range list("tags") {
 		r.Tags = append(r.Tags, strings.ToLower(tag))
 	}
@@ -162,33 +164,37 @@ func (d *decoder) labels(n *node) []Pair {
 	}
 	f, _ := requiresShape.field("labels")
 	var labels []Pair
+	seen := map[string]bool{}
 	for i, k := range n.Keys {
 		w, ok := d.word(n.Items[i], f.shape.elem, "label "+k.Value)
 		if !ok {
 			continue
 		}
 		axis := strings.ToLower(k.Value)
-		if slices.ContainsFunc(labels, func(p Pair) bool { return p.Axis == axis }) {
+		if seen[axis] {
 			d.fault(k, "", "label %q stands twice", k.Value)
 			continue
 		}
+		seen[axis] = true
 		labels = append(labels, Pair{axis, strings.ToLower(w)})
 	}
 	slices.SortFunc(labels, func(a, b Pair) int { return strings.Compare(a.Axis, b.Axis) })
 	return labels
 }
 
-// addTool adds a tool; of two of one name the newer version is asked for.
-func addTool(tools []Tool, t Tool) []Tool {
-	for i, have := range tools {
-		if have.Name == t.Name {
-			if newerVersion(t.Min, have.Min) {
-				tools[i].Min = t.Min
-			}
-			return tools
+// addTools adds tools; of two of one name the newer version is asked for.
+func addTools(tools []Tool, more ...Tool) []Tool {
+	tools = append(tools, more...)
+	slices.SortFunc(tools, func(a, b Tool) int {
+		switch {
+		case a.Name != b.Name:
+			return strings.Compare(a.Name, b.Name)
+		case newerVersion(a.Min, b.Min):
+			return -1
+		case newerVersion(b.Min, a.Min):
+			return 1
 		}
-	}
-	tools = append(tools, t)
-	slices.SortFunc(tools, func(a, b Tool) int { return strings.Compare(a.Name, b.Name) })
-	return tools
+		return 0
+	})
+	return slices.CompactFunc(tools, func(a, b Tool) bool { return a.Name == b.Name })
 }

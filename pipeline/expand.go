@@ -15,68 +15,173 @@ func expand(axes []axisValues, include, exclude [][]Pair) ([][]Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := slices.DeleteFunc(product, func(c []Pair) bool {
-		return slices.ContainsFunc(exclude, func(x []Pair) bool { return matches(c, x) })
-	})
-	isAxis := func(name string) bool {
-		return slices.ContainsFunc(axes, func(a axisValues) bool { return a.name == name })
+	t := newTable(axes, product)
+	excluded := newBits(len(product))
+	for _, entry := range exclude {
+		excluded.or(t.matching(entry))
 	}
-	original := len(out)
+	out := &extended{combinations: product[:0:0]}
+	for i, c := range product {
+		if !excluded.has(i) {
+			out.combinations = append(out.combinations, c)
+		}
+	}
+	t = newTable(axes, out.combinations)
 	for _, entry := range include {
-		mine := slices.DeleteFunc(slices.Clone(entry), func(p Pair) bool { return !isAxis(p.Axis) })
-		extended := false
-		for i := range original {
-			if matches(out[i], mine) {
-				out[i] = extend(out[i], entry)
-				extended = true
-			}
-		}
-		if !extended {
-			out = append(out, entry)
+		if err := out.include(entry, t); err != nil {
+			return nil, err
 		}
 	}
-	if len(out) > maxMembers {
-		return nil, fmt.Errorf("more than %d combinations", maxMembers)
-	}
-	return out, nil
+	return out.combinations, nil
 }
+
+// maxPairs bounds the values of all combinations of a matrix, and what its
+// include writes into them.
+const maxPairs = 1_000_000
+
+var errPairs = fmt.Errorf("its combinations have more than %d values", maxPairs)
 
 func multiply(axes []axisValues) ([][]Pair, error) {
 	if len(axes) == 0 {
 		return nil, nil
 	}
-	out := [][]Pair{nil}
+	n := 1
 	for _, axis := range axes {
-		if len(out)*len(axis.values) > maxMembers {
+		if n *= len(axis.values); n > maxMembers {
 			return nil, fmt.Errorf("more than %d combinations", maxMembers)
 		}
-		next := make([][]Pair, 0, len(out)*len(axis.values))
-		for _, c := range out {
-			for _, v := range axis.values {
-				next = append(next, append(slices.Clone(c), Pair{axis.name, v}))
-			}
+	}
+	if n*len(axes) > maxPairs {
+		return nil, errPairs
+	}
+	out := make([][]Pair, n)
+	for i := range out {
+		out[i] = make([]Pair, len(axes))
+		for k, rest := len(axes)-1, i; k >= 0; k-- {
+			values := axes[k].values
+			out[i][k] = Pair{axes[k].name, values[rest%len(values)]}
+			rest /= len(values)
 		}
-		out = next
 	}
 	return out, nil
 }
 
-// matches says whether a combination has all these values.
-func matches(c, values []Pair) bool {
-	return !slices.ContainsFunc(values, func(p Pair) bool { return !slices.Contains(c, p) })
+// table finds the combinations of a product that have given values.
+type table struct {
+	n    int
+	axes map[string]bool
+	have map[Pair]bits // which combinations have it
+}
+
+func newTable(axes []axisValues, product [][]Pair) *table {
+	t := &table{n: len(product), axes: map[string]bool{}, have: map[Pair]bits{}}
+	for _, a := range axes {
+		t.axes[a.name] = true
+	}
+	for i, c := range product {
+		for _, p := range c {
+			if t.have[p] == nil {
+				t.have[p] = newBits(t.n)
+			}
+			t.have[p].set(i)
+		}
+	}
+	return t
+}
+
+// matching are the combinations that have all these values.
+func (t *table) matching(values []Pair) bits {
+	all := newBits(t.n)
+	for i := range t.n {
+		all.set(i)
+	}
+	for _, p := range values {
+		all.and(t.have[p])
+	}
+	return all
+}
+
+// extended are combinations while include is put into them.
+type extended struct {
+	combinations [][]Pair
+	at           []map[string]int // of those that became long: where each axis is
+	written      int              // values that include wrote
+}
+
+// include extends the combinations that an entry does not contradict, or adds one.
+func (x *extended) include(entry []Pair, t *table) error {
+	mine := slices.DeleteFunc(slices.Clone(entry), func(p Pair) bool { return !t.axes[p.Axis] })
+	matching := t.matching(mine)
+	found := false
+	for i := range t.n {
+		if !matching.has(i) {
+			continue
+		}
+		found = true
+		if x.written += len(entry); x.written > maxPairs {
+			return errPairs
+		}
+		x.extend(i, entry)
+	}
+	if found {
+		return nil
+	}
+	if x.combinations = append(x.combinations, entry); len(x.combinations) > maxMembers {
+		return fmt.Errorf("more than %d combinations", maxMembers)
+	}
+	return nil
 }
 
 // extend adds the values of an include; those of an earlier include give way.
-func extend(c, entry []Pair) []Pair {
+func (x *extended) extend(i int, entry []Pair) {
+	at := x.places(i)
 	for _, p := range entry {
-		i := slices.IndexFunc(c, func(have Pair) bool { return have.Axis == p.Axis })
-		if i < 0 {
-			c = append(c, p)
-		} else {
-			c[i] = p
+		if k, ok := at[p.Axis]; ok {
+			x.combinations[i][k] = p
+			continue
+		}
+		at[p.Axis] = len(x.combinations[i])
+		x.combinations[i] = append(x.combinations[i], p)
+	}
+}
+
+// places is where each axis of a combination is.
+func (x *extended) places(i int) map[string]int {
+	if len(x.at) <= i {
+		x.at = append(x.at, make([]map[string]int, i+1-len(x.at))...)
+	}
+	if x.at[i] == nil {
+		x.at[i] = make(map[string]int, len(x.combinations[i]))
+		for k, p := range x.combinations[i] {
+			x.at[i][p.Axis] = k
 		}
 	}
-	return c
+	return x.at[i]
+}
+
+// bits are a set of small numbers.
+type bits []uint64
+
+func newBits(n int) bits { return make(bits, (n+63)/64) }
+
+func (b bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bits) has(i int) bool { return b[i/64]>>(i%64)&1 == 1 }
+
+func (b bits) or(other bits) {
+	for i := range b {
+		b[i] |= other[i]
+	}
+}
+
+// and keeps what is in the other as well, which may be nil for nothing.
+func (b bits) and(other bits) {
+	for i := range b {
+		if other == nil {
+			b[i] = 0
+		} else {
+			b[i] &= other[i]
+		}
+	}
 }
 
 // memberName is a member's name: test (os=linux, shard=a).
@@ -92,19 +197,30 @@ func memberName(family string, pairs []Pair) string {
 // with which none of them can be the name of a module or a token of another family.
 func tokenPrefixes(modules []*declaration) map[string]string {
 	taken := map[string]bool{}
+	for _, d := range modules {
+		taken[stem(d.name)] = true
+	}
 	prefixes := map[string]string{}
 	for _, d := range modules {
 		if !d.family() {
 			continue
 		}
 		prefix := d.name + "-"
-		for taken[strings.ToLower(prefix)] || slices.ContainsFunc(modules, func(m *declaration) bool {
-			return len(m.name) > len(prefix) && strings.EqualFold(m.name[:len(prefix)], prefix) && isDigits(m.name[len(prefix):])
-		}) {
+		for taken[strings.ToLower(prefix)] {
 			prefix += "-"
 		}
 		taken[strings.ToLower(prefix)] = true
 		prefixes[d.name] = prefix
 	}
 	return prefixes
+}
+
+// stem is what stands before the number at the end of a name, in lower case;
+// empty when it ends with none.
+func stem(name string) string {
+	before := strings.TrimRight(name, "0123456789")
+	if before == name {
+		return ""
+	}
+	return strings.ToLower(before)
 }

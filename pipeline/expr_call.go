@@ -53,7 +53,7 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 			return
 		}
 		known := slices.Concat(ourFunctions, allowedBuiltins)
-		w.fault(n, w.didYouMean(id.Value, known), "unknown function %s()", id.Value)
+		w.fault(n, w.hint(func() string { return didYouMean(id.Value, known) }), "unknown function %s()", id.Value)
 	}
 }
 
@@ -101,7 +101,7 @@ func (w *walker) whole(n ast.Node) bool {
 	case root.Value == "params" && len(props) == 0:
 		w.reads.params = true
 	case root.Value == "matrix" && len(props) == 0:
-		w.axis(n, &ast.StringNode{Value: firstOf(w.scope.axes)})
+		w.axis(n, &ast.StringNode{Value: firstOf(w.scope.axes.names)})
 	case root.Value == "needs" && len(props) == 0 && w.scope.reach == ready:
 		for name := range w.scope.needs {
 			w.reads.need(name, true)

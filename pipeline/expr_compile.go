@@ -6,10 +6,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/checker/nature"
 	"github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
@@ -40,9 +42,8 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if len(src) > maxExpression {
 		return nil, []exprFault{{text: fmt.Sprintf("the expression is longer than %d bytes", maxExpression)}}
 	}
-	config := newConfig(scope, boolean)
 	normal := normalise(src)
-	tree, err := parser.ParseWithConfig(normal, config)
+	tree, err := parser.ParseWithConfig(normal, newConfig())
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}
 	}
@@ -51,7 +52,11 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if len(w.faults) > 0 {
 		return nil, w.faults
 	}
-	if err := checkTypes(tree, config, scope, boolean); err != nil {
+	config := newConfig()
+	if boolean {
+		expr.AsBool()(config)
+	}
+	if err := checkTypes(tree, config, scope); err != nil {
 		f := faultOf(err)
 		if boolean && strings.HasPrefix(f.text, "expected bool") {
 			f = exprFault{text: "a condition must be true or false; this one is " + kindWord(tree.Node.Type())}
@@ -71,22 +76,38 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 
 // checkTypes takes parameters that are numbers for fractions, and where that
 // fails for whole numbers: which they are is known only with their values.
-func checkTypes(tree *parser.Tree, config *conf.Config, scope *exprScope, boolean bool) error {
+func checkTypes(tree *parser.Tree, config *conf.Config, scope *exprScope) error {
+	words := properties{}
+	ast.Walk(&tree.Node, words)
+	config.WithEnv(scope.types(words, false))
 	_, err := checker.Check(tree, config)
-	if err == nil || !scope.hasNumbers() {
+	if err == nil || !scope.hasNumbers(words) {
 		return err
 	}
-	whole := *scope
-	whole.whole = true
-	if _, second := checker.Check(tree, newConfig(&whole, boolean)); second == nil {
+	second := *config
+	second.NtCache = nature.Cache{}
+	second.WithEnv(scope.types(words, true))
+	if _, failed := checker.Check(tree, &second); failed == nil {
 		return nil
 	}
 	return err
 }
 
+// properties are the names after a dot or in brackets. Only what an expression
+// names is given a type, so that its check takes no longer where much is declared.
+type properties map[string]bool
+
+func (p properties) Visit(node *ast.Node) {
+	if m, ok := (*node).(*ast.MemberNode); ok {
+		if s, ok := m.Property.(*ast.StringNode); ok {
+			p[s.Value] = true
+		}
+	}
+}
+
 // readsOf finds what an expression that was checked before reads.
 func readsOf(src string, scope *exprScope) reads {
-	tree, err := parser.ParseWithConfig(normalise(src), newConfig(scope, false))
+	tree, err := parser.ParseWithConfig(normalise(src), newConfig())
 	if err != nil {
 		return reads{}
 	}
@@ -95,12 +116,17 @@ func readsOf(src string, scope *exprScope) reads {
 	return w.reads
 }
 
-func newConfig(scope *exprScope, boolean bool) *conf.Config {
-	c := conf.New(scope.types())
+// newConfig is a configuration of expr-lang for one expression: what all have
+// in common is made once, and expr-lang keeps notes in the rest.
+func newConfig() *conf.Config {
+	c := *commonConfig()
+	c.NtCache = nature.Cache{}
+	return &c
+}
+
+var commonConfig = sync.OnceValue(func() *conf.Config {
+	c := conf.New((&exprScope{}).types(nil, false))
 	c.MaxNodes = maxExprNodes
-	if boolean {
-		expr.AsBool()(c)
-	}
 	for name := range disabled {
 		c.Disabled[name] = true
 		delete(c.Builtins, name)
@@ -109,7 +135,7 @@ func newConfig(scope *exprScope, boolean bool) *conf.Config {
 		option(c)
 	}
 	return c
-}
+})
 
 func kindWord(t reflect.Type) string {
 	switch t.Kind() {

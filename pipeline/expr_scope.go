@@ -25,28 +25,27 @@ type exprScope struct {
 	condition bool              // success(), failure() and cancelled() mean something
 	always    bool              // of an always-run module
 	params    map[string]string // name → type
-	whole     bool              // numbers among them are whole
-	axes      []string          // of the matrix; nil: none
-	certain   []string          // those of axes that every member has
+	axes      axes              // of the matrix
 	noMatrix  string            // why the matrix may not be read here; empty: it may
 	needs     map[string]needKind
 	externals *Externals
-	suggests  func() bool // whether corrections are looked for; nil: they are
-	modules   []string    // all names, to tell what is unknown from what is no direct need
+	suggests  func() bool             // whether corrections are looked for; nil: they are
+	modules   map[string]*declaration // all, to tell what is unknown from what is no direct need
 }
 
 // needKind is what is known of a direct need before it ran.
 type needKind struct {
 	missing  bool // it does not exist, which is reported elsewhere
 	family   bool
-	result   bool     // a Go function: it has a result, and no outputs
-	declared bool     // outputs are what it may set
-	outputs  []string // without declared: unknown
+	result   bool    // a Go function: it has a result, and no outputs
+	declared bool    // outputs are what it may set
+	outputs  wordSet // without declared: unknown
 }
 
-func (s *exprScope) hasNumbers() bool {
-	for _, typ := range s.params {
-		if typ == "number" {
+// hasNumbers reports whether a parameter among words is a number.
+func (s *exprScope) hasNumbers(words properties) bool {
+	for word := range words {
+		if s.params[word] == "number" {
 			return true
 		}
 	}
@@ -97,35 +96,41 @@ var (
 // hidden names the value by which our functions see the needs.
 const hidden = "\x00scope"
 
-// types gives expr-lang what it checks against.
-func (s *exprScope) types() types.Map {
-	params, needs := types.Map{}, types.Map{}
-	for name, typ := range s.params {
-		switch typ {
-		case "number":
-			params[name] = types.Float64
-			if s.whole {
-				params[name] = types.Int
-			}
-		case "boolean":
-			params[name] = types.Bool
-		default:
-			params[name] = types.String
+// types gives expr-lang what it checks against, as far as it is among words.
+func (s *exprScope) types(words properties, whole bool) types.Map {
+	params, needs, matrix := types.Map{}, types.Map{}, types.Map{types.Extra: types.Any}
+	for word := range words {
+		if typ, ok := s.params[word]; ok {
+			params[word] = paramType(typ, whole)
 		}
-	}
-	for name, n := range s.needs {
-		switch {
-		case n.missing:
-			needs[name] = types.Any
-		case n.family:
-			needs[name] = familyType
-		default:
-			needs[name] = needType
+		if n, ok := s.needs[word]; ok {
+			needs[word] = n.typ()
 		}
-	}
-	matrix := types.Map{types.Extra: types.Any}
-	for _, axis := range s.certain {
-		matrix[axis] = types.String
+		if s.axes.certain[word] {
+			matrix[word] = types.String
+		}
 	}
 	return types.Map{"params": params, "matrix": matrix, "needs": needs, hidden: types.Any}
+}
+
+func paramType(typ string, whole bool) types.Type {
+	switch {
+	case typ == "number" && whole:
+		return types.Int
+	case typ == "number":
+		return types.Float64
+	case typ == "boolean":
+		return types.Bool
+	}
+	return types.String
+}
+
+func (n needKind) typ() types.Type {
+	switch {
+	case n.missing:
+		return types.Any
+	case n.family:
+		return familyType
+	}
+	return needType
 }

@@ -178,11 +178,15 @@ func nextRune(in []rune) rune {
 }
 
 func runeString(in []rune) int {
-	end := endOfString(string(in))
-	if end < 0 {
-		return len(in)
+	for i := 1; i < len(in); i++ {
+		switch {
+		case in[i] == '\\' && in[0] != '`':
+			i++
+		case in[i] == in[0]:
+			return i + 1
+		}
 	}
-	return len([]rune(string(in)[:end]))
+	return len(in)
 }
 
 func restoreHyphens(s string) string { return strings.ReplaceAll(s, string(hyphen), "-") }

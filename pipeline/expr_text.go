@@ -55,18 +55,22 @@ func (e *evaluator) known(r reads) bool {
 	return len(r.needs) == 0 && !r.status && (!r.params || e.params != nil) && (!r.matrix || e.matrix != nil)
 }
 
-// env is what an expression finds when it runs.
-func (e *evaluator) env(s *runtimeScope) map[string]any {
+// env is what an expression finds when it runs: of the needs those that it reads.
+func (e *evaluator) env(x *expression, s *runtimeScope) map[string]any {
 	s.steps = 0
 	needs := map[string]any{}
-	for name, kind := range e.scope.needs {
+	for name := range x.reads.needs {
 		v := s.needs[name]
 		needs[name] = needValue(v)
-		if kind.family {
+		if e.scope.needs[name].family {
 			needs[name] = familyValue(v)
 		}
 	}
-	return map[string]any{"params": e.params, "matrix": axisMap(e.matrix), "needs": needs, hidden: s}
+	var matrix map[string]any
+	if x.reads.matrix {
+		matrix = axisMap(e.matrix)
+	}
+	return map[string]any{"params": e.params, "matrix": matrix, "needs": needs, hidden: s}
 }
 
 // axisMap is a matrix in which expr-lang finds nil where an axis is missing.
@@ -88,7 +92,7 @@ func pairMap(pairs []Pair) map[string]string {
 
 // exprText is an expression's result as text.
 func (e *evaluator) exprText(x *expression, s *runtimeScope) (string, error) {
-	v, err := x.run(e.env(s))
+	v, err := x.run(e.env(x, s))
 	if err != nil {
 		return "", err
 	}
@@ -104,10 +108,10 @@ func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text 
 		c.faultAt(c.src.expression(n, unclosed, 0, ""), "", "${{ has no }}")
 		return nil
 	}
-	var t Text
+	var t textBuilder
 	for _, p := range parts {
 		if !p.isExpr {
-			t = t.literal(p.literal)
+			t.literal(p.literal)
 			continue
 		}
 		x, faults := e.compile(p.expr, place, r, false)
@@ -117,7 +121,7 @@ func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text 
 		}
 		at := c.src.expression(n, p.index, 0, "")
 		if !e.known(x.reads) {
-			t = append(t, Part{Expr: strings.TrimSpace(p.expr), At: c.src.where(at)})
+			t.expression(Part{Expr: strings.TrimSpace(p.expr), At: c.src.where(at)})
 			continue
 		}
 		value, err := e.exprText(x, &runtimeScope{})
@@ -126,9 +130,9 @@ func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text 
 			c.faultAt(at, "", "${{ %s }}: %v", strings.TrimSpace(p.expr), err)
 			return nil
 		}
-		t = t.literal(value)
+		t.literal(value)
 	}
-	return t
+	return t.text()
 }
 
 func (c *collector) exprFaults(n *node, faults []exprFault, at func(int) position) {
@@ -140,16 +144,22 @@ func (c *collector) exprFaults(n *node, faults []exprFault, at func(int) positio
 
 func (s *source) where(at position) string { return fmt.Sprintf("%s:%d:%d", s.name, at.line, at.col) }
 
-// literal adds literal text.
-func (t Text) literal(s string) Text {
-	if s == "" {
-		return t
+// textBuilder puts a text together: literals that follow each other are one part.
+type textBuilder struct {
+	parts   Text
+	pending strings.Builder
+}
+
+func (b *textBuilder) literal(s string) { b.pending.WriteString(s) }
+
+func (b *textBuilder) expression(p Part) { b.parts = append(b.text(), p) }
+
+func (b *textBuilder) text() Text {
+	if b.pending.Len() > 0 {
+		b.parts = append(b.parts, Part{Literal: b.pending.String()})
+		b.pending.Reset()
 	}
-	if n := len(t); n > 0 && t[n-1].Expr == "" {
-		t[n-1].Literal += s
-		return t
-	}
-	return append(t, Part{Literal: s})
+	return b.parts
 }
 
 // plain is the text of which everything is known.

@@ -49,20 +49,16 @@ type walker struct {
 	guarded map[*ast.MemberNode]bool
 }
 
-// knownOr and didYouMean are the functions of these names, as long as the
-// scope has suggestions left.
-func (w *walker) knownOr(word string, known []string, what string) string {
+// hint makes a suggestion, as long as some are left.
+func (w *walker) hint(suggest func() string) string {
 	if w.scope.lenient || w.scope.suggests != nil && !w.scope.suggests() {
 		return ""
 	}
-	return knownOr(word, known, what)
+	return suggest()
 }
 
-func (w *walker) didYouMean(word string, known []string) string {
-	if w.scope.lenient || w.scope.suggests != nil && !w.scope.suggests() {
-		return ""
-	}
-	return didYouMean(word, known)
+func (w *walker) knownOr(word string, known []string, what string) string {
+	return w.hint(func() string { return knownOr(word, known, what) })
 }
 
 func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
@@ -186,9 +182,8 @@ func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
 		switch {
 		case root.Value == "params" && len(props) == 1:
 			w.reads.params = true
-			if s, ok := props[0].(*ast.StringNode); !ok || w.scope.params[s.Value] == "" {
-				w.named(props[0], sortedKeys(w.scope.params), "parameter", "params")
-			}
+			is := func(name string) bool { return w.scope.params[name] != "" }
+			w.named(props[0], is, func() []string { return sortedKeys(w.scope.params) }, "parameter", "params")
 			return
 		case root.Value == "matrix" && len(props) == 1:
 			w.axis(n, props[0])
@@ -220,19 +215,22 @@ func (w *walker) guard(n *ast.MemberNode, guarded bool) {
 }
 
 // named checks that a property is one of the known names.
-func (w *walker) named(p ast.Node, known []string, what, root string) {
+func (w *walker) named(p ast.Node, is func(string) bool, known func() []string, what, root string) {
 	s, ok := p.(*ast.StringNode)
 	if !ok {
 		w.fault(p, "", "%s is followed by a name, not by an expression", root)
 		return
 	}
-	if !slices.Contains(known, s.Value) {
-		hint := w.knownOr(s.Value, known, "known")
-		if head, _, cut := strings.Cut(s.Value, "-"); cut && slices.Contains(known, head) {
-			hint = "write spaces around - to subtract"
-		}
-		w.fault(p, hint, "unknown %s %q", what, s.Value)
+	if w.scope.lenient || is(s.Value) {
+		return
 	}
+	hint := ""
+	if head, _, cut := strings.Cut(s.Value, "-"); cut && is(head) {
+		hint = "write spaces around - to subtract"
+	} else {
+		hint = w.hint(func() string { return knownOr(s.Value, known(), "known") })
+	}
+	w.fault(p, hint, "unknown %s %q", what, s.Value)
 }
 
 // emptyAxis makes a missing axis equal to the empty text, as it is in the
@@ -256,10 +254,10 @@ func (w *walker) axis(n ast.Node, p ast.Node) {
 	switch {
 	case w.scope.noMatrix != "":
 		w.fault(n, "", "%s", w.scope.noMatrix)
-	case w.scope.axes == nil:
+	case w.scope.axes.names == nil:
 		w.fault(n, "", "%s has no matrix", w.scope.module)
 	default:
-		w.named(p, w.scope.axes, "axis", "matrix")
+		w.named(p, w.scope.axes.has, func() []string { return w.scope.axes.names }, "axis", "matrix")
 	}
 }
 
@@ -310,14 +308,11 @@ func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guard
 
 func (w *walker) noNeed(name *ast.StringNode) {
 	of := w.scope.module
-	if slices.Contains(w.scope.modules, name.Value) {
+	if w.scope.modules[name.Value] != nil {
 		w.fault(name, fmt.Sprintf("add %s to the needs of %s", name.Value, of), "%q is not a direct need of %s", name.Value, of)
 		return
 	}
-	hint := w.didYouMean(name.Value, w.scope.needNames())
-	if hint == "" {
-		hint = w.knownOr(name.Value, w.scope.needNames(), "its needs")
-	}
+	hint := w.hint(func() string { return knownOr(name.Value, w.scope.needNames(), "its needs") })
 	w.fault(name, hint, "%s has no need %q", of, name.Value)
 }
 
@@ -350,10 +345,10 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 
 func (w *walker) declaredOutput(name *ast.StringNode, p ast.Node, kind needKind) {
 	key, ok := p.(*ast.StringNode)
-	if !ok || !kind.declared || slices.Contains(kind.outputs, key.Value) {
+	if !ok || !kind.declared || kind.outputs.has(key.Value) {
 		return
 	}
-	w.fault(p, w.knownOr(key.Value, kind.outputs, "its outputs"), "%s declares no output %q", name.Value, key.Value)
+	w.fault(p, w.knownOr(key.Value, kind.outputs.words, "its outputs"), "%s declares no output %q", name.Value, key.Value)
 }
 
 // replace puts a call of one of our functions in the place of a node.

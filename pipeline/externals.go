@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ func ModuleOrder(src []byte) ([]string, error) {
 
 // eachModule calls f for every module of a file.
 func eachModule(src []byte, f func(name string, m *node)) error {
+	src = bytes.TrimPrefix(src, byteOrderMark)
 	c := newCollector(newSource("", src))
 	root := readTree(c, src)
 	if root == nil {
@@ -68,7 +70,7 @@ func (x *Externals) declarations(name string) map[string]*declaration {
 		}
 		d := &declaration{name: external, result: e.Result}
 		if e.Family {
-			d.axes = []string{}
+			d.axes.names = []string{}
 		}
 		all[external] = d
 	}
@@ -77,8 +79,8 @@ func (x *Externals) declarations(name string) map[string]*declaration {
 
 // Line is where a module of the file stands.
 func (f *File) Line(m *Module) int {
-	for _, d := range f.modules {
-		if d.name == m.Name || d.name == m.Family {
+	for _, name := range []string{m.Family, m.Name} {
+		if d := f.declarations[name]; d != nil {
 			return d.key.Line
 		}
 	}
@@ -87,8 +89,8 @@ func (f *File) Line(m *Module) int {
 
 // Uses is the Go function that the module with one of these names calls.
 func (f *File) Uses(names ...string) (function string, ok bool) {
-	for _, d := range f.modules {
-		if slices.Contains(names, d.name) && d.result {
+	for _, name := range names {
+		if d := f.declarations[name]; d != nil && d.result {
 			return strings.TrimPrefix(d.tree.get("uses").Value, "go:"), true
 		}
 	}
@@ -151,7 +153,7 @@ func (d *decoder) function() *Func {
 		d.fault(n, "a program that includes the file has it", "uses names a Go function, and this program has none")
 		return nil
 	case !slices.Contains(x.Functions, name):
-		d.fault(n, knownOr(name, x.Functions, "it has"), "the program has no function %q", name)
+		d.fault(n, d.knownOr(name, x.Functions, "it has"), "the program has no function %q", name)
 		return nil
 	}
 	f := &Func{Name: name, Uses: true}

@@ -48,26 +48,32 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// maxSuggestions is for how many faults of a file corrections are looked for:
-// each is compared with all that is known.
-const maxSuggestions = 100
+// MaxSuggestions is for how many faults corrections are looked for: each is
+// compared with all that is known.
+const MaxSuggestions = 100
 
 // knownOr is the function of this name for the first faults of a file.
 func (c *collector) knownOr(word string, known []string, what string) string {
+	return c.hint(func() string { return knownOr(word, known, what) })
+}
+
+// hint makes a suggestion, as long as some are left.
+func (c *collector) hint(suggest func() string) string {
 	if !c.suggests() {
 		return ""
 	}
-	return knownOr(word, known, what)
+	return suggest()
 }
 
 // suggests takes one of the suggestions that are left.
 func (c *collector) suggests() bool {
 	c.suggested++
-	return c.suggested <= maxSuggestions
+	return c.suggested <= MaxSuggestions
 }
 
-// maxFaults bounds what a hostile file can make us print.
-const maxFaults = 1000
+// MaxFaults is how many faults are reported at most: enough to mend, and a
+// bound of what a hostile file can make us print.
+const MaxFaults = 1000
 
 // collector gathers faults, each once: what several modules share through an
 // anchor or the defaults is reported once. It remembers which nodes are
@@ -91,9 +97,15 @@ func (c *collector) fault(n *node, suggestion, format string, args ...any) {
 	c.faultAt(position{n.Line, n.Col}, suggestion, format, args...)
 }
 
+// full reports whether nothing more is reported.
+func (c *collector) full() bool { return len(c.list) >= MaxFaults }
+
 func (c *collector) faultAt(at position, suggestion, format string, args ...any) {
+	if c.full() {
+		return
+	}
 	f := Fault{File: c.src.name, Line: at.line, Column: at.col, Text: fmt.Sprintf(format, args...), Suggestion: suggestion}
-	if c.seen[f] || len(c.list) >= maxFaults {
+	if c.seen[f] {
 		return
 	}
 	c.seen[f] = true

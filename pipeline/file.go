@@ -1,22 +1,25 @@
 package pipeline
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
 
 // File is a parsed pipeline file without faults, not yet bound to parameters.
 type File struct {
-	src     *source
-	name    string
-	root    *node // with the defaults merged into the modules
-	params  []Param
-	paramAt []*node
-	limits  map[string]int
-	cluster []string // those of limits that all runs share
-	modules []*declaration
-	names   []string   // of the modules
-	program *Externals // nil without one
+	src          *source
+	name         string
+	root         *node // with the defaults merged into the modules
+	params       []Param
+	paramAt      []*node
+	limits       map[string]int
+	cluster      []string // those of limits that all runs share
+	modules      []*declaration
+	names        []string                // of the modules
+	declarations map[string]*declaration // by these names
+	types        map[string]string       // of the parameters, by name
+	program      *Externals              // nil without one
 }
 
 // declaration is a module, or a family, as it is written.
@@ -26,10 +29,9 @@ type declaration struct {
 	own     *node // what stands there
 	tree    *node // with the defaults
 	needs   []declaredNeed
-	axes    []string // which members may have, include's too; nil without a matrix
-	certain []string // those of axes that every member has
+	axes    axes // which members may have, include's too
 	always  bool
-	outputs []string
+	outputs wordSet
 	closed  bool // outputs are all that it may set
 	result  bool // a Go function, which has a result instead
 }
@@ -40,7 +42,7 @@ type declaredNeed struct {
 	sameAt []*node
 }
 
-func (d *declaration) family() bool { return d.axes != nil }
+func (d *declaration) family() bool { return d.axes.names != nil }
 
 // Name is the pipeline's name.
 func (f *File) Name() string { return f.name }
@@ -54,21 +56,25 @@ func (f *File) Params() []Param {
 	return params
 }
 
+// byteOrderMark begins what some editors write; it counts for no column.
+var byteOrderMark = []byte("\uFEFF")
+
 // Parse reads a pipeline file. name is used in messages. The error is a Faults with every fault found.
 func Parse(name string, src []byte) (*File, error) { return parse(name, src, nil) }
 
 func parse(name string, src []byte, x *Externals) (*File, error) {
+	src = bytes.TrimPrefix(src, byteOrderMark)
 	c := newCollector(newSource(name, src))
 	root := readTree(c, src)
 	if root == nil {
 		return nil, c.err()
 	}
-	root = withDefaults(root)
+	root = c.withDefaults(root)
 	c.check(root, fileShape, "the file")
 	if root.Kind != mapNode {
 		return nil, c.err()
 	}
-	f := &File{src: c.src, root: root, limits: map[string]int{}, program: x}
+	f := &File{src: c.src, root: root, limits: map[string]int{}, declarations: map[string]*declaration{}, types: map[string]string{}, program: x}
 	if n := root.get("name"); c.ok(n) {
 		f.name = n.Value
 	}
@@ -82,52 +88,6 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// withDefaults merges the defaults into every module.
-func withDefaults(root *node) *node {
-	defaults, modules := root.get("defaults"), root.get("modules")
-	if defaults == nil || defaults.Kind != mapNode || modules == nil || modules.Kind != mapNode {
-		return root
-	}
-	allowed := &node{Kind: mapNode}
-	for i, k := range defaults.Keys {
-		if f, ok := defaultsShape.field(k.Value); ok && f.state == supported {
-			allowed.Keys, allowed.Items = append(allowed.Keys, k), append(allowed.Items, defaults.Items[i])
-		}
-	}
-	merged := *modules
-	merged.Items = make([]*node, len(modules.Items))
-	for i, m := range modules.Items {
-		merged.Items[i] = merge(allowed, m)
-	}
-	out := *root
-	out.Items = slices.Clone(root.Items)
-	out.Items[root.index("modules")] = &merged
-	return &out
-}
-
-// merge lays own over base: mappings merge, lists and scalars replace, null removes.
-func merge(base, own *node) *node {
-	if own.Kind != mapNode || base.Kind != mapNode || own.Tag != "" {
-		return own
-	}
-	out := &node{Kind: mapNode, Line: own.Line, Col: own.Col}
-	for i, k := range base.Keys {
-		j := own.index(k.Value)
-		switch {
-		case j < 0:
-			out.Keys, out.Items = append(out.Keys, k), append(out.Items, base.Items[i])
-		case own.Items[j].Kind != nullNode || own.Items[j].Value == "~" && base.Items[i].Kind == scalarNode:
-			out.Keys, out.Items = append(out.Keys, own.Keys[j]), append(out.Items, merge(base.Items[i], own.Items[j]))
-		}
-	}
-	for j, k := range own.Keys {
-		if base.index(k.Value) < 0 {
-			out.Keys, out.Items = append(out.Keys, k), append(out.Items, own.Items[j])
-		}
-	}
-	return out
 }
 
 // declareModules reads what the graph hangs on: names, needs, matrices.
@@ -152,17 +112,17 @@ func (c *collector) declareModules(f *File) {
 		d.always = c.flag(d.tree.get("always-run"), false)
 		for _, n := range d.tree.get("outputs").elements() {
 			d.closed = true
-			d.outputs = append(d.outputs, n.Value)
+			d.outputs.add(n.Value)
 		}
 		d.closed = d.closed || d.tree.get("outputs") != nil
-		d.axes = c.declareAxes(d.tree.get("matrix"))
-		d.certain = certainAxes(d.tree.get("matrix"))
+		d.axes = declareAxes(d.tree.get("matrix"))
 		for _, n := range d.tree.get("needs").elements() {
 			if need, ok := c.declareNeed(n); ok {
 				d.needs = append(d.needs, need)
 			}
 		}
 		f.modules, f.names = append(f.modules, d), append(f.names, d.name)
+		f.declarations[d.name] = d
 	}
 }
 
@@ -183,47 +143,6 @@ func (c *collector) declareNeed(n *node) (declaredNeed, bool) {
 	return need, true
 }
 
-// declareAxes lists the axes that members of a family may have; nil without a matrix.
-func (c *collector) declareAxes(matrix *node) []string {
-	if matrix == nil || matrix.Kind != mapNode {
-		return nil
-	}
-	axes := []string{}
-	add := func(k *node, said bool) {
-		if said || slices.Contains(axes, k.Value) {
-			return
-		}
-		axes = append(axes, k.Value)
-	}
-	for _, k := range matrix.Keys {
-		add(k, k.Value == "include" || k.Value == "exclude")
-	}
-	for _, entry := range matrix.get("include").elements() {
-		for _, k := range entry.Keys {
-			add(k, false)
-		}
-	}
-	return axes
-}
-
-// certainAxes are the axes that no member lacks: an entry of include that
-// makes a member of its own has only those that it names.
-func certainAxes(matrix *node) []string {
-	var axes []string
-	if matrix == nil || matrix.Kind != mapNode {
-		return axes
-	}
-	for _, k := range matrix.Keys {
-		if k.Value != "include" && k.Value != "exclude" {
-			axes = append(axes, k.Value)
-		}
-	}
-	for _, entry := range matrix.get("include").elements() {
-		axes = slices.DeleteFunc(axes, func(axis string) bool { return entry.get(axis) == nil })
-	}
-	return axes
-}
-
 func (c *collector) flag(n *node, otherwise bool) bool {
 	if !c.ok(n) || n.Kind != scalarNode {
 		return otherwise
@@ -233,7 +152,7 @@ func (c *collector) flag(n *node, otherwise bool) bool {
 
 // declareLimits gathers the sizes and scopes of all limits, those written at modules too.
 func (c *collector) declareLimits(f *File) {
-	first := map[string]*node{}
+	first, shared := map[string]*node{}, map[string]bool{}
 	declare := func(name string, at, limit *node) {
 		size := limit.get("max")
 		if !c.ok(size) || size.Kind != scalarNode {
@@ -244,12 +163,13 @@ func (c *collector) declareLimits(f *File) {
 		case before == nil:
 			first[name], f.limits[name] = at, most
 			if ofCluster(limit) {
+				shared[name] = true
 				f.cluster = append(f.cluster, name)
 				c.clusterLimit(name, most, size)
 			}
 		case f.limits[name] != most:
 			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, f.limits[name], before.Line)
-		case slices.Contains(f.cluster, name) != ofCluster(limit):
+		case shared[name] != ofCluster(limit):
 			c.fault(at, "give it one scope, in limits", "limit %q has two scopes: %s here, another in line %d", name, scopeOfNode(limit), before.Line)
 		}
 	}

@@ -58,8 +58,8 @@ func (c *collector) checkSame(d *declaration, n declaredNeed, needed *declaratio
 			switch {
 			case !side.family():
 				c.fault(n.sameAt[i], "", "same: %s has no matrix", side.name)
-			case !slices.Contains(side.axes, axis):
-				c.fault(n.sameAt[i], c.knownOr(axis, side.axes, "its axes"), "same: %s has no axis %q", side.name, axis)
+			case !side.axes.has(axis):
+				c.fault(n.sameAt[i], c.knownOr(axis, side.axes.names, "its axes"), "same: %s has no axis %q", side.name, axis)
 			}
 		}
 	}
@@ -67,128 +67,27 @@ func (c *collector) checkSame(d *declaration, n declaredNeed, needed *declaratio
 
 // checkCycles reports one cycle for each knot of modules that wait for each other.
 func (c *collector) checkCycles(f *File, byName map[string]*declaration) {
-	done := orderable(f, byName)
-	for _, d := range f.modules {
-		if done[d.name] {
-			continue
-		}
-		cycle := shortestCycle(d, byName)
-		if cycle == nil {
-			continue
-		}
-		for _, name := range knot(d, byName) {
-			done[name] = true
-		}
+	at := make(map[*declaration]int, len(f.modules))
+	for i, d := range f.modules {
+		at[d] = i
+	}
+	g := make(arrows, len(f.modules))
+	for i, d := range f.modules {
 		for _, n := range d.needs {
-			if n.Module == cycle[1] {
-				c.fault(n.at, "", "cycle: %s", strings.Join(cycle, " → "))
+			if j, ok := at[byName[n.Module]]; ok && j != i {
+				g[i] = append(g[i], j)
 			}
 		}
 	}
-}
-
-// orderable are the modules that neither are on a cycle nor behind one.
-func orderable(f *File, byName map[string]*declaration) map[string]bool {
-	waits := map[string]int{}
-	dependents := map[string][]string{}
-	var ready []string
-	for _, d := range f.modules {
-		for _, n := range d.needs {
-			if byName[n.Module] != nil && n.Module != d.name {
-				waits[d.name]++
-				dependents[n.Module] = append(dependents[n.Module], d.name)
-			}
+	for _, cycle := range g.cycles() {
+		names := make([]string, len(cycle))
+		for i, j := range cycle {
+			names[i] = f.modules[j].name
 		}
-		if waits[d.name] == 0 {
-			ready = append(ready, d.name)
-		}
-	}
-	done := map[string]bool{}
-	for len(ready) > 0 {
-		name := ready[len(ready)-1]
-		ready = ready[:len(ready)-1]
-		done[name] = true
-		for _, dependent := range dependents[name] {
-			if waits[dependent]--; waits[dependent] == 0 {
-				ready = append(ready, dependent)
+		for _, n := range f.modules[cycle[0]].needs {
+			if n.Module == names[1] {
+				c.fault(n.at, "", "cycle: %s", strings.Join(names, " → "))
 			}
 		}
 	}
-	return done
-}
-
-// shortestCycle leads from a module over its needs back to it; nil when there is none.
-func shortestCycle(d *declaration, byName map[string]*declaration) []string {
-	via := map[string]string{}
-	queue := []string{d.name}
-	for len(queue) > 0 {
-		name := queue[0]
-		queue = queue[1:]
-		for _, n := range byName[name].needs {
-			if n.Module == name || byName[n.Module] == nil {
-				continue
-			}
-			if n.Module == d.name {
-				return trail(via, d.name, name)
-			}
-			if _, seen := via[n.Module]; !seen {
-				via[n.Module] = name
-				queue = append(queue, n.Module)
-			}
-		}
-	}
-	return nil
-}
-
-func trail(via map[string]string, start, end string) []string {
-	path := []string{start}
-	for at := end; at != start; at = via[at] {
-		path = append(path, at)
-	}
-	path = append(path, start)
-	slices.Reverse(path)
-	return path
-}
-
-// knot are the modules that a module reaches and that reach it.
-func knot(d *declaration, byName map[string]*declaration) []string {
-	reached := reachable(d.name, byName, func(m *declaration) []string { return m.needNames() })
-	dependents := map[string][]string{}
-	for _, m := range byName {
-		for _, n := range m.needs {
-			dependents[n.Module] = append(dependents[n.Module], m.name)
-		}
-	}
-	back := reachable(d.name, byName, func(m *declaration) []string { return dependents[m.name] })
-	var names []string
-	for name := range reached {
-		if back[name] {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-func (d *declaration) needNames() []string {
-	names := make([]string, len(d.needs))
-	for i, n := range d.needs {
-		names[i] = n.Module
-	}
-	return names
-}
-
-func reachable(start string, byName map[string]*declaration, next func(*declaration) []string) map[string]bool {
-	seen := map[string]bool{start: true}
-	stack := []string{start}
-	for len(stack) > 0 {
-		m := byName[stack[len(stack)-1]]
-		stack = stack[:len(stack)-1]
-		for _, name := range next(m) {
-			if byName[name] != nil && !seen[name] {
-				seen[name] = true
-				stack = append(stack, name)
-			}
-		}
-	}
-	return seen
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"unicode"
 )
@@ -38,16 +37,14 @@ func (m *matrixReader) check() {
 		return
 	}
 	m.checkAxisNames()
-	var axes []string
-	for _, k := range m.tree.Keys {
-		if k.Value != "include" && k.Value != "exclude" {
-			axes = append(axes, k.Value)
-		}
+	var axes wordSet
+	for _, name := range ownAxes(m.tree) {
+		axes.add(name)
 	}
 	for _, entry := range m.tree.get("exclude").elements() {
 		for _, k := range entry.Keys {
-			if m.ok(k) && !slices.Contains(axes, k.Value) {
-				m.fault(k, m.knownOr(k.Value, axes, "axes"), "exclude: %s has no axis %q", m.family, k.Value)
+			if m.ok(k) && !axes.has(k.Value) {
+				m.fault(k, m.knownOr(k.Value, axes.words, "axes"), "exclude: %s has no axis %q", m.family, k.Value)
 			}
 		}
 	}
@@ -143,12 +140,16 @@ func (m *matrixReader) axis(k, n *node) ([]string, bool) {
 	}
 	known := true
 	var values []string
+	seen := map[string]bool{}
 	for _, item := range n.elements() {
 		v, ok := m.value(item)
 		known = known && ok
-		if ok && slices.Contains(values, v) {
+		if ok && seen[v] {
 			m.fault(item, "", "axis %s has %q twice", k.Value, v)
 			known = false
+		}
+		if ok {
+			seen[v] = true
 		}
 		values = append(values, v)
 	}
@@ -228,7 +229,7 @@ func (m *matrixReader) listExpression(n *node, src string) ([]string, bool) {
 }
 
 func (m *matrixReader) listOf(x *expression, s *runtimeScope) ([]string, error) {
-	v, err := x.run(m.e.env(s))
+	v, err := x.run(m.e.env(x, s))
 	if err != nil {
 		return nil, err
 	}

@@ -29,13 +29,15 @@ func (c *collector) decodeParams(f *File) {
 		if p.Type == "" {
 			p.Type = "string"
 		}
+		options := wordSet{}
 		for _, o := range n.get("options").elements() {
-			if slices.Contains(p.Options, o.Value) {
+			if !options.add(o.Value) {
 				c.fault(o, "", "option %q stands twice", o.Value)
 			}
 			p.Options = append(p.Options, o.Value)
 		}
 		c.checkParam(k, n, &p)
+		f.types[p.Name] = p.Type
 		f.params, f.paramAt = append(f.params, p), append(f.paramAt, k)
 	}
 }
@@ -140,8 +142,8 @@ func (c *collector) bindParams(f *File, given map[string]string, lookupEnv func(
 		}
 	}
 	for _, name := range sortedKeys(given) {
-		if !slices.Contains(known, name) {
-			c.list = append(c.list, Fault{Text: fmt.Sprintf("--param: the pipeline has no parameter %q", name), Suggestion: knownOr(name, known, "it has")})
+		if f.types[name] == "" && !c.full() {
+			c.list = append(c.list, Fault{Text: fmt.Sprintf("--param: the pipeline has no parameter %q", name), Suggestion: c.knownOr(name, known, "it has")})
 		}
 	}
 	return bound

@@ -111,7 +111,10 @@ type Place struct {
 // would find. places says where the modules stand, by their index. The error
 // is a Faults.
 func Assemble(p *Pipeline, places []Place) error {
-	a := &assembler{p: p, places: places, keys: map[string]keyUse{}}
+	a := &assembler{p: p, places: places, keys: map[string]keyUse{}, seen: map[Fault]bool{}, cluster: map[string]bool{}}
+	for _, l := range p.ClusterLimits {
+		a.cluster[l] = true
+	}
 	if err := validTitle(p.Name); err != nil {
 		a.faults = append(a.faults, Fault{Text: "name of the pipeline: " + err.Error()})
 	}
@@ -132,18 +135,37 @@ func Assemble(p *Pipeline, places []Place) error {
 }
 
 type assembler struct {
-	p      *Pipeline
-	places []Place
-	faults Faults
-	keys   map[string]keyUse
+	p       *Pipeline
+	places  []Place
+	faults  Faults
+	seen    map[Fault]bool
+	keys    map[string]keyUse
+	cluster map[string]bool // the limits that all runs share
+
+	suggested int // faults for which corrections were looked for
+}
+
+// full reports whether nothing more is reported.
+func (a *assembler) full() bool { return len(a.faults) >= MaxFaults }
+
+// hint makes a suggestion, as long as some are left.
+func (a *assembler) hint(suggest func() string) string {
+	if a.suggested++; a.suggested > MaxSuggestions {
+		return ""
+	}
+	return suggest()
 }
 
 func (a *assembler) fault(i int, suggestion, format string, args ...any) {
+	if a.full() {
+		return
+	}
 	f := Fault{Text: fmt.Sprintf(format, args...), Suggestion: suggestion}
 	if i < len(a.places) {
 		f.File, f.Line = a.places[i].File, a.places[i].Line
 	}
-	if !slices.Contains(a.faults, f) {
+	if !a.seen[f] {
+		a.seen[f] = true
 		a.faults = append(a.faults, f)
 	}
 }

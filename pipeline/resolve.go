@@ -55,7 +55,7 @@ func (p *Pipeline) Condition(m *Module, s Scope) (bool, error) {
 	if len(faults) > 0 {
 		return false, atExpr(m.IfAt, "if", m.If, errors.New(faults[0].text))
 	}
-	v, err := x.run(e.env(scopeOf(m, s)))
+	v, err := x.run(e.env(x, scopeOf(m, s)))
 	if err != nil {
 		return false, atExpr(m.IfAt, "if", m.If, err)
 	}

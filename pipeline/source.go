@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -14,7 +16,8 @@ type position struct{ line, col int }
 type source struct {
 	name     string
 	lines    [][]rune
-	openings [][]int // by line: where ${{ stands; nil: not looked for yet
+	once     sync.Once
+	openings []position // of ${{, once they were asked for
 }
 
 func newSource(name string, text []byte) *source {
@@ -65,34 +68,31 @@ func printable(text []rune) string {
 // expression finds the position of character offset of the k-th ${{ }} of a
 // scalar: exactly, when the file has its text as it is, else its start.
 func (s *source) expression(n *node, k, offset int, text string) position {
-	for line := n.Line; line >= 1 && line <= len(s.lines); line++ {
-		cols := s.opened(line)
-		if line == n.Line {
-			first, _ := slices.BinarySearch(cols, n.Col-1)
-			cols = cols[first:]
-		}
-		if k < len(cols) {
-			return s.advance(position{line, cols[k] + 1}, 3, offset, text)
-		}
-		k -= len(cols)
+	all := s.opened()
+	first, _ := slices.BinarySearchFunc(all, position{n.Line, n.Col}, comparePositions)
+	if first+k >= len(all) {
+		return position{n.Line, n.Col}
 	}
-	return position{n.Line, n.Col}
+	return s.advance(all[first+k], 3, offset, text)
 }
 
-// opened are the columns, from 0, at which a line has ${{.
-func (s *source) opened(line int) []int {
-	if s.openings == nil {
-		s.openings = make([][]int, len(s.lines))
+func comparePositions(a, b position) int {
+	return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.col, b.col))
+}
+
+// opened are the places of all ${{.
+func (s *source) opened() []position {
+	s.once.Do(func() {
 		for l, text := range s.lines {
 			for i := 0; i+2 < len(text); i++ {
 				if text[i] == '$' && text[i+1] == '{' && text[i+2] == '{' {
-					s.openings[l] = append(s.openings[l], i)
+					s.openings = append(s.openings, position{l + 1, i + 1})
 					i += 2
 				}
 			}
 		}
-	}
-	return s.openings[line-1]
+	})
+	return s.openings
 }
 
 // bare finds the position of character offset of a scalar that is an expression as a whole.
