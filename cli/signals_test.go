@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"syscall"
@@ -109,4 +110,24 @@ func TestRunTakesAnEchoForOneSignal(t *testing.T) {
 		}
 		close(done)
 	})
+}
+
+// endless never takes what is written to it.
+type endless struct{ asked chan struct{} }
+
+func (e endless) Write([]byte) (int, error) {
+	close(e.asked)
+	select {}
+}
+
+// TestSchemaEndsAtTheFirstSignal: also where no one reads what it writes.
+func TestSchemaEndsAtTheFirstSignal(t *testing.T) {
+	signals, out := make(chan os.Signal, 1), endless{make(chan struct{})}
+	go func() {
+		<-out.asked
+		signals <- syscall.SIGTERM
+	}()
+	if code := Orchestrator(t.Context(), Process{Args: []string{"schema"}, Stdout: out, Stderr: io.Discard, Signals: signals}); code != exitTerminated {
+		t.Errorf("exit code %d, want 143", code)
+	}
 }

@@ -74,7 +74,7 @@ func allocated(t *testing.T, file string) uint64 {
 }
 
 func TestCorrectionsAreForTheFirstHundredFaults(t *testing.T) {
-	_, err := Parse("a.yaml", []byte("name: a\nmodules: {abc: {run: x}, "+many(300, "m#: {run: x, needs: [abcd#]}")+"}\n"))
+	_, err := Parse("a.yaml", []byte("name: a\nmodules: {abc: {run: x}, "+many(300, "m#: {run: x, needs: [abd]}")+"}\n"))
 	faults, _ := err.(Faults) //nolint:errorlint // documented: it is one
 	suggested := 0
 	for _, f := range faults {
@@ -82,7 +82,7 @@ func TestCorrectionsAreForTheFirstHundredFaults(t *testing.T) {
 			suggested++
 		}
 	}
-	if len(faults) != 300 || suggested == 0 || suggested > MaxSuggestions {
+	if len(faults) != 300 || suggested != MaxSuggestions {
 		t.Errorf("%d faults, %d with a correction", len(faults), suggested)
 	}
 }
