@@ -97,7 +97,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 func newConn(cfg Config) *Conn {
 	calls := newCalls(cfg.Inbox)
 	return &Conn{
-		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger),
+		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger.With("url", redact(cfg.URL))),
 		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1), flow: newFlow(),
 	}
 }

@@ -221,7 +221,7 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 		}
 		l, err := p.open(name, slots)
 		if err != nil {
-			p.c.log.Error("serve a lane", "lane", name, "error", err)
+			p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", name, "error", err)
 			p.again(ctx) // the connection is away: once more at the next look
 			continue
 		}
@@ -268,7 +268,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, ErrReconnected) {
-				p.c.log.Warn("every job is asked about until the queue's state can be read", "error", err)
+				p.c.log.Warn("every job is asked about until the queue's state can be read", "url", p.c.URL(), "error", err)
 			}
 			return nil
 		}
@@ -398,7 +398,7 @@ func (p *Puller) refused(ctx context.Context, err error) {
 	}
 	name := l.name
 	if p.served {
-		p.c.log.Error("NATS does not let this worker pull from a lane", "lane", name, "error", err)
+		p.c.log.Error("NATS does not let this worker pull from a lane", "url", p.c.URL(), "lane", name, "error", err)
 		return
 	}
 	for _, l := range p.turn {

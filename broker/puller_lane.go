@@ -122,7 +122,7 @@ func (p *Puller) abandon(l *lane) {
 	box, err := p.newInbox(l)
 	if err != nil { // the connection was given up for good
 		l.silenced = true
-		p.c.log.Error("serve a lane", "lane", l.name, "error", err)
+		p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 		return
 	}
 	l.box = box
@@ -236,7 +236,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	}
 	meta, err := m.Metadata()
 	if err != nil {
-		p.c.log.Error("a job without its place in the queue", "subject", m.Subject, "error", err)
+		p.c.log.Error("a job without its place in the queue", "url", p.c.URL(), "subject", m.Subject, "error", err)
 		return
 	}
 	p.answered(box)
@@ -338,7 +338,7 @@ func (p *Puller) refuse(m *nats.Msg, err error) {
 	case errors.Is(err, jobs.ErrNewer):
 		p.c.warnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
 	case transient(err):
-		p.c.log.Warn("cannot read a job now; leaving it to others", "subject", clip(m.Subject), "error", err)
+		p.c.log.Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
 	default:
 		p.c.warnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
 		_ = answer(m, []byte("+TERM refused")) // it comes again if this is lost
@@ -362,7 +362,7 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
 		p.remake(ctx, l)
 	default:
-		p.c.log.Warn("NATS refuses a request for jobs", "lane", l.name, "status", code, "text", text)
+		p.c.log.Warn("NATS refuses a request for jobs", "url", p.c.URL(), "lane", l.name, "status", code, "text", text)
 	}
 }
 
@@ -372,7 +372,7 @@ func (p *Puller) remake(ctx context.Context, l *lane) {
 	p.work.Go(func() error {
 		err := p.c.restoreLane(ctx, l.name)
 		if err != nil && ctx.Err() == nil {
-			p.c.log.Warn("a lane has no consumer and it cannot be made", "lane", l.name, "error", err)
+			p.c.log.Warn("a lane has no consumer and it cannot be made", "url", p.c.URL(), "lane", l.name, "error", err)
 			pause(ctx, scanEvery)
 		}
 		p.send(ctx, event{do: func() {
@@ -405,7 +405,7 @@ func (p *Puller) openAgain(l *lane) {
 	}
 	_ = l.bell.Unsubscribe() // fails only on a closed connection
 	if err := p.listen(l); err != nil {
-		p.c.log.Error("serve a lane", "lane", l.name, "error", err)
+		p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 		return
 	}
 	p.abandon(l)

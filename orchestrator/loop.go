@@ -203,7 +203,7 @@ func (l *loop) begin(e jobs.Entry) {
 	l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 	l.dispatcher.Fence(l.fencing.Number)
 	if until := l.quietUntil(l.state); l.now().Before(until) {
-		l.cfg.Logger.Info("NATS was started a moment ago: modules with a key or a limit wait until no worker can hold one that the log has lost", "run", l.run, "for", until.Sub(l.now()).Round(time.Millisecond))
+		l.cfg.Logger.Info("NATS was started a moment ago: modules with a key or a limit wait until no worker can hold one that the log has lost", "run", l.run, "url", l.broker.URL(), "for", until.Sub(l.now()).Round(time.Millisecond))
 		l.dispatcher.Quiet(until)
 	}
 }
