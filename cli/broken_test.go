@@ -26,8 +26,8 @@ func TestUnreadableRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	odd := jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: jobs.AttemptSucceeded}}
-	if _, err := c.Append(t.Context(), "bad", "m", 0, odd); err != nil {
+	odd := jobs.Record{Expansion: &jobs.Expansion{Token: "no-such-family"}}
+	if _, err := c.Append(t.Context(), "bad", "", 0, odd); err != nil {
 		t.Fatal(err)
 	}
 	prog := newProgram(t, cli.Orchestrator)
@@ -35,7 +35,7 @@ func TestUnreadableRun(t *testing.T) {
 	_, stdout, _ := prog.exec(t, "runs", "list")
 	wantAll(t, stdout, "bad   p         unreadable", "good  p         running")
 	_, stdout, _ = prog.exec(t, "runs", "list", "-o", "json")
-	wantAll(t, stdout, `"error": "the log of the run is corrupt: entry`)
+	wantAll(t, stdout, `"error": "the log of the run is corrupt: an expansion of`)
 	for _, command := range []string{"show", "cancel", "wait"} {
 		code, _, stderr := prog.exec(t, "runs", command, "bad")
 		if code != 3 {
