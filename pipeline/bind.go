@@ -88,7 +88,7 @@ func (b *binder) module(d *declaration) {
 		b.tooMany(d, ok)
 		return
 	}
-	if b.members += len(combinations) * d.tree.size(); b.members > maxMerged {
+	if b.members += len(combinations) * (d.tree.size() - d.tree.get("matrix").size()); b.members > maxMerged {
 		b.fault(d.key, "take members out, or what they have in common to another place", "the members of families, up to %s, have more than %d values", d.name, maxMerged)
 		return
 	}

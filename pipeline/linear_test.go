@@ -119,3 +119,20 @@ func TestByteOrderMarkCountsForNoColumn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A matrix may be as large as its own bound allows: it is no part of a member.
+func TestFamilyOfMostMembersIsValid(t *testing.T) {
+	for name, matrix := range map[string]string{
+		"one axis": "{a: [" + many(maxMembers, "#") + "]}",
+		"two axes": "{a: [" + many(100, "#") + "], b: [" + many(100, "#") + "]}",
+		"excludes": "{a: [" + many(maxMembers, "#") + "], exclude: [" + many(5000, "{a: #}") + "]}",
+	} {
+		f, err := Parse("a.yaml", []byte("name: a\nmodules: {m: {run: x, matrix: "+matrix+"}}\n"))
+		if err == nil {
+			_, err = f.Bind(nil, nil)
+		}
+		if err != nil {
+			t.Errorf("%s: %.200v", name, err)
+		}
+	}
+}
