@@ -179,6 +179,9 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 		e.warnings = append(e.warnings, "a process that it started has left its process group and still holds its output: not waited for")
 	}
 	c.judge(&e, state, stopped)
+	if stopped == nil && e.status == jobs.AttemptFailed {
+		e.text += lineEndFault(cmd.Path, c.job.Command)
+	}
 	c.results(&e, s)
 	return e
 }
@@ -225,13 +228,6 @@ func lapsedBefore(worker string) string {
 
 func stoppedBefore(st attempt.Stop) ending {
 	return ending{status: st.Status, text: st.Text, finished: time.Now()}
-}
-
-func startError(cmd *exec.Cmd, err error) error {
-	if pe, ok := errors.AsType[*os.PathError](err); ok {
-		err = pe.Err
-	}
-	return fmt.Errorf("cannot start %q (%s): %w", cmd.Args[0], cmd.Path, err)
 }
 
 // timer is a channel that fires after d, never for 0.
