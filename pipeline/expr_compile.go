@@ -59,7 +59,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if err := checkTypes(tree, config, scope); err != nil {
 		f := faultOf(err)
 		if boolean && strings.HasPrefix(f.text, "expected bool") {
-			f = exprFault{text: "a condition must be true or false; this one is " + kindWord(tree.Node.Type())}
+			f.text, f.suggestion = "a condition must be true or false; this one is "+kindWord(tree.Node.Type()), conditionHint(src, tree.Node.Type())
 		}
 		return nil, []exprFault{f}
 	}
@@ -156,7 +156,8 @@ func faultOf(err error) exprFault {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return exprFault{text: readable(first)}
 	}
-	return exprFault{offset: fe.From, text: readable(fe.Message)}
+	msg := readable(fe.Message)
+	return exprFault{offset: fe.From, text: msg, suggestion: typeHint(msg)}
 }
 
 // words of expr-lang's messages that would puzzle who writes a pipeline.

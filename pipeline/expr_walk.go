@@ -336,7 +336,7 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	case field.Value == "members":
 		w.fault(field, "", "%s is not a family: it has no matrix", name.Value)
 	case field.Value == "result":
-		w.fault(field, fmt.Sprintf("a command sets outputs: needs.%s.outputs.KEY", name.Value), "%s is a command and has no result", name.Value)
+		w.fault(field, fmt.Sprintf("a command sets outputs: needs.%s.outputs.KEY; how it ended is needs.%s.status", name.Value, name.Value), "%s is a command and has no result", name.Value)
 	default:
 		w.fault(field, w.knownOr(field.Value, known, "known"), "a need has no %q", field.Value)
 	}

@@ -122,7 +122,7 @@ const usesPattern = `^go:[A-Za-z_][A-Za-z0-9_-]{0,62}$`
 func validUses(s string) error {
 	name, ok := strings.CutPrefix(s, "go:")
 	if !ok {
-		return fmt.Errorf("%q is not go:NAME, a Go function of the program", s)
+		return fmt.Errorf("%q is not go:NAME, a Go function of the program; there are no actions: write their commands in run, and leave out a checkout, since commands run in the work tree", s)
 	}
 	return validName(name)
 }
@@ -133,7 +133,7 @@ func (d *decoder) function() *Func {
 	with := d.tree.get("with")
 	if n == nil {
 		if with != nil {
-			d.fault(d.tree.Keys[d.tree.index("with")], "", "with is for uses")
+			d.fault(d.tree.Keys[d.tree.index("with")], "write env: to hand values to a command", "with is for uses")
 		}
 		return nil
 	}

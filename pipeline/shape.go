@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,12 +20,13 @@ type shape struct {
 	valid   func(string) error // of text
 	min     int                // of an integer
 	max     int
-	elem    *shape   // of a list or a map
-	keys    *shape   // of a map: a text that every key must be
-	fields  []field  // of an object
-	free    bool     // of an object: x-… may stand in it
-	choice  []*shape // of a union: at most one for scalars, one for mappings, one for lists
-	least   int      // of a list or a map: how many at least
+	elem    *shape            // of a list or a map
+	keys    *shape            // of a map: a text that every key must be
+	fields  []field           // of an object
+	foreign map[string]string // of an object: keys of other systems → what to write instead
+	free    bool              // of an object: x-… may stand in it
+	choice  []*shape          // of a union: at most one for scalars, one for mappings, one for lists
+	least   int               // of a list or a map: how many at least
 }
 
 type form int
@@ -175,7 +177,7 @@ func (c *collector) checkUnion(n *node, s *shape, what string) {
 
 func (c *collector) checkList(n *node, s *shape, what string) {
 	if n.Kind != listNode && !s.elem.takes(n.Kind) {
-		c.fault(n, "", "%s must be a list, not a %s", what, n.Kind)
+		c.fault(n, listHint(n), "%s must be a list, not a %s", what, n.Kind)
 		return
 	}
 	items := n.elements()
@@ -185,6 +187,18 @@ func (c *collector) checkList(n *node, s *shape, what string) {
 	for _, item := range items {
 		c.check(item, s.elem, what)
 	}
+}
+
+// listHint shows the keys of a mapping as the list that is expected.
+func listHint(n *node) string {
+	var names []string
+	for _, k := range n.Keys {
+		names = append(names, k.Value)
+	}
+	if len(names) == 0 || len(names) > 12 {
+		return ""
+	}
+	return "write the names alone: [" + strings.Join(names, ", ") + "]"
 }
 
 func (c *collector) checkMap(n *node, s *shape, what string) {
@@ -225,11 +239,14 @@ func (c *collector) checkObject(n *node, s *shape, what string) {
 
 func (c *collector) checkKey(k, value *node, s *shape, what string) {
 	f, known := s.field(k.Value)
+	instead := s.instead(k.Value, value)
 	switch {
+	case !known && instead != "":
+		c.fault(k, instead, "unknown key %q in %s", k.Value, what)
 	case !known:
 		c.fault(k, c.knownOr(k.Value, s.keysKnown(), "known keys"), "unknown key %q in %s", k.Value, what)
 	case f.state == reserved:
-		c.fault(k, "keys of your own begin with x-", "key %q is reserved", k.Value)
+		c.fault(k, cmp.Or(instead, "keys of your own begin with x-"), "key %q is reserved", k.Value)
 	case f.state == notYet:
 		c.fault(k, "", "%q is not supported yet", k.Value)
 	default:

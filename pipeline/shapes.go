@@ -36,6 +36,12 @@ func union(doc string, choice ...*shape) *shape {
 	return &shape{form: unionForm, doc: doc, choice: choice}
 }
 
+// replacing tells an object which keys of other systems its users may write.
+func (s *shape) replacing(keys map[string]string) *shape {
+	s.foreign = keys
+	return s
+}
+
 func key(name string, s *shape) field     { return field{key: name, shape: s} }
 func mustKey(name string, s *shape) field { return field{key: name, shape: s, required: true} }
 func laterKey(name string) field          { return field{key: name, state: notYet} }
@@ -182,7 +188,7 @@ var moduleShape = object("a module: one node of the graph",
 	key("uses", patterned("go:NAME, a Go function of the program that includes the file", static, usesPattern, validUses)),
 	key("with", mapOf("what the function is given, by name", nameShape("a name"), text("a value, as it is written", ready))),
 	laterKey("artifacts"), laterKey("cache"), laterKey("secrets"),
-)
+).replacing(foreignModuleKeys)
 
 // defaultsShape has the keys of a module that every module may share.
 var defaultsShape = func() *shape {
@@ -192,7 +198,7 @@ var defaultsShape = func() *shape {
 			s.fields = append(s.fields, f)
 		}
 	}
-	return s
+	return s.replacing(foreignDefaultsKeys)
 }()
 
 var fileShape = func() *shape {
@@ -214,5 +220,5 @@ var fileShape = func() *shape {
 		s.fields = append(s.fields, reservedKey(w))
 	}
 	s.free = true
-	return s
+	return s.replacing(foreignFileKeys)
 }()
