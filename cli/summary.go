@@ -107,7 +107,16 @@ func summaryRow(m *jobs.ModuleReport) []string {
 	if m.Started != nil {
 		duration = seconds(m.Duration)
 	}
-	return []string{m.Name, m.Status, duration, attempts, worker, firstLine(firstOf(m.Error, m.Reason), 120)}
+	return []string{m.Name, m.Status, duration, attempts, worker, firstLine(moduleEnd(m), 120)}
+}
+
+// moduleEnd is why a module ended so: of a module that was cancelled while it
+// was retrying, also the error that it was retrying after.
+func moduleEnd(m *jobs.ModuleReport) string {
+	if isInterrupted(m.Status, m.Error) && m.Reason != "" {
+		return m.Reason + "; " + m.Error
+	}
+	return firstOf(m.Error, m.Reason)
 }
 
 // totalsText says how many modules ended in which way.

@@ -29,7 +29,7 @@ func (t *tails) event(e jobs.Event) {
 	if e.Event == jobs.EventModuleOutput {
 		t.add(e)
 	}
-	if e.Event == jobs.EventModuleEnded && !showsTail(e.Status) {
+	if e.Event == jobs.EventModuleEnded && !showsTail(e.Status) && !isInterrupted(e.Status, e.Error) {
 		delete(t.of, e.Module)
 	}
 }
@@ -57,16 +57,22 @@ func showsTail(status string) bool {
 	return status == jobs.Failed.String() || status == jobs.TimedOut.String()
 }
 
+// isInterrupted reports whether a module was cancelled after an attempt of it
+// had failed: its error says why it was still trying.
+func isInterrupted(status, text string) bool {
+	return status == jobs.Cancelled.String() && text != ""
+}
+
 // write shows each failed module with its error and its last lines.
 func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
 	for i := range r.Modules {
 		m := &r.Modules[i]
-		if !showsTail(m.Status) {
+		if !showsTail(m.Status) && !isInterrupted(m.Status, m.Error) {
 			continue
 		}
 		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(m.Status, m.Status), tailPlace(m))
-		if m.Error != "" {
-			writef(w, "%s\n", below(m.Error))
+		if text := moduleEnd(m); m.Error != "" {
+			writef(w, "%s\n", below(text))
 		}
 		last := t.of[m.Name]
 		if last == nil {

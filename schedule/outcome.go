@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -128,7 +129,7 @@ func (r *Run) conclude(n *node, o *jobs.Outcome) {
 		if reason == "" {
 			reason = o.Reason
 		}
-		r.endSelf(n, jobs.Cancelled, reason, "")
+		r.endSelf(n, jobs.Cancelled, reason, interrupted(n))
 	case jobs.AttemptFailed, jobs.AttemptTimedOut:
 		r.concludeFailure(n, o, why)
 	case jobs.AttemptLost:
@@ -187,7 +188,7 @@ func (r *Run) concludeFailure(n *node, o *jobs.Outcome, why string) {
 	}
 	if o.Attempt == 0 {
 		n.noWorker = o.NoWorker
-		r.endSelf(n, status, o.Reason, o.Error)
+		r.endSelf(n, status, o.Reason, beside(o.Error, interrupted(n)))
 		return
 	}
 	n.ran++
@@ -245,7 +246,7 @@ func backoff(base, most time.Duration, attempts int) time.Duration {
 // the run has been stopped the module ends instead.
 func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 	if why != "" {
-		r.endSelf(n, jobs.Cancelled, why, o.Error)
+		r.endSelf(n, jobs.Cancelled, why, cmp.Or(interrupted(n), o.Error))
 		return
 	}
 	n.attempt++
@@ -266,6 +267,26 @@ func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 	}
 	r.event(jobs.Event{Event: jobs.EventModuleRetrying, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker, ExitCode: o.ExitCode, Error: text, Status: string(o.Status), In: &in})
 	r.changed = append(r.changed, n.index)
+}
+
+// interrupted is why a module was still trying when something else ended it:
+// the error of its last attempt that ended by itself. Empty without one.
+func interrupted(n *node) string {
+	for _, a := range slices.Backward(n.attempts) {
+		if a.Error == "" || a.Status == jobs.AttemptRunning || a.Status == jobs.AttemptCancelled {
+			continue
+		}
+		return fmt.Sprintf("attempt %d: %s", a.Number, a.Error)
+	}
+	return ""
+}
+
+// beside joins an error and the earlier one that it interrupted.
+func beside(text, before string) string {
+	if before == "" {
+		return text
+	}
+	return text + "; before, " + before
 }
 
 // endSelf ends a module by its own outcome and settles what follows.

@@ -247,6 +247,20 @@ modules:
 				"a": "succeeded", "b": "succeeded", "c": "cancelled (the run was cancelled: its deadline of 2s has passed)", "last": "succeeded",
 			},
 		},
+		{
+			name: "the deadline leaves the error that a module was retrying after",
+			src: `
+name: p
+deadline: 2s
+modules:
+  a: {command: ["true"], retry: {attempts: 10, delay: 10s}}
+  b: {command: ["true"], needs: a}
+`,
+			ends: failing("a"), run: jobs.RunCancelled,
+			want: map[string]string{
+				"a": "cancelled (attempt 1: exit code 1)", "b": "cancelled (the run was cancelled: its deadline of 2s has passed)",
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
