@@ -63,7 +63,7 @@ func (n *node) elements() []*node {
 
 // MaxFileSize is how many bytes a pipeline file may have: far above any
 // honest one, as the other bounds.
-const MaxFileSize = 4 << 20
+const MaxFileSize = 64 << 20
 
 const (
 	maxNodes = 200_000 // with every alias counted as often as it is used
