@@ -31,15 +31,15 @@ func TestWhatCannotBeginIsHandedBack(t *testing.T) {
 		unable bool
 		text   string
 	}{
-		{"no scratch space", script("true"), func(t *testing.T, _ *command) { t.Setenv("TMPDIR", gone) }, true, "create a directory for the attempt in " + gone + ": no such file or directory"},
-		{"scratch is a file", script("true"), func(t *testing.T, _ *command) { t.Setenv("TMPDIR", file) }, true, "not a directory"},
+		{"no scratch space", script("true"), func(t *testing.T, _ *command) { t.Helper(); t.Setenv("TMPDIR", gone) }, true, "create a directory for the attempt in " + gone + ": no such file or directory"},
+		{"scratch is a file", script("true"), func(t *testing.T, _ *command) { t.Helper(); t.Setenv("TMPDIR", file) }, true, "not a directory"},
 		{"the workspace is gone", script("true"), func(_ *testing.T, c *command) { c.workspace = gone }, true, "workspace " + gone + ": no such file or directory"},
 		{"the workspace is a file", script("true"), func(_ *testing.T, c *command) { c.workspace = file }, true, "is not a directory"},
 		{"the workspace was unmounted", script("true"), func(_ *testing.T, c *command) { c.mounted = true }, true, "is not mounted any more"},
 		{"a directory below it is missing", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, nil, false, `dir "sub" does not exist`},
 		{"the command is unknown", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, nil, false, "not found on PATH"},
 		{"the command is not executable", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"/etc/passwd"}}}, nil, false, "is not executable"},
-		{"the interpreter is unknown", &jobs.Job{Command: &jobs.CommandJob{Args: []string{file}}}, nil, false, "no such file or directory"},
+		{"the interpreter is unknown", &jobs.Job{Command: &jobs.CommandJob{Args: []string{file}}}, nil, false, "does not exist"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e, _ := execute(t, tt.job, func(c *command) {
