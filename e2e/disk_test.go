@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,7 +86,7 @@ func TestFullDisk(t *testing.T) {
 			dir := p.dir(t)
 			gate := newGate(t, dir, "gate")
 			p.detach(t, dir, fills, "--run-id", "r1")
-			awaitFile(t, filepath.Join(dir, "log"), "waits")
+			p.awaitClaim(t)
 			server.room(t, room(t, server.store))
 			gate.open(t)
 			w.awaitText(t, "does not answer a write")
@@ -148,6 +149,21 @@ func TestFullDiskFromTheBeginning(t *testing.T) {
 	}
 }
 
+// awaitClaim waits until the log of the run says that the module waits: an
+// attempt that is not claimed when the connection breaks is done again.
+func (p *place) awaitClaim(t *testing.T) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		var report struct{ Modules []struct{ Name, Status string } }
+		_ = json.Unmarshal(p.orchestrator(t, "runs", "show", "r1", "-o", "json").stdout.Bytes(), &report) // once it is there
+		if slices.ContainsFunc(report.Modules, func(m struct{ Name, Status string }) bool {
+			return m.Name == "during" && m.Status == "running"
+		}) {
+			return
+		}
+	}
+}
+
 // fillEmbedded fills the disk of a run's own server, and returns when that has
 // been noticed.
 func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place, r *run, dir string, opened *gate) {
@@ -156,7 +172,7 @@ func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place,
 	dir = p.dir(t)
 	opened = newGate(t, dir, "gate")
 	r = p.startIn(t, dir, p.file(t, fills), "--run-id", "r1", "--progress", "plain")
-	awaitFile(t, filepath.Join(dir, "log"), "waits")
+	p.awaitClaim(t)
 	r.room(t, room(t, filepath.Join(p.home, "state/modpipe/*/nats")))
 	opened.open(t)
 	r.awaitText(t, "could not write to its disk")
