@@ -154,7 +154,9 @@ func TestFullDiskFromTheBeginning(t *testing.T) {
 func (p *place) awaitClaim(t *testing.T) {
 	t.Helper()
 	for t.Context().Err() == nil {
-		var report struct{ Modules []struct{ Name, Status string } }
+		var report struct {
+			Modules []struct{ Name, Status string }
+		}
 		_ = json.Unmarshal(p.orchestrator(t, "runs", "show", "r1", "-o", "json").stdout.Bytes(), &report) // once it is there
 		if slices.ContainsFunc(report.Modules, func(m struct{ Name, Status string }) bool {
 			return m.Name == "during" && m.Status == "running"
