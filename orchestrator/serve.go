@@ -58,10 +58,10 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
 	presence, err := takeName(ctx, leases, cfg.Config)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to end while it waited for its name
+		}
 		return err
 	}
 	left, err := c.QueuedRuns(ctx)

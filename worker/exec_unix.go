@@ -52,7 +52,7 @@ func signalAll(left []leftover, kill bool) {
 
 // readNow reads what is in a pipe. waits reports that nothing is, and that its
 // end has not come.
-func readNow(f *os.File, buf []byte) (n int, err error, waits bool) { //nolint:staticcheck // the error belongs to n
+func readNow(f *os.File, buf []byte) (n int, err error, waits bool) { // the error belongs to n
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return 0, err, false
