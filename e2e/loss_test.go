@@ -178,8 +178,7 @@ func TestAnEmbeddedServerWhoseStoreIsRemovedEnds(t *testing.T) {
 			p := newPlace(t, standalone)
 			store := filepath.Join(p.home, "store")
 			program := begin(t, p, store)
-			if err := os.RemoveAll(store); err != nil {
-				t.Fatal(err)
+			for t.Context().Err() == nil && os.RemoveAll(store) != nil { //nolint:revive // again: the server adds files
 			}
 			if code := program.wait(t); code != 3 {
 				t.Errorf("exit %d", code)
