@@ -117,7 +117,10 @@ modules:
   again: {retry: {attempts: 2, delay: 10s}, run: 'test "$MODPIPE_ATTEMPT" = 2'}
   nobody: {requires: {tags: [nobody]}, queue-timeout: 6s, run: 'true'}
 `
-	inBothModes(t, func(t *testing.T, p *place) {
+	t.Run(string(workers), func(t *testing.T) { // embedded, a module that no worker can ever run fails at once
+		p := newPlace(t, workers)
+		p.server(t)
+		p.worker(t, "w1")
 		dir := p.dir(t)
 		r := p.startIn(t, dir, p.file(t, yaml), "--run-id", "timers")
 		r.await(t, event{Event: "waiting", Module: "nobody"})

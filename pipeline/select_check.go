@@ -7,12 +7,18 @@ import (
 )
 
 // checkAsked refuses a name that was asked for when selection keeps all that
-// it stands for from running.
+// it stands for from running. A name that is skipped itself is no fault beside
+// others that run: a skip takes precedence.
 func (x *selecter) checkAsked(alone bool) {
 	known := map[int]bool{}
+	runs := func(i int) bool { return x.runs(i, alone, known) }
+	skipped := func(i int) bool { return x.skipped[i] }
+	some := false
 	for _, w := range x.wanted {
-		runs := func(i int) bool { return x.runs(i, alone, known) }
-		if len(w.modules) == 0 || slices.ContainsFunc(w.modules, runs) {
+		some = some || slices.ContainsFunc(w.modules, runs)
+	}
+	for _, w := range x.wanted {
+		if len(w.modules) == 0 || slices.ContainsFunc(w.modules, runs) || some && !slices.ContainsFunc(w.modules, func(i int) bool { return !skipped(i) }) {
 			continue
 		}
 		f := Fault{Text: fmt.Sprintf("%s: %s would not run: %s", w.flag, w.name, x.why(w.modules[0], alone, known))}
