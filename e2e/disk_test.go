@@ -129,7 +129,7 @@ func TestFullDiskAndNoPatience(t *testing.T) {
 		r.signal(t, step.signal)
 		r.awaitText(t, step.says)
 	}
-	if code := r.wait(t); code != 130 {
+	if code := r.wait(t); code != 143 {
 		t.Errorf("exit %d", code)
 	}
 	again := p.resume(t, dir, "r1")
