@@ -178,7 +178,7 @@ func TestAnEmbeddedServerWhoseStoreIsRemovedEnds(t *testing.T) {
 			p := newPlace(t, standalone)
 			store := filepath.Join(p.home, "store")
 			program := begin(t, p, store)
-			for t.Context().Err() == nil && os.RemoveAll(store) != nil { //nolint:revive // again: the server adds files
+			for t.Context().Err() == nil && os.RemoveAll(store) != nil { // again: the server adds files
 			}
 			if code := program.wait(t); code != 3 {
 				t.Errorf("exit %d", code)
