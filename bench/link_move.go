@@ -179,7 +179,7 @@ func (s *sample) plain(ctx context.Context, near, far func(net.Conn) error) (too
 		took = time.Since(began)
 		return err
 	})
-	_ = l.Close() // ends Accept where nobody has come
+	_ = l.Close() // ends an Accept without a client
 	return took, errors.Join(err, <-served)
 }
 

@@ -118,7 +118,7 @@ func (c *Conn) blobEntry(ctx context.Context, key string) (*storedEntry, error) 
 	return c.parseEntry(l)
 }
 
-// parseEntry decodes the entry of an object; ErrNotFound when it is none, or
+// parseEntry decodes the entry of an object; ErrNotFound when it describes no object, or
 // not that of its subject.
 func (c *Conn) parseEntry(l located) (*storedEntry, error) {
 	e := &storedEntry{seq: l.seq}

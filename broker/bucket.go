@@ -29,7 +29,7 @@ type BucketEntry struct {
 	Expired  bool  // Gone by age
 	Unread   error // why Value cannot be decompressed
 	Synced   bool  // no entry: everything that was there when the watch began has been sent
-	Begun    bool  // no entry: the watch begins, or begins anew and sends everything again
+	Begun    bool  // no entry: the watch starts or restarts, and sends everything
 	Beat     bool  // no entry: the server says that everything has been sent; by WatchClosely only
 }
 

@@ -240,7 +240,7 @@ func (s *Server) Joined() bool {
 	}
 	clients, err := srv.Connz(&server.ConnzOptions{State: server.ConnOpen, Limit: mostClients})
 	if err != nil {
-		return true // nobody can rule it out
+		return true // it cannot be ruled out
 	}
 	return len(clients.Conns) < clients.Total || slices.ContainsFunc(clients.Conns, func(c *server.ConnInfo) bool {
 		return c.IP != "" // connections within this process have no address

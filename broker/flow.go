@@ -29,10 +29,10 @@ type flow struct {
 	mu        sync.Mutex
 	window    int
 	out       int             // bytes that are not acknowledged
-	waiting   []chan struct{} // whoever wants to send, in order
+	waiting   []chan struct{} // senders that wait, in order
 	delivered int64           // bytes in all
 	roundEnd  int64
-	limited   bool // the window held somebody back in this round
+	limited   bool // the window delayed a send in this round
 	best      [flowRounds]float64
 	least     time.Duration // that an acknowledgement took lately; 0 = not known
 	leastAt   time.Time
