@@ -1,17 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/faultproxy"
@@ -33,14 +34,20 @@ type cell struct {
 
 // links measures what values and logs use of a link, beside a plain copy over
 // TCP, each through a proxy that makes the link: `link [-seconds N] [-out F]`.
+// `-only 1/200,50/50` measures some of the links, and leaves the figures of the
+// others as they are in the file.
 // Every transfer has a connection of its own, which knows nothing of the link:
-// its first steps are part of the time. Links of different rates are measured
-// at the same time, each on a server of its own.
+// its first steps are part of the time.
 func links(args []string) error {
 	set := flag.NewFlagSet("link", flag.ContinueOnError)
-	seconds := set.Int("seconds", 6, "how long a link needs for what it is given")
+	seconds := set.Int("seconds", 8, "how long a link needs for what it is given")
 	out := set.String("out", "bench/link.json", "where the figures go")
+	only := set.String("only", "", "links to measure, as Mbit/s / ms of a round trip: 1/200,50/50 (default: all)")
 	if err := set.Parse(args); err != nil {
+		return err
+	}
+	cells, err := chosenLinks(*only, *seconds)
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "bench")
@@ -48,8 +55,10 @@ func links(args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
-	cells, err := measureLinks(dir, *seconds)
-	if err != nil {
+	if err := measureLinks(dir, cells); err != nil {
+		return err
+	}
+	if cells, err = withOthers(*out, cells); err != nil {
 		return err
 	}
 	if err := printLinks(cells); err != nil {
@@ -62,33 +71,68 @@ func links(args []string) error {
 	return os.WriteFile(*out, append(text, '\n'), 0o644) //nolint:gosec // figures, for anyone
 }
 
-func measureLinks(dir string, seconds int) ([]cell, error) {
+// chosenLinks are the links to measure.
+func chosenLinks(only string, seconds int) (cells []cell, err error) {
+	chosen := map[string]bool{}
+	for name := range strings.SplitSeq(only, ",") {
+		chosen[name] = true
+	}
+	for _, rate := range []int{1, 10, 50} {
+		for _, rtt := range []int{0, 50, 200} {
+			c := cell{MbitPerS: rate, RTTMS: rtt, Bytes: seconds * rate * 1_000_000 / 8}
+			if only == "" || chosen[c.name()] {
+				cells = append(cells, c)
+			}
+		}
+	}
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("-only %s: there is no such link", only)
+	}
+	return cells, nil
+}
+
+func (c *cell) name() string { return fmt.Sprintf("%d/%d", c.MbitPerS, c.RTTMS) }
+
+// withOthers adds the figures that a file has for the links that were not
+// measured.
+func withOthers(file string, cells []cell) ([]cell, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // named by the user
+	if errors.Is(err, fs.ErrNotExist) {
+		return cells, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []cell
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	for _, c := range cells {
+		same := func(o cell) bool { return o.name() == c.name() }
+		all = append(slices.DeleteFunc(all, same), c)
+	}
+	slices.SortFunc(all, func(a, b cell) int {
+		return cmp.Or(a.MbitPerS-b.MbitPerS, a.RTTMS-b.RTTMS)
+	})
+	return all, nil
+}
+
+// measureLinks measures the links one after another: links that are measured
+// at the same time compete for the processors.
+func measureLinks(dir string, cells []cell) error {
 	var others family
 	defer others.kill()
-	rates, delays := []int{1, 10, 50}, []int{0, 50, 200}
-	cells := make([]cell, 0, len(rates)*len(delays))
-	for _, rate := range rates {
-		for _, rtt := range delays {
-			cells = append(cells, cell{MbitPerS: rate, RTTMS: rtt, Bytes: seconds * rate * 1_000_000 / 8})
+	url, err := others.server(dir)
+	if err != nil {
+		return err
+	}
+	for i := range cells {
+		c := &cells[i]
+		if err := c.measure(context.Background(), url); err != nil {
+			return fmt.Errorf("%d Mbit/s, %d ms: %w", c.MbitPerS, c.RTTMS, err)
 		}
 	}
-	group, ctx := errgroup.WithContext(context.Background())
-	for i, rate := range rates {
-		url, err := others.server(fmt.Sprintf("%s/%d", dir, rate))
-		if err != nil {
-			return nil, err
-		}
-		group.Go(func() error {
-			for k := range delays {
-				c := &cells[i*len(delays)+k]
-				if err := c.measure(ctx, url); err != nil {
-					return fmt.Errorf("%d Mbit/s, %d ms: %w", c.MbitPerS, c.RTTMS, err)
-				}
-			}
-			return nil
-		})
-	}
-	return cells, group.Wait()
+	return nil
 }
 
 func (c *cell) measure(ctx context.Context, url string) error {
