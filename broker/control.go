@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -39,8 +40,16 @@ func (c *Conn) sendControl(subject string, m *jobs.Control) error {
 // run and for this worker until ctx ends (then it returns nil). Messages for
 // the worker come with an empty run.
 func (c *Conn) Controls(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
+	subjects := []string{c.names.runControls(), c.names.workerControl(worker)}
+	return c.listen(ctx, subjects, func(m *nats.Msg) { c.control(m, f) })
+}
+
+// listen calls hear, one call at a time, with every message on the subjects
+// until ctx ends (then it returns nil). Messages may be lost: senders repeat
+// what matters. A permission that was withdrawn is waited for.
+func (c *Conn) listen(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
 	for {
-		err := c.controls(ctx, worker, f)
+		err := c.listenOnce(ctx, subjects, hear)
 		if !errors.Is(err, errWithdrawn) {
 			return err
 		}
@@ -50,13 +59,12 @@ func (c *Conn) Controls(ctx context.Context, worker string, f func(run jobs.RunI
 	}
 }
 
-// controls is Controls until a permission is withdrawn: the server has dropped
+// listenOnce is listen until a permission is withdrawn: the server has dropped
 // what was subscribed.
-func (c *Conn) controls(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
-	subjects := []string{c.names.runControls(), c.names.workerControl(worker)}
-	arrived := make(chan *nats.Msg, 256) // lossy anyway: a full one drops, and controls are repeated
+func (c *Conn) listenOnce(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
+	arrived := make(chan *nats.Msg, 256) // a full one drops, and senders repeat
 	denied := make(chan error, 1)        // the first is enough
-	defer c.denied.watch(func(s string, sub bool) bool { return sub && (s == subjects[0] || s == subjects[1]) }, func(err error) {
+	defer c.denied.watch(func(s string, sub bool) bool { return sub && slices.Contains(subjects, s) }, func(err error) {
 		select {
 		case denied <- err:
 		default:
@@ -72,9 +80,9 @@ func (c *Conn) controls(ctx context.Context, worker string, f func(run jobs.RunI
 	for {
 		select {
 		case m := <-arrived:
-			c.control(m, f)
+			hear(m)
 		case err := <-denied:
-			return fmt.Errorf("listen for control: %w", err)
+			return fmt.Errorf("listen on %s: %w", strings.Join(subjects, " and "), err)
 		case <-ctx.Done():
 			return nil
 		}

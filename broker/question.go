@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -28,29 +29,17 @@ func (c *Conn) SendQuestion(run jobs.RunID, q *jobs.Question) error {
 
 // Questions calls f, one call at a time, with every question about a run until
 // ctx ends (then it returns nil). A question counts only under the name of the
-// worker on whose subject it came.
+// worker on whose subject it came. Few runs have questions, so a missing
+// permission to receive them is reported, and does not end the run.
 func (c *Conn) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Question)) error {
 	subject := c.names.questions(run)
-	arrived := make(chan *nats.Msg, 256) // a full one drops, and questions are repeated
-	denied := make(chan error, 1)        // the first is enough
-	defer c.denied.watch(func(s string, sub bool) bool { return sub && s == subject }, func(err error) {
-		select {
-		case denied <- err:
-		default:
-		}
-	})()
-	sub, err := c.nc.ChanSubscribe(subject, arrived)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", subject, c.closedMeans(err))
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	for {
-		select {
-		case m := <-arrived:
-			c.question(run, m, f)
-		case err := <-denied:
-			return fmt.Errorf("listen for questions: %w", err)
-		case <-ctx.Done():
+		err := c.listen(ctx, []string{subject}, func(m *nats.Msg) { c.question(run, m, f) })
+		if !errors.Is(err, ErrDenied) {
+			return err
+		}
+		c.log.Warn("the NATS user may not receive the questions of workers: a worker that cannot tell whether an attempt is its own waits without an answer", "run", run, "subscription", subject)
+		if !pause(ctx, deniedPatience) {
 			return nil
 		}
 	}

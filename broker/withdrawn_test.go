@@ -107,7 +107,7 @@ func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
 	}
 }
 
-func TestControlsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
+func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, cfg, said := guard(t)
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
@@ -122,26 +122,46 @@ func TestControlsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	background(t, func(ctx context.Context) error {
 		return c.Controls(ctx, "w", func(jobs.RunID, jobs.Control) { heard <- struct{}{} })
 	})
+	asked := make(chan struct{}, 256)
+	background(t, func(ctx context.Context) error {
+		return c.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
+	})
 	publish(t, ctx, c, job("any", "m"))
 	check(t, receive(t, ctx, delivered).Ack())
 	g.set(t, "right", denying("$JS.API.CONSUMER.MSG.NEXT.>", "mp.>"))
 	said.await(t, "MSG.NEXT")
 	said.await(t, "mp.ctl.run")
+	said.await(t, "mp.ask.r")
 	g.set(t, "right", nil)
 	publish(t, ctx, c, job("any", "n"))
 	receive(t, ctx, delivered)
-	tick := time.NewTicker(5 * time.Millisecond) // control is lossy: repeated until it is heard
+	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
-	for {
+	for control, question := heard, asked; control != nil || question != nil; {
 		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		check(t, c.SendQuestion("r", &jobs.Question{Worker: "w"}))
 		select {
-		case <-heard:
-			return
+		case <-control:
+			control = nil
+		case <-question:
+			question = nil
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("no control is heard again")
+			t.Fatal("no control, or no question, arrives again")
 		}
 	}
+}
+
+// TestRunGoesOnWithoutThePermissionToHearQuestions: questions are rare, and a
+// permission list of an earlier version does not have their subject.
+func TestRunGoesOnWithoutThePermissionToHearQuestions(t *testing.T) {
+	t.Parallel()
+	g, cfg, said := guard(t)
+	g.set(t, "right", denying("", "mp.ask.>"))
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	defer c.Close()
+	background(t, func(ctx context.Context) error { return c.Questions(ctx, "r", func(*jobs.Question) {}) })
+	said.await(t, "may not receive the questions of workers")
 }
 
 func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
