@@ -213,7 +213,7 @@ func TestALongSpecificationIsDecompressed(t *testing.T) {
 }
 
 // TestRecordsBelongOnTheirSubjects: a record of another kind is noise in a
-// cell, and corrupt elsewhere.
+// cell and among the cancellations, and corrupt elsewhere.
 func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
@@ -225,6 +225,15 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); last.Unread == nil {
 			t.Errorf("it is read in a cell: %+v", last.Record)
 		}
+	}
+	for _, bad := range [][]byte{nil, {1, 0xc1}, must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: jobs.RunFailed}}))} {
+		put("mp.run.r.cancel", bad, nil)
+		if last := must[jobs.Entry](t)(c.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
+			t.Errorf("it is read as a cancellation: %+v", last)
+		}
+	}
+	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 8 {
+		t.Errorf("%d entries", len(log))
 	}
 	done := outcome()
 	put("mp.run.r.end", must[[]byte](t)(jobs.Marshal(&done)), nil)

@@ -110,7 +110,8 @@ func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.
 	return c.lastEntry(ctx, c.names.cell(run, cell))
 }
 
-// LastCancel is the run's newest cancellation (ErrNotFound).
+// LastCancel is the run's newest cancellation (ErrNotFound); one that cannot be
+// read is an entry with Unread.
 func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
 	return c.lastEntry(ctx, c.names.run(run, "cancel"))
 }
@@ -166,8 +167,9 @@ type located struct {
 }
 
 // entry decodes a record. Nobody changes a specification: others fold it, too.
-// What cannot be read in a cell is an entry all the same, whose Unread says why:
-// any worker may write there.
+// A record that cannot be read in a cell or among the cancellations is an entry
+// all the same, whose Unread says why: any worker writes to cells, and any
+// person cancels.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	run, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
@@ -185,7 +187,7 @@ func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	switch {
 	case err == nil:
 		e.Record = rec
-	case cell != "" && unreadable(err):
+	case (cell != "" || l.msg.Subject == c.names.run(run, "cancel")) && unreadable(err):
 		e.Unread = err
 	default:
 		return jobs.Entry{}, err

@@ -25,7 +25,7 @@ type Entry struct {
 	Time     time.Time // when the server stored it: the clock of the run
 	Cell     Token     // the module whose cell it is in; empty for the run's own subjects
 	Record   Record
-	Unread   error // in a cell: why the record cannot be read; Record is empty then
+	Unread   error // why the record cannot be read; Record is empty then. Without a Cell it is a cancellation
 }
 
 // Spec is the run as it was submitted; the first record of its log.
@@ -77,7 +77,7 @@ type Outcome struct {
 	Worker      string        `msgpack:"worker,omitempty"` // who ran it, or is thought to have run it; empty when nobody had claimed it
 	Incarnation string        `msgpack:"incarnation,omitempty"`
 	Nonce       string        `msgpack:"nonce,omitempty"`
-	By          string        `msgpack:"by,omitempty"`        // the orchestrator, when it records in the worker's place
+	By          string        `msgpack:"by,omitempty"`        // name of the orchestrator, when it records in the worker's place
 	ExitCode    *int          `msgpack:"exit_code,omitempty"` // nil where nothing exited; 128 + n after signal n
 	Error       string        `msgpack:"error,omitempty"`
 	Reason      string        `msgpack:"reason,omitempty"` // of a skip

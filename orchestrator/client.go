@@ -73,7 +73,7 @@ func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Can
 		if err != nil {
 			return err
 		}
-		if last.Record.Cancel.ID == cancel.ID {
+		if last.Record.Cancel != nil && last.Record.Cancel.ID == cancel.ID {
 			break // our own write, whose answer was lost
 		}
 	}

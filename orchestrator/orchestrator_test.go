@@ -332,6 +332,37 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestUnreadableCancellationIsSkipped: people write cancellations, so one that
+// cannot be read neither ends the run nor hinders the next cancellation.
+func TestUnreadableCancellationIsSkipped(t *testing.T) {
+	s := newSite(t, 1)
+	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n")
+	for _, bad := range []string{"", "text", "\x01\xc1"} {
+		if _, err := s.conn.NATS().RequestWithContext(s.ctx, "mp.run.r1.cancel", []byte(bad)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{})
+		return err
+	})
+	report, err := orchestrator.Follow(s.ctx, s.conn, "r1", true, func(e jobs.Event) {
+		if e.Event != jobs.EventModuleStarted {
+			return
+		}
+		if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(err, g.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if report.Status != jobs.RunCancelled || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "a cancellation that cannot be read") {
+		t.Errorf("%s, with the warnings %q", report.Status, report.Warnings)
+	}
+}
+
 // TestSubmitTwice: an id is used once.
 func TestSubmitTwice(t *testing.T) {
 	s := newSite(t, 0)

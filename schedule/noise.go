@@ -7,7 +7,8 @@ import (
 )
 
 // Noise is a record in a module's cell that the rules of writing do not allow:
-// it cannot be read, or does not fit what the log says of the attempt. The fold
+// it cannot be read, or does not fit what the log says of the attempt; or a
+// cancellation that cannot be read, without a cell. The fold
 // skips it, but it is the last record of its cell all the same: every write
 // into the cell expects its sequence.
 type Noise struct {
@@ -45,7 +46,11 @@ func (r *Run) skip(e jobs.Entry, n *node, why string) {
 		n.warnings = append(n.warnings, noise.String())
 		return
 	}
-	r.warnings = append(r.warnings, string(e.Cell)+": "+noise.String())
+	text := noise.String()
+	if e.Cell != "" {
+		text = string(e.Cell) + ": " + text
+	}
+	r.warnings = append(r.warnings, text)
 }
 
 // maxNoisy bounds the cells that are told of: anyone may write to cells of

@@ -132,6 +132,9 @@ func (r *Run) Apply(e jobs.Entry) error {
 	switch {
 	case e.Cell != "":
 		r.applyCell(e)
+	case e.Unread != nil:
+		r.cancelSeq = e.Sequence
+		r.skip(e, nil, "a cancellation that cannot be read: "+e.Unread.Error())
 	case rec.Takeover != nil:
 		r.ctl, r.epoch = e.Sequence, rec.Takeover.Epoch
 	case rec.Grant != nil:
