@@ -131,7 +131,7 @@ func (o otherLogs) Close(ctx context.Context, run jobs.RunID, c schedule.Close) 
 			return false, err
 		}
 	}
-	_, err := o.conn.Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: &c.Outcome})
+	_, err := o.conn.Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: signed(c.Outcome, o.name)})
 	if errors.Is(err, broker.ErrConflict) {
 		return false, nil
 	}

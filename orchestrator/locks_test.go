@@ -354,7 +354,8 @@ func TestAnOrphanIsClosed(t *testing.T) {
 			next.succeeds()
 			log := s.log("orphan")
 			last := log[len(log)-1].Record.Outcome
-			if last == nil || last.Status != want || last.By != "orchestrator" || last.Attempt != 1 {
+			if last == nil || last.Status != want || last.By != "of-next" || last.Attempt != 1 ||
+				!strings.HasSuffix(last.Error, " (recorded by orchestrator of-next)") {
 				t.Errorf("the log of the orphan ends with %+v", log[len(log)-1].Record)
 			}
 			if n := takeovers(log); n != 1 {

@@ -94,7 +94,20 @@ func (l *loop) close(ctx context.Context, a schedule.Close) {
 			return
 		}
 	}
-	l.append(ctx, a.Cell, a.Expect, jobs.Record{Outcome: &a.Outcome})
+	l.append(ctx, a.Cell, a.Expect, jobs.Record{Outcome: signed(a.Outcome, l.cfg.Name)})
+}
+
+// signed is an outcome with the name of the orchestrator that records it in a
+// worker's place, also where people read why.
+func signed(o jobs.Outcome, name string) *jobs.Outcome {
+	if o.By == "" || name == "" {
+		return &o
+	}
+	o.By = name
+	if o.Error != "" {
+		o.Error += " (recorded by orchestrator " + name + ")"
+	}
+	return &o
 }
 
 func (l *loop) audit(ctx context.Context, a schedule.Audit) {

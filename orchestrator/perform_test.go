@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -43,5 +45,23 @@ func TestAPublicationWithoutAnAnswerIsKnown(t *testing.T) {
 	}
 	if l.sent.CompareAndDelete(jobs.Key{Token: "m", Attempt: 1}, p); !l.unanswered().IsZero() {
 		t.Error("one that was answered is not")
+	}
+}
+
+// TestOutcomeInPlaceOfAWorkerNamesItsOrchestrator: people read in the error who
+// concluded that a worker is lost. A worker's own outcome stays as it is.
+func TestOutcomeInPlaceOfAWorkerNamesItsOrchestrator(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		outcome jobs.Outcome
+		want    jobs.Outcome
+	}{
+		{"lost", jobs.Outcome{By: "orchestrator", Error: "worker w fell silent"}, jobs.Outcome{By: "s1", Error: "worker w fell silent (recorded by orchestrator s1)"}},
+		{"cancelled before its start", jobs.Outcome{By: "orchestrator", Reason: "enough"}, jobs.Outcome{By: "s1", Reason: "enough"}},
+		{"by its worker", jobs.Outcome{Error: "exit code 1"}, jobs.Outcome{Error: "exit code 1"}},
+	} {
+		if diff := cmp.Diff(&row.want, signed(row.outcome, "s1")); diff != "" {
+			t.Errorf("%s: %s", row.name, diff)
+		}
 	}
 }

@@ -178,7 +178,11 @@ func lostText(workers []string) string {
 	if len(workers) == 1 {
 		times = "once"
 	}
-	return "worker lost " + times + ": " + strings.Join(workers, ", ") + " (does the module kill its worker, or exhaust its memory?)"
+	text := "worker lost " + times + ": " + strings.Join(workers, ", ")
+	if slices.ContainsFunc(workers, func(w string) bool { return w != workers[0] }) { // one machine would explain one worker
+		text += "; the module may end its workers, or exhaust their memory: several were lost while it ran"
+	}
+	return text
 }
 
 func (r *Run) concludeFailure(n *node, o *jobs.Outcome, why string) {

@@ -199,7 +199,7 @@ modules: {a: {command: ["true"], max-losses: 2}}
 `,
 			ends: func(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: jobs.AttemptLost} },
 			run:  jobs.RunFailed,
-			want: map[string]string{"a": "failed (worker lost 2 times: w, w (does the module kill its worker, or exhaust its memory?))"},
+			want: map[string]string{"a": "failed (worker lost 2 times: w, w)"},
 		},
 		{
 			name: "hand-backs by machines that cannot begin a module are counted, and named with their reasons",
