@@ -149,7 +149,7 @@ func waitingText(e jobs.Event) string {
 		text += "; closest is " + e.Closest
 	}
 	if e.Until != nil {
-		text += "; fails at " + e.Until.Local().Format(time.TimeOnly) + " (queue-timeout) unless a worker joins that offers it"
+		text += "; fails at " + e.Until.Local().Format(time.TimeOnly) + " (queue-timeout) unless a worker offers it by then"
 	}
 	return text
 }
