@@ -47,7 +47,7 @@ func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) endi
 	}
 	started := time.Now()
 	res, stopped, returned := f.call(ctx, stops, out)
-	e := ending{started: started, finished: time.Now()}
+	e := ending{started: started, finished: res.at}
 	switch {
 	case !returned:
 		e.status = stopped.Status
@@ -55,10 +55,10 @@ func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) endi
 	case stopped != nil:
 		e.status, e.text = stopped.Status, stopped.Text
 	case res.Prepared && res.Error == "":
-		f.command.job = prepared(f.command.job, res)
+		f.command.job = prepared(f.command.job, res.Response)
 		return f.command.run(stops, out)
 	default:
-		f.judge(&e, res)
+		f.judge(&e, res.Response)
 	}
 	return e
 }
@@ -79,47 +79,62 @@ func (f *function) judge(e *ending, res call.Response) {
 	}
 }
 
-// call runs the function beside what may stop it. returned is false when it
-// was given up, with stopped as the reason.
-func (f *function) call(ctx context.Context, stops *attempt.Stops, out sink) (res call.Response, stopped *attempt.Stop, returned bool) {
+// returned is what a function has returned, and when.
+type returned struct {
+	call.Response
+	at time.Time
+}
+
+// call runs the function beside what may stop it. ok is false when it was
+// given up, with stopped as the reason.
+func (f *function) call(ctx context.Context, stops *attempt.Stops, out sink) (res returned, stopped *attempt.Stop, ok bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if limit := f.command.job.Timeout; limit > 0 {
-		var done context.CancelFunc
-		ctx, done = context.WithTimeoutCause(ctx, limit, errors.New(f.command.timedOut().Text))
-		defer done()
-	}
 	abandoned := make(chan struct{})
 	defer close(abandoned)
 	log := &logWriter{out: out}
 	defer log.close()
 	f.request.Log, f.request.Abandoned = log, abandoned
-	over := make(chan call.Response, 1) // holds what nobody waits for
-	go func() {                         // nobody can end it: where it is abandoned, it goes on alone
+	over := make(chan returned, 1) // holds what nobody waits for
+	w := newStopwatch(time.Now())
+	go func() { // nobody can end it: where it is abandoned, it goes on alone
 		res := call.Response{Began: true, Error: "the function has ended its goroutine, by runtime.Goexit or as a test fails", Permanent: true}
-		defer func() { over <- res }()
+		defer func() { over <- returned{res, time.Now()} }()
 		res = f.functions.Call(ctx, f.request)
 	}()
-	res, stopped, returned = f.supervise(stops, cancel, over)
-	if stopped == nil && ctx.Err() != nil { // it has returned before its end was noticed
-		stops.Ask(f.command.timedOut())
-	}
-	if st, ok := stops.Asked(); ok && stopped == nil {
-		stopped = &st
-	}
-	return res, stopped, returned
+	return f.supervise(stops, cancel, over, w)
 }
 
-func (f *function) supervise(stops *attempt.Stops, cancel context.CancelCauseFunc, over <-chan call.Response) (res call.Response, stopped *attempt.Stop, returned bool) {
-	limit, stopTimer := timer(f.command.job.Timeout)
+// supervise returns when the function has returned or is given up. A function
+// that has returned by itself has timed out if it ran longer than its timeout,
+// whenever that is noticed: this process may have been stopped in between.
+func (f *function) supervise(stops *attempt.Stops, cancel context.CancelCauseFunc, over <-chan returned, w *stopwatch) (res returned, stopped *attempt.Stop, ok bool) {
+	timeout := f.command.job.Timeout
+	limit, stopTimer := timer(timeout)
 	defer stopTimer()
-	var giveUp <-chan time.Time
+	var look, giveUp <-chan time.Time
+	if timeout > 0 {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		select {
-		case res := <-over:
-			return res, stopped, true
+		case res = <-over:
+			return res, f.endedBy(stops, stopped, w.ran(res.at)), true
+		case <-look:
+			w.ran(time.Now())
 		case <-limit:
-			stops.Ask(f.command.timedOut())
+			select {
+			case res = <-over:
+				return res, f.endedBy(stops, stopped, w.ran(res.at)), true
+			default:
+			}
+			more := timeout - w.ran(time.Now())
+			if more <= 0 {
+				stops.Ask(f.command.timedOut())
+			}
+			limit = after(more)
 		case <-stops.Changed():
 			st, _ := stops.Asked()
 			cancel(errors.New(st.Text))
@@ -128,9 +143,32 @@ func (f *function) supervise(stops *attempt.Stops, cancel context.CancelCauseFun
 			}
 			stopped = &st
 		case <-giveUp:
-			return call.Response{}, stopped, false
+			return returned{at: time.Now()}, stopped, false
 		}
 	}
+}
+
+// endedBy is why a function that ran for so long has not ended by itself; nil
+// when it has.
+func (f *function) endedBy(stops *attempt.Stops, stopped *attempt.Stop, ran time.Duration) *attempt.Stop {
+	if stopped != nil {
+		return stopped
+	}
+	if limit := f.command.job.Timeout; limit > 0 && ran > limit {
+		stops.Ask(f.command.timedOut())
+	}
+	if st, ok := stops.Asked(); ok {
+		return &st
+	}
+	return nil
+}
+
+// after fires when d has passed, and never when nothing is left of d.
+func after(d time.Duration) <-chan time.Time {
+	if d <= 0 {
+		return nil
+	}
+	return time.After(d)
 }
 
 // prepared is the job of a command with the values that its program has read.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
@@ -87,6 +88,74 @@ func TestFunctionTimesOut(t *testing.T) {
 	}
 	if err := <-cause; err.Error() != "timed out after 10ms" {
 		t.Errorf("cause %v", err)
+	}
+}
+
+// TestFunctionThatReturnedInTimeBeforeAPauseHasNotTimedOut: this process was
+// stopped, and finds the result and the end of the timeout at once.
+func TestFunctionThatReturnedInTimeBeforeAPauseHasNotTimedOut(t *testing.T) {
+	const timeout = time.Hour
+	for _, row := range []struct {
+		name   string
+		ran    time.Duration // until it returned
+		paused time.Duration // before that
+		want   jobs.AttemptStatus
+	}{
+		{"in time", timeout / 2, 0, ""},
+		{"late", 2 * timeout, 0, jobs.AttemptTimedOut},
+		{"late by the pause alone", 2 * timeout, 3 * timeout / 2, ""},
+	} {
+		began := time.Now().Add(-3 * timeout)
+		f := &function{command: &command{job: &jobs.Job{Timeout: timeout}}}
+		over := make(chan returned, 1)
+		over <- returned{call.Response{Began: true}, began.Add(row.ran)}
+		w := newStopwatch(began)
+		w.looked, w.paused = began.Add(row.ran), row.paused
+		_, stopped, ok := f.supervise(attempt.NewStops(), func(error) {}, over, w)
+		status := jobs.AttemptStatus("")
+		if stopped != nil {
+			status = stopped.Status
+		}
+		if !ok || status != row.want {
+			t.Errorf("%s: %q, want %q", row.name, status, row.want)
+		}
+	}
+}
+
+// TestTimeoutOfAFunctionLeavesPausesOut: the timeout counts while the process
+// runs; its end is put off by the time in which the process was stopped.
+func TestTimeoutOfAFunctionLeavesPausesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		f := &function{command: &command{job: &jobs.Job{Timeout: 10 * time.Second, Grace: time.Second}}}
+		w := newStopwatch(began)
+		w.paused = 3 * time.Second
+		ctx, cancel := context.WithCancelCause(t.Context())
+		over := make(chan returned, 1)
+		go func() {
+			<-ctx.Done()
+			over <- returned{at: time.Now()}
+		}()
+		_, stopped, ok := f.supervise(attempt.NewStops(), cancel, over, w)
+		if took := time.Since(began); !ok || stopped == nil || stopped.Status != jobs.AttemptTimedOut || took != 13*time.Second {
+			t.Errorf("%+v after %v", stopped, took)
+		}
+	})
+}
+
+func TestStopwatchLeavesPausesOut(t *testing.T) {
+	began := time.Now()
+	w := newStopwatch(began)
+	for _, row := range []struct{ at, want time.Duration }{
+		{200 * time.Millisecond, 200 * time.Millisecond},
+		{700 * time.Millisecond, 700 * time.Millisecond}, // a busy machine
+		{9700 * time.Millisecond, 700 * time.Millisecond},
+		{9900 * time.Millisecond, 900 * time.Millisecond},
+		{9800 * time.Millisecond, 800 * time.Millisecond}, // before the last look
+	} {
+		if got := w.ran(began.Add(row.at)); got != row.want {
+			t.Errorf("after %v: ran %v, want %v", row.at, got, row.want)
+		}
 	}
 }
 

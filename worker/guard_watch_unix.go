@@ -42,30 +42,21 @@ func ownFile() string {
 // guardEnvironment keeps the guard small: it lives for as long as the worker.
 func guardEnvironment() []string { return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=32MiB"} }
 
-const (
-	// lookEvery is how often the guard looks at its clock: a longer gap means
-	// that it was stopped.
-	lookEvery = 200 * time.Millisecond
-	// stoppedFor is the least gap that counts.
-	stoppedFor = time.Second
-)
-
 // sentry is what runs in the guard's process. One goroutine owns it.
 type sentry struct {
 	charges  map[int]*charge // by leader
 	killed   map[int]int64   // when it was killed here, by leader; also of what has ended
 	deadline int64           // of what holds a key; 0 = none
-	looked   int64
-	paused   int64      // how long it was stopped, all in all
-	ends     chan ended // of leaders
+	clock    *stopwatch      // of this process
+	ends     chan ended      // of leaders
 }
 
 // charge is a command that the guard looks after.
 type charge struct {
 	process *process
 	keyed   bool
-	ended   int64 // 0 = it runs
-	paused  int64 // of the guard, when the command began
+	ended   int64         // 0 = it runs
+	paused  time.Duration // of the guard, when the command began
 }
 
 type ended struct {
@@ -86,7 +77,7 @@ func guardMain() {
 			lines <- in.Text()
 		}
 	}()
-	s := &sentry{charges: map[int]*charge{}, killed: map[int]int64{}, looked: monotonic(), ends: make(chan ended)}
+	s := &sentry{charges: map[int]*charge{}, killed: map[int]int64{}, clock: newStopwatch(time.Now()), ends: make(chan ended)}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -124,13 +115,7 @@ func (s *sentry) due() time.Duration {
 }
 
 // look notices a gap in which this process was stopped.
-func (s *sentry) look() {
-	now := monotonic()
-	if gap := now - s.looked; gap > int64(stoppedFor) {
-		s.paused += gap
-	}
-	s.looked = now
-}
+func (s *sentry) look() { s.clock.ran(time.Now()) }
 
 func (s *sentry) hear(words []string) {
 	if len(words) < 2 {
@@ -152,7 +137,7 @@ func (s *sentry) hear(words []string) {
 }
 
 func (s *sentry) begin(pid int, keyed bool, marker string) {
-	c := &charge{process: &process{pid: pid, marker: marker}, keyed: keyed, paused: s.paused}
+	c := &charge{process: &process{pid: pid, marker: marker}, keyed: keyed, paused: s.clock.paused}
 	s.charges[pid] = c
 	delete(s.killed, pid)
 	go func() { // ends with the process, or with the guard
@@ -163,16 +148,17 @@ func (s *sentry) begin(pid int, keyed bool, marker string) {
 }
 
 func (s *sentry) answer(id int64, pid int) {
-	var at, paused int64
+	var at int64
+	var paused time.Duration
 	if c := s.charges[pid]; c != nil {
 		select {
 		case e := <-s.ends: // it may have been noticed and not been taken yet
 			e.charge.ended = e.at
 		default:
 		}
-		at, paused = c.ended, s.paused-c.paused
+		at, paused = c.ended, s.clock.paused-c.paused
 	}
-	fmt.Println("!", id, at, paused, s.killed[pid])
+	fmt.Println("!", id, at, int64(paused), s.killed[pid])
 }
 
 // kill kills those that which chooses, with all that they have started: the
