@@ -48,7 +48,7 @@ func (a *app) graphCommand() *cobra.Command {
 		if a.set.output == "svg" || a.set.output == "html" {
 			return a.paintGraph(ctx, o, args[0], p)
 		}
-		return untilSignal(ctx, func() error {
+		return a.untilSignal(ctx, func() error {
 			if a.set.output == "mermaid" {
 				newDrawing(p).mermaid(a.Stdout)
 			} else {
@@ -71,7 +71,7 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 	if err != nil {
 		return err
 	}
-	return untilSignal(ctx, func() error {
+	return a.untilSignal(ctx, func() error {
 		pic := newPicture(newDrawing(graph), report, took)
 		if a.set.output == "html" {
 			return pic.html(a.Stdout)

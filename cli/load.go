@@ -84,7 +84,7 @@ func readFile(path string) (src []byte, err error) {
 // loadUntilSignal is load, which ends at the signal that ends ctx.
 func (a *app) loadUntilSignal(ctx context.Context, file string, s source) (*pipeline.Pipeline, error) {
 	loaded := make(chan *pipeline.Pipeline, 1)
-	if err := untilSignal(ctx, func() error {
+	if err := a.untilSignal(ctx, func() error {
 		p, _, err := a.load(file, s)
 		loaded <- p
 		return err

@@ -53,7 +53,7 @@ func (a *app) planCommand() *cobra.Command {
 			return err
 		}
 		took := a.history(ctx, *where, args[0], p.Name)
-		return untilSignal(ctx, func() error {
+		return a.untilSignal(ctx, func() error {
 			plan := newPlan(p, took)
 			return a.emit(plan, plan.table, func(w io.Writer) {
 				for _, m := range plan.Modules {

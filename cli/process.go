@@ -97,6 +97,8 @@ type app struct {
 	logs    []*logger          // to be flushed at the end
 	jsonErr bool               // errors go to stderr as one JSON object: --progress json
 
+	working sync.WaitGroup // what untilSignal has started
+
 	readsOutput bool // the command shows what modules wrote: it tells of what it leaves out
 }
 
@@ -157,6 +159,9 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	stop := reapOrphans(ctx)
 	defer stop()
 	err := a.executed(ctx, root)
+	if !errors.As(err, new(signalError)) {
+		a.working.Wait()
+	}
 	for _, l := range a.logs {
 		l.flush()
 	}
@@ -224,11 +229,12 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 }
 
 // untilSignal does what heeds no context, such as reading a file that may be
-// a pipe or a terminal, and returns at the signal that ends ctx. What is left
-// then ends with the process, which has nothing else to do.
-func untilSignal(ctx context.Context, work func() error) error {
+// a pipe or a terminal, and returns at the signal that ends ctx. The work
+// belongs to the app, which returns before it only after a signal: the system
+// does not interrupt the opening of a pipe. It ends with the process then.
+func (a *app) untilSignal(ctx context.Context, work func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- work() }()
+	a.working.Go(func() { done <- work() })
 	select {
 	case err := <-done:
 		return err

@@ -35,7 +35,7 @@ func (a *app) validateCommand() *cobra.Command {
 	}
 	pairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
 	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(ctx context.Context, args []string) error {
-		return untilSignal(ctx, func() error { return a.validate(args, pairsMap(params)) })
+		return a.untilSignal(ctx, func() error { return a.validate(args, pairsMap(params)) })
 	})
 	return cmd
 }
@@ -115,7 +115,7 @@ func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the pipeline file",
 		Long: "Print the JSON Schema of the pipeline file. For completion in an editor keep it in a file, and begin\npipelines with: # yaml-language-server: $schema=FILE",
-		RunE: a.do(between(0, 0, "schema"), func(ctx context.Context, _ []string) error { return untilSignal(ctx, a.schema) }),
+		RunE: a.do(between(0, 0, "schema"), func(ctx context.Context, _ []string) error { return a.untilSignal(ctx, a.schema) }),
 	}
 }
 
