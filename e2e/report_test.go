@@ -28,6 +28,7 @@ type event struct {
 	Text     string    `json:"text"`
 	Missing  string    `json:"missing"`
 	Closest  string    `json:"closest"`
+	Until    time.Time `json:"until"`
 }
 
 // agrees reports whether e has all that want sets.
