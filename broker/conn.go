@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,7 @@ type Conn struct {
 	intake  intake
 	data    *data // nil when this is the only connection
 	notices notices
+	stands  stands
 	making  chan struct{} // holds one token while a stream is being made
 }
 
@@ -222,6 +224,28 @@ func (c *Conn) Reconnected(ctx context.Context) <-chan struct{} { return c.link.
 // server that comes back may have lost the last part of its streams, and use
 // their sequence numbers again.
 func (c *Conn) Connection() uint64 { return c.nc.Stats().Reconnects + 1 }
+
+// stands notes since when a connection has stood.
+type stands struct {
+	mu     sync.Mutex
+	number uint64
+	since  time.Time
+}
+
+// ConnectedFor is how long the connection of a number (Connection) has stood,
+// as far as this process has noticed: it looks when it connects, and whenever
+// this is called. It is 0 for one that is not the present connection.
+func (c *Conn) ConnectedFor(number uint64) time.Duration {
+	c.stands.mu.Lock()
+	defer c.stands.mu.Unlock()
+	if now := c.Connection(); c.stands.number != now {
+		c.stands.number, c.stands.since = now, time.Now()
+	}
+	if c.stands.number != number {
+		return 0
+	}
+	return time.Since(c.stands.since)
+}
 
 // mend looks after the streams when nothing answers where one should, at most
 // once a second: a memory stream is gone after a restart of the server.

@@ -36,6 +36,7 @@ func (c *Conn) dial(ctx context.Context) error {
 		nc.Close()
 		return err
 	}
+	c.ConnectedFor(c.Connection())
 	if err := c.calls.open(nc); err != nil {
 		nc.Close()
 		return err
@@ -271,6 +272,7 @@ func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 }
 
 func (c *Conn) onReconnect() {
+	c.ConnectedFor(c.Connection())
 	c.calls.refuse(nil) // permissions may have changed
 	c.link.rise(true)
 	c.log.Info("reconnected to NATS", "url", c.URL())

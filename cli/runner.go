@@ -35,6 +35,8 @@ type runner struct {
 	prepare  func(ctx context.Context, s *session) error // of a run whose spec is made from another's; may be nil
 	name     string                                      // of this orchestrator
 
+	submitted uint64 // connection on which the run was; 0 = it was there
+
 	stop    context.CancelCauseFunc // ends everything, with its reason
 	session atomic.Pointer[session] // set once the run is ours: from then on a signal cancels it
 }
@@ -155,6 +157,7 @@ func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.submitted = s.conn.Connection()
 	if err := orchestrator.Submit(ctx, s.conn, r.spec); err != nil {
 		if errors.Is(err, orchestrator.ErrExists) {
 			_ = lease.Release(ctx) // else it expires
@@ -309,7 +312,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 		_, err := orchestrator.Run(gctx, s.conn, r.run, orchestrator.Config{
 			Name: r.name, Lease: lease,
 			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
-			Alone: s.server != nil && r.options.listen == "",
+			Alone: s.server != nil && r.options.listen == "", Submitted: r.submitted,
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.note("%v; following it", err)

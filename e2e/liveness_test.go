@@ -348,6 +348,7 @@ modules:
 				first := newGate(t, dir, "first")
 				r := p.startIn(t, dir, p.file(t, fmt.Sprintf(yaml, key)), ttl...)
 				r.await(t, event{Event: "module.started", Module: "a"})
+				awaitFile(t, filepath.Join(dir, "log"), "a")
 				x.LoseOnOpen(way)
 				first.open(t)
 				if way == faultproxy.Replies {

@@ -107,6 +107,9 @@ type Worker struct {
 	Host         string         `msgpack:"host,omitempty"`
 	Load         float64        `msgpack:"load,omitempty"`   // one-minute load average, where the system has one
 	Unable       string         `msgpack:"unable,omitempty"` // why it takes no attempts: its machine cannot begin them; empty = it can
+	// Settled: its connection has stood for the time to live of this entry, so
+	// NATS was not restarted within that time.
+	Settled bool `msgpack:"settled,omitempty"`
 }
 
 // Lease says who may act, and lives for a few seconds unless it is renewed.

@@ -53,7 +53,7 @@ func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.Key) (
 	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
 	l.answer(ctx, func() {
 		defer close(answer)
-		if l.now().Before(l.quietUntil(state)) {
+		if !l.fleet.Calm(l.now()) {
 			return
 		}
 		if p, ok := state.Unlisted(key, l.fleet); ok {

@@ -33,10 +33,10 @@ type shared struct {
 	known []jobs.Lock // asked for, or given back
 }
 
-func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch uint64, since time.Time, ask locks.Inquiry) *shared {
+func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch uint64, ask locks.Inquiry) *shared {
 	return &shared{
 		conn: c, log: cfg.Logger, name: cfg.Name,
-		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, since}, Clock: wall{}, Ask: ask, Logger: cfg.Logger},
+		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name}, Clock: wall{}, Ask: ask, Logger: cfg.Logger},
 		opened: make(chan struct{}), wanted: make(chan struct{}),
 	}
 }
@@ -95,9 +95,8 @@ func (k *shared) await(ctx context.Context) bool {
 
 // otherLogs are the logs of other runs.
 type otherLogs struct {
-	conn  *broker.Conn
-	name  string    // of this orchestrator
-	since time.Time // since when the server has lost nothing
+	conn *broker.Conn
+	name string // of this orchestrator
 }
 
 func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Record, error) {
@@ -121,7 +120,7 @@ func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, err
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
-	t := takeover{conn: o.conn, run: run, name: o.name, since: o.since}
+	t := takeover{conn: o.conn, run: run, name: o.name}
 	return t.take(ctx)
 }
 

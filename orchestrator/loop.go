@@ -66,7 +66,7 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		l.fleet.Close()
 	}
 	l.tasks = newTasks(l.guard)
-	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Since, l.inquire)
+	l.locks = newShared(c, cfg, l.run, t.epoch, l.inquire)
 	return l
 }
 
@@ -196,25 +196,19 @@ func (l *loop) fold(e jobs.Entry) error {
 }
 
 // begin begins to decide, now that our takeover has been folded. What has a key
-// is left alone for a while after a restart of the server.
+// is left alone for a while where the server may have been restarted.
 func (l *loop) begin(e jobs.Entry) {
 	l.ours = true
 	l.keepTime(time.Until(e.Time))
 	l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 	l.dispatcher.Fence(l.fencing.Number)
-	if until := l.quietUntil(l.state); l.now().Before(until) {
-		l.cfg.Logger.Info("NATS was started a moment ago: modules with a key or a limit wait until no worker can hold one that the log has lost", "run", l.run, "url", l.broker.URL(), "for", until.Sub(l.now()).Round(time.Millisecond))
-		l.dispatcher.Quiet(until)
-	}
-}
-
-// quietUntil is how long what has a key in a run is left alone, by the clock of
-// the log.
-func (l *loop) quietUntil(state *schedule.Run) time.Time {
 	if l.cfg.Alone {
-		return time.Time{}
+		return
 	}
-	return schedule.QuietUntil(state, l.fencing.Since, l.ttl)
+	l.fleet.Quiet(l.now().Add(l.ttl - l.broker.ConnectedFor(l.connection)))
+	if l.state.MayHaveLost(l.cfg.Submitted == l.connection) {
+		l.dispatcher.AwaitCalm()
+	}
 }
 
 // asked answers a worker's question about an attempt, on the loop's goroutine.

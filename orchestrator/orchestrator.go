@@ -36,6 +36,10 @@ type Config struct {
 	// can join it: no worker of another can hold a key after a restart, and what
 	// the workers of the caller lack fails at once.
 	Alone bool
+	// Submitted is the number of the connection, by broker.Conn.Connection
+	// before Submit, on which the caller has submitted the run; 0 = others have.
+	// On that connection NATS has lost nothing of the run.
+	Submitted uint64
 	// Fleet is called from one goroutine with worker.joined, worker.lost, and
 	// waiting for what other runs hold. It may be slow: nothing but the end of
 	// Run waits for it. It may be nil.
@@ -176,7 +180,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, doubt, err
 	}
 	*epoch = fencing
-	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), since: fencing.Since, lease: lease}
+	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), safe: cfg.Submitted == c.Connection(), lease: lease}
 	state, err := t.take(ctx)
 	if err != nil {
 		return jobs.End{}, doubt, err
@@ -213,7 +217,7 @@ type takeover struct {
 	run   jobs.RunID
 	name  string
 	known uint64    // the newest epoch that is known beside the log
-	since time.Time // since when the server has lost nothing
+	safe  bool      // the server was not restarted since the run was submitted
 	lease *kv.Lease // that tells the epoch first; nil = none
 
 	epoch    uint64 // of the takeover
@@ -238,7 +242,7 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 		if state.Ended() != nil {
 			return state, nil
 		}
-		t.epoch = schedule.NextEpoch(state, t.known, t.since, time.Now())
+		t.epoch = schedule.NextEpoch(state, t.known, t.safe, time.Now())
 		t.known = t.epoch
 		if err := t.tell(ctx); err != nil {
 			return nil, err

@@ -37,9 +37,9 @@ type Dispatcher struct {
 	now           time.Time    // of the Decide that is under way, or of the last one
 	heldUntil     time.Time    // when dispatch stops waiting for a lane that is not settled; zero = it does not wait
 
-	quiet    time.Time // what has a key is not touched before; zero = no need to wait
-	fencing  uint64    // epoch of fencing tokens
-	deferred []int     // nodes that are looked at again then
+	fencing    uint64 // epoch of fencing tokens
+	awaitsCalm bool   // what has a key is left alone until the fleet is calm
+	deferred   []int  // nodes that are looked at again then
 
 	cancelling bool
 	finishing  bool
@@ -116,7 +116,7 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	if d.run.end != nil {
 		return nil, time.Time{}
 	}
-	d.now = now
+	d.now, d.heldUntil = now, time.Time{}
 	d.heardControl()
 	d.endQuiet(now)
 	d.absorb(now)
@@ -330,7 +330,6 @@ func (d *Dispatcher) dispatch(now time.Time) {
 	for _, l := range d.sorted {
 		l.full = false
 	}
-	d.heldUntil = time.Time{}
 	for l := d.best(); l != nil; l = d.best() {
 		n := d.run.nodes[l.ready.items[0]]
 		m := d.memo(n.index)

@@ -23,6 +23,8 @@ type Fleet struct {
 	heard   map[string]time.Time // by incarnation: when its newest claim was heard of
 	told    time.Time            // when the watch was last heard of; zero = nobody says
 	awaited time.Time            // when it has to be heard of, for a loss that is due; zero = none is
+	quiet   time.Time            // until when a worker may hold a key that the log has lost
+	settled bool                 // a worker's connection has stood for the time to live: quiet is over
 	version uint64               // grows when something changed that decisions depend on
 	closed  bool                 // no other worker can join
 }
@@ -67,6 +69,7 @@ func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
 	if joined || s.worker.Draining != w.Draining || s.worker.LanesSeen != w.LanesSeen || s.worker.Slots != w.Slots || s.worker.Unable != w.Unable {
 		f.version++
 	}
+	f.settled = f.settled || w.Settled
 	before := s.before
 	if s.worker.Incarnation != w.Incarnation {
 		before = s.worker.Incarnation
@@ -132,7 +135,7 @@ func (f *Fleet) Woke(late time.Duration, now time.Time) {
 // observer's own clock: it follows the log's clock, which follows the server's,
 // and that may jump. What was seen has grown no older by it.
 func (f *Fleet) Shift(by time.Duration) {
-	for _, t := range []*time.Time{&f.since, &f.told, &f.awaited} {
+	for _, t := range []*time.Time{&f.since, &f.told, &f.awaited, &f.quiet} {
 		if !t.IsZero() {
 			*t = t.Add(by)
 		}

@@ -264,11 +264,17 @@ func (r *Run) Granted(key jobs.Key) bool {
 }
 
 // Reclaim is how somebody who has taken over a run that nobody decides for
-// closes an attempt which holds what others wait for. It reports false when it
-// may not: a worker that may be alive has claimed it, or it is closed.
+// closes an attempt which holds what others wait for. There is nothing to write
+// (Close.Cell is empty) when the log does not have the attempt: the server has
+// lost its last part, and no worker runs it once the fleet is calm. It reports
+// false when it may not: a worker that may be alive has claimed it, or it is
+// closed.
 func (r *Run) Reclaim(key jobs.Key, f *Fleet, now time.Time) (Close, bool) {
 	if r.Closed(key) {
 		return Close{}, false
+	}
+	if !r.Open(key) {
+		return Close{}, true
 	}
 	n := r.nodes[r.byToken[key.Token]]
 	c := Close{Cell: key.Token, Expect: n.cell, Lane: n.lane}

@@ -7,37 +7,50 @@ import (
 
 // A server that was restarted may have lost the last part of a run's log: the
 // claim of a worker that still runs what it has claimed, with a key. Until the
-// time to live of a worker's lease has passed, such a worker has read its cell,
-// or has ended what it runs. Until then a dispatcher leaves all alone that has
-// a key or a limit.
+// time to live of a worker's lease has passed since the restart, such a worker
+// has read its cell, or has ended what it runs. Until then a dispatcher leaves
+// everything alone that has a key or a limit.
+//
+// The time of the restart is not known. It was before the observer made its
+// connection, and before any worker made its own. So the observer waits for the
+// time to live since its own connection, by its own clock, or until it hears
+// from a worker whose connection has stood for that long. The server's clock
+// does not decide: it may jump.
 
-// QuietUntil is how long to leave alone what has a key, by the clock of the
-// log: for the time to live of a worker after the registry was made, which is
-// in memory, so that a restart of the server makes it anew. A run that was
-// submitted after that has lost nothing, unless it shares keys or limits with
-// others.
-func QuietUntil(r *Run, registry time.Time, ttl time.Duration) time.Time {
-	if !r.hasKeys() || r.started.After(registry) && len(r.Locks()) == 0 {
-		return time.Time{}
+// Quiet says until when, by the clock of the log, a worker may hold a key that
+// the log has lost: a time to live after the observer made its connection. A
+// worker whose connection has stood for that long ends it earlier.
+func (f *Fleet) Quiet(until time.Time) { f.quiet = until }
+
+// Calm reports whether no worker holds a key that the log has lost.
+func (f *Fleet) Calm(now time.Time) bool { return f.settled || !now.Before(f.quiet) }
+
+// MayHaveLost reports whether the log may have lost who holds a key or a limit
+// that the run uses. safe says that the server was not restarted since the run
+// was submitted: then it has lost nothing of the run, but perhaps of others,
+// which share keys and limits of the cluster.
+func (r *Run) MayHaveLost(safe bool) bool {
+	if safe {
+		return len(r.Locks()) > 0
 	}
-	return registry.Add(ttl)
+	return slices.ContainsFunc(r.nodes, r.needsGrant)
 }
 
 // NextEpoch is the epoch of a takeover: one more than any that is known, from
-// the log or from elsewhere. When the server was restarted since the run was
-// submitted, newer ones may be lost; then it is at least the time in
-// milliseconds, by the clock of the log.
-func NextEpoch(r *Run, known uint64, registry, now time.Time) uint64 {
+// the log or from elsewhere. Unless it is safe to say that the server was not
+// restarted since the run was submitted, newer epochs may be lost; then it is at
+// least the Unix time in milliseconds, so that no lost epoch is taken again.
+func NextEpoch(r *Run, known uint64, safe bool, now time.Time) uint64 {
 	next := max(r.epoch, known) + 1
-	if r.started.After(registry) {
+	if safe {
 		return next
 	}
 	return max(next, uint64(max(0, now.UnixMilli()))) //nolint:gosec // not negative
 }
 
-// Quiet has the dispatcher neither grant, publish nor close anything with a
-// key, nor end a run that has some, before a time by the clock of the log.
-func (d *Dispatcher) Quiet(until time.Time) { d.quiet = until }
+// AwaitCalm has the dispatcher neither grant, publish nor close anything that
+// has a key, nor end the run, before the fleet is calm.
+func (d *Dispatcher) AwaitCalm() { d.awaitsCalm = true }
 
 // Fence has what is published and answered carry an epoch for fencing tokens:
 // one number for all runs of a NATS, which grows whenever the server may have
@@ -45,25 +58,17 @@ func (d *Dispatcher) Quiet(until time.Time) { d.quiet = until }
 // carried.
 func (d *Dispatcher) Fence(epoch uint64) { d.fencing = epoch }
 
-// Calm reports whether nothing has to be left alone any more.
-func (d *Dispatcher) Calm(now time.Time) bool { return !now.Before(d.quiet) }
-
 // untouchable reports whether n is to be left alone for now.
 func (d *Dispatcher) untouchable(n *node, now time.Time) bool {
-	return now.Before(d.quiet) && d.run.needsGrant(n)
+	return d.awaitsCalm && d.run.needsGrant(n) && !d.fleet.Calm(now)
 }
 
 // endQuiet has everything looked at that was left alone, when it is time.
 func (d *Dispatcher) endQuiet(now time.Time) {
-	if d.quiet.IsZero() || now.Before(d.quiet) {
+	if !d.awaitsCalm || !d.fleet.Calm(now) {
 		return
 	}
-	d.quiet, d.tickAt = time.Time{}, atOnce
+	d.awaitsCalm, d.tickAt = false, atOnce
 	d.run.changed = append(d.run.changed, d.deferred...)
 	d.deferred = nil
-}
-
-// hasKeys reports whether some module of the run has a key or a limit.
-func (r *Run) hasKeys() bool {
-	return slices.ContainsFunc(r.nodes, r.needsGrant)
 }

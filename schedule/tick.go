@@ -164,7 +164,7 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 }
 
 func (d *Dispatcher) checkEnd(now time.Time) {
-	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || now.Before(d.quiet) {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || d.awaitsCalm {
 		return
 	}
 	d.finishing = true
@@ -183,8 +183,8 @@ func (d *Dispatcher) wake() time.Time {
 	if len(d.locking.waiting) > 0 {
 		at = earlierSet(at, d.locking.retryAt)
 	}
-	if !d.quiet.IsZero() {
-		at = earlierSet(at, d.quiet)
+	if d.awaitsCalm {
+		at = earlierSet(at, d.fleet.quiet)
 	}
 	if limit := d.run.pipeline.Deadline; limit > 0 && !d.cancelling && d.run.cancel == nil && d.run.live > 0 {
 		at = earlierSet(at, d.run.started.Add(limit))

@@ -112,8 +112,10 @@ func (s *shift) beat(ctx context.Context) error {
 	if err := s.verify(ctx); err != nil {
 		return fmt.Errorf("look at what is claimed here: %w", err)
 	}
+	me := s.describe()
+	me.Settled = s.conn.ConnectedFor(s.verified) >= s.ttl
 	sent := time.Now()
-	if err := s.registry.Beat(ctx, s.describe()); err != nil {
+	if err := s.registry.Beat(ctx, me); err != nil {
 		return err
 	}
 	gap := s.self.Lease.Renew(sent, time.Now())

@@ -131,11 +131,16 @@ func (b *bench) follow(ctx context.Context) {
 	}
 }
 
-// answer answers as an orchestrator does for which every attempt is open: a
-// worker asks about what was published before it has looked at the queue.
+// answer answers as an orchestrator does for which every attempt is open that
+// nobody has claimed: a worker asks about what was published before it has
+// looked at the queue.
 func (b *bench) answer(ctx context.Context, q *jobs.Question) {
 	last, _ := b.conn.Last(ctx, run, q.Token) // without a record the sequence is 0
-	_ = b.conn.SendWorkerControl(q.Worker, jobs.Control{Answer: &jobs.Answer{ID: q.ID, State: jobs.StandsOpen, Last: last.Sequence}})
+	a := jobs.Answer{ID: q.ID, State: jobs.StandsOpen, Last: last.Sequence}
+	if c := last.Record.Claim; c != nil && c.Attempt == q.Attempt && c.Nonce != q.Nonce {
+		a.State = jobs.StandsTaken
+	}
+	_ = b.conn.SendWorkerControl(q.Worker, jobs.Control{Answer: &a})
 }
 
 func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {

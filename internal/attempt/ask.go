@@ -20,15 +20,19 @@ const askAgain = 4 * FirstPause
 // ask asks whoever decides for the run about the attempt, naming the newest
 // record of the cell, until there is an answer or the run has ended, which is
 // one. Nothing is written meanwhile. Where the answer names the last sequence
-// of the cell, the next write expects it.
-func (d *Delivery) ask(ctx context.Context, sequence uint64) (jobs.Answer, error) {
+// of the cell, the next write expects it. ErrReconnected: at was read on another
+// connection, and a server that has lost the last part of the log may never
+// reach that sequence; the caller has to look again.
+func (d *Delivery) ask(ctx context.Context, at seen) (jobs.Answer, error) {
 	wait := askAgain
 	d.w.Logger.Debug("asks whose attempt this is", "attempt", d.String())
 	for {
-		on := d.w.Log.Connection()
-		a, err := d.askOnce(ctx, sequence, wait)
+		if d.w.Log.Connection() != at.on {
+			return jobs.Answer{}, fmt.Errorf("ask about %s: %w", d, ErrReconnected)
+		}
+		a, err := d.askOnce(ctx, at.sequence, wait)
 		if err == nil {
-			d.learn(a, on)
+			d.learn(a, at.on)
 			return a, nil
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrDenied) {

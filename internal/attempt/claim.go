@@ -52,26 +52,28 @@ func (d *Delivery) Admit(ctx context.Context) Verdict {
 }
 
 // inquire looks at the cell of a delivery that may not claim without an answer,
-// and asks unless the cell shows that it is not to be claimed.
+// and asks unless the attempt is closed. Another delivery's claim says nothing
+// here: it may be noise that was written when the module was still waiting,
+// before the server lost what let it start.
 func (d *Delivery) inquire(ctx context.Context) Verdict {
 	at, err := d.look(ctx)
 	switch {
 	case err != nil:
 		return d.puzzled(err)
-	case at.what == anothersClaim, at.what == closed:
+	case at.what == closed:
 		return at.what.verdict()
 	}
-	return d.askFor(ctx, at.sequence)
+	return d.askFor(ctx, at)
 }
 
 // askFor asks, and says what to do by the answer: Start where the delivery
 // holds the attempt, or may claim it. It gives up after a time to live: where
 // nobody decides for a run, its jobs must not take all slots for ever. Such a
 // job is left alone, is delivered again, and is asked about again.
-func (d *Delivery) askFor(ctx context.Context, sequence uint64) Verdict {
+func (d *Delivery) askFor(ctx context.Context, at seen) Verdict {
 	patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
 	defer cancel()
-	a, err := d.ask(patience, sequence)
+	a, err := d.ask(patience, at)
 	if err != nil {
 		return d.puzzled(err)
 	}
@@ -126,19 +128,23 @@ func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 			d.hold(p)
 			return Start
 		}
-		if errors.Is(err, ErrDenied) || errors.Is(err, ErrReconnected) {
+		if errors.Is(err, ErrDenied) {
 			return d.puzzled(err)
 		}
+		broken := err
 		at, err := d.look(ctx)
 		if err != nil {
 			return d.puzzled(err)
+		}
+		if errors.Is(broken, ErrReconnected) && at.what != myClaim { // its fence means nothing any more
+			return d.puzzled(broken)
 		}
 		switch at.what {
 		case myClaim:
 			d.holdAt(at)
 			return Start
 		case unclear:
-			if v := d.askFor(ctx, at.sequence); v != Start || d.Claimed() {
+			if v := d.askFor(ctx, at); v != Start || d.Claimed() {
 				return v
 			}
 			continue
@@ -155,9 +161,13 @@ func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 }
 
 // append writes a record into the cell, expecting what the delivery knows of
-// it, and returns the place of the record.
+// it, and returns the place of the record. It writes no second claim: that the
+// first one stands may have been found when the connection was made again.
 func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
 	p := *d.place.Load()
+	if rec.Claim != nil && p.claim != 0 {
+		return p, nil
+	}
 	seq, err := d.w.Log.Append(ctx, p.on, d.job.Run, d.job.Token, p.expect, rec)
 	p.expect = seq
 	return p, err
@@ -165,7 +175,9 @@ func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
 
 // hold notes that the claim of this delivery stands at a place.
 func (d *Delivery) hold(p place) {
-	p.claim = p.expect
+	if p.claim == 0 {
+		p.claim = p.expect
+	}
 	d.place.Store(&p)
 }
 
@@ -223,7 +235,7 @@ func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 			d.holdAt(at)
 			return
 		case unclear:
-			a, err := d.ask(ctx, at.sequence)
+			a, err := d.ask(ctx, at)
 			switch {
 			case err != nil || a.State == jobs.StandsYours:
 				return

@@ -73,8 +73,10 @@ func (d *Delivery) refused(ctx context.Context, at seen, broken bool) (v Verdict
 		return Leave, false, nil
 	}
 	held := d.Claimed()
-	a, err := d.ask(ctx, at.sequence)
+	a, err := d.ask(ctx, at)
 	switch {
+	case errors.Is(err, ErrReconnected):
+		return Leave, true, nil
 	case err != nil:
 		return Leave, false, err
 	case a.State == jobs.StandsOpen && held:

@@ -100,18 +100,14 @@ func (d *Delivery) lost() Stop {
 	return Stop{Status: jobs.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
 }
 
-// Reconnected is what is done with a delivery when the connection was made
-// again, before the worker's next heartbeat: the server may have lost the last
-// part of the log. What it had claimed it goes on with when its claim is the
-// last record of the cell. Everything else is killed and forgotten: it is
-// delivered again, or known to the orchestrator.
+// Reconnected reads the cell of a delivery when the connection was made again,
+// before the worker's next heartbeat: the server may have lost the last part of
+// the log. The delivery goes on when its own claim is the last record of the
+// cell, also one that was not answered. Everything else is killed and
+// forgotten: it is delivered again, or known to the orchestrator.
 func (d *Delivery) Reconnected(ctx context.Context) error {
 	if d.place.Load().on == d.w.Log.Connection() {
 		return nil // it came on this connection, or has looked on it
-	}
-	if !d.Claimed() {
-		d.forget()
-		return nil
 	}
 	at, err := d.look(ctx)
 	if err != nil {
@@ -138,7 +134,7 @@ func (d *Delivery) forget() {
 func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	o := &jobs.Outcome{
 		Attempt: p.Attempt, Status: jobs.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
-		Error: "the worker does not run what the log says that it has claimed: NATS has lost the last part of the log", Finished: w.Clock.Now(),
+		Error: "the worker does not run what the log says that it has claimed: its connection to NATS broke when it claimed, or NATS has lost the last part of the log", Finished: w.Clock.Now(),
 	}
 	_, err := w.Log.Append(ctx, on, p.Run, p.Token, p.Sequence, jobs.Record{Outcome: o})
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {

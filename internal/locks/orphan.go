@@ -165,6 +165,9 @@ func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
 }
 
 func (t *Taker) close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error) {
+	if c.Cell == "" {
+		return true, nil // the log does not have the attempt, and nobody can grant it any more
+	}
 	closed, err := t.Logs.Close(ctx, run, c) // else its worker was first
 	if closed {
 		t.Logger.Warn("closed an attempt of a run that nobody decides for: it held what this run waits for",
