@@ -60,6 +60,9 @@ func (w *world) runOf(id jobs.RunID) *run {
 // system has written it.
 func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	t := &w.runOf(id).truth
+	if w.runOf(id).gone {
+		return // it is of a run that nobody decides for
+	}
 	if !noise && t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
 		w.fail("a %s is stored after the end of %s", kindOf(&e.Record), id)
 	}
@@ -207,6 +210,9 @@ func (c *checks) starts(w *world, x *task) {
 	if m == nil {
 		w.fail("%s starts, which is no module of the run", x)
 		return
+	}
+	if x.from.boot == w.server.boot && r.gone {
+		w.fail("%s starts, and nothing is left of its run", x)
 	}
 	if x.from.boot == w.server.boot { // else it was given to its worker before the server lost what it has lost
 		c.needsEnded(w, t, x, m)
@@ -365,7 +371,7 @@ func (c *checks) goesOn(w *world, p *party) {
 func (w *world) describeOpen() string {
 	var words []string
 	for _, r := range w.runs {
-		if r.truth.ended > 0 && r.clean || r.deserted {
+		if r.truth.ended > 0 && r.clean || r.deserted || r.gone {
 			continue
 		}
 		for _, m := range r.truth.spec.Pipeline.Modules {

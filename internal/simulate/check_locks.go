@@ -36,8 +36,9 @@ func (c *checks) heldTogether(w *world, x *task) {
 			w.fail("%s of the cluster is held %d times, now that %s runs: %s", lockName(l), n, x, strings.Join(words, ", "))
 		}
 	}
-	if c.holds(w, x) {
-		c.entered(w, &w.runOf(x.Job().Run).truth, x.Job().Run, jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt})
+	r, key := w.runOf(x.Job().Run), jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt}
+	if c.holds(w, x) && r.truth.granted[key] && !r.gone { // else the server has lost the grant, and the execution is being ended
+		c.entered(w, &r.truth, r.id, key)
 	}
 }
 
@@ -85,7 +86,7 @@ func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder)
 // has entered for it, which whoever asks finds to be free.
 func (c *checks) left(w *world) {
 	for _, r := range w.runs {
-		if r.deserted {
+		if r.deserted || r.gone {
 			continue // nobody is there to do it
 		}
 		for _, l := range r.truth.locks {

@@ -25,6 +25,7 @@ type climate struct {
 	faults     float64 // worlds with some
 	registry   float64 // faults that are the registry's
 	losses     float64 // restarts of the server in which it loses the last part of its streams
+	restarts   float64 // faults that are such a restart, whatever else happens
 	noise      float64 // worlds in which somebody writes what does not belong into cells
 	handovers  float64 // faults that are an orchestrator that is told to go
 
@@ -58,6 +59,8 @@ func (w *world) drawClimate() climate {
 		return c
 	case n < 55:
 		w.sluggish(&c)
+	case n < 70:
+		w.forgetful(&c)
 	}
 	if w.chance(0.35) {
 		c.shared, c.apart, c.desert = true, w.chance(0.6), w.chance(0.5)
@@ -83,6 +86,13 @@ func (w *world) quiet(c *climate) {
 	c.runs, c.orchestrators, c.modules, c.workers = 1, 1, 3, 1+w.rand.IntN(2)
 	c.mixed, c.foreign, c.needs, c.optional, c.conditions = 0, 0.5, 0.7, 0.9, 0.7
 	c.faults, c.trouble = 0.1, 5*time.Second
+}
+
+// forgetful: the server loses the last part of its streams, or all of them,
+// again and again, among much that has a key, and noise.
+func (w *world) forgetful(c *climate) {
+	c.keys, c.losses, c.restarts, c.noise, c.needs = 0.7, 1, one(w.rand, 0.1, 0.4), one(w.rand, 0, 1.0), 0.1
+	c.failing, c.trouble = 0.3, w.between(5*time.Second, 25*time.Second)
 }
 
 // sluggish: answers take long, and so do starts: much happens between a claim

@@ -13,6 +13,9 @@ import (
 func (c *checks) atTheEnd(w *world) {
 	c.left(w)
 	for _, r := range w.runs {
+		if r.gone {
+			continue
+		}
 		c.replay(w, r)
 		if r.deserted {
 			continue

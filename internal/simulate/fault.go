@@ -42,6 +42,10 @@ func (w *world) fault() {
 		w.orchestratorStops()
 		return
 	}
+	if w.chance(w.climate.restarts) {
+		w.serverRestarts()
+		return
+	}
 	switch n := w.rand.IntN(100); {
 	case n < 14:
 		w.orchestratorDies()
@@ -64,13 +68,7 @@ func (w *world) fault() {
 			k.halt()
 		}
 	case n < 88:
-		if !w.server.down {
-			lose := func() {}
-			if w.chance(w.climate.losses) {
-				lose = w.server.loseTail
-			}
-			w.server.restart(w.between(0, 2*time.Second), lose)
-		}
+		w.serverRestarts()
 	case n < 93:
 		by := w.between(-8*time.Second, 12*time.Second)
 		w.server.jump += by
@@ -82,6 +80,37 @@ func (w *world) fault() {
 	default:
 		w.cancelRun()
 	}
+}
+
+// serverRestarts has the server start anew, perhaps without some or all of what
+// it had stored.
+func (w *world) serverRestarts() {
+	if w.server.down {
+		return
+	}
+	lose := func() {}
+	if w.chance(w.climate.losses) {
+		lose = w.server.loseTail
+		if w.chance(0.06) {
+			lose = w.server.loseStore
+		}
+		w.aftermath()
+	}
+	w.server.restart(w.between(0, 2*time.Second), lose)
+}
+
+// aftermath has more go wrong around a loss, in some cases: a worker is cut off,
+// so that it does not look at what it had claimed, and a person cancels a run.
+func (w *world) aftermath() {
+	if !w.chance(0.3) {
+		return
+	}
+	w.cut(w.anyWorker().party)
+	w.after(w.between(0, 4*time.Second), nil, "somebody wants to cancel a run", func() {
+		if !w.fair {
+			w.cancelRun()
+		}
+	})
 }
 
 // registryAway has the registry answer nobody for a while, as a stream without
@@ -201,6 +230,9 @@ func (q *stream) goOn() {
 // cancelRun is a person who cancels a run.
 func (w *world) cancelRun() {
 	r := w.runs[w.rand.IntN(len(w.runs))]
+	if r.gone {
+		return
+	}
 	l := w.server.logs[r.id]
 	w.server.append(r.id, "", l.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "somebody", Reason: "enough"}})
 }

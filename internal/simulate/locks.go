@@ -71,7 +71,7 @@ func (l *loop) newTaker() *locks.Taker {
 
 // inquire is asked about attempts of other runs.
 func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
-	if !l.ours || !l.dispatcher.Calm(l.now()) || l.now().Before(schedule.QuietUntil(state, l.made, workerTTL)) {
+	if !l.ours || !l.fleet.Calm(l.now()) {
 		return schedule.Close{}, false
 	}
 	if p, ok := state.Unlisted(key, l.fleet); ok {
@@ -153,7 +153,7 @@ func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (r
 
 func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (ended bool, err error) {
 	err = o.p.persist(ctx, "read another run's end", func() func() {
-		is := o.p.w.server.logs[run].ended
+		is := o.p.w.server.logs[run].ended || o.p.w.runOf(run).gone
 		return func() { ended = is }
 	})
 	return ended, err
@@ -167,10 +167,10 @@ func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, err
 // load also says what epoch a takeover has now.
 func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Run, epoch uint64, err error) {
 	var entries []jobs.Entry
-	var made, now time.Time
+	var now time.Time
 	err = o.p.persist(ctx, "read another run's log", func() func() {
-		all, m, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.made, o.p.w.server.clock()
-		return func() { entries, made, now = all, m, n }
+		all, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.clock()
+		return func() { entries, now = all, n }
 	})
 	if err != nil {
 		return nil, 0, err
@@ -178,7 +178,7 @@ func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Ru
 	if state, err = schedule.Load(entries, nil); err != nil {
 		return nil, 0, err
 	}
-	return state, schedule.NextEpoch(state, 0, made, now), nil
+	return state, schedule.NextEpoch(state, 0, false, now), nil
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {

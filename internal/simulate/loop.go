@@ -29,8 +29,7 @@ type loop struct {
 	ahead      time.Duration // the log's clock minus ours
 	cursor     uint64        // sequence of the last entry that was folded
 
-	made       time.Time // when the registry was, by the log's clock
-	fencing    uint64    // epoch of fencing tokens
+	fencing    uint64 // epoch of fencing tokens
 	publishing map[jobs.Key]*publication
 
 	taker *locks.Taker
@@ -59,9 +58,15 @@ type change struct {
 func (d *decider) takeOver() {
 	s := d.o.w.server
 	d.persist("read the log", func() func() {
-		entries, made, fencing := slices.Clip(s.logs[d.run.id].entries), s.made, s.epoch()
+		entries, fencing := slices.Clip(s.logs[d.run.id].entries), s.epoch()
 		now := s.clock()
 		return func() {
+			if len(entries) == 0 {
+				d.o.w.note(d.o.name, "finds nothing of", d.run.id)
+				d.told = true
+				d.endTerm()
+				return
+			}
 			state, err := schedule.Load(entries, nil)
 			if err != nil {
 				d.o.w.fail("%s cannot fold the log of %s: %v", d.o.name, d.run.id, err)
@@ -73,7 +78,7 @@ func (d *decider) takeOver() {
 			}
 			control, _ := state.Control()
 			last := entries[len(entries)-1].Sequence
-			d.epoch = schedule.NextEpoch(state, d.epoch, made, now)
+			d.epoch = schedule.NextEpoch(state, d.epoch, d.o.submitted(d.run), now)
 			epoch := d.epoch
 			d.tell(func() { // the epoch stands in the lease before it stands in the log
 				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
@@ -82,7 +87,7 @@ func (d *decider) takeOver() {
 						d.takeOver()
 						return
 					}
-					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, made: made, fencing: fencing})
+					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, fencing: fencing})
 				})
 			})
 		}
@@ -245,7 +250,10 @@ func (l *loop) fold(e jobs.Entry) {
 			l.keepTime(e.Time.Sub(l.d.o.now()))
 			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 			l.dispatcher.Fence(l.fencing)
-			l.dispatcher.Quiet(schedule.QuietUntil(l.state, l.made, workerTTL))
+			l.fleet.Quiet(l.now().Add(workerTTL - l.d.o.connectedFor()))
+			if l.state.MayHaveLost(l.d.o.submitted(l.d.run)) {
+				l.dispatcher.AwaitCalm()
+			}
 		}
 		return
 	}
@@ -431,13 +439,13 @@ func (l *loop) publish(a schedule.Publish) {
 			f()
 		}
 	}
-	d.o.w.call(d.o.party, publishing, func() func() {
+	d.call(publishing, func() func() {
 		d.o.w.server.publish(job)
-		return d.during(known)
-	}, d.during(func() {
+		return known
+	}, func() {
 		d.o.after(job.StoreBy.Sub(l.now()), "a publication is in doubt no more", d.during(known))
 		l.answered(func() { l.dispatcher.Unpublished(a.Node, a.Key, job.StoreBy, nil) })()
-	}))
+	})
 }
 
 func (l *loop) close(a schedule.Close) {

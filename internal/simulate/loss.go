@@ -28,10 +28,48 @@ func (s *server) loseTail() {
 	s.loseQueue(queueFrom)
 }
 
+// loseStore has the server lose all that it has stored: it is a new one. Nothing
+// of the runs is left, and people submit others.
+func (s *server) loseStore() {
+	s.lost = true
+	s.w.note("nats", "has lost its store")
+	for _, r := range s.w.runs {
+		s.logs[r.id] = newLog()
+		r.gone = true
+	}
+	s.sequence, s.queued, s.queue, s.removed = 0, 0, nil, nil
+	clear(s.leases)
+	clear(s.locks)
+	s.w.after(s.w.between(0, 4*time.Second), nil, "somebody submits another run", s.w.submitLater)
+}
+
+// submitLater has an orchestrator submit a run when the server is up. Every
+// other may take it over.
+func (w *world) submitLater() {
+	by := w.anyOrchestrator()
+	if !by.alive || !by.connected() {
+		if !w.fair {
+			w.after(100*time.Millisecond, nil, "somebody wants to submit another run", w.submitLater)
+		}
+		return
+	}
+	r := w.submit(jobs.RunID(w.name("n")))
+	r.by, r.byLink = by.party, by.link
+	w.cleared = 0
+	for _, o := range w.orchestrators {
+		if o.serves = append(o.serves, r); o.alive {
+			o.serve(r)
+		}
+	}
+}
+
 // loseLogs has the logs of runs lose what was stored after a moment.
 func (s *server) loseLogs(from time.Duration) {
 	kept := uint64(0)
 	for _, r := range s.w.runs {
+		if r.gone {
+			continue
+		}
 		l := s.logs[r.id]
 		n, _ := slices.BinarySearch(l.at, from+1)
 		n = max(n, 1) // a run of which nothing is left is no run

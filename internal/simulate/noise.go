@@ -22,7 +22,7 @@ func (w *world) makeNoise() {
 			}
 			// A worker that finds noise asks, and nobody answers for a deserted run:
 			// what it holds stays held until somebody goes on with that.
-			if r := w.runs[w.rand.IntN(len(w.runs))]; !w.server.down && !r.deserted {
+			if r := w.runs[w.rand.IntN(len(w.runs))]; !w.server.down && !r.deserted && !r.gone {
 				w.server.noise(r, w.stray(r))
 			}
 			next()

@@ -25,10 +25,15 @@ func (o *orchestrator) start() {
 	o.begin()
 	o.deciders = map[jobs.RunID]*decider{}
 	for _, r := range o.serves {
-		d := &decider{o: o, run: r, instance: o.w.name(o.name + "/")}
-		o.deciders[r.id] = d
-		o.after(o.w.between(0, 200*time.Millisecond), "wants to decide for "+string(r.id), d.acquire)
+		o.serve(r)
 	}
+}
+
+// serve makes it try to decide for a run.
+func (o *orchestrator) serve(r *run) {
+	d := &decider{o: o, run: r, instance: o.w.name(o.name + "/")}
+	o.deciders[r.id] = d
+	o.after(o.w.between(0, 200*time.Millisecond), "wants to decide for "+string(r.id), d.acquire)
 }
 
 func (o *orchestrator) kill() {
@@ -115,6 +120,7 @@ type decider struct {
 	doubt    time.Time // until when what it has published may be stored, on its own clock
 	tries    int       // to have the lease
 	loop     *loop
+	told     bool // has seen that nothing is left of the run
 }
 
 // during is f while the term lasts.
@@ -127,10 +133,24 @@ func (d *decider) during(f func()) func() {
 	}
 }
 
+// call sends a request of this term. Its answer counts while the term lasts: a
+// request may reach the server, and its answer the decider, in a later one.
+func (d *decider) call(what string, op func() func(), lost func()) {
+	term := d.term
+	d.o.w.call(d.o.party, what, func() func() {
+		answer := op()
+		return func() {
+			if d.term == term {
+				answer()
+			}
+		}
+	}, d.during(lost))
+}
+
 // acquire takes the run's lease when nobody has it.
 func (d *decider) acquire() {
 	w, s := d.o.w, d.o.w.server
-	if d.run.clean || d.holds {
+	if d.run.clean || d.holds || d.told {
 		return
 	}
 	d.tries++
@@ -142,7 +162,7 @@ func (d *decider) acquire() {
 			}
 		}))
 	})
-	w.call(d.o.party, "read the lease", func() func() {
+	d.call("read the lease", func() func() {
 		e := s.leases[d.run.id]
 		if e != nil && e.value.instance != d.instance {
 			return again
@@ -151,34 +171,34 @@ func (d *decider) acquire() {
 		if e != nil {
 			revision, epoch = e.revision, e.value.epoch
 		}
-		return d.during(func() {
+		return func() {
 			d.epoch = max(d.epoch, epoch)
 			d.take(revision, d.lead, again)
-		})
+		}
 	}, again)
 }
 
 // take writes the lease where its entry has the given revision (0: there is none).
 func (d *decider) take(revision uint64, then, refused func()) {
-	w, s := d.o.w, d.o.w.server
+	s := d.o.w.server
 	sent, me := d.o.now(), leaseHolder{d.instance, d.epoch}
-	w.call(d.o.party, "take the lease", func() func() {
+	d.call("take the lease", func() func() {
 		var have uint64
 		if e := s.leases[d.run.id]; e != nil {
 			have = e.revision
 		}
 		if have != revision {
-			return d.during(refused)
+			return refused
 		}
 		s.revision++
 		now := s.revision
 		s.leases[d.run.id] = &entry[leaseHolder]{me, now, s.clock()}
 		s.sweepLater()
-		return d.during(func() {
+		return func() {
 			d.revision, d.leased = now, sent.Add(leaseTTL-leaseMargin)
 			then()
-		})
-	}, d.during(refused))
+		}
+	}, refused)
 }
 
 // lead begins to decide, and to renew.
@@ -204,15 +224,15 @@ func (d *decider) renew() {
 func (d *decider) write(then func()) {
 	d.take(d.revision, then, func() {
 		s := d.o.w.server
-		d.o.w.call(d.o.party, "read the lease", func() func() {
+		d.call("read the lease", func() func() {
 			e := s.leases[d.run.id]
 			if e == nil {
-				return d.during(func() { d.take(0, then, func() {}) })
+				return func() { d.take(0, then, func() {}) }
 			}
 			if e.value.instance == d.instance {
-				return d.during(func() { d.take(e.revision, then, func() {}) })
+				return func() { d.take(e.revision, then, func() {}) }
 			}
-			return d.during(d.lapse)
+			return d.lapse
 		}, func() {})
 	})
 }
@@ -304,12 +324,9 @@ func (s *server) dropLease(r *run) {
 
 // persist calls until there is an answer, while the term lasts.
 func (d *decider) persist(what string, op func() func()) {
-	d.o.w.call(d.o.party, what, func() func() {
-		answer := op()
-		return d.during(answer)
-	}, d.during(func() {
+	d.call(what, op, func() {
 		d.o.after(50*time.Millisecond, "once more", d.during(func() { d.persist(what, op) }))
-	}))
+	})
 }
 
 func (d *decider) append(cell jobs.Token, expect uint64, rec jobs.Record, then func(seq uint64)) {

@@ -18,8 +18,9 @@ type party struct {
 	offset time.Duration // of its clock
 	drift  float64       // of its clock: seconds a second
 
-	boot int // of the server, to which it is connected
-	link int // number of its connection
+	boot int       // of the server, to which it is connected
+	link int       // number of its connection
+	made time.Time // when that was, on its own clock
 
 	cutOut, cutIn     bool
 	stuckOut, stuckIn []func() // messages that wait for the end of the cut
@@ -60,6 +61,19 @@ func (p *party) begin() {
 func (p *party) connect() {
 	p.boot = p.w.server.boot
 	p.link++
+	p.made = p.now()
+}
+
+// connectedFor is how long its connection has stood, on its own clock.
+func (p *party) connectedFor() time.Duration { return p.now().Sub(p.made) }
+
+// submitted reports whether its connection is older than a run: it has
+// submitted the run on that, or made it when the world began.
+func (p *party) submitted(r *run) bool {
+	if r.by == nil {
+		return p.link == 1 && p.boot == 1
+	}
+	return r.by == p && r.byLink == p.link
 }
 
 // connected reports whether its connection is one to the server as it runs now.

@@ -62,13 +62,14 @@ func (w *world) desert() {
 }
 
 // submit writes the specification of a run.
-func (w *world) submit(id jobs.RunID) {
+func (w *world) submit(id jobs.RunID) *run {
 	w.server.logs[id] = newLog()
 	r := &run{id: id}
 	w.runs = append(w.runs, r)
 	r.truth.begin()
 	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline()}})
 	r.truth.locks = r.truth.state.Locks()
+	return r
 }
 
 // pipeline draws a graph with every policy that the core decides about. The

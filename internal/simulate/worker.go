@@ -55,7 +55,7 @@ func (k *worker) start() {
 func (k *worker) describe() jobs.Worker {
 	d := jobs.Worker{
 		Name: k.name, Incarnation: k.self.Incarnation, Slots: k.slots, Used: k.used, Draining: k.draining,
-		LanesSeen: math.MaxUint64, Capabilities: jobs.Capabilities{OS: k.os},
+		LanesSeen: math.MaxUint64, Capabilities: jobs.Capabilities{OS: k.os}, Settled: k.connectedFor() >= workerTTL,
 	}
 	for _, t := range k.tasks {
 		j := t.Job()

@@ -138,7 +138,7 @@ func (w *world) over() bool {
 		}
 	}
 	for _, r := range w.runs {
-		if !r.clean && !r.deserted {
+		if !r.clean && !r.deserted && !r.gone {
 			return false
 		}
 	}
@@ -186,4 +186,8 @@ type run struct {
 	truth truth
 
 	deserted bool // nobody will decide for it, and it need not end
+	gone     bool // the server has lost all of it
+
+	by     *party // that has submitted it; nil = nobody in this world
+	byLink int    // on its connection of this number
 }
