@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/orphans"
+	"github.com/modpipe/modpipe/internal/scriptline"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -27,6 +28,8 @@ type command struct {
 	spares    *spares     // may be nil
 	needs     []byte      // content of $MODPIPE_NEEDS
 	ready     func() bool // the last word before the start: false = it must not start any more; nil = it may
+
+	marks *scriptline.Script // set by prepare: how the script tells its line when it fails; nil = it does not
 }
 
 // ending is how an execution ended. A status says what the outcome will;
@@ -100,7 +103,7 @@ func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	if err != nil {
 		return nil, warnings, err
 	}
-	words, err := argv(c.job.Command, func(text string) (string, error) { return s.save("script", text) })
+	words, err := argv(c.job.Command, c.markedScript(s), func(text string) (string, error) { return s.save("script", text) })
 	if err != nil {
 		return nil, warnings, err
 	}
@@ -180,7 +183,7 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	}
 	c.judge(&e, state, stopped)
 	if stopped == nil && e.status == jobs.AttemptFailed {
-		e.text += lineEndFault(cmd.Path, c.job.Command)
+		e.text += c.failedLine(state, s) + lineEndFault(cmd.Path, c.job.Command)
 	}
 	c.results(&e, s)
 	return e

@@ -47,6 +47,7 @@ const (
 	tmpName    = "tmp"
 	outputName = "output"
 	needsName  = "needs.json"
+	lineName   = "line"
 )
 
 func (s *scratch) fill(fresh bool, needs []byte) error {

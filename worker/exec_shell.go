@@ -16,9 +16,10 @@ import (
 // pipeline behaves alike on all systems.
 const maxWord = 128 << 10
 
-// argv is the command line of a command. A script that is too long for an
-// argument goes through a file, which save makes and whose path it returns.
-func argv(c *jobs.CommandJob, save func(text string) (string, error)) ([]string, error) {
+// argv is the command line of a command, whose script is text. A script that is
+// too long for an argument goes through a file, which save makes and whose path
+// it returns.
+func argv(c *jobs.CommandJob, text string, save func(text string) (string, error)) ([]string, error) {
 	if c.Run == "" {
 		return words(c.Args)
 	}
@@ -26,7 +27,6 @@ func argv(c *jobs.CommandJob, save func(text string) (string, error)) ([]string,
 	if !ok {
 		return nil, fmt.Errorf("unknown shell %q: this worker knows sh, bash, pwsh and python", c.Shell)
 	}
-	text := c.Run
 	if c.Shell == "pwsh" {
 		text = pwshPrologue + text + pwshEpilogue
 	}

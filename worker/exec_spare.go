@@ -41,7 +41,11 @@ func (s *spares) take(root string) bool {
 // put keeps an attempt's directory. It reports false when it does not, and
 // then leaves it to be removed.
 func (s *spares) put(root string) bool {
-	if s == nil || !asMade(root) || os.Remove(filepath.Join(root, outputName)) != nil {
+	if s == nil {
+		return false
+	}
+	_ = os.Remove(filepath.Join(root, lineName)) // most attempts have none
+	if !asMade(root) || os.Remove(filepath.Join(root, outputName)) != nil {
 		return false
 	}
 	s.mu.Lock()
