@@ -154,6 +154,7 @@ func (b *Builder) bindFile(p *pipeline.Pipeline, inc *include, params map[string
 	case g.FailSlow:
 		return fault("fail-fast is not for included files: set FailSlow of the Builder")
 	}
+	p.Warnings = append(p.Warnings, g.Warnings...)
 	p.Env = append(p.Env, g.Env...)
 	p.PassEnv = append(p.PassEnv, g.PassEnv...)
 	maps.Copy(p.Params, g.Params)

@@ -140,11 +140,15 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	spec := o.spec(ctx, a, p, workspace)
 	spec.Origin = origin
 	if o.detach {
+		a.warn(p.Warnings)
 		return a.detach(ctx, spec, store)
 	}
 	r := &runner{
 		app: a, options: &o.execution, workspace: workspace, storeDir: store, run: spec.Run, pipeline: p.Name, spec: spec,
 		progress: a.newProgress(p),
+	}
+	for _, w := range p.Warnings {
+		r.progress.logger().Warn(w.String())
 	}
 	return r.drive(ctx)
 }

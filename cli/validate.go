@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -17,6 +18,8 @@ type validation struct {
 	Valid   bool         `json:"valid"`
 	Modules int          `json:"modules"`
 	Faults  []faultShown `json:"faults"`
+
+	Warnings []faultShown `json:"warnings"`
 }
 
 type faultShown struct {
@@ -43,13 +46,15 @@ func (a *app) validateCommand() *cobra.Command {
 func (a *app) validate(files []string, params map[string]string) error {
 	var found []validation
 	var faults []error
+	var warnings pipeline.Faults
 	for _, file := range files {
 		p, err := a.check(file, params)
-		v := validation{File: file, Valid: err == nil, Faults: shownFaults(err)}
+		v := validation{File: file, Valid: err == nil, Faults: shownFaults(err), Warnings: []faultShown{}}
 		if err != nil {
 			faults = append(faults, err)
 		} else {
-			v.Modules = len(p.Modules)
+			v.Modules, v.Warnings = len(p.Modules), shownFaults(p.Warnings)
+			warnings = append(warnings, p.Warnings...)
 		}
 		found = append(found, v)
 	}
@@ -68,10 +73,18 @@ func (a *app) validate(files []string, params map[string]string) error {
 	}); err != nil {
 		return err
 	}
+	a.warn(warnings)
 	if len(faults) > 0 {
 		return usageError("%w", errors.Join(faults...))
 	}
 	return nil
+}
+
+// warn prints what a pipeline's author should look at.
+func (a *app) warn(warnings pipeline.Faults) {
+	for _, w := range warnings {
+		writef(a.Stderr, "%s: warning: %s\n", a.program, safetext.Text(w.String()))
+	}
 }
 
 // check parses and binds a file.

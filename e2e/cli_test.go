@@ -328,3 +328,47 @@ func TestReportOfAFileThatCannotBeWritten(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A comparison with what is no option of a choice is probably a mistake, and
+// keeps nothing from running.
+func TestWarningsOfAFile(t *testing.T) {
+	inBothModes(t, func(t *testing.T, p *place) {
+		const yaml = "name: e2e\nparams: {channel: {type: choice, options: [dev, prod]}}\nmodules:\n  a: {if: \"params.channel != 'Prod'\", run: 'true'}\n"
+		const text = `no option of parameter channel is "Prod"; write "prod": comparisons regard case`
+		r := p.run(t, yaml)
+		r.want(t, 0, all(succeeded, "a"))
+		warned := 0
+		for _, e := range r.Events {
+			if e.Event == "warning" && strings.Contains(e.Text, ":4:30: "+text) {
+				warned++
+			}
+		}
+		if warned != 1 {
+			t.Errorf("%d events warn", warned)
+		}
+		file := filepath.Join(t.TempDir(), "w.yaml")
+		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o := start(t, p.workspace, p.env(), binaries.orchestrator, "validate", "-o", "json", file)
+		if code := o.wait(t); code != 0 {
+			t.Errorf("exit %d", code)
+		}
+		var found []struct {
+			Valid    bool
+			Warnings []struct {
+				Line, Column     int
+				Text, Suggestion string
+			}
+		}
+		if err := json.Unmarshal(o.stdout.Bytes(), &found); err != nil {
+			t.Fatal(err)
+		}
+		if !found[0].Valid || len(found[0].Warnings) != 1 || found[0].Warnings[0].Line != 4 {
+			t.Errorf("validate says %+v", found)
+		}
+		if !strings.Contains(o.stderr.String(), file+":4:30: "+text) {
+			t.Errorf("stderr: %s", o.stderr.String())
+		}
+	})
+}

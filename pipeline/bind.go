@@ -19,7 +19,7 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 	}
 	b := &binder{
 		collector: c, file: f, byName: f.byName(), prefixes: tokenPrefixes(f.modules), bound: bound,
-		out: &Pipeline{Name: f.name, Limits: maps.Clone(f.limits), ClusterLimits: slices.Clone(f.cluster), Families: map[string][]int{}},
+		out: &Pipeline{Name: f.name, Limits: maps.Clone(f.limits), ClusterLimits: slices.Clone(f.cluster), Families: map[string][]int{}, Warnings: f.Warnings()},
 	}
 	b.out.Params, b.out.Decimals = travelling(bound)
 	b.top()

@@ -28,7 +28,7 @@ func (c *collector) checkExpressions(f *File) {
 
 // scope is what the expressions of a module may name; of the pipeline's own, when there is none.
 func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
-	s := &exprScope{params: f.types, needs: map[string]needKind{}}
+	s := &exprScope{params: f.types, choices: f.choices, needs: map[string]needKind{}}
 	if d == nil {
 		return s
 	}

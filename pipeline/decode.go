@@ -123,10 +123,12 @@ func (d *decoder) condition() (src, at string) {
 	if n.Type == "bool" {
 		src = strings.ToLower(src)
 	}
-	if _, faults := d.e.compile(src, "if", ready, true); len(faults) > 0 {
+	x, faults := d.e.compile(src, "if", ready, true)
+	if len(faults) > 0 {
 		d.exprFaults(n, faults, where)
 		return "", ""
 	}
+	d.doubts(x, where)
 	return strings.TrimSpace(src), d.src.where(where(0))
 }
 

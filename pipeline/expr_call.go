@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -183,23 +184,49 @@ func (w *walker) memberOutput(n *ast.MemberNode) (owner, key ast.Node, ok bool) 
 	return outputs.Node, n.Property, true
 }
 
-// compare checks that what a status is compared with is a status.
+// compare checks that what a status is compared with is a status, and doubts
+// what a choice is compared with and is none of its options.
 func (w *walker) compare(n *ast.BinaryNode) {
 	switch n.Operator {
 	case "==", "!=":
-		if w.isStatus(n.Left) {
-			w.statusWord(n.Right)
-		}
-		if w.isStatus(n.Right) {
-			w.statusWord(n.Left)
-		}
+		w.comparedWith(n.Left, n.Right)
+		w.comparedWith(n.Right, n.Left)
 	case "in":
-		if words, ok := n.Right.(*ast.ArrayNode); ok && w.isStatus(n.Left) {
+		if words, ok := n.Right.(*ast.ArrayNode); ok {
 			for _, word := range words.Nodes {
-				w.statusWord(word)
+				w.comparedWith(n.Left, word)
 			}
 		}
 	}
+}
+
+func (w *walker) comparedWith(n, word ast.Node) {
+	if w.isStatus(n) {
+		w.statusWord(word)
+	}
+	root, props := chain(n)
+	if root == nil || root.Value != "params" || len(props) != 1 || slices.Contains(w.vars, root.Value) {
+		return
+	}
+	if name, ok := props[0].(*ast.StringNode); ok {
+		w.option(restoreHyphens(name.Value), word)
+	}
+}
+
+// option doubts a word that no option of a choice is.
+func (w *walker) option(param string, n ast.Node) {
+	options := w.scope.choices[param]
+	s, ok := n.(*ast.StringNode)
+	if !ok || len(options) == 0 || slices.Contains(options, s.Value) {
+		return
+	}
+	hint := ""
+	if i := slices.IndexFunc(options, func(o string) bool { return strings.EqualFold(o, s.Value) }); i >= 0 {
+		hint = fmt.Sprintf("write %q: comparisons regard case", options[i])
+	} else {
+		hint = w.knownOr(s.Value, options, "options")
+	}
+	w.doubt(n, hint, "no option of parameter %s is %q", param, s.Value)
 }
 
 func (w *walker) isStatus(n ast.Node) bool {

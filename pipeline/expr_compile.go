@@ -30,6 +30,7 @@ const (
 type expression struct {
 	program *vm.Program
 	reads   reads
+	doubts  []exprFault  // what is probably a mistake in it
 	typ     reflect.Type // of the result; an interface when it is not known
 }
 
@@ -71,7 +72,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}
 	}
-	return &expression{program: program, reads: w.reads, typ: typ}, nil
+	return &expression{program: program, reads: w.reads, doubts: w.doubts, typ: typ}, nil
 }
 
 // checkTypes takes parameters that are numbers for fractions, and where that

@@ -18,15 +18,16 @@ var foreignStatuses = map[string]string{
 
 // exprScope is what the expressions of one place may name.
 type exprScope struct {
-	module    string            // whose expressions; empty: the pipeline's
-	place     string            // the key, for messages
-	reach     reach             // whether needs may be read
-	lenient   bool              // names were checked before: only find out what is read
-	condition bool              // success(), failure() and cancelled() mean something
-	always    bool              // of an always-run module
-	params    map[string]string // name → type
-	axes      axes              // of the matrix
-	noMatrix  string            // why the matrix may not be read here; empty: it may
+	module    string              // whose expressions; empty: the pipeline's
+	place     string              // the key, for messages
+	reach     reach               // whether needs may be read
+	lenient   bool                // names were checked before: only find out what is read
+	condition bool                // success(), failure() and cancelled() mean something
+	always    bool                // of an always-run module
+	params    map[string]string   // name → type
+	choices   map[string][]string // name of a parameter → its options
+	axes      axes                // of the matrix
+	noMatrix  string              // why the matrix may not be read here; empty: it may
 	needs     map[string]needKind
 	externals *Externals
 	suggests  func() bool             // whether corrections are looked for; nil: they are

@@ -119,6 +119,7 @@ func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text 
 			c.exprFaults(n, faults, func(offset int) position { return c.src.expression(n, p.index, offset, p.expr) })
 			return nil
 		}
+		c.doubts(x, func(offset int) position { return c.src.expression(n, p.index, offset, p.expr) })
 		at := c.src.expression(n, p.index, 0, "")
 		if !e.known(x.reads) {
 			t.expression(Part{Expr: strings.TrimSpace(p.expr), At: c.src.where(at)})
@@ -139,6 +140,13 @@ func (c *collector) exprFaults(n *node, faults []exprFault, at func(int) positio
 	c.bad[n] = true
 	for _, f := range faults {
 		c.faultAt(at(f.offset), f.suggestion, "%s", f.text)
+	}
+}
+
+// doubts warns of what is probably a mistake in an expression.
+func (c *collector) doubts(x *expression, at func(int) position) {
+	for _, f := range x.doubts {
+		c.add(&c.warnings, at(f.offset), f.text, f.suggestion)
 	}
 }
 

@@ -43,6 +43,7 @@ func (r *reads) need(name string, outputs bool) {
 type walker struct {
 	scope   *exprScope
 	faults  []exprFault
+	doubts  []exprFault // what is probably a mistake
 	reads   reads
 	vars    []string
 	members []bool // for each enclosing predicate: # is a member of a family
@@ -64,6 +65,12 @@ func (w *walker) knownOr(word string, known []string, what string) string {
 func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
 	if !w.scope.lenient {
 		w.faults = append(w.faults, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
+	}
+}
+
+func (w *walker) doubt(n ast.Node, suggestion, format string, args ...any) {
+	if !w.scope.lenient {
+		w.doubts = append(w.doubts, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
 	}
 }
 

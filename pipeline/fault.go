@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Fault is one mistake of the author: in the file, in a parameter or in a selection.
+// Fault is one mistake of the author: in the file, in a parameter or in a
+// selection. As a warning it is a probable one.
 type Fault struct {
 	File         string // as it was named to Parse; empty when the mistake is not in a file
 	Line, Column int    // from 1, in characters; 0 when the mistake is not in a file; of Go code the line only
@@ -84,6 +85,8 @@ type collector struct {
 	seen map[Fault]bool
 	bad  map[*node]bool
 
+	warnings Faults
+
 	suggested int // faults for which corrections were looked for
 }
 
@@ -101,16 +104,18 @@ func (c *collector) fault(n *node, suggestion, format string, args ...any) {
 func (c *collector) full() bool { return len(c.list) >= MaxFaults }
 
 func (c *collector) faultAt(at position, suggestion, format string, args ...any) {
-	if c.full() {
-		return
-	}
-	f := Fault{File: c.src.name, Line: at.line, Column: at.col, Text: fmt.Sprintf(format, args...), Suggestion: suggestion}
-	if c.seen[f] {
+	c.add(&c.list, at, fmt.Sprintf(format, args...), suggestion)
+}
+
+// add puts a fault or a warning on its list, once.
+func (c *collector) add(list *Faults, at position, text, suggestion string) {
+	f := Fault{File: c.src.name, Line: at.line, Column: at.col, Text: text, Suggestion: suggestion}
+	if len(*list) >= MaxFaults || c.seen[f] {
 		return
 	}
 	c.seen[f] = true
 	f.Excerpt = c.src.excerpt(at)
-	c.list = append(c.list, f)
+	*list = append(*list, f)
 }
 
 // ok says whether a node is there and without a fault of its own.
@@ -121,8 +126,13 @@ func (c *collector) err() error {
 	if len(c.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(c.list, func(a, b Fault) int {
+	return c.list.sorted()
+}
+
+// sorted sorts faults by position.
+func (f Faults) sorted() Faults {
+	slices.SortStableFunc(f, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Text, b.Text))
 	})
-	return c.list
+	return f
 }

@@ -19,7 +19,9 @@ type File struct {
 	names        []string                // of the modules
 	declarations map[string]*declaration // by these names
 	types        map[string]string       // of the parameters, by name
-	program      *Externals              // nil without one
+	choices      map[string][]string     // options of those that are choices, by name
+	warnings     Faults
+	program      *Externals // nil without one
 }
 
 // declaration is a module, or a family, as it is written.
@@ -56,6 +58,10 @@ func (f *File) Params() []Param {
 	return params
 }
 
+// Warnings are what is probably a mistake and keeps nothing from running, in
+// the order of the file.
+func (f *File) Warnings() Faults { return slices.Clone(f.warnings) }
+
 // byteOrderMark begins what some editors write; it counts for no column.
 var byteOrderMark = []byte("\uFEFF")
 
@@ -74,7 +80,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 	if root.Kind != mapNode {
 		return nil, c.err()
 	}
-	f := &File{src: c.src, root: root, limits: map[string]int{}, declarations: map[string]*declaration{}, types: map[string]string{}, program: x}
+	f := &File{src: c.src, root: root, limits: map[string]int{}, declarations: map[string]*declaration{}, types: map[string]string{}, choices: map[string][]string{}, program: x}
 	if n := root.get("name"); c.ok(n) {
 		f.name = n.Value
 	}
@@ -87,6 +93,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 	if err := c.err(); err != nil {
 		return nil, err
 	}
+	f.warnings = c.warnings.sorted()
 	return f, nil
 }
 

@@ -205,6 +205,7 @@ func (m *matrixReader) listExpression(n *node, src string) ([]string, bool) {
 		m.exprFaults(n, faults, at)
 		return nil, false
 	}
+	m.doubts(x, at)
 	if k := x.typ.Kind(); k != reflect.Slice && k != reflect.Interface {
 		m.exprFaults(n, []exprFault{{0, "an axis must be a list; this one is " + kindWord(x.typ), "fromJSON(…) makes a list of a JSON text"}}, at)
 		return nil, false

@@ -19,6 +19,7 @@ type Pipeline struct {
 	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at once
 	ClusterLimits []string          `msgpack:"cluster_limits,omitempty" json:",omitempty"` // those of Limits that all runs share, sorted
 	Modules       []*Module         `msgpack:"modules"`                                    // in the order of the file; members of a family in the order of its expansion, in the family's place
+	Warnings      Faults            `msgpack:"-" json:"-"`                                 // of its file, for its author: they do not travel
 	Families      map[string][]int  `msgpack:"families,omitempty"`                         // name → indices of the members in Modules; of a family that is not expanded yet: its one placeholder
 }
 

@@ -38,6 +38,9 @@ func (c *collector) decodeParams(f *File) {
 		}
 		c.checkParam(k, n, &p)
 		f.types[p.Name] = p.Type
+		if p.Type == "choice" {
+			f.choices[p.Name] = p.Options
+		}
 		f.params, f.paramAt = append(f.params, p), append(f.paramAt, k)
 	}
 }
