@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func fileReference(s *jsonschema.Schema) string {
 	if module.AdditionalProperties != nil && len(module.PatternProperties) == 0 {
 		keys(&b, module.AdditionalProperties, "")
 	}
-	b.WriteString(expressionsText)
+	b.WriteString(expressionsPage())
 	return b.String()
 }
 
@@ -86,9 +87,12 @@ func objectIn(s *jsonschema.Schema) *jsonschema.Schema {
 		return s
 	}
 	for _, alt := range s.AnyOf {
-		if len(alt.Properties) > 0 {
-			return alt
+		if o := objectIn(alt); o != nil {
+			return o
 		}
+	}
+	if s.Items != nil {
+		return objectIn(s.Items)
 	}
 	if s.AdditionalProperties != nil && len(s.AdditionalProperties.Properties) > 0 {
 		return s.AdditionalProperties
@@ -166,20 +170,89 @@ func cell(text string) string {
 }
 
 const expressionsText = `
+## Needs
+
+´´´yaml
+needs:
+  - build                                    # a module, or all members of a family
+  - {module: lint, optional: true}           # runs also when lint was skipped or is not in the run
+  - {module: test, same: [os]}               # of a family: the members whose os is that of this member
+´´´
+
+* ´optional´ waits for the module like any need, and a failure of it counts. Only a skip does not. Reading its outputs then
+  needs a default: ´${{ needs.lint.outputs.report ?? '' }}´.
+* ´same´ stands in a member of a family and names axes that both families have. Without it, every member needs all members.
+
 ## Expressions
 
-` + "`${{ … }}`" + ` in strings, or bare in ` + "`if`" + `. ` + "`params`" + ` and ` + "`matrix`" + ` may stand in every string but names and ` + "`run`" + `;
-` + "`needs`" + ` in ` + "`env`, `command`, `stdin`, `if`" + ` and in the axes of a matrix.
+´${{ … }}´ in strings, or bare in ´if´. ´params´ and ´matrix´ may stand in every string but names and ´run´;
+´needs´ in ´env´, ´command´, ´stdin´, ´with´, ´if´ and in the axes of a matrix.
 
 | expression | value |
 |---|---|
-| ` + "`needs.X.status`" + ` | how a direct need ended; of a family, as one need would decide |
-| ` + "`needs.X.outputs.K`" + ` | what it has set; ` + "`?? 'x'`" + ` gives a default |
-| ` + "`needs.X.reason`" + ` | why |
-| ` + "`needs.X.members`" + ` | of a family: a list of matrix, status, outputs |
-| ` + "`params.P`, `matrix.A`" + ` | a parameter, an axis |
-| ` + "`contains`, `startsWith`, `endsWith`, `join`, `fromJSON`, `toJSON`" + ` | as in GitHub Actions |
-| ` + "`success()`, `failure()`, `cancelled()`" + ` | of the direct needs |
+| ´needs.X.status´ | how a direct need ended; of a family, as one need would decide |
+| ´needs.X.outputs.K´ | what it has set; ´?? 'x'´ gives a default |
+| ´needs.X.result´ | what a Go function returned |
+| ´needs.X.reason´ | why |
+| ´needs.X.members´ | of a family: a list of matrix, status, outputs |
+| ´params.P´, ´matrix.A´ | a parameter, an axis |
+| ´contains´, ´startsWith´, ´endsWith´, ´join´, ´fromJSON´, ´toJSON´ | as in GitHub Actions, but for case |
+| ´success()´, ´failure()´, ´cancelled()´ | of the direct needs |
 
-Everything is checked before the run, against what exists. In ` + "`run`" + ` expressions are refused: put them into ` + "`env`" + `.
+Everything is checked before the run, against what exists. In ´run´ expressions are refused: put them into ´env´.
+
+### Operators
+
+| example | gives | |
+|---|---|---|
+| ´'prod' == 'Prod'´ | ´false´ | texts are compared as they are written, with case |
+| ´lower('Prod') == 'prod'´ | ´true´ | |
+| ´1 < 2 && !(2 >= 3)´ | ´true´ | ´&&´, ´\|\|´ and ´!´ take conditions only |
+| ´1 > 2 \|\| 'a' != 'b'´ | ´true´ | |
+| ´'dev' in ['dev', 'prod']´ | ´true´ | |
+| ´!('x' in ['dev', 'prod'])´ | ´true´ | |
+| ´'v1.2' matches '^v[0-9]'´ | ´true´ | a regular expression of Go |
+| ´contains('a-b', '-')´ | ´true´ | |
+| ´1 < 2 ? 'yes' : 'no'´ | ´yes´ | a choice |
+| ´fromJSON('{"a": 1}').b ?? 'none'´ | ´none´ | a default for what is missing |
+| ´fromJSON('[4, 5]')[0]´ | ´4´ | an element, from 0; ´[-1]´ is the last |
+| ´len(fromJSON('[4, 5]'))´ | ´2´ | |
+| ´'a' + 'b'´ | ´ab´ | |
+| ´join(map([1, 2], # * 10), ',')´ | ´10,20´ | ´#´ is the element; also ´filter´, ´any´, ´all´, ´count´ |
+| ´7 % 4 + 2 ** 3´ | ´11´ | |
+
+### Numbers
+
+Numbers are exact. A whole number keeps all its digits, a decimal stays as it was written, and none is shown with an exponent
+that was not written with one. Numbers in parameters, in ´fromJSON´ and in the results of Go functions are the same.
+
+| example | gives | |
+|---|---|---|
+| ´9007199254740993 + 1´ | ´9007199254740994´ | |
+| ´1.10´ | ´1.10´ | |
+| ´1.10 == 1.1´ | ´true´ | |
+| ´0.1 + 0.2 == 0.3´ | ´true´ | |
+| ´fromJSON('{"id": 12345678901234567890}').id´ | ´12345678901234567890´ | |
+| ´1 / 4´ | ´0.25´ | |
+| ´1 / 3´ | ´0.3333333333333333´ | digits that never end are rounded |
+| ´'10' == '10.0'´ | ´false´ | texts are no numbers |
 `
+
+// expressionsPage is the text, in which an acute accent stands for a backtick.
+func expressionsPage() string { return strings.ReplaceAll(expressionsText, "´", "`") }
+
+// TestExamplesInReference holds the examples of expressions to what they give.
+func TestExamplesInReference(t *testing.T) {
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| `([^`]+)` \\|").FindAllStringSubmatch(expressionsPage(), -1)
+	if len(rows) < 20 {
+		t.Fatalf("%d examples", len(rows))
+	}
+	for _, row := range rows {
+		expression := strings.ReplaceAll(row[1], `\|`, "|")
+		quoted := strings.ReplaceAll("${{ "+expression+" }}", "'", "''")
+		_, m := bindOne(t, "command: [echo, '"+quoted+"']")
+		if got, ok := m.Command.Args[1].plain(); !ok || got != row[2] {
+			t.Errorf("%s gives %q, %v; the page says %q", expression, got, ok, row[2])
+		}
+	}
+}
