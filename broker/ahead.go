@@ -1,110 +1,161 @@
 package broker
 
 import (
+	"cmp"
+	"context"
 	"errors"
-	"math"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// A server sends a reader megabytes ahead, and ends a connection that does not
-// carry within ten seconds what is sent at once. So a reader over a link asks
-// for what the link carries in a few seconds, and then for more. A reader that
-// has caught up with a writer asks for no more than it writes: it has no bound.
+// A server sends a reader megabytes ahead, and closes a connection that does
+// not carry within ten seconds what it has sent. So a reader over a link asks
+// for what the link carries in a few seconds, and then for more. All readers of
+// a connection share that, and wait for their turns. A reader that has caught
+// up with a writer asks for no more than it writes: it has no bound.
 
 const (
-	aheadTime   = 6 * time.Second // of the link, that the server sends ahead
-	aheadFirst  = 256 << 10       // bytes, while the rate is not known
-	aheadLeast  = 4               // messages
-	aheadMost   = 32 << 20        // bytes: the server itself sends no more ahead
-	leastTimed  = 64 << 10        // bytes that tell a rate
-	usualLength = 32 << 10        // bytes of a message, while none is known
+	aheadTime  = 4 * time.Second // on the link, of what all readers have asked for
+	aheadFirst = 512 << 10       // bytes, while the rate is not known, and at least
+	aheadMost  = 32 << 20        // bytes: the server itself sends no more ahead
+	aheadLeast = 2               // messages, of one reader
+
+	usualLength = 32 << 10 // bytes of a message, while none is known
+	leastLength = 256      // bytes of a message, whatever is claimed
+	mostLength  = 1 << 20
+	spareCount  = 4        // messages of the server's own among those of a reader
+	moreCount   = 8        // times as many messages as last time, while their length is not certain
+	mostCount   = 16 << 10 // messages that a reader asks for
 )
 
-// errAhead ends a reading that has all it has asked for; another goes on.
+// errAhead ends a reading that has received what it asked for; the next one
+// continues.
 var errAhead = errors.New("what was asked for has arrived")
 
-// intake is what is known of the link by what arrived over it.
+// intake bounds what all readers of a connection have asked for and not
+// received.
 type intake struct {
-	mu      sync.Mutex
-	rate    float64 // bytes a second; 0 = not known
-	readers int
+	*flow
+
+	readers atomic.Int32 // that ask, or wait for their turns
 }
 
-// enter begins a reading, and returns how many bytes it may ask for; 0 = any
-// number. Readers share the link.
-func (i *intake) enter() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.readers++
-	if i.rate == 0 {
-		return aheadFirst
-	}
-	bytes := i.rate * aheadTime.Seconds() / float64(i.readers)
-	if bytes >= aheadMost {
-		return 0
-	}
-	return int(bytes)
+func newIntake() *intake {
+	return &intake{flow: &flow{leastSize: aheadFirst, mostSize: aheadMost, ahead: aheadTime, window: aheadFirst}}
 }
 
-// leave ends a reading. What it has measured replaces what was known; lost
-// says that the connection broke, perhaps because too much was asked for.
-func (i *intake) leave(rate float64, lost bool) {
+// request is what one reading has asked for. A nil request is that of a reading
+// without bound.
+type request struct {
+	link   *intake
+	parcel *parcel
+	count  int // messages
+	bytes  int
+	left   atomic.Bool
+}
+
+// ask waits until a reader may ask for messages of a source.
+func (i *intake) ask(ctx context.Context, src *source) (*request, error) {
+	readers := i.readers.Add(1)
+	bytes, count := src.want(i.share(int(readers)))
+	p, err := i.begin(ctx, bytes)
+	if err != nil {
+		i.readers.Add(-1)
+		return nil, err
+	}
+	return &request{link: i, parcel: p, count: count, bytes: bytes}, nil
+}
+
+// share is how many bytes each of so many readers may ask for.
+func (i *intake) share(readers int) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return i.window / readers
+}
+
+// want is how many bytes of a source to ask for, about, and in how many
+// messages.
+func (s *source) want(bytes int) (about, count int) {
+	length := min(max(cmp.Or(s.length, usualLength), leastLength), mostLength)
+	count = min(max(bytes/length, aheadLeast), mostCount)
 	switch {
-	case lost:
-		i.rate = 0
-	case rate > 0:
-		i.rate = rate * float64(i.readers)
+	case s.size > 0: // the length is certain, too
+		left := (s.size + length - 1) / length
+		return min(count, left) * length, min(count, left+spareCount)
+	case s.count > 0:
+		count = min(count, moreCount*s.count)
 	}
-	i.readers--
+	return count * length, count
 }
 
-// meter counts what arrives for one reading.
-type meter struct {
-	left    int // messages that are to come; 0 = no bound
-	first   time.Time
-	bytes   int // after the first message
-	count   int
-	pending uint64 // messages that were still to come when the newest was sent
+// arrived notes a message as soon as it arrives. After the last one that the
+// stream holds, nothing is on its way.
+func (q *request) arrived(m *nats.Msg) {
+	if q == nil {
+		return
+	}
+	q.link.arrived(q.parcel, m.Size())
+	if meta, err := m.Metadata(); err == nil && meta.NumPending == 0 {
+		q.leave()
+	}
 }
 
-// limited bounds a reading over a link to some bytes, and has the server keep
-// to it.
-func (r *reading) limited(sub *nats.Subscription, bytes int) error {
-	if bytes == 0 {
+// leave ends the request: nothing of it is on its way.
+func (q *request) leave() {
+	if q == nil || q.left.Swap(true) {
+		return
+	}
+	q.link.readers.Add(-1)
+	q.link.end(q.parcel, false)
+}
+
+// end ends the request with its reading, which err has ended.
+func (q *request) end(err error) {
+	if q == nil {
+		return
+	}
+	switch {
+	case errors.Is(err, errLost): // perhaps because too much was asked for
+		q.link.forget()
+	case errors.Is(err, errAhead) && !q.left.Load():
+		q.link.full()
+	}
+	q.leave()
+}
+
+// forget forgets what the link has carried.
+func (f *flow) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.best[:])
+	f.window = f.size()
+}
+
+// full notes that a parcel was as large as the window allowed.
+func (f *flow) full() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.limited = true
+}
+
+// arriving reports whether less has arrived than was asked for.
+func (q *request) arriving() bool {
+	q.link.mu.Lock()
+	defer q.link.mu.Unlock()
+	return q.parcel.open > 0
+}
+
+// counted counts a message that was handed on, of whatever kind. A reading ends
+// early when its messages are much longer than those before.
+func (r *reading) counted(m *nats.Msg) error {
+	r.count++
+	r.bytes += m.Size()
+	if r.asked == nil || r.count < r.asked.count && r.bytes < 2*r.asked.bytes {
 		return nil
 	}
-	if r.src.length == 0 {
-		r.src.length = usualLength
-	}
-	r.meter.left = max(bytes/r.src.length, aheadLeast)
-	return sub.AutoUnsubscribe(r.meter.left)
-}
-
-// counted takes note of a message, of whatever kind.
-func (r *reading) counted(m *nats.Msg) error {
-	t := &r.meter
-	if t.count++; t.count == 1 {
-		t.first = time.Now()
-	} else {
-		t.bytes += m.Size()
-	}
-	if t.left > 0 && t.count >= t.left {
-		r.src.live = t.pending == 0
-		return errAhead
-	}
-	return nil
-}
-
-// rate is how fast messages came, while there were more to come: else they
-// came as they were written. 0 = not known.
-func (t *meter) rate() float64 {
-	if t.bytes < leastTimed || t.pending == 0 {
-		return 0
-	}
-	return float64(t.bytes) / max(time.Since(t.first).Seconds(), math.SmallestNonzeroFloat32)
+	r.src.live = r.pending == 0
+	r.src.count, r.src.length = r.count, r.bytes/r.count
+	return errAhead
 }

@@ -90,6 +90,7 @@ func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte,
 		src.length = int(entry.Opts.ChunkSize)
 	}
 	for backoff := newBackOff(); ; {
+		src.size = int(entry.Size) - len(data) //nolint:gosec // at most the limit of the caller
 		err = c.readAll(ctx, src, func(l located) error {
 			data, src.after = append(data, l.msg.Data...), l.seq
 			if uint64(len(data)) >= entry.Size {

@@ -52,7 +52,7 @@ type Conn struct {
 	mended  atomic.Int64 // when streams were last looked after, Unix nanoseconds
 	room    room
 	flow    *flow
-	intake  intake
+	intake  *intake
 	data    *data // nil when this is the only connection
 	notices notices
 	stands  stands
@@ -100,7 +100,7 @@ func newConn(cfg Config) *Conn {
 	calls := newCalls(cfg.Inbox)
 	return &Conn{
 		cfg: cfg, names: names{cfg.Prefix}, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger.With("url", redact(cfg.URL))),
-		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1), flow: newFlow(),
+		window: make(chan struct{}, asyncWindow), making: make(chan struct{}, 1), flow: newFlow(), intake: newIntake(),
 	}
 }
 

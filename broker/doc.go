@@ -11,9 +11,10 @@
 // either on its way or refused, so none arrives minutes late.
 //
 // Values and output go over a second connection (data.go), within a window that
-// follows what the link carries (flow.go, and ahead.go for readers): on a slow link nothing short waits
-// behind them. Blobs and output are sent again in order after a broken
-// connection, and the server or the reader knows what it has.
+// follows what the link carries (flow.go, and ahead.go for readers): on a slow
+// link nothing short waits behind them. Blobs and output are sent again in
+// order after a broken connection, and the server or the reader knows what it
+// has.
 //
 // A permission that NATS takes away from a program at work is waited for
 // (deny.go), and what the server has dropped is subscribed again.

@@ -18,6 +18,8 @@ type source struct {
 	stream   string
 	bulk     bool // values or output: they must not keep other answers waiting
 	length   int  // bytes of a message, about; 0 = unknown
+	size     int  // bytes that are to come; 0 = unknown
+	count    int  // messages of the last reading that was bounded
 	live     bool // everything that was there has been read: what comes now is what is being written
 	filters  []string
 	after    uint64                      // the last sequence that is known
@@ -105,7 +107,7 @@ func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(l
 	if c.data == nil { // no link is between
 		return d.feedOnce(ctx, src, at, nil, f)
 	}
-	return d.feedOnce(ctx, src, at, &d.intake, f)
+	return d.feedOnce(ctx, src, at, d.intake, f)
 }
 
 // errOdd marks trouble of the consumer, which another one mends.
@@ -143,43 +145,42 @@ type reading struct {
 	denied   chan error
 	sequence uint64 // of the consumer: the last message seen
 	caughtUp bool
-	meter    meter
+	moved    bool     // the position is from another connection
+	remote   bool     // over a link, where data may wait behind other data
+	asked    *request // nil = any number of messages
+	count    int      // messages handed on, of whatever kind
+	bytes    int      // of them
+	pending  uint64   // messages that were still to come when the newest was sent
 }
 
-// feedOnce reads with one consumer: until something is wrong or, over a link
-// of which intake knows, until so much has arrived as was asked for.
+// feedOnce reads with one consumer: until something is wrong or, over a link,
+// until what was asked for has arrived.
 func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, link *intake, f func(located) error) (err error) {
 	if err := c.link.await(ctx); err != nil {
 		return err
 	}
-	// Both channels let go of nats.go's goroutines: the consumer's window
-	// bounds what arrives, one denial is enough.
-	r := &reading{c: c, src: src, at: at, f: f, arrived: make(chan *nats.Msg, 64), denied: make(chan error, 1)}
+	// Both channels let go of nats.go's goroutines: what was asked for, or else
+	// the consumer's window, bounds what arrives; one denial is enough.
+	r := &reading{c: c, src: src, at: at, f: f, denied: make(chan error, 1), remote: link != nil}
+	places := 64
+	if link != nil && !src.live {
+		if r.asked, err = link.ask(ctx, src); err != nil {
+			return err
+		}
+		defer func() { r.asked.end(err) }()
+		places = r.asked.count
+	}
+	r.arrived = make(chan *nats.Msg, places)
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	again := c.link.reconnected(watching)
 	inbox := c.nc.NewInbox()
 	defer c.denied.watch(func(s string, sub bool) bool { return sub && s == inbox }, r.refused)()
-	sub, err := c.nc.Subscribe(inbox, func(m *nats.Msg) {
-		select {
-		case r.arrived <- m:
-		case <-watching.Done():
-		}
-	})
+	sub, err := r.subscribe(watching, inbox)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if err := sub.SetPendingLimits(16<<10, 64<<20); err != nil {
-		return err
-	}
-	if link != nil && !src.live {
-		ahead := link.enter()
-		defer func() { link.leave(r.meter.rate(), errors.Is(err, errLost)) }()
-		if err := r.limited(sub, ahead); err != nil {
-			return err
-		}
-	}
 	name := nuid.Next()
 	if err := r.begin(ctx, name, inbox); err != nil {
 		if errors.Is(err, errEnough) { // it was made, and had nothing
@@ -190,6 +191,34 @@ func (c *Conn) feedOnce(ctx context.Context, src *source, at *position, link *in
 	defer c.dropConsumer(src.stream, name)
 	return r.read(ctx, again)
 }
+
+// subscribe receives what the consumer sends. Where a request bounds that, there
+// is room for all of it, and a slow receiver does not keep the link from others.
+func (r *reading) subscribe(watching context.Context, inbox string) (*nats.Subscription, error) {
+	sub, err := r.c.nc.Subscribe(inbox, func(m *nats.Msg) {
+		r.asked.arrived(m)
+		if r.asked != nil && m.Reply != "" && isStatus(m) && r.asked.arriving() {
+			_ = m.Respond(nil) // fails only on a lost connection; the server ignores a second answer
+		}
+		select {
+		case r.arrived <- m:
+		case <-watching.Done():
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := sub.SetPendingLimits(mostCount, 64<<20); err != nil {
+		return sub, err
+	}
+	if r.asked != nil {
+		return sub, sub.AutoUnsubscribe(r.asked.count)
+	}
+	return sub, nil
+}
+
+// isStatus reports whether a message is the server's own.
+func isStatus(m *nats.Msg) bool { return len(m.Data) == 0 && m.Header.Get("Status") != "" }
 
 func (r *reading) refused(err error) {
 	select {
@@ -222,6 +251,7 @@ func (r *reading) begin(ctx context.Context, name, inbox string) error {
 		return err
 	}
 	if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		r.asked.leave()
 		return r.catchUp()
 	}
 	return nil
@@ -236,6 +266,7 @@ func (r *reading) setOut() error {
 		*r.at = position{}
 	}
 	first := !r.at.begun
+	r.moved = r.at.connection != connection
 	r.at.begun, r.at.connection = true, connection
 	if (first || again) && r.src.begun != nil {
 		return r.src.begun()
@@ -261,7 +292,7 @@ func (r *reading) sameStream(ctx context.Context) error {
 		return err
 	}
 	same := (r.at.created.IsZero() || r.at.created.Equal(info.Created)) && info.State.LastSeq >= r.src.after
-	if same && r.src.keeps && !r.at.stored.IsZero() {
+	if same && r.src.keeps && r.moved && !r.at.stored.IsZero() {
 		l, err := r.c.messageAt(ctx, r.src.stream, r.src.after)
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrDenied) {
 			return err
@@ -289,6 +320,10 @@ func (r *reading) catchUp() error {
 func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 	silence := time.NewTimer(r.src.silence())
 	defer silence.Stop()
+	pinging, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var answered chan error // of a ping that was sent in the silence
+	pinged := false
 	for {
 		select {
 		case m := <-r.arrived:
@@ -296,23 +331,46 @@ func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 				return err
 			}
 			silence.Reset(r.src.silence()) // after it, which may have waited for a slow receiver
+			answered, pinged = nil, false
 		case <-again:
 			return errLost
 		case err := <-r.denied:
 			return err
 		case <-silence.C:
-			return errOdd
+			if !r.remote || pinged {
+				return errOdd
+			}
+			answered, pinged = r.ping(pinging), true
+		case err := <-answered:
+			if err != nil {
+				return errOdd
+			}
+			answered = nil
+			silence.Reset(r.src.silence())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
+// ping returns where the server's answer to a ping arrives. It arrives after all
+// that the server had sent before, however slow the link is: a consumer that is
+// silent until then and afterwards has sent nothing.
+func (r *reading) ping(ctx context.Context) chan error {
+	answered := make(chan error, 1) // so that the ping never blocks
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		answered <- r.c.nc.FlushWithContext(ctx)
+	}()
+	return answered
+}
+
 func (r *reading) message(m *nats.Msg) error {
 	if r.c.Connection() != r.at.connection {
 		return errLost // the server may have lost what stood before this message
 	}
-	if len(m.Data) == 0 && m.Header.Get("Status") != "" {
+	if isStatus(m) {
 		return r.status(m)
 	}
 	meta, err := m.Metadata()
@@ -329,7 +387,8 @@ func (r *reading) message(m *nats.Msg) error {
 		}
 		r.src.after, r.at.stored = meta.Sequence.Stream, meta.Timestamp.UTC()
 	}
-	r.meter.pending = meta.NumPending
+	r.src.size = max(r.src.size-len(m.Data), 0)
+	r.pending = meta.NumPending
 	if meta.NumPending == 0 {
 		return r.catchUp()
 	}

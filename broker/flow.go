@@ -18,17 +18,22 @@ const (
 	flowRounds  = 4                      // that a rate is remembered for
 )
 
-// flow bounds the bytes that are sent and not acknowledged by what the link has
-// carried lately: by its rate, times a short time. So the window grows while
-// acknowledgements come, and a slow link never holds seconds of data.
+// flow bounds the bytes that are on their way by what the link has carried
+// lately: by its rate, times a short time. So the window grows while data
+// arrives, and a slow link never holds many seconds of data. What is sent is on
+// its way until it is acknowledged; what a reader has asked for, until it
+// arrives (ahead.go).
 //
-// The rate is the best of the last rounds. A round is as long as a message and
-// its acknowledgement take; one in which the window was not used up tells
-// nothing about the link, and lowers nothing.
+// The rate is the best of the last rounds. A round is as long as a parcel is on
+// its way; one in which the window was not used up tells nothing about the
+// link, and lowers nothing.
 type flow struct {
+	leastSize, mostSize int           // of the window
+	ahead               time.Duration // on the link, of what is on its way; 0 = as the acknowledgements allow
+
 	mu        sync.Mutex
 	window    int
-	out       int             // bytes that are not acknowledged
+	out       int             // bytes that are on their way
 	waiting   []chan struct{} // senders that wait, in order
 	delivered int64           // bytes in all
 	roundEnd  int64
@@ -38,18 +43,23 @@ type flow struct {
 	leastAt   time.Time
 }
 
-func newFlow() *flow { return &flow{window: firstWindow} }
+func newFlow() *flow {
+	return &flow{leastSize: leastWindow, mostSize: mostWindow, window: firstWindow}
+}
 
-// parcel is what was sent within a flow.
+// parcel is what was sent, or asked for, within a flow. The flow's mutex guards
+// it.
 type parcel struct {
-	bytes     int
+	open      int // bytes that are on their way
 	sent      time.Time
-	delivered int64 // before it was sent
+	delivered int64     // by the flow before it was sent
+	last      time.Time // when something of it arrived
+	ended     bool
 }
 
 // begin waits until the window has room for so many bytes, in the order of the
 // calls. What is larger than the window goes alone.
-func (f *flow) begin(ctx context.Context, bytes int) (parcel, error) {
+func (f *flow) begin(ctx context.Context, bytes int) (*parcel, error) {
 	f.mu.Lock()
 	if len(f.waiting) > 0 || !f.fits(bytes) {
 		f.limited = true
@@ -61,14 +71,14 @@ func (f *flow) begin(ctx context.Context, bytes int) (parcel, error) {
 			case <-turn:
 			case <-ctx.Done():
 				f.leave(turn)
-				return parcel{}, context.Cause(ctx)
+				return nil, context.Cause(ctx)
 			}
 			f.mu.Lock()
 		}
 		f.waiting = f.waiting[1:]
 	}
 	f.out += bytes
-	p := parcel{bytes, time.Now(), f.delivered}
+	p := &parcel{open: bytes, sent: time.Now(), delivered: f.delivered}
 	f.next()
 	f.mu.Unlock()
 	return p, nil
@@ -100,19 +110,49 @@ func (f *flow) leave(turn chan struct{}) {
 }
 
 // end takes a parcel out of the window; acked = the link has carried it.
-func (f *flow) end(p parcel, acked bool) {
+func (f *flow) end(p *parcel, acked bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.out -= p.bytes
 	if acked {
-		f.carried(p, time.Now())
+		f.receive(p, p.open)
+	}
+	f.settle(p)
+}
+
+// arrived takes so many bytes of a parcel out of the window.
+func (f *flow) arrived(p *parcel, bytes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.receive(p, bytes)
+	f.next()
+}
+
+// receive notes that the link has carried something. The caller holds mu.
+func (f *flow) receive(p *parcel, bytes int) {
+	n := min(bytes, p.open)
+	p.open -= n
+	f.out -= n
+	f.delivered += int64(bytes)
+	p.last = time.Now()
+}
+
+// settle ends a parcel, once, and learns from what has arrived of it. The
+// caller holds mu.
+func (f *flow) settle(p *parcel) {
+	if p.ended {
+		return
+	}
+	p.ended = true
+	f.out -= p.open
+	p.open = 0
+	if !p.last.IsZero() {
+		f.carried(p, p.last)
 	}
 	f.next()
 }
 
-// carried learns from an acknowledgement. The caller holds mu.
-func (f *flow) carried(p parcel, now time.Time) {
-	f.delivered += int64(p.bytes)
+// carried learns from a parcel. The caller holds mu.
+func (f *flow) carried(p *parcel, now time.Time) {
 	took := max(now.Sub(p.sent), time.Microsecond)
 	if f.least == 0 || took <= f.least || now.Sub(f.leastAt) > 10*time.Second {
 		f.least, f.leastAt = took, now
@@ -140,8 +180,11 @@ func (f *flow) rate() float64 {
 }
 
 func (f *flow) size() int {
-	hold := min(max(2*f.least, f.least+queueDelay), max(mostDelay, f.least))
-	return int(min(max(f.rate()*hold.Seconds(), leastWindow), mostWindow))
+	hold := f.ahead
+	if hold == 0 {
+		hold = min(max(2*f.least, f.least+queueDelay), max(mostDelay, f.least))
+	}
+	return int(min(max(f.rate()*hold.Seconds(), float64(f.leastSize)), float64(f.mostSize)))
 }
 
 // message is how many bytes of a transfer one message should hold.

@@ -3,12 +3,16 @@ package broker_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/faultproxy"
@@ -166,5 +170,92 @@ func TestAReaderPutsChunksInOrder(t *testing.T) {
 	}))
 	if fmt.Sprint(numbers) != "[1 2 3 4 5 7]" {
 		t.Errorf("they come as %v", numbers)
+	}
+}
+
+// TestManyReadersOfASlowLinkReadEachByteOnce: twelve values of 300 kB over
+// 1 Mbit/s. Each needs two consumers at most, because no reader gives up while its
+// data waits behind that of others.
+func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
+	t.Parallel()
+	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
+	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
+	const values = 12
+	ctx := within(t)
+	var readers errgroup.Group
+	for i := range values {
+		value := scramble(300_000 + i)
+		sent := must[jobs.Outputs](t)(near.PutOutputs(ctx, map[string]string{"v": value}))
+		readers.Go(func() error {
+			got, err := far.Outputs(ctx, sent)
+			if err == nil && got["v"] != value {
+				err = errors.New("another value arrived")
+			}
+			return err
+		})
+	}
+	check(t, readers.Wait())
+	if n := asked(); n > 2*values {
+		t.Errorf("%d consumers for %d values", n, values)
+	}
+}
+
+// TestALongValueArrivesOverASlowLink: 3 MB over 1 Mbit/s at 200 ms of round trip
+// arrive on one connection.
+func TestALongValueArrivesOverASlowLink(t *testing.T) {
+	t.Parallel()
+	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
+	value := scramble(3_000_000)
+	sent := must[jobs.Outputs](t)(near.PutOutputs(within(t), map[string]string{"v": value}))
+	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
+	if got := must[map[string]string](t)(far.Outputs(within(t), sent)); got["v"] != value {
+		t.Error("another value arrived")
+	}
+	if n := asked(); n > 12 {
+		t.Errorf("%d consumers for one value", n)
+	}
+}
+
+// TestShortChunksOfOutputAreReadTogether: output that was written line by line
+// needs few questions, each of which takes a round trip.
+func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
+	t.Parallel()
+	far, near, _ := slow(t, 100_000_000, 0)
+	ctx := within(t)
+	key := jobs.Key{Token: "m", Attempt: 1}
+	const chunks = 3000
+	var waits []func(context.Context) error
+	for n := 1; n <= chunks; n++ {
+		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
+		waits = append(waits, must[func(context.Context) error](t)(near.SendLog(ctx, "r", key, chunk)))
+	}
+	for _, wait := range waits {
+		check(t, wait(ctx))
+	}
+	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.MP_LOGS.>")
+	n := 0
+	check(t, far.ReadLogs(ctx, "r", "m", 1, func(broker.LogEntry) error {
+		n++
+		return nil
+	}))
+	if n != chunks {
+		t.Errorf("%d chunks are read", n)
+	}
+	if n := asked(); n > 10 {
+		t.Errorf("%d consumers for %d short chunks", n, chunks)
+	}
+}
+
+// counted counts what is sent on a subject from now on.
+func counted(t *testing.T, c *broker.Conn, subject string) (count func() int64) {
+	t.Helper()
+	var n atomic.Int64
+	sub, err := c.NATS().Subscribe(subject, func(*nats.Msg) { n.Add(1) })
+	check(t, err)
+	check(t, c.NATS().Flush())
+	return func() int64 {
+		check(t, c.NATS().Flush())
+		check(t, sub.Unsubscribe())
+		return n.Load()
 	}
 }

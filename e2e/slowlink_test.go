@@ -47,3 +47,33 @@ modules:
 		t.Errorf("%d bytes of the log arrived", got)
 	}
 }
+
+// TestALongValueReachesAFarWorker: a worker behind 1 Mbit/s and 200 ms reads a
+// value of 3 MB that was made beside the server, and starts its module once.
+func TestALongValueReachesAFarWorker(t *testing.T) {
+	p := newPlace(t, workers)
+	server := p.server(t)
+	x := newProxy(t, server.addr)
+	x.Set(faultproxy.Fault{Rate: 125_000, Latency: 100 * time.Millisecond})
+	p.worker(t, "near", "--tags", "near")
+	p.workerAt(t, x.url, "far", "--tags", "far")
+	r := p.startIn(t, p.dir(t), p.file(t, `
+name: e2e
+modules:
+  value:
+    requires: {tags: [near]}
+    run: |
+      { printf value=; head -c 1500000 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; echo; } >>"$MODPIPE_OUTPUT"
+  reads:
+    needs: [value]
+    requires: {tags: [far]}
+    run: test "$(wc -c <"$MODPIPE_NEEDS")" -gt 3000000
+`))
+	res := r.result(t)
+	res.want(t, 0, all(succeeded, "value", "reads"))
+	for _, module := range []string{"value", "reads"} {
+		if got := res.Report.module(t, module).attempts(); got != "succeeded" {
+			t.Errorf("attempts of %s: %s", module, got)
+		}
+	}
+}
