@@ -18,21 +18,27 @@
 //
 //   - With a key or a limit: claim in the cell, expecting the fence. Refused
 //     or unanswered, read the cell: its own nonce, it holds it; another's claim
-//     of this attempt, leave the job alone; anything newer, acknowledge and
-//     forget.
+//     of this attempt, leave the job alone; its outcome, acknowledge and forget;
+//     anything else cannot be told from noise: ask the orchestrator of the run,
+//     and write nothing before there is an answer.
 //   - Start what was claimed only under a lease that has been live without a
 //     gap since the claim was sent; else commit it as lost.
 //   - Without a key: start at once, and claim when it outlives 20 ms. A
-//     doubtful delivery (redelivered, marked again, stored late or before this
-//     connection was made) looks first whether the run has ended, and claims
-//     before it starts.
+//     doubtful delivery (redelivered, marked again or stored late) looks first
+//     whether the run has ended, and claims before it starts.
+//   - A job that was stored before this connection was made is asked about
+//     first: the server may have lost what led to it.
 //   - Commit the outcome expecting the claim, else the fence. Refused, read
 //     the cell: its own outcome, done; its own claim, once more with that
-//     sequence; anything else, discard.
+//     sequence; another's record of this attempt, discard; anything else, ask.
+//   - When the connection was made again, read the cell before the next
+//     heartbeat: with its own claim last, go on; else kill and forget. What was
+//     read on one connection is not used on another.
 //   - Acknowledge after the commit was answered.
 //   - When the lease lapses, what holds a key is killed, and committed as lost
 //     as soon as that can be written: the worker lives on under the same
 //     incarnation, so nobody else may.
+//   - Asked about an attempt that it does not run, it is recorded as lost.
 //   - Its own records are recognised by incarnation and nonce, never by name.
 //
 // # Who owns what

@@ -29,7 +29,9 @@
 //
 // Messages are lost, doubled, late and out of order; answers are lost after
 // what they answer was stored; the server restarts and forgets what was under
-// way; its clock jumps; its registry alone does not answer. Parties die, are
+// way, the last seconds of its streams, each stream others, or its whole store,
+// after which people submit other runs; its clock jumps; its registry alone does
+// not answer. Somebody writes stray records into cells. Parties die, are
 // paused and cut off, at any step, and act late when they go on; workers drain,
 // or are told to stop at once; orchestrators are told to go, and one may die for
 // ever, with its run; people cancel, once and twice. What a pipeline can ask for
@@ -38,8 +40,8 @@
 //
 // # What is checked
 //
-// At every step that could break it: an attempt has one outcome, and nothing
-// follows a success; a module never starts before its needs ended, after it
+// At every step that could break it, as far as the server has lost nothing: an
+// attempt has one outcome, and nothing follows a success; a module never starts before its needs ended, after it
 // was closed, before its retry's delay is over or after its run's end; of two
 // live workers never both hold a key, limits hold, tokens grow and none is had
 // twice, over all runs for keys and limits of the cluster, whose entries name
@@ -54,7 +56,9 @@
 //
 // The network does not repeat the publication of a job: an orchestrator that
 // sends one twice says so in the second. A feed from the server is at most
-// 300 ms behind, unless it was cut. Clocks drift by one percent at most. A
+// 300 ms behind, unless it was cut. A server that loses the last part of its
+// streams keeps its leases and locks. No stray record claims or ends the attempt
+// that is the present one. Clocks drift by one percent at most. A
 // module without a key may start after it was closed when its delivery was
 // already on its way, or when the server's clock has jumped; it is ended when it
 // claims.
