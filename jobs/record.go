@@ -40,6 +40,11 @@ type Spec struct {
 	RetryOf   RunID              `msgpack:"retry_of,omitempty"`   // the run that this one does again from what failed
 	Kept      []Kept             `msgpack:"kept,omitempty"`       // what of RetryOf need not be done again
 	Origin    *Origin            `msgpack:"origin,omitempty"`     // what Pipeline was made of; nil where an older program submitted the run
+	// Registry tells the registry of workers that was there when the run was
+	// submitted: when it was made. It is in memory, so while the registry is the
+	// same one NATS was not restarted, and has lost nothing of the run. Zero =
+	// there was none.
+	Registry time.Time `msgpack:"registry,omitzero"`
 }
 
 // Origin is what a pipeline was made of: with it the pipeline can be made

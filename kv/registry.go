@@ -61,6 +61,20 @@ func Workers(ctx context.Context, c *broker.Conn) ([]jobs.Worker, error) {
 	return (&Registry{bucket: b}).List(ctx)
 }
 
+// RegistryMade is when the registry of a NATS was made, by the clock of the
+// server: zero when there is none, or when it may not be looked at.
+func RegistryMade(ctx context.Context, c *broker.Conn) (time.Time, error) {
+	b, err := c.FindBucket(ctx, "workers")
+	var made time.Time
+	if err == nil {
+		made, err = b.Created(ctx)
+	}
+	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrDenied) {
+		return time.Time{}, nil
+	}
+	return made, err
+}
+
 // TTL is the time after which a silent worker's entry goes.
 func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
 

@@ -9,12 +9,14 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
 )
 
 // Submit stores the specification: from here on the run exists. ErrExists
 // when its id has been used, also by a run whose log has been dropped;
-// broker.ErrFull, at once, when the log of runs has no room for another.
+// broker.ErrFull, at once, when the log of runs has no room for another. It
+// notes in the specification which registry of workers there is.
 func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 	// An end is removed only long after its run, so what is seen here holds for
 	// the write below.
@@ -26,7 +28,11 @@ func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 	if err := want(ctx, c, spec); err != nil {
 		return err
 	}
-	_, err := c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
+	var err error
+	if spec.Registry, err = kv.RegistryMade(ctx, c); err != nil {
+		return fmt.Errorf("look at the registry of workers: %w", err)
+	}
+	_, err = c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
 	if errors.Is(err, broker.ErrConflict) {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
 	}

@@ -33,10 +33,10 @@ type shared struct {
 	known []jobs.Lock // asked for, or given back
 }
 
-func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch uint64, ask locks.Inquiry) *shared {
+func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch, fencing uint64, ask locks.Inquiry) *shared {
 	return &shared{
 		conn: c, log: cfg.Logger, name: cfg.Name,
-		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name}, Clock: wall{}, Ask: ask, Logger: cfg.Logger},
+		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger},
 		opened: make(chan struct{}), wanted: make(chan struct{}),
 	}
 }
@@ -95,8 +95,9 @@ func (k *shared) await(ctx context.Context) bool {
 
 // otherLogs are the logs of other runs.
 type otherLogs struct {
-	conn *broker.Conn
-	name string // of this orchestrator
+	conn    *broker.Conn
+	name    string // of this orchestrator
+	fencing uint64 // epoch of fencing tokens
 }
 
 func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Record, error) {
@@ -120,7 +121,7 @@ func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, err
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
-	t := takeover{conn: o.conn, run: run, name: o.name}
+	t := takeover{conn: o.conn, run: run, name: o.name, fencing: o.fencing}
 	return t.take(ctx)
 }
 

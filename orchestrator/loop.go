@@ -66,7 +66,7 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		l.fleet.Close()
 	}
 	l.tasks = newTasks(l.guard)
-	l.locks = newShared(c, cfg, l.run, t.epoch, l.inquire)
+	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Number, l.inquire)
 	return l
 }
 
@@ -206,7 +206,7 @@ func (l *loop) begin(e jobs.Entry) {
 		return
 	}
 	l.fleet.Quiet(l.now().Add(l.ttl - l.broker.ConnectedFor(l.connection)))
-	if l.state.MayHaveLost(l.cfg.Submitted == l.connection) {
+	if l.state.MayHaveLost(l.takeover.safe) {
 		l.dispatcher.AwaitCalm()
 	}
 }

@@ -180,7 +180,11 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, doubt, err
 	}
 	*epoch = fencing
-	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), safe: cfg.Submitted == c.Connection(), lease: lease}
+	made, err := b.registry.Created(ctx)
+	if err != nil {
+		return jobs.End{}, doubt, err
+	}
+	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), submitted: cfg.Submitted == c.Connection(), registry: made, fencing: fencing.Number, lease: lease}
 	state, err := t.take(ctx)
 	if err != nil {
 		return jobs.End{}, doubt, err
@@ -217,9 +221,13 @@ type takeover struct {
 	run   jobs.RunID
 	name  string
 	known uint64    // the newest epoch that is known beside the log
-	safe  bool      // the server was not restarted since the run was submitted
 	lease *kv.Lease // that tells the epoch first; nil = none
 
+	submitted bool      // on this connection
+	registry  time.Time // when the registry of workers was made; zero = not known
+	fencing   uint64    // epoch of fencing tokens
+
+	safe     bool   // the server was not restarted since the run was submitted
 	epoch    uint64 // of the takeover
 	sequence uint64 // of its record
 	last     uint64 // of the last record before it
@@ -242,7 +250,9 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 		if state.Ended() != nil {
 			return state, nil
 		}
-		t.epoch = schedule.NextEpoch(state, t.known, t.safe, time.Now())
+		made := state.Spec().Registry
+		t.safe = t.submitted || !made.IsZero() && made.Equal(t.registry)
+		t.epoch = schedule.NextEpoch(state, t.known, t.safe, t.fencing)
 		t.known = t.epoch
 		if err := t.tell(ctx); err != nil {
 			return nil, err

@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // room finds the capable worker that is thought to have room for n, a module
 // of lane l, and the slots that n would take there: of the workers that serve
@@ -24,6 +27,30 @@ func (d *Dispatcher) room(l *lane, n *node) (string, int) {
 		}
 	}
 	return best, slots
+}
+
+// roomBefore is room for n where less urgent jobs wait: they were published for
+// slots that other jobs have taken, and the next free slot is to take n. When
+// such a job was published a moment ago, a worker may be starting it: then until
+// is when to look again.
+// Each of them gives way once.
+func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string, slots int, until time.Time) {
+	if !d.run.lessUrgent(n) {
+		return "", 0, until
+	}
+	for _, i := range d.activeNodes() {
+		o, m := d.run.nodes[i], d.memo(i)
+		if !m.published || m.gaveWay || o.claim != nil || m.worker == "" || o.module.Policy.Priority >= n.module.Policy.Priority || !slices.Contains(l.capable, m.worker) {
+			continue
+		}
+		if at := m.sent.Add(settleEqual); now.Before(at) {
+			until = earlierSet(until, at)
+			continue
+		}
+		m.gaveWay = true
+		return m.worker, min(l.set.Slots, d.fleet.workers[m.worker].worker.Slots), time.Time{}
+	}
+	return "", 0, until
 }
 
 // ahead is how many jobs beyond the free slots are kept on a lane, so that a

@@ -53,10 +53,12 @@ type memo struct {
 	published bool         // its job was put on the lane by this dispatcher
 	uncertain time.Time    // the publication was not answered: nothing is done before
 	again     bool
-	claimed   bool   // its claim was heard of
-	worker    string // that is thought to run it, or will
-	slots     int    // that it takes there
-	queued    bool   // in its lane's heap, in timers or in blocked
+	claimed   bool      // its claim was heard of
+	worker    string    // that is thought to run it, or will
+	slots     int       // that it takes there
+	queued    bool      // in its lane's heap, in timers or in blocked
+	sent      time.Time // when the job was published
+	gaveWay   bool      // a more urgent job was published for the slot that it waits for
 	audited   time.Time
 	asked     time.Time // for the first time, to end
 	askedLast time.Time
@@ -351,11 +353,17 @@ func (d *Dispatcher) dispatch(now time.Time) {
 func (d *Dispatcher) release(l *lane, n *node, m *memo, now time.Time) bool {
 	worker, slots := d.room(l, n)
 	if worker == "" {
+		var until time.Time
+		if worker, slots, until = d.roomBefore(l, n, now); !until.IsZero() {
+			d.heldUntil = earlierSet(d.heldUntil, until)
+		}
+	}
+	if worker == "" {
 		l.full = true
 		return true
 	}
 	if until := d.waitsFor(n); now.Before(until) {
-		d.heldUntil = until
+		d.heldUntil = earlierSet(d.heldUntil, until)
 		return false
 	}
 	if n.granted && d.relock(n, m) {
@@ -456,7 +464,7 @@ func (l *lane) settled() bool {
 }
 
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
-	m.published, m.audited = true, now
+	m.published, m.gaveWay, m.sent, m.audited = true, false, now, now
 	again := m.again || d.run.epoch > 1
 	d.active[n.index] = true
 	if d.tickAt.IsZero() {

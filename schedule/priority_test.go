@@ -123,3 +123,67 @@ modules:
 		t.Error(diff)
 	}
 }
+
+// TestAWaitForALaneIsForgottenAtTheDeadline: while the cancellation is being
+// written nothing is dispatched, and nothing is waited for.
+func TestAWaitForALaneIsForgottenAtTheDeadline(t *testing.T) {
+	p := newPlayer(t, "deadline: 50ms\n"+twoLanes[1:], ok)
+	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
+	p.d.Decide(p.now)
+	p.d.Prepared("os_linux", 1)
+	_, wake := p.d.Decide(p.now)
+	p.now = p.now.Add(50 * time.Millisecond)
+	p.d.Decide(p.now)
+	p.now = wake.Add(3 * time.Second)
+	if _, next := p.d.Decide(p.now); !next.IsZero() && !next.After(p.now) {
+		t.Errorf("it wants to be asked again at once, at %v", next)
+	}
+}
+
+// TestWhatIsMoreUrgentGoesBeforeAJobThatNobodyHasTaken: a job was published for
+// a slot that another job took, and waits in the queue. What is more urgent is
+// published too, once, for the next free slot to take it first.
+func TestWhatIsMoreUrgentGoesBeforeAJobThatNobodyHasTaken(t *testing.T) {
+	p := newPlayer(t, `
+name: p
+modules:
+  long: {command: ["true"], timeout: 0}
+  quick: {command: ["true"]}
+  low: {command: ["true"], priority: low, requires: {os: linux}}
+  urgent: {command: ["true"], priority: high, needs: [quick], requires: {os: linux, tools: [sh]}}
+  another: {command: ["true"], priority: high, needs: [quick], requires: {os: linux, tools: [sh]}}
+`, ok)
+	f := p.fleet(2)
+	f.Seen(jobs.Worker{Name: "mac", Incarnation: "mac", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "darwin"}}, p.now)
+	p.d = schedule.NewDispatcher(p.run, f)
+	decide := func() (wake time.Time) {
+		for range 3 {
+			var actions []schedule.Action
+			actions, wake = p.d.Decide(p.now)
+			for _, a := range actions {
+				p.perform(a)
+			}
+		}
+		return wake
+	}
+	decide()
+	if len(p.order) != 3 {
+		t.Fatalf("%v are published, want what there are slots for", p.order)
+	}
+	for _, token := range []jobs.Token{"long", "quick"} { // both on w, where low was to go, too
+		p.write(string(token), token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: string(token)}})
+	}
+	p.write("quick", "quick", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "quick"}})
+	p.order = nil
+	wake := decide()
+	if len(p.order) > 0 {
+		t.Errorf("%v are published while a worker may be starting what was published a moment ago", p.order)
+	}
+	if p.now = p.now.Add(100 * time.Millisecond); wake.After(p.now) {
+		t.Errorf("it looks again at %v, want after 100 ms", wake)
+	}
+	decide()
+	if len(p.order) != 1 {
+		t.Errorf("%v are published for one slot", p.order)
+	}
+}

@@ -38,15 +38,19 @@ func (r *Run) MayHaveLost(safe bool) bool {
 
 // NextEpoch is the epoch of a takeover: one more than any that is known, from
 // the log or from elsewhere. Unless it is safe to say that the server was not
-// restarted since the run was submitted, newer epochs may be lost; then it is at
-// least the Unix time in milliseconds, so that no lost epoch is taken again.
-func NextEpoch(r *Run, known uint64, safe bool, now time.Time) uint64 {
+// restarted since the run was submitted, newer epochs may be lost; then it is
+// larger than any that was taken before the last restart: fencing is the epoch of
+// fencing tokens, which grows with every restart.
+func NextEpoch(r *Run, known uint64, safe bool, fencing uint64) uint64 {
 	next := max(r.epoch, known) + 1
 	if safe {
 		return next
 	}
-	return max(next, uint64(max(0, now.UnixMilli()))) //nolint:gosec // not negative
+	return max(next, fencing<<takeovers+1)
 }
+
+// takeovers is how many bits count the takeovers between two restarts.
+const takeovers = 24
 
 // AwaitCalm has the dispatcher neither grant, publish nor close anything that
 // has a key, nor end the run, before the fleet is calm.
@@ -61,6 +65,12 @@ func (d *Dispatcher) Fence(epoch uint64) { d.fencing = epoch }
 // untouchable reports whether n is to be left alone for now.
 func (d *Dispatcher) untouchable(n *node, now time.Time) bool {
 	return d.awaitsCalm && d.run.needsGrant(n) && !d.fleet.Calm(now)
+}
+
+// mayClose reports whether an attempt of n may be closed, and for nil, whether
+// the run may end.
+func (d *Dispatcher) mayClose(n *node, now time.Time) bool {
+	return n == nil && !d.awaitsCalm || n != nil && !d.untouchable(n, now)
 }
 
 // endQuiet has everything looked at that was left alone, when it is time.

@@ -223,6 +223,16 @@ func (r *Run) moreUrgent(n *node) bool {
 	return false
 }
 
+// lessUrgent reports whether a module of a lower priority than n's has not ended.
+func (r *Run) lessUrgent(n *node) bool {
+	for p, left := range r.urgency {
+		if left > 0 && p < n.module.Policy.Priority {
+			return true
+		}
+	}
+	return false
+}
+
 // stopped says why n is not to run any more: empty while it may.
 func (r *Run) stopped(n *node) string {
 	always := n.module.Policy.AlwaysRun

@@ -19,7 +19,7 @@ func (d *Dispatcher) tick(now time.Time) {
 	next := now.Add(time.Second)
 	for _, i := range d.activeNodes() {
 		n, m := d.run.nodes[i], d.memo(i)
-		if m.closing || d.untouchable(n, now) {
+		if m.closing || !d.mayClose(n, now) {
 			continue
 		}
 		if n.claim != nil {
@@ -137,7 +137,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 			continue
 		}
 		m := d.memo(n.index)
-		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" || d.untouchable(n, now) {
+		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" || !d.mayClose(n, now) {
 			continue
 		}
 		due := latest(n.since, since).Add(n.module.Policy.QueueTimeout)
@@ -164,7 +164,7 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 }
 
 func (d *Dispatcher) checkEnd(now time.Time) {
-	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || d.awaitsCalm {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || !d.mayClose(nil, now) {
 		return
 	}
 	d.finishing = true

@@ -28,6 +28,9 @@ type truth struct {
 	locks    []jobs.Lock       // of the cluster, that it uses
 	granted  map[jobs.Key]bool // attempts
 	running  []*task
+	ready    map[jobs.Token]time.Duration // since when modules are
+	led      bool                         // somebody has taken the run over
+	mayStart bool                         // nobody has cancelled the run, and nothing of it has failed
 }
 
 func (t *truth) begin() {
@@ -35,7 +38,7 @@ func (t *truth) begin() {
 	t.modules = map[jobs.Token]*pipeline.Module{}
 	t.closed, t.outcomes = map[jobs.Key]time.Duration{}, map[jobs.Key]*jobs.Outcome{}
 	t.over = map[jobs.Token]time.Duration{}
-	t.granted = map[jobs.Key]bool{}
+	t.granted, t.ready, t.mayStart = map[jobs.Key]bool{}, map[jobs.Token]time.Duration{}, true
 	t.final, t.tokens = map[jobs.Token]jobs.Attempt{}, map[string]uint64{}
 }
 
@@ -122,9 +125,12 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	case e.Record.End != nil:
 		t.ended++
 		t.endedAt = at
+	case e.Record.Takeover != nil:
+		t.led = true
 	case e.Record.Cancel != nil:
 		t.cancels++
 	}
+	t.noteReady(at)
 	return nil
 }
 

@@ -26,6 +26,8 @@ type climate struct {
 	registry   float64 // faults that are the registry's
 	losses     float64 // restarts of the server in which it loses the last part of its streams
 	restarts   float64 // faults that are such a restart, whatever else happens
+	aftermath  float64 // losses around which more goes wrong
+	stores     float64 // losses that are the whole store's
 	noise      float64 // worlds in which somebody writes what does not belong into cells
 	handovers  float64 // faults that are an orchestrator that is told to go
 
@@ -36,13 +38,14 @@ type climate struct {
 	shared  bool          // runs share keys and limits
 	apart   bool          // orchestrators serve some of the runs only
 	desert  bool          // one run's orchestrator dies for ever
+	orderly bool          // nothing goes wrong, so slots are taken in the order of priorities
 }
 
 func (w *world) drawClimate() climate {
 	c := climate{
 		runs: 1 + w.rand.IntN(2), modules: 9, orchestrators: 1 + w.rand.IntN(3), workers: 1 + w.rand.IntN(4), slots: 3,
 		mixed: 0.3, foreign: 0.1, needs: 0.2, optional: 0.3, conditions: 0.15, keys: 0.35,
-		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, noise: 0.3,
+		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, aftermath: 0.3, stores: 0.06, noise: 0.3,
 		delay: 10 * time.Millisecond, trouble: 25 * time.Second, lingers: w.chance(0.3),
 	}
 	if w.chance(0.8) {
@@ -61,6 +64,9 @@ func (w *world) drawClimate() climate {
 		w.sluggish(&c)
 	case n < 70:
 		w.forgetful(&c)
+	case n < 78:
+		w.orderly(&c)
+		return c
 	}
 	if w.chance(0.35) {
 		c.shared, c.apart, c.desert = true, w.chance(0.6), w.chance(0.5)
@@ -88,11 +94,18 @@ func (w *world) quiet(c *climate) {
 	c.faults, c.trouble = 0.1, 5*time.Second
 }
 
+// orderly: nothing goes wrong, and more is ready than there is room for.
+func (w *world) orderly(c *climate) {
+	c.runs, c.orchestrators, c.workers, c.slots = 1, 1, 1+w.rand.IntN(2), 2
+	c.keys, c.foreign, c.conditions, c.needs, c.failing, c.faults, c.noise = 0.1, 0.3, 0, 0.15, 0, 0, 0
+	c.net, c.orderly = weather{}, true
+}
+
 // forgetful: the server loses the last part of its streams, or all of them,
 // again and again, among much that has a key, and noise.
 func (w *world) forgetful(c *climate) {
 	c.keys, c.losses, c.restarts, c.noise, c.needs = 0.7, 1, one(w.rand, 0.1, 0.4), one(w.rand, 0, 1.0), 0.1
-	c.failing, c.trouble = 0.3, w.between(5*time.Second, 25*time.Second)
+	c.failing, c.aftermath, c.stores, c.trouble = 0.3, 0.8, one(w.rand, 0, 0.4), w.between(5*time.Second, 25*time.Second)
 }
 
 // sluggish: answers take long, and so do starts: much happens between a claim

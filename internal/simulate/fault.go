@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -91,7 +92,7 @@ func (w *world) serverRestarts() {
 	lose := func() {}
 	if w.chance(w.climate.losses) {
 		lose = w.server.loseTail
-		if w.chance(0.06) {
+		if w.chance(w.climate.stores) {
 			lose = w.server.loseStore
 		}
 		w.aftermath()
@@ -102,10 +103,16 @@ func (w *world) serverRestarts() {
 // aftermath has more go wrong around a loss, in some cases: a worker is cut off,
 // so that it does not look at what it had claimed, and a person cancels a run.
 func (w *world) aftermath() {
-	if !w.chance(0.3) {
+	if !w.chance(w.climate.aftermath) {
 		return
 	}
-	w.cut(w.anyWorker().party)
+	k := w.anyWorker()
+	for _, o := range w.workers {
+		if slices.ContainsFunc(o.tasks, func(t *task) bool { return t.running && t.Job().Keyed }) {
+			k = o
+		}
+	}
+	w.cut(k.party)
 	w.after(w.between(0, 4*time.Second), nil, "somebody wants to cancel a run", func() {
 		if !w.fair {
 			w.cancelRun()

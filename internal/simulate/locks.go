@@ -167,10 +167,10 @@ func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, err
 // load also says what epoch a takeover has now.
 func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Run, epoch uint64, err error) {
 	var entries []jobs.Entry
-	var now time.Time
+	var fencing uint64
 	err = o.p.persist(ctx, "read another run's log", func() func() {
-		all, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.clock()
-		return func() { entries, now = all, n }
+		all, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.epoch()
+		return func() { entries, fencing = all, n }
 	})
 	if err != nil {
 		return nil, 0, err
@@ -178,7 +178,7 @@ func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Ru
 	if state, err = schedule.Load(entries, nil); err != nil {
 		return nil, 0, err
 	}
-	return state, schedule.NextEpoch(state, 0, false, now), nil
+	return state, schedule.NextEpoch(state, 0, false, fencing), nil
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {

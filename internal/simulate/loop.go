@@ -30,6 +30,7 @@ type loop struct {
 	cursor     uint64        // sequence of the last entry that was folded
 
 	fencing    uint64 // epoch of fencing tokens
+	safe       bool   // the server was not restarted since the run was submitted
 	publishing map[jobs.Key]*publication
 
 	taker *locks.Taker
@@ -58,8 +59,7 @@ type change struct {
 func (d *decider) takeOver() {
 	s := d.o.w.server
 	d.persist("read the log", func() func() {
-		entries, fencing := slices.Clip(s.logs[d.run.id].entries), s.epoch()
-		now := s.clock()
+		entries, fencing, safe := slices.Clip(s.logs[d.run.id].entries), s.epoch(), s.boot == d.run.boot
 		return func() {
 			if len(entries) == 0 {
 				d.o.w.note(d.o.name, "finds nothing of", d.run.id)
@@ -78,7 +78,7 @@ func (d *decider) takeOver() {
 			}
 			control, _ := state.Control()
 			last := entries[len(entries)-1].Sequence
-			d.epoch = schedule.NextEpoch(state, d.epoch, d.o.submitted(d.run), now)
+			d.epoch = schedule.NextEpoch(state, d.epoch, safe, fencing)
 			epoch := d.epoch
 			d.tell(func() { // the epoch stands in the lease before it stands in the log
 				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
@@ -87,7 +87,7 @@ func (d *decider) takeOver() {
 						d.takeOver()
 						return
 					}
-					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, fencing: fencing})
+					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, fencing: fencing, safe: safe})
 				})
 			})
 		}
@@ -251,7 +251,7 @@ func (l *loop) fold(e jobs.Entry) {
 			l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 			l.dispatcher.Fence(l.fencing)
 			l.fleet.Quiet(l.now().Add(workerTTL - l.d.o.connectedFor()))
-			if l.state.MayHaveLost(l.d.o.submitted(l.d.run)) {
+			if l.state.MayHaveLost(l.safe) {
 				l.dispatcher.AwaitCalm()
 			}
 		}
@@ -428,7 +428,7 @@ func (l *loop) publish(a schedule.Publish) {
 	d, m := l.d, l.state.Module(a.Node)
 	job := &jobs.Job{
 		Run: d.run.id, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt, Lane: a.Lane, Slots: a.Slots,
-		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again,
+		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again, Rank: a.Rank,
 		StoreBy: l.storeBy(), Timeout: m.Policy.Timeout, Grace: m.Policy.Grace,
 	}
 	p := &publication{by: job.StoreBy.Add(-l.ahead)}

@@ -40,21 +40,16 @@ func (s *server) loseStore() {
 	s.sequence, s.queued, s.queue, s.removed = 0, 0, nil, nil
 	clear(s.leases)
 	clear(s.locks)
-	s.w.after(s.w.between(0, 4*time.Second), nil, "somebody submits another run", s.w.submitLater)
+	s.w.after(s.w.between(0, 2*time.Second), nil, "somebody submits another run", s.w.submitLater)
 }
 
-// submitLater has an orchestrator submit a run when the server is up. Every
-// other may take it over.
+// submitLater submits a run when the server is up, for every orchestrator.
 func (w *world) submitLater() {
-	by := w.anyOrchestrator()
-	if !by.alive || !by.connected() {
-		if !w.fair {
-			w.after(100*time.Millisecond, nil, "somebody wants to submit another run", w.submitLater)
-		}
+	if w.server.down {
+		w.after(100*time.Millisecond, nil, "somebody tries again to submit another run", w.submitLater)
 		return
 	}
 	r := w.submit(jobs.RunID(w.name("n")))
-	r.by, r.byLink = by.party, by.link
 	w.cleared = 0
 	for _, o := range w.orchestrators {
 		if o.serves = append(o.serves, r); o.alive {

@@ -67,15 +67,6 @@ func (p *party) connect() {
 // connectedFor is how long its connection has stood, on its own clock.
 func (p *party) connectedFor() time.Duration { return p.now().Sub(p.made) }
 
-// submitted reports whether its connection is older than a run: it has
-// submitted the run on that, or made it when the world began.
-func (p *party) submitted(r *run) bool {
-	if r.by == nil {
-		return p.link == 1 && p.boot == 1
-	}
-	return r.by == p && r.byLink == p.link
-}
-
 // connected reports whether its connection is one to the server as it runs now.
 func (p *party) connected() bool { return p.boot == p.w.server.boot && !p.w.server.down }
 

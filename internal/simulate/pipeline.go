@@ -64,7 +64,7 @@ func (w *world) desert() {
 // submit writes the specification of a run.
 func (w *world) submit(id jobs.RunID) *run {
 	w.server.logs[id] = newLog()
-	r := &run{id: id}
+	r := &run{id: id, boot: w.server.boot}
 	w.runs = append(w.runs, r)
 	r.truth.begin()
 	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline()}})

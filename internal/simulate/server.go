@@ -271,18 +271,36 @@ func (s *server) ready(q *queuedJob, k *worker) bool {
 	return (q.deliveries == 0 || q.due <= s.w.now) && k.offers(q.job.Lane)
 }
 
-// pulled hands jobs to a worker, for so many slots.
+// pulled hands jobs to a worker, for so many slots, lane after lane in the order
+// in which a worker asks for them.
 func (s *server) pulled(k *worker, slots int) []delivered {
 	var out []delivered
-	for _, q := range s.queue {
-		if takes := min(q.job.Slots, k.slots); s.ready(q, k) && takes <= slots {
-			slots -= takes
-			q.deliveries++
-			q.due = s.w.now + ackWait
-			out = append(out, delivered{s.boot, q.job, q.sequence, q.deliveries, q.stored, s.w.now, takes})
-		}
+	for q := s.next(k, slots); q != nil; q = s.next(k, slots) {
+		s.w.checks.inOrder(s.w, k, q.job)
+		takes := min(q.job.Slots, k.slots)
+		slots -= takes
+		q.deliveries++
+		q.due = s.w.now + ackWait
+		out = append(out, delivered{s.boot, q.job, q.sequence, q.deliveries, q.stored, s.w.now, takes})
 	}
 	return out
+}
+
+// next is the first job of the lane that goes first: of those of equal rank the
+// one whose job is oldest.
+func (s *server) next(k *worker, slots int) *queuedJob {
+	var first *queuedJob
+	seen := map[jobs.Lane]bool{}
+	for _, q := range s.queue {
+		if seen[q.job.Lane] || !s.ready(q, k) {
+			continue
+		}
+		seen[q.job.Lane] = true
+		if min(q.job.Slots, k.slots) <= slots && (first == nil || q.job.Rank.Compare(first.job.Rank) < 0) {
+			first = q
+		}
+	}
+	return first
 }
 
 // delivered is a job on its way to a worker.

@@ -188,6 +188,5 @@ type run struct {
 	deserted bool // nobody will decide for it, and it need not end
 	gone     bool // the server has lost all of it
 
-	by     *party // that has submitted it; nil = nobody in this world
-	byLink int    // on its connection of this number
+	boot int // of the server that it was submitted to
 }

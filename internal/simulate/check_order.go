@@ -1,0 +1,81 @@
+package simulate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// noteReady notes since when modules are ready, and somebody decides.
+func (t *truth) noteReady(at time.Duration) {
+	t.mayStart = t.mayStart && t.cancels == 0
+	for token, m := range t.modules {
+		s := t.state.StatusOf(m.Name)
+		t.mayStart = t.mayStart && s != jobs.Failed && s != jobs.TimedOut
+		if _, known := t.ready[token]; s != jobs.Ready || !t.led {
+			delete(t.ready, token)
+		} else if !known {
+			t.ready[token] = at
+		}
+	}
+}
+
+const (
+	// overtaken is for how long a slot may still take what is less urgent than a
+	// module that has become ready.
+	overtaken = 100 * time.Millisecond
+	// overtakenAlone is the same where one worker serves all: what is on its way
+	// already may go first.
+	overtakenAlone = 25 * time.Millisecond
+)
+
+// inOrder: in a world without faults a slot takes nothing that is less urgent
+// than another module of its run which is ready and might take the slot.
+func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
+	if !w.climate.orderly {
+		return
+	}
+	t, patience := &w.runOf(j.Run).truth, overtaken
+	if len(w.workers) == 1 {
+		patience = overtakenAlone
+	}
+	mine := t.modules[j.Token]
+	if !t.mayStart || mine == nil {
+		return
+	}
+	for token, since := range t.ready {
+		m := t.modules[token]
+		if m.Policy.Priority <= mine.Policy.Priority || w.now-since <= patience || !free(m) || !k.offers(jobs.LaneOf(m.Requires, 1)) {
+			continue
+		}
+		if q := w.server.jobOf(j.Run, token); q != nil && (q.deliveries > 0 || w.now-q.since < sentTogether) {
+			continue
+		}
+		ready := w.now - since
+		w.after(sentTogether, nil, "what is more urgent is in the queue", func() {
+			if t.mayStart && t.state.StatusOf(m.Name) == jobs.Ready && w.server.jobOf(j.Run, token) == nil {
+				w.fail("%s is given %s of %s, and %s, which is more urgent, has been ready for %s", k.name, mine.Name, j.Run, m.Name, ready)
+			}
+		})
+	}
+}
+
+// sentTogether is how far apart two jobs arrive at most that were sent together.
+const sentTogether = 10 * time.Millisecond
+
+// jobOf is the job of a module that is in the queue, or nil.
+func (s *server) jobOf(run jobs.RunID, token jobs.Token) *queuedJob {
+	i := slices.IndexFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run && q.job.Token == token })
+	if i < 0 {
+		return nil
+	}
+	return s.queue[i]
+}
+
+// free reports whether a module waits for a slot only.
+func free(m *pipeline.Module) bool {
+	p := &m.Policy
+	return len(p.Keys)+len(p.ClusterKeys)+len(p.Limits) == 0 && !p.Exclusive && m.If == ""
+}
