@@ -26,8 +26,9 @@ type Script struct {
 	last   int          // the line of the last statement, which failed when there is no record; 0: nobody knows
 }
 
-// leftAlone finds what changes how marks would behave or what they would show.
-var leftAlone = regexp.MustCompile(variable + `|\b(alias|DEBUG|SHELLOPTS|BASH_XTRACEFD)\b|\r\n|\x00`)
+// leftAlone finds what changes how marks would behave or what they would show:
+// where no file may be written, writing one ends the shell.
+var leftAlone = regexp.MustCompile(variable + `|\b(alias|DEBUG|SHELLOPTS|BASH_XTRACEFD)\b|ulimit\s+-\w*f|\r\n|\x00`)
 
 // Mark marks a script for a shell, sh or bash; the script adds its lines
 // to the file at path. It reports false when the script has to run as it is.
