@@ -121,5 +121,11 @@ func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.
 }
 
 func report(ctx context.Context, c *broker.Conn, state *schedule.Run) (*jobs.Report, error) {
-	return state.Report(func(o jobs.Outputs) (map[string]string, error) { return c.Outputs(ctx, o) })
+	return state.Report(func(o jobs.Outputs) (map[string]string, error) {
+		values, err := c.Outputs(ctx, o)
+		if errors.Is(err, broker.ErrNotFound) {
+			err = fmt.Errorf("%w: %w", jobs.ErrMalformed, err) // it does not come back
+		}
+		return values, err
+	})
 }

@@ -195,6 +195,16 @@ modules:
 	if _, large := report.Modules[0].Outputs["big"].(jobs.LargeOutput); !large {
 		t.Errorf("an output of 300,000 bytes stands in the report as %T", report.Modules[0].Outputs["big"])
 	}
+	if _, err := s.conn.NATS().RequestWithContext(s.ctx, "$JS.API.STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
+		t.Fatal(err)
+	}
+	report, err := orchestrator.Report(s.ctx, s.conn, report.Run)
+	if err != nil {
+		t.Fatalf("a report without an output that is gone: %v", err)
+	}
+	if len(report.Warnings) != 1 || !strings.HasPrefix(report.Warnings[0], "big: its outputs cannot be read: ") {
+		t.Errorf("warnings: %q", report.Warnings)
+	}
 }
 
 // TestTakeover: another orchestrator goes on where the first stopped; the

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 const largeOutput = 64 << 10
 
 // Report is the run as it stands. Outputs that the log holds by reference
-// are asked of outputs, by module; it may be nil.
+// are asked of outputs, by module; it may be nil. Those that stay unreadable
+// (jobs.ErrMalformed, jobs.ErrTooLarge, jobs.ErrNewer) are left out, with a
+// warning.
 func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jobs.Report, error) {
 	rep := &jobs.Report{
 		Version: 1, Run: r.spec.Run, Pipeline: r.pipeline.Name, Status: jobs.RunRunning,
@@ -33,17 +36,21 @@ func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jo
 	rep.Duration = until.Sub(r.started).Seconds()
 	for _, n := range r.inOrder() {
 		m, err := r.moduleReport(n, outputs)
-		if err != nil {
+		warnings := n.warnings
+		switch {
+		case errors.Is(err, jobs.ErrMalformed), errors.Is(err, jobs.ErrTooLarge), errors.Is(err, jobs.ErrNewer):
+			warnings = append(slices.Clone(warnings), "its outputs cannot be read: "+err.Error())
+		case err != nil:
 			return nil, err
 		}
 		rep.Modules = append(rep.Modules, m)
+		for _, w := range warnings {
+			rep.Warnings = append(rep.Warnings, n.module.Name+": "+w)
+		}
 		for _, a := range n.attempts {
 			if a.Worker != "" && !slices.Contains(rep.Workers, a.Worker) {
 				rep.Workers = append(rep.Workers, a.Worker)
 			}
-		}
-		for _, w := range n.warnings {
-			rep.Warnings = append(rep.Warnings, n.module.Name+": "+w)
 		}
 	}
 	rep.Warnings = append(rep.Warnings, r.warnings...)
@@ -84,6 +91,7 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 			m.Duration = max(0, n.ended.Sub(n.begun).Seconds())
 		}
 	}
+	m.Result = resultValue(n.outputs)
 	values := n.outputs.Values
 	if n.outputs.Blob.SHA256 != "" && !n.outputs.Typed && outputs != nil {
 		var err error
@@ -94,7 +102,6 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 	for k, v := range values {
 		m.Outputs[k] = outputValue(v)
 	}
-	m.Result = resultValue(n.outputs)
 	return m, nil
 }
 
