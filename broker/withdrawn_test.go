@@ -31,6 +31,15 @@ func guard(t *testing.T) (*guarded, broker.Config, *notes) {
 	}, said
 }
 
+// connectGuarded is guard with a connection that may do everything.
+func connectGuarded(t *testing.T) (*guarded, *broker.Conn, *notes) {
+	t.Helper()
+	g, cfg, said := guard(t)
+	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	t.Cleanup(c.Close)
+	return g, c, said
+}
+
 func user(password string, may *server.Permissions) []*server.User {
 	return []*server.User{{Username: "bob", Password: password, Permissions: may}}
 }
@@ -68,9 +77,7 @@ func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g, cfg, said := guard(t)
-			c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
-			defer c.Close()
+			g, c, said := connectGuarded(t)
 			ctx := within(t)
 			seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
 			g.set(t, "right", may)
@@ -89,9 +96,7 @@ func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
 
 func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
-	g, cfg, said := guard(t)
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
-	defer c.Close()
+	g, c, said := connectGuarded(t)
 	ctx := within(t)
 	seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
 	out := make(chan jobs.Entry, 16)
@@ -109,9 +114,7 @@ func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
 
 func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
-	g, cfg, said := guard(t)
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
-	defer c.Close()
+	g, c, said := connectGuarded(t)
 	ctx := within(t)
 	check(t, c.EnsureLane(ctx, "any"))
 	delivered := make(chan *broker.Delivery, 16)
@@ -166,9 +169,7 @@ func TestRunGoesOnWithoutThePermissionToHearQuestions(t *testing.T) {
 
 func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
 	t.Parallel()
-	g, cfg, said := guard(t)
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
-	defer c.Close()
+	g, c, said := connectGuarded(t)
 	ctx := within(t)
 	g.set(t, "another", nil)
 	said.await(t, "NATS does not accept these credentials")

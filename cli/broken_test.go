@@ -3,10 +3,7 @@ package cli_test
 import (
 	"testing"
 
-	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -14,12 +11,7 @@ import (
 // TestUnreadableRun: a run whose log is corrupt is listed as what it is, and
 // whoever asks for it hears what to do.
 func TestUnreadableRun(t *testing.T) {
-	s := natstest.StartServer(t, nil)
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	prog, c := onServer(t)
 	p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
 	for _, run := range []jobs.RunID{"good", "bad"} {
 		if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
@@ -30,8 +22,6 @@ func TestUnreadableRun(t *testing.T) {
 	if _, err := c.Append(t.Context(), "bad", "", 0, odd); err != nil {
 		t.Fatal(err)
 	}
-	prog := newProgram(t, cli.Orchestrator)
-	prog.env = append(prog.env, "NATS_URL="+s.URL())
 	_, stdout, _ := prog.exec(t, "runs", "list")
 	wantAll(t, stdout, "bad   p         unreadable", "good  p         running")
 	_, stdout, _ = prog.exec(t, "runs", "list", "-o", "json")
@@ -53,17 +43,10 @@ func TestUnreadableRun(t *testing.T) {
 // TestRunsEnd: what cannot be handled is listed with its problem, and ended by
 // force alone.
 func TestRunsEnd(t *testing.T) {
-	s := natstest.StartServer(t, nil)
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	prog, c := onServer(t)
 	if _, err := c.NATS().RequestWithContext(t.Context(), "mp.run.bad.spec", []byte("no specification")); err != nil {
 		t.Fatal(err)
 	}
-	prog := newProgram(t, cli.Orchestrator)
-	prog.env = append(prog.env, "NATS_URL="+s.URL())
 	_, stdout, _ := prog.exec(t, "runs", "list")
 	wantAll(t, stdout, "PROBLEM", "bad", "unreadable", "newer version of modpipe")
 	for _, tt := range []struct {

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"testing"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/natstest"
 )
@@ -15,11 +14,7 @@ func TestDoctorCopies(t *testing.T) {
 	if found := diagnose(t, p, 0, "-s", s.URL()); found["copies"].State != "" {
 		t.Errorf("copies of what is not there: %+v", found["copies"])
 	}
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	connect(t, s.URL()) // it makes the streams
 	diagnose(t, p, 0, "-s", s.URL()).want(t, "copies", "ok", "1 of every stream")
 	diagnose(t, p, 0, "-s", s.URL(), "--replicas", "3").want(t, "copies", "warning", "fewer than 3 of MP_JOBS", "nats stream edit STREAM --replicas 3")
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -21,9 +20,7 @@ import (
 func TestDoctorShowsWhatALossLeft(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	ctx := t.Context()
-	c, err := broker.Connect(ctx, broker.Config{URL: s.URL(), Name: t.Name()})
-	ok(t, err)
-	defer c.Close()
+	c := connect(t, s.URL())
 	js, err := jetstream.New(s.Connect(t))
 	ok(t, err)
 	registry, err := kv.OpenRegistry(ctx, c, 10*time.Minute)

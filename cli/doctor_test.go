@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -170,11 +169,7 @@ func TestDoctorRemote(t *testing.T) {
 		t.Errorf("doctor has made %s", name)
 	}
 
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := connect(t, s.URL())
 	registry, err := kv.OpenRegistry(t.Context(), c, 10*time.Minute)
 	if err != nil {
 		t.Fatal(err)

@@ -167,11 +167,7 @@ func exactData(t *testing.T, p *program) {
 // TestHostileWorkersAreHarmless: the registry holds what anyone wrote into it.
 func TestHostileWorkersAreHarmless(t *testing.T) {
 	url := natstest.StartServer(t, nil).URL()
-	c, err := broker.Connect(t.Context(), broker.Config{URL: url, Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := connect(t, url)
 	register(t, c)
 	for _, args := range []string{"workers list", "workers list -o name", "workers list -o json", "workers list -o yaml", "workers drain ##[error]x", "__complete workers drain \u0020"} {
 		p := newProgram(t, cli.Orchestrator)

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/natstest"
 )
 
 // program is one of the two programs in a directory of its own.
@@ -26,6 +28,26 @@ func newProgram(t *testing.T, run func(context.Context, cli.Process) int) *progr
 		run: run, dir: dir, signals: make(chan os.Signal, 3), // as many as mean something
 		env: []string{"HOME=" + dir, "XDG_STATE_HOME=" + filepath.Join(dir, "state"), "USER=me"},
 	}
+}
+
+// connect is a connection to a server, until the end of the test.
+func connect(t *testing.T, url string) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(t.Context(), broker.Config{URL: url, Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// onServer is the orchestrator beside a server of the test's own.
+func onServer(t *testing.T) (*program, *broker.Conn) {
+	t.Helper()
+	url := natstest.StartServer(t, nil).URL()
+	p := newProgram(t, cli.Orchestrator)
+	p.env = append(p.env, "NATS_URL="+url)
+	return p, connect(t, url)
 }
 
 func (p *program) write(t *testing.T, name, text string) {

@@ -8,10 +8,8 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe"
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -93,18 +91,12 @@ func TestRetryFromStartTakesParameters(t *testing.T) {
 }
 
 func TestRetryOverWorkersFromStartTakesParameters(t *testing.T) {
-	p := newProgram(t, cli.Orchestrator)
-	p.env = append(p.env, "NATS_URL="+natstest.StartServer(t, nil).URL())
+	p, _ := onServer(t)
 	retryWithParams(t, p, "--local", "1")
 }
 
 func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
-	s := natstest.StartServer(t, nil)
-	c, err := broker.Connect(t.Context(), broker.Config{URL: s.URL(), Name: t.Name()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	p, c := onServer(t)
 	graph := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Token: "m", Slots: 1, Command: &pipeline.Command{Run: "true"}}}}
 	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "old", Pipeline: graph}); err != nil {
 		t.Fatal(err)
@@ -112,8 +104,6 @@ func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
 	if _, err := c.Append(t.Context(), "old", "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunFailed}}); err != nil {
 		t.Fatal(err)
 	}
-	p := newProgram(t, cli.Orchestrator)
-	p.env = append(p.env, "NATS_URL="+s.URL())
 	p.ranBy(t, 5, "run old cannot have other parameters: an earlier version of modpipe", "runs", "retry", "old", "--from", "start", "--param", "a=b")
 }
 

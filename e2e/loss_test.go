@@ -6,16 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// lossPatience is how long a program may take to end whose run is gone.
-const lossPatience = 30 * time.Second
 
 const aModule = `
 name: e2e
@@ -121,7 +117,7 @@ func TestARunWhoseLogIsGoneEnds(t *testing.T) {
 					}
 				}
 			}
-			awaitEnd(t, pid)
+			gone(t, pid)
 		})
 	}
 }
@@ -139,18 +135,6 @@ func awaitOutput(t *testing.T, p *program, text string) {
 		<-time.After(5 * time.Millisecond)
 	}
 	t.Fatalf("%s does not print %q", p.name, text)
-}
-
-// awaitEnd waits until a process is gone.
-func awaitEnd(t *testing.T, pid int) {
-	t.Helper()
-	for end := time.Now().Add(lossPatience); time.Now().Before(end); {
-		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			return
-		}
-		<-time.After(20 * time.Millisecond)
-	}
-	t.Errorf("process %d runs on", pid)
 }
 
 // TestAnEmbeddedServerWhoseStoreIsRemovedEnds: dev, serve and run end with

@@ -310,27 +310,34 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// cancelled leads a run, and cancels it when its first module has started.
+func (s *site) cancelled(run jobs.RunID) *jobs.Report {
+	s.t.Helper()
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := orchestrator.Run(s.ctx, s.conn, run, orchestrator.Config{})
+		return err
+	})
+	report, err := orchestrator.Follow(s.ctx, s.conn, run, true, func(e jobs.Event) {
+		if e.Event != jobs.EventModuleStarted {
+			return
+		}
+		if err := orchestrator.Cancel(s.ctx, s.conn, run, jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
+			s.t.Error(err)
+		}
+	})
+	if err := errors.Join(err, g.Wait()); err != nil {
+		s.t.Fatal(err)
+	}
+	return report
+}
+
 // TestCancel: it reaches a running process, is refused once the run has
 // ended, and an unknown run is not found.
 func TestCancel(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n  after: {needs: long, run: 'true'}\n")
-	var g errgroup.Group
-	g.Go(func() error {
-		_, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{})
-		return err
-	})
-	report, err := orchestrator.Follow(s.ctx, s.conn, "r1", true, func(e jobs.Event) {
-		if e.Event != jobs.EventModuleStarted {
-			return
-		}
-		if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := errors.Join(err, g.Wait()); err != nil {
-		t.Fatal(err)
-	}
+	report := s.cancelled("r1")
 	if report.Status != jobs.RunCancelled || statuses(report) != "long=cancelled after=cancelled" {
 		t.Errorf("%s: %s", report.Status, statuses(report))
 	}
@@ -352,22 +359,7 @@ func TestUnreadableCancellationIsSkipped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var g errgroup.Group
-	g.Go(func() error {
-		_, err := orchestrator.Run(s.ctx, s.conn, "r1", orchestrator.Config{})
-		return err
-	})
-	report, err := orchestrator.Follow(s.ctx, s.conn, "r1", true, func(e jobs.Event) {
-		if e.Event != jobs.EventModuleStarted {
-			return
-		}
-		if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := errors.Join(err, g.Wait()); err != nil {
-		t.Fatal(err)
-	}
+	report := s.cancelled("r1")
 	if report.Status != jobs.RunCancelled || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "a cancellation that cannot be read") {
 		t.Errorf("%s, with the warnings %q", report.Status, report.Warnings)
 	}
