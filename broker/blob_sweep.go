@@ -136,6 +136,9 @@ func (c *Conn) BlobsOf(ctx context.Context, run jobs.RunID, f func(digest string
 			f(l.msg.Header.Get(headerBlob))
 		}
 		e, err := c.entry(ctx, l)
+		if err == nil && e.Cell == "" {
+			err = e.Unread
+		}
 		switch {
 		case unreadable(err) && !errors.Is(err, jobs.ErrNewer): // it refers to nothing that anybody will read
 			return nil

@@ -213,7 +213,8 @@ func TestALongSpecificationIsDecompressed(t *testing.T) {
 }
 
 // TestRecordsBelongOnTheirSubjects: a record of another kind is noise in a
-// cell and among the cancellations, and corrupt elsewhere.
+// cell, among the cancellations and behind the specification, and corrupt
+// elsewhere.
 func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
@@ -232,8 +233,19 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 			t.Errorf("it is read as a cancellation: %+v", last)
 		}
 	}
-	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 8 {
+	second := spec("r")
+	second.Spec.Commit = "another"
+	for _, bad := range [][]byte{nil, must[[]byte](t)(jobs.Marshal(&second))} {
+		put("mp.run.r.spec", bad, nil)
+	}
+	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 10 {
 		t.Errorf("%d entries", len(log))
+	}
+	if first := must[*jobs.Spec](t)(c.Spec(ctx, "r")); first.Commit == "another" {
+		t.Error("a second specification takes the place of the first")
+	}
+	if runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0)); len(runs) != 1 || runs[0].Problem != nil || runs[0].Spec.Commit == "another" {
+		t.Errorf("runs: %+v", runs)
 	}
 	done := outcome()
 	put("mp.run.r.end", must[[]byte](t)(jobs.Marshal(&done)), nil)

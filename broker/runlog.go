@@ -151,6 +151,17 @@ func (c *Conn) has(ctx context.Context, run jobs.RunID, kind string) (bool, erro
 	return err == nil, err
 }
 
+// firstEntry reads the first record of a subject.
+func (c *Conn) firstEntry(ctx context.Context, subject string) (jobs.Entry, error) {
+	found, err := retry(ctx, c, func(ctx context.Context) (located, error) {
+		return c.stored(ctx, c.names.runsStream(), map[string]any{"seq": 1, "next_by_subj": subject})
+	})
+	if err != nil {
+		return jobs.Entry{}, fmt.Errorf("read the first of %s: %w", subject, err)
+	}
+	return c.entry(ctx, found)
+}
+
 func (c *Conn) lastEntry(ctx context.Context, subject string) (jobs.Entry, error) {
 	found, err := c.last(ctx, c.names.runsStream(), subject)
 	if err != nil {
@@ -167,16 +178,17 @@ type located struct {
 }
 
 // entry decodes a record. Nobody changes a specification: others fold it, too.
-// A record that cannot be read in a cell or among the cancellations is an entry
-// all the same, whose Unread says why: any worker writes to cells, and any
-// person cancels.
+// A record that cannot be read is an entry all the same, whose Unread says why,
+// where others than orchestrators write: any worker writes to cells, and any
+// person submits and cancels.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	run, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
 		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", l.msg.Subject)
 	}
+	kind := strings.TrimPrefix(l.msg.Subject, c.names.run(run, ""))
 	read := c.record
-	if l.msg.Subject == c.names.run(run, "spec") {
+	if kind == "spec" {
 		read = c.spec
 	}
 	e := jobs.Entry{Sequence: l.seq, Time: l.time, Cell: cell}
@@ -187,8 +199,8 @@ func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	switch {
 	case err == nil:
 		e.Record = rec
-	case (cell != "" || l.msg.Subject == c.names.run(run, "cancel")) && unreadable(err):
-		e.Unread = err
+	case unreadable(err) && (cell != "" || kind == "spec" || kind == "cancel"):
+		e.Unread, e.Cancels = err, kind == "cancel"
 	default:
 		return jobs.Entry{}, err
 	}
@@ -235,22 +247,21 @@ func (c *Conn) last(ctx context.Context, stream, subject string) (located, error
 }
 
 func (c *Conn) lastOnce(ctx context.Context, stream, subject string) (located, error) {
-	query, err := json.Marshal(struct {
-		Last string `json:"last_by_subj"`
-	}{subject})
-	if err != nil {
-		return located{}, err
-	}
-	m, err := c.apiOnce(ctx, "STREAM.MSG.GET."+stream, query)
-	if err != nil {
-		return located{}, err
-	}
-	return readStored(m.Data)
+	return c.stored(ctx, stream, map[string]any{"last_by_subj": subject})
 }
 
 // messageAt reads the message of a sequence.
 func (c *Conn) messageAt(ctx context.Context, stream string, seq uint64) (located, error) {
-	m, err := c.apiOnce(ctx, "STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"seq":%d}`, seq))
+	return c.stored(ctx, stream, map[string]any{"seq": seq})
+}
+
+// stored reads the message that a query of the JetStream API names.
+func (c *Conn) stored(ctx context.Context, stream string, query map[string]any) (located, error) {
+	body, err := json.Marshal(query)
+	if err != nil {
+		return located{}, err
+	}
+	m, err := c.apiOnce(ctx, "STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return located{}, err
 	}
@@ -315,6 +326,9 @@ func (c *Conn) readEntries(ctx context.Context, run jobs.RunID) (log []jobs.Entr
 	}}
 	err = c.readAll(ctx, src, func(l located) error {
 		e, err := c.entry(ctx, l)
+		if len(log) == 0 && err == nil && e.Cell == "" {
+			err = e.Unread // without its specification nothing of the log can be read
+		}
 		log = append(log, e)
 		return err
 	})

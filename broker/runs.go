@@ -29,7 +29,13 @@ func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
 	}}
 	err := c.readAll(ctx, src, func(l located) error {
 		run, _, _ := c.names.parseRun(l.msg.Subject)
+		if found[run] != nil && l.msg.Subject == c.names.run(run, "spec") {
+			return nil // the first one counts
+		}
 		e, err := c.entry(ctx, l)
+		if err == nil {
+			err = e.Unread
+		}
 		switch {
 		case err != nil && !unreadable(err):
 			return err
@@ -74,11 +80,14 @@ func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 // Spec reads the specification of a run, which nobody may change. ErrNotFound
 // when there is no such run, DroppedError when only its end is left.
 func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
-	e, err := c.lastEntry(ctx, c.names.run(run, "spec"))
+	e, err := c.firstEntry(ctx, c.names.run(run, "spec"))
 	if errors.Is(err, ErrNotFound) {
 		if dropped := c.Dropped(ctx, run); dropped != nil {
 			err = dropped
 		}
+	}
+	if err == nil {
+		err = e.Unread
 	}
 	if err == nil && e.Record.Spec == nil {
 		err = fmt.Errorf("%w: it holds no specification", jobs.ErrMalformed)

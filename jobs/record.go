@@ -25,7 +25,8 @@ type Entry struct {
 	Time     time.Time // when the server stored it: the clock of the run
 	Cell     Token     // the module whose cell it is in; empty for the run's own subjects
 	Record   Record
-	Unread   error // why the record cannot be read; Record is empty then. Without a Cell it is a cancellation
+	Unread   error // why the record cannot be read; Record is empty then
+	Cancels  bool  // with Unread: it is among the cancellations
 }
 
 // Spec is the run as it was submitted; the first record of its log.

@@ -349,14 +349,16 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestUnreadableCancellationIsSkipped: people write cancellations, so one that
-// cannot be read neither ends the run nor hinders the next cancellation.
-func TestUnreadableCancellationIsSkipped(t *testing.T) {
+// TestWhatPeopleMayWriteDoesNotCorruptARun: a cancellation that cannot be read
+// and a second specification neither end the run nor hinder a cancellation.
+func TestWhatPeopleMayWriteDoesNotCorruptARun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n")
 	for _, bad := range []string{"", "text", "\x01\xc1"} {
-		if _, err := s.conn.NATS().RequestWithContext(s.ctx, "mp.run.r1.cancel", []byte(bad)); err != nil {
-			t.Fatal(err)
+		for _, subject := range []string{"mp.run.r1.cancel", "mp.run.r1.spec"} {
+			if _, err := s.conn.NATS().RequestWithContext(s.ctx, subject, []byte(bad)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	report := s.cancelled("r1")

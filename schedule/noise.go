@@ -7,8 +7,9 @@ import (
 )
 
 // Noise is a record in a module's cell that the rules of writing do not allow:
-// it cannot be read, or does not fit what the log says of the attempt; or a
-// cancellation that cannot be read, without a cell. The fold
+// it cannot be read, or does not fit what the log says of the attempt. Without
+// a cell it is a cancellation that cannot be read, or a second specification,
+// which people's programs may have written. The fold
 // skips it, but it is the last record of its cell all the same: every write
 // into the cell expects its sequence.
 type Noise struct {

@@ -117,11 +117,14 @@ func Load(entries []jobs.Entry, emit func(jobs.Event)) (*Run, error) {
 // entries are applied; it may be nil.
 func NewRun(emit func(jobs.Event)) *Run { return &Run{emit: emit} }
 
-// Apply takes the next entry of the log. Errors are ErrCorrupt; the Run is of
-// no use afterwards.
+// Apply takes the next entry of the log. Errors are ErrCorrupt, or why the
+// specification cannot be read; the Run is of no use afterwards.
 func (r *Run) Apply(e jobs.Entry) error {
 	r.now, r.seen, r.skipped = e.Time, e.Sequence, false
 	if r.spec == nil {
+		if e.Unread != nil {
+			return e.Unread
+		}
 		if e.Record.Spec == nil {
 			return fmt.Errorf("%w: it does not begin with a specification", ErrCorrupt)
 		}
@@ -132,9 +135,11 @@ func (r *Run) Apply(e jobs.Entry) error {
 	switch {
 	case e.Cell != "":
 		r.applyCell(e)
-	case e.Unread != nil:
+	case e.Cancels:
 		r.cancelSeq = e.Sequence
 		r.skip(e, nil, "a cancellation that cannot be read: "+e.Unread.Error())
+	case e.Unread != nil, rec.Spec != nil:
+		r.skip(e, nil, "a second specification")
 	case rec.Takeover != nil:
 		r.ctl, r.epoch = e.Sequence, rec.Takeover.Epoch
 	case rec.Grant != nil:
@@ -152,7 +157,7 @@ func (r *Run) Apply(e jobs.Entry) error {
 	case rec.End != nil:
 		r.applyEnd(rec.End)
 	default:
-		return fmt.Errorf("%w: entry %d is empty, or a second specification", ErrCorrupt, e.Sequence)
+		return fmt.Errorf("%w: entry %d is empty", ErrCorrupt, e.Sequence)
 	}
 	return nil
 }
