@@ -32,6 +32,9 @@ const (
 	// guardSilent is how long a guard may leave signs of life unanswered
 	// before another takes its place.
 	guardSilent = 5 * time.Second
+	// guardReported is how often a guard's replacement is reported: a machine
+	// without room for its threads ends each of them.
+	guardReported = time.Minute
 )
 
 // guard ends modules when the worker cannot: all of them when the worker was
@@ -51,6 +54,7 @@ type guard struct {
 	asks     map[int]chan account
 	next     int
 	closing  bool
+	replaced time.Time // when that was last reported
 }
 
 type guarded struct {
@@ -296,7 +300,13 @@ func (g *guard) check(now time.Time) {
 		g.log.Warn("the guard cannot be replaced: modules would outlive this worker if it is killed", "error", err)
 		return
 	}
-	g.log.Warn("replaced the guard that ends modules when this worker cannot", "reason", cmp.Or(why, "there was none"))
+	level := slog.LevelWarn
+	if now.Sub(g.replaced) < guardReported {
+		level = slog.LevelDebug
+	} else {
+		g.replaced = now
+	}
+	g.log.Log(context.Background(), level, "replaced the guard that ends modules when this worker cannot", "reason", cmp.Or(why, "there was none"))
 }
 
 // discard kills a watcher: one that is stopped must not act on what it knows

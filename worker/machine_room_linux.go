@@ -2,8 +2,10 @@ package worker
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path"
+	"runtime"
 	"strconv"
 	"sync"
 
@@ -16,6 +18,9 @@ const (
 	spareProcesses = 5
 	// scarceProcesses is up to which limit of a user the processes are counted.
 	scarceProcesses = 1024
+	// spareThreads is how many threads this program keeps where they are scarce,
+	// beside those that it has when it begins to work.
+	spareThreads = 4
 )
 
 // processLimits are what bounds the processes of this worker: control groups
@@ -50,20 +55,60 @@ func findProcessLimits(root system) processLimits {
 func checkProcesses() error { return ownProcessLimits().check() }
 
 func (l processLimits) check() error {
+	left, limit := l.left()
+	if left < spareProcesses {
+		return machineError{fmt.Errorf("too few processes are left: %s run", limit)}
+	}
+	return nil
+}
+
+// left is how many processes the scarcest limit leaves, and that limit in words.
+func (l processLimits) left() (least int, limit string) {
+	least = math.MaxInt
 	for _, dir := range l.groups {
 		most, err := strconv.Atoi(l.root.read(path.Join(dir, "pids.max")))
 		now, also := strconv.Atoi(l.root.read(path.Join(dir, "pids.current")))
-		if err == nil && also == nil && most-now < spareProcesses {
-			return machineError{fmt.Errorf("too few processes are left: %d of the %d that control group %s allows run", now, most, dir)}
+		if err == nil && also == nil && most-now < least {
+			least, limit = most-now, fmt.Sprintf("%d of the %d that control group %s allows", now, most, dir)
 		}
 	}
 	if l.user == 0 {
-		return nil
+		return least, limit
 	}
-	if now := l.root.threadsOf(os.Getuid()); l.user-now < spareProcesses {
-		return machineError{fmt.Errorf("too few processes are left: %d of the %d that user %d may have (ulimit -u) run", now, l.user, os.Getuid())}
+	if now := l.root.threadsOf(os.Getuid()); l.user-now < least {
+		least, limit = l.user-now, fmt.Sprintf("%d of the %d that user %d may have (ulimit -u)", now, l.user, os.Getuid())
 	}
-	return nil
+	return least, limit
+}
+
+// reserveThreads starts threads where they are scarce: a Go program dies when
+// it needs another thread and the system refuses it. Where no command could
+// start beside them, it takes all that are left: the worker lives to say so.
+func reserveThreads() {
+	limits := ownProcessLimits()
+	if limits.user == 0 && len(limits.groups) == 0 {
+		return
+	}
+	left, _ := limits.left()
+	if left >= spareProcesses+spareThreads {
+		left = spareThreads + 1
+	}
+	startThreads(left - 1)
+}
+
+// startThreads makes the runtime have n more threads, which it keeps.
+func startThreads(n int) {
+	var up, done sync.WaitGroup
+	for range n {
+		up.Add(1)
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			up.Done()
+			up.Wait() // until each of them has a thread of its own
+		})
+	}
+	done.Wait()
 }
 
 // threadsOf counts what the limit of a user counts: threads.

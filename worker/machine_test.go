@@ -175,6 +175,17 @@ func TestTooFewProcessesAreTheMachinesFault(t *testing.T) {
 	}
 }
 
+// TestThreadsAreKept: each of those that are started together needs one of its
+// own, and the runtime gives none back.
+func TestThreadsAreKept(t *testing.T) {
+	const n = 30
+	startThreads(n)
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil || len(tasks) < n {
+		t.Errorf("%d threads, %v", len(tasks), err)
+	}
+}
+
 // TestHomeAndUserAreAlwaysSet: from the worker's environment, else of its
 // account, else of a directory of the worker's, with a warning.
 func TestHomeAndUserAreAlwaysSet(t *testing.T) {

@@ -91,6 +91,7 @@ func (s *shift) run(ctx context.Context) error {
 	s.findHome()
 	s.guard = s.startGuard()
 	defer s.guard.close()
+	reserveThreads()
 	defer s.home.remove()
 	defer s.spares.remove()
 	loops, stopLoops := context.WithCancel(s.work)
