@@ -342,6 +342,30 @@ func TestTemporaryStoreMustBeOurs(t *testing.T) {
 	}
 }
 
+// TestStateOfAUserWithoutAUsableHome: containers give their users a home
+// directory in which nothing can be made.
+func TestStateOfAUserWithoutAUsableHome(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env  environment
+		want string
+	}{
+		{environment{"HOME": dir}, filepath.Join(dir, ".local/state/modpipe")},
+		{environment{"HOME": filepath.Join(dir, "new")}, filepath.Join(dir, "new/.local/state/modpipe")},
+		{environment{"HOME": file}, temporaryState()},
+		{environment{}, temporaryState()},
+		{environment{"HOME": file, "XDG_STATE_HOME": file}, filepath.Join(file, "modpipe")},
+	} {
+		if got := stateDir(c.env); got != c.want {
+			t.Errorf("%v: %s, want %s", c.env, got, c.want)
+		}
+	}
+}
+
 // TestShellWord: a printed command survives the shell.
 func TestShellWord(t *testing.T) {
 	for word, want := range map[string]string{"/a/b-1.c": "/a/b-1.c", "/a b": "'/a b'", "it's": `'it'\''s'`, "": "''", "$x": "'$x'"} {

@@ -8,3 +8,6 @@ import "os"
 // temporary directory of their own.
 func ownedByUs(os.FileInfo) bool    { return true }
 func onlyForOwner(os.FileInfo) bool { return true }
+
+// writable leaves the answer to whoever writes.
+func writable(string) bool { return true }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -60,14 +61,34 @@ func (p place) resolve(env environment, dir string) (workspace, store string, er
 	return workspace, filepath.Join(stateDir(env), storeName(workspace)), nil
 }
 
+// stateDir is where the data of all workspaces is kept. A home directory in
+// which nothing can be made counts for none: containers give their users / or
+// another user's.
 func stateDir(env environment) string {
-	switch {
-	case env["XDG_STATE_HOME"] != "":
+	if env["XDG_STATE_HOME"] != "" {
 		return filepath.Join(env["XDG_STATE_HOME"], "modpipe")
-	case env["HOME"] != "":
-		return filepath.Join(env["HOME"], ".local", "state", "modpipe")
+	}
+	if home := env["HOME"]; home != "" {
+		if dir := filepath.Join(home, ".local", "state", "modpipe"); canBeMade(dir) {
+			return dir
+		}
 	}
 	return temporaryState()
+}
+
+// canBeMade reports whether we may write into a directory, or make it.
+func canBeMade(dir string) bool {
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			return writable(dir)
+		}
+		above := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || above == dir {
+			return false
+		}
+		dir = above
+	}
 }
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)

@@ -53,7 +53,7 @@ func ourTemporary(dir string) error {
 	default:
 		return nil
 	}
-	return infrastructureError("store: without HOME the data is kept in %s, and that cannot be trusted: %s\n"+
+	return infrastructureError("store: without a HOME to write into the data is kept in %s, and that cannot be trusted: %s\n"+
 		"set HOME or XDG_STATE_HOME, or name another directory with --store", top, why)
 }
 
