@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -137,6 +139,28 @@ func lastWins(env []string) []string {
 }
 
 // lookup is the value of name in env.
+// defaultPath is where commands are looked for when the worker was started
+// without a PATH; it is what container engines set.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// searchPath is this program's PATH, or the default.
+func searchPath() string {
+	if runtime.GOOS == "windows" {
+		return os.Getenv("PATH")
+	}
+	return cmp.Or(os.Getenv("PATH"), defaultPath)
+}
+
+// ownEnvironment is the environment of this program, with a PATH.
+func ownEnvironment() []string {
+	env := os.Environ()
+	if os.Getenv("PATH") != "" {
+		return env
+	}
+	env = slices.DeleteFunc(env, func(kv string) bool { return kv == "PATH=" })
+	return append(env, "PATH="+searchPath())
+}
+
 func lookup(env []string, name string) string {
 	for _, kv := range env {
 		if n, v, _ := strings.Cut(kv, "="); n == name {

@@ -175,6 +175,18 @@ func TestTooFewProcessesAreTheMachinesFault(t *testing.T) {
 	}
 }
 
+// TestWorkerWithoutAPATHFindsTools: a worker that was started with an empty
+// environment looks where the system keeps its programs.
+func TestWorkerWithoutAPATHFindsTools(t *testing.T) {
+	t.Setenv("PATH", "")
+	if found := newToolbox(Config{}, nil).onPath["sh"]; found == "" {
+		t.Error("there is no sh")
+	}
+	if path := lookup(ownEnvironment(), "PATH"); path != defaultPath {
+		t.Errorf("commands find PATH=%s", path)
+	}
+}
+
 // TestThreadsAreKept: each of those that are started together needs one of its
 // own, and the runtime gives none back.
 func TestThreadsAreKept(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -77,7 +76,7 @@ func newShift(w *Worker) *shift {
 			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 			Alone: w.cfg.Alone,
 		},
-		health: newHealth(), environ: os.Environ(), mounted: w.cfg.Workspace != "" && mountPoint(w.cfg.Workspace),
+		health: newHealth(), environ: ownEnvironment(), mounted: w.cfg.Workspace != "" && mountPoint(w.cfg.Workspace),
 		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),

@@ -57,7 +57,7 @@ func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 		name, version, _ := strings.Cut(word, "=")
 		t.declared[strings.ToLower(name)] = version
 	}
-	search := scanPath(os.Getenv("PATH"))
+	search := scanPath(searchPath())
 	for name, file := range search {
 		if _, ok := t.declared[name]; ok || cfg.OnlyTools == nil {
 			t.onPath[name] = file
