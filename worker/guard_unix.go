@@ -300,13 +300,11 @@ func (g *guard) check(now time.Time) {
 		g.log.Warn("the guard cannot be replaced: modules would outlive this worker if it is killed", "error", err)
 		return
 	}
-	level := slog.LevelWarn
-	if now.Sub(g.replaced) < guardReported {
-		level = slog.LevelDebug
-	} else {
-		g.replaced = now
+	report := g.log.Debug
+	if now.Sub(g.replaced) >= guardReported {
+		report, g.replaced = g.log.Warn, now
 	}
-	g.log.Log(context.Background(), level, "replaced the guard that ends modules when this worker cannot", "reason", cmp.Or(why, "there was none"))
+	report("replaced the guard that ends modules when this worker cannot", "reason", cmp.Or(why, "there was none"))
 }
 
 // discard kills a watcher: one that is stopped must not act on what it knows
