@@ -45,7 +45,7 @@ type Spec struct {
 	// submitted: when it was made. It is in memory, so while the registry is the
 	// same one NATS was not restarted, and has lost nothing of the run. Zero =
 	// there was none.
-	Registry time.Time `msgpack:"registry,omitzero"`
+	Registry time.Time `msgpack:"registry,omitempty"`
 }
 
 // Origin is what a pipeline was made of: with it the pipeline can be made
