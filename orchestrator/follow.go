@@ -142,7 +142,7 @@ type attemptLog struct {
 func (f *follower) loop(ctx context.Context) error {
 	for {
 		chunks := f.chunks
-		if f.held > maxHeld {
+		if f.held > maxHeld || f.next < len(f.folded) { // the state does not know every module again
 			chunks = nil
 		}
 		select {
@@ -171,10 +171,13 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 		f.state, f.next = schedule.NewRun(f.send), 0
 		return nil
 	}
-	if err := f.recognise(e); err != nil {
+	again, err := f.recognise(e)
+	if err != nil {
 		return err
 	}
-	if f.again {
+	if again {
+		f.again = true
+		defer func() { f.again = false }()
 		return f.apply(e)
 	}
 	o := e.Record.Outcome
@@ -184,24 +187,24 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
 	f.awaitLog(ctx, key, o)
 	f.flush(key)
-	err := f.apply(e)
+	err = f.apply(e)
 	f.forget(key)
 	return err
 }
 
 // recognise finds out whether an entry was folded before. From the first on
 // that is another one, the log has lost what stood there.
-func (f *follower) recognise(e jobs.Entry) error {
+func (f *follower) recognise(e jobs.Entry) (again bool, err error) {
 	at := place{e.Sequence, e.Time}
-	f.again = f.next < len(f.folded) && f.folded[f.next].sequence == at.sequence && f.folded[f.next].stored.Equal(at.stored)
-	if !f.again {
+	again = f.next < len(f.folded) && f.folded[f.next].sequence == at.sequence && f.folded[f.next].stored.Equal(at.stored)
+	if !again {
 		if f.next == 0 && len(f.folded) > 0 {
-			return f.gone // the id is another run's
+			return false, f.gone // the id is another run's
 		}
 		f.folded = append(f.folded[:f.next], at)
 	}
 	f.next++
-	return nil
+	return again, nil
 }
 
 func (f *follower) apply(e jobs.Entry) error {

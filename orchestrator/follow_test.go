@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
@@ -54,46 +55,20 @@ func (d *door) set(shut bool) {
 func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		d := &door{Server: s}
-		dial := func(options ...nats.Option) *broker.Conn {
-			c, err := broker.Connect(t.Context(), broker.Config{
-				Name: "test", Options: options, Memory: true, Logger: slog.New(slog.DiscardHandler),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return c
-		}
-		c, follower := dial(s.Options()...), dial(nats.InProcessServer(d))
+		c, follower := dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
 		defer c.Close()
 		defer follower.Close()
-		file, err := pipeline.Parse("test.yaml", []byte("name: p\nmodules: {a: {run: 'true'}}\n"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := file.Bind(nil, func(string) (string, bool) { return "", false })
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "r", Pipeline: p})
-		write := func(cell jobs.Token, rec jobs.Record) {
-			if err == nil {
-				_, err = c.Append(t.Context(), "r", cell, 0, rec)
-			}
-		}
-		key := jobs.Key{Token: jobs.Token(p.Modules[0].Token), Attempt: 1}
-		write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
-		write(key.Token, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
-		write("", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
+		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
+		r.write(r.key.Token, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
+		r.write("", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}})
 		d.set(false)
 		restore := s.Divert(t, "$JS.API.CONSUMER.CREATE.MP_LOGS.>", "nobody.>")
 		time.AfterFunc(5*time.Second, func() { d.set(true) })
 		time.AfterFunc(time.Minute, func() {
 			restore()
 			chunk := jobs.LogChunk{Writer: "n", Number: 1, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("the line\n")}}}
-			if err := c.AppendLog(t.Context(), "r", key, chunk); err != nil {
+			if err := c.AppendLog(t.Context(), "r", r.key, chunk); err != nil {
 				t.Error(err)
 			}
 			d.set(false)
@@ -110,4 +85,94 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 			t.Errorf("output: %q", lines)
 		}
 	})
+}
+
+// TestOutputAfterAReconnectionIsFollowed: a follower whose connection was made
+// again reads the log of the run from the start, and what has been told is not
+// told again. Output that arrives afterwards is new.
+func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		d := &door{Server: s}
+		c, follower := dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
+		defer c.Close()
+		defer follower.Close()
+		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
+		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
+		claim := r.write(r.key.Token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
+		chunks := 0
+		output := func(text string) {
+			chunks++
+			chunk := jobs.LogChunk{Writer: "n", Number: chunks, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte(text + "\n")}}}
+			if err := c.AppendLog(t.Context(), "r", r.key, chunk); err != nil {
+				t.Error(err)
+			}
+		}
+		output("before")
+		time.AfterFunc(10*time.Second, func() { d.set(false) })
+		time.AfterFunc(time.Minute, func() { output("after") })
+		time.AfterFunc(2*time.Minute, func() {
+			r.writeAfter(r.key.Token, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
+			r.write("", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}})
+		})
+		var told []string
+		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e jobs.Event) {
+			switch e.Event {
+			case jobs.EventModuleOutput:
+				told = append(told, e.Text)
+			case jobs.EventModuleStarted, jobs.EventModuleEnded:
+				told = append(told, string(e.Event))
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{string(jobs.EventModuleStarted), "before", "after", string(jobs.EventModuleEnded)}, told); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func dial(t *testing.T, options ...nats.Option) *broker.Conn {
+	t.Helper()
+	c, err := broker.Connect(t.Context(), broker.Config{
+		Name: "test", Options: options, Memory: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// written is the log of a run of one module, which a test writes itself.
+type written struct {
+	t   *testing.T
+	c   *broker.Conn
+	key jobs.Key // of the module's first attempt
+}
+
+func submitted(t *testing.T, c *broker.Conn, src string) *written {
+	t.Helper()
+	file, err := pipeline.Parse("test.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := file.Bind(nil, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
+		t.Fatal(err)
+	}
+	return &written{t, c, jobs.Key{Token: jobs.Token(p.Modules[0].Token), Attempt: 1}}
+}
+
+// write writes the first record of a cell, or of the others.
+func (w *written) write(cell jobs.Token, rec jobs.Record) uint64 { return w.writeAfter(cell, 0, rec) }
+
+func (w *written) writeAfter(cell jobs.Token, expect uint64, rec jobs.Record) uint64 {
+	w.t.Helper()
+	seq, err := w.c.Append(w.t.Context(), "r", cell, expect, rec)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return seq
 }

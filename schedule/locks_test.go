@@ -312,3 +312,17 @@ func TestReclaim(t *testing.T) {
 		t.Error("it is closed twice")
 	}
 }
+
+// TestReclaimWhatTheLogHasLost: a lock was entered for an attempt, and the server
+// has lost the records that led to it. There is nothing to close.
+func TestReclaimWhatTheLogHasLost(t *testing.T) {
+	l := newLocker(t, keyed)
+	l.decide()
+	key := l.queue[0].Key
+	f := schedule.NewFleet(testTTL)
+	f.Synced(l.now)
+	key.Attempt = 2
+	if c, may := l.run.Reclaim(key, f, l.now); !may || c.Cell != "" {
+		t.Errorf("%v, %+v", may, c)
+	}
+}
