@@ -27,8 +27,9 @@
 //     itself by the last command only if there is none. When the script fails
 //     and the trap has written nothing, it has failed there;
 //   - the body of a loop is marked only if each round starts a process anyway,
-//     which takes a thousand times as long as a mark. Otherwise the loop counts
-//     as one statement;
+//     which takes a thousand times as long as a mark. Otherwise `|| exit` behind
+//     its simple commands notes the line, which costs nothing before one fails,
+//     and everything else in it counts as the line of the loop;
 //   - a function counts as a part of the statement that calls it;
 //   - where a script sets traps itself, traces itself, exports everything or
 //     runs text that the worker has not seen (eval, source), there is neither a

@@ -188,3 +188,27 @@ func (f *facts) startsProcess(s *syntax.Stmt) bool {
 	}
 	return false
 }
+
+// special are the commands whose failure ends the script anyway, that change
+// how it goes on, or that run other commands.
+var special = strings.Fields(`. : break builtin command continue eval exec exit export local readonly return set shift source times trap unset`)
+
+// alone reports whether s is one command that fails alike before ||: a function
+// and what runs others would go on after failures in them.
+func (f *facts) alone(s *syntax.Stmt) bool {
+	heredoc := func(r *syntax.Redirect) bool { return r.Hdoc != nil }
+	if s.Negated || s.Background || s.Coprocess || runsCommands(s) || slices.ContainsFunc(s.Redirs, heredoc) {
+		return false
+	}
+	switch c := s.Cmd.(type) {
+	case *syntax.TestClause, *syntax.ArithmCmd:
+		return true
+	case *syntax.CallExpr:
+		if len(c.Args) == 0 {
+			return false
+		}
+		name := c.Args[0].Lit()
+		return name != "" && !f.functions[name] && !slices.Contains(special, name)
+	}
+	return false
+}

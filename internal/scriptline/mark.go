@@ -115,9 +115,7 @@ func (m *marker) stmt(s *syntax.Stmt, zero bool) {
 }
 
 func (m *marker) mark(s *syntax.Stmt, line int) {
-	at := int(s.Pos().Offset())
-	m.out.WriteString(m.text[m.copied:at])
-	m.copied = at
+	m.copy(int(s.Pos().Offset()))
 	switch {
 	case m.direct:
 		fmt.Fprintf(&m.out, "{ command echo %d >>%s;} 2>/dev/null||:; ", line, m.path)
@@ -141,32 +139,82 @@ func (m *marker) beginsLine(s *syntax.Stmt) bool {
 // inside marks the lists that a statement consists of and that run in this
 // shell as if they stood in its place.
 func (m *marker) inside(s *syntax.Stmt) {
-	if s.Negated || s.Background || s.Coprocess {
-		return
-	}
-	switch c := s.Cmd.(type) {
-	case *syntax.Block:
-		m.list(c.Stmts, false)
-	case *syntax.IfClause:
-		for ; c != nil; c = c.Else {
-			m.list(c.Then, false)
+	for _, list := range listsOf(s) {
+		switch s.Cmd.(type) {
+		case *syntax.ForClause, *syntax.WhileClause:
+			m.loop(list)
+		default:
+			m.list(list, false)
 		}
-	case *syntax.CaseClause:
-		for _, item := range c.Items {
-			m.list(item.Stmts, false)
-		}
-	case *syntax.ForClause:
-		m.loop(c.Do)
-	case *syntax.WhileClause:
-		m.loop(c.Do)
 	}
 }
 
 // loop marks the body of a loop in which a mark costs nothing in comparison.
+// In another, a command that fails notes its line.
 func (m *marker) loop(body []*syntax.Stmt) {
-	if slices.ContainsFunc(body, m.facts.startsProcess) {
+	switch {
+	case slices.ContainsFunc(body, m.facts.startsProcess):
 		m.list(body, false)
+	case !m.direct && !m.facts.goesOn:
+		m.ends(body)
 	}
+}
+
+// ends lets each command of a list end the script by itself when it fails, as
+// it would by set -e, and note its line then.
+func (m *marker) ends(stmts []*syntax.Stmt) {
+	for _, s := range stmts {
+		if m.facts.alone(s) {
+			line := int(s.Pos().Line())
+			m.copy(int(endOf(s).Offset()))
+			fmt.Fprintf(&m.out, " || exit $((0*(%s=%d)+$?))", variable, line)
+			m.marked[line] = true
+		}
+		for _, list := range listsOf(s) {
+			m.ends(list)
+		}
+	}
+}
+
+// copy copies text up to an offset.
+func (m *marker) copy(to int) {
+	m.out.WriteString(m.text[m.copied:to])
+	m.copied = to
+}
+
+// listsOf are the lists in a compound statement that run in this shell.
+func listsOf(s *syntax.Stmt) (lists [][]*syntax.Stmt) {
+	if s.Negated || s.Background || s.Coprocess {
+		return nil
+	}
+	switch c := s.Cmd.(type) {
+	case *syntax.Block:
+		lists = append(lists, c.Stmts)
+	case *syntax.IfClause:
+		for ; c != nil; c = c.Else {
+			lists = append(lists, c.Then)
+		}
+	case *syntax.CaseClause:
+		for _, item := range c.Items {
+			lists = append(lists, item.Stmts)
+		}
+	case *syntax.ForClause:
+		lists = append(lists, c.Do)
+	case *syntax.WhileClause:
+		lists = append(lists, c.Do)
+	}
+	return lists
+}
+
+// endOf is where a simple command ends.
+func endOf(s *syntax.Stmt) syntax.Pos {
+	end := s.Cmd.End()
+	for _, r := range s.Redirs {
+		if e := r.Word.End(); e.Offset() > end.Offset() {
+			end = e
+		}
+	}
+	return end
 }
 
 // compound reports whether a statement is a list in another form.
