@@ -12,7 +12,7 @@ import (
 )
 
 // unreadable is the status, in lists, of a run whose log cannot be read, or
-// that its orchestrator has set aside: it has no verdict, and nobody decides
+// that its orchestrator has set aside: it has no verdict, and no orchestrator decides
 // for it.
 const unreadable jobs.RunStatus = "unreadable"
 
@@ -21,7 +21,7 @@ func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
 	if errors.Is(err, jobs.ErrNewer) {
 		return "an orchestrator of that version goes on with it"
 	}
-	return fmt.Sprintf("nobody decides for it before its log changes; `orchestrator runs end %s --force` ends it, and `%s` removes all of it from NATS", run, c.DropCommand(run))
+	return fmt.Sprintf("no orchestrator decides for it before its log changes; `orchestrator runs end %s --force` ends it, and `%s` removes all of it from NATS", run, c.DropCommand(run))
 }
 
 // explainUnreadable adds that to the error; others stay as they are.
@@ -32,8 +32,8 @@ func explainUnreadable(c *broker.Conn, run jobs.RunID, err error) error {
 	return infrastructureError("run %s: %w\n%s", run, err, unreadableAdvice(c, run, err))
 }
 
-// markUnreadable finds the rows of runs whose logs cannot be read. Whoever
-// decides for a run has read it, so those are looked at that have nobody.
+// markUnreadable finds the rows of runs whose logs cannot be read. An
+// orchestrator has read the log of its run, so only runs without one are checked.
 func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
 	holders, err := kv.Holders(ctx, c)
 	if err != nil {

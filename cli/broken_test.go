@@ -9,7 +9,7 @@ import (
 )
 
 // TestUnreadableRun: a run whose log is corrupt is listed as what it is, and
-// whoever asks for it hears what to do.
+// commands about it say what to do.
 func TestUnreadableRun(t *testing.T) {
 	prog, c := onServer(t)
 	p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}

@@ -59,19 +59,19 @@ func (t target) clientCertificateAdvice() string {
 	return "the server does not accept our certificate (--tlscert): is it for clients, and signed by an authority that the server trusts?"
 }
 
-// credentialsAdvice is for a server that does not accept who we say we are.
+// credentialsAdvice is for a server that does not accept our credentials.
 func (t target) credentialsAdvice() string {
 	o := t.applied()
 	switch {
 	case o.UserJWT != nil:
 		if text, err := o.UserJWT(); err == nil {
 			if claims, err := jwt.DecodeUserClaims(text); err == nil && claims.Expires > 0 && claims.Expires < time.Now().Unix() {
-				return fmt.Sprintf("the credentials (--creds) are out of date since %s: get new ones from whoever runs NATS",
+				return fmt.Sprintf("the credentials (--creds) are out of date since %s: get new ones from the operator of NATS",
 					time.Unix(claims.Expires, 0).Format(time.DateTime))
 			}
 		}
 	case o.Nkey == "" && o.User == "" && o.Token == "" && !strings.Contains(t.url, "@"):
-		return "it wants to know who we are, and was told nothing: --creds, --nkey, --token-file, --context, a user and password in the URL of --server,\n" +
+		return "it requires credentials, and none were given: --creds, --nkey, --token-file, --context, a user and password in the URL of --server,\n" +
 			"or a variable (NATS_CREDS, NATS_NKEY, NATS_TOKEN) says so"
 	}
 	return "check the credentials: is it this server, and this account, that they are for?"

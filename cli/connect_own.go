@@ -12,14 +12,14 @@ import (
 )
 
 // ownServer lets a program into the server that another process of its user
-// has at an address of this machine. It looks for that server anew before
+// has at an address of this machine. It looks for that server again before
 // each connection: a worker may be there first, and a server may be replaced
 // by another, which must not be told the token.
 type ownServer struct {
 	state string // directory
 	host  string // as the user named it
 	port  string
-	known bool // the user says who we are there, which counts
+	known bool // the user names credentials, which count
 }
 
 // ownServerAt is for a target on loopback.

@@ -50,7 +50,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor [FILE]", Short: "Look whether runs would work here, and say what to do", ValidArgsFunction: a.completeFile,
 		Long: "Look whether runs would work here: the NATS server, its limits, what we may do there, clocks, the store,\n" +
-			"workers, tools. With FILE, also whether somebody offers what its modules require. Nothing is changed on the\n" +
+			"workers, tools. With FILE, also whether a worker offers what its modules require. Nothing is changed on the\n" +
 			"server. Without a server, one is started on a temporary store.\n\n" +
 			"Exit codes: 0 when there is no fault (warnings are none), 2 usage, 3 a fault.",
 	}

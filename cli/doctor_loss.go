@@ -55,7 +55,7 @@ func (d *doctor) examineMissing(holders map[string]jobs.Lease) {
 	if len(missing) == 0 || len(holders)+len(d.workers) == 0 {
 		return
 	}
-	d.fault("lost streams", "was the store of the server lost, or a stream deleted? Whoever is connected and may, creates them within seconds;\n"+
+	d.fault("lost streams", "was the store of the server lost, or a stream deleted? A connected program that has the permission creates them within seconds;\n"+
 		"if this stays, start an orchestrator or a worker that may create streams, and submit again the runs whose logs were in them",
 		"%s: missing, although %s and %s use this NATS", strings.Join(missing, ", "), count(len(d.workers), "worker"), count(len(holders), "lease"))
 }
@@ -79,18 +79,18 @@ func (d *doctor) examineReaders(ctx context.Context) {
 	for _, r := range deaf {
 		text = append(text, fmt.Sprintf("a reader of %s waits after sequence %d, and the stream ends at %d", r.Stream, r.Position, r.End))
 	}
-	d.fault("readers", "the stream was lost and created again, and whoever reads so hears nothing of what is new: start the orchestrators, workers and followers again that do not notice it within seconds", "%s", few(text, 3))
+	d.fault("readers", "the stream was lost and created again, and these readers receive nothing new: restart the orchestrators, workers and followers that do not notice it within seconds", "%s", few(text, 3))
 }
 
 // odd is what looks wrong with the runs that have no end, in words.
 type odd struct {
 	open         int      // such runs
-	waiting      []string // runs that nobody decides for
+	waiting      []string // runs without an orchestrator
 	unregistered []string // claims of workers that the registry does not have
 	idle         []string // claims that their workers do not execute
 }
 
-// examineRuns looks at the runs that have no end: who decides for them, and
+// examineRuns looks at the runs that have no end: which orchestrator decides for them, and
 // whether what their logs say is executed. It looks twice.
 func (d *doctor) examineRuns(ctx context.Context) {
 	first, err := d.lookAtRuns(ctx)

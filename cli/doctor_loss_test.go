@@ -15,7 +15,7 @@ import (
 )
 
 // TestDoctorShowsWhatALossLeft: a reader beyond the end of its stream, a run
-// that nobody decides for, a claim of a worker that is not registered, one that
+// without an orchestrator, a claim of a worker that is not registered, one that
 // its worker does not execute, and a stream that is missing.
 func TestDoctorShowsWhatALossLeft(t *testing.T) {
 	s := natstest.StartServer(t, nil)

@@ -136,7 +136,7 @@ func (d *doctor) examineShell() {
 	}
 }
 
-// offer is somebody who runs modules.
+// offer is what one worker offers.
 type offer struct {
 	name string
 	has  jobs.Capabilities
@@ -175,7 +175,7 @@ func (d *doctor) examineTools(ctx context.Context) {
 	}
 }
 
-// unmet says what nobody offers of what a module requires; "" = somebody does.
+// unmet says what no worker offers of what a module requires; "" = all is offered.
 func unmet(m *pipeline.Module, offers []offer) string {
 	var closest []string
 	name := ""
@@ -195,7 +195,7 @@ func unmet(m *pipeline.Module, offers []offer) string {
 }
 
 // missingOf says what a worker lacks. The version of a tool is not known
-// before somebody requires one: then its being there counts.
+// before a module requires one: then its presence counts.
 func missingOf(has jobs.Capabilities, r pipeline.Requirements) []string {
 	r.Tools = slices.Clone(r.Tools)
 	for i, t := range r.Tools {

@@ -200,7 +200,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 			orchestrator = append(orchestrator, "make "+name+", which is not there: "+err.Error())
 		}
 	}
-	const permit = "have whoever runs NATS allow this user the subjects that are named, or make there what is missing"
+	const permit = "ask the operator of NATS to allow this user the named subjects, or to create what is missing"
 	switch {
 	case len(orchestrator) > 0:
 		d.fault("permissions", permit, "denied: %s", strings.Join(orchestrator, "; "))
@@ -307,7 +307,7 @@ func (d *doctor) examineClock(ctx context.Context) {
 	ahead, exact, err := d.conn.Clock(ctx)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
-		d.ok("clock", "not compared: the server tells its time with a stream, and there is none yet")
+		d.ok("clock", "not compared: the server tells its time with a stream, and has no stream yet")
 		return
 	case err != nil:
 		d.warn("clock", "compare the clocks by hand", "not compared: %v", err)
@@ -381,7 +381,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 
 func isDenied(err error) bool { return errors.Is(err, broker.ErrDenied) }
 
-// silentLogger is for who reports what matters by other means.
+// silentLogger is for commands that report what matters by other means.
 func (a *app) silentLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // fileDir is the directory of a pipeline file.

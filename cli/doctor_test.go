@@ -107,7 +107,7 @@ func TestDoctorUnreachable(t *testing.T) {
 	found.want(t, "server", "fault", "unreachable", "is a server running there")
 }
 
-// TestDoctorSilentServer: a server that stops answering holds nobody for long.
+// TestDoctorSilentServer: a server that stops answering does not hold doctor up for long.
 func TestDoctorSilentServer(t *testing.T) {
 	t.Parallel()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -188,8 +188,8 @@ func TestDoctorRemote(t *testing.T) {
 	found.want(t, "limits", "ok", "streams 5 (no limit)")
 }
 
-// TestDoctorNamesWhatIsWrong: permissions, limits, and streams that somebody
-// made otherwise.
+// TestDoctorNamesWhatIsWrong: permissions, limits, and streams with other
+// settings.
 func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	s := natstest.StartServer(t, func(o *server.Options) {
 		o.MaxPayload = 64 << 10

@@ -17,7 +17,7 @@ import (
 // The exit codes of both programs.
 const (
 	exitOK             = 0
-	exitFailed         = 1 // the run failed, or somebody else cancelled it
+	exitFailed         = 1 // the run failed, or another process cancelled it
 	exitUsage          = 2 // arguments, configuration, pipeline
 	exitInfrastructure = 3 // NATS, storage
 	exitNoTime         = 4 // the deadline, or no capable worker, ended the run
@@ -115,16 +115,16 @@ func (a *app) explain(err error) (code int, text string) {
 	return exitInfrastructure, err.Error()
 }
 
-// bySignal is who cancels a run when its process is told to go.
+// bySignal names the canceller of a run whose process received a signal.
 const bySignal = "signal"
 
 // verdict is how a run ended, as far as exit codes ask.
 type verdict struct {
 	report *jobs.Report
-	cancel *jobs.Cancel // the first one; nil when nobody cancelled
+	cancel *jobs.Cancel // the first one; nil without one
 }
 
-// code is the exit code of whoever followed the run to its end.
+// code is the exit code of a command that followed the run to its end.
 func (v verdict) code() int {
 	switch v.report.Status {
 	case jobs.RunSucceeded:

@@ -12,7 +12,7 @@ import (
 )
 
 // graphPage is the page of -o html: the picture, and beside it a table. It
-// asks nobody for anything, and has no script.
+// loads nothing, and has no script.
 var graphPage = template.Must(template.New("graph").Parse(`<!doctype html>
 <html lang="en">
 <head>

@@ -76,7 +76,7 @@ func shorten(s string, most int) string {
 }
 
 // textWidth is about how wide a text is, in a wide font. Which one there is,
-// only who looks at the picture knows.
+// only the reader of the picture knows.
 func textWidth(s string, size float64) int {
 	wide := 0.0
 	for _, r := range s {
@@ -108,7 +108,7 @@ type svgBox struct {
 	rows     []svgRow
 	class    string // of its status
 	critical bool
-	full     string // all of it, for who points at it or hears it
+	full     string // all of it, for people who point at it or hear it
 	size     layoutSize
 }
 
@@ -325,7 +325,7 @@ func (p *picture) counts() string {
 	return count(len(p.modules), "module") + " in " + count(p.waves, "wave")
 }
 
-// describe is the picture for who does not see it.
+// describe is the picture in words, for people who do not see it.
 func (p *picture) describe(b *boxed) string {
 	lines := p.head(b)[1:]
 	for _, l := range b.links {

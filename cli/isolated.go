@@ -98,8 +98,8 @@ func (p *isolated) start(ctx context.Context, dir string, req call.Request) (end
 	return err, nil
 }
 
-// watchCall asks the process to end when ctx does, and kills it when nobody
-// waits any more.
+// watchCall asks the process to end when ctx does, and kills it when the call
+// is abandoned.
 func watchCall(ctx context.Context, process *os.Process, stdin io.Closer, abandoned, over <-chan struct{}) {
 	defer stdin.Close() //nolint:errcheck // the process has ended
 	done := ctx.Done()

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// listenOptions are the flags about who may join an embedded server.
+// listenOptions are the flags about joining an embedded server.
 type listenOptions struct {
 	listen  string
 	noToken bool

@@ -22,8 +22,8 @@ type listening struct {
 	Host       string   `json:"host"` // the machine: a home directory may be on several
 }
 
-// listenFile is the file while its server lives: who holds the lock beside it
-// wrote it, so one that a killed process has left misleads nobody.
+// listenFile is the file while its server lives: the holder of the lock beside
+// it wrote it, so a file that a killed process has left is ignored.
 type listenFile struct {
 	path string
 	lock *os.File

@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	mostLogLines  = 1000        // that wait for whoever reads the log
-	flushPatience = time.Second // for a log that nobody reads, at the end
+	mostLogLines  = 1000        // that wait for the reader of the log
+	flushPatience = time.Second // for a log without a reader, at the end
 )
 
-// logger is for what the machinery has to say. It keeps nobody waiting: a
-// worker whose log stands still, on a terminal that somebody has stopped or in
-// a pipe that nobody reads, goes on, and above all kills what it must.
+// logger writes the log of a program, and never blocks it: a worker whose log
+// is not read, on a stopped terminal or in a pipe without a reader, goes on,
+// and above all kills what it must.
 type logger struct {
 	*slog.Logger
 	w *logWriter
@@ -107,7 +107,7 @@ func (l *logWriter) take() [][]byte {
 	defer l.mu.Unlock()
 	lines := l.lines
 	if l.dropped > 0 {
-		lines = append(lines, fmt.Appendf(nil, "%s of the log left out: nobody read it\n", count(l.dropped, "line")))
+		lines = append(lines, fmt.Appendf(nil, "%s of the log left out: its reader was too slow\n", count(l.dropped, "line")))
 	}
 	l.lines, l.dropped = nil, 0
 	if lines == nil {

@@ -24,9 +24,9 @@ func (s *stuckWriter) Write(p []byte) (int, error) {
 	return s.Buffer.Write(p)
 }
 
-// TestLogThatNobodyReads: who logs is not kept waiting, what waits is bounded,
+// TestLogWithoutAReader: logging does not wait, what is kept is bounded,
 // and what is missing is said.
-func TestLogThatNobodyReads(t *testing.T) {
+func TestLogWithoutAReader(t *testing.T) {
 	out := &stuckWriter{asked: make(chan struct{}, 1), goOn: make(chan struct{})}
 	log := newLogger(out, false, slog.LevelInfo)
 	log.Info("first")
@@ -40,7 +40,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	if len(lines) != 1+mostLogLines+1 || !strings.Contains(lines[0], "first") || !strings.Contains(lines[mostLogLines], fmt.Sprintf("line %d", mostLogLines-1)) {
 		t.Errorf("%d lines: %s … %s", len(lines), lines[0], lines[len(lines)-2])
 	}
-	if last := lines[len(lines)-1]; last != "500 lines of the log left out: nobody read it" {
+	if last := lines[len(lines)-1]; last != "500 lines of the log left out: its reader was too slow" {
 		t.Error(last)
 	}
 	out.Reset()

@@ -16,7 +16,7 @@ import (
 
 // writef and writeln write to a stream of the process, for people: whatever the
 // text holds, it commands neither a terminal nor a CI system. When writing
-// fails, the reader is gone, and with it whoever could be told.
+// fails, the reader is gone, and no other can be told.
 func writef(w io.Writer, format string, args ...any) {
 	_, _ = io.WriteString(w, safetext.Screen(fmt.Sprintf(format, args...)))
 }

@@ -9,5 +9,5 @@ import "os"
 func ownedByUs(os.FileInfo) bool    { return true }
 func onlyForOwner(os.FileInfo) bool { return true }
 
-// writable leaves the answer to whoever writes.
+// writable leaves the answer to the write itself.
 func writable(string) bool { return true }

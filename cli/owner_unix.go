@@ -15,7 +15,7 @@ func ownedByUs(info os.FileInfo) bool {
 	return ok && int(s.Uid) == os.Geteuid()
 }
 
-// onlyForOwner reports whether nobody but its owner may do anything with a file.
+// onlyForOwner reports whether only its owner may do anything with a file.
 func onlyForOwner(info os.FileInfo) bool { return info.Mode().Perm()&0o077 == 0 }
 
 // writable reports whether we may make files in a directory.

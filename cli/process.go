@@ -30,7 +30,7 @@ type Process struct {
 	Stderr  io.Writer        // required; written to by one goroutine at a time
 	Signals <-chan os.Signal // INT, TERM and HUP; nil = none ever
 	Exit    func(code int)   // ends the process at once, at the third signal; nil = does nothing
-	Outlive func()           // has the process outlive those who read what it writes; nil = does nothing
+	Outlive func()           // lets the process outlive the readers of its output; nil = does nothing
 }
 
 // System is the process that runs this code. It takes INT, TERM and, unless
@@ -53,7 +53,7 @@ func System() Process {
 	}
 }
 
-// outlive takes PIPE over, so that writing where nobody reads is an error and
+// outlive handles SIGPIPE, so that a write without a reader is an error and
 // not the end. What the process starts gets its own PIPE all the same, which
 // it would not if that were ignored here.
 func outlive() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

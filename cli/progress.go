@@ -53,7 +53,7 @@ func (a *app) newProgress(p *pipeline.Pipeline) progress {
 	return plain
 }
 
-// autoProgress is the live view where there is somebody to see it, and in a
+// autoProgress is the live view on a terminal, and in a
 // CI that folds lines, folded ones.
 func (a *app) autoProgress(p *pipeline.Pipeline, plain *plainProgress) progress {
 	if system, ok := a.ciSystem(); ok {

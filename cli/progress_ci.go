@@ -131,7 +131,7 @@ func (p *ciProgress) alarmText(e jobs.Event) string {
 	return text
 }
 
-// close writes what is left of modules of which nobody will hear the end.
+// close writes what is left of modules whose end is never reported.
 func (p *ciProgress) close() {
 	p.log.flush()
 	p.out.mu.Lock()

@@ -51,7 +51,7 @@ func (p *jsonProgress) end(*jobs.Report) {}
 
 func (p *jsonProgress) close() { p.log.flush() }
 
-// event numbers the events anew: they come from the run and from the fleet.
+// event numbers the events: they come from the run and from the fleet.
 func (p *jsonProgress) event(e jobs.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -167,7 +167,7 @@ func (p *ttyProgress) giveBack() {
 	p.state.notes = nil
 }
 
-// resumed draws anew over what the shell has written meanwhile; in the
+// resumed draws again over what the shell has written in between; in the
 // background nothing is drawn at all.
 func (p *ttyProgress) resumed() {
 	if inForeground(p.out) {

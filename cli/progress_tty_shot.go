@@ -10,7 +10,7 @@ import (
 )
 
 // liveShot is what one picture of a run needs, copied out of its state so
-// that drawing holds nobody up.
+// that drawing delays nothing else.
 type liveShot struct {
 	run, pipeline string
 	elapsed       time.Duration
@@ -20,7 +20,7 @@ type liveShot struct {
 
 	total       int
 	done        int
-	counts      [jobs.Cancelled + 1]int // with those that nobody has heard of
+	counts      [jobs.Cancelled + 1]int // with those that no event has named
 	hidden      int
 	running     []liveModule
 	failed      []liveModule // the newest first
@@ -35,7 +35,7 @@ type liveShot struct {
 	now         time.Time
 }
 
-// liveWait is who waits, and why.
+// liveWait is a module that waits, and why.
 type liveWait struct{ who, word, why string }
 
 // queueLook bounds how many modules with keys are looked at for a picture.

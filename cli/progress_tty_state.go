@@ -35,7 +35,7 @@ type liveState struct {
 
 	running  liveList // the longest first
 	retrying liveList
-	queued   liveList // ready, and with a key or a limit, or on a lane that nobody serves
+	queued   liveList // ready, and with a key or a limit, or on a lane that no worker serves
 	failed   []*liveModule
 	slowest  []*liveModule // the slowest first, at most slowestKept
 
@@ -60,7 +60,7 @@ type liveModule struct {
 	started time.Time     // of the attempt
 	took    time.Duration // once it has ended
 	why     string        // of a failure, a retry or a wait
-	closest string        // of a wait for a worker: who comes closest
+	closest string        // of a wait for a worker: the one that comes closest
 	retryAt time.Time
 	last    string // the last line it wrote
 
@@ -77,9 +77,9 @@ type liveModule struct {
 // liveLane is the modules with one set of requirements.
 type liveLane struct {
 	ready   int
-	missing string // in words, while nobody serves it
+	missing string // in words, while no worker serves it
 	closest string
-	spoken  *liveModule // who was said to wait
+	spoken  *liveModule // whose wait was reported
 }
 
 type liveWorker struct {

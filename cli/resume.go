@@ -71,7 +71,7 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 	return &runner{app: a, options: o, workspace: workspace, storeDir: store, progress: a.newProgress(nil)}, nil
 }
 
-// takeOver waits until nobody decides for the run, and takes the right to.
+// takeOver waits until no orchestrator decides for the run, and takes the right to.
 func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 	report, err := orchestrator.Report(ctx, s.conn, r.run)
 	if errors.Is(err, broker.ErrNotFound) {
@@ -311,7 +311,7 @@ func (a *app) submit(ctx context.Context, s *session, spec *jobs.Spec) error {
 const takenWithin = 15 * time.Second
 
 // awaitTaken waits until an orchestrator has taken a run that was submitted,
-// or it is clear why not yet. A run that those who serve do not take is
+// or it is clear why not yet. A run that no serving process takes is
 // cancelled: the caller hears of no run that does not start.
 func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
 	waiting, stop := context.WithTimeout(ctx, takenWithin)
@@ -331,7 +331,7 @@ func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) er
 	return err
 }
 
-// withdraw cancels a run that nobody takes.
+// withdraw cancels a run that no orchestrator takes.
 func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
 	fate := "the run is cancelled"
 	err := orchestrator.Cancel(ctx, c, run, jobs.Cancel{ID: uuid.NewString(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
@@ -343,7 +343,7 @@ func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) erro
 }
 
 // openServing connects to where an orchestrator serves: the server that the
-// settings name, else whoever serves the workspace's store.
+// settings name, else the process that serves the workspace's store.
 func (a *app) openServing(ctx context.Context, storeDir string) (*session, error) {
 	if t, remote, err := a.remote(); err != nil {
 		return nil, err

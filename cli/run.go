@@ -169,7 +169,7 @@ func (o *runOptions) faults(a *app) (faults []string) {
 	return slices.Concat(faults, a.idFaults(o.id), a.detachFaults(o.detach), o.execution.faults(a))
 }
 
-// idFaults are what is wrong with an id that somebody has chosen.
+// idFaults are what is wrong with an id that the user has chosen.
 func (a *app) idFaults(id string) (faults []string) {
 	if id != "" && !jobs.ValidID(id) {
 		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), id))
@@ -214,7 +214,7 @@ func appendVars(env []pipeline.Pair, pairs []pair) []pipeline.Pair {
 }
 
 // newRunID is an id that sorts by time, can be read, and is in all
-// likelihood nobody else's.
+// likelihood unique.
 func newRunID(now time.Time) jobs.RunID {
 	return jobs.RunID(now.UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:5]))
 }

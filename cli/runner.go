@@ -132,7 +132,7 @@ func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, 
 	if err != nil {
 		return nil, causeOf(ctx, err)
 	}
-	// The graph lives on in the log, and in whoever folds it.
+	// The graph lives on in the log, and in its folds.
 	r.spec = nil
 	r.session.Store(s)
 	return r.follow(ctx, stop, s, lease)
@@ -213,7 +213,7 @@ func (r *runner) offersNothing(where string) error {
 	}
 	for _, flag := range offerFlags() {
 		if r.app.bind.origin[flag] == "--"+flag {
-			return usageError("--%s is for the worker inside this process, and there is none: %s; add --local N, or give it to the workers", flag, where)
+			return usageError("--%s is for a worker inside this process, and this run has no such worker: %s; add --local N, or give it to the workers", flag, where)
 		}
 	}
 	return nil
@@ -292,7 +292,7 @@ func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name st
 	}
 }
 
-// workerName is "local" where nobody else can be of that name.
+// workerName is "local" where no other worker can have that name.
 func (r *runner) workerName(s *session) string {
 	if s.server != nil && r.options.listen == "" {
 		return "local"
@@ -369,7 +369,7 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Repor
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {
 		return nil, infrastructureError("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
-			"but nothing new of run %s starts before somebody takes it over: `orchestrator resume %s`, or one that serves", shortDuration(r.options.reconnect), r.run, r.run)
+			"but nothing new of run %s starts before an orchestrator takes it over: `orchestrator resume %s`, or one that serves", shortDuration(r.options.reconnect), r.run, r.run)
 	}
 	if cause != nil && ctx.Err() != nil {
 		err = cause
@@ -394,7 +394,7 @@ func (r *runner) code(ctx context.Context, s *session, report *jobs.Report) int 
 	return verdictOf(context.WithoutCancel(ctx), s.conn, report).code()
 }
 
-// verdictOf adds to a report who cancelled the run.
+// verdictOf adds to a report the cancellation of the run.
 func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict {
 	v := verdict{report: report}
 	if report.Status != jobs.RunCancelled {
@@ -418,7 +418,7 @@ func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict
 // watchSignals does what signals ask for, until done: before the run is
 // stored the first leaves; from then on the first cancels it in order, the
 // second without grace, and the third leaves at once. What is said of it keeps
-// nothing waiting: the terminal may be one that somebody has stopped. The same
+// nothing waiting: the terminal may be stopped. The same
 // signal twice within a second counts once.
 func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
 	var answers errgroup.Group

@@ -36,7 +36,7 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// holderText says who holds a store, beside which a run goes on.
+// holderText names the holder of a store, beside which a run goes on.
 func holderText(dir string) string {
 	if h, ok := readHolder(dir); ok && h.Serves {
 		return fmt.Sprintf("process %d serves runs (--detach hands it one), and holds", h.PID)
@@ -44,7 +44,7 @@ func holderText(dir string) string {
 	return "another run holds"
 }
 
-// beside connects to who serves the store that the run is in: its workers do
+// beside connects to the process that serves the store of the run: its workers do
 // the work.
 func (r *runner) beside(ctx context.Context, served *servedError) (*session, error) {
 	if r.options.listen != "" {

@@ -46,7 +46,7 @@ type runRow struct {
 	Error    string            `json:"error,omitempty"`
 }
 
-// broken reports whether nobody can handle the run.
+// broken reports whether no orchestrator can handle the run.
 func (r runRow) broken() bool { return r.Status == unreadable }
 
 func (a *app) runsListCommand(p *place) *cobra.Command {
@@ -239,8 +239,8 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 	return cmd
 }
 
-// warnOrphan says of a run that goes on when nobody decides for it, and nobody
-// will by himself.
+// warnOrphan warns about a run that goes on when no orchestrator decides for it, and none
+// will by itself.
 func (a *app) warnOrphan(ctx context.Context, s *session, run jobs.RunID) {
 	if !s.dead {
 		there, err := orchestrator.Decided(ctx, s.conn, run)

@@ -303,7 +303,7 @@ func (o *serveOptions) resolveHere(a *app) (workspace, store string, err error) 
 	return o.resolve(a.env, dir)
 }
 
-// addressFree reports whether nobody listens there.
+// addressFree reports whether the address is free.
 func addressFree(address string) bool {
 	l, err := net.Listen("tcp", address) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -318,6 +318,6 @@ func (a *app) freeListen(o *serveOptions, log *slog.Logger) string {
 	if a.bind.origin["listen"] != "" || addressFree(o.listen) {
 		return o.listen
 	}
-	log.Warn("somebody else listens there, so the NATS server takes a free port", "address", o.listen)
+	log.Warn("another process listens there, so the NATS server takes a free port", "address", o.listen)
 	return "127.0.0.1:0"
 }

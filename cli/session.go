@@ -64,7 +64,7 @@ type hosting struct {
 	as    role
 	sync  bool // every write is on disk before it is acknowledged
 
-	lost context.CancelCauseFunc // ends what needs the store when somebody removes it; may be nil
+	lost context.CancelCauseFunc // ends what needs the store when it is removed; may be nil
 }
 
 // embed starts a server on the store and connects to it. The store is closed
@@ -178,7 +178,7 @@ func (a *app) openRemote(ctx context.Context, t target) (*session, error) {
 	return &session{conn: c}, nil
 }
 
-// openStore connects to who holds the store, or holds it.
+// openStore connects to the holder of the store, or holds it.
 func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
 	if err := storeExists(dir); err != nil {
 		return nil, err

@@ -168,7 +168,7 @@ func holdOrBorrow(ctx context.Context, dir string) (*store, error) {
 	}
 }
 
-// holdOwn takes a store that must be there. Whoever else holds it has to be
+// holdOwn takes a store that must be there. Another holder has to be
 // asked instead.
 func holdOwn(ctx context.Context, dir string) (*store, error) {
 	if err := storeExists(dir); err != nil {
@@ -193,7 +193,7 @@ func holdSoon(ctx context.Context, dir string) (*store, error) {
 		case known && !h.Reader:
 			return nil, notFoundError("process %d holds the store %s: wait until its run has ended", h.PID, dir)
 		case pause(patience, 50*time.Millisecond) != nil:
-			return nil, infrastructureError("the store %s is held by a process that does not say who it is", dir)
+			return nil, infrastructureError("the store %s is held by a process that has not written its address", dir)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func keptSecret(path string, create func() ([]byte, error)) ([]byte, error) {
 	return text, writeFile(path, text, 0o600)
 }
 
-// certificateLife is long: clients know the certificate itself, not who signed it.
+// certificateLife is long: clients know the certificate itself, not its issuer.
 const certificateLife = 20 * 365 * 24 * time.Hour
 
 // newCertificate is a certificate that signs itself, followed by its key.

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// temporaryState is where data is kept for who has no home. Its name can be
-// foreseen, so another user may have made it first: see ourTemporary.
+// temporaryState is where data is kept for users without a home. Its name can
+// be foreseen, so another user may have made it first: see ourTemporary.
 func temporaryState() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("modpipe-%d", os.Getuid()))
 }
@@ -27,7 +27,7 @@ func makeOurTemporary(dir string) error {
 }
 
 // ourTemporary refuses a directory below the temporary state directory, unless
-// that is a real directory of ours that is closed to everyone else: who owns it
+// that is a real directory of ours that is closed to everyone else: its owner
 // could replace what is kept there, and knows the tokens. One that is not there
 // passes.
 func ourTemporary(dir string) error {

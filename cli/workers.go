@@ -109,7 +109,7 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 			}
 			defer s.close()
 			if s.dead {
-				return a.showWorkers(rows) // nobody else can be on this server
+				return a.showWorkers(rows) // no other worker can be on this server
 			}
 			workers, err := kv.Workers(ctx, s.conn)
 			if err != nil {

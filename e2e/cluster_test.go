@@ -9,7 +9,7 @@ import (
 )
 
 // sharing is a run whose module holds a key that other runs hold too. It
-// fails when somebody is inside, and notes its fencing token in $S.
+// fails when another module is inside, and notes its fencing token in $S.
 const sharing = `
 name: e2e
 modules:
@@ -40,7 +40,7 @@ func (p *place) share(t *testing.T, shared, id, work string) *run {
 	return p.start(t, strings.Replace(sharing, "WORK", work, 1), "--run-id", id, "--env", "S="+shared)
 }
 
-// waits awaits that a run says who has what it needs.
+// waits awaits the report of the holder that a run waits for.
 func (r *run) waits(t *testing.T, what string) {
 	t.Helper()
 	r.awaitWhere(t, "waiting for "+what, func(e event) bool {

@@ -131,7 +131,7 @@ func composeRuns(t *testing.T) [][]string {
 
 // TestCompose starts what docker-compose.yml says, and runs over it what the
 // pages say; the orchestrator that serves carries out what is handed over. As
-// with compose nobody waits until NATS is ready. All go in order when they are
+// compose does not wait until NATS is ready. All go in order when they are
 // told to.
 func TestCompose(t *testing.T) {
 	t.Run("open", func(t *testing.T) { compose(t, nil).carriesOut(t) })

@@ -126,7 +126,7 @@ func (p *place) context(t *testing.T, fields map[string]any) access {
 	return access{args: []string{"--context", "there"}}
 }
 
-// guarded are servers that ask who comes, in every way there is.
+// guarded are servers that require credentials, of every kind.
 type guarded struct {
 	password, token, nkey, first *natstest.Server
 	operated                     *operated
@@ -156,7 +156,7 @@ func withUser(s *natstest.Server, user string) string {
 	return strings.Replace(s.URL(), "://", "://"+user+"@", 1)
 }
 
-// TestCredentials: every way to say who one is, by flag, variable and context.
+// TestCredentials: every kind of credentials, by flag, variable and context.
 func TestCredentials(t *testing.T) {
 	g := guard(t)
 	seed, user := keep(t, "user.nk", g.seed), creds(t, g.operated.account, anybody)
@@ -193,7 +193,7 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// TestWrongCredentials: whoever is not let in hears why at once, and no secret
+// TestWrongCredentials: a refused program reports why immediately, and no secret
 // is said.
 func TestWrongCredentials(t *testing.T) {
 	g := guard(t)
@@ -210,7 +210,7 @@ func TestWrongCredentials(t *testing.T) {
 		exit int
 		says []string
 	}{
-		"nobody":                      {to(g.password), 3, []string{denied, g.password.URL(), "was told nothing: --creds, --nkey"}},
+		"nobody":                      {to(g.password), 3, []string{denied, g.password.URL(), "none were given: --creds, --nkey"}},
 		"password":                    {access{args: []string{"--server", withUser(g.password, "me:hidden")}}, 3, []string{denied, "check the credentials"}},
 		"token":                       {to(g.token, "--token-file", keep(t, "token", "hidden")), 3, []string{denied, "check the credentials"}},
 		"nkey":                        {to(g.nkey, "--nkey", keep(t, "user.nk", other)), 3, []string{denied, "check the credentials"}},

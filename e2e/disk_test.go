@@ -72,7 +72,7 @@ func sizeOfRuns(t testing.TB, store string) uint64 {
 }
 
 // TestFullDisk: the disk of the server is full while a run is on its way.
-// Whoever has something to write waits, and says so; when there is room and
+// A program with something to write waits, and reports it; when there is room and
 // the server has been started again, the run goes on, with nothing lost and
 // nothing done twice.
 func TestFullDisk(t *testing.T) {
@@ -117,7 +117,7 @@ func TestFullDiskEmbedded(t *testing.T) {
 	}
 }
 
-// TestFullDiskAndNoPatience: who does not wait for room leaves a run that can
+// TestFullDiskAndNoPatience: a run that does not wait for room can
 // be resumed. What had a result keeps it.
 func TestFullDiskAndNoPatience(t *testing.T) {
 	t.Parallel()

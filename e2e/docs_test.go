@@ -36,7 +36,7 @@ func TestDocsFiles(t *testing.T) {
 		for _, block := range blocksOf(t, page, "yaml") {
 			m := name.FindStringSubmatch(block)
 			if m == nil {
-				continue // somebody else's file, to compare with
+				continue // a file of another system, to compare with
 			}
 			found++
 			t.Run(filepath.Base(page)+" "+m[1], func(t *testing.T) {

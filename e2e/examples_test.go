@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// atHome makes the place's workspace this project, as for somebody who has
+// atHome makes the place's workspace this project, as for a user who has
 // just cloned it.
 func (p *place) atHome(t *testing.T) {
 	t.Helper()
@@ -94,7 +94,7 @@ func TestGoProjectExample(t *testing.T) {
 	}, "--param", "shards=2", "--param", "packages=./pipeline ./jobs ./schedule") // the others are tested beside this
 }
 
-// TestEveryExampleHasATest finds examples that nobody runs.
+// TestEveryExampleHasATest finds examples without a test.
 func TestEveryExampleHasATest(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "examples", "*.yaml"))
 	if err != nil {

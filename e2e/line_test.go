@@ -6,7 +6,7 @@ import (
 )
 
 // A script says at which line it failed wherever its error is shown, and runs
-// as if nobody had asked.
+// as without the option.
 func TestFailedScriptNamesItsLine(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		r := p.run(t, `

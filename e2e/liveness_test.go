@@ -154,8 +154,8 @@ modules:
 	})
 }
 
-// TestPoisonBeforeItsClaim has a module kill its worker so fast that nobody
-// hears who had it: its job comes back after a while and is claimed first.
+// TestPoisonBeforeItsClaim has a module kill its worker before the claim is
+// stored: its job comes back after a while and is claimed first.
 func TestPoisonBeforeItsClaim(t *testing.T) {
 	const yaml = `
 name: e2e
@@ -336,7 +336,7 @@ modules:
   a: {%srequires: {tags: [behind-proxy]}, run: 'echo a >>"$D/log"; read _ <"$D/first"; echo by=$MODPIPE_ATTEMPT >>"$MODPIPE_OUTPUT"'}
   b: {needs: [a], requires: {tags: [behind-proxy]}, run: 'true'}
 `
-	ttl := []string{"--worker-ttl", "1m"} // longer than any reconnection takes: nobody is lost
+	ttl := []string{"--worker-ttl", "1m"} // longer than any reconnection takes: no worker is lost
 	for name, way := range map[string]faultproxy.Way{"commit lost": faultproxy.Requests, "answer lost": faultproxy.Replies} {
 		for kind, key := range map[string]string{"free": "", "keyed": "not-in-parallel: [K], "} {
 			t.Run(name+", "+kind, func(t *testing.T) {

@@ -85,14 +85,14 @@ func TestServeAndWorkerHearWhatIsNewAfterALoss(t *testing.T) {
 				}
 			}
 			if found := p.orchestrator(t, "doctor"); strings.Contains(found.stdout.String(), "fault    ") {
-				t.Errorf("doctor, after the loss is mended:\n%s", found.stdout.String())
+				t.Errorf("doctor, after the recovery:\n%s", found.stdout.String())
 			}
 		})
 	}
 }
 
-// TestARunWhoseLogIsGoneEnds: the run that decides for itself, those who follow
-// it, and what a worker executes for it.
+// TestARunWhoseLogIsGoneEnds: the run that decides for itself, its followers,
+// and what a worker executes for it.
 func TestARunWhoseLogIsGoneEnds(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {

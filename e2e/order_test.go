@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// hold is a script that notes its start and stop, and fails when somebody
-// else holds one of the keys.
+// hold is a script that notes its start and stop, and fails when another
+// module holds one of its keys.
 const hold = `
       for key in $KEYS; do
         mkdir "$D/key-$key" || { echo "key $key is held: $(ls "$D")"; exit 9; }

@@ -350,7 +350,7 @@ func (s *natsServer) start(t testing.TB) {
 	s.awaitText(t, "Server is ready")
 }
 
-// freeAddress is an address of the loopback on which nobody listens.
+// freeAddress is a free address of the loopback.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig
@@ -363,7 +363,7 @@ func freeAddress(t testing.TB) string {
 }
 
 // processes are those whose environment names a directory: all that modules
-// of a run started, whoever their parent is now.
+// of a run started, whatever their parent is now.
 func processes(dir string) []int {
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")

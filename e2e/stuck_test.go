@@ -16,9 +16,8 @@ import (
 	"time"
 )
 
-// TestStuckTerminal: a run whose messages nobody reads, as those on a terminal
-// that somebody has stopped, goes on to its end, and says everything when
-// somebody reads.
+// TestStuckTerminal: a run whose messages are not read, as on a stopped
+// terminal, goes on to its end, and prints everything when they are read.
 func TestStuckTerminal(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -63,7 +62,7 @@ func (p *place) startPiped(t *testing.T, file, dir string, more ...string) (*exe
 	return cmd, said
 }
 
-// TestStuckLog: a worker whose log nobody reads kills what holds a key when it
+// TestStuckLog: a worker whose log is not read kills what holds a key when it
 // has lost NATS, as any other, and goes on when NATS is back.
 func TestStuckLog(t *testing.T) {
 	p := newPlace(t, workers)
@@ -97,8 +96,8 @@ modules:
 	}
 }
 
-// TestStuckTerminalInterrupted: signals do what they say also when nobody
-// reads what they are answered with.
+// TestStuckTerminalInterrupted: signals work also when the answers to them are
+// not read.
 func TestStuckTerminalInterrupted(t *testing.T) {
 	p := newPlace(t, standalone)
 	dir := p.dir(t)
@@ -146,8 +145,8 @@ modules:
 	awaitGone(t, dir)
 }
 
-// TestReaderLeaves: who stops reading what a run says, as `head` does, does not
-// end the run.
+// TestReaderLeaves: a reader that stops reading, as `head` does, does not end the
+// run.
 func TestReaderLeaves(t *testing.T) {
 	p := newPlace(t, standalone)
 	dir := p.dir(t)
@@ -178,7 +177,7 @@ modules:
 // run in order.
 func TestHangUp(t *testing.T) {
 	// What handles a signal hands its default on, and what ignores one that:
-	// whoever has started the tests may have told them to ignore this one.
+	// the parent of the tests may have told them to ignore this one.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	defer signal.Reset(syscall.SIGHUP)
 	p := newPlace(t, standalone)

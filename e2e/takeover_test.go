@@ -86,7 +86,7 @@ func TestResumeBesideALiveOrchestrator(t *testing.T) {
 }
 
 // sooner is by how much less than a lease of 3 s, renewed every second, what
-// goes on with a takeover may be late: had it begun anew, it would be later.
+// goes on with a takeover may be late: had it restarted, it would be later.
 const sooner = 2 * time.Second
 
 // TestDeadlineGoesOn: it counts from the run's beginning, not from a takeover.
@@ -190,8 +190,8 @@ func awaitFile(t testing.TB, path, line string) {
 	t.Fatalf("%s has no line %q", path, line)
 }
 
-// TestServeSurvivesItsDeath: a run that is handed over survives whoever
-// serves it, and the one who submits it may do so twice.
+// TestServeSurvivesItsDeath: a run that is handed over survives the process
+// that serves it, and may be submitted twice.
 func TestServeSurvivesItsDeath(t *testing.T) {
 	p := onServer(t)
 	one := p.serve(t, "one")
@@ -265,7 +265,7 @@ func TestDev(t *testing.T) {
 		return d
 	}
 	if none := p.orchestrator(t, "run", p.file(t, inTheMiddle), "--detach"); none.exit() != 2 || !strings.Contains(none.stderrText(), "orchestrator dev") {
-		t.Errorf("--detach where nobody serves: exit %d: %s", none.exit(), none.stderrText())
+		t.Errorf("--detach without a serving process: exit %d: %s", none.exit(), none.stderrText())
 	}
 	first := dev()
 	dir := p.dir(t)

@@ -6,15 +6,16 @@
 // that NATS has heard it; when it falls silent the bucket's age limit removes
 // the entry and watchers hear of it. After a restart of the server the bucket
 // is empty until the workers have been heard again, so every watch says when
-// it begins anew (Began, Synced): absence counts only from there. Beside them
+// it restarts (Began, Synced): absence counts only from there. Beside them
 // stand the durations of modules, one entry a pipeline.
 //
-// Lanes are written when something first asks for them, and renewed once a
-// day while somebody does; workers watch them and serve those that they match.
+// Lanes are written when a run first asks for them, and renewed once a day
+// while one does; workers watch them and serve those that they match.
 //
-// Leases say who decides for a run and go by age. Locks say who holds what all
-// runs share and do not: whether a holder still counts is for its run's log.
+// Leases name the orchestrator of a run and expire by age. Locks name the
+// holders of what all runs share, and do not expire: the log of a holder's run
+// says whether it still counts.
 //
-// A worker's entry is its own: only Register looks whether somebody else has
+// A worker's entry is its own: only Register looks whether another process has
 // it. The package decides nothing.
 package kv

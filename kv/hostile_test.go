@@ -8,7 +8,7 @@ import (
 )
 
 // TestAHeartbeatCountsUnderItsSendersNameOnly: what stands under another name,
-// or is no heartbeat, is nobody's, and takes nobody's name away.
+// or is no heartbeat, belongs to no worker and blocks no worker's name.
 func TestAHeartbeatCountsUnderItsSendersNameOnly(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))

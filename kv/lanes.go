@@ -61,7 +61,7 @@ type LaneChange struct {
 }
 
 // Watch sends lanes until ctx ends (then it returns nil), over reconnects,
-// after which it begins anew. A lane that cannot be read is left out.
+// after which the watch restarts. A lane that cannot be read is left out.
 func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
 		switch {

@@ -17,7 +17,7 @@ import (
 
 // Errors of leases.
 var (
-	ErrHeld   = errors.New("somebody else holds the lease")
+	ErrHeld   = errors.New("another process holds the lease")
 	ErrLapsed = errors.New("the lease has lapsed")
 )
 
@@ -28,8 +28,9 @@ const (
 	leaseMargin = 500 * time.Millisecond
 )
 
-// Leases is the bucket of leases (mp-leases): who decides for a run. An entry
-// lives for 3 s unless it is renewed. It keeps two from deciding at once; that
+// Leases is the bucket of leases (mp-leases): which orchestrator decides for a
+// run. An entry lives for 3 s unless it is renewed. It keeps two from deciding
+// at the same time; that
 // a stale holder changes nothing is seen to by the run's log.
 type Leases struct{ bucket *broker.Bucket }
 
@@ -45,10 +46,10 @@ func OpenLeases(ctx context.Context, c *broker.Conn) (*Leases, error) {
 // TTL is how long an entry lives that is not renewed.
 func (l *Leases) TTL() time.Duration { return cmp.Or(l.bucket.TTL(), leaseTTL) }
 
-// Holder reads who has a lease; broker.ErrNotFound when nobody has.
+// Holder reads the holder of a lease; broker.ErrNotFound without one.
 func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 	if unknownRun(key) {
-		return jobs.Lease{Holder: key}, nil // whoever it is sees to it himself
+		return jobs.Lease{Holder: key}, nil // its holder renews it
 	}
 	e, err := l.bucket.Last(ctx, key)
 	if err != nil {
@@ -57,7 +58,7 @@ func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 	return holder(e), nil
 }
 
-// holder decodes an entry. One that cannot be read is somebody's all the same.
+// holder decodes an entry. One that cannot be read has a holder all the same.
 func holder(e broker.BucketEntry) jobs.Lease {
 	h, err := decode[jobs.Lease](e)
 	if err != nil {
@@ -66,8 +67,8 @@ func holder(e broker.BucketEntry) jobs.Lease {
 	return h
 }
 
-// Holders reads who holds which lease, and makes nothing: without a bucket
-// nobody does.
+// Holders reads the holders of all leases, and creates nothing: without a
+// bucket there are none.
 func Holders(ctx context.Context, c *broker.Conn) (map[string]jobs.Lease, error) {
 	b, err := c.FindBucket(ctx, "leases")
 	if errors.Is(err, broker.ErrNotFound) {
@@ -91,7 +92,7 @@ func Holders(ctx context.Context, c *broker.Conn) (map[string]jobs.Lease, error)
 type Lease struct {
 	leases *Leases
 	key    string
-	turn   chan struct{} // holds one token while somebody writes the entry
+	turn   chan struct{} // holds one token while a goroutine writes the entry
 
 	mu       sync.Mutex
 	value    jobs.Lease
@@ -99,8 +100,8 @@ type Lease struct {
 	until    time.Time // we may act, on our own clock
 }
 
-// Acquire takes the lease of a key, a run's id for example, unless somebody
-// else has it: ErrHeld, with the holder's name in the text.
+// Acquire takes the lease of a key, a run's id for example, unless another
+// process has it: ErrHeld, with the holder's name in the text.
 func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
 	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: uuid.NewString()}}
 	for {
@@ -186,11 +187,11 @@ func (l *Lease) Until() time.Time {
 
 // Keep renews the lease until ctx ends; then it returns nil. ErrLapsed says
 // that its holder must not act any more: nothing was acknowledged for the time
-// to live less a margin, or somebody else has it.
+// to live less a margin, or another process has it.
 func (l *Lease) Keep(ctx context.Context) error {
 	every := l.leases.TTL() / 3
 	for renewed := 0; ; renewed++ {
-		if renewed > 1 { // whoever decides for so long is at work
+		if renewed > 1 { // an orchestrator that decides for so long is at work
 			l.leases.bucket.Settle()
 		}
 		renewing, cancel := context.WithDeadline(ctx, l.Until())
@@ -211,8 +212,8 @@ func (l *Lease) Keep(ctx context.Context) error {
 
 // Renew writes the entry again. One that is gone, because it has expired, or
 // early by a jump of the server's clock, is made again, so a lease that has
-// lapsed is had again unless somebody else has it: ErrHeld. What was decided
-// under it before does not count any more: others may have had it meanwhile.
+// lapsed is taken again unless another process has it: ErrHeld. What was decided
+// under it before does not count any more: others may have had it in between.
 func (l *Lease) Renew(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
@@ -240,9 +241,9 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 }
 
-// Release gives the lease back at once, if it is still ours. A renewal that
-// was under way when Keep was told to end may be stored meanwhile: then the
-// entry is another, and ours all the same.
+// Release gives the lease back immediately, if it is still ours. A renewal that
+// was under way when Keep was told to end may be stored in between: then the
+// entry has changed, and is ours all the same.
 func (l *Lease) Release(ctx context.Context) error {
 	for {
 		last, err := l.leases.bucket.Last(ctx, l.key)
@@ -271,8 +272,8 @@ type LeaseChange struct {
 	Synced  bool
 }
 
-// Watch sends changes in order until ctx ends (then it returns nil); it begins
-// anew by itself after reconnects.
+// Watch sends changes in order until ctx ends (then it returns nil); it restarts
+// by itself after reconnects.
 func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
 		c := LeaseChange{Key: e.Key, Gone: e.Gone, Expired: e.Expired, Began: e.Begun, Synced: e.Synced}
@@ -283,7 +284,7 @@ func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 	}))
 }
 
-// AwaitFree returns when nobody has the lease of a key: at once, or when an
+// AwaitFree returns when the lease of a key is free: immediately, or when an
 // entry that is there is given back or expires. ErrHeld when it is renewed.
 func (l *Leases) AwaitFree(ctx context.Context, key string) error {
 	seen := false

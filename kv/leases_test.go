@@ -71,8 +71,8 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// TestLeaseRelease: what is given back is free at once; what somebody else
-// has by now is left alone.
+// TestLeaseRelease: a released lease is free immediately; a lease that
+// another process has by now is left alone.
 func TestLeaseRelease(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		leases := openLeases(t, connect(t, s))

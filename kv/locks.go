@@ -13,11 +13,11 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// lockMarkerTTL is how long it can be read that nobody holds a lock any more.
+// lockMarkerTTL is how long the end of the last holder of a lock can be read.
 const lockMarkerTTL = time.Hour
 
 // Locks is the bucket of the keys and limits that all runs share (mp-locks),
-// one entry for each that somebody holds. Entries do not go by age: whether a
+// one entry for each that has holders. Entries do not go by age: whether a
 // holder still counts is said by its run's log, which the caller reads.
 type Locks struct{ bucket *broker.Bucket }
 
@@ -40,7 +40,7 @@ func lockKey(l jobs.Lock) string {
 	return kind + "-" + hex.EncodeToString(sum[:16])
 }
 
-// Holders reads who holds a lock.
+// Holders reads the holders of a lock.
 func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, error) {
 	entry, _, err := l.Read(ctx, lock)
 	return entry.Holders, err
@@ -48,7 +48,7 @@ func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, err
 
 // Read returns a lock's entry, without holders when there is none, and the
 // revision that a change of it expects. One that cannot be read, since a newer
-// version has written it, is full: of holders that nobody else is, so that it
+// version has written it, is full: of holders that no attempt can be, so that it
 // is waited for as any other, and never written.
 func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
@@ -57,7 +57,7 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 		return none, last.Revision, nil
 	}
 	if err != nil {
-		return none, 0, fmt.Errorf("read who holds %s: %w", lock.Name, err)
+		return none, 0, fmt.Errorf("read the holders of %s: %w", lock.Name, err)
 	}
 	entry, err := decode[jobs.LockEntry](last)
 	if err != nil {
@@ -67,11 +67,11 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 }
 
 // Write stores a lock's entry, or removes one without holders, where its last
-// revision is the given one. It reports false when it is not: somebody has
-// written meanwhile, perhaps an unanswered first try of this call.
+// revision is the given one. It reports false when it is not: another write
+// came first, perhaps an unanswered first try of this call.
 func (l *Locks) Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) (bool, error) {
 	if entry.Name == "" {
-		return false, fmt.Errorf("write who holds %s: what stands there cannot be read by this version", lock.Name)
+		return false, fmt.Errorf("write the holders of %s: this version cannot read the stored entry", lock.Name)
 	}
 	err := l.write(ctx, lock, entry, revision)
 	if errors.Is(err, broker.ErrConflict) {
@@ -93,7 +93,7 @@ func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry,
 }
 
 // Watch calls f whenever one of the locks may have become free, and when it
-// begins, until ctx ends (then it returns nil); it begins anew by itself after
+// begins, until ctx ends (then it returns nil); it restarts by itself after
 // reconnects.
 func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {

@@ -64,7 +64,7 @@ func TestAKeyHasOneHolder(t *testing.T) {
 		t.Errorf("refused because of %v", others)
 	}
 	if !takes(t, l, jobs.Lock{Name: database.Name, Limit: true, Max: 1}, b) {
-		t.Error("a limit of the name of a key is another thing")
+		t.Error("a limit shares its entry with a key of the same name")
 	}
 	check(t, locks.Release(within(t), l, database, b.Is))
 	holds(t, l, database, a)
@@ -104,7 +104,7 @@ func TestALimitHasPlaces(t *testing.T) {
 		t.Error("a limit of two has not two places")
 	}
 	if !takes(t, l, three, c) {
-		t.Error("who counts to three finds no third place")
+		t.Error("a limit of three has no third place")
 	}
 	if !takes(t, l, two, a) {
 		t.Error("an attempt does not find its place in what is too full")
@@ -113,7 +113,7 @@ func TestALimitHasPlaces(t *testing.T) {
 	holds(t, l, two, c)
 }
 
-// TestManyAtOnce: of many who try at the same time never more than may hold a
+// TestManyAtOnce: of many that try at the same time, never more than the limit hold a
 // lock, and everybody gets it in the end.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
@@ -182,8 +182,8 @@ func TestTheBellOfLocks(t *testing.T) {
 	}
 }
 
-// TestFreeLocksLeaveNothing: names of locks are free text, so what nobody
-// holds is forgotten after a while; what somebody holds never is.
+// TestFreeLocksLeaveNothing: names of locks are free text, so a lock
+// without holders is forgotten after a while; one with a holder never is.
 func TestFreeLocksLeaveNothing(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		l := openLocks(t, connect(t, s))

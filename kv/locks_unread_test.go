@@ -16,8 +16,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// TestALockOfANewerVersionIsHeld: an entry that cannot be read is somebody's.
-// Nobody takes it, gives it back or finds its holder to be gone; when it has
+// TestALockOfANewerVersionIsHeld: an entry that cannot be read has a holder.
+// No orchestrator takes it, releases it or finds its holder to be gone; when it has
 // gone it is free.
 func TestALockOfANewerVersionIsHeld(t *testing.T) {
 	t.Parallel()
@@ -48,7 +48,7 @@ func TestALockOfANewerVersionIsHeld(t *testing.T) {
 				t.Fatalf("%s: held by %v", lock.Name, others)
 			}
 			if _, err := leases.Holder(ctx, string(others[0].Run)); errors.Is(err, broker.ErrNotFound) {
-				t.Error("nobody decides for the run of its holder")
+				t.Error("no orchestrator decides for the run of its holder")
 			}
 			check(t, locks.Release(ctx, l, lock, h.Is))
 			check(t, locks.Leave(ctx, l, "r1", []jobs.Lock{lock}))

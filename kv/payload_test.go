@@ -30,7 +30,7 @@ func TestLongestEntries(t *testing.T) {
 	ctx := within(t)
 	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = broker.LeastPayload })
 	c := connect(t, s)
-	const most = 500 // of what a worker runs, and of who holds a limit
+	const most = 500 // attempts of a worker, and holders of a limit
 
 	t.Run("worker", func(t *testing.T) {
 		w := jobs.Worker{Name: "w", Incarnation: "i"}

@@ -19,7 +19,7 @@ var ErrTaken = errors.New("a live worker has this name")
 
 const (
 	defaultTTL = 3 * time.Second
-	markerTTL  = time.Minute // how long the end of an entry can be read; watchers hear of it at once
+	markerTTL  = time.Minute // how long the end of an entry can be read; watchers are notified immediately
 )
 
 // Registry is the bucket of workers (mp-workers).
@@ -111,7 +111,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.Worker, value []byte) error
 		err = r.update(ctx, w, value, last.Revision)
 		if !errors.Is(err, broker.ErrConflict) {
 			return err
-		} // else somebody has come or gone in between, or it is our own first try
+		} // else the entry has changed in between, or it is our own first try
 	}
 }
 
@@ -210,18 +210,18 @@ func (r *Registry) List(ctx context.Context) ([]jobs.Worker, error) {
 type Change struct {
 	Worker jobs.Worker // Name alone when Gone
 	Gone   bool        // the entry is absent (left or expired)
-	Left   bool        // Gone by Leave: at once, not by age
-	Began  bool        // alone: the watch begins, or begins anew; who is not sent before the next Synced is absent
+	Left   bool        // Gone by Leave, not by age
+	Began  bool        // alone: the watch starts or restarts; a worker that is not sent before the next Synced is absent
 	Beat   bool        // alone: nothing has changed
 	At     time.Time   // when it arrived, on our own clock: what was stored before has been sent
-	Synced bool        // alone: everything that was there when the watch began has been sent; also after every new beginning (reconnect): the observer's clocks start anew
+	Synced bool        // alone: everything that was there when the watch began has been sent; also after every restart (reconnect): the observer's clocks restart
 }
 
 // Watch sends changes in order until ctx ends (then it returns nil); it
-// begins anew by itself after reconnects and when the bucket was made again.
-// A new beginning sends everything there is, and then Synced: who is not
+// restarts by itself after reconnects and when the bucket was created again.
+// A restart sends everything there is, and then Synced: a worker that is not
 // among it is absent. While nothing changes it says so, several times in the
-// time to live: who hears nothing does not know whether somebody is absent.
+// time to live: an observer without news does not know whether a worker is absent.
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
 	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e broker.BucketEntry) error {

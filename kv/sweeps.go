@@ -11,8 +11,8 @@ import (
 // sweepKey is the one entry of its bucket.
 const sweepKey = "runs"
 
-// SweepTurn reports whether it is this caller's turn to sweep: nobody else has
-// had one since an interval before now, which is the server's time. Whoever
+// SweepTurn reports whether it is this caller's turn to sweep: no other caller
+// has had one since an interval before now, which is the server's time. A caller that
 // gets it by compare-and-set is the only one until the next interval, so that
 // a sweep that is bounded by it is alone. Entries of mp-sweep are read by
 // their time only.

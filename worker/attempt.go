@@ -127,7 +127,7 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 	return func(ctx context.Context) error { return persist(ctx, stored) }, nil
 }
 
-// run is the execution proper, watched. What somebody else has closed has no
+// run is the execution proper, watched. An attempt that another process has closed has no
 // log: abandon lets go of it.
 func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out sink, abandon func()) ending {
 	watched, cancel := context.WithCancel(ctx)

@@ -41,7 +41,7 @@ type Config struct {
 	Alone func() bool
 }
 
-// Validate reports all faults of the configuration at once; New does it too.
+// Validate reports all faults of the configuration together; New calls it too.
 func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

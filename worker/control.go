@@ -10,7 +10,7 @@ import (
 // idleAfter is how long a worker that exits when idle has had nothing to do.
 const idleAfter = 2 * time.Second
 
-// control does what somebody asks over core NATS. Requests are repeated until
+// control handles a request that arrives over core NATS. Requests are repeated until
 // the log answers, so doing one twice changes nothing.
 func (s *shift) control(run jobs.RunID, m jobs.Control) {
 	if m.Drain != nil {

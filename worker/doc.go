@@ -9,7 +9,7 @@
 // its protocol (claim, start, commit, acknowledge), the task what that has
 // done. A command is the process part and knows no NATS.
 //
-// # Who owns what
+// # Ownership
 //
 // Run starts every goroutine and returns when all have ended. A task is
 // owned by its own goroutine, from the delivery to the acknowledgement; the
@@ -40,7 +40,7 @@
 // What is written to a module's cell, with which expectation, and what a
 // refusal means, is in package internal/attempt. In short: with a key,
 // nothing starts that is not claimed under a lease that has been live without
-// a gap since the claim was sent; without one, it starts at once, and claims
+// a gap since the claim was sent; without one, it starts immediately, and claims
 // when it outlives 20 ms, unless the delivery is doubtful or workers were lost
 // under the module: then it claims first. An outcome is committed after all of the log is
 // stored, a job is acknowledged after its outcome is.
@@ -51,7 +51,7 @@
 // the lease has lapsed (TTL − margin after the last acknowledged heartbeat was
 // sent) whatever holds a key is killed without grace, and ends as lost once
 // connected. Told to go while NATS is away, a worker goes: what it could not
-// commit is declared lost by the orchestrator. Somebody else has closed an
+// commit is declared lost by the orchestrator. Another process has closed an
 // attempt that runs here: it is killed and discarded. On Linux everything that
 // descends from a command is found and killed; on other systems its group is.
 package worker

@@ -33,7 +33,7 @@ type command struct {
 }
 
 // ending is how an execution ended. A status says what the outcome will;
-// empty, the attempt is nobody's any more.
+// empty, the attempt is closed.
 type ending struct {
 	status   jobs.AttemptStatus
 	exitCode *int

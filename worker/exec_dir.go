@@ -83,7 +83,7 @@ func (s *scratch) save(name, text string) (string, error) {
 func (s *scratch) remove() error { return removeAll(s.root) }
 
 // leave ends it, and keeps the directories for another attempt when nothing
-// but what was made for this one is in them. Nobody may be left who knows them.
+// but what was made for this one is in them. No process may be left that knows them.
 func (s *scratch) leave() error {
 	if s.spares.put(s.root) {
 		return nil

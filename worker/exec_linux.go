@@ -179,7 +179,7 @@ func holdsFile(pid int, names []string) bool {
 const execLimit = time.Second
 
 // marked reports whether a process carries the mark. While it is in an exec it
-// shows no environment, and nobody can tell whose it is.
+// shows no environment, so its owner cannot be found.
 func (p *process) marked(pid int) bool {
 	limit := time.Now().Add(execLimit)
 	for {
@@ -228,7 +228,7 @@ func pidsSince(leader int) []int {
 	return pids
 }
 
-// readProcesses lists /proc. Without a file descriptor for it nobody could see
+// readProcesses lists /proc. Without a file descriptor for it this worker could not see
 // that something is left, so it waits for one.
 func readProcesses() ([]string, error) {
 	limit := time.Now().Add(sweepLimit)
@@ -250,7 +250,7 @@ func readNames(dir string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// lastPID is the number that was given out last; 0 where nobody says it, and
+// lastPID is the number that was given out last; 0 where the system does not tell, and
 // then all processes are looked at.
 func lastPID() int {
 	text, err := os.ReadFile("/proc/loadavg")

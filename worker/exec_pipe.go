@@ -22,7 +22,7 @@ const (
 )
 
 // pipes carry standard output and standard error. They are our own, and not
-// exec's, so that the end of a command does not depend on who else holds them.
+// exec's, so that a command ends although other processes hold them.
 type pipes struct {
 	streams [2]*pipe
 	closed  chan struct{} // closed when both have come to their end

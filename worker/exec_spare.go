@@ -31,7 +31,7 @@ func (s *spares) take(root string) bool {
 		last := len(s.paths) - 1
 		path := s.paths[last]
 		s.paths = s.paths[:last]
-		if os.Rename(path, root) == nil { // else somebody has cleaned up there
+		if os.Rename(path, root) == nil { // else the directory was cleaned up
 			return true
 		}
 	}

@@ -71,7 +71,7 @@ func orFirst(errs ...error) error {
 	return nil
 }
 
-// TestSparesThatWereCleanedUp: whoever cleans the directory for temporary
+// TestSparesThatWereCleanedUp: a program that cleans the directory for temporary
 // files does no harm.
 func TestSparesThatWereCleanedUp(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())

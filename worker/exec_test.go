@@ -105,7 +105,7 @@ func TestHowACommandEnds(t *testing.T) {
 	}
 }
 
-func TestWhatACommandFinds(t *testing.T) {
+func TestEnvironmentOfACommand(t *testing.T) {
 	job := script(`env; echo "pwd=$(pwd)"`)
 	job.Matrix = []pipeline.Pair{{Axis: "go-version", Value: "1.26"}}
 	job.Trace = "00-1-2-01"
@@ -156,7 +156,7 @@ func TestKeyedCommandFindsItsFencingToken(t *testing.T) {
 	}
 }
 
-func TestWhatIsTooLongForTheSystem(t *testing.T) {
+func TestArgumentsTooLongForTheSystem(t *testing.T) {
 	long := strings.Repeat("x", 128<<10)
 	job := script("true")
 	job.Command.Env = []pipeline.Pair{{Axis: "BIG", Value: long}}

@@ -23,8 +23,8 @@ type Functions interface {
 	Call(ctx context.Context, req call.Request) call.Response
 }
 
-// killWait is how long a call may take to return that nobody waits for any
-// more: what runs in a process of its own has been killed by then.
+// killWait is how long a call may take to return after it was killed: a
+// process of its own has ended by then.
 const killWait = 500 * time.Millisecond
 
 // function is the Go function of one attempt, or what prepares its command.
@@ -95,9 +95,9 @@ func (f *function) call(ctx context.Context, stops *attempt.Stops, out sink) (re
 	log := &logWriter{out: out}
 	defer log.close()
 	f.request.Log, f.request.Abandoned = log, abandoned
-	over := make(chan returned, 1) // holds what nobody waits for
+	over := make(chan returned, 1) // so that an abandoned function can end
 	w := newStopwatch(time.Now())
-	go func() { // nobody can end it: where it is abandoned, it goes on alone
+	go func() { // a function cannot be ended: an abandoned one runs on
 		res := call.Response{Began: true, Error: "the function has ended its goroutine, by runtime.Goexit or as a test fails", Permanent: true}
 		defer func() { over <- returned{res, time.Now()} }()
 		res = f.functions.Call(ctx, f.request)
@@ -186,7 +186,7 @@ func prepared(job *jobs.Job, res call.Response) *jobs.Job {
 }
 
 // logWriter makes output of the attempt of what a function logs. A function
-// that was abandoned writes to nobody.
+// that was abandoned cannot write.
 type logWriter struct {
 	mu     sync.Mutex
 	out    sink
@@ -253,8 +253,8 @@ func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	return needs, nil
 }
 
-// fetched is an output in hand. Whoever asks for the end of the attempt does
-// not wait for it.
+// fetched is an output in hand. A request to end the attempt ends the
+// wait for it.
 func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
 	if o.Blob.SHA256 == "" {
 		return o, nil

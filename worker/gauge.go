@@ -2,11 +2,11 @@ package worker
 
 import "sync"
 
-// gauge counts what is under way, and says when nothing is.
+// gauge counts what is under way, and reports when nothing is.
 type gauge struct {
 	mu   sync.Mutex
 	n    int
-	zero chan struct{} // not nil while somebody waits
+	zero chan struct{} // not nil while a goroutine waits
 }
 
 func (g *gauge) add(d int) {

@@ -16,7 +16,7 @@ const (
 )
 
 // endGone ends what is executed for runs whose logs NATS no longer has: the
-// server has lost its store, or somebody has removed the run. Nothing of it
+// server has lost its store, or the run was removed. Nothing of it
 // counts, and no orchestrator is left that could ask for its end.
 func (s *shift) endGone(ctx context.Context) error {
 	tick := time.NewTicker(goneLook)

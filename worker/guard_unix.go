@@ -164,7 +164,7 @@ func (g *guard) hear(w *watcher, from io.ReadCloser) {
 	}
 }
 
-// answer hands an answer to who asked. The caller holds mu.
+// answer delivers an answer to the call that waits for it. The caller holds mu.
 func (g *guard) answer(words []string) {
 	var n [4]int64
 	for i, word := range words {
@@ -264,8 +264,8 @@ func (s *shift) watchGuard(ctx context.Context) error {
 	}
 }
 
-// deadline is when what holds a key here has to be killed; zero when nobody
-// else can come to hold it.
+// deadline is when modules that hold a key have to be killed; zero when no
+// other worker can get their keys.
 func (s *shift) deadline() time.Time {
 	if s.alone() {
 		return time.Time{}
@@ -317,7 +317,7 @@ func (g *guard) discard(w *watcher) {
 	g.watcher = nil
 }
 
-// close ends the guard. What still runs, which nobody waits for, is killed.
+// close ends the guard. It kills what still runs.
 func (g *guard) close() {
 	if g == nil {
 		return

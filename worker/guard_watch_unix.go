@@ -162,7 +162,7 @@ func (s *sentry) answer(id int64, pid int) {
 }
 
 // kill kills those that which chooses, with all that they have started: the
-// groups first, because they go at once.
+// groups first, because one signal kills a whole group.
 func (s *sentry) kill(which func(*charge) bool) {
 	var chosen []*charge
 	for pid, c := range s.charges {

@@ -39,7 +39,7 @@ func (h *health) reason() string {
 	return h.unable
 }
 
-// serveLane pulls from a lane, at once or when the machine can begin attempts.
+// serveLane pulls from a lane, immediately or when the machine can begin attempts.
 func (s *shift) serveLane(lane jobs.Lane, slots int) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -110,8 +110,8 @@ func (s *shift) trials(ctx context.Context) error {
 }
 
 // tried runs one trial and reports whether the worker takes attempts again.
-// A worker without others beside it does so in any case: nobody else can
-// begin what waits, and its own hand-backs end that.
+// A worker without others beside it does so in any case: no other worker can
+// begin what waits, and its own hand-backs end the wait.
 func (s *shift) tried(last time.Duration) bool {
 	err := s.trial()
 	switch {

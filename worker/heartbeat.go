@@ -69,7 +69,7 @@ func (s *shift) register(ctx context.Context) error {
 	}
 }
 
-// beatNow makes the next heartbeat come at once.
+// beatNow sends the next heartbeat immediately.
 func (s *shift) beatNow() {
 	select {
 	case s.nudge <- struct{}{}:
@@ -126,7 +126,7 @@ func (s *shift) beat(ctx context.Context) error {
 	return nil
 }
 
-// verifiedAtOnce is how many cells are read at once.
+// verifiedAtOnce is how many cells are read at the same time.
 const verifiedAtOnce = 32
 
 // verify looks, before the first heartbeat on a new connection, at the cells of
@@ -267,7 +267,7 @@ func (s *shift) describe() jobs.Worker {
 }
 
 // MostListed is how many of its attempts a worker names: the entry must fit
-// into one message of any server. Who decides about them goes by the claims.
+// into one message of any server. Orchestrators decide by the claims.
 const MostListed = 500
 
 // running are the attempts that the worker names, one of each run first: a run

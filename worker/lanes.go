@@ -11,7 +11,8 @@ import (
 )
 
 // consider decides of each lane whether this worker serves it, and says so in
-// a heartbeat at once: an orchestrator waits for it to know who is capable.
+// a heartbeat immediately: an orchestrator waits for it to know which workers
+// are capable.
 func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 	var once sync.Once
 	for {

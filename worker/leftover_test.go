@@ -34,7 +34,7 @@ exit 3`}}
 
 // What is left without writing is ended and named; it does not change how the
 // command ended.
-func TestWhatACommandLeavesIsEndedAndNamed(t *testing.T) {
+func TestLeftoverProcessesAreEndedAndNamed(t *testing.T) {
 	for _, tt := range []struct {
 		name, run, ended string
 		grace, timeout   time.Duration

@@ -106,7 +106,7 @@ func settleChunks(ctx context.Context, fail context.CancelCauseFunc, out <-chan 
 }
 
 func (l *attemptLog) discard() {
-	for range l.in { // so that nobody blocks in write
+	for range l.in { // so that no write blocks
 	}
 }
 

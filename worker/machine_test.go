@@ -16,9 +16,9 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// TestWhatCannotBeginIsHandedBack: the machine is to blame for what it lacks,
+// TestAttemptThatCannotBeginIsHandedBack: the machine is to blame for what it lacks,
 // the module for what its command is.
-func TestWhatCannotBeginIsHandedBack(t *testing.T) {
+func TestAttemptThatCannotBeginIsHandedBack(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
@@ -76,10 +76,10 @@ func TestErrorsOfTheMachine(t *testing.T) {
 	}
 }
 
-// TestWhatControlGroupsLeave: the limits are those of the worker's own group
+// TestControlGroupsLimitTheOffer: the limits are those of the worker's own group
 // and of those above it, in both versions, as a service and as a container
 // see them.
-func TestWhatControlGroupsLeave(t *testing.T) {
+func TestControlGroupsLimitTheOffer(t *testing.T) {
 	const (
 		meminfo = "MemTotal:        8192 kB\nMemFree: 1 kB\n"
 		v1      = "30 20 0:26 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n31 20 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"

@@ -10,7 +10,7 @@ import (
 // mostRuns is how many runs are remembered.
 const mostRuns = 1000
 
-// runsSeen remembers which runs exist, and which do not: nobody uses the id of
+// runsSeen remembers which runs exist, and which do not: no program reuses the id of
 // a run twice. Safe for concurrent use.
 type runsSeen struct {
 	mu     sync.Mutex

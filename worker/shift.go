@@ -43,7 +43,7 @@ type shift struct {
 	mounted    bool // a file system was mounted on the workspace at the start
 	spares     spares
 	runs       runsSeen
-	nudge      chan struct{} // holds one token when a heartbeat is due at once
+	nudge      chan struct{} // holds one token when a heartbeat is due immediately
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
 	probing    chan struct{} // a token while a question about a claim is answered
 	verified   uint64        // connection on which open attempts were looked at; of heartbeats only
@@ -55,7 +55,7 @@ type shift struct {
 	mu        sync.Mutex
 	tasks     map[*task]struct{}
 	used      int
-	ending    bool // new attempts are handed back at once
+	ending    bool // new attempts are handed back immediately
 	draining  bool
 	finished  int       // attempts that are not open any more
 	busy      time.Time // when something was last begun or finished
@@ -135,7 +135,7 @@ func (s *shift) startGuard() *guard {
 
 // loops starts everything that a shift does beside its attempts.
 func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- error) {
-	lanes := make(chan kv.LaneChange, 256) // a bucket's worth, so that a batch is considered at once
+	lanes := make(chan kv.LaneChange, 256) // a bucket's worth, so that a batch is considered together
 	for name, loop := range map[string]func(context.Context) error{
 		"pull":       s.puller.Run,
 		"heartbeat":  s.heartbeats,

@@ -20,7 +20,7 @@ type Worker struct {
 	drain     chan struct{} // closed by Drain
 }
 
-// New checks cfg, reporting all faults at once, and makes a worker; nothing
+// New checks cfg, reports all its faults together, and creates a worker; nothing
 // runs yet.
 func New(c *broker.Conn, cfg Config) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
@@ -49,7 +49,7 @@ func (c Config) program() (*pipeline.Program, error) {
 func (w *Worker) Name() string { return w.cfg.Name }
 
 // Drain makes Run take nothing new, finish what it runs, hand back what does
-// not end within DrainTimeout, and return. It returns at once.
+// not end within DrainTimeout, and return. It does not wait.
 func (w *Worker) Drain() { w.drainOnce.Do(func() { close(w.drain) }) }
 
 // Run registers and works until Drain has come to its end (nil) or ctx ends

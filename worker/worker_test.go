@@ -277,7 +277,7 @@ func (b *bench) warm() {
 	}
 }
 
-// telling sends again and again, as those do who send controls, until stop:
+// telling repeats a control message, as its senders do, until stop:
 // the worker may not listen yet.
 func (b *bench) telling(send func() error) (stop func()) {
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -513,7 +513,7 @@ func TestCancel(t *testing.T) {
 }
 
 // TestCancelWhileItFetches: what an attempt needs does not arrive, and that
-// keeps nobody from ending it.
+// does not keep it from being ended.
 func TestCancelWhileItFetches(t *testing.T) {
 	s := natstest.InProcess(t)
 	b := newBench(t, s)
