@@ -116,10 +116,9 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		})
 		var told []string
 		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e jobs.Event) {
-			switch e.Event {
-			case jobs.EventModuleOutput:
+			if e.Event == jobs.EventModuleOutput {
 				told = append(told, e.Text)
-			case jobs.EventModuleStarted, jobs.EventModuleEnded:
+			} else if e.Event == jobs.EventModuleStarted || e.Event == jobs.EventModuleEnded {
 				told = append(told, string(e.Event))
 			}
 		}); err != nil {
