@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -118,7 +119,8 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e jobs.Event) {
 			if e.Event == jobs.EventModuleOutput {
 				told = append(told, e.Text)
-			} else if e.Event == jobs.EventModuleStarted || e.Event == jobs.EventModuleEnded {
+			}
+			if slices.Contains([]jobs.EventKind{jobs.EventModuleStarted, jobs.EventModuleEnded}, e.Event) {
 				told = append(told, string(e.Event))
 			}
 		}); err != nil {
