@@ -12,8 +12,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Bucket is a KV bucket, for package kv: bytes under keys, with revisions.
-// The layout is that of every NATS client, so that the nats CLI reads it.
+// Bucket is a KV bucket, for package kv: bytes under keys, with revisions. Its
+// layout is the usual one, so that the nats CLI can read it.
 type Bucket struct {
 	c   *Conn
 	cfg BucketConfig
@@ -28,9 +28,9 @@ type BucketEntry struct {
 	Gone     bool  // a delete, or the end of an entry by age
 	Expired  bool  // Gone by age
 	Unread   error // why Value cannot be decompressed
-	Synced   bool  // no entry: everything that was there when the watch began has been sent
-	Begun    bool  // no entry: the watch starts or restarts, and sends everything
-	Beat     bool  // no entry: the server says that everything has been sent; by WatchClosely only
+	Synced   bool  // no entry: all entries that existed when the watch began have been sent
+	Begun    bool  // no entry: the watch starts or restarts, and sends all entries
+	Beat     bool  // no entry: the server reports that all changes have been sent; by WatchClosely only
 }
 
 // Headers of a bucket's messages.
@@ -40,8 +40,8 @@ const (
 	headerTTL       = "Nats-TTL"
 )
 
-// OpenBucket opens a bucket, or makes it as cfg says; the TTL of one that is
-// there stays as it is.
+// OpenBucket opens a bucket, or creates it as cfg describes. An existing bucket
+// keeps its TTL.
 func (c *Conn) OpenBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error) {
 	b := &Bucket{c, cfg}
 	have, err := c.ensureStream(ctx, c.bucketStream(cfg))
@@ -52,7 +52,7 @@ func (c *Conn) OpenBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error
 	return b, nil
 }
 
-// FindBucket opens a bucket that is there; ErrNotFound.
+// FindBucket opens an existing bucket, or returns ErrNotFound.
 func (c *Conn) FindBucket(ctx context.Context, kind string) (*Bucket, error) {
 	b := &Bucket{c, BucketConfig{Kind: kind}}
 	have, err := c.streamInfo(ctx, b.stream())
@@ -66,13 +66,13 @@ func (c *Conn) FindBucket(ctx context.Context, kind string) (*Bucket, error) {
 // Name is the name of the bucket.
 func (b *Bucket) Name() string { return b.c.names.bucket(b.cfg.Kind) }
 
-// TTL is the age at which entries go; 0 = never.
+// TTL is the age at which entries expire; 0 = never.
 func (b *Bucket) TTL() time.Duration { return b.cfg.TTL }
 
-// Settle is Settle of the bucket's connection.
+// Settle calls Settle of the bucket's connection.
 func (b *Bucket) Settle() { b.c.Settle() }
 
-// Created is when the bucket was made, by the clock of the server.
+// Created returns when the bucket was created, by the server's clock.
 func (b *Bucket) Created(ctx context.Context) (time.Time, error) {
 	info, err := b.c.streamInfo(ctx, b.stream())
 	if err != nil {
@@ -84,15 +84,15 @@ func (b *Bucket) Created(ctx context.Context) (time.Time, error) {
 func (b *Bucket) stream() string            { return "KV_" + b.Name() }
 func (b *Bucket) subject(key string) string { return "$KV." + b.Name() + "." + key }
 
-// Put writes a value, whatever was there, and returns its revision. It makes
-// the bucket again when the server has lost it, and repeats while ctx lasts.
+// Put writes a value, overwriting any other, and returns its revision. It
+// recreates the bucket when the server has lost it, and retries until ctx ends.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
 	return b.write(ctx, &nats.Msg{Subject: b.subject(key), Data: value})
 }
 
-// Update writes a value where the key's last revision is the given one (0 =
-// it was never there). ErrConflict, also when an unanswered first try of this
-// call has been stored: the caller reads.
+// Update writes a value if the key's last revision is the given one (0 = the
+// key never existed). It returns ErrConflict otherwise, and also when an
+// unanswered first attempt of the same call was stored: then the caller reads.
 func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	m := &nats.Msg{Subject: b.subject(key), Data: value}
 	expectLast(m, revision)
@@ -106,7 +106,8 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// DeleteAt removes a key whose last revision is the given one; ErrConflict.
+// DeleteAt removes a key if its last revision is the given one, and returns
+// ErrConflict otherwise.
 func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) error {
 	m := b.deletion(key)
 	expectLast(m, revision)
@@ -114,8 +115,8 @@ func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) erro
 	return err
 }
 
-// deletion removes a key. Where entries go by age its mark goes with them; else
-// it has an age of its own, so that keys which are used once leave nothing.
+// deletion returns the message that removes a key. Where entries do not expire,
+// the marker does, so that keys which are used once leave nothing.
 func (b *Bucket) deletion(key string) *nats.Msg {
 	m := &nats.Msg{Subject: b.subject(key)}
 	set(m, headerOperation, "DEL")
@@ -144,7 +145,8 @@ func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 	return revision, nil
 }
 
-// remake makes the bucket again after a server has lost it, as it was.
+// remake recreates the bucket, with the same settings, if the server has lost
+// it.
 func (b *Bucket) remake(ctx context.Context) error {
 	if missing, _ := b.c.lookFor(ctx, b.stream()); !missing {
 		return nil
@@ -153,8 +155,8 @@ func (b *Bucket) remake(ctx context.Context) error {
 	return err
 }
 
-// Last reads a key. What is gone by deletion or age is ErrNotFound, with the
-// entry's revision in what is returned: that is what an Update expects.
+// Last reads a key. For a deleted or expired key it returns ErrNotFound and an
+// entry with the revision, which an Update expects.
 func (b *Bucket) Last(ctx context.Context, key string) (BucketEntry, error) {
 	l, err := b.c.last(ctx, b.stream(), b.subject(key))
 	if err != nil {
@@ -179,7 +181,7 @@ func (b *Bucket) entry(l located) BucketEntry {
 	return e
 }
 
-// List reads all keys that are there.
+// List reads all existing keys.
 func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) {
 	var entries []BucketEntry
 	src := b.source()
@@ -199,15 +201,15 @@ func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) {
 	return entries, nil
 }
 
-// Watch calls f with everything there is and then with every change, until
-// ctx ends (then it returns nil) or f fails. After a reconnect, and when the
-// bucket was made again, it begins anew.
+// Watch calls f with every entry and then with every change, until ctx ends
+// (then it returns nil) or f fails. It restarts after a reconnect, and when the
+// bucket was recreated.
 func (b *Bucket) Watch(ctx context.Context, f func(BucketEntry) error) error {
 	return b.watch(ctx, b.source(), f)
 }
 
-// WatchClosely is Watch that also calls f so often while nothing changes, and
-// begins anew when four times as long nothing is heard of the server.
+// WatchClosely is Watch that also calls f once per beat while nothing changes,
+// and restarts when the server is silent for four beats.
 func (b *Bucket) WatchClosely(ctx context.Context, beat time.Duration, f func(BucketEntry) error) error {
 	src := b.source()
 	src.beat, src.beaten = beat, func() error { return f(BucketEntry{Beat: true}) }

@@ -19,11 +19,11 @@ type Config struct {
 	URL            string        // as nats.Connect takes it, several separated by commas
 	Name           string        // of the client, in the server's monitoring
 	Options        []nats.Option // credentials, TLS, in-process server
-	Inbox          string        // prefix of the inboxes, what the role may subscribe to; "_INBOX" when empty
-	ConnectTimeout time.Duration // 0 = go on trying until ctx ends
+	Inbox          string        // prefix of the inboxes, to which the role may subscribe; "_INBOX" when empty
+	ConnectTimeout time.Duration // 0 = retry until ctx ends
 	Prefix         string        // of every stream, bucket and subject; "mp" when empty
-	Replicas       int           // of the streams that are made here; 1 when 0
-	Memory         bool          // streams that are made here are in memory: for tests
+	Replicas       int           // of created streams; 1 when 0
+	Memory         bool          // created streams are in memory: for tests
 	Logger         *slog.Logger  // slog.Default() when nil
 }
 
@@ -46,17 +46,17 @@ type Conn struct {
 	link    *link
 	calls   *calls
 	denied  *denials
-	after   queue         // done functions of what was published asynchronously
-	window  chan struct{} // one place for each asynchronous publish that is not answered yet
+	after   queue         // done functions of asynchronous publishes
+	window  chan struct{} // one place for each asynchronous publish without an answer
 	specs   specs
-	mended  atomic.Int64 // when streams were last looked after, Unix nanoseconds
+	mended  atomic.Int64 // when missing streams were last looked for, Unix nanoseconds
 	room    room
 	flow    *flow
 	intake  *intake
 	data    *data // nil when this is the only connection
 	notices notices
 	stands  stands
-	making  chan struct{} // holds one token while a stream is being made
+	making  chan struct{} // holds one token while a stream is being created
 }
 
 // asyncWindow is how many asynchronous publishes may wait for their answers:
@@ -64,11 +64,11 @@ type Conn struct {
 const asyncWindow = 4096
 
 // LeastPayload is the smallest max_payload of a server that modpipe works with.
-// What is longer goes through the object store; what cannot go there, the
-// entries of buckets, is kept to so much.
+// Longer messages go through the object store; entries of buckets, which cannot,
+// are never longer.
 const LeastPayload = 128 << 10
 
-// Connect connects and makes whatever of the topology is missing.
+// Connect connects and creates the missing streams and buckets.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	c, err := open(ctx, cfg)
 	if err != nil {
@@ -81,7 +81,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-// open connects, and no more.
+// open connects without preparing the streams.
 func open(ctx context.Context, cfg Config) (*Conn, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -114,10 +114,10 @@ func (c *Conn) prepare(ctx context.Context) error {
 	return c.Ensure(ctx)
 }
 
-// checkJetStream tells a server without JetStream from one that is not ready
-// yet. A server may lead to others that have it, so there silence alone
-// decides; of one that says it has it, an answer is waited for like for the
-// first connection.
+// checkJetStream distinguishes a server without JetStream from one that is not
+// ready yet. A server without JetStream may route to others that have it, so
+// silence decides. For a server with JetStream it waits for an answer as long as
+// for the first connection.
 func (c *Conn) checkJetStream(ctx context.Context) error {
 	enabled, _ := c.nc.ConnectedServerJetStream()
 	if !enabled {
@@ -149,15 +149,15 @@ func (c *Conn) checkJetStream(ctx context.Context) error {
 // electionPatience is for how long a cluster may be electing a leader.
 const electionPatience = 10 * time.Second
 
-// errSilent is why JetStream is not enabled where nobody answers. It is no
-// time-out: the server was reached, and trying again is of no use.
+// errSilent is the reason when no server answers for JetStream. It is not a
+// time-out: the server was reached, and a retry does not help.
 var errSilent = errors.New("nothing answers for it")
 
 func noJetStream(c *Conn, why error) error {
 	return fmt.Errorf("JetStream is not enabled on %s: start nats-server with -js (%w)", c.URL(), why)
 }
 
-// askJetStream asks for a stream; silent = nobody answered in time.
+// askJetStream asks for a stream; silent = there was no answer in time.
 func (c *Conn) askJetStream(ctx context.Context, patience time.Duration) (silent bool, err error) {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -178,10 +178,10 @@ func (c *Conn) askJetStream(ctx context.Context, patience time.Duration) (silent
 // Prefix is the prefix of streams, buckets and subjects.
 func (c *Conn) Prefix() string { return c.cfg.Prefix }
 
-// NATS is the connection itself, for package kv.
+// NATS returns the underlying connection, for package kv.
 func (c *Conn) NATS() *nats.Conn { return c.nc }
 
-// Close closes the connection after what was published has been sent.
+// Close sends the published messages and closes the connection.
 func (c *Conn) Close() {
 	if c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(2 * time.Second) // a server that does not answer will not get it
@@ -190,8 +190,8 @@ func (c *Conn) Close() {
 	c.nc.Close()
 }
 
-// URL of the server it is connected to now, without credentials; of those it
-// was told to connect to, when there is none.
+// URL returns the connected server's URL without credentials, or the configured
+// ones while there is no connection.
 func (c *Conn) URL() string {
 	if url := c.nc.ConnectedUrlRedacted(); url != "" {
 		return redact(url)
@@ -199,10 +199,9 @@ func (c *Conn) URL() string {
 	return redact(c.cfg.URL)
 }
 
-// Settle says that the program has come to its work. From now on a permission
-// that NATS denies is waited for: somebody has taken it away, most often for a
-// moment. Before, the lack of one is an error (ErrDenied), unless it has been
-// used with success.
+// Settle notes that the program begins its work. From then on the program waits
+// for a denied permission, which was most often withdrawn for a moment. Before,
+// a denied permission is an error (ErrDenied), unless it was used successfully.
 func (c *Conn) Settle() {
 	c.denied.settle()
 	if c.data == nil {
@@ -219,10 +218,10 @@ func (c *Conn) Settle() {
 // reconnect (at least one for any number), until ctx ends.
 func (c *Conn) Reconnected(ctx context.Context) <-chan struct{} { return c.link.reconnected(ctx) }
 
-// Connection numbers the connection to NATS. It grows before anything arrives
-// on a new one. What was read on another connection may no longer be true: a
-// server that comes back may have lost the last part of its streams, and use
-// their sequence numbers again.
+// Connection numbers the connection to NATS. The number grows before any message
+// arrives on a new connection. Positions that were read on another connection
+// may be wrong: a restarted server may have lost the last part of its streams,
+// and reuse their sequence numbers.
 func (c *Conn) Connection() uint64 { return c.nc.Stats().Reconnects + 1 }
 
 // stands notes since when a connection has stood.
@@ -247,8 +246,8 @@ func (c *Conn) ConnectedFor(number uint64) time.Duration {
 	return time.Since(c.stands.since)
 }
 
-// mend looks after the streams when nothing answers where one should, at most
-// once a second: a memory stream is gone after a restart of the server.
+// mend recreates missing streams when no stream answers, at most once a second:
+// a restart of the server removes a memory stream.
 func (c *Conn) mend(ctx context.Context) {
 	now := time.Now().UnixNano()
 	last := c.mended.Load()
@@ -274,13 +273,12 @@ func (c *Conn) mend(ctx context.Context) {
 	}
 }
 
-// lookPatience is how long it may take to say whether a stream is there. A
-// cluster that elects a leader does not answer; whoever asks has something to
-// repeat meanwhile, and should not come seconds after the election.
+// lookPatience bounds the question whether a stream exists. A cluster that elects
+// a leader does not answer, and the caller's own retry must not wait for seconds
+// after the election.
 const lookPatience = 300 * time.Millisecond
 
-// lookFor reports whether a stream is not there, and whether that is known:
-// somebody has answered.
+// lookFor reports whether a stream is missing. known = the server answered.
 func (c *Conn) lookFor(ctx context.Context, stream string) (missing, known bool) {
 	look, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()

@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// A permission that is denied is one of two things. Before a program has come
-// so far that it does its work, somebody has set it up wrongly, and it ends.
-// Later the permission has been taken away, most often for a moment: a server
-// reads its configuration again, or asks a service for it that is away. Then
-// the program waits, and says for what.
+// A denied permission means one of two things. While a program starts, its user
+// is configured wrongly, and the program ends. Once the program works, the
+// permission was withdrawn, most often for a moment: the server reloads its
+// configuration, or the service that it asks for permissions is down. Then the
+// program waits, and reports the permission that it waits for.
 
-// deniedPatience is how long a permission is waited for that this program has
-// never used with success, once it is at work.
+// deniedPatience is how long a working program waits for a permission that it
+// has never used successfully.
 const deniedPatience = 30 * time.Second
 
-// askAgain is the pause between tries to use a permission that was withdrawn.
+// askAgain is the pause between attempts to use a withdrawn permission.
 const askAgain = time.Second
 
-// errWithdrawn says that NATS denies for now what it will allow again.
+// errWithdrawn reports a permission that is expected to return.
 var errWithdrawn = errors.New("NATS denies a permission for now")
 
 // deniedError is one denial.
 type deniedError struct {
 	what    string // "publish" or "subscription"
 	subject string
-	passing bool // it is waited for
+	passing bool // the program waits for the permission
 }
 
 func (e *deniedError) Error() string {
 	return fmt.Sprintf("%v: %s to %s", e.Unwrap(), e.what, e.subject)
 }
 
-// Unwrap says what a caller does about it.
+// Unwrap returns the sentinel that callers test for.
 func (e *deniedError) Unwrap() error {
 	if e.passing {
 		return errWithdrawn
@@ -45,31 +45,31 @@ func (e *deniedError) Unwrap() error {
 	return ErrDenied
 }
 
-// denials joins the permissions that the server denies, which it reports
-// apart from any call, to those who wait for an answer on the subject.
+// denials passes the server's denials, which name a subject but no call, to the
+// calls and watchers of that subject.
 type denials struct {
 	calls *calls
 	log   *slog.Logger
 
 	mu       sync.Mutex
 	watchers map[*denialWatch]struct{}
-	strict   bool                 // nothing is waited for: permissions are being tried
-	settled  time.Time            // since when the program is at work; zero = it is not yet
-	since    map[string]denied    // by permission: without a success since
-	said     map[string]time.Time // by permission: when it was last told of
+	strict   bool                 // every denial is final: doctor tests permissions
+	settled  time.Time            // when the program began its work; zero = it still starts
+	since    map[string]denied    // by permission: the denials since its last success
+	said     map[string]time.Time // by permission: when it was last reported
 }
 
-// denied is for how long a permission is denied.
+// denied is the time for which a permission has been denied.
 type denied struct{ first, last time.Time }
 
-// denialWatch is somebody who wants to know of denials of some subjects.
+// denialWatch receives the denials of some subjects.
 type denialWatch struct {
 	concerns func(subject string, subscription bool) bool
 	denied   func(error)
 }
 
-// newDenials knows the calls before their inbox is subscribed: a denial of the
-// inbox may come at once.
+// newDenials takes the calls before their inbox is subscribed, because the
+// server may deny the inbox immediately.
 func newDenials(t *calls, log *slog.Logger) *denials {
 	d := &denials{calls: t, log: log, watchers: map[*denialWatch]struct{}{}, since: map[string]denied{}, said: map[string]time.Time{}}
 	t.allowed = d.allowed
@@ -78,7 +78,8 @@ func newDenials(t *calls, log *slog.Logger) *denials {
 
 var deniedSubject = regexp.MustCompile(`(Publish|Subscription) to "([^"]+)"`)
 
-// heard tells whoever is concerned, and returns how many were.
+// heard passes a denial to the watchers and calls of its subject, and returns
+// their number.
 func (d *denials) heard(err error) int {
 	found := deniedSubject.FindStringSubmatch(err.Error())
 	if found == nil {
@@ -105,7 +106,7 @@ func (d *denials) heard(err error) int {
 	return known
 }
 
-// judge decides whether a denial is waited for.
+// judge decides whether the program waits for the permission.
 func (d *denials) judge(subject string, subscription bool, now time.Time) *deniedError {
 	e := &deniedError{what: "publish", subject: subject}
 	if subscription {
@@ -116,7 +117,7 @@ func (d *denials) judge(subject string, subscription bool, now time.Time) *denie
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	since := d.since[key]
-	if now.Sub(since.last) > deniedPatience/2 { // it was used in between
+	if now.Sub(since.last) > deniedPatience/2 { // it was allowed in between
 		since.first = now
 	}
 	since.last = now
@@ -127,16 +128,17 @@ func (d *denials) judge(subject string, subscription bool, now time.Time) *denie
 	return e
 }
 
-// stoodSince reports whether what is subscribed when the program comes to its
-// work was heard for a while before it was denied. The caller holds mu.
+// stoodSince reports whether a subscription worked for a while before it was
+// denied: the program subscribes when it begins its work. The caller holds mu.
 func (d *denials) stoodSince(first time.Time) bool {
 	return !d.settled.IsZero() && first.Sub(d.settled) > soonDenied
 }
 
-// soonDenied is how soon a server denies what is subscribed.
+// soonDenied is the time within which a server denies a new subscription.
 const soonDenied = 5 * time.Second
 
-// permission names what was denied, with all that is allowed together with it.
+// permission names the denied permission together with those that are granted
+// with it.
 func (d *denials) permission(e *deniedError) string {
 	switch {
 	case e.what == "publish":
@@ -150,7 +152,7 @@ func (d *denials) permission(e *deniedError) string {
 // answersHeard is the permission to subscribe to inboxes.
 const answersHeard = "subscribe to inboxes"
 
-// permission is a subject without the names of runs, modules and readers.
+// permission returns a subject without the names of runs, modules and readers.
 func permission(subject string) string {
 	tokens := 2
 	switch {
@@ -177,7 +179,8 @@ func permission(subject string) string {
 	return subject[:end-1]
 }
 
-// report tells of a permission that is waited for, at once and every minute.
+// report logs a permission that the program waits for, at first and then every
+// minute.
 func (d *denials) report(e *deniedError, now time.Time) {
 	key := d.permission(e)
 	d.mu.Lock()
@@ -192,7 +195,7 @@ func (d *denials) report(e *deniedError, now time.Time) {
 	}
 }
 
-// allowed hears that a permission is there.
+// allowed notes that a permission works.
 func (d *denials) allowed(key string) {
 	d.mu.Lock()
 	_, told := d.said[key]
@@ -204,14 +207,14 @@ func (d *denials) allowed(key string) {
 	}
 }
 
-// atWork is since when the program is at work; zero = it is not yet.
+// atWork returns when the program began its work; zero = it still starts.
 func (d *denials) atWork() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.settled
 }
 
-// settle says that the program is at work.
+// settle notes that the program begins its work.
 func (d *denials) settle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -234,8 +237,8 @@ func (d *denials) tellCalls(subject string, subscription bool, denied *deniedErr
 	return d.calls.fail(denied, func(c call) bool { return c.subject == subject })
 }
 
-// watch calls denied for every denial that concerns somebody, until the
-// returned function is called.
+// watch calls denied for every denial for which concerns returns true, until
+// stop is called.
 func (d *denials) watch(concerns func(subject string, subscription bool) bool, denied func(error)) (stop func()) {
 	w := &denialWatch{concerns, denied}
 	d.mu.Lock()

@@ -69,15 +69,15 @@ func (c *Conn) options(t *tries) []nats.Option {
 type tries struct {
 	nc        atomic.Pointer[nats.Conn]
 	connected atomic.Bool // once at least
-	final     int         // so many rounds in a row failed for what does not pass; the client's goroutine owns it
+	final     int         // rounds in a row that failed for a permanent reason; the client's goroutine owns it
 
 	mu     sync.Mutex
-	reason error  // why the last try failed
-	said   string // what was last told of it
+	reason error  // why the last attempt failed
+	said   string // the reason that was last reported
 }
 
-// failed notes why a try to connect failed. That there are no servers is no
-// reason: it follows a better one.
+// failed notes why an attempt to connect failed. It ignores ErrNoServers, which
+// follows a better reason.
 func (t *tries) failed(err error) {
 	if err == nil || errors.Is(err, nats.ErrNoServers) {
 		return
@@ -87,7 +87,7 @@ func (t *tries) failed(err error) {
 	t.reason = withoutPorts(err)
 }
 
-// why is the reason of the last try that failed; nil when none is known.
+// why returns the reason of the last failed attempt; nil when none is known.
 func (t *tries) why() error {
 	if nc := t.nc.Load(); nc != nil {
 		t.failed(nc.LastError())
@@ -97,7 +97,7 @@ func (t *tries) why() error {
 	return t.reason
 }
 
-// news is the reason, unless it was told already.
+// news returns the reason unless it was already reported.
 func (t *tries) news() error {
 	why := t.why()
 	t.mu.Lock()
@@ -109,7 +109,7 @@ func (t *tries) news() error {
 	return why
 }
 
-// rose forgets what failed before.
+// rose notes a connection and forgets earlier failures.
 func (t *tries) rose() {
 	t.connected.Store(true)
 	t.mu.Lock()
@@ -117,10 +117,11 @@ func (t *tries) rose() {
 	t.reason, t.said = nil, ""
 }
 
-// sourcePort is our end of a connection in the text of an error.
+// sourcePort matches the local end of a connection in the text of an error.
 var sourcePort = regexp.MustCompile(`\S+->`)
 
-// tryError is why a try to connect failed, without what differs in every try.
+// tryError is why an attempt to connect failed, without the text that differs
+// between attempts.
 type tryError struct {
 	text string
 	err  error
@@ -133,8 +134,8 @@ func withoutPorts(err error) error {
 	return &tryError{sourcePort.ReplaceAllString(err.Error(), ""), err}
 }
 
-// dialer notes why it cannot dial: of a refused connection the client itself
-// says only that there are no servers.
+// dialer notes why it cannot dial. For a refused connection nats.go itself
+// reports only that there are no servers.
 type dialer struct {
 	net.Dialer
 	tries *tries
@@ -149,10 +150,10 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// again is called after every round through all servers that came to nothing,
-// and returns the pause before the next. What does not pass ends a first
-// connection. Later it is waited for like all else: whoever runs NATS reads a
-// configuration again, or a service that knows the users is away.
+// again is called after every failed round through all servers, and returns the
+// pause before the next round. A permanent reason ends the attempts at a first
+// connection. Later the program waits in every case: the server may reload its
+// configuration, and the service that knows the users may return.
 func (c *Conn) again(t *tries, rounds int) time.Duration {
 	why := t.why()
 	if !insecure(why) && !refused(why) {
@@ -171,24 +172,24 @@ func (c *Conn) again(t *tries, rounds int) time.Duration {
 	return reconnectDelay(rounds)
 }
 
-// told reports whether the wait for the connection was told of.
+// told reports whether the wait for the connection was reported.
 func (t *tries) told() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.said != ""
 }
 
-// refusedTries is how often in a row a first connection may be refused for its
-// credentials.
+// refusedTries is how often in a row a server may refuse the credentials of a
+// first connection.
 const refusedTries = 2
 
-// refused reports whether the server does not accept who we say we are.
+// refused reports whether the server refuses the credentials.
 func refused(err error) bool {
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
 		errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
-// explained says in our words what a server's refusal means.
+// explained adds ErrRefused to a refusal of the credentials.
 func (c *Conn) explained(err error) error {
 	if refused(err) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -196,8 +197,8 @@ func (c *Conn) explained(err error) error {
 	return err
 }
 
-// reconnectDelay grows with the rounds through all servers: quick for a
-// restart, gentle in an outage. The jitter keeps a fleet from coming at once.
+// reconnectDelay grows with the rounds through all servers: it is short for a
+// restart and long in an outage. The jitter spreads the connections of a fleet.
 func reconnectDelay(rounds int) time.Duration {
 	d := min(reconnectWait<<min(max(rounds-1, 0), 10), reconnectMost)
 	return d/2 + time.Duration(time.Now().UnixNano()%int64(d/2+1))
@@ -218,7 +219,7 @@ func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 		switch {
 		case err == nil:
 			return nil
-		case over: // it was given up
+		case over: // the attempts have ended
 			return err
 		case ctx.Err() != nil:
 			return c.unreachable(late(context.Cause(ctx), t.why()))
@@ -232,7 +233,7 @@ func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 	}
 }
 
-// late is the end of a wait, with the reason of the last try.
+// late is the end of a wait, with the reason of the last failed attempt.
 func late(cause, why error) error {
 	if why == nil {
 		return cause
@@ -247,8 +248,8 @@ func (c *Conn) patience(first bool) time.Duration {
 	return saySoEvery
 }
 
-// unreachable says that no connection came about, and why. A refusal of the
-// credentials, or of a certificate, is no matter of reaching.
+// unreachable is the error of a failed connection: ErrRefused for refused
+// credentials, ErrInsecure for TLS, else ErrUnreachable.
 func (c *Conn) unreachable(why error) error {
 	url := redact(c.cfg.URL)
 	if url == "" {
@@ -293,7 +294,7 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		if c.denied.heard(err) == 0 {
 			c.log.Warn("NATS denies a permission", "url", c.URL(), "error", err)
 		}
-	case refused(err): // again tells of it
+	case refused(err): // again reports it
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
 		c.log.Debug("a reader is slower than NATS", "subject", sub.Subject)
 	default:

@@ -13,38 +13,38 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// source says what of a stream to read.
+// source describes what to read of a stream.
 type source struct {
 	stream   string
-	bulk     bool // values or output: they must not keep other answers waiting
+	bulk     bool // values or output, which must not delay other answers
 	length   int  // bytes of a message, about; 0 = unknown
 	size     int  // bytes that are to come; 0 = unknown
 	count    int  // messages of the last reading that was bounded
-	live     bool // everything that was there has been read: what comes now is what is being written
+	live     bool // the reader has caught up with the writers
 	filters  []string
-	after    uint64                      // the last sequence that is known
-	headers  bool                        // headers only: who reads wants to know that there is a message
-	latest   bool                        // begin with the last message of every subject, and again so after any trouble
-	whole    bool                        // begin from the start after any trouble
-	verified bool                        // the reader checks what it has read as a whole, so a position counts in every case
-	keeps    bool                        // a position counts on another connection while its message is the same: much to read, of which nothing is decided
-	begun    func() error                // a beginning from the start: what was handed on before does not count
-	caught   func() error                // everything that was there has been handed on; after every beginning
-	missing  func(context.Context) error // the stream is missing: make it
-	beat     time.Duration               // how often the server says that there is nothing new; 0 = feedBeat
-	beaten   func() error                // it has, and everything before has been handed on
+	after    uint64                      // the last known sequence
+	headers  bool                        // read headers only
+	latest   bool                        // begin with the last message of every subject, also after every error
+	whole    bool                        // begin from the start after every error
+	verified bool                        // the reader checks the whole, so a position always counts
+	keeps    bool                        // a position counts on another connection if its message is the same; for output, which decides nothing
+	begun    func() error                // called before reading from the start: earlier messages do not count
+	caught   func() error                // called when all existing messages have been handed on, after every beginning
+	missing  func(context.Context) error // creates the missing stream
+	beat     time.Duration               // how often the server reports that nothing is new; 0 = feedBeat
+	beaten   func() error                // called for such a report, after all earlier messages have been handed on
 }
 
-// errEnough ends a feed that has what it wants.
+// errEnough ends a feed whose reader needs no more.
 var errEnough = errors.New("enough")
 
-// silence is after how long without a word a consumer is thought lost.
+// silence is how long a consumer may be silent before it counts as lost.
 func (s *source) silence() time.Duration { return 4 * cmp.Or(s.beat, feedBeat) }
 
-// position says where a feed's last sequence counts: in one stream, as read on
-// one connection.
+// position identifies the stream and the connection in which a feed's last
+// sequence counts.
 type position struct {
-	begun      bool // a consumer was made
+	begun      bool // a consumer was created
 	connection uint64
 	created    time.Time // of the stream; zero = unknown
 	stored     time.Time // when the message at the position was
@@ -61,12 +61,12 @@ func (p *position) counts(s *source, connection uint64) bool {
 	return p.connection == connection && !s.latest && !s.whole
 }
 
-// feed reads a source with a push consumer of its own and hands every message
-// to f, in order, once. After trouble on the same connection it makes another
-// consumer, after the last sequence handed on. On a new connection, and when
-// the stream is another one of the same name, it begins from the start: what
-// was read before may have been lost, and its sequences be in use again. It
-// returns nil when ctx ends, f's error, or what does not pass.
+// feed reads a source with its own push consumer and passes every message to f,
+// in order, once. After an error on the same connection it creates another
+// consumer, which begins after the last sequence. On a new connection, and when
+// the stream was recreated, it begins from the start, because the server may
+// have lost messages and reuse their sequences. It returns nil when ctx ends,
+// f's error, or a permanent error.
 func (c *Conn) feed(ctx context.Context, src source, f func(located) error) error {
 	backoff := newBackOff()
 	var at position
@@ -92,7 +92,7 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 	}
 }
 
-// feedFrom is feedOnce on the connection that is for such a source.
+// feedFrom is feedOnce on the source's connection.
 func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(located) error) error {
 	if !src.bulk {
 		return c.feedOnce(ctx, src, at, nil, f)
@@ -110,10 +110,10 @@ func (c *Conn) feedFrom(ctx context.Context, src *source, at *position, f func(l
 	return d.feedOnce(ctx, src, at, d.intake, f)
 }
 
-// errOdd marks trouble of the consumer, which another one mends.
+// errOdd marks an error that another consumer is likely to solve.
 var errOdd = errors.New("the consumer is gone or has lost messages")
 
-// ignoreEnd makes the end of ctx no error.
+// ignoreEnd returns nil when ctx has ended, else err.
 func ignoreEnd(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():
@@ -227,9 +227,9 @@ func (r *reading) refused(err error) {
 	}
 }
 
-// begin makes the consumer, or tries to: it has one replica, and when the
-// cluster has placed that on a server that has just died, nobody answers until
-// it is back. Another consumer is placed again.
+// begin tries once to create the consumer, which has one replica. If the cluster
+// places it on a server that has just died, there is no answer until that server
+// returns; another consumer gets another place.
 func (r *reading) begin(ctx context.Context, name, inbox string) error {
 	if err := r.setOut(); err != nil {
 		return err
@@ -237,7 +237,7 @@ func (r *reading) begin(ctx context.Context, name, inbox string) error {
 	var info jetstream.ConsumerInfo
 	err := r.c.createConsumerOnce(ctx, r.src.stream, feedConsumer(r.src, name, inbox), &info)
 	if errors.Is(err, ErrNotFound) {
-		r.at.connection = 0 // the next stream of this name is another one
+		r.at.connection = 0 // the position does not count in the next stream of this name
 		if r.src.missing != nil {
 			return errors.Join(errOdd, r.src.missing(ctx))
 		}
@@ -257,7 +257,7 @@ func (r *reading) begin(ctx context.Context, name, inbox string) error {
 	return nil
 }
 
-// setOut decides where the consumer begins.
+// setOut decides at which sequence the consumer begins.
 func (r *reading) setOut() error {
 	connection := r.c.Connection()
 	again := r.at.begun && !r.at.counts(r.src, connection)
@@ -274,9 +274,9 @@ func (r *reading) setOut() error {
 	return nil
 }
 
-// sameStream notices that the stream was deleted and made again, or has lost
-// its last part. It asks after the consumer was made: one that was made in
-// another stream is never read.
+// sameStream detects a stream that was recreated, or has lost its last part. It
+// asks after the creation of the consumer, so that no consumer of another stream
+// is ever read.
 func (r *reading) sameStream(ctx context.Context) error {
 	if r.src.latest || r.src.whole || r.src.verified {
 		return nil // these need no position, or check what they have read
@@ -316,7 +316,7 @@ func (r *reading) catchUp() error {
 	return r.src.caught()
 }
 
-// read hands on what arrives until something is wrong.
+// read hands messages on until an error occurs.
 func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 	silence := time.NewTimer(r.src.silence())
 	defer silence.Stop()
@@ -395,8 +395,8 @@ func (r *reading) message(m *nats.Msg) error {
 	return nil
 }
 
-// status answers the server's flow control and compares its heartbeats with
-// what has arrived.
+// status answers the server's flow control and compares its heartbeats with the
+// messages that arrived.
 func (r *reading) status(m *nats.Msg) error {
 	if m.Header.Get("Status") != "100" {
 		return errOdd
@@ -418,8 +418,8 @@ func (r *reading) status(m *nats.Msg) error {
 		return r.src.beaten()
 	}
 	if stalled == "" && r.src.caught != nil && !r.caughtUp {
-		// Nothing is left to send, and no message has said that it is the last:
-		// those that were to come have been removed. Another consumer knows.
+		// Nothing is left to send, and no message was marked as the last: the
+		// remaining messages were removed. Another consumer knows that.
 		return errOdd
 	}
 	return nil
@@ -433,8 +433,8 @@ func (c *Conn) dropConsumer(stream, name string) {
 	}
 }
 
-// readAll hands on what a source holds now, and returns. After trouble it
-// begins from the start, and calls begun first.
+// readAll hands on the present messages of a source, and returns. After an error
+// it begins from the start, and calls begun first.
 func (c *Conn) readAll(ctx context.Context, src source, f func(located) error) error {
 	src.whole = !src.keeps
 	src.caught = func() error { return errEnough }
