@@ -11,22 +11,22 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Blobs are read here, and not by the client's object store, because that one
-// asks whichever replica answers. One that is behind does not know a blob yet,
-// or not all of it, and is believed; and where the consumer of the chunks was
-// placed on a server that has just died, the read waits for minutes.
+// This package reads blobs itself, because the object store of nats.go asks any
+// replica. It trusts a replica that is behind and lacks the blob or a part of it.
+// If the consumer of the chunks is placed on a server that has just died, its
+// read waits for minutes.
 
-// blobRenew is the age after which a blob that is wanted again is stored
-// again, so that its age limit does not strike while somebody needs it.
+// blobRenew is the age after which a blob that is needed again is stored again,
+// so that it does not expire while it is in use.
 const blobRenew = blobsAge / 2
 
-// blobPatience is for how long a cluster is asked again for a blob that it
-// does not have: a leader that was stopped, and has been replaced meanwhile,
-// answers from what it knew, until it hears of the new one.
+// blobPatience is how long a cluster is asked again for a blob that it reports
+// missing: a leader that was paused and replaced answers from its old state until
+// it learns of the new leader.
 const blobPatience = 5 * time.Second
 
-// blob reads a blob of at most limit bytes and checks its digest.
-// ErrNotFound, ErrTooLarge, and jobs.ErrMalformed for what is not a digest.
+// blob reads a blob of at most limit bytes and checks its digest. It returns
+// ErrNotFound, ErrTooLarge, or jobs.ErrMalformed for an invalid digest.
 func (c *Conn) blob(ctx context.Context, digest string, limit int) ([]byte, error) {
 	if !isDigest(digest) {
 		return nil, fmt.Errorf("read a blob: %w: %q is not a digest", jobs.ErrMalformed, clip(digest))
@@ -49,9 +49,9 @@ func (c *Conn) blobsReplicated(ctx context.Context) bool {
 	return err == nil && info.Config.Replicas > 1
 }
 
-// readBlob reads what the entry of a blob names, and another entry when
-// somebody has stored the blob anew meanwhile: the bytes that the first named
-// are dropped then.
+// readBlob reads the chunks that the entry of a blob names. It starts over with
+// the new entry if the blob is stored again in the meantime, which drops the old
+// chunks.
 func (c *Conn) readBlob(ctx context.Context, digest string, limit int) ([]byte, error) {
 	for read := ""; ; {
 		entry, err := retry(ctx, c, func(ctx context.Context) (*storedEntry, error) { return c.blobEntry(ctx, digest) })
@@ -80,9 +80,9 @@ func (c *Conn) readBlob(ctx context.Context, digest string, limit int) ([]byte, 
 	}
 }
 
-// readChunks reads what there is of an object's bytes. Whoever sends them may
-// be behind, and then the leader knows of more. Memory grows with what arrives,
-// not with what the entry claims.
+// readChunks reads the existing bytes of an object. The replica that sends them
+// may be behind; then the leader knows of more. Memory grows with the bytes that
+// arrive, not with the size that the entry claims.
 func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte, err error) {
 	subject := c.chunkSubject(entry.NUID)
 	src := source{stream: c.blobStream(), bulk: true, filters: []string{subject}, verified: true}

@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// resumeWithin is for how long after a chunk was sent it can be sent again: the
-// server knows for two minutes that it has it.
+// resumeWithin is how long a chunk can be sent again: the server recognises
+// duplicates for two minutes.
 const resumeWithin = 90 * time.Second
 
-// upload is the chunks of one blob on their way.
+// upload sends the chunks of one blob.
 type upload struct {
 	c       *Conn
 	subject string
@@ -22,21 +22,22 @@ type upload struct {
 	each    int
 	total   int
 	next    int           // chunk to send
-	stored  int           // chunks that are, in order
+	stored  int           // chunks that are stored, in order
 	oldest  time.Time     // when the oldest chunk that may be stored was first sent
-	ended   chan chunkEnd // of chunks that are on their way
+	ended   chan chunkEnd // answers for the chunks that were sent
 	out     int
 }
 
-// chunkEnd is how the way of a chunk has ended.
+// chunkEnd is the answer for one chunk.
 type chunkEnd struct {
 	chunk int
 	err   error
 }
 
-// putChunks stores data in order, and returns in how many chunks when all are
-// acknowledged. It goes on while they are, however slow the link is; where the
-// connection breaks, it goes on from the first that was not acknowledged.
+// putChunks stores data in order, and returns the number of chunks when all are
+// acknowledged. It continues as long as acknowledgements arrive, however slow the
+// link is, and resumes after a broken connection at the first chunk that was not
+// acknowledged.
 func (c *Conn) putChunks(ctx context.Context, subject string, data []byte, each int) (chunks uint32, err error) {
 	total := (len(data) + each - 1) / each
 	u := &upload{c: c, subject: subject, data: data, each: each, total: total, ended: make(chan chunkEnd, total)} // so that no answer blocks
@@ -51,15 +52,15 @@ func (c *Conn) putChunks(ctx context.Context, subject string, data []byte, each 
 	return uint32(total), nil //nolint:gosec // at most MaxOutputs
 }
 
-// connected waits for the connection, as long as what was sent is known.
+// connected waits for the connection, as long as the server recognises duplicates.
 func (u *upload) connected(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, resumeWithin)
 	defer cancel()
 	return u.c.link.await(ctx)
 }
 
-// send sends what is not stored, until all is or the connection is lost; then
-// it returns nil, and what is left can be sent again.
+// send sends the remaining chunks. It returns nil when all are stored, and also
+// when the connection is lost and the rest can be sent again.
 func (u *upload) send(ctx context.Context) error {
 	u.next = u.stored
 	if u.oldest.IsZero() {
@@ -116,8 +117,8 @@ func (u *upload) one(ctx context.Context) error {
 	return nil
 }
 
-// errHole says that a chunk is not stored and a later one is: what is read
-// would be in another order.
+// errHole reports that a later chunk was stored before a missing one, so that the
+// order is wrong.
 var errHole = errors.New("the server has stored a later part, and not this one")
 
 func (u *upload) hear(a chunkEnd) error {

@@ -18,11 +18,10 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Blobs are written here, and not by the client's object store, because that
-// one publishes the object's entry together with its chunks: where the stream
-// has room for the short entry and none for a chunk, there is an object
-// without its bytes afterwards, which everybody takes for stored. The layout is
-// the same.
+// This package writes blobs itself, because the object store of nats.go publishes
+// the object's entry together with its chunks. If the stream has room for the
+// short entry but not for a chunk, the result is an object without its bytes that
+// counts as stored. The layout is the same.
 
 const (
 	mostChunk  = 128 << 10
@@ -37,13 +36,13 @@ func (c *Conn) entrySubject(key string) string {
 
 func encodeKey(key string) string { return base64.URLEncoding.EncodeToString([]byte(key)) }
 
-// chunkBytes is how much of a blob one message holds: what the link carries in
-// a short time, at most what the server takes.
+// chunkBytes is the size of one chunk: the bytes that the link carries in a short
+// time, limited by the server's maximum.
 func (c *Conn) chunkBytes() int {
 	return int(min(int64(c.flow.message()), max(c.nc.MaxPayload()-headRoom, leastChunk)))
 }
 
-// putBlob stores data under its digest, unless it is there.
+// putBlob stores data under its digest, unless it is already stored.
 func (c *Conn) putBlob(ctx context.Context, data []byte, full whenFull) (jobs.Blob, error) {
 	sum := sha256.Sum256(data)
 	blob := jobs.Blob{SHA256: fmt.Sprintf("%x", sum), Bytes: int64(len(data))}
@@ -63,9 +62,8 @@ func (c *Conn) putBlob(ctx context.Context, data []byte, full whenFull) (jobs.Bl
 	return blob, nil
 }
 
-// putOnce stores the chunks, and when all of them are there, the entry that
-// makes them an object. What is there is made as young as if it had been
-// stored now, for the sweep, which drops the oldest.
+// putOnce stores the chunks, and then the entry that makes them an object. If the
+// object exists, it renews the entry instead, because the sweep drops the oldest.
 func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error {
 	old, err := c.blobEntry(ctx, key)
 	switch {
@@ -95,21 +93,21 @@ func (c *Conn) putOnce(ctx context.Context, key string, sum, data []byte) error 
 	return err
 }
 
-// storedEntry is the entry of an object, with its place. Its ModTime is that
-// of the bytes; the entry itself may be younger.
+// storedEntry is the entry of an object, with its sequence. Its ModTime is that of
+// the bytes; the entry itself may be younger.
 type storedEntry struct {
 	jetstream.ObjectInfo
 	seq uint64
 }
 
-// usable reports whether an object is of that size, and not so old that its
-// age limit may strike while somebody needs it.
+// usable reports whether an object has that size, and is young enough not to
+// expire while it is in use.
 func (c *Conn) usable(e *storedEntry, size int64) bool {
 	return !e.Deleted && size >= 0 && e.Size == uint64(size) && time.Since(e.ModTime) < blobRenew
 }
 
-// blobEntry reads the entry of an object; ErrNotFound, also where what is there
-// is not an entry: storing the object replaces it.
+// blobEntry reads the entry of an object. It returns ErrNotFound also for a
+// message that is not an entry: storing the object replaces it.
 func (c *Conn) blobEntry(ctx context.Context, key string) (*storedEntry, error) {
 	l, err := c.lastOnce(ctx, c.blobStream(), c.entrySubject(key))
 	if err != nil {
@@ -139,11 +137,11 @@ func isDigest(s string) bool {
 	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// isObjectID reports whether s can name the chunks of one object: it becomes a
-// token of the subject of what is read, and removed.
+// isObjectID reports whether s can name the chunks of one object. It becomes a
+// token of the subject from which chunks are read and purged.
 func isObjectID(s string) bool { return jobs.ValidID(s) }
 
-// anySequence is expected by an entry that takes the place of any other.
+// anySequence makes putEntry replace any other entry.
 const anySequence = math.MaxUint64
 
 func (c *Conn) putEntry(ctx context.Context, key string, info *jetstream.ObjectInfo, expect uint64) error {
@@ -160,8 +158,8 @@ func (c *Conn) putEntry(ctx context.Context, key string, info *jetstream.ObjectI
 	return err
 }
 
-// dropChunks removes what no entry names, without waiting: what stays for want
-// of an answer goes by its age.
+// dropChunks removes chunks that no entry names. It does not wait: chunks that
+// remain expire by age.
 func (c *Conn) dropChunks(id string) {
 	query := fmt.Appendf(nil, `{"filter":%q}`, c.chunkSubject(id))
 	c.calls.send(&nats.Msg{Subject: "$JS.API.STREAM.PURGE." + c.blobStream(), Data: query}, func(*nats.Msg, error) {})

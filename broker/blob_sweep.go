@@ -13,21 +13,21 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// BlobsUsage asks how much the blobs take.
+// BlobsUsage asks for the size of all blobs.
 func (c *Conn) BlobsUsage(ctx context.Context) (Usage, error) {
 	return c.usage(ctx, c.blobStream(), blobsBytes)
 }
 
-// StoredBlob is a blob as the sweep wants to know it.
+// StoredBlob describes a blob for the sweep.
 type StoredBlob struct {
 	SHA256 string
-	Stored time.Time // or wanted again, by the server's clock
+	Stored time.Time // or renewed, by the server's clock
 
 	id  string // of its chunks
 	seq uint64 // of its entry
 }
 
-// StoredBlobs lists the blobs, those first that nobody has stored for longest.
+// StoredBlobs lists the blobs, the least recently stored first.
 func (c *Conn) StoredBlobs(ctx context.Context) ([]StoredBlob, error) {
 	var blobs []StoredBlob
 	src := source{stream: c.blobStream(), filters: []string{"$O." + c.names.blobs() + ".M.>"}, begun: func() error {
@@ -47,9 +47,9 @@ func (c *Conn) StoredBlobs(ctx context.Context) ([]StoredBlob, error) {
 	return blobs, nil
 }
 
-// DropBlob removes a blob, unless somebody has stored it again since it was
-// listed; it reports whether it did. The entry goes first, by its sequence:
-// whoever wants the blob from then on stores it anew.
+// DropBlob removes a blob, unless it was stored again after it was listed, and
+// reports whether it did. It removes the entry first, by its sequence: from then
+// on a writer stores the blob again.
 func (c *Conn) DropBlob(ctx context.Context, b StoredBlob) (bool, error) {
 	query := fmt.Appendf(nil, `{"filter":%q,"seq":%s}`, c.entrySubject(b.SHA256), strconv.FormatUint(b.seq+1, 10))
 	m, err := c.api(ctx, "STREAM.PURGE."+c.blobStream(), query)
@@ -68,7 +68,7 @@ func (c *Conn) DropBlob(ctx context.Context, b StoredBlob) (bool, error) {
 	return true, c.purge(ctx, c.blobStream(), c.chunkSubject(b.id))
 }
 
-// WantBlob makes a blob as young as if it had been stored now; ErrNotFound.
+// WantBlob renews a blob, as if it were stored now, or returns ErrNotFound.
 func (c *Conn) WantBlob(ctx context.Context, b jobs.Blob) error {
 	young, err := keep(ctx, c, fails, c.blobStream(), func(ctx context.Context) (bool, error) {
 		old, err := c.blobEntry(ctx, b.SHA256)
@@ -87,8 +87,8 @@ func (c *Conn) WantBlob(ctx context.Context, b jobs.Blob) error {
 	return err
 }
 
-// OldestJob is when the oldest job was published that is in the queue; zero
-// when none is.
+// OldestJob returns when the oldest queued job was published; zero when the queue
+// is empty.
 func (c *Conn) OldestJob(ctx context.Context) (time.Time, error) {
 	info, err := c.streamInfo(ctx, c.names.jobsStream())
 	if err != nil {
@@ -127,8 +127,8 @@ func (c *Conn) UnendedRuns(ctx context.Context, since time.Time) ([]jobs.RunID, 
 	return slices.DeleteFunc(all, func(run jobs.RunID) bool { return ended[run] }), nil
 }
 
-// BlobsOf calls f with the digest of every blob that the log of a run refers
-// to: what is in the place of a record, and outputs.
+// BlobsOf calls f with the digest of every blob to which the log of a run refers:
+// long records, and outputs.
 func (c *Conn) BlobsOf(ctx context.Context, run jobs.RunID, f func(digest string)) error {
 	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}}
 	err := c.readAll(ctx, src, func(l located) error {
@@ -140,7 +140,7 @@ func (c *Conn) BlobsOf(ctx context.Context, run jobs.RunID, f func(digest string
 			err = e.Unread
 		}
 		switch {
-		case unreadable(err) && !errors.Is(err, jobs.ErrNewer): // it refers to nothing that anybody will read
+		case unreadable(err) && !errors.Is(err, jobs.ErrNewer): // no reader follows its references
 			return nil
 		case err != nil:
 			return err
@@ -168,8 +168,8 @@ func outputsIn(rec *jobs.Record) (found []jobs.Outputs) {
 	return found
 }
 
-// touch writes the entry of a blob again, so that it is as young as if it had
-// been stored now. False says that somebody has dropped it meanwhile.
+// touch renews a blob by writing its entry again. It returns false if the blob
+// was dropped in the meantime.
 func (c *Conn) touch(ctx context.Context, key string, old *storedEntry) (bool, error) {
 	err := c.putEntry(ctx, key, &old.ObjectInfo, old.seq)
 	if !errors.Is(err, ErrConflict) {
@@ -179,5 +179,5 @@ func (c *Conn) touch(ctx context.Context, key string, old *storedEntry) (bool, e
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && !now.Deleted && now.Size == old.Size, err // as young: somebody else has done the same
+	return err == nil && !now.Deleted && now.Size == old.Size, err // another writer has renewed it
 }

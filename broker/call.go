@@ -23,21 +23,21 @@ type calls struct {
 	nc      *nats.Conn
 	root    string       // of all inboxes
 	prefix  string       // of the inbox, with its dot
-	allowed func(string) // hears of a permission that is there, once, and again after it was denied
+	allowed func(string) // called when a permission works for the first time, or again after a denial
 
 	mu       sync.Mutex
 	inbox    *nats.Subscription
-	patient  bool            // a slow answer is waited for while others come
-	heard    time.Time       // when the last answer came
-	used     map[string]bool // permissions that were used with success; false = denied since
+	patient  bool            // wait for a slow answer while others arrive
+	heard    time.Time       // when the last answer arrived
+	used     map[string]bool // permissions that were used successfully; false = denied since
 	next     uint64
 	waiting  map[uint64]call
 	sweeping bool
-	refused  error // why the inbox cannot hear answers; nil when it can
+	refused  error // why the inbox cannot receive answers; nil when it can
 }
 
-// call is one request. done is called exactly once, on whatever goroutine
-// has learned of the end, and must not block.
+// call is one request. done is called exactly once, on any goroutine, and must
+// not block.
 type call struct {
 	subject string
 	sent    time.Time
@@ -48,7 +48,7 @@ func newCalls(inbox string) *calls {
 	return &calls{root: inbox, prefix: inbox + "." + nuid.Next() + ".", waiting: map[uint64]call{}, used: map[string]bool{}, allowed: func(string) {}}
 }
 
-// open subscribes the inbox. Before it nothing is sent.
+// open subscribes the inbox. It precedes every call.
 func (t *calls) open(nc *nats.Conn) error {
 	t.nc = nc
 	return t.subscribe()
@@ -70,8 +70,8 @@ func (t *calls) subscribe() error {
 	return sub.SetPendingLimits(-1, -1) // bounded by what was asked
 }
 
-// openLater subscribes the inbox again, which NATS has denied for now. When it
-// denies that, too, the next denial comes here again.
+// openLater subscribes the inbox again after a while, because NATS has denied it
+// for now. The next denial calls openLater again.
 func (t *calls) openLater() {
 	time.AfterFunc(askAgain, func() {
 		if t.subscribe() == nil {
@@ -80,7 +80,7 @@ func (t *calls) openLater() {
 	})
 }
 
-// works notes that a permission was used with success.
+// works notes that a permission was used successfully.
 func (t *calls) works(permission string) {
 	t.mu.Lock()
 	known := t.used[permission]
@@ -91,7 +91,7 @@ func (t *calls) works(permission string) {
 	}
 }
 
-// worked reports whether a permission has been used with success.
+// worked reports whether a permission was used successfully.
 func (t *calls) worked(permission string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -213,14 +213,14 @@ func (t *calls) refuse(err error) {
 	}
 }
 
-// deaf says why no answer can be heard; nil when they can.
+// deaf returns why no answers can be received; nil when they can.
 func (t *calls) deaf() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.refused
 }
 
-// sweep ends what has waited too long, and comes again while anything waits.
+// sweep ends the calls that have waited too long, and runs again while any wait.
 func (t *calls) sweep() {
 	now := time.Now()
 	t.fail(errNoAnswer, func(c call) bool { return t.late(now, c.sent) })
@@ -232,8 +232,8 @@ func (t *calls) sweep() {
 	}
 }
 
-// late reports whether a call has waited too long. On a slow link it has not
-// while answers come to those that were sent before it. The caller holds mu.
+// late reports whether a call has waited too long. On a slow link it waits while
+// earlier calls are being answered. The caller holds mu.
 func (t *calls) late(now, sent time.Time) bool {
 	took := now.Sub(sent)
 	if !t.patient {
@@ -242,8 +242,8 @@ func (t *calls) late(now, sent time.Time) bool {
 	return took > answerWithin || took > stallAfter && now.Sub(t.heard) > stallAfter
 }
 
-// queue runs functions one after another, on a goroutine that lives while
-// there are any. It has no limit of its own: those who push have one.
+// queue runs functions one after another, on a goroutine that lives while there
+// are any. Its callers limit its length.
 type queue struct {
 	mu      sync.Mutex
 	todo    []func()

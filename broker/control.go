@@ -12,7 +12,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// SendRunControl sends to whoever runs something of the run.
+// SendRunControl sends to all workers that execute modules of the run.
 func (c *Conn) SendRunControl(run jobs.RunID, m jobs.Control) error {
 	return c.sendControl(c.names.runControl(run), &m)
 }
@@ -45,8 +45,8 @@ func (c *Conn) Controls(ctx context.Context, worker string, f func(run jobs.RunI
 }
 
 // listen calls hear, one call at a time, with every message on the subjects
-// until ctx ends (then it returns nil). Messages may be lost: senders repeat
-// what matters. A permission that was withdrawn is waited for.
+// until ctx ends (then it returns nil). It waits for a withdrawn permission.
+// Messages may be lost; their senders repeat the important ones.
 func (c *Conn) listen(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
 	for {
 		err := c.listenOnce(ctx, subjects, hear)
@@ -59,8 +59,8 @@ func (c *Conn) listen(ctx context.Context, subjects []string, hear func(*nats.Ms
 	}
 }
 
-// listenOnce is listen until a permission is withdrawn: the server has dropped
-// what was subscribed.
+// listenOnce is listen until a permission is withdrawn, which ends the
+// subscription.
 func (c *Conn) listenOnce(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
 	arrived := make(chan *nats.Msg, 256) // a full one drops, and senders repeat
 	denied := make(chan error, 1)        // the first is enough

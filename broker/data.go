@@ -9,28 +9,27 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Values and output go over a connection of their own, so that heartbeats,
-// leases and control never wait behind them: not in the client, not in the
-// socket, not in the server. It is made when it is first needed. A server that
-// is inside this process has no slow link, and needs none; where a second
-// connection is not allowed, all goes over the first.
+// Values and output use a second connection, so that heartbeats, leases and
+// control never wait behind them in the client, the socket or the server. It is
+// opened when it is first needed. A server in the same process needs none. Where
+// a second connection is not allowed, everything uses the first.
 
 const (
 	dataPatience = 5 * time.Second  // for the second connection
-	dataAgain    = time.Minute      // until it is tried again
-	stallAfter   = 10 * time.Second // without any answer a transfer has stalled
-	answerWithin = time.Minute      // every single message, whatever else is answered
+	dataAgain    = time.Minute      // until the next attempt to open it
+	stallAfter   = 10 * time.Second // without any answer: then a transfer has stalled
+	answerWithin = time.Minute      // for one message, even if others are answered
 )
 
 // data is the second connection of a Conn.
 type data struct {
 	mu    sync.Mutex
 	conn  *Conn
-	again time.Time // not to be tried before
-	down  time.Time // since when it is, while the first one is up; zero = it is up
+	again time.Time // of the next attempt
+	down  time.Time // when it broke while the first connection is up; zero = it is up
 }
 
-// carrier is the connection for values and output.
+// carrier returns the connection for values and output.
 func (c *Conn) carrier(ctx context.Context) *Conn {
 	if c.data == nil {
 		return c
@@ -66,8 +65,8 @@ func (c *Conn) carrier(ctx context.Context) *Conn {
 	return d
 }
 
-// openData makes the second connection. What it has to say of itself the first
-// one says, too; permissions differ.
+// openData opens the second connection. It logs nothing, because the first
+// connection logs the same; denials of permissions differ.
 func (c *Conn) openData(ctx context.Context) (*Conn, error) {
 	cfg := c.cfg
 	cfg.ConnectTimeout = dataPatience
@@ -89,13 +88,13 @@ func inside(options []nats.Option) bool {
 	o := nats.Options{}
 	for _, option := range options {
 		if option(&o) != nil {
-			return false // the connection itself will say so
+			return false // connecting reports the error
 		}
 	}
 	return o.InProcessServer != nil
 }
 
-// unpinned is a context for the second connection, whose number is another.
+// unpinned returns a context for the second connection, which has other numbers.
 func unpinned(ctx context.Context) context.Context {
 	if _, ok := ctx.Value(pinKey{}).(uint64); !ok {
 		return ctx

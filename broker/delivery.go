@@ -20,21 +20,20 @@ type Delivery struct {
 	c          *Conn
 }
 
-// What is sent to a delivery's reply subject.
+// Messages to a delivery's reply subject.
 var (
 	ackDone     = []byte("+ACK")
 	ackNak      = []byte("-NAK")
 	ackProgress = []byte("+WPI")
 )
 
-// Ack removes the job from the queue; call it after the outcome is stored. On
-// another connection than the delivery's it does nothing, as InProgress: after
-// a restart of the server its place in the queue may be another job's. The job
-// is delivered again then, and found to be closed.
+// Ack removes the job from the queue; call it after the outcome is stored. Ack
+// and InProgress do nothing on another connection than the delivery's: after a
+// restart of the server, another job may have the sequence. The job is then
+// delivered again, and found to be closed.
 func (d *Delivery) Ack() error { return d.reply(ackDone) }
 
-// InProgress holds off the redelivery for another AckWait; send it every
-// AckWait/3.
+// InProgress delays the redelivery by another AckWait; call it every AckWait/3.
 func (d *Delivery) InProgress() error { return d.reply(ackProgress) }
 
 func (d *Delivery) reply(what []byte) error {
@@ -47,7 +46,7 @@ func (d *Delivery) reply(what []byte) error {
 	return nil
 }
 
-// answer is sent without a wait: what is lost is delivered again.
+// answer sends without waiting: a job whose answer is lost is delivered again.
 func answer(m *nats.Msg, what []byte) error {
 	return m.RespondMsg(&nats.Msg{Subject: m.Reply, Data: what})
 }

@@ -12,14 +12,14 @@ import (
 // removed while the server ran on it.
 var ErrStoreGone = errors.New("the store was removed")
 
-// storeLook is how often the server looks whether its store is there.
+// storeLook is the time between two checks that the store exists.
 const storeLook = 2 * time.Second
 
-// jetStreamDir is the directory in the store in which the server keeps all.
+// jetStreamDir is the server's directory in the store.
 const jetStreamDir = "jetstream"
 
-// storeGone says what of the store is missing; nil when it is all there. A
-// directory that was made again is not the one whose files the server has open.
+// storeGone returns an error when a part of the store is missing, or when its
+// directory was recreated: the server still writes to the removed files.
 func (s *Server) storeGone() error {
 	for _, dir := range []string{s.opts.StoreDir, filepath.Join(s.opts.StoreDir, jetStreamDir)} {
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
@@ -31,7 +31,7 @@ func (s *Server) storeGone() error {
 	}
 	held, err := s.lock.Stat()
 	if err != nil {
-		return nil //nolint:nilerr // it is not known: the next look tells
+		return nil //nolint:nilerr // unknown: the next check decides
 	}
 	now, err := os.Stat(s.lock.Name())
 	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(held, now) {

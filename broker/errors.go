@@ -31,7 +31,7 @@ var (
 	errNoRoom   = errors.New("waiting for room")
 )
 
-// Error codes of the JetStream API that are told apart.
+// Error codes of the JetStream API that this package distinguishes.
 const (
 	codeNotFoundStream   jetstream.ErrorCode = 10059
 	codeNameInUse        jetstream.ErrorCode = 10058
@@ -71,7 +71,7 @@ func apiError(data []byte) error {
 	return meaning(answer.Error)
 }
 
-// meaning joins a JetStream error with the sentinel that callers know.
+// meaning wraps a JetStream error in the sentinel that callers test for.
 func meaning(err *jetstream.APIError) error {
 	switch err.ErrorCode {
 	case codeWrongSequence:
@@ -86,7 +86,7 @@ func meaning(err *jetstream.APIError) error {
 	return err
 }
 
-// transient reports whether trying again may help.
+// transient reports whether a retry may help.
 func transient(err error) bool {
 	switch {
 	case errors.Is(err, errNoRoom):

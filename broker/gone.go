@@ -19,19 +19,19 @@ func (e *GoneError) Error() string {
 		e.Run, e.Stream, e.Server)
 }
 
-// Gone is the error for a run whose log was there.
+// Gone returns the error for a run whose log was lost.
 func (c *Conn) Gone(run jobs.RunID) *GoneError {
 	return &GoneError{Run: run, Stream: c.names.runsStream(), Server: c.URL()}
 }
 
 const (
-	goneLook  = 5 * time.Second // between two looks at a log
-	goneTwice = 2               // looks in a row that must miss it
+	goneLook  = 5 * time.Second // between two checks of a log
+	goneTwice = 2               // checks in a row that must miss it
 )
 
-// WatchGone returns a GoneError when the log of a run that was there is gone,
-// within three looks. It returns nil when ctx ends, and ErrDenied where the
-// log may not be read.
+// WatchGone returns a GoneError within three checks after the log of a run was
+// lost. It returns nil when ctx ends, and ErrDenied when the user may not read
+// the log.
 func (c *Conn) WatchGone(ctx context.Context, run jobs.RunID) error {
 	tick := time.NewTicker(goneLook)
 	defer tick.Stop()

@@ -9,18 +9,18 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrInsecure says that a server is there, and that one of the two does not
-// trust the other, or does not speak TLS.
+// ErrInsecure reports that the server was reached, and that either side does not
+// trust the other or does not speak TLS.
 var ErrInsecure = errors.New("no TLS connection")
 
-// insecureTries is how often in a row a first connection may come to nothing
-// for want of TLS before it is given up. More than one, since a connection
-// that is cut in a bad moment looks the same.
+// insecureTries is how often in a row TLS may fail for a first connection before
+// the attempts end. It is more than one, because a connection that is cut during
+// the handshake fails in the same way.
 const insecureTries = 3
 
-// insecure reports whether a connection failed for what TLS is for: who does
-// not trust whom, or who speaks it at all. It fails again however often it is
-// tried, until somebody changes a configuration or a certificate.
+// insecure reports whether a connection failed because of TLS: an untrusted
+// certificate, or a side that does not speak TLS. A retry does not help until a
+// configuration or a certificate changes.
 func insecure(err error) bool {
 	if errors.Is(err, nats.ErrSecureConnWanted) || errors.Is(err, nats.ErrSecureConnRequired) {
 		return true

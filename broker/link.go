@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// link knows whether the connection is up, and tells those who wait for it.
+// link knows whether the connection is up, and wakes those who wait for it.
 type link struct {
 	mu     sync.Mutex
 	up     chan struct{} // closed while the connection is up
 	isUp   bool
-	gone   error // why it was given up for good
+	gone   error // why there are no more attempts
 	signal map[chan struct{}]struct{}
 }
 
@@ -19,7 +19,7 @@ func newLink() *link {
 	return &link{up: make(chan struct{}), signal: map[chan struct{}]struct{}{}}
 }
 
-// rise marks the connection as up; again says that it had been up before.
+// rise marks the connection as up; again = it was up before.
 func (l *link) rise(again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,7 +47,7 @@ func (l *link) fall() {
 	}
 }
 
-// end marks the connection as given up; nobody waits for it any more.
+// end marks the connection as closed for good, and ends all waits.
 func (l *link) end(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *link) await(ctx context.Context) error {
 	return l.gone
 }
 
-// reconnected returns a channel that hears of every reconnect until ctx ends.
+// reconnected returns a channel that receives every reconnect until ctx ends.
 func (l *link) reconnected(ctx context.Context) <-chan struct{} {
 	ch := make(chan struct{}, 1) // one stands for any number
 	l.mu.Lock()

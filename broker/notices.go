@@ -2,18 +2,18 @@ package broker
 
 import "sync"
 
-// mostNotices bounds what is remembered of what was reported, and so what one
-// process reports of messages that others may write in any number.
+// mostNotices bounds the remembered reports, and so the reports of one process
+// about messages that others can write in any number.
 const mostNotices = 1000
 
-// notices are what was reported already. Safe for concurrent use.
+// notices remembers past reports. Safe for concurrent use.
 type notices struct {
 	mu   sync.Mutex
 	said map[string]bool
 }
 
-// first reports whether something is to be reported: it was not yet, and there
-// were not too many others.
+// first reports whether something should be reported: it is new, and there were
+// not too many reports.
 func (n *notices) first(what string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -27,14 +27,14 @@ func (n *notices) first(what string) bool {
 	return true
 }
 
-// full reports whether nothing more is reported.
+// full reports whether the limit of reports is reached.
 func (n *notices) full() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.said) > mostNotices
 }
 
-// warnOnce logs a warning, the first time for what it is about.
+// warnOnce logs a warning once for each value of about.
 func (c *Conn) warnOnce(about, text string, args ...any) {
 	if !c.notices.first(about) {
 		return

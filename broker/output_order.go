@@ -7,19 +7,19 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// A writer of output has several chunks on their way. One that was lost is sent
-// again and then stored behind later ones. A reader puts them back in order by
-// their numbers.
+// A writer sends several chunks of output without waiting for each. A lost chunk
+// is sent again, and then stored behind later ones. A reader restores the order
+// by the chunks' numbers.
 
 const (
-	// mostAhead is how many chunks of a writer are kept for one that is missing.
-	// A writer has no more on their way.
+	// mostAhead is how many chunks of a writer wait for a missing one. A writer
+	// sends no more without an acknowledgement.
 	mostAhead = 64
-	// beatsAhead is for how many seconds without news they are kept.
+	// beatsAhead is how many seconds they wait while nothing arrives.
 	beatsAhead = 10
 )
 
-// writer is who has written a chunk: one delivery of an attempt's job.
+// writer identifies the writer of a chunk: one delivery of an attempt's job.
 type writer struct {
 	key   jobs.Key
 	nonce string
@@ -30,14 +30,14 @@ type ordered struct {
 	f       func(LogEntry) error
 	newest  map[writer]int
 	ahead   map[writer]map[int]LogEntry // chunks that came before an earlier one
-	waiting int                         // beats since something last arrived
+	waiting int                         // beats since the last arrival
 }
 
 func newOrdered(f func(LogEntry) error) *ordered {
 	return &ordered{f: f, newest: map[writer]int{}, ahead: map[writer]map[int]LogEntry{}}
 }
 
-// add takes a chunk as it was stored.
+// add takes the next chunk in the order of storage.
 func (o *ordered) add(w writer, e LogEntry) error {
 	o.waiting = 0
 	n := e.Chunk.Number
@@ -68,7 +68,7 @@ func (o *ordered) hand(w writer, e LogEntry) error {
 	return nil
 }
 
-// follow hands on what waits behind the newest chunk of a writer.
+// follow hands on the chunks that directly follow the newest one of a writer.
 func (o *ordered) follow(w writer) error {
 	for {
 		e, ok := o.ahead[w][o.newest[w]+1]
@@ -86,14 +86,14 @@ func (o *ordered) follow(w writer) error {
 	return nil
 }
 
-// skip gives up on what is missing before the first chunk that waits.
+// skip gives up on the chunks that are missing before the first waiting one.
 func (o *ordered) skip(w writer) error {
 	first := slices.Min(slices.Collect(maps.Keys(o.ahead[w])))
 	o.newest[w] = first - 1
 	return o.follow(w)
 }
 
-// flush hands on all that waits.
+// flush hands on all waiting chunks.
 func (o *ordered) flush() error {
 	for w := range o.ahead {
 		for len(o.ahead[w]) > 0 {
@@ -105,7 +105,7 @@ func (o *ordered) flush() error {
 	return nil
 }
 
-// beat hears that nothing has arrived for a second.
+// beat counts a second in which nothing arrived.
 func (o *ordered) beat() error {
 	o.waiting++
 	if o.waiting < beatsAhead {

@@ -6,18 +6,17 @@ import (
 	"fmt"
 )
 
-// ErrReconnected says that the connection was made again since Pin, or that a
-// stream that is followed is another one than it was. The server may have lost
-// the last part of its streams meanwhile, so positions that were read before
-// mean nothing, and a write that was not answered may be stored or not: read
-// again.
+// ErrReconnected reports a reconnect since Pin, or that a followed stream was
+// recreated. The server may have lost the last part of its streams, so earlier
+// positions do not count, and an unanswered write may be stored or not. The
+// caller reads again.
 var ErrReconnected = errors.New("the connection to NATS was made again, or its streams were")
 
 // pinKey finds the number of a connection in a context.
 type pinKey struct{}
 
-// Pin returns a context that is good for the present connection only: what is
-// asked under it after a reconnect fails with ErrReconnected and is not sent.
+// Pin returns a context for the present connection only: after a reconnect, a
+// request under it fails with ErrReconnected and is not sent.
 func (c *Conn) Pin(ctx context.Context) context.Context { return c.PinTo(ctx, c.Connection()) }
 
 // PinTo is Pin for the connection of a given number.
@@ -25,7 +24,7 @@ func (c *Conn) PinTo(ctx context.Context, number uint64) context.Context {
 	return context.WithValue(ctx, pinKey{}, number)
 }
 
-// pinned checks that a context is good for the present connection.
+// pinned checks that a context is for the present connection.
 func (c *Conn) pinned(ctx context.Context) error {
 	number, ok := ctx.Value(pinKey{}).(uint64)
 	if !ok {

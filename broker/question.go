@@ -10,8 +10,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// SendQuestion asks whoever decides for a run about an attempt. The answer
-// comes on the control subject of the worker, if it comes.
+// SendQuestion asks the run's orchestrator about an attempt. The answer, if any,
+// arrives on the control subject of the worker.
 func (c *Conn) SendQuestion(run jobs.RunID, q *jobs.Question) error {
 	if !validToken(string(run)) || !validToken(q.Worker) {
 		return fmt.Errorf("run %q, worker %q: they must be tokens of a subject", run, q.Worker)
@@ -28,8 +28,8 @@ func (c *Conn) SendQuestion(run jobs.RunID, q *jobs.Question) error {
 }
 
 // Questions calls f, one call at a time, with every question about a run until
-// ctx ends (then it returns nil). A question counts only under the name of the
-// worker on whose subject it came. Few runs have questions, so a missing
+// ctx ends (then it returns nil). It drops a question that does not name the
+// worker of its subject. Few runs have questions, so a missing
 // permission to receive them is reported, and does not end the run.
 func (c *Conn) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Question)) error {
 	subject := c.names.questions(run)

@@ -8,19 +8,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a server answers that has no place for a stream.
+// Answers of a server that has no place for a stream.
 const (
 	codeNoCluster jetstream.ErrorCode = 10074
 	codeNoPeers   jetstream.ErrorCode = 10005
 )
 
-// smallPeers reports whether there are servers enough for a stream, and not
-// enough room on them: a cluster says so otherwise than a single server.
+// smallPeers reports whether a cluster has enough servers for a stream, but not
+// enough room on them. A single server answers with another code.
 func smallPeers(err error) bool {
 	return errorCode(err) == codeNoPeers && strings.Contains(err.Error(), "storage")
 }
 
-// unplaced explains why a stream found no place; other errors stay as they are.
+// unplaced explains why a stream found no place. It returns other errors
+// unchanged.
 func unplaced(cfg jetstream.StreamConfig, err error) error {
 	switch code := errorCode(err); {
 	case code == codeNoPeers && smallPeers(err):
@@ -39,5 +40,5 @@ func copies(n int) string {
 	return fmt.Sprintf("%d copies", n)
 }
 
-// noRoomFor reports whether a lower limit may find a place.
+// noRoomFor reports whether a stream with a lower limit may find a place.
 func noRoomFor(err error) bool { return errors.Is(err, ErrFull) || smallPeers(err) }

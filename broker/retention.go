@@ -14,7 +14,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// DroppedError says that a run has ended and that its log has been dropped.
+// DroppedError reports that a run has ended and that its log was dropped.
 type DroppedError struct {
 	Run   jobs.RunID
 	End   jobs.End
@@ -25,11 +25,10 @@ func (e *DroppedError) Error() string {
 	return fmt.Sprintf("run %s has ended (%s) on %s, and its log was dropped since", e.Run, e.End.Status, e.Ended.Local().Format(time.DateTime))
 }
 
-// DropRun drops the log of a run and its output. The record of its end stays:
-// it keeps the run's id from being used again, and tells a worker that comes
-// back late that there is nothing to do. The server removes all the rest in
-// one step. Only for a run that has ended, and that nobody can still write to;
-// ErrNotFound when it has no end.
+// DropRun drops the log of a run and its output in one step each. The record of
+// the run's end stays: it reserves the run's id, and tells a worker that
+// reconnects late that there is nothing to do. The run must have ended, and must
+// have no more writers. DropRun returns ErrNotFound when the run has no end.
 func (c *Conn) DropRun(ctx context.Context, run jobs.RunID) error {
 	if !jobs.ValidID(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
@@ -47,8 +46,7 @@ func (c *Conn) DropRun(ctx context.Context, run jobs.RunID) error {
 	return nil
 }
 
-// ForgetRun removes the last trace of a run that was dropped: its id may be
-// used again.
+// ForgetRun removes the end of a dropped run. Then its id can be reused.
 func (c *Conn) ForgetRun(ctx context.Context, run jobs.RunID) error {
 	if !jobs.ValidID(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
@@ -56,7 +54,7 @@ func (c *Conn) ForgetRun(ctx context.Context, run jobs.RunID) error {
 	return c.purge(ctx, c.names.runsStream(), c.names.runAll(run))
 }
 
-// purgeBelow removes what a subject holds before a sequence.
+// purgeBelow removes the messages of a subject before a sequence.
 func (c *Conn) purgeBelow(ctx context.Context, stream, subject string, seq uint64) error {
 	query := fmt.Appendf(nil, `{"filter":%q,"seq":%s}`, subject, strconv.FormatUint(seq, 10))
 	if _, err := c.api(ctx, "STREAM.PURGE."+stream, query); err != nil {
@@ -65,8 +63,8 @@ func (c *Conn) purgeBelow(ctx context.Context, stream, subject string, seq uint6
 	return nil
 }
 
-// Dropped is the error that says so of a run whose log was dropped; nil of
-// any other, whether it is there or not.
+// Dropped returns a DroppedError for a run whose log was dropped, and nil for
+// every other run, whether it exists or not.
 func (c *Conn) Dropped(ctx context.Context, run jobs.RunID) error {
 	end, err := c.lastEntry(ctx, c.names.run(run, "end"))
 	if errors.Is(err, ErrNotFound) {
@@ -82,7 +80,7 @@ func (c *Conn) Dropped(ctx context.Context, run jobs.RunID) error {
 	return &DroppedError{Run: run, End: *end.Record.End, Ended: end.Time}
 }
 
-// droppedIn finds the same in what was read of a log.
+// droppedIn is Dropped for a log that was read.
 func droppedIn(run jobs.RunID, log []jobs.Entry) error {
 	for _, e := range log {
 		switch {
@@ -95,15 +93,15 @@ func droppedIn(run jobs.RunID, log []jobs.Entry) error {
 	return nil
 }
 
-// EndedRun is a run that has ended, as the sweep wants to know it.
+// EndedRun describes a run that has ended, for the sweep.
 type EndedRun struct {
 	Run     jobs.RunID
 	Ended   time.Time // by the server's clock
 	Dropped bool      // only its end is left
 }
 
-// EndedRuns lists the runs that have ended, in the order of their ends. The
-// records themselves are not read.
+// EndedRuns lists the runs that have ended, in the order of their ends. It does
+// not read the records themselves.
 func (c *Conn) EndedRuns(ctx context.Context) ([]EndedRun, error) {
 	submitted := map[jobs.RunID]bool{}
 	var ended []EndedRun
@@ -134,14 +132,14 @@ func (c *Conn) EndedRuns(ctx context.Context) ([]EndedRun, error) {
 	return ended, nil
 }
 
-// Usage is how much a stream takes.
+// Usage is the size of a stream.
 type Usage struct {
 	Bytes    int64
-	MaxBytes int64     // of the stream; where it has no limit, what is made here would have
+	MaxBytes int64     // the stream's limit; the default limit when it has none
 	Now      time.Time // the server's clock
 }
 
-// RunsUsage asks how much the logs of runs take.
+// RunsUsage asks for the size of all logs of runs.
 func (c *Conn) RunsUsage(ctx context.Context) (Usage, error) {
 	return c.usage(ctx, c.names.runsStream(), runsBytes)
 }
@@ -156,7 +154,7 @@ func (c *Conn) usage(ctx context.Context, stream string, usual int64) (Usage, er
 	}, nil
 }
 
-// serverTime is the server's clock; ours, where a server does not tell.
+// serverTime is the server's clock; the local clock when the server omits it.
 func serverTime(info *jetstream.StreamInfo) time.Time {
 	if info.TimeStamp.IsZero() {
 		return time.Now()

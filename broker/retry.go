@@ -45,8 +45,7 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// closedMeans turns the client's word for a connection that was given up into
-// ours.
+// closedMeans turns nats.go's error for a closed connection into ErrUnreachable.
 func (c *Conn) closedMeans(err error) error {
 	if err == nil || !errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, ErrUnreachable) {
 		return err

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// whenFull is what a write does that finds no room.
+// whenFull decides what a write does when its stream is full.
 type whenFull int
 
 const (
-	fails whenFull = iota // at once: ErrFull, and what can be done
-	waits                 // until somebody has made room
+	fails whenFull = iota // immediately: ErrFull, with advice
+	waits                 // until there is room
 )
 
-// sayFullEvery is how often a wait for room is told of.
+// sayFullEvery is the time between two reports of a wait for room.
 const sayFullEvery = time.Minute
 
-// silentTries is after how many tries without an answer on a connection that
-// stands it is told of: a server whose disk fails a write says nothing.
+// silentTries is the number of unanswered writes, on an open connection, after
+// which they are reported. A server whose disk fails a write does not answer.
 const silentTries = 3
 
-// keep is retry for what is written to a stream that may have no room.
+// keep is retry for writes to a stream that may be full.
 func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op func(context.Context) (T, error)) (T, error) {
 	v, err := retry(ctx, c, func(ctx context.Context) (T, error) {
 		v, err := op(ctx)
@@ -33,7 +33,7 @@ func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op 
 		case errors.Is(err, ErrFull) && full == waits:
 			c.missing(ctx, stream, err)
 			return v, fmt.Errorf("%w: %w", errNoRoom, err)
-		case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded): // of a writer that had no time for more
+		case errors.Is(err, errNoAnswer), errors.Is(err, context.DeadlineExceeded): // the writer's own deadline
 			c.unanswered(stream)
 		}
 		return v, err
@@ -44,15 +44,15 @@ func keep[T any](ctx context.Context, c *Conn, full whenFull, stream string, op 
 	return v, err
 }
 
-// room remembers which streams have none.
+// room remembers which streams are full or silent.
 type room struct {
 	mu     sync.Mutex
-	said   map[string]time.Time // when it was last told of
-	silent map[string]int       // writes without an answer since the last with one
+	said   map[string]time.Time // when it was last reported
+	silent map[string]int       // unanswered writes since the last answered one
 }
 
-// unanswered counts a write to a stream, and reports whether that makes
-// enough of them.
+// unanswered counts an unanswered write to a stream, and reports whether there
+// were enough of them to report.
 func (r *room) unanswered(stream string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *room) unanswered(stream string) bool {
 	return r.silent[stream] >= silentTries
 }
 
-// due reports whether it is time to tell of a stream.
+// due reports whether a report about a stream is due.
 func (r *room) due(stream string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +86,7 @@ func (r *room) forget(stream string) bool {
 	return ok
 }
 
-// missing tells of a stream without room, once a minute.
+// missing reports a full stream once a minute.
 func (c *Conn) missing(ctx context.Context, stream string, err error) {
 	if c.room.due(stream, time.Now()) {
 		c.log.Warn("no room in NATS: waiting until there is; nothing is lost meanwhile", "stream", stream, "url", c.URL(), "error", err, "advice", c.roomText(ctx, stream, err))
@@ -105,10 +105,11 @@ func (c *Conn) found(stream string) {
 	}
 }
 
-// roomPatience bounds the look at a stream that is only for a text.
+// roomPatience bounds the question for the size of a stream, which serves only a
+// message.
 const roomPatience = 2 * time.Second
 
-// roomText is how full a stream is, and what makes room in it.
+// roomText describes how full a stream is, and how to make room in it.
 func (c *Conn) roomText(ctx context.Context, stream string, why error) string {
 	ctx, cancel := context.WithTimeout(ctx, roomPatience)
 	defer cancel()
