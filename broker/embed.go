@@ -19,13 +19,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrStoreHeld says that another process has the store of an embedded server.
+// ErrStoreHeld reports that another process uses the store of an embedded server.
 var ErrStoreHeld = errors.New("another process holds this store")
 
 // tlsTimeout bounds a handshake.
 const tlsTimeout = 10 * time.Second
 
-// startTimeout is for a server that recovers a large store.
+// startTimeout bounds a start, which may recover a large store.
 const startTimeout = time.Minute
 
 // EmbedConfig configures a server inside this process.
@@ -33,13 +33,12 @@ type EmbedConfig struct {
 	Store  string // directory
 	Listen string // "host:port"; empty = 127.0.0.1 and a free port
 	Token  string // required from every client when set
-	// Certificate is what clients that come over the network see, which then
-	// need TLS; nil = none.
+	// Certificate makes network clients use TLS; nil = no TLS.
 	Certificate *tls.Certificate
 	Memory      bool // a temporary store, removed by Close
-	// SyncAlways has every write on disk before it is acknowledged, so that a
-	// power cut loses nothing that was; else a write is there after 2 minutes at
-	// the latest, and only the death of processes is survived.
+	// SyncAlways writes to the disk before every acknowledgement, so that a power
+	// cut loses no acknowledged write. Otherwise a write reaches the disk within 2
+	// minutes, and survives only the death of processes.
 	SyncAlways bool
 	Logger     *slog.Logger
 }
@@ -54,10 +53,11 @@ type Server struct {
 	once   sync.Once
 
 	mu     sync.Mutex
-	server *server.Server // another one after Mend; nil while there is none
+	server *server.Server // Mend replaces it; nil while there is none
 }
 
-// Embed starts a server. It returns when clients can connect. ErrStoreHeld.
+// Embed starts a server, and returns when clients can connect. It returns
+// ErrStoreHeld when another process uses the store.
 func Embed(cfg EmbedConfig) (*Server, error) {
 	host, port, err := listenAddress(cfg.Listen)
 	if err != nil {
@@ -74,8 +74,8 @@ func Embed(cfg EmbedConfig) (*Server, error) {
 	return s, nil
 }
 
-// openStore makes the directory and keeps other processes out of it: two
-// servers on one store destroy it.
+// openStore creates the directory and locks it, because two servers on one store
+// destroy it.
 func (s *Server) openStore(cfg *EmbedConfig) (err error) {
 	if cfg.Memory {
 		if s.remove, err = os.MkdirTemp("", "modpipe-nats-"); err != nil {
@@ -99,7 +99,7 @@ func (s *Server) openStore(cfg *EmbedConfig) (err error) {
 
 func (s *Server) closeStore() {
 	if s.lock != nil {
-		_ = s.lock.Close() // which lets go of it
+		_ = s.lock.Close() // which releases the lock
 	}
 	if s.remove != "" {
 		_ = os.RemoveAll(s.remove) // a temporary directory
@@ -122,7 +122,7 @@ func (s *Server) start(cfg EmbedConfig, host string, port int) error {
 	return s.up()
 }
 
-// up starts a server, on the port of the one before, if there was one.
+// up starts a server, on the port of the previous one if there was one.
 func (s *Server) up() error {
 	opts := s.opts // the server changes them
 	srv, err := server.NewServer(&opts)
@@ -187,7 +187,7 @@ func listenAddress(listen string) (string, int, error) {
 	return cmp.Or(host, "0.0.0.0"), port, nil
 }
 
-// checkFree tries the address first: the server itself would only log.
+// checkFree tests the address, because the server itself would only log an error.
 func checkFree(host string, port int) error {
 	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(max(port, 0)))) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -196,7 +196,8 @@ func checkFree(host string, port int) error {
 	return l.Close()
 }
 
-// InProcessConn implements nats.InProcessConnProvider, over what Mend does.
+// InProcessConn implements nats.InProcessConnProvider, also after Mend has
+// replaced the server.
 func (s *Server) InProcessConn() (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,17 +241,17 @@ func (s *Server) Joined() bool {
 	}
 	clients, err := srv.Connz(&server.ConnzOptions{State: server.ConnOpen, Limit: mostClients})
 	if err != nil {
-		return true // it cannot be ruled out
+		return true // assume so when it is unknown
 	}
 	return len(clients.Conns) < clients.Total || slices.ContainsFunc(clients.Conns, func(c *server.ConnInfo) bool {
 		return c.IP != "" // connections within this process have no address
 	})
 }
 
-// mostClients bounds how many connections Joined looks at.
+// mostClients bounds the connections that Joined checks.
 const mostClients = 64
 
-// Close stops it and waits. Mend must have returned.
+// Close stops the server and waits for its end. Mend must have returned.
 func (s *Server) Close() {
 	s.once.Do(func() {
 		s.down()
@@ -258,7 +259,7 @@ func (s *Server) Close() {
 	})
 }
 
-// serverLog passes what matters of the server's log on.
+// serverLog forwards the important messages of the server's log.
 type serverLog struct {
 	log    *slog.Logger
 	fatal  chan string // the first is kept
@@ -276,9 +277,9 @@ func (l *serverLog) Warnf(format string, v ...any) {
 	l.log.Warn("nats-server: " + text)
 }
 
-// purgedBehind ends a warning that says nothing: the consumer had stored a
-// later state than that which a purge has left. A cancelled run purges each of
-// its jobs, so it would come by the hundred.
+// purgedBehind ends a harmless warning: the consumer had stored a later state than
+// a purge has left. A cancelled run purges each of its jobs, and would cause
+// hundreds of these warnings.
 const purgedBehind = "error on write store state from purge: old update ignored"
 
 func (l *serverLog) Errorf(format string, v ...any) {

@@ -7,21 +7,20 @@ import (
 	"time"
 )
 
-// writeFailed is what the server says, once a stream, when its disk has failed
-// a write. From then on it stores nothing in that stream, whatever room there
-// is, and answers no write to it, until it is started again.
+// writeFailed is the server's message, once per stream, when its disk has failed a
+// write. From then on the server stores nothing in that stream and answers no
+// write to it until it is restarted, even if there is room again.
 const writeFailed = "ritical write error"
 
 const (
-	roomEvery = time.Second // between two looks whether there is room again
-	roomBytes = 4 << 20     // what must fit: as much as the server writes at once
+	roomEvery = time.Second // between two checks for room
+	roomBytes = 4 << 20     // that must fit: as much as the server writes at once
 )
 
-// Mend starts the server again whenever its disk has failed a write and has
-// room again, until ctx ends; then it returns nil. Nothing that the server had
-// acknowledged is lost. Clients connect again by themselves and repeat what
-// was not answered. It returns ErrStoreGone when the store was removed: the
-// server cannot store anything any more.
+// Mend restarts the server whenever its disk has failed a write and has room
+// again, until ctx ends; then it returns nil. No acknowledged write is lost.
+// Clients reconnect and repeat unanswered writes. Mend returns ErrStoreGone when
+// the store was removed, because the server can no longer store anything.
 func (s *Server) Mend(ctx context.Context) error {
 	look := time.NewTicker(storeLook)
 	defer look.Stop()
@@ -56,7 +55,7 @@ func (s *Server) mend(ctx context.Context, why string) error {
 		}
 		s.down()
 		select {
-		case <-s.log.failed: // of the one that is gone
+		case <-s.log.failed: // of the previous server
 		default:
 		}
 		err := s.up()

@@ -13,12 +13,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// LeastServer is the oldest server that has all that is used here: the
-// registry of workers needs limits of age that leave markers.
+// LeastServer is the oldest supported server: the registry of workers needs
+// entries that leave markers when they expire.
 const LeastServer = "2.11.0"
 
-// Attach connects and makes nothing, neither now nor when something turns out
-// to be missing: for who only looks.
+// Attach connects without creating anything, now or later. It is for programs that
+// only read.
 func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 	c, err := open(ctx, cfg)
 	if err != nil {
@@ -29,7 +29,7 @@ func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 	return c, nil
 }
 
-// ServerFacts are what a server says of itself.
+// ServerFacts describe a server.
 type ServerFacts struct {
 	URL, Name, Version, Cluster string
 	RoundTrip                   time.Duration
@@ -53,11 +53,10 @@ func (c *Conn) ServerFacts(ctx context.Context) (ServerFacts, error) {
 	return f, nil
 }
 
-// JetStream says why JetStream cannot be used; nil when it can.
+// JetStream returns why JetStream cannot be used; nil when it can.
 func (c *Conn) JetStream(ctx context.Context) error { return c.checkJetStream(ctx) }
 
-// AccountFacts are the limits of the account, -1 where there is none, and
-// what of them is used.
+// AccountFacts are the limits of the account, -1 = none, and their use.
 type AccountFacts struct {
 	Storage, MaxStorage     int64
 	Memory, MaxMemory       int64
@@ -87,10 +86,10 @@ func (c *Conn) AccountFacts(ctx context.Context) (AccountFacts, error) {
 	}, nil
 }
 
-// Asset is a stream, or a bucket, as it is on the server.
+// Asset describes an existing stream or bucket.
 type Asset struct {
 	Name            string // of the stream or bucket
-	Err             error  // it cannot be looked at: ErrNotFound when it is not there
+	Err             error  // why it cannot be read: ErrNotFound when it is missing
 	Memory          bool
 	Replicas        int
 	Bytes, MaxBytes int64 // MaxBytes is -1 without a limit
@@ -99,13 +98,13 @@ type Asset struct {
 	Differences     []Difference
 }
 
-// Difference is what of an asset is not as it is made here, and matters.
+// Difference is a setting of an asset that differs from the default and matters.
 type Difference struct {
 	Text   string
-	Breaks bool // runs do not work so
+	Breaks bool // runs do not work with it
 }
 
-// Assets looks at the streams, and at the buckets of these kinds.
+// Assets describes the streams, and the buckets of these kinds.
 func (c *Conn) Assets(ctx context.Context, buckets ...string) []Asset {
 	wanted := c.streams()
 	for _, kind := range buckets {
@@ -135,7 +134,7 @@ func (c *Conn) asset(ctx context.Context, want *jetstream.StreamConfig) Asset {
 	return a
 }
 
-// differences compares what matters of a stream with what it is made with.
+// differences compares the important settings of a stream with the defaults.
 func differences(want, have *jetstream.StreamConfig) []Difference {
 	var found []Difference
 	note := func(differs, breaks bool, format string, args ...any) {
@@ -181,8 +180,8 @@ func republished(cfg *jetstream.StreamConfig) string {
 // its users choose.
 func bucketName(stream string) bool { return len(stream) > 3 && stream[:3] == "KV_" }
 
-// LaneDifferences looks at the consumers of lanes, as many as one answer
-// holds: of how many, and what of them is not as it is made here.
+// LaneDifferences compares the consumers of lanes, as many as one answer holds,
+// with the defaults. It returns their number and the differences.
 func (c *Conn) LaneDifferences(ctx context.Context) (lanes int, found []Difference, err error) {
 	m, err := c.apiOnce(ctx, "CONSUMER.LIST."+c.names.jobsStream(), nil)
 	if err != nil {
@@ -215,9 +214,9 @@ func laneDifferences(have *jetstream.ConsumerConfig) (found []Difference) {
 	return found
 }
 
-// Clock compares this machine's clock with the server's: how far this one is
-// ahead, and how exactly that is known. ErrNotFound when there is no stream to
-// ask about.
+// Clock compares this machine's clock with the server's. It returns how far this
+// one is ahead, and the precision, or ErrNotFound when there is no stream to ask
+// about.
 func (c *Conn) Clock(ctx context.Context) (ahead, within time.Duration, err error) {
 	within = math.MaxInt64
 	err = ErrNotFound

@@ -9,16 +9,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Deaf is a reader whose position is beyond the end of its stream: the stream
-// was lost and made again, and what is new in it does not reach the reader.
+// Deaf is a reader whose position is beyond the end of its stream: the stream was
+// recreated, and its new messages do not reach the reader.
 type Deaf struct {
 	Stream        string
 	Consumer      string
-	Position, End uint64 // sequences: where it reads, and the last there is
+	Position, End uint64 // sequences: of the reader, and the last of the stream
 }
 
-// DeafReaders looks for them in the streams, and the buckets of these kinds,
-// as many as one answer of the server lists.
+// DeafReaders finds deaf readers of the streams, and of the buckets of these
+// kinds, among those that one answer of the server lists.
 func (c *Conn) DeafReaders(ctx context.Context, buckets ...string) ([]Deaf, error) {
 	var found []Deaf
 	streams := c.streams()

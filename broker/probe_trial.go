@@ -15,28 +15,28 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Trial is an operation that was tried, in a way that leaves nothing behind.
+// Trial is an operation that was tried without leaving anything behind.
 type Trial struct {
-	What    string // in words
+	What    string // description
 	Subject string // that it publishes or subscribes to
-	Worker  bool   // who only orchestrates does not need it
+	Worker  bool   // only workers need it
 	Err     error  // nil = the server would have done it; ErrDenied
 }
 
-// headerStream makes a publish that no stream stores: the server compares it
-// with the name of the stream first of all.
+// headerStream keeps a stream from storing a publish: the server first compares it
+// with the name of the stream.
 const (
 	headerStream                           = "Nats-Expected-Stream"
 	codeWrongStream    jetstream.ErrorCode = 10060
-	trialAfterFlush                        = 150 * time.Millisecond // until what the server denies has been heard
+	trialAfterFlush                        = 150 * time.Millisecond // until all denials have arrived
 	trialDoesNotExist                      = "modpipe-doctor"
 	trialNothingInside                     = `{"stream_name":"` + trialDoesNotExist + `"}`
 )
 
-// Trials tries whatever an orchestrator and a worker do, under names that
-// nobody uses: what is published is refused for its headers, what is made is
-// refused for what is in it. Only a consumer that reads nothing is really
-// made, in memory, and deleted.
+// Trials tries the operations of an orchestrator and a worker under unused names.
+// The server refuses the publishes for their headers, and the streams for their
+// configuration. Only a consumer that reads nothing is really created, in memory,
+// and deleted.
 func (c *Conn) Trials(ctx context.Context, buckets ...string) []Trial {
 	t := &trials{c: c, scratch: trialDoesNotExist + "-" + nuid.Next(), buckets: buckets}
 	t.streams()
@@ -50,14 +50,14 @@ func (c *Conn) Trials(ctx context.Context, buckets ...string) []Trial {
 	return t.done
 }
 
-// trials gathers what is to be tried.
+// trials collects the operations to try.
 type trials struct {
 	c       *Conn
-	scratch string // a name of nothing
+	scratch string // an unused name
 	buckets []string
 	done    []Trial
-	asked   []asked  // those that are answered
-	quiet   []silent // those that are not: nothing but a denial is heard of them
+	asked   []asked  // operations with an answer
+	quiet   []silent // operations without an answer, except for a denial
 }
 
 type asked struct {
@@ -76,7 +76,7 @@ func (t *trials) ask(what string, worker bool, m *nats.Msg) {
 	t.asked = append(t.asked, asked{len(t.done) - 1, func(ctx context.Context) error {
 		answer, err := t.c.calls.ask(ctx, m)
 		if err != nil || len(answer.Data) == 0 || answer.Data[0] != '{' {
-			return err // without a JSON answer the status said all
+			return err // the status was the whole answer
 		}
 		return apiError(answer.Data)
 	}})
@@ -86,7 +86,7 @@ func (t *trials) api(what, subject, body string) {
 	t.ask(what, false, &nats.Msg{Subject: "$JS.API." + subject, Data: []byte(body)})
 }
 
-// store publishes what no stream stores.
+// store publishes a message that no stream stores.
 func (t *trials) store(what string, worker bool, subject string) {
 	m := &nats.Msg{Subject: subject}
 	set(m, headerStream, trialDoesNotExist)
@@ -114,20 +114,20 @@ func (t *trials) streams() {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 		defer cancel()
 		if _, err := t.c.streamInfoOnce(ctx, n.runsStream()); err != nil {
-			return nil // it cannot be read yet; whether it can be seen is another trial
+			return nil // it is missing; the permission to see it is another trial
 		}
 		src := source{stream: n.runsStream(), filters: []string{n.runAll(jobs.RunID(t.scratch))}}
 		return t.c.readAll(ctx, src, func(located) error { return nil })
 	}})
 }
 
-// MayCreate reports why a stream or bucket, as Assets names it, may not be
-// made; nil when it may.
+// MayCreate returns why the user may not create a stream or bucket, as Assets
+// names it; nil when the user may.
 func (c *Conn) MayCreate(ctx context.Context, asset string) error {
 	if strings.HasPrefix(asset, c.names.bucket("")) {
 		asset = "KV_" + asset
 	}
-	_, err := c.apiOnce(ctx, "STREAM.CREATE."+asset, []byte(`{}`)) // without a name it is refused
+	_, err := c.apiOnce(ctx, "STREAM.CREATE."+asset, []byte(`{}`)) // refused for its missing name
 	return allowed(err)
 }
 
@@ -159,7 +159,7 @@ func (t *trials) lanes() {
 // silent: what nobody answers.
 func (t *trials) silent() {
 	n, lane := t.c.names, jobs.Lane(t.scratch)
-	control, _ := jobs.Marshal(&jobs.Control{}) // asks for nothing
+	control, _ := jobs.Marshal(&jobs.Control{}) // empty
 	add := func(what string, worker, subscribe bool, subject string, body []byte) {
 		t.done = append(t.done, Trial{What: what, Subject: subject, Worker: worker})
 		t.quiet = append(t.quiet, silent{len(t.done) - 1, subscribe, body})
@@ -173,7 +173,7 @@ func (t *trials) silent() {
 	add("be told to drain", true, true, n.workerControl(t.scratch), nil)
 }
 
-// listen does what nobody answers, and hears what is denied of it.
+// listen does the operations without an answer, and collects their denials.
 func (t *trials) listen(ctx context.Context) {
 	var mu sync.Mutex
 	denied := make([]error, len(t.quiet))
@@ -186,7 +186,7 @@ func (t *trials) listen(ctx context.Context) {
 		})()
 		t.done[q.at].Err = t.whisper(subject, q)
 	}
-	_ = t.c.nc.FlushWithContext(ctx) // what the server denies comes before its answer
+	_ = t.c.nc.FlushWithContext(ctx) // denials arrive before the answer
 	pause(ctx, trialAfterFlush)
 	mu.Lock()
 	defer mu.Unlock()
@@ -208,7 +208,8 @@ func (t *trials) whisper(subject string, q silent) error {
 	return sub.Unsubscribe()
 }
 
-// allowed makes no error of an answer: whoever is answered may ask.
+// allowed returns nil for every answer: the server answers only permitted
+// requests.
 func allowed(err error) error {
 	var api *jetstream.APIError
 	switch {

@@ -16,29 +16,29 @@ import (
 )
 
 const (
-	scanEvery   = time.Second     // a look at every lane: the net under lost bells
-	giveUpAfter = 2 * time.Second // on the answer to a request
+	scanEvery   = time.Second     // between scans of all lanes, which find jobs whose bells were lost
+	giveUpAfter = 2 * time.Second // for the answer to a request
 	passedOver  = time.Second     // after which slots are kept for a job of several
 	farewell    = 250 * time.Millisecond
 	mostAtOnce  = 256 // jobs of one request
 
-	// linger is how long a second request waits on the server when a bell
-	// has rung and the first one found nothing: the server rings before the
-	// lane's consumer hears of the job.
+	// linger is how long a second request waits on the server when the first
+	// one, after a bell, found nothing: the server rings before the lane's
+	// consumer knows of the job.
 	linger = 2 * time.Millisecond
 )
 
 // Puller keeps a worker's slots filled from the lanes that it serves.
 //
-// Run owns everything below the line; other goroutines leave what they want
-// in the fields above it and wake Run.
+// Run owns everything below the line. Other goroutines leave their wishes in the
+// fields above it and wake Run.
 type Puller struct {
 	c       *Conn
 	slots   int
 	handle  func(*Delivery)
 	wake    chan struct{} // one stands for any number
-	events  chan event    // what nats.go's goroutines have received; a short queue to save switches
-	drained chan struct{} // closed when no delivery can come any more
+	events  chan event    // received by nats.go's goroutines; a short queue saves switches
+	drained chan struct{} // closed after the last possible delivery
 	ended   chan struct{} // closed when Run has returned
 
 	mu      sync.Mutex
@@ -46,31 +46,31 @@ type Puller struct {
 	changed bool
 	freed   int
 	paused  bool
-	another bool // the queue is another one: a bell told of a lower sequence
+	another bool // the queue was recreated: a bell named a lower sequence
 
 	// Run's own.
-	work     *errgroup.Group // what waits for NATS on Run's behalf
+	work     *errgroup.Group // functions that wait for NATS on Run's behalf
 	lanes    map[jobs.Lane]*lane
 	turn     []*lane     // the lanes
 	alarm    *time.Timer // rings when the next lane stops yielding
 	late     []*inbox
 	used     int    // slots of jobs that run
-	reserved int    // slots of jobs that are asked for
-	fetching int    // jobs whose bodies are on their way from the object store
+	reserved int    // slots of requested jobs
+	fetching int    // jobs whose bodies are being read from the object store
 	floor    uint64 // jobs up to this sequence were stored before the connection was made
 	denied   error
 	served   bool // some lane has answered
 	stopping bool
 }
 
-// event is something that Run has to hear.
+// event is a message or a function for Run.
 type event struct {
 	box *inbox
 	msg *nats.Msg
 	do  func() // instead of a message
 }
 
-// NewPuller makes a puller of this many slots. handle is called on the
+// NewPuller creates a puller with this many slots. handle is called on the
 // puller's goroutine with every delivery and must not block.
 func NewPuller(c *Conn, slots int, handle func(*Delivery)) *Puller {
 	return &Puller{
@@ -81,8 +81,8 @@ func NewPuller(c *Conn, slots int, handle func(*Delivery)) *Puller {
 	}
 }
 
-// Serve adds a lane (idempotent), whose jobs take this many slots each; one
-// that wants more than there are gets all.
+// Serve adds a lane (idempotent), whose jobs take this many slots each, or all
+// slots if there are fewer.
 func (p *Puller) Serve(lane jobs.Lane, slots int) {
 	p.ask(func() {
 		p.serve[lane] = min(max(slots, 1), p.slots)
@@ -90,7 +90,7 @@ func (p *Puller) Serve(lane jobs.Lane, slots int) {
 	})
 }
 
-// Unserve drops a lane.
+// Unserve removes a lane.
 func (p *Puller) Unserve(lane jobs.Lane) {
 	p.ask(func() {
 		delete(p.serve, lane)
@@ -101,8 +101,8 @@ func (p *Puller) Unserve(lane jobs.Lane) {
 // Release gives slots back.
 func (p *Puller) Release(slots int) { p.ask(func() { p.freed += slots }) }
 
-// Pause stops pulling for good (drain); what was delivered is still handled.
-// It blocks until no delivery can come any more, Run has returned, or ctx
+// Pause stops pulling for good (drain). Jobs that were delivered are still
+// handled. It blocks until no more deliveries can arrive, Run has returned, or ctx
 // ends.
 func (p *Puller) Pause(ctx context.Context) error {
 	p.ask(func() { p.paused = true })
@@ -179,7 +179,7 @@ func (p *Puller) send(ctx context.Context, e event) {
 	}
 }
 
-// look takes over what others have asked for.
+// look takes over the wishes of other goroutines.
 func (p *Puller) look(ctx context.Context) {
 	p.mu.Lock()
 	freed, changed, paused, another := p.freed, p.changed, p.paused, p.another
@@ -212,7 +212,7 @@ func (p *Puller) closeDrained() {
 	}
 }
 
-// change brings the lanes to what is to be served.
+// change adds and removes lanes as wished.
 func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 	for name, slots := range serve {
 		if l := p.lanes[name]; l != nil {
@@ -222,7 +222,7 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 		l, err := p.open(name, slots)
 		if err != nil {
 			p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", name, "error", err)
-			p.again(ctx) // the connection is away: once more at the next look
+			p.again(ctx) // the connection is down: retry at the next look
 			continue
 		}
 		p.lanes[name] = l
@@ -241,7 +241,7 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 	p.turn = kept
 }
 
-// again has change called once more, after a while.
+// again repeats change after a while.
 func (p *Puller) again(ctx context.Context) {
 	p.work.Go(func() error {
 		if pause(ctx, scanEvery) {
@@ -251,14 +251,14 @@ func (p *Puller) again(ctx context.Context) {
 	})
 }
 
-// findFloor reads which jobs are older than this connection. Until it is
-// known every delivery counts as older.
+// findFloor reads which jobs are older than this connection. Until it is known,
+// every delivery counts as older.
 func (p *Puller) findFloor(ctx context.Context) {
 	p.floor = math.MaxUint64
 	on := p.c.Connection()
 	p.work.Go(func() error {
 		info, err := p.c.streamInfo(p.c.PinTo(ctx, on), p.c.names.jobsStream())
-		if errors.Is(err, ErrNotFound) { // whatever is stored once it is made is newer than this connection
+		if errors.Is(err, ErrNotFound) { // all jobs in a recreated queue are newer than this connection
 			p.send(ctx, event{do: func() {
 				if p.c.Connection() == on {
 					p.floor = 0
@@ -281,14 +281,13 @@ func (p *Puller) findFloor(ctx context.Context) {
 	})
 }
 
-// startOver forgets what is known of the sequences in the queue.
+// startOver forgets the known sequences of the queue.
 func (l *lane) startOver() {
 	l.seen, l.heard, l.rung, l.waiting, l.want = 0, 0, 0, nil, true
 }
 
-// anotherQueue notes that the queue may have been lost and made again: its
-// sequences count from 1 then, and none of its jobs is older than this
-// connection.
+// anotherQueue notes that the queue may have been recreated: then its sequences
+// start at 1, and none of its jobs is older than this connection.
 func (p *Puller) anotherQueue(ctx context.Context) {
 	for _, l := range p.turn {
 		l.startOver()
@@ -305,7 +304,7 @@ func (p *Puller) anotherQueue(ctx context.Context) {
 	})
 }
 
-// tick gives up on requests without an answer and looks at every lane.
+// tick gives up on unanswered requests and scans all lanes.
 func (p *Puller) tick(now time.Time) {
 	for _, l := range p.turn {
 		if l.out > 0 && now.Sub(l.asked) > giveUpAfter {
@@ -316,8 +315,8 @@ func (p *Puller) tick(now time.Time) {
 	p.forgetLate(now)
 }
 
-// reconnected gives up on all requests: their answers were lost or come to
-// inboxes that are still listened to.
+// reconnected gives up on all requests: their answers were lost, or arrive in
+// inboxes that stay subscribed.
 func (p *Puller) reconnected(ctx context.Context) {
 	for _, l := range p.turn {
 		if l.out > 0 {
@@ -341,8 +340,8 @@ func (p *Puller) hear(ctx context.Context, e event) {
 	}
 }
 
-// part ends the requests that are out: what still arrives goes back to the
-// queue at once rather than after AckWait.
+// part ends the open requests. Late deliveries return to the queue immediately
+// instead of after AckWait.
 func (p *Puller) part() {
 	p.stopping = true
 	for _, l := range p.turn {
@@ -380,9 +379,9 @@ func (p *Puller) parting(e event) {
 	}
 }
 
-// refused hears of a denied permission: the lane is left alone for a while
-// when the permission was withdrawn, else until the next connection. A worker
-// that may pull from nothing gives up.
+// refused handles a denied permission. It skips the lane for a while if the
+// permission was withdrawn, else until the next connection. A worker that may
+// pull from no lane gives up.
 func (p *Puller) refused(ctx context.Context, err error) {
 	l := p.deniedLane(err)
 	if l == nil {

@@ -14,41 +14,41 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// lane is a lane that a puller serves. Run owns it, but for chime.
+// lane is a lane that a puller serves. Run owns it, except for chime.
 type lane struct {
 	name     jobs.Lane
 	next     string // the subject of its requests
-	slots    int    // that one of its jobs takes
+	slots    int    // that one of its jobs takes, as wished
 	chime    chime
-	waiting  []stretch // jobs that its bell told of and that may wait, oldest first
-	known    int       // how many its bell told of since it was last asked
-	rung     uint64    // sequence of the newest job that its bell told of
-	rank     jobs.Rank // the best of those that wait; that of the last one when none does
+	waiting  []stretch // jobs that its bell announced and that may still wait, oldest first
+	known    int       // number of announced jobs since the last request
+	rung     uint64    // sequence of the newest announced job
+	rank     jobs.Rank // the best rank of the waiting jobs, or the last rank
 	ranked   time.Time // when rank was last learned; zero = never
 	yields   time.Time // until when workers without a scarcer lane may go first; zero = the lane does not yield
 	bell     *nats.Subscription
 	box      *inbox
-	seen     uint64 // sequence of the newest job that was delivered here or asked for
-	heard    uint64 // what the bell had told of when the request was made; 0 when that was no reason for it
-	retry    bool   // ask once more, and wait a little: see linger
-	want     bool   // something may be waiting
-	more     bool   // the last delivery said that something was
-	out      int    // jobs asked for and not answered
+	seen     uint64 // sequence of the newest job that was delivered here or requested
+	heard    uint64 // the newest announced job at the time of the request; 0 = the request had another reason
+	retry    bool   // request again, and wait a little: see linger
+	want     bool   // a job may be waiting
+	more     bool   // the last delivery reported that more are waiting
+	out      int    // requested jobs without an answer
 	each     int    // slots reserved for each of them
 	asked    time.Time
-	passed   time.Time // since when it is passed over for want of slots; zero when it is not
-	checked  time.Time // when it was last confirmed that something waits
-	silenced bool      // NATS denies it, or it is being made
-	opening  bool      // it will be listened for again
+	passed   time.Time // when it was first passed over for lack of slots; zero = it is not
+	checked  time.Time // when a waiting job was last confirmed
+	silenced bool      // NATS denies it, or its consumer is being created
+	opening  bool      // its subscriptions will be renewed
 }
 
-// inbox is where the answers to a lane's requests arrive: one request at a
-// time, so that what was delivered and a final status tell when it is done.
-// After a request that was given up it is left for a new one, but listened to
-// for a while.
+// inbox receives the answers to a lane's requests. There is one request at a time,
+// so that the deliveries and a final status show when it is done. After a request
+// without an answer the lane uses a new inbox; the old one stays subscribed for a
+// while.
 type inbox struct {
-	on    uint64 // number of the connection on which jobs are asked for by it
-	lane  *lane  // nil once it was left
+	on    uint64 // number of the connection of its requests
+	lane  *lane  // nil when the lane uses a new inbox
 	slots int
 	sub   *nats.Subscription
 	left  time.Time
@@ -107,8 +107,7 @@ func (p *Puller) close(l *lane) {
 	p.leave(l)
 }
 
-// leave gives the lane's inbox to those that are listened to for late
-// deliveries only.
+// leave replaces the lane's inbox. The old one receives only late deliveries.
 func (p *Puller) leave(l *lane) {
 	l.box.lane, l.box.slots, l.box.left = nil, l.slots, time.Now()
 	p.late = append(p.late, l.box)
@@ -120,7 +119,7 @@ func (p *Puller) abandon(l *lane) {
 	l.out = 0
 	p.leave(l)
 	box, err := p.newInbox(l)
-	if err != nil { // the connection was given up for good
+	if err != nil { // the connection is closed for good
 		l.silenced = true
 		p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 		return
@@ -142,8 +141,8 @@ func (p *Puller) forgetLate(now time.Time) {
 	p.late = kept
 }
 
-// longestPassed is the lane whose jobs of several slots have been passed over
-// for the longest time, if that is too long.
+// longestPassed returns the lane whose jobs of several slots were passed over for
+// the longest time, if that is too long.
 func (p *Puller) longestPassed(now time.Time) *lane {
 	var longest *lane
 	for _, l := range p.turn {
@@ -157,8 +156,8 @@ func (p *Puller) longestPassed(now time.Time) *lane {
 	return longest
 }
 
-// confirm asks whether something waits on a lane that slots are kept for, so
-// that none stand idle for a job that another worker has taken.
+// confirm asks whether a job waits on a lane for which slots are kept, so that no
+// slot stays idle for a job that another worker has taken.
 func (p *Puller) confirm(ctx context.Context, l *lane, now time.Time) {
 	if now.Sub(l.checked) < scanEvery {
 		return
@@ -168,7 +167,7 @@ func (p *Puller) confirm(ctx context.Context, l *lane, now time.Time) {
 		wait, cancel := context.WithTimeout(ctx, giveUpAfter)
 		defer cancel()
 		waiting, _, err := p.c.LaneBacklog(wait, l.name)
-		if err == nil && waiting == 0 { // not known is as good as waiting
+		if err == nil && waiting == 0 { // when unknown, assume that one waits
 			p.send(ctx, event{do: l.nothing})
 		}
 		return nil
@@ -180,7 +179,7 @@ func (l *lane) nothing() {
 	l.want, l.more, l.retry, l.passed = false, false, false, time.Time{}
 }
 
-// request asks a lane for n jobs.
+// request requests n jobs of a lane.
 func (p *Puller) request(l *lane, n int, now time.Time) {
 	query := fmt.Appendf(nil, `{"batch":%d,"no_wait":true}`, n)
 	if l.retry {
@@ -204,13 +203,13 @@ func (p *Puller) request(l *lane, n int, now time.Time) {
 	}
 }
 
-// finished ends a lane's request: nothing more comes of it.
+// finished ends a lane's request, which delivers no more.
 func (p *Puller) finished(l *lane) {
 	p.reserved -= l.out * l.each
 	l.out = 0
 }
 
-// countArrival takes a delivery off the request that it answers.
+// countArrival subtracts a delivery from the request that it answers.
 func (p *Puller) countArrival(box *inbox) {
 	if l := box.lane; l != nil && l.out > 0 {
 		l.out--
@@ -218,7 +217,7 @@ func (p *Puller) countArrival(box *inbox) {
 	}
 }
 
-// arrived takes a job, or gives it back when it came too late for its slots.
+// arrived takes a job, or gives it back when its slots are no longer free.
 func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	asked := box.lane != nil && box.lane.out > 0
 	p.countArrival(box)
@@ -254,7 +253,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	p.take(m, meta, slots, box.on, body, err)
 }
 
-// fetch gets the body of a job from the object store, apart from Run.
+// fetch reads the body of a job from the object store, outside Run.
 func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64) {
 	p.fetching++
 	p.work.Go(func() error {
@@ -274,9 +273,9 @@ func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata,
 	})
 }
 
-// body reads the body of a job, however long a slow link takes, and tells the
-// server meanwhile that the job is in hand. late = it could not be told for so
-// long that others have the job.
+// body reads the body of a job, however long a slow link takes, and delays the
+// redelivery in the meantime. late = the server was unreachable for so long that
+// it has redelivered the job.
 func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var telling sync.WaitGroup
@@ -298,7 +297,7 @@ func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool,
 	return body, late, err
 }
 
-// answered notes that a lane has answered: the worker is at work.
+// answered notes that a lane has answered: the worker begins its work.
 func (p *Puller) answered(box *inbox) {
 	if l := box.lane; l != nil {
 		p.c.calls.works(l.next)
@@ -309,7 +308,7 @@ func (p *Puller) answered(box *inbox) {
 	}
 }
 
-// take hands a job to the worker. One that nobody can do is ended here.
+// take hands a job to the worker, and refuses a job that no worker can execute.
 func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64, body []byte, err error) {
 	var job jobs.Job
 	if err == nil {
@@ -331,8 +330,8 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	})
 }
 
-// refuse deals with a job that this worker cannot do. One of a newer version
-// is left to newer workers; where there are none, a sweep removes it.
+// refuse handles a job that this worker cannot execute. It leaves a job of a newer
+// version to newer workers; without any, a sweep removes the job.
 func (p *Puller) refuse(m *nats.Msg, err error) {
 	switch {
 	case errors.Is(err, jobs.ErrNewer):
@@ -341,11 +340,11 @@ func (p *Puller) refuse(m *nats.Msg, err error) {
 		p.c.log.Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
 	default:
 		p.c.warnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
-		_ = answer(m, []byte("+TERM refused")) // it comes again if this is lost
+		_ = answer(m, []byte("+TERM refused")) // if this is lost, the job is delivered again
 	}
 }
 
-// status hears that a request has ended with less than it asked for.
+// status handles the end of a request that delivered fewer jobs than requested.
 func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	l := box.lane
 	if l == nil {
@@ -357,7 +356,7 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 		p.answered(box)
 		l.more = false
 		l.forget(l.seen)
-		l.retry = l.heard > 0 // a worker that was quicker has it, or the consumer has not heard of it yet
+		l.retry = l.heard > 0 // another worker has the job, or the consumer does not know of it yet
 		l.heard = 0
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
 		p.remake(ctx, l)
@@ -366,7 +365,7 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	}
 }
 
-// remake makes the lane's consumer, which is missing.
+// remake recreates the lane's missing consumer.
 func (p *Puller) remake(ctx context.Context, l *lane) {
 	l.silenced = true
 	p.work.Go(func() error {
@@ -383,8 +382,8 @@ func (p *Puller) remake(ctx context.Context, l *lane) {
 	})
 }
 
-// openLater listens for a lane again after a while: the server drops what is
-// subscribed when it withdraws the permission.
+// openLater renews the subscriptions of a lane after a while: the server drops
+// them when it withdraws the permission.
 func (p *Puller) openLater(ctx context.Context, l *lane) {
 	if l.opening {
 		return
@@ -401,7 +400,7 @@ func (p *Puller) openLater(ctx context.Context, l *lane) {
 func (p *Puller) openAgain(l *lane) {
 	l.opening = false
 	if p.lanes[l.name] != l {
-		return // it is not served any more
+		return // the lane was removed
 	}
 	_ = l.bell.Unsubscribe() // fails only on a closed connection
 	if err := p.listen(l); err != nil {
@@ -412,14 +411,13 @@ func (p *Puller) openAgain(l *lane) {
 	l.silenced, l.want = false, true
 }
 
-// concerns picks the denials of requests for jobs, of their answers and of
+// concerns selects the denials of requests for jobs, of their answers and of
 // bells.
 func (p *Puller) concerns(subject string, subscription bool) bool {
 	return subscription || strings.HasPrefix(subject, p.c.names.next(""))
 }
 
-// deniedLane is the lane of which a permission was denied; nil when it is none
-// that is served.
+// deniedLane returns the served lane whose permission was denied, or nil.
 func (p *Puller) deniedLane(err error) *lane {
 	denied, ok := errors.AsType[*deniedError](err)
 	if !ok {
@@ -429,7 +427,7 @@ func (p *Puller) deniedLane(err error) *lane {
 		return p.lanes[jobs.Lane(name)]
 	}
 	if !denied.passing {
-		return nil // a scan of the lanes finds what no bell tells of
+		return nil // a scan of the lanes finds jobs without a bell
 	}
 	for _, l := range p.turn {
 		if denied.subject == l.bell.Subject || denied.subject == l.box.sub.Subject {

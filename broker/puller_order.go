@@ -14,29 +14,29 @@ import (
 
 const (
 	// yieldFor is how long a worker with a scarcer lane leaves a job to
-	// workers without one: they are asked by the same bell, and need about a
+	// workers without one: the same bell wakes them, and they need about a
 	// millisecond.
 	yieldFor = 3 * time.Millisecond
 
-	// rankKept is how long a lane counts as one that is in use after its last
-	// job: nothing yields to a lane that an earlier pipeline has left behind.
+	// rankKept is how long a lane counts as used after its last job: no lane
+	// yields to one that an earlier pipeline has left behind.
 	rankKept = 10 * time.Minute
 )
 
-// stretch is jobs that the bell of a lane told of one after the other, with
-// equal ranks.
+// stretch is a sequence of jobs with equal ranks that the bell of a lane
+// announced one after the other.
 type stretch struct {
 	first, last uint64 // sequences in the queue
 	jobs        int
 	rank        jobs.Rank
 }
 
-// mostStretches bounds what is kept of one lane. Beyond it, new jobs count
-// with those before them, at the better rank.
+// mostStretches bounds the stretches of one lane. Beyond it, new jobs join the
+// last stretch, which gets the better rank.
 const mostStretches = 64
 
-// chime is what the bell of a lane has told of since Run last looked. The
-// bell's subscription writes it, Run takes it.
+// chime holds the jobs that the bell of a lane has announced since Run last looked.
+// The bell's subscription writes it, and Run takes it.
 type chime struct {
 	fresh  atomic.Bool // told is not empty
 	mu     sync.Mutex
@@ -44,8 +44,8 @@ type chime struct {
 	told   []stretch
 }
 
-// ring notes a job. It reports whether the queue is another one than before,
-// or has lost its last part: a bell rings in the order of the sequences.
+// ring notes a job. It reports whether the queue was recreated or has lost its last
+// part: a bell rings in the order of the sequences.
 func (c *chime) ring(seq uint64, rank jobs.Rank) (another bool) {
 	if seq == 0 {
 		return false // not a bell of JetStream
@@ -62,7 +62,7 @@ func (c *chime) ring(seq uint64, rank jobs.Rank) (another bool) {
 	return another
 }
 
-// take returns what the bell has told of since the last call.
+// take returns the jobs that the bell has announced since the last call.
 func (c *chime) take() []stretch {
 	if !c.fresh.Load() {
 		return nil
@@ -91,7 +91,8 @@ func extend(list []stretch, next stretch) []stretch {
 	return list
 }
 
-// hearBells learns what the bells have told of, and which lanes yield.
+// hearBells takes the jobs that the bells have announced, and decides which lanes
+// yield.
 func (p *Puller) hearBells(now time.Time) {
 	for _, l := range p.turn {
 		told := l.chime.take()
@@ -110,7 +111,7 @@ func (p *Puller) hearBells(now time.Time) {
 	}
 }
 
-// rate sets the lane's rank to the best of the jobs that are known to wait.
+// rate sets the lane's rank to the best of its known waiting jobs.
 func (l *lane) rate(now time.Time) {
 	for i, s := range l.waiting {
 		if i == 0 || s.rank.Compare(l.rank) < 0 {
@@ -128,7 +129,7 @@ func (l *lane) delivered(seq uint64, rank jobs.Rank, now time.Time) {
 	l.rate(now)
 }
 
-// forget drops the jobs up to a sequence: none of them waits.
+// forget drops the jobs up to a sequence, which no longer wait.
 func (l *lane) forget(seq uint64) {
 	kept := l.waiting[:0]
 	for _, s := range l.waiting {
@@ -140,7 +141,7 @@ func (l *lane) forget(seq uint64) {
 	l.waiting = kept
 }
 
-// oldest is the sequence of the first job that is known to wait.
+// oldest is the sequence of the first known waiting job.
 func (l *lane) oldest() uint64 {
 	if len(l.waiting) == 0 {
 		return math.MaxUint64
@@ -151,12 +152,12 @@ func (l *lane) oldest() uint64 {
 // rings reports whether jobs of the lane are known to wait.
 func (l *lane) rings() bool { return l.more || l.rung > l.seen }
 
-// wants reports whether the lane should be asked.
+// wants reports whether to request jobs of the lane.
 func (l *lane) wants() bool {
 	return l.out == 0 && !l.silenced && (l.want || l.retry || l.rings())
 }
 
-// scarcest is the smallest number of slots that a lane in use has.
+// scarcest is the smallest number of slots that serve a used lane.
 func (p *Puller) scarcest(now time.Time) int {
 	least := math.MaxInt
 	for _, l := range p.turn {
@@ -167,10 +168,10 @@ func (p *Puller) scarcest(now time.Time) int {
 	return least
 }
 
-// fill asks the lanes that may have something for as much as there are free
-// slots: first those whose bell told of the best ranks, last those where
-// nothing is known to wait. Lanes of one rank share the slots, in turn. A lane
-// waits until those before it have answered, unless there is room for both.
+// fill requests as many jobs as there are free slots from the lanes that may have
+// some: lanes whose bell announced the best ranks first, lanes without known jobs
+// last. Lanes of one rank share the slots, in turn. A lane waits for the answers
+// of the lanes before it, unless there is room for both.
 func (p *Puller) fill(ctx context.Context, now time.Time) {
 	if p.stopping || !p.c.nc.IsConnected() {
 		return
@@ -191,7 +192,7 @@ func (p *Puller) fill(ctx context.Context, now time.Time) {
 		} else {
 			p.request(l, 1, now)
 		}
-		return // what is free is kept for it
+		return // the free slots are kept for it
 	}
 	for i, group := range groups {
 		if free = p.share(group, free, i == len(groups)-1, now); free <= 0 {
@@ -200,9 +201,10 @@ func (p *Puller) fill(ctx context.Context, now time.Time) {
 	}
 }
 
-// share asks the lanes of a group for the free slots, and returns how many
-// are left. Of all groups but the last, a lane is asked for no more jobs than
-// are known to wait, so that the next group need not wait for its answer.
+// share requests jobs for the free slots from the lanes of a group, and returns
+// the number of remaining slots. Except in the last group, it requests no more
+// jobs than are known to wait, so that the next group need not wait for the
+// answer.
 func (p *Puller) share(group []*lane, free int, last bool, now time.Time) int {
 	wanting := len(group)
 	for _, l := range group {
@@ -221,8 +223,8 @@ func (p *Puller) share(group []*lane, free int, last bool, now time.Time) int {
 	return free
 }
 
-// wanting groups the lanes that should be asked by rank, the best first;
-// within a group the lane goes first whose oldest job was published first.
+// wanting groups the lanes that want jobs by rank, the best first. Within a group,
+// the lane whose oldest job was published first goes first.
 func (p *Puller) wanting(now time.Time) [][]*lane {
 	var lanes []*lane
 	for _, l := range p.turn {
@@ -243,9 +245,9 @@ func (p *Puller) wanting(now time.Time) [][]*lane {
 	return groups
 }
 
-// compareLanes puts lanes where jobs are known to wait before others, and
-// orders them by rank. A lane that was not asked for long counts as one where
-// jobs wait: its bell may have been lost.
+// compareLanes puts lanes with known waiting jobs before others, and orders them by
+// rank. A lane without a request for a long time counts as one with waiting jobs,
+// because its bell may have been lost.
 func compareLanes(a, b *lane, now time.Time) int {
 	x, y := a.rings() || a.overdue(now), b.rings() || b.overdue(now)
 	switch {
@@ -261,8 +263,8 @@ func compareLanes(a, b *lane, now time.Time) int {
 
 func (l *lane) overdue(now time.Time) bool { return l.want && now.Sub(l.asked) > 2*scanEvery }
 
-// overtaken reports whether a job of a higher priority waits than those of l,
-// a lane that slots are to be kept for.
+// overtaken reports whether a job waits whose priority is higher than those of l,
+// a lane for which slots would be kept.
 func (p *Puller) overtaken(l *lane, groups [][]*lane) bool {
 	first := groups[0][0]
 	return first != l && first.rings() && cmp.Compare(first.rank.Priority, l.rank.Priority) > 0

@@ -11,12 +11,12 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// PublishJob puts a job on its lane with expectation 0 on its subject; sends
-// at once, in the order of the calls; done is called from another goroutine,
-// exactly once. Not repeated: what was not answered may have been stored.
-// ErrConflict: it is there already. It blocks while too many wait for their
-// answers, and while a job too long for a message goes to the object store.
-// ErrFull: it is surely not there; whoever publishes tries again later.
+// PublishJob publishes a job on its lane, expecting an empty subject. It sends
+// immediately, in the order of the calls, and calls done once from another
+// goroutine. It does not retry: an unanswered job may be stored. ErrConflict: the
+// job is already queued. ErrFull: the job is not stored, and the caller retries
+// later. PublishJob blocks while too many publishes are unanswered, and while it
+// stores a long job in the object store.
 func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) {
 	m, err := c.jobMsg(ctx, job)
 	if err != nil {
@@ -73,8 +73,8 @@ func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, key
 	return c.purge(ctx, c.names.jobsStream(), subject)
 }
 
-// PurgeRun removes all jobs of a run. Only after its end: what is purged
-// while an attempt is open is lost: its run would wait for ever.
+// PurgeRun removes all jobs of a run, which must have ended: a run waits for ever
+// for a job that was purged while its attempt was open.
 func (c *Conn) PurgeRun(ctx context.Context, run jobs.RunID) error {
 	if !validToken(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
@@ -104,7 +104,7 @@ func (c *Conn) Queued(ctx context.Context, lane jobs.Lane, run jobs.RunID, key j
 	return err == nil, err
 }
 
-// LaneBacklog is how many jobs of a lane wait for a worker and how many are
+// LaneBacklog returns how many jobs of a lane wait for a worker, and how many are
 // delivered and not acknowledged (ErrNotFound when the lane has no consumer).
 func (c *Conn) LaneBacklog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error) {
 	var info jetstream.ConsumerInfo

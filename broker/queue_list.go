@@ -48,7 +48,7 @@ func (c *Conn) QueuedJobs(ctx context.Context) ([]QueuedJob, error) {
 	}
 }
 
-// QueuedRuns are the runs that have jobs in the queue.
+// QueuedRuns returns the runs that have jobs in the queue.
 func (c *Conn) QueuedRuns(ctx context.Context) (map[jobs.RunID]bool, error) {
 	list, err := c.QueuedJobs(ctx)
 	runs := map[jobs.RunID]bool{}
@@ -61,8 +61,8 @@ func (c *Conn) QueuedRuns(ctx context.Context) (map[jobs.RunID]bool, error) {
 }
 
 // CheckJob reads a job and returns when it was stored, and whether it can be
-// decoded: jobs.ErrNewer, jobs.ErrMalformed. ErrNotFound when it is not in the
-// queue any more.
+// decoded: jobs.ErrNewer, jobs.ErrMalformed. ErrNotFound when it is no longer in
+// the queue.
 func (c *Conn) CheckJob(ctx context.Context, q QueuedJob) (stored time.Time, err error) {
 	l, err := c.last(ctx, c.names.jobsStream(), q.subject)
 	if err != nil {

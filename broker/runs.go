@@ -11,7 +11,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// RunSummary is a run as a list shows it.
+// RunSummary describes a run in a list.
 type RunSummary struct {
 	Spec    jobs.Spec // its Pipeline has the name alone; without Origin
 	Started time.Time
@@ -77,8 +77,9 @@ func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
 	}
 }
 
-// Spec reads the specification of a run, which nobody may change. ErrNotFound
-// when there is no such run, DroppedError when only its end is left.
+// Spec reads the specification of a run; the caller must not change it. It returns
+// ErrNotFound when there is no such run, and DroppedError when only its end is
+// left.
 func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 	e, err := c.firstEntry(ctx, c.names.run(run, "spec"))
 	if errors.Is(err, ErrNotFound) {
@@ -98,18 +99,17 @@ func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 	return e.Record.Spec, nil
 }
 
-// RunChange is one thing heard of the runs on this NATS.
+// RunChange is a change of the runs on this NATS.
 type RunChange struct {
 	Run    jobs.RunID
-	Ended  bool // it has its verdict; else it was submitted
-	Began  bool // alone: the watch begins, or begins again; a run that is not sent before the next Synced is gone
-	Synced bool // alone: everything that was there when the watch began has been sent
+	Ended  bool // the run has ended; else it was submitted
+	Began  bool // alone: the watch starts or restarts; a run that is not sent before the next Synced no longer exists
+	Synced bool // alone: all runs that existed when the watch began have been sent
 }
 
-// WatchRuns sends the submissions and ends of all runs, in order, and then
-// every new one, until ctx ends (then it returns nil). After a reconnect, and
-// when the stream was made again, it begins again. The records themselves are
-// not read.
+// WatchRuns sends the submissions and ends of all runs, in order, and then every
+// new one, until ctx ends (then it returns nil). It restarts after a reconnect,
+// and when the stream was recreated. It does not read the records themselves.
 func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 	src := source{
 		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
@@ -126,7 +126,7 @@ func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
 	return nil
 }
 
-// RunsCreated is when the stream of runs was made, by the clock of the server.
+// RunsCreated returns when the stream of runs was created, by the server's clock.
 func (c *Conn) RunsCreated(ctx context.Context) (time.Time, error) {
 	info, err := c.streamInfo(ctx, c.names.runsStream())
 	if err != nil {

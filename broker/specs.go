@@ -12,20 +12,20 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// specs finds the specifications that somebody in this process still uses.
-// An orchestrator and whoever follows its run fold the same log, and the graph
-// is what is large in it: they share one, which nobody changes.
+// specs finds the specifications that this process still uses. An orchestrator and
+// the followers of its run fold the same log, in which the graph is the largest
+// part. They share one copy, which is never changed.
 type specs struct {
 	mu    sync.Mutex
 	known map[specKey]weak.Pointer[jobs.Spec]
 
-	reading singleflight.Group // by key: who comes second waits for the first
+	reading singleflight.Group // by key: a second reader waits for the first
 }
 
-// specKey is where in the stream of runs a specification stands.
+// specKey identifies a specification by its place in the stream of runs.
 type specKey struct {
 	sequence uint64
-	stored   time.Time // a stream that was made again counts from 1 again
+	stored   time.Time // the sequences of a recreated stream start at 1
 }
 
 func (s *specs) find(key specKey) *jobs.Spec {
@@ -34,7 +34,7 @@ func (s *specs) find(key specKey) *jobs.Spec {
 	return s.known[key].Value()
 }
 
-// keep notes a specification as long as it is in use, and forgets others.
+// keep notes a specification as long as it is used, and forgets unused ones.
 func (s *specs) keep(key specKey, spec *jobs.Spec) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *specs) keep(key specKey, spec *jobs.Spec) {
 	s.known[key] = weak.Make(spec)
 }
 
-// spec reads a specification, once for all who use it at the same time.
+// spec reads a specification, once for all simultaneous users.
 func (c *Conn) spec(ctx context.Context, l located) (jobs.Record, error) {
 	key := specKey{l.seq, l.time}
 	if spec := c.specs.find(key); spec != nil {
@@ -66,7 +66,7 @@ func (c *Conn) spec(ctx context.Context, l located) (jobs.Record, error) {
 		return rec, err
 	})
 	if err != nil && shared && ctx.Err() == nil {
-		return c.record(ctx, l) // it may have been the other's context that ended
+		return c.record(ctx, l) // the error may be the end of the other reader's context
 	}
 	rec, _ := v.(jobs.Record)
 	return rec, err

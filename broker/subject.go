@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// names spells the streams, buckets and subjects of one prefix.
+// names builds the names of streams, buckets and subjects from a prefix.
 type names struct{ prefix string }
 
 var prefixPattern = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
@@ -66,7 +66,7 @@ func (n names) question(run jobs.RunID, worker string) string {
 func (n names) questions(run jobs.RunID) string    { return n.prefix + ".ask." + string(run) + ".>" }
 func (n names) workerControl(worker string) string { return n.prefix + ".ctl.worker." + worker }
 
-// record is the subject that a record belongs on.
+// record returns the subject of a record.
 func (n names) record(run jobs.RunID, cell jobs.Token, rec *jobs.Record) (string, error) {
 	if !jobs.ValidID(string(run)) {
 		return "", fmt.Errorf("%q cannot name a run", run)
@@ -134,7 +134,7 @@ func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key job
 	return jobs.Lane(parts[2]), jobs.RunID(parts[3]), key, ok
 }
 
-// isJob reports whether a subject is that of the attempt which a job asks for.
+// isJob reports whether a subject is that of a job's attempt.
 func (n names) isJob(subject string, job *jobs.Job) bool {
 	_, _, key, ok := n.parseJob(subject)
 	return ok && key == (jobs.Key{Token: job.Token, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, key)

@@ -15,17 +15,17 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// AckWait is how long a delivered job may stay without a sign of life.
+// AckWait is how long a delivered job may stay without Ack or InProgress.
 const AckWait = 10 * time.Second
 
-// Limits of what is made here. The sizes are not powers of two: a stream that
-// is promised exactly what a server has leaves no place for another.
+// Limits of streams and consumers. The sizes are not powers of two: a stream that
+// reserves the whole store of a server leaves no place for another stream.
 const (
 	jobsBytes    = 1000 << 20
 	runsBytes    = 4000 << 20
 	logsBytes    = 8000 << 20
 	blobsBytes   = 8000 << 20
-	leastBytes   = 16 << 20 // what a limit is lowered to on a small server
+	leastBytes   = 16 << 20 // the lowest limit on a small server
 	logsAge      = 7 * 24 * time.Hour
 	blobsAge     = 30 * 24 * time.Hour
 	maxConsumers = 100_000 // the server's own default is 1000
@@ -35,8 +35,8 @@ const (
 	feedBeat     = time.Second
 )
 
-// streams are modpipe's streams. Each is made when it is missing and never
-// changed afterwards: whoever runs NATS may have made it otherwise.
+// streams returns modpipe's streams. A missing stream is created, an existing one
+// never changed, because the administrator of NATS may have configured it.
 func (c *Conn) streams() []jetstream.StreamConfig {
 	base := jetstream.StreamConfig{
 		Storage: c.storage(), Replicas: cmp.Or(c.cfg.Replicas, 1), MaxConsumers: maxConsumers,
@@ -72,8 +72,8 @@ func (c *Conn) storage() jetstream.StorageType {
 	return jetstream.FileStorage
 }
 
-// Ensure makes what is missing of the streams again (a memory stream is gone
-// after a restart of the server).
+// Ensure creates the missing streams. (A restart of the server removes memory
+// streams.)
 func (c *Conn) Ensure(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, cfg := range c.streams() {
@@ -85,9 +85,8 @@ func (c *Conn) Ensure(ctx context.Context) error {
 	return g.Wait()
 }
 
-// ensureStream makes a stream unless it is there, and returns the
-// configuration that it has. A permission that is denied counts only when the
-// stream is known to be missing.
+// ensureStream creates a stream unless it exists, and returns its configuration. A
+// denied permission is an error only when the stream is known to be missing.
 func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	have, err := c.streamInfo(ctx, cfg.Name)
 	switch {
@@ -104,11 +103,11 @@ func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (je
 	return cfg, nil
 }
 
-// createStream makes a stream, with a lower limit where the server's store is
+// createStream creates a stream, with a lower limit if the server's store is
 // smaller than the limit.
 //
-// One after the other: a server that is asked for several at once may promise
-// them more than it has, and then refuses whatever is made next.
+// It creates one stream after the other: a server that creates several at once
+// may reserve more than it has, and then refuses all further streams.
 func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) error {
 	select {
 	case c.making <- struct{}{}:
@@ -127,7 +126,7 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 			return nil
 		case noRoomFor(err) && cfg.MaxBytes > leastBytes:
 			cfg.MaxBytes /= 2
-		case noRoomFor(err) && cfg.MaxBytes > 0: // all is promised to others: share what is not used
+		case noRoomFor(err) && cfg.MaxBytes > 0: // other streams reserve the whole store: take a part of the unused space
 			cfg.MaxBytes = -1
 		default:
 			return unplaced(cfg, err)
@@ -151,7 +150,7 @@ func (c *Conn) streamInfoOnce(ctx context.Context, stream string) (*jetstream.St
 	return info, nil
 }
 
-// EnsureLane makes the lane's durable consumer.
+// EnsureLane creates the lane's durable consumer unless it exists.
 func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 	if !validToken(string(lane)) {
 		return fmt.Errorf("%q cannot name a lane", lane)
@@ -163,7 +162,7 @@ func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 		MaxWaiting: maxWaiting, InactiveThreshold: laneIdle,
 	}
 	err := c.createConsumer(ctx, c.names.jobsStream(), cfg)
-	if code := errorCode(err); code == 10148 || code == 10105 { // it exists, made otherwise: whoever runs NATS wants it so
+	if code := errorCode(err); code == 10148 || code == 10105 { // it exists with another configuration, which stays
 		return nil
 	}
 	if err != nil {
@@ -172,8 +171,8 @@ func (c *Conn) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 	return nil
 }
 
-// restoreLane makes a lane's consumer where the server has lost it, and the
-// queue before that, where it is lost, too.
+// restoreLane recreates a lane's consumer that the server has lost, and before it
+// the queue if that is lost, too.
 func (c *Conn) restoreLane(ctx context.Context, lane jobs.Lane) error {
 	err := c.EnsureLane(ctx, lane)
 	if errors.Is(err, ErrNotFound) {
@@ -204,7 +203,7 @@ func feedConsumer(src *source, name, inbox string) jetstream.ConsumerConfig {
 	return cfg
 }
 
-// createConsumer makes a consumer, again while the trouble is transient.
+// createConsumer creates a consumer, and retries after transient errors.
 func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
 	_, err := retry(ctx, c, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.createConsumerOnce(ctx, stream, cfg, nil)
@@ -212,9 +211,9 @@ func (c *Conn) createConsumer(ctx context.Context, stream string, cfg jetstream.
 	return err
 }
 
-// createConsumerOnce makes a consumer; info, unless nil, is filled with what
-// the server says of it. A cluster that lacks resources for one has none of
-// the servers that hold the stream just now: they will be back.
+// createConsumerOnce creates a consumer, and fills info, unless nil, with the
+// server's answer. A cluster reports a lack of resources while all servers that
+// hold the stream are down; they will return.
 func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstream.ConsumerConfig, info *jetstream.ConsumerInfo) error {
 	body, err := json.Marshal(struct {
 		Stream string                   `json:"stream_name"`
@@ -249,7 +248,7 @@ func (c *Conn) consumerInfo(ctx context.Context, stream, name string, info *jets
 	return json.Unmarshal(m.Data, info)
 }
 
-// api asks the JetStream API, again while the trouble is transient.
+// api asks the JetStream API, and retries after transient errors.
 func (c *Conn) api(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
 	return retry(ctx, c, func(ctx context.Context) (*nats.Msg, error) { return c.apiOnce(ctx, subject, body) })
 }
@@ -268,9 +267,9 @@ func (c *Conn) apiOnce(ctx context.Context, subject string, body []byte) (*nats.
 // BucketConfig describes a KV bucket.
 type BucketConfig struct {
 	Kind      string        // the bucket is <prefix>-<kind>
-	Memory    bool          // in memory: gone after a restart of the server
+	Memory    bool          // in memory: a restart of the server removes it
 	TTL       time.Duration // of every entry; 0 = none
-	MarkerTTL time.Duration // at least 1 s: a watcher hears of an entry's end by age
+	MarkerTTL time.Duration // at least 1 s: watchers receive the expiry of an entry
 }
 
 func (c *Conn) bucketStream(cfg BucketConfig) jetstream.StreamConfig {
