@@ -39,15 +39,14 @@ var errAhead = errors.New("what was asked for has arrived")
 type intake struct {
 	*flow
 
-	readers atomic.Int32 // that ask, or wait for their turns
+	readers atomic.Int32 // with a request, or waiting for their turns
 }
 
 func newIntake() *intake {
 	return &intake{flow: &flow{leastSize: aheadFirst, mostSize: aheadMost, ahead: aheadTime, window: aheadFirst}}
 }
 
-// request is what one reading has asked for. A nil request is that of a reading
-// without bound.
+// request bounds one reading. A nil request is no bound.
 type request struct {
 	link   *intake
 	parcel *parcel
@@ -56,7 +55,7 @@ type request struct {
 	left   atomic.Bool
 }
 
-// ask waits until a reader may ask for messages of a source.
+// ask waits for a reader's turn to ask for messages of a source.
 func (i *intake) ask(ctx context.Context, src *source) (*request, error) {
 	readers := i.readers.Add(1)
 	bytes, count := src.want(i.share(int(readers)))
@@ -68,15 +67,15 @@ func (i *intake) ask(ctx context.Context, src *source) (*request, error) {
 	return &request{link: i, parcel: p, count: count, bytes: bytes}, nil
 }
 
-// share is how many bytes each of so many readers may ask for.
+// share returns how many bytes each of so many readers may ask for.
 func (i *intake) share(readers int) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.window / readers
 }
 
-// want is how many bytes of a source to ask for, about, and in how many
-// messages.
+// want returns how many messages of a source to ask for, and how many bytes they
+// have, about.
 func (s *source) want(bytes int) (about, count int) {
 	length := min(max(cmp.Or(s.length, usualLength), leastLength), mostLength)
 	count = min(max(bytes/length, aheadLeast), mostCount)
@@ -102,7 +101,7 @@ func (q *request) arrived(m *nats.Msg) {
 	}
 }
 
-// leave ends the request: nothing of it is on its way.
+// leave ends the request, of which nothing more is on its way.
 func (q *request) leave() {
 	if q == nil || q.left.Swap(true) {
 		return
@@ -111,7 +110,7 @@ func (q *request) leave() {
 	q.link.end(q.parcel, false)
 }
 
-// end ends the request with its reading, which err has ended.
+// end ends the request when err has ended its reading.
 func (q *request) end(err error) {
 	if q == nil {
 		return

@@ -16,11 +16,10 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// What follows happens in a real cluster once in some losses of a node. Here
-// somebody stands between a client and JetStream, and has it happen always, in
-// fake time.
+// A real cluster shows these faults after some losses of a node. Here a process
+// between the client and JetStream causes them always, in fake time.
 
-// between answers what clients ask for instead of JetStream.
+// between answers the requests of clients instead of JetStream.
 func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *nats.Conn, m *nats.Msg)) (restore func()) {
 	t.Helper()
 	nc := s.Connect(t)
@@ -31,8 +30,8 @@ func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *
 	return s.Divert(t, subject, own+"."+part)
 }
 
-// consumers has f place the consumers of those who read a stream. It changes
-// the configuration, or returns false: nobody answers.
+// consumers lets f change the consumers of a stream's readers before they are
+// created. If f returns false, the request is not answered.
 func consumers(t *testing.T, s *natstest.Server, stream, filter string, f func(cfg map[string]any) bool) (restore func()) {
 	t.Helper()
 	create := "$JS.API.CONSUMER.CREATE." + stream + "."
@@ -75,8 +74,8 @@ func memory(t *testing.T, s *natstest.Server) *broker.Conn {
 	return must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
 }
 
-// TestReadLogFromAReplicaThatIsBehind: a reader's consumer is placed on a
-// replica that knows nothing of the run yet, then one that knows its beginning.
+// TestReadLogFromAReplicaThatIsBehind: the cluster places a reader's consumer on a
+// replica that does not know the run yet, and then on one that knows its beginning.
 func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
@@ -111,8 +110,8 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 	})
 }
 
-// TestReadersWhoseConsumerIsPlacedOnADeadServer: nobody answers for the first
-// consumers, however often they are asked for.
+// TestReadersWhoseConsumerIsPlacedOnADeadServer: requests for the first consumers
+// are never answered, even if they are repeated.
 func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
@@ -136,8 +135,8 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 	})
 }
 
-// TestReadersWhoseConsumerHasNoPlace: all servers that hold the stream are away
-// for a moment, and the cluster says that it lacks resources.
+// TestReadersWhoseConsumerHasNoPlace: all servers that hold the stream are down for
+// a moment, and the cluster reports a lack of resources.
 func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
@@ -158,12 +157,12 @@ func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 	})
 }
 
-// soon is the longest pause between two tries, and a look for the stream.
+// soon is the longest pause between two attempts plus a check for the stream.
 const soon = 2 * time.Second
 
-// TestWritesComeSoonAfterAnElection: while a cluster has no leader, nobody
-// answers for a stream, and nobody says whether it is there. Whoever looks for
-// it meanwhile writes soon after the election all the same.
+// TestWritesComeSoonAfterAnElection: while a cluster has no leader, it answers
+// neither writes to a stream nor the question whether the stream exists. A writer
+// that asks that question still writes soon after the election.
 func TestWritesComeSoonAfterAnElection(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)

@@ -32,8 +32,8 @@ func wantLarge(t *testing.T, c *broker.Conn, o jobs.Outputs) {
 	}
 }
 
-// TestBlobFromAReplicaThatIsBehind: the consumer of the chunks is placed on a
-// dead server first, then on a replica that has nothing of them.
+// TestBlobFromAReplicaThatIsBehind: the cluster places the consumer of the chunks on
+// a dead server, and then on a replica without the chunks.
 func TestBlobFromAReplicaThatIsBehind(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
@@ -54,8 +54,8 @@ func TestBlobFromAReplicaThatIsBehind(t *testing.T) {
 	})
 }
 
-// TestBlobReplacedWhileItIsRead: somebody has stored it anew since its entry was
-// read, and dropped the bytes that this one named.
+// TestBlobReplacedWhileItIsRead: another writer stores the blob again after its entry
+// was read, and drops the chunks of that entry.
 func TestBlobReplacedWhileItIsRead(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
@@ -92,7 +92,7 @@ func storeAnew(t *testing.T, js jetstream.JetStream, blobs jetstream.Stream) {
 	}
 }
 
-// TestDamagedBlob: there is an entry, and the bytes are gone: nobody waits.
+// TestDamagedBlob: a reader does not wait for the missing chunks of an entry.
 func TestDamagedBlob(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	o := largeOutputs(t, c)
@@ -104,10 +104,10 @@ func TestDamagedBlob(t *testing.T) {
 	}
 }
 
-// TestBlobFromALeaderOfThePast: a leader that was stopped says that there is
-// no such blob, until it hears that it leads no more. Where there are no
-// copies, nobody else can know better.
-func TestBlobFromALeaderOfThePast(t *testing.T) {
+// TestBlobIsReadAgainAfterAStaleAnswer: a leader that was paused and replaced reports
+// a blob missing until it learns of the new leader. Without replicas the first
+// answer counts.
+func TestBlobIsReadAgainAfterAStaleAnswer(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()

@@ -9,8 +9,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// TestDropBlob: a blob goes with all its bytes, unless somebody has stored it
-// again, or wanted it, since it was listed.
+// TestDropBlob: a blob is removed with all its chunks, unless it was stored again or
+// renewed after it was listed.
 func TestDropBlob(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))

@@ -24,7 +24,7 @@ const (
 
 const (
 	compressAbove = 1 << 10
-	blobAbove     = 128 << 10 // so that no single message keeps a heartbeat waiting on a slow link
+	blobAbove     = 128 << 10 // so that no single message delays a heartbeat for long on a slow link
 	headRoom      = 8 << 10   // of the server's max_payload, for headers
 )
 
@@ -41,8 +41,8 @@ var (
 // longWindow is how far back a long message may refer, in bytes.
 const longWindow = 8 << 20
 
-// pack makes a message of a body: compressed when it is long, and by
-// reference when it is long even so.
+// pack puts a body into a message. It compresses a long body, and stores one that
+// is still too long as a blob.
 func (c *Conn) pack(ctx context.Context, subject string, body []byte, full whenFull) (*nats.Msg, error) {
 	m := &nats.Msg{Subject: subject, Data: body}
 	if len(body) <= compressAbove {
@@ -76,14 +76,13 @@ func compress(m *nats.Msg) error {
 	return nil
 }
 
-// inlineBytes is how long a body may be that travels in its message.
+// inlineBytes is the largest body that travels in its message.
 func (c *Conn) inlineBytes() int {
 	return max(min(blobAbove, int(c.nc.MaxPayload())-headRoom), 0)
 }
 
-// unpack is the inverse of pack. Nothing is read or decompressed beyond most
-// bytes. Errors that stay as they are when the message is read again are
-// unreadable.
+// unpack is the inverse of pack. It reads and decompresses at most most bytes.
+// Permanent errors are unreadable.
 func (c *Conn) unpack(ctx context.Context, m *nats.Msg, most int) ([]byte, error) {
 	if m.Header == nil {
 		return m.Data, nil
@@ -98,8 +97,8 @@ func (c *Conn) unpack(ctx context.Context, m *nats.Msg, most int) ([]byte, error
 	return decompress(m.Header.Get(headerEncoding), data, most)
 }
 
-// decompress decodes at most so many bytes; jobs.ErrMalformed, also with
-// ErrTooLarge, and jobs.ErrNewer.
+// decompress decodes at most most bytes. It returns jobs.ErrMalformed, also with
+// ErrTooLarge, or jobs.ErrNewer.
 func decompress(encoding string, data []byte, most int) ([]byte, error) {
 	switch encoding {
 	case "":
@@ -117,9 +116,9 @@ func decompress(encoding string, data []byte, most int) ([]byte, error) {
 	return nil, fmt.Errorf("%w: it is encoded as %q", jobs.ErrNewer, clip(encoding))
 }
 
-// inflate decompresses at once what becomes at most jobs.MaxSmall bytes, as
-// nearly everything does, and what becomes longer piece by piece: a decoder
-// that is told to do it at once allocates what the first bytes claim.
+// inflate decompresses results of at most jobs.MaxSmall bytes in one step, as
+// nearly all are, and longer ones piece by piece: in one step the decoder would
+// allocate as many bytes as the header claims.
 func inflate(data []byte, most int) ([]byte, error) {
 	dec, err := decoder()
 	if err != nil {
@@ -137,13 +136,13 @@ func inflate(data []byte, most int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(long, int64(most)+1))
 }
 
-// exceeds reports whether zstd refuses what is too large for the decoder, or
-// claims to be.
+// exceeds reports whether zstd refuses data that is, or claims to be, too large for
+// the decoder.
 func exceeds(err error) bool {
 	return errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded)
 }
 
-// clip is the beginning of a text that others have written, for a message.
+// clip returns the beginning of a foreign text, for a message.
 func clip(text string) string {
 	if len(text) > 100 {
 		return text[:100] + "…"
@@ -151,9 +150,8 @@ func clip(text string) string {
 	return text
 }
 
-// unreadable reports whether a message that was read with this error will not
-// be readable later either: it is not one, a newer version has written it, it
-// is too large, or what it refers to is not there.
+// unreadable reports whether an error of reading a message is permanent: the
+// message is malformed, too large or of a newer version, or its blob is missing.
 func unreadable(err error) bool {
 	return errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotFound)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// replicated connects to any node of a cluster, with three replicas of what is
-// made.
+// replicated connects to any node of a cluster, and creates streams with three
+// replicas.
 func replicated(t *testing.T, nats *natstest.Cluster) *broker.Conn {
 	t.Helper()
 	c, err := broker.Connect(within(t), broker.Config{URL: nats.URL(), Replicas: 3, ConnectTimeout: patience, Logger: quiet()})
@@ -24,8 +24,8 @@ func replicated(t *testing.T, nats *natstest.Cluster) *broker.Conn {
 	return c
 }
 
-// TestThreeReplicas: every stream and bucket that is made on a cluster has as
-// many replicas as were asked for, also on one with little room.
+// TestThreeReplicas: every stream and bucket that is created on a cluster has the
+// configured number of replicas, also on a cluster with little room.
 func TestThreeReplicas(t *testing.T) {
 	t.Parallel()
 	c := replicated(t, natstest.StartCluster(t, 3, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 }))
@@ -40,8 +40,8 @@ func TestThreeReplicas(t *testing.T) {
 	}
 }
 
-// TestLossOfTheLeader: a node goes without a word that leads the log of runs.
-// What it had acknowledged is there, who reads and who writes goes on.
+// TestLossOfTheLeader: the leader of the log of runs disappears. All acknowledged
+// records remain, and readers and writers continue.
 func TestLossOfTheLeader(t *testing.T) {
 	t.Parallel()
 	nats := natstest.StartCluster(t, 3, nil)
@@ -65,9 +65,8 @@ func TestLossOfTheLeader(t *testing.T) {
 	}
 }
 
-// TestReplicasWithoutServers: who asks for more copies than there are servers
-// hears what to do.
-func TestReplicasWithoutServers(t *testing.T) {
+// TestTooFewServersForTheReplicasAreReported: the error names the remedy.
+func TestTooFewServersForTheReplicasAreReported(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]string{
 		"one server": natstest.StartServer(t, nil).URL(), "a cluster of two": natstest.StartCluster(t, 2, nil).URL(),

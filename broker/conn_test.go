@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-func TestTheTopologyIsAsDesigned(t *testing.T) {
+func TestTopologyMatchesTheDesign(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	c := connect(t, s)
@@ -52,7 +52,7 @@ func TestTheTopologyIsAsDesigned(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatIsThereStays(t *testing.T) {
+func TestExistingConfigurationIsKept(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	ctx := within(t)
@@ -73,7 +73,7 @@ func TestASmallStoreGetsLowerLimits(t *testing.T) {
 	must[uint64](t)(c.Append(within(t), "r", "m", 0, claim()))
 }
 
-func TestWithoutJetStreamItSaysSo(t *testing.T) {
+func TestServerWithoutJetStreamIsReported(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.StoreDir = "" })
 	_, err := broker.Connect(within(t), config(t, s))
@@ -121,7 +121,7 @@ func TestAWaitForAConnectionTellsTheReason(t *testing.T) {
 	}
 }
 
-// silentPort accepts connections and says nothing.
+// silentPort accepts connections and sends nothing.
 func silentPort(t *testing.T) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -130,7 +130,7 @@ func silentPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestCredentialsThatAreNotAccepted(t *testing.T) {
+func TestRefusedCredentialsAreReported(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.Authorization = "right" })
 	cfg := config(t, s)
@@ -168,8 +168,8 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// restricted is a server on which alice may do everything, and bob what is
-// allowed here.
+// restricted starts a server on which alice has all permissions, and bob the given
+// ones.
 func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 	t.Helper()
 	s := natstest.StartServer(t, func(o *server.Options) {

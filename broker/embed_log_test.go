@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What the server warns of is passed on, but for what means nothing.
-func TestServerLogPassesOnWhatMatters(t *testing.T) {
+// Warnings of the server are forwarded, except for harmless ones.
+func TestServerLogForwardsImportantMessages(t *testing.T) {
 	var out bytes.Buffer
 	l := &serverLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 	l.Warnf("Consumer '%s > %s > %s' error on write store state from purge: %v", "$G", "MP_JOBS", "any", "old update ignored")

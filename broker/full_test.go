@@ -40,7 +40,7 @@ func (m messages) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// await takes messages until one has all the words.
+// await takes messages until one contains all the words.
 func (m messages) await(t *testing.T, ctx context.Context, words ...string) {
 	t.Helper()
 next:
@@ -55,8 +55,8 @@ next:
 	}
 }
 
-// small is a server on which a stream was made with little room, a connection
-// to it, what the connection logs, and what changes the room.
+// small starts a server on which a stream has little room. It returns a connection
+// to it, the connection's log, and a function that changes the room.
 func small(t *testing.T, stream string, bytes int64) (c *broker.Conn, said messages, resize func(int64)) {
 	t.Helper()
 	s := natstest.InProcess(t)
@@ -86,7 +86,7 @@ func spec(run jobs.RunID) jobs.Record {
 	return jobs.Record{Spec: &jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{Name: "p"}}}
 }
 
-// noise does not compress.
+// noise returns bytes that cannot be compressed.
 func noise(n int) []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, n)
@@ -96,8 +96,8 @@ func noise(n int) []byte {
 	return b
 }
 
-// waitsForRoom checks that a write waits for room, says so, and is done when
-// there is some.
+// waitsForRoom checks that a write waits for room, reports the wait, and succeeds
+// when there is room.
 func waitsForRoom(t *testing.T, stream string, fill, write func(context.Context, *broker.Conn) error) *broker.Conn {
 	t.Helper()
 	ctx := within(t)
@@ -125,8 +125,8 @@ func waitsForRoom(t *testing.T, stream string, fill, write func(context.Context,
 	return c
 }
 
-// TestFullLogOfRuns: what is decided and what has been done waits for room,
-// and is stored once; a run that is not there yet fails at once and says why.
+// TestFullLogOfRuns: decisions and outcomes wait for room and are stored once. A new
+// run fails immediately with the reason.
 func TestFullLogOfRuns(t *testing.T) {
 	t.Parallel()
 	n := 0
@@ -160,8 +160,7 @@ func TestFullLogOfRuns(t *testing.T) {
 	}
 }
 
-// TestFullQueue: a publication says that there is no room, and whoever
-// publishes tries again.
+// TestFullQueue: publishing a job fails for lack of room, and the caller retries.
 func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
@@ -208,7 +207,7 @@ func TestFullBlobs(t *testing.T) {
 	}
 }
 
-// TestFullBucket: what is entered in a bucket waits for room.
+// TestFullBucket: writes to a bucket wait for room.
 func TestFullBucket(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)

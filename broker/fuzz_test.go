@@ -8,8 +8,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// FuzzObjectEntry: an entry that is taken for one names its own subject, and
-// chunks of one object only.
+// FuzzObjectEntry: an accepted entry names its own subject, and the chunks of one
+// object only.
 func FuzzObjectEntry(f *testing.F) {
 	c := &Conn{names: names{"mp"}}
 	const key = "abababababababababababababababababababababababababababababababab"
@@ -32,7 +32,7 @@ func FuzzObjectEntry(f *testing.F) {
 	})
 }
 
-// FuzzBody: whatever is decompressed stays within its limit.
+// FuzzBody: decompressed data stays within its limit.
 func FuzzBody(f *testing.F) {
 	m := &nats.Msg{Data: make([]byte, 5000)}
 	if err := compress(m); err != nil {
@@ -49,7 +49,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// FuzzSubjects: what a subject names is spelled so.
+// FuzzSubjects: the parsed parts of a subject build the same subject.
 func FuzzSubjects(f *testing.F) {
 	n := names{"mp"}
 	for _, s := range []string{"mp.job.any.r.m.1", "mp.log.r.m.1", "mp.run.r.mod.m", "mp.run.r.spec", "mp.log.r.m.99999999999999999999"} {

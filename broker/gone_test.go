@@ -24,9 +24,9 @@ func deleteStream(t *testing.T, ctx context.Context, s *natstest.Server, name st
 
 func specOf(run jobs.RunID) jobs.Record { return jobs.Record{Spec: &jobs.Spec{Run: run}} }
 
-// TestFollowEndsWhenTheStreamIsAnother: the stream is deleted and made again
-// while the connection lasts, and holds more records than before.
-func TestFollowEndsWhenTheStreamIsAnother(t *testing.T) {
+// TestFollowEndsWhenTheStreamIsRecreated: the stream is deleted and recreated on the
+// same connection, and holds more records than before.
+func TestFollowEndsWhenTheStreamIsRecreated(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
@@ -47,9 +47,9 @@ func TestFollowEndsWhenTheStreamIsAnother(t *testing.T) {
 	})
 }
 
-// TestAWatchOfRunsBeginsAgainInAnotherStream: what is submitted after the
-// stream was deleted is heard of, and what was there before is not sent again.
-func TestAWatchOfRunsBeginsAgainInAnotherStream(t *testing.T) {
+// TestWatchOfRunsRestartsInARecreatedStream: the watch sends the runs that are
+// submitted after the deletion, and does not repeat earlier ones.
+func TestWatchOfRunsRestartsInARecreatedStream(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
@@ -86,9 +86,8 @@ func TestAWatchOfRunsBeginsAgainInAnotherStream(t *testing.T) {
 	})
 }
 
-// TestALogThatIsGoneIsNoticed: by a purge of the run alone, of which no reader
-// is told.
-func TestALogThatIsGoneIsNoticed(t *testing.T) {
+// TestLossOfALogIsDetected: readers are not notified of the purge of one run.
+func TestLossOfALogIsDetected(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
@@ -106,8 +105,8 @@ func TestALogThatIsGoneIsNoticed(t *testing.T) {
 	})
 }
 
-// TestALogThatWasDroppedIsNotGone: the end of its run is left.
-func TestALogThatWasDroppedIsNotGone(t *testing.T) {
+// TestDroppedLogDoesNotCountAsLost: the end of the run remains.
+func TestDroppedLogDoesNotCountAsLost(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// warnings keeps the texts of what is logged.
+// warnings keeps the texts of log messages.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -48,7 +48,7 @@ func (w *warnings) count(text string) (n int) {
 	return n
 }
 
-// hostile connects with somebody beside who may write anything.
+// hostile returns a connection, and a second client that may write anything.
 func hostile(t *testing.T) (*broker.Conn, *warnings, func(subject string, data []byte, header nats.Header)) {
 	t.Helper()
 	s := natstest.InProcess(t)
@@ -77,9 +77,9 @@ func bomb(t *testing.T, n int) []byte {
 	return e.EncodeAll(make([]byte, n), nil)
 }
 
-// TestObjectEntriesAreNotBelieved: whatever an entry claims, whoever reads what
-// refers to it gets an error or a record that is left out, and little memory.
-func TestObjectEntriesAreNotBelieved(t *testing.T) {
+// TestFalseObjectEntriesAreRejected: for every false claim of an entry, readers get
+// an error or skip the record, and use little memory.
+func TestFalseObjectEntriesAreRejected(t *testing.T) {
 	t.Parallel()
 	key := strings.Repeat("ab", 32)
 	tests := []struct{ name, entry, nuid, size string }{
@@ -130,9 +130,9 @@ func TestObjectEntriesAreNotBelieved(t *testing.T) {
 	}
 }
 
-// TestAnEntryThatIsNoneIsReplaced: storing a value replaces what stands in its
-// place, and removes nobody else's chunks.
-func TestAnEntryThatIsNoneIsReplaced(t *testing.T) {
+// TestInvalidEntryIsReplaced: storing a value replaces the invalid entry, and removes
+// no other object's chunks.
+func TestInvalidEntryIsReplaced(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
@@ -150,7 +150,7 @@ func TestAnEntryThatIsNoneIsReplaced(t *testing.T) {
 	must[map[string]string](t)(c.Outputs(ctx, other))
 }
 
-func TestReferencesThatAreNoDigestAreRefused(t *testing.T) {
+func TestReferencesWithoutADigestAreRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := hostile(t)
 	for _, digest := range []string{"../../etc/passwd", strings.Repeat("a", 60000), strings.Repeat("A", 64), "*"} {
@@ -160,8 +160,8 @@ func TestReferencesThatAreNoDigestAreRefused(t *testing.T) {
 	}
 }
 
-// TestCompressedMessagesAreLimitedByKind: what decompresses to more than its
-// kind may have is not decompressed.
+// TestCompressedMessagesAreLimitedByKind: a message that would exceed the limit of
+// its kind is not decompressed.
 func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
@@ -195,7 +195,7 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 	}
 }
 
-// TestALongSpecificationIsDecompressed: beyond what is decompressed at once.
+// TestALongSpecificationIsDecompressed: it is longer than the limit for one step.
 func TestALongSpecificationIsDecompressed(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
@@ -309,9 +309,9 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	}
 }
 
-// TestJobsThatAreNotWhatTheySayAreRefused: none of them is delivered, each is
-// told of once, and those that nobody can do leave the queue.
-func TestJobsThatAreNotWhatTheySayAreRefused(t *testing.T) {
+// TestJobsThatContradictTheirSubjectAreRefused: none is delivered, each is reported
+// once, and those that no worker can execute leave the queue.
+func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	t.Parallel()
 	c, log, put := hostile(t)
 	ctx := within(t)

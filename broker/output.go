@@ -11,9 +11,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// AppendLog stores a chunk, repeating until it is stored or ctx ends, also
-// where there is no room for it; a
-// repeated chunk is stored once, or read once.
+// AppendLog stores a chunk. It retries until the chunk is stored or ctx ends, also
+// while the stream is full. A chunk that was sent twice is read once.
 func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk jobs.LogChunk) error {
 	stored, err := c.SendLog(ctx, run, key, chunk)
 	if err != nil {
@@ -22,10 +21,10 @@ func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chun
 	return stored(ctx)
 }
 
-// SendLog sends a chunk and returns without the answer, so that several can be
-// on their way; it waits while the link has enough to carry. The returned
-// function waits until the chunk is stored, sending it again as AppendLog does.
-// It must be called.
+// SendLog sends a chunk and returns without waiting for the answer, so that a
+// writer can send several. It waits while the window of the link is full. The
+// returned function, which must be called, waits until the chunk is stored and
+// retries as AppendLog does.
 func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
 	if !validToken(string(run)) || !validToken(string(key.Token)) {
 		return nil, fmt.Errorf("run %q, module %q: they must be tokens of a subject", run, key.Token)
@@ -66,7 +65,7 @@ func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk 
 	}, nil
 }
 
-// sendSoon sends when the link has room, and returns where the answer arrives.
+// sendSoon sends when the window has room, and returns a channel for the answer.
 func (c *Conn) sendSoon(ctx context.Context, m *nats.Msg) (<-chan error, error) {
 	if err := c.pinned(ctx); err != nil {
 		return nil, err
@@ -88,18 +87,18 @@ func (c *Conn) sendSoon(ctx context.Context, m *nats.Msg) (<-chan error, error) 
 	return answered, nil
 }
 
-// LogEntry is a chunk with its place.
+// LogEntry is a chunk with its attempt.
 type LogEntry struct {
 	Key   jobs.Key
 	Chunk jobs.LogChunk
-	// Unread says why the chunk is left out: a newer version has written it, or
-	// it is no chunk. Its Writer and Number are known when the writer has given
-	// them beside it, and Parts are empty.
+	// Unread is why the chunk cannot be read: a newer version has written it, or
+	// it is malformed. Parts are empty then; Writer and Number are set if the id
+	// of the message contains them.
 	Unread error
 }
 
 // FollowLogs sends the chunks of all attempts of a run, from the first, live,
-// until ctx ends (then it returns nil). Over reconnects, no gaps, no repeats.
+// until ctx ends (then it returns nil). Reconnects cause neither gaps nor repeats.
 func (c *Conn) FollowLogs(ctx context.Context, run jobs.RunID, out chan<- LogEntry) error {
 	o := newOrdered(func(e LogEntry) error { return deliver(ctx, out, e) })
 	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, "", 0)}, beaten: o.beat}
@@ -125,7 +124,7 @@ func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.Token, a
 	return nil
 }
 
-// chunks decodes chunks. What cannot be read is reported once for each attempt.
+// chunks decodes chunks. It reports unreadable chunks once per attempt.
 func (c *Conn) chunks(ctx context.Context, o *ordered) func(located) error {
 	return func(l located) error {
 		key, ok := c.names.parseLog(l.msg.Subject)
@@ -149,8 +148,8 @@ func (c *Conn) chunks(ctx context.Context, o *ordered) func(located) error {
 	}
 }
 
-// chunk decodes a chunk. Of one that cannot be read it finds who has written
-// it, as the id of the message tells.
+// chunk decodes a chunk. For an unreadable one it returns the writer and the number
+// in the id of the message.
 func (c *Conn) chunk(ctx context.Context, l located) (jobs.LogChunk, error) {
 	body, err := c.unpack(ctx, l.msg, jobs.MaxSmall)
 	if err == nil {
@@ -167,7 +166,7 @@ func chunkID(subject string, chunk *jobs.LogChunk) string {
 	return subject + "." + chunk.Writer + "." + strconv.Itoa(chunk.Number)
 }
 
-// signed is what the id of a chunk tells of it.
+// signed returns the writer and the number in the id of a chunk.
 func signed(m *nats.Msg) jobs.LogChunk {
 	rest, ok := strings.CutPrefix(m.Header.Get(nats.MsgIdHdr), m.Subject+".")
 	nonce, number, _ := strings.Cut(rest, ".")

@@ -7,11 +7,11 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// InlineLimit is how many bytes of encoded outputs travel inside a record.
+// InlineLimit is the largest size of encoded outputs inside a record.
 const InlineLimit = 64 << 10
 
-// PutOutputs stores outputs: inline, or by digest above InlineLimit. Retries
-// while ctx lasts. ErrTooLarge above jobs.MaxOutputs.
+// PutOutputs stores outputs: inline, or by digest above InlineLimit. It retries
+// until ctx ends, and returns ErrTooLarge above jobs.MaxOutputs.
 func (c *Conn) PutOutputs(ctx context.Context, values map[string]string) (jobs.Outputs, error) {
 	size := 0
 	for k, v := range values {
@@ -37,8 +37,8 @@ func (c *Conn) PutOutputs(ctx context.Context, values map[string]string) (jobs.O
 	return jobs.Outputs{Blob: blob}, err
 }
 
-// Outputs resolves them: from the object store when they are there, with
-// their digest checked.
+// Outputs returns the values of outputs. It reads them from the object store, and
+// checks their digest, when they are not inline.
 func (c *Conn) Outputs(ctx context.Context, o jobs.Outputs) (map[string]string, error) {
 	if o.Blob.SHA256 == "" {
 		return o.Values, nil

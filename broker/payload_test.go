@@ -15,7 +15,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// onSmall connects to a server that takes messages of at most so many bytes.
+// onSmall connects to a server with this max_payload.
 func onSmall(t *testing.T, most int32) (*broker.Conn, error) {
 	t.Helper()
 	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = most })
@@ -26,9 +26,9 @@ func onSmall(t *testing.T, most int32) (*broker.Conn, error) {
 	return c, err
 }
 
-// TestPayloadBelowTheLeast: a server that takes too small messages is refused
-// at once, with what it takes and what it should.
-func TestPayloadBelowTheLeast(t *testing.T) {
+// TestServerWithASmallPayloadIsRefused: the error names the server's limit and the
+// required one.
+func TestServerWithASmallPayloadIsRefused(t *testing.T) {
 	t.Parallel()
 	_, err := onSmall(t, broker.LeastPayload-1)
 	if !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "at most 127 KiB (max_payload), and modpipe needs 128") {
@@ -36,7 +36,7 @@ func TestPayloadBelowTheLeast(t *testing.T) {
 	}
 }
 
-// longText does not compress to less than three quarters.
+// longText returns text that compresses to three quarters at best.
 func longText(n int) string {
 	b := noise(n)
 	for i := range b {
@@ -45,8 +45,7 @@ func longText(n int) string {
 	return string(b)
 }
 
-// TestLongRecords: whatever a run's log holds may be longer than the server's
-// messages.
+// TestLongRecords: records of all kinds can be longer than the server's messages.
 func TestLongRecords(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, broker.LeastPayload)
@@ -86,7 +85,7 @@ func TestLongRecords(t *testing.T) {
 	}
 }
 
-// TestLongValues: results of any length, and chunks of output.
+// TestLongValues: results and chunks of output can have any length.
 func TestLongValues(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, broker.LeastPayload)
@@ -122,7 +121,7 @@ func TestLongValues(t *testing.T) {
 }
 
 // TestLongJobs: a job with a long environment and with the results of many
-// needs arrives; one that is longer than any message may be is refused.
+// needs arrives. A job that exceeds the limit is refused.
 func TestLongJobs(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, broker.LeastPayload)

@@ -9,8 +9,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// TestPin: what is asked under a pinned context after a reconnect is refused
-// and not stored, also when it waits for the connection meanwhile.
+// TestPin: a write under a pinned context is refused and not stored after a
+// reconnect, also if it waits for the connection.
 func TestPin(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)

@@ -26,7 +26,7 @@ func attach(t testing.TB, cfg broker.Config) *broker.Conn {
 	return c
 }
 
-// contents are all streams of a server, with their positions and consumers.
+// contents returns all streams of a server, with their positions and consumers.
 func contents(t testing.TB, nc *nats.Conn) map[string]jetstream.StreamState {
 	t.Helper()
 	all := map[string]jetstream.StreamState{}
@@ -38,9 +38,9 @@ func contents(t testing.TB, nc *nats.Conn) map[string]jetstream.StreamState {
 	return all
 }
 
-// TestExaminingLeavesNothing: whoever attaches and tries everything makes no
-// stream and leaves no message, on a server with and without a topology.
-func TestExaminingLeavesNothing(t *testing.T) {
+// TestTrialsLeaveNothing: attaching and all trials create no stream and leave no
+// message, on a server with and without a topology.
+func TestTrialsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	ctx := within(t)
@@ -81,7 +81,7 @@ func TestExaminingLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestTrialsNameWhatIsDenied: a user who may little hears of every subject.
+// TestTrialsNameWhatIsDenied: a user with few permissions gets all denied subjects.
 func TestTrialsNameWhatIsDenied(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) {
@@ -121,8 +121,8 @@ func TestTrialsNameWhatIsDenied(t *testing.T) {
 	}
 }
 
-// TestDifferencesThatMatter: what somebody made otherwise is told.
-func TestDifferencesThatMatter(t *testing.T) {
+// TestImportantDifferencesAreReported: the streams have other settings.
+func TestImportantDifferencesAreReported(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	ctx := within(t)
@@ -159,8 +159,7 @@ func TestDifferencesThatMatter(t *testing.T) {
 	}
 }
 
-// TestExaminingASilentServerEnds: a server that accepts and then says nothing
-// holds nobody.
+// TestExaminingASilentServerEnds: the server accepts connections and sends nothing.
 func TestExaminingASilentServerEnds(t *testing.T) {
 	t.Parallel()
 	l := must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))

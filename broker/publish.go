@@ -27,8 +27,8 @@ func (c *Conn) store(ctx context.Context, m *nats.Msg) (uint64, error) {
 	return stored(answer.Data)
 }
 
-// storeAsync publishes m and calls done, once, from another goroutine. It
-// waits for a place in the window. The order of calls is the order of sends.
+// storeAsync publishes m and calls done once, from another goroutine. It waits for
+// a place in the window, and sends in the order of the calls.
 func (c *Conn) storeAsync(ctx context.Context, m *nats.Msg, done func(uint64, error)) {
 	select {
 	case c.window <- struct{}{}:

@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// ringing is a puller with these lanes, all known to be empty.
+// ringing returns a puller with these lanes, all known to be empty.
 func ringing(names ...jobs.Lane) *Puller {
 	p := NewPuller(nil, 8, nil)
 	for _, name := range names {
@@ -25,7 +25,7 @@ func (p *Puller) lane(name jobs.Lane) *lane {
 	return p.turn[i]
 }
 
-// groups hears the bells and returns which lanes are asked, the first first.
+// groups takes the bells and returns the lanes in the order of the requests.
 func (p *Puller) groups(now time.Time) [][]jobs.Lane {
 	p.hearBells(now)
 	var all [][]jobs.Lane

@@ -14,8 +14,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// crew is a worker for tests: it holds deliveries until it is told to end
-// them, and watches that the puller never gives more than its slots.
+// crew is a worker for tests: it keeps deliveries until the test ends them, and
+// checks that the puller never exceeds its slots.
 type crew struct {
 	*broker.Puller
 	slots int
@@ -195,7 +195,7 @@ func TestAJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 	}
 }
 
-func TestAWorkerSmallerThanTheJobGivesAllItHas(t *testing.T) {
+func TestSmallWorkerGivesALargeJobAllItsSlots(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -260,7 +260,7 @@ func TestAJobTooLongForAMessage(t *testing.T) {
 	}
 }
 
-func TestPauseLetsNothingThrough(t *testing.T) {
+func TestPauseStopsDeliveries(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -306,7 +306,7 @@ func TestQueuedAndPurged(t *testing.T) {
 	}
 }
 
-func TestAJobWithoutASignOfLifeComesAgain(t *testing.T) {
+func TestJobWithoutProgressIsDeliveredAgain(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		cfg := config(t, s)
 		cfg.Memory = true

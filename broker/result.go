@@ -7,8 +7,9 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// PutResult stores what a Go function has returned: inline, or by digest above
-// InlineLimit. Retries while ctx lasts. ErrTooLarge above jobs.MaxOutputs.
+// PutResult stores the result of a Go function: inline, or by digest above
+// InlineLimit. It retries until ctx ends, and returns ErrTooLarge above
+// jobs.MaxOutputs.
 func (c *Conn) PutResult(ctx context.Context, result []byte) (jobs.Outputs, error) {
 	switch {
 	case len(result) > jobs.MaxOutputs:
@@ -20,8 +21,8 @@ func (c *Conn) PutResult(ctx context.Context, result []byte) (jobs.Outputs, erro
 	return jobs.Outputs{Typed: true, Blob: blob}, err
 }
 
-// Result is what a Go function has returned: from the object store when it is
-// there, with its digest checked.
+// Result returns the result of a Go function. It reads it from the object store,
+// and checks its digest, when it is not inline.
 func (c *Conn) Result(ctx context.Context, o jobs.Outputs) ([]byte, error) {
 	if o.Blob.SHA256 == "" {
 		return o.Result, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// logOf writes a run with one module to its end.
+// logOf writes the log of an ended run with one module.
 func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
 	t.Helper()
 	ctx := within(t)
@@ -27,8 +27,7 @@ func end(t *testing.T, c *broker.Conn, run jobs.RunID) {
 	must[uint64](t)(c.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}))
 }
 
-// TestDropRun: a run that has ended leaves its end and nothing else; nothing
-// of any other run goes.
+// TestDropRun: only the end of a dropped run remains, and other runs lose nothing.
 func TestDropRun(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
@@ -72,11 +71,11 @@ func TestDropRun(t *testing.T) {
 		t.Errorf("%d runs are listed, want 2", len(runs))
 	}
 
-	// Who comes too late, with the sequence of a claim that is gone.
+	// A late writer expects the sequence of a removed claim.
 	if _, err := c.Append(ctx, "old", "m", claimed, outcome()); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a late outcome: %v", err)
 	}
-	// Who never claimed is accepted by the cell, and heard by nobody.
+	// The cell accepts an outcome without a claim, and no reader takes it.
 	must[uint64](t)(c.Append(ctx, "old", "m", 0, outcome()))
 	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) {
 		t.Errorf("reading it after a late record: %v", err)
@@ -87,10 +86,9 @@ func TestDropRun(t *testing.T) {
 	}
 }
 
-// TestReadWhatIsDroppedMeanwhile: a log of output is dropped under a slow
-// reader. What the server has not sent by then never comes, and he does not
-// wait for it.
-func TestReadWhatIsDroppedMeanwhile(t *testing.T) {
+// TestReadersOfADroppedLogEnd: a log of output is dropped while a slow reader reads
+// it. The reader does not wait for the chunks that the server has not sent yet.
+func TestReadersOfADroppedLogEnd(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

@@ -20,11 +20,11 @@ import (
 // Takeover, Grant, Expansion and Nobody on .ctl, Cancel on .cancel, End on
 // .end.
 //
-// An unanswered write is repeated (same expectation) while ctx lasts; a
-// refusal is ErrConflict, also when it is our own first copy that stands
-// there: the caller reads. Where the log of runs has no room it waits: a
-// result that was given up would be lost. Only a new run, which is nothing
-// yet, is ErrFull at once.
+// Append retries an unanswered write, with the same expectation, until ctx ends. It
+// returns ErrConflict for a refused write, also when its own first copy was
+// stored: the caller reads. While the log of runs is full it waits, so that no
+// result is lost; only the specification of a new run fails immediately with
+// ErrFull.
 func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
 	full := waits
 	if rec.Spec != nil {
@@ -47,7 +47,7 @@ func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expe
 	return seq, nil
 }
 
-// decided looks whether a write that was in flight beside ours has landed.
+// decided checks whether a concurrent write was stored.
 func (c *Conn) decided(ctx context.Context, subject string, expect uint64, racing error) error {
 	last, err := c.lastOnce(ctx, c.names.runsStream(), subject)
 	switch {
@@ -59,9 +59,9 @@ func (c *Conn) decided(ctx context.Context, subject string, expect uint64, racin
 	return racing
 }
 
-// AppendAsync sends at once, in the order of the calls, and calls done (from
-// another goroutine, exactly once) when it is answered or given up. Not
-// repeated. It blocks while too many wait for their answers.
+// AppendAsync sends immediately, in the order of the calls, and calls done once
+// from another goroutine when the write is answered or has failed. It does not
+// retry. It blocks while too many writes are unanswered.
 func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record, done func(uint64, error)) {
 	m, err := c.recordMsg(ctx, run, cell, expect, &rec, waits)
 	if err != nil {
@@ -100,9 +100,9 @@ func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, e
 	return m, nil
 }
 
-// Last reads the newest record of a module's cell (ErrNotFound when there is
-// none); one that cannot be read is an entry with Unread. It asks the stream's
-// leader: never an older one.
+// Last reads the newest record of a module's cell from the stream's leader. It
+// returns ErrNotFound when there is none, and an entry with Unread for an
+// unreadable record.
 func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
 	if !validToken(string(cell)) {
 		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
@@ -110,25 +110,25 @@ func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.
 	return c.lastEntry(ctx, c.names.cell(run, cell))
 }
 
-// LastCancel is the run's newest cancellation (ErrNotFound); one that cannot be
-// read is an entry with Unread.
+// LastCancel returns the run's newest cancellation (ErrNotFound), and an entry with
+// Unread for an unreadable one.
 func (c *Conn) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
 	return c.lastEntry(ctx, c.names.run(run, "cancel"))
 }
 
-// LastEnd is the run's end (ErrNotFound).
+// LastEnd returns the run's end (ErrNotFound).
 func (c *Conn) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
 	return c.lastEntry(ctx, c.names.run(run, "end"))
 }
 
-// Newest is the sequence of the newest record of a run (ErrNotFound).
+// Newest returns the sequence of the newest record of a run (ErrNotFound).
 func (c *Conn) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
 	l, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))
 	return l.seq, err
 }
 
-// DropCommand is how a person removes all of a run from NATS, whatever its log
-// is worth.
+// DropCommand returns the command that removes a run from NATS, even if its log is
+// unreadable.
 func (c *Conn) DropCommand(run jobs.RunID) string {
 	return fmt.Sprintf("nats stream purge %s --subject='%s'", c.names.runsStream(), c.names.runAll(run))
 }
@@ -177,10 +177,10 @@ type located struct {
 	time time.Time
 }
 
-// entry decodes a record. Nobody changes a specification: others fold it, too.
-// A record that cannot be read is an entry all the same, whose Unread says why,
-// where others than orchestrators write: any worker writes to cells, and any
-// person submits and cancels.
+// entry decodes a record. The caller must not change a specification, which other
+// readers share. An unreadable record is an entry with Unread where others than
+// orchestrators write: any worker can write to cells, and any user can submit and
+// cancel.
 func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	run, cell, ok := c.names.parseRun(l.msg.Subject)
 	if !ok {
@@ -207,8 +207,8 @@ func (c *Conn) entry(ctx context.Context, l located) (jobs.Entry, error) {
 	return e, nil
 }
 
-// record reads a record, which belongs on its subject. jobs.ErrMalformed and
-// jobs.ErrNewer; ErrTooLarge, too.
+// record reads a record and checks that it belongs on its subject. It returns
+// jobs.ErrMalformed, jobs.ErrNewer or ErrTooLarge.
 func (c *Conn) record(ctx context.Context, l located) (jobs.Record, error) {
 	run, cell, _ := c.names.parseRun(l.msg.Subject)
 	most := jobs.MaxSmall
@@ -216,7 +216,7 @@ func (c *Conn) record(ctx context.Context, l located) (jobs.Record, error) {
 		most = jobs.MaxMessage
 	}
 	body, err := c.unpack(ctx, l.msg, most)
-	if errors.Is(err, ErrNotFound) { // of the run it would mean that there is none
+	if errors.Is(err, ErrNotFound) { // ErrNotFound would mean that the run does not exist
 		err = fmt.Errorf("%w: what it refers to is gone: %v", jobs.ErrMalformed, err) //nolint:errorlint // see above
 	}
 	if err != nil {
@@ -295,11 +295,10 @@ func readStored(data []byte) (located, error) {
 	return located{m, answer.Message.Seq, answer.Message.Time.UTC()}, nil
 }
 
-// ReadLog reads the whole log of a run as it is now, in order (ErrNotFound
-// when there is no such run, DroppedError when only its end is left). The
-// stream's leader says how far it goes: whoever
-// sends the records may be a replica that is behind, and knows neither the
-// newest records nor the newest runs.
+// ReadLog reads the present log of a run, in order. It returns ErrNotFound when
+// there is no such run, and DroppedError when only its end is left. It asks the
+// stream's leader for the last sequence, because the replica that sends the
+// records may be behind and lack the newest records and runs.
 func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
 	for backoff := newBackOff(); ; {
 		newest, err := c.last(ctx, c.names.runsStream(), c.names.runAll(run))
@@ -318,7 +317,7 @@ func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error
 	}
 }
 
-// readEntries reads what of a run's log there is for whoever sends it.
+// readEntries reads the part of a run's log that the sending replica has.
 func (c *Conn) readEntries(ctx context.Context, run jobs.RunID) (log []jobs.Entry, err error) {
 	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, begun: func() error {
 		log = nil
@@ -337,10 +336,10 @@ func (c *Conn) readEntries(ctx context.Context, run jobs.RunID) (log []jobs.Entr
 
 // Follow sends every record of the run after the given sequence to out, in
 // order, without gaps or repeats, until ctx ends (then it returns nil). A slow
-// receiver slows the server, not the memory. After a reconnect, and when the
-// stream of runs is another one, it returns ErrReconnected: the caller folds
-// from the start. Else it fails only for what does not pass: a denied
-// permission, a record that cannot be read.
+// receiver slows the server and takes no memory. After a reconnect, and when the
+// stream of runs was recreated, it returns ErrReconnected: the caller folds from
+// the start. It fails otherwise only for permanent errors: a denied permission, or
+// an unreadable record.
 func (c *Conn) Follow(ctx context.Context, run jobs.RunID, after uint64, out chan<- jobs.Entry) error {
 	begun := false
 	src := source{stream: c.names.runsStream(), filters: []string{c.names.runAll(run)}, after: after, begun: func() error {

@@ -91,8 +91,8 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	}
 }
 
-// followAgain follows a run from its start after every new connection, and
-// leaves out what was sent before.
+// followAgain follows a run from its start on every new connection, and skips
+// entries that were already sent.
 func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
 	var newest uint64
 	for {

@@ -11,7 +11,7 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is how long a test waits for an expected event.
 const patience = 5 * time.Minute
 
 // connect connects to a server until the test ends.

@@ -12,8 +12,8 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// TestWhoReadsARunSharesItsGraph: as long as somebody uses it, and no longer.
-func TestWhoReadsARunSharesItsGraph(t *testing.T) {
+// TestReadersOfARunShareItsGraph: the graph is kept only while a reader uses it.
+func TestReadersOfARunShareItsGraph(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

@@ -18,8 +18,8 @@ import (
 	"github.com/modpipe/modpipe/natstest"
 )
 
-// guarded is a server with one user, whose password and permissions a test
-// changes while programs are connected.
+// guarded is a server with one user. A test changes the user's password and
+// permissions while programs are connected.
 type guarded struct{ *natstest.Server }
 
 func guard(t *testing.T) (*guarded, broker.Config, *notes) {
@@ -60,7 +60,7 @@ func denying(publish, subscribe string) *server.Permissions {
 	return p
 }
 
-// restoreOn gives the permissions back when the log tells of a wait.
+// restoreOn restores the permissions when the log reports a wait.
 func (g *guarded) restoreOn(t *testing.T, said *notes, text string) {
 	t.Helper()
 	said.await(t, text)
@@ -155,9 +155,9 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	}
 }
 
-// TestRunGoesOnWithoutThePermissionToHearQuestions: questions are rare, and a
-// permission list of an earlier version does not have their subject.
-func TestRunGoesOnWithoutThePermissionToHearQuestions(t *testing.T) {
+// TestRunContinuesWithoutThePermissionToReceiveQuestions: questions are rare, and
+// permissions for an earlier version do not include their subject.
+func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	t.Parallel()
 	g, cfg, said := guard(t)
 	g.set(t, "right", denying("", "mp.ask.>"))
@@ -180,7 +180,7 @@ func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
 	}
 }
 
-// notes is what a program has logged.
+// notes keeps a program's log messages.
 type notes struct {
 	mu   sync.Mutex
 	log  bytes.Buffer
