@@ -29,10 +29,10 @@ func (d *Dispatcher) room(l *lane, n *node) (string, int) {
 	return best, slots
 }
 
-// roomBefore is room for n where less urgent jobs wait: they were published for
-// slots that other jobs have taken, and the next free slot is to take n. When
-// such a job was published a moment ago, a worker may be starting it: then until
-// is when to look again.
+// roomBefore is room for n where a less urgent job waits that the same worker may
+// take: it was published for a slot that another job has taken, and the worker's
+// next free slot is to take n. When such a job was published a moment ago, a
+// worker may be starting it: then until is when to look again.
 // Each of them gives way once.
 func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string, slots int, until time.Time) {
 	if !d.run.lessUrgent(n) {
@@ -40,7 +40,12 @@ func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string,
 	}
 	for _, i := range d.activeNodes() {
 		o, m := d.run.nodes[i], d.memo(i)
-		if !m.published || m.gaveWay || o.claim != nil || m.worker == "" || o.module.Policy.Priority >= n.module.Policy.Priority || !slices.Contains(l.capable, m.worker) {
+		if !m.published || m.gaveWay || o.claim != nil || o.module.Policy.Priority >= n.module.Policy.Priority {
+			continue
+		}
+		theirs := d.lane(o).capable
+		k := slices.IndexFunc(l.capable, func(name string) bool { return slices.Contains(theirs, name) })
+		if k < 0 {
 			continue
 		}
 		if at := m.sent.Add(settleEqual); now.Before(at) {
@@ -48,7 +53,7 @@ func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string,
 			continue
 		}
 		m.gaveWay = true
-		return m.worker, min(l.set.Slots, d.fleet.workers[m.worker].worker.Slots), time.Time{}
+		return l.capable[k], min(l.set.Slots, d.fleet.workers[l.capable[k]].worker.Slots), time.Time{}
 	}
 	return "", 0, until
 }
