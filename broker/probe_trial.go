@@ -156,7 +156,7 @@ func (t *trials) lanes() {
 	t.ask("pull a job", true, &nats.Msg{Subject: n.next(lane), Data: []byte(`{"batch":1,"no_wait":true}`)})
 }
 
-// silent: what nobody answers.
+// silent: operations without an answer.
 func (t *trials) silent() {
 	n, lane := t.c.names, jobs.Lane(t.scratch)
 	control, _ := jobs.Marshal(&jobs.Control{}) // empty
