@@ -178,6 +178,10 @@ func (l *loop) fold(e jobs.Entry) error {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
 	}
 	for _, n := range l.state.Noise() {
+		if n.Cell == "" {
+			l.cfg.Logger.Warn("skipped a stray record in the log of the run", "run", l.run, "entry", n.Sequence, "reason", n.Why)
+			continue
+		}
 		l.cfg.Logger.Warn("skipped a stray record in a module's log; later ones there are skipped without a word", "run", l.run, "module", l.state.NameOf(n.Cell), "entry", n.Sequence, "reason", n.Why)
 	}
 	if t := e.Record.Takeover; t != nil {
