@@ -197,3 +197,25 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 		}
 	})
 }
+
+// TestAStreamThatAnotherProgramCreates: a server that two programs ask for the
+// same stream at the same moment may fail one of them.
+func TestAStreamThatAnotherProgramCreates(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
+		c := memory(t, s)
+		defer c.Close()
+		asked := 0
+		var restore func()
+		restore = between(t, s, "$JS.API.STREAM.CREATE.KV_mp-x", "created", func(_ *nats.Conn, m *nats.Msg) {
+			if asked++; asked == 2 {
+				restore()
+			}
+			check(t, m.Respond([]byte(`{"error": {"code": 500, "err_code": 10049, "description": "error creating store for stream"}}`)))
+		})
+		b := must[*broker.Bucket](t)(c.OpenBucket(within(t), broker.BucketConfig{Kind: "x"}))
+		must[uint64](t)(b.Put(within(t), "a", []byte("1")))
+		if asked != 2 {
+			t.Errorf("it was refused %d times, want 2", asked)
+		}
+	})
+}

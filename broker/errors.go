@@ -46,6 +46,7 @@ const (
 	codeNoMemory         jetstream.ErrorCode = 10028
 	codeNoStorage        jetstream.ErrorCode = 10047
 	codeStoreFailed      jetstream.ErrorCode = 10077
+	codeNotCreated       jetstream.ErrorCode = 10049
 	codeStreamOffline    jetstream.ErrorCode = 10118
 )
 

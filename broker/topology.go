@@ -107,7 +107,9 @@ func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (je
 // smaller than the limit.
 //
 // It creates one stream after the other: a server that creates several at once
-// may reserve more than it has, and then refuses all further streams.
+// may reserve more than it has, and then refuses all further streams. A server
+// that two programs ask for the same stream at the same moment may fail one of
+// them, so a failure to create the store is tried again.
 func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) error {
 	select {
 	case c.making <- struct{}{}:
@@ -115,7 +117,7 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for {
+	for tries := 1; ; {
 		body, err := json.Marshal(cfg)
 		if err != nil {
 			return err
@@ -128,11 +130,20 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 			cfg.MaxBytes /= 2
 		case noRoomFor(err) && cfg.MaxBytes > 0: // other streams reserve the whole store: take a part of the unused space
 			cfg.MaxBytes = -1
+		case errorCode(err) == codeNotCreated && tries < creations:
+			if !pause(ctx, time.Duration(tries)*50*time.Millisecond) {
+				return context.Cause(ctx)
+			}
+			tries++
 		default:
 			return unplaced(cfg, err)
 		}
 	}
 }
+
+// creations is how often the creation of a stream is tried whose store the server
+// could not create.
+const creations = 5
 
 func (c *Conn) streamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
 	return retry(ctx, c, func(ctx context.Context) (*jetstream.StreamInfo, error) { return c.streamInfoOnce(ctx, stream) })
