@@ -8,7 +8,7 @@ import (
 )
 
 func TestDeepScriptTakesLittleStack(t *testing.T) {
-	defer debug.SetMaxStack(debug.SetMaxStack(80 << 20))
+	defer debug.SetMaxStack(debug.SetMaxStack(250 << 20))
 	for _, open := range []string{"(", "{ ", "$(", "`", "\"$(", "${a:-", "$((", "if ", "! ", "a|", "a&&", "f()", "<(", "case a in a)"} {
 		for _, shell := range []string{"sh", "bash"} {
 			Mark("true\n"+strings.Repeat(open, (maxScript-10)/len(open)), shell, "/x")
