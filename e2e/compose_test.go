@@ -114,11 +114,11 @@ func (c *composed) start(t *testing.T, name string, command ...string) *program 
 	return start(t, dir, c.env(env...), filepath.Join(binaries.dir, words[0]), words[1:]...)
 }
 
-// composeRuns are what the README and the file itself say to run with
+// composeRuns are what the docs and the file itself say to run with
 // `docker compose run --rm orchestrator`.
 func composeRuns(t *testing.T) [][]string {
 	t.Helper()
-	text := projectFile(t, "README.md") + projectFile(t, "docker-compose.yml")
+	text := projectFile(t, "docs/getting-started.md") + projectFile(t, "docker-compose.yml")
 	var all [][]string
 	for _, m := range regexp.MustCompile(`docker compose run --rm orchestrator ([^\n#]+)`).FindAllStringSubmatch(text, -1) {
 		all = append(all, strings.Fields(m[1]))
