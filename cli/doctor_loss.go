@@ -34,14 +34,17 @@ func (d *doctor) examineLoss(ctx context.Context) {
 	if err != nil {
 		return // the permissions say so
 	}
-	d.examineMissing(holders)
+	missing := d.examineMissing(holders)
 	d.examineReaders(ctx)
-	d.examineRuns(ctx)
+	if !missing { // a reader waits until a stream is there
+		d.examineRuns(ctx)
+	}
 }
 
 // examineMissing tells streams that were lost from those that nothing has made
-// yet: they are made together, and before anything is registered.
-func (d *doctor) examineMissing(holders map[string]jobs.Lease) {
+// yet: they are made together, and before anything is registered. It reports
+// whether one is missing.
+func (d *doctor) examineMissing(holders map[string]jobs.Lease) bool {
 	var missing []string
 	for i := range d.assets {
 		a := &d.assets[i]
@@ -53,11 +56,12 @@ func (d *doctor) examineMissing(holders map[string]jobs.Lease) {
 		}
 	}
 	if len(missing) == 0 || len(holders)+len(d.workers) == 0 {
-		return
+		return len(missing) > 0
 	}
 	d.fault("lost streams", "was the store of the server lost, or a stream deleted? A connected program that has the permission creates them within seconds;\n"+
 		"if this stays, start an orchestrator or a worker that may create streams, and submit again the runs whose logs were in them",
 		"%s: missing, although %s and %s use this NATS", strings.Join(missing, ", "), count(len(d.workers), "worker"), count(len(holders), "lease"))
+	return true
 }
 
 // isStream reports whether an asset is a stream or object store of modpipe,
