@@ -4,35 +4,37 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestGuarantees: every promise names tests that try to break it, and every
-// test that is named exists.
+// TestGuarantees checks guarantees.md beside it: the promises are those of
+// docs/guarantees.md, each names tests that try to break it, and each named
+// test exists.
 func TestGuarantees(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
-	if err != nil {
-		t.Fatal(err)
+	_, page, _ := strings.Cut(projectFile(t, "docs/guarantees.md"), "\n## The promises\n")
+	page, _, _ = strings.Cut(page, "\n## ")
+	var promises []string
+	for _, m := range regexp.MustCompile(`(?m)^\*\*(.+?)\*\*`).FindAllStringSubmatch(page, -1) {
+		promises = append(promises, m[1])
 	}
-	_, promises, _ := strings.Cut(string(page), "\n## The promises\n")
-	promises, _, _ = strings.Cut(promises, "\n## ")
-	for promise := range strings.SplitSeq(promises, "\n\n**") {
-		if promise = strings.TrimSpace(promise); promise == "" {
-			continue
+	var mapped []string
+	for _, section := range strings.Split(projectFile(t, "e2e/guarantees.md"), "\n## ")[1:] {
+		promise, tests, _ := strings.Cut(section, "\n")
+		mapped = append(mapped, promise)
+		found := named.FindAllStringSubmatch(tests, -1)
+		if len(found) == 0 {
+			t.Errorf("a promise without a test: %q", promise)
 		}
-		if _, tests, ok := strings.Cut(promise, "\nTests: "); !ok || !named.MatchString(tests) {
-			t.Errorf("a promise without a test: %.60q", promise)
+		for _, m := range found {
+			if !hasTest(t, m[1], m[2]) {
+				t.Errorf("%s has no test %s", m[1], m[2])
+			}
 		}
 	}
-	found := named.FindAllStringSubmatch(string(page), -1)
-	if len(found) == 0 {
-		t.Fatal("no test is named")
-	}
-	for _, m := range found {
-		if !hasTest(t, m[1], m[2]) {
-			t.Errorf("%s has no test %s", m[1], m[2])
-		}
+	if len(promises) == 0 || !slices.Equal(promises, mapped) {
+		t.Errorf("docs/guarantees.md promises %q, e2e/guarantees.md maps %q", promises, mapped)
 	}
 }
 
