@@ -16,6 +16,11 @@ func pages(t *testing.T) []string {
 	if err != nil || len(list) == 0 {
 		t.Fatal("no pages", err)
 	}
+	decisions, err := filepath.Glob(filepath.Join(root, "docs", "adr", "*.md"))
+	if err != nil || len(decisions) == 0 {
+		t.Fatal("no decisions", err)
+	}
+	list = append(list, decisions...)
 	return append(list, filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "ARCHITECTURE.md"))
 }
 
