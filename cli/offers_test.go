@@ -47,7 +47,7 @@ func TestOffersWithoutAWorker(t *testing.T) {
 		want []string
 	}{
 		"handed over":    {[]string{"run", "x.yaml", "--detach", "--tags", "gpu"}, []string{"--tags is for a run that is carried out here"}},
-		"on a server":    {[]string{"run", "x.yaml", "-s", "nats://127.0.0.1:1", "--labels", "a=b"}, []string{"--labels is for the worker inside this process", "add --local N"}},
+		"on a server":    {[]string{"run", "x.yaml", "-s", "nats://127.0.0.1:1", "--labels", "a=b"}, []string{"--labels is for a worker inside this process", "add --local N"}},
 		"bad values":     {[]string{"run", "x.yaml", "--labels", "nope", "--tools", "git=new"}, []string{"2 faults", `--labels: "nope"`, `--tools: "git=new"`}},
 		"bad for dev":    {[]string{"dev", "--tools", "git=new", "--tags", " "}, []string{"--tools"}},
 		"bad for retry":  {[]string{"runs", "retry", "x", "--labels", "nope"}, []string{"--labels"}},
