@@ -86,7 +86,8 @@ func timeFlag(fs *pflag.FlagSet, to *time.Duration, name string, def, least, mos
 	fs.Var(value[time.Duration]{to, "DURATION", parse, show}, name, usage)
 }
 
-// switchFlag is on or off.
+// switchFlag is on or off. Help and docs show a flag of type bool without an
+// argument.
 func switchFlag(fs *pflag.FlagSet, to *bool, name, short, usage string) {
 	parse := func(s string) (bool, error) {
 		b, err := strconv.ParseBool(s)
@@ -101,7 +102,7 @@ func switchFlag(fs *pflag.FlagSet, to *bool, name, short, usage string) {
 		}
 		return "true"
 	}
-	f := fs.VarPF(value[bool]{to, "switch", parse, show}, name, short, usage)
+	f := fs.VarPF(value[bool]{to, "bool", parse, show}, name, short, usage)
 	f.NoOptDefVal = "true"
 }
 
