@@ -144,6 +144,9 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 	if final != 0 {
 		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, final)
 	}
+	if o.Unable {
+		c.refused(w, t, id, e)
+	}
 	if o.By == "" || o.Status != jobs.AttemptLost {
 		return
 	}
@@ -151,6 +154,20 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 		if x.Job().Keyed && x.Job().Token == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
 			w.fail("attempt %d of %s in %s is declared lost while %s, which holds a key, runs it", o.Attempt, e.Cell, id, x.k.self.Incarnation)
 		}
+	}
+}
+
+// refused: a module that so many machines could not begin as it may lose workers
+// has ended.
+func (c *checks) refused(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
+	m, count := t.modules[e.Cell], 0
+	for key, o := range t.outcomes {
+		if key.Token == e.Cell && o.Unable {
+			count++
+		}
+	}
+	if s := t.state.StatusOf(m.Name); s.Terminal() != (count >= m.Policy.MaxLosses) && t.mayStart {
+		w.fail("%s in %s is %s after %d machines could not begin it, of %d", m.Name, id, s, count, m.Policy.MaxLosses)
 	}
 }
 

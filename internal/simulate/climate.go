@@ -25,6 +25,7 @@ type climate struct {
 	faults     float64 // worlds with some
 	registry   float64 // faults that are the registry's
 	losses     float64 // restarts of the server in which it loses the last part of its streams
+	breakdowns float64 // faults that are a worker's machine
 	restarts   float64 // faults that are such a restart, whatever else happens
 	aftermath  float64 // losses around which more goes wrong
 	stores     float64 // losses that are the whole store's
@@ -45,7 +46,7 @@ func (w *world) drawClimate() climate {
 	c := climate{
 		runs: 1 + w.rand.IntN(2), modules: 9, orchestrators: 1 + w.rand.IntN(3), workers: 1 + w.rand.IntN(4), slots: 3,
 		mixed: 0.3, foreign: 0.1, needs: 0.2, optional: 0.3, conditions: 0.15, keys: 0.35,
-		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, aftermath: 0.3, stores: 0.06, noise: 0.3,
+		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, breakdowns: 0.04, aftermath: 0.3, stores: 0.06, noise: 0.3,
 		delay: 10 * time.Millisecond, trouble: 25 * time.Second, lingers: w.chance(0.3),
 	}
 	if w.chance(0.8) {

@@ -31,7 +31,7 @@
 // what they answer was stored; the server restarts and forgets what was under
 // way, the last seconds of its streams, each stream others, or its whole store,
 // after which people submit other runs; its clock jumps; its registry alone does
-// not answer. Somebody writes stray records into cells. Parties die, are
+// not answer. A worker's machine can begin nothing for a while. Somebody writes stray records into cells. Parties die, are
 // paused and cut off, at any step, and act late when they go on; workers drain,
 // or are told to stop at once; orchestrators are told to go, and one may die for
 // ever, with its run; people cancel, once and twice. What a pipeline can ask for

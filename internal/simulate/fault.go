@@ -43,6 +43,10 @@ func (w *world) fault() {
 		w.orchestratorStops()
 		return
 	}
+	if w.chance(w.climate.breakdowns) {
+		w.machineBreaks()
+		return
+	}
 	if w.chance(w.climate.restarts) {
 		w.serverRestarts()
 		return
@@ -167,6 +171,14 @@ func (w *world) workerDies() {
 	w.after(w.between(10*time.Millisecond, 6*time.Second), nil, k.name+" is started again", k.start)
 }
 
+// machineBreaks: a worker's machine can begin nothing for a while.
+func (w *world) machineBreaks() {
+	k := w.anyWorker()
+	w.note(k.name, "its machine can begin nothing")
+	k.broken = true
+	w.after(w.between(time.Second, 10*time.Second), nil, "the machine of "+k.name+" is repaired", func() { k.broken = false })
+}
+
 func (w *world) pause(p *party) {
 	if !p.alive || p.paused {
 		return
@@ -258,6 +270,7 @@ func (w *world) mend() {
 		}
 	}
 	for _, k := range w.workers {
+		k.broken = false
 		if k.alive {
 			k.resume()
 			w.reach(k.party)

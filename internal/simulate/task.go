@@ -32,6 +32,13 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		t.Release(ctx)
 		return t.outcome(jobs.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
 	}
+	if t.k.broken {
+		t.k.cannotBegin()
+		t.Release(ctx)
+		o := t.outcome(jobs.AttemptHandedBack, brokenMachine)
+		o.Unable = true
+		return o, s.Err()
+	}
 	started := t.k.now()
 	w.checks.starts(w, t)
 	watched := &scope{p: t.k.party, parent: s}

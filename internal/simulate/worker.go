@@ -29,6 +29,8 @@ type worker struct {
 	draining bool
 	ending   bool // what arrives is handed back
 	beating  bool
+	broken   bool // its machine cannot begin attempts
+	unable   bool // it knows that, and takes none
 	verified int // number of the connection on which it has looked at what it had claimed before
 }
 
@@ -47,6 +49,7 @@ func (k *worker) start() {
 	}
 	k.work = &scope{p: k.party}
 	k.tasks, k.used, k.entered, k.pulling, k.draining, k.ending, k.beating = nil, 0, false, false, false, false, false
+	k.unable = false
 	k.floor, k.verified = math.MaxUint64, k.link
 	k.w.note(k.name, "starts as", k.self.Incarnation)
 	k.register()
@@ -56,6 +59,9 @@ func (k *worker) describe() jobs.Worker {
 	d := jobs.Worker{
 		Name: k.name, Incarnation: k.self.Incarnation, Slots: k.slots, Used: k.used, Draining: k.draining,
 		LanesSeen: math.MaxUint64, Capabilities: jobs.Capabilities{OS: k.os}, Settled: k.connectedFor() >= workerTTL,
+	}
+	if k.unable {
+		d.Unable = brokenMachine
 	}
 	for _, t := range k.tasks {
 		j := t.Job()
@@ -217,6 +223,31 @@ func (k *worker) findFloor() {
 	})
 }
 
+// brokenMachine is why a worker's machine cannot begin attempts.
+const brokenMachine = "no space left on device"
+
+// cannotBegin has the worker take no attempts until a trial of its own succeeds.
+func (k *worker) cannotBegin() {
+	if k.unable {
+		return
+	}
+	k.w.note(k.name, "cannot begin attempts")
+	k.unable = true
+	k.beat()
+	k.after(time.Second, "tries whether it can begin attempts", k.tryMachine)
+}
+
+func (k *worker) tryMachine() {
+	if k.broken {
+		k.after(time.Second, "tries whether it can begin attempts", k.tryMachine)
+		return
+	}
+	k.w.note(k.name, "can begin attempts again")
+	k.unable = false
+	k.beat()
+	k.pull()
+}
+
 // keep holds off the redelivery of what is open here.
 func (k *worker) keep() {
 	k.after(ackWait/3, "keeps its deliveries", k.keep)
@@ -244,7 +275,7 @@ func (k *worker) scan() {
 // pull asks for as many jobs as there are free slots.
 func (k *worker) pull() {
 	free := k.slots - k.used
-	if !k.entered || k.draining || k.pulling || free <= 0 {
+	if !k.entered || k.draining || k.pulling || k.unable || free <= 0 {
 		return
 	}
 	s, link := k.w.server, k.link
