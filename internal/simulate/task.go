@@ -33,7 +33,7 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		return t.outcome(jobs.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
 	}
 	if t.k.broken {
-		t.k.cannotBegin()
+		t.k.cannotBegin() //nolint:contextcheck // a party of the model waits without a context
 		t.Release(ctx)
 		o := t.outcome(jobs.AttemptHandedBack, brokenMachine)
 		o.Unable = true

@@ -31,7 +31,7 @@ type worker struct {
 	beating  bool
 	broken   bool // its machine cannot begin attempts
 	unable   bool // it knows that, and takes none
-	verified int // number of the connection on which it has looked at what it had claimed before
+	verified int  // number of the connection on which it has looked at what it had claimed before
 }
 
 var quiet = slog.New(slog.DiscardHandler)
