@@ -33,14 +33,14 @@ func (d *Dispatcher) room(l *lane, n *node) (string, int) {
 // take: it was published for a slot that another job has taken, and the worker's
 // next free slot is to take n. When such a job was published a moment ago, a
 // worker may be starting it: then until is when to look again.
-// Each of them gives way once.
+// One job passes another at a time.
 func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string, slots int, until time.Time) {
 	if !d.run.lessUrgent(n) {
 		return "", 0, until
 	}
 	for _, i := range d.activeNodes() {
 		o, m := d.run.nodes[i], d.memo(i)
-		if !m.published || m.gaveWay || o.claim != nil || o.module.Policy.Priority >= n.module.Policy.Priority {
+		if !d.queues(i) || d.queues(m.passedBy-1) || o.module.Policy.Priority >= n.module.Policy.Priority {
 			continue
 		}
 		theirs := d.lane(o).capable
@@ -52,10 +52,16 @@ func (d *Dispatcher) roomBefore(l *lane, n *node, now time.Time) (worker string,
 			until = earlierSet(until, at)
 			continue
 		}
-		m.gaveWay = true
+		m.passedBy = n.index + 1
 		return l.capable[k], min(l.set.Slots, d.fleet.workers[l.capable[k]].worker.Slots), time.Time{}
 	}
 	return "", 0, until
+}
+
+// queues reports whether the job of a node waits for a worker to take it; false
+// for -1.
+func (d *Dispatcher) queues(i int) bool {
+	return i >= 0 && d.memo(i).published && d.run.nodes[i].claim == nil && !d.run.nodes[i].status.Terminal()
 }
 
 // ahead is how many jobs beyond the free slots are kept on a lane, so that a

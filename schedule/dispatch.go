@@ -58,7 +58,7 @@ type memo struct {
 	slots     int       // that it takes there
 	queued    bool      // in its lane's heap, in timers or in blocked
 	sent      time.Time // when the job was published
-	gaveWay   bool      // a more urgent job was published for the slot that it waits for
+	passedBy  int       // node whose more urgent job was published for the slot that it waits for, plus 1; 0 = none
 	audited   time.Time
 	asked     time.Time // for the first time, to end
 	askedLast time.Time
@@ -464,7 +464,7 @@ func (l *lane) settled() bool {
 }
 
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
-	m.published, m.gaveWay, m.sent, m.audited = true, false, now, now
+	m.published, m.passedBy, m.sent, m.audited = true, 0, now, now
 	again := m.again || d.run.epoch > 1
 	d.active[n.index] = true
 	if d.tickAt.IsZero() {

@@ -32,7 +32,8 @@ const (
 )
 
 // inOrder: in a world without faults a slot takes nothing that is less urgent
-// than another module of its run which is ready and might take the slot.
+// than another module of its run which is ready and might take the slot. A lane
+// is a queue: what was published to it first goes first.
 func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 	if !w.climate.orderly {
 		return
@@ -47,7 +48,7 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 	}
 	for token, since := range t.ready {
 		m := t.modules[token]
-		if m.Policy.Priority <= mine.Policy.Priority || w.now-since <= patience || !free(m) || !k.offers(jobs.LaneOf(m.Requires, 1)) {
+		if jobs.LaneOf(m.Requires, 1) == j.Lane && len(w.workers) > 1 || m.Policy.Priority <= mine.Policy.Priority || w.now-since <= patience || !free(m) || !k.offers(jobs.LaneOf(m.Requires, 1)) {
 			continue
 		}
 		if q := w.server.jobOf(j.Run, token); q != nil && (q.deliveries > 0 || w.now-q.since < sentTogether) {
