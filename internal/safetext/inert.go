@@ -12,8 +12,8 @@ var (
 	// ##vso[ and ##[ of Azure Pipelines, ##[ of GitHub Actions and
 	// ##teamcity[ count anywhere in a line.
 	bracketed = regexp.MustCompile(`(?i)##([a-z]*\[)`)
-	// section_start: and section_end: of GitLab count anywhere.
-	sectioned = regexp.MustCompile(`section_(start|end):`)
+	// section_start: and section_end: of GitLab count anywhere, in upper or lower case.
+	sectioned = regexp.MustCompile(`(?i)(section)_(start|end):`)
 	// ::error:: of GitHub Actions counts at the beginning of a line, behind blanks too.
 	colons = regexp.MustCompile(`(?m)^((?:\s|\x1b\[[0-9;:]*m)*):(:)`)
 	// Lines that begin so are headings to Buildkite.
@@ -26,8 +26,8 @@ func inert(s string, heading bool) string {
 	if strings.Contains(s, "##") {
 		s = bracketed.ReplaceAllString(s, "## $1")
 	}
-	if strings.Contains(s, "section_") {
-		s = sectioned.ReplaceAllString(s, "section_$1 :")
+	if strings.Contains(s, ":") && strings.Contains(s, "_") {
+		s = sectioned.ReplaceAllString(s, "${1}_$2 :")
 	}
 	if strings.Contains(s, "::") {
 		s = colons.ReplaceAllString(s, "$1: $2")

@@ -72,7 +72,7 @@ func rewrite(text []byte, pair string) []byte {
 		return text
 	}
 	text = bracketed.ReplaceAll(text, []byte(`\u0023\u0023$1`))
-	text = sectioned.ReplaceAll(text, []byte(`section\u005f$1:`))
+	text = sectioned.ReplaceAll(text, []byte(`$1\u005f$2:`))
 	if !bytes.ContainsFunc(text, escaped) {
 		return text
 	}

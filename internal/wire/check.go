@@ -64,6 +64,29 @@ type level struct {
 	shape *Shape // of the array or map
 	value *Shape // fields: of the value whose name was read last
 	at    int    // places: the next field
+	seen  bits   // fields: the places of those whose name was read
+	twice bool   // fields: the name that was read last had been read before
+}
+
+// bits is a set of small numbers. It allocates nothing for those below 64.
+type bits struct {
+	first uint64
+	more  []uint64
+}
+
+// add adds a number, and reports whether the set had it.
+func (b *bits) add(n int) bool {
+	word := &b.first
+	if k := n/64 - 1; k >= 0 {
+		for len(b.more) <= k {
+			b.more = append(b.more, 0)
+		}
+		word = &b.more[k]
+	}
+	bit := uint64(1) << (n % 64)
+	had := *word&bit != 0
+	*word |= bit
+	return had
 }
 
 // role is what the next value of a level is.
@@ -99,6 +122,9 @@ func (w *walk) value() error {
 	l.left--
 	listed := l.role == element
 	shape := l.next(rest[:size])
+	if l.twice { // decoded into what the first one has left, which may not take it
+		return fmt.Errorf("%w: byte %d holds the name of a field for the second time", ErrShape, w.pos)
+	}
 	if isExtension(code) && shape.holds() {
 		return fmt.Errorf("%w: byte %d holds an extension where a list or a map belongs", ErrShape, w.pos)
 	}
@@ -131,7 +157,11 @@ func (l *level) next(text []byte) *Shape {
 		l.role = key
 		return l.shape.elem
 	case name:
-		l.role, l.value = field, l.shape.fields[string(keyText(text))]
+		text := keyText(text)
+		l.role, l.value = field, l.shape.fields[string(text)]
+		if at, ok := l.shape.place[string(text)]; ok {
+			l.twice = l.seen.add(at)
+		}
 	case field:
 		l.role = name
 		return l.value

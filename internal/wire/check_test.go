@@ -106,3 +106,23 @@ func TestDecodeAllocatesNothingForAClaim(t *testing.T) {
 		}
 	}
 }
+
+// TestAFieldComesOnce: what a field holds already may not take a second value.
+func TestAFieldComesOnce(t *testing.T) {
+	type item struct {
+		Any any `json:"any"`
+	}
+	for name, data := range map[string][]byte{
+		"of different kinds": {0x82, 0xa3, 'a', 'n', 'y', 0x91, 0x01, 0xa3, 'a', 'n', 'y', 0x30},
+		"the same":           {0x82, 0xa3, 'a', 'n', 'y', 0x30, 0xa3, 'a', 'n', 'y', 0x30},
+	} {
+		var v item
+		if err := Decode(data, &v); !errors.Is(err, ErrShape) {
+			t.Errorf("%s: %v, want %v", name, err, ErrShape)
+		}
+	}
+	var v item
+	if err := Decode([]byte{0x82, 0xa1, 'x', 0x30, 0xa1, 'x', 0x30}, &v); err != nil {
+		t.Errorf("fields that the type does not have: %v", err)
+	}
+}

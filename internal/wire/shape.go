@@ -21,6 +21,7 @@ type Shape struct {
 	key    *Shape            // of a map
 	fields map[string]*Shape // of an object
 	order  []*Shape          // its fields, as an array holds them
+	place  map[string]int    // of a field's name in order
 }
 
 type kind int
@@ -157,7 +158,7 @@ func (s *Shapes) of(t reflect.Type) *Shape {
 	case reflect.Map:
 		shape.kind, shape.key, shape.elem = table, s.of(t.Key()), s.of(t.Elem())
 	case reflect.Struct:
-		shape.kind, shape.fields = object, map[string]*Shape{}
+		shape.kind, shape.fields, shape.place = object, map[string]*Shape{}, map[string]int{}
 		s.fields(shape, t)
 	case reflect.Interface:
 		*shape = *anything
@@ -178,7 +179,7 @@ func (s *Shapes) fields(shape *Shape, t reflect.Type) {
 				name = f.Name
 			}
 			part := s.of(f.Type)
-			shape.fields[name] = part
+			shape.fields[name], shape.place[name] = part, len(shape.order)
 			shape.order = append(shape.order, part)
 		}
 	}
