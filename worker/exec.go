@@ -151,14 +151,18 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
+	marker := "MODPIPE_OUTPUT=" + s.output
+	c.guard.starts(marker, c.job.Keyed)
 	pipes, err := c.start(cmd)
 	if err != nil {
+		c.guard.notStarted(marker)
 		return notStarted(err)
 	}
 	if pipes == nil {
+		c.guard.notStarted(marker)
 		return ending{status: jobs.AttemptLost, text: lapsedBefore(c.worker), finished: time.Now()}
 	}
-	p := newProcess(cmd, c.guard, "MODPIPE_OUTPUT="+s.output)
+	p := newProcess(cmd, c.guard, marker)
 	c.guard.begun(p, c.job.Keyed)
 	var wg sync.WaitGroup
 	wg.Go(p.wait)

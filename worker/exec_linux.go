@@ -191,6 +191,17 @@ func (p *process) marked(pid int) bool {
 	}
 }
 
+// withMark lists the live processes that carry a mark in their environment.
+func withMark(marker string) []int {
+	p, found := &process{marker: marker}, []int(nil)
+	for _, pid := range pidsSince(0) {
+		if st, ok := statOf(pid); ok && !st.dead && p.marked(pid) {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
 // bare reports whether a process has no environment, and is in no exec that
 // would give it one: the kernel sets where its code begins last.
 func bare(pid int) bool {

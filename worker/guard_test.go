@@ -3,8 +3,10 @@
 package worker
 
 import (
+	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -64,6 +66,49 @@ func TestGuardEndsWhatADeadWorkerLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitUntil(t, "the daemon is gone", func() bool { st, ok := statOf(pid); return !ok || st.dead })
+}
+
+// A worker may be killed after it has started a process and before it has told
+// the guard its number.
+func TestGuardEndsWhatAKilledWorkerWasStarting(t *testing.T) {
+	g := startTestGuard(t)
+	marker := "MODPIPE_OUTPUT=" + filepath.Join(t.TempDir(), "output")
+	g.starts(marker, false)
+	cmd := exec.CommandContext(t.Context(), "sleep", "300")
+	cmd.Env = []string{marker}
+	ownSession(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.mu.Lock()
+	_ = g.watcher.in.Close() // as when the worker dies
+	g.mu.Unlock()
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("it ended with %v, want KILL", err)
+	}
+}
+
+// A keyed command that a stuck worker was starting is killed at the deadline,
+// and counts as killed when the worker tells its number later.
+func TestGuardKillsAKeyedCommandThatAStuckWorkerWasStarting(t *testing.T) {
+	g := startTestGuard(t)
+	marker := "MODPIPE_OUTPUT=" + filepath.Join(t.TempDir(), "output")
+	g.starts(marker, true)
+	cmd := exec.CommandContext(t.Context(), "sleep", "300")
+	cmd.Env = []string{marker}
+	ownSession(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(cmd, g, marker)
+	g.beat(time.Now())
+	p.wait()
+	g.begun(p, true)
+	if g.account(p).killed.IsZero() {
+		t.Error("the guard does not say that it has killed it")
+	}
+	p.reap()
 }
 
 // A worker that gives no sign of life has its keyed modules killed when its

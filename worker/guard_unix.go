@@ -50,6 +50,7 @@ type guard struct {
 	mu       sync.Mutex
 	watcher  *watcher        // nil while there is none
 	groups   map[int]guarded // by leader
+	starting map[string]bool // commands that are being started, by marker: whether they hold a key
 	deadline int64           // of what holds a key; 0 = it has none
 	asks     map[int]chan account
 	next     int
@@ -80,7 +81,7 @@ type watcher struct {
 
 // newGuard starts one.
 func newGuard(log *slog.Logger) (*guard, error) {
-	g := &guard{log: log, groups: map[int]guarded{}, asks: map[int]chan account{}}
+	g := &guard{log: log, groups: map[int]guarded{}, starting: map[string]bool{}, asks: map[int]chan account{}}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := g.start(); err != nil {
@@ -115,6 +116,9 @@ func (g *guard) start() error {
 	go g.hear(w, out.r) // ends with the process, which close and replace wait for
 	for pid, x := range g.groups {
 		g.tell("+ %d %d %s", pid, flag(x.keyed), x.marker)
+	}
+	for marker, keyed := range g.starting {
+		g.tell("~ %d %s", flag(keyed), marker)
 	}
 	g.tell("b %d", g.deadline)
 	return nil
@@ -178,13 +182,36 @@ func (g *guard) answer(words []string) {
 	ask <- account{ended: fromMonotonic(n[1]), paused: time.Duration(n[2]), killed: fromMonotonic(n[3])}
 }
 
-// begun and ended tell it of a command.
+// starts tells the guard of a command before it is started: the worker may be
+// killed before it knows the process. begun or notStarted follows.
+func (g *guard) starts(marker string, keyed bool) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.starting[marker] = keyed
+	g.tell("~ %d %s", flag(keyed), marker)
+}
+
+func (g *guard) notStarted(marker string) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.starting, marker)
+	g.tell("x 0 %s", marker)
+}
+
+// begun and ended tell the guard of a command's process.
 func (g *guard) begun(p *process, keyed bool) {
 	if g == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.starting, p.marker)
 	g.groups[p.pid] = guarded{keyed, p.marker}
 	g.tell("+ %d %d %s", p.pid, flag(keyed), p.marker)
 }

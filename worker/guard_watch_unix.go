@@ -44,11 +44,12 @@ func guardEnvironment() []string { return []string{"GOMAXPROCS=1", "GOGC=off", "
 
 // sentry is what runs in the guard's process. One goroutine owns it.
 type sentry struct {
-	charges  map[int]*charge // by leader
-	killed   map[int]int64   // when it was killed here, by leader; also of what has ended
-	deadline int64           // of what holds a key; 0 = none
-	clock    *stopwatch      // of this process
-	ends     chan ended      // of leaders
+	charges  map[int]*charge   // by leader
+	starting map[string]*start // by marker: commands whose process is not known yet
+	killed   map[int]int64     // when it was killed here, by leader; also of what has ended
+	deadline int64             // of what holds a key; 0 = none
+	clock    *stopwatch        // of this process
+	ends     chan ended        // of leaders
 }
 
 // charge is a command that the guard looks after.
@@ -57,6 +58,12 @@ type charge struct {
 	keyed   bool
 	ended   int64         // 0 = it runs
 	paused  time.Duration // of the guard, when the command began
+}
+
+// start is a command that the worker is starting.
+type start struct {
+	keyed  bool
+	killed int64 // when processes of it were killed here; 0 = none was
 }
 
 type ended struct {
@@ -77,7 +84,7 @@ func guardMain() {
 			lines <- in.Text()
 		}
 	}()
-	s := &sentry{charges: map[int]*charge{}, killed: map[int]int64{}, clock: newStopwatch(time.Now()), ends: make(chan ended)}
+	s := &sentry{charges: map[int]*charge{}, starting: map[string]*start{}, killed: map[int]int64{}, clock: newStopwatch(time.Now()), ends: make(chan ended)}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -87,6 +94,7 @@ func guardMain() {
 			s.look()
 			if !ok {
 				s.kill(func(*charge) bool { return true })
+				s.killStarting()
 				return
 			}
 			s.hear(strings.Fields(line))
@@ -99,6 +107,7 @@ func guardMain() {
 		due.Stop()
 		if s.deadline != 0 && monotonic() >= s.deadline {
 			s.kill(func(c *charge) bool { return c.keyed })
+			s.killStarted(func(c *start) bool { return c.keyed })
 		}
 	}
 }
@@ -128,6 +137,10 @@ func (s *sentry) hear(words []string) {
 		fmt.Println("b")
 	case words[0] == "+" && len(words) >= 3:
 		s.begin(int(n), words[2] == "1", strings.Join(words[3:], " "))
+	case words[0] == "~" && len(words) >= 3:
+		s.starting[strings.Join(words[2:], " ")] = &start{keyed: n == 1}
+	case words[0] == "x" && len(words) >= 3:
+		delete(s.starting, strings.Join(words[2:], " "))
 	case words[0] == "-":
 		delete(s.charges, int(n))
 	case words[0] == "?" && len(words) == 3:
@@ -140,6 +153,10 @@ func (s *sentry) begin(pid int, keyed bool, marker string) {
 	c := &charge{process: &process{pid: pid, marker: marker}, keyed: keyed, paused: s.clock.paused}
 	s.charges[pid] = c
 	delete(s.killed, pid)
+	if x := s.starting[marker]; x != nil && x.killed != 0 {
+		s.killed[pid] = x.killed
+	}
+	delete(s.starting, marker)
 	go func() { // ends with the process, or with the guard
 		if awaitEnd(pid) == nil {
 			s.ends <- ended{c, monotonic()}
@@ -184,5 +201,38 @@ func (s *sentry) kill(which func(*charge) bool) {
 		if len(chosen) > 0 {
 			<-time.After(time.Millisecond)
 		}
+	}
+}
+
+// killStarted kills the processes of commands that are being started, which
+// carry their marks, as far as there are any yet. It reports whether it found some.
+func (s *sentry) killStarted(which func(*start) bool) bool {
+	found := false
+	for marker, x := range s.starting {
+		if !which(x) {
+			continue
+		}
+		for _, pid := range withMark(marker) {
+			p := &process{pid: pid}
+			p.kill([]int{pid})
+			x.killed, found = monotonic(), true
+		}
+	}
+	return found
+}
+
+// startLimit is how long a process may take to appear that the worker was
+// starting when it was killed.
+const startLimit = time.Second
+
+// killStarting ends what the worker was starting when it ended.
+func (s *sentry) killStarting() {
+	all := func(*start) bool { return true }
+	limit, last := time.Now().Add(startLimit), time.Now().Add(startLimit+sweepLimit)
+	for now := time.Now(); len(s.starting) > 0 && now.Before(limit) && now.Before(last); now = time.Now() {
+		if s.killStarted(all) {
+			limit = now.Add(startLimit) // a killed process may just have started another one
+		}
+		<-time.After(5 * time.Millisecond)
 	}
 }

@@ -18,6 +18,8 @@ type account struct {
 
 func newGuard(*slog.Logger) (*guard, error) { return nil, nil }
 
+func (*guard) starts(string, bool)      {}
+func (*guard) notStarted(string)        {}
 func (*guard) begun(*process, bool)     {}
 func (*guard) ended(*process)           {}
 func (*guard) beat(time.Time)           {}
