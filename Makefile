@@ -18,10 +18,10 @@ test: ## run all tests, end to end too (TESTFLAGS=-v)
 	$(GO) test -timeout 30m $(TESTFLAGS) ./...
 
 race: ## run all tests but the end-to-end ones under the race detector
-	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v "/e2e$$")
+	$(GO) test -race $(TESTFLAGS) $$($(GO) list ./... | grep -v "/test/e2e$$")
 
 e2e: ## run the end-to-end tests on programs built with the race detector
-	$(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./e2e -race-binaries
+	$(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./test/e2e -race-binaries
 
 lint: ## check format, vet and lint (the package order too); FIX=1 formats first
 	$(if $(FIX),$(tool) golangci-lint fmt ./...)
@@ -32,17 +32,17 @@ fuzz: ## run every fuzz target in turn, MINUTES= together; what it finds becomes
 	@GO="$(GO)" .ci/fuzz $(MINUTES)
 
 chaos: ## kill, stop and cut off real processes for five minutes (MINUTES=, SEED=)
-	$(GO) run ./e2e/chaos -minutes $(MINUTES) -seed $(or $(SEED),0)
+	$(GO) run ./test/chaos -minutes $(MINUTES) -seed $(or $(SEED),0)
 
-bench: ## measure the engine beside its floor (bench/core.json), and 5,000 commands beside xargs
-	$(GO) run ./bench
-	$(GO) test -run '^$$' -bench . -benchtime 1x ./e2e
+bench: ## measure the engine beside its floor (test/bench/core.json), and 5,000 commands beside xargs
+	$(GO) run ./test/bench
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./test/e2e
 
 bench-schedule: ## measure schedules of real graphs beside their lower bound, in virtual time
-	@$(GO) run ./bench schedule
+	@$(GO) run ./test/bench schedule
 
-bench-link: ## measure what values and logs use of slow and distant links (bench/link.json, docs/nats.md)
-	$(GO) run ./bench link
+bench-link: ## measure what values and logs use of slow and distant links (test/bench/link.json, docs/nats.md)
+	$(GO) run ./test/bench link
 
 simulate: ## simulate the whole system and its faults (SEED=1 STEPS=1000000)
-	@$(GO) run ./internal/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)
+	@$(GO) run ./test/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)

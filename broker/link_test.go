@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/faultproxy"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/faultproxy"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // slow is a connection over a link of a rate in bits a second, and one beside

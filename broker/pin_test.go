@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestPin: a write under a pinned context is refused and not stored after a

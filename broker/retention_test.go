@@ -6,7 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // logOf writes the log of an ended run with one module.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {

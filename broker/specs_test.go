@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestReadersOfARunShareItsGraph: the graph is kept only while a reader uses it.

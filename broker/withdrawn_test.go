@@ -15,7 +15,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // guarded is a server with one user. A test changes the user's password and

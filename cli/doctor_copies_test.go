@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/cli"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestDoctorCopies: what is there has one copy, whatever is asked for now.

@@ -10,8 +10,8 @@ import (
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestDoctorShowsWhatALossLeft: a reader beyond the end of its stream, a run

@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 type findings map[string]struct{ State, Found, Advice string }

@@ -15,7 +15,7 @@ import (
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // evil is in names, outputs, errors, labels and parameters: commands of

@@ -10,7 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // program is one of the two programs in a directory of its own.

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestAHeartbeatCountsUnderItsSendersNameOnly: what stands under another name,

@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestALockOfANewerVersionIsHeld: an entry that cannot be read has a holder.

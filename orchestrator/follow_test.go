@@ -14,9 +14,9 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // door is the way of one client to a server; while it is shut there is none.

@@ -12,8 +12,8 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestHandOver: a run that was submitted is taken, waits for its turn, waits

@@ -16,8 +16,8 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // servers are several Serve on one site, and who decided for which run.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // much writes some 30 MB, in lines that are numbered and do not compress.

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/natstest"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // until waits for a condition, and looks again as long as it does not hold.

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/test/chaos/watch"
+)
+
+// evidence is all that a phase has left behind.
+type evidence struct {
+	began     time.Time // zero of the recorder's clock
+	execs     []watch.Exec
+	pauses    map[string][]interval // of workers, by name
+	stalls    []interval            // of the machine: everybody's pause
+	losses    []interval            // of NATS: what it acknowledged then it has forgotten
+	forgot    map[string]bool       // runs that it has lost altogether
+	runs      []submitted
+	logs      map[string][]jobs.Entry
+	reports   map[string]jobs.Report
+	processes map[string][]int // those that are left, by run
+	queued    map[string]int   // jobs that are left, by run
+	left      []string         // whatever else is left
+}
+
+// submitted is a run that was asked for.
+type submitted struct {
+	plan      plan
+	cancelled bool // somebody has asked for it, whether or not it came in time
+}
+
+// interval is a stretch of the recorder's clock.
+type interval struct{ from, to time.Duration }
+
+// verify lists all that is wrong with the evidence.
+func (e *evidence) verify() []string {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for _, s := range e.runs {
+		e.verifyEnd(s, say)
+		e.verifyLog(s, say)
+		if n := e.queued[s.plan.run]; n > 0 {
+			say("%s: %d of its jobs are left in the queue", s.plan.run, n)
+		}
+		if pids := e.processes[s.plan.run]; len(pids) > 0 {
+			say("%s: its processes %v are left", s.plan.run, pids)
+		}
+	}
+	for run, pids := range e.processes {
+		if e.forgot[run] {
+			say("%s: its processes %v are left, though NATS has lost the run", run, pids)
+		}
+	}
+	e.verifyExecs(say)
+	e.verifyLocks(say)
+	for _, what := range e.left {
+		say("%s is left", what)
+	}
+	return wrong
+}
+
+// verifyEnd compares a run's report with what must come of its plan.
+func (e *evidence) verifyEnd(s submitted, say func(string, ...any)) {
+	report, ok := e.reports[s.plan.run]
+	if !ok {
+		say("%s: has no report", s.plan.run)
+		return
+	}
+	if want := s.plan.verdicts(s.cancelled); !slices.Contains(want, string(report.Status)) {
+		say("%s: ended %q, want one of %q", s.plan.run, report.Status, want)
+	}
+	want := s.plan.fates(s.cancelled)
+	for _, m := range report.Modules {
+		if !slices.Contains(want[m.Name], m.Status) {
+			say("%s: module %s ended %q (%s%s), want one of %q", s.plan.run, m.Name, m.Status, m.Error, m.Reason, want[m.Name])
+		}
+	}
+	if len(report.Modules) != len(s.plan.modules) {
+		say("%s: %d modules in the report, want %d", s.plan.run, len(report.Modules), len(s.plan.modules))
+	}
+}
+
+// sorry reports whether a worker stood still in a stretch of time, or just
+// before it: what it does then is not held against it, since only the fence
+// can stop it.
+func (e *evidence) sorry(worker string, from, to time.Duration) (since time.Duration, ok bool) {
+	for _, all := range [][]interval{e.pauses[worker], e.stalls} {
+		for _, p := range all {
+			if p.from < to && p.to+justBefore > from {
+				return max(p.from, from), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// lost reports whether NATS may have forgotten what an execution wrote, or
+// that it was told to start.
+func (e *evidence) lost(x *watch.Exec) bool {
+	return e.forgot[x.Run] || slices.ContainsFunc(e.losses, func(l interval) bool { return x.Start < l.to && (x.Gone == 0 || x.Gone > l.from) })
+}
+
+// justBefore is how long after a pause something may still come of a decision
+// from before it.
+const justBefore = 2 * time.Second

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/test/faultproxy"
+)
+
+// program is a worker or an orchestrator that is kept running: whatever ends
+// it, it is started again, as a service manager does. It reaches every node of
+// NATS through a proxy of its own.
+type program struct {
+	role    string
+	place   string // one process at a time is at a place
+	proxies []*faultproxy.Proxy
+	launch  func(name, urls string) (*process, error)
+	refused func() bool // NATS has refused its login lately
+	rng     *rand.Rand
+	say     func(string, ...any)
+
+	mu      sync.Mutex
+	name    string // of the process that is there
+	starts  int
+	running *process
+	since   time.Time
+	killed  bool          // by us: any exit code will do
+	told    bool          // to go, by us
+	down    chan struct{} // closed when it may be started again; nil: at once
+	crashes []string
+}
+
+// The roles.
+const (
+	roleWorker = "worker"
+	roleServe  = "serve"
+)
+
+// newProgram makes one, with its proxies.
+func newProgram(ctx context.Context, role, place string, nodes []*node, rng *rand.Rand, say func(string, ...any)) (*program, error) {
+	p := &program{role: role, place: place, rng: rng, say: say, name: place}
+	for _, n := range nodes {
+		x, err := faultproxy.New(ctx, n.client)
+		if err != nil {
+			return nil, err
+		}
+		p.proxies = append(p.proxies, x)
+	}
+	return p, nil
+}
+
+// urls is how it reaches NATS.
+func (p *program) urls() string {
+	var urls []string
+	for _, x := range p.proxies {
+		urls = append(urls, "nats://program:"+password+"@"+x.Addr())
+	}
+	return strings.Join(urls, ",")
+}
+
+// run keeps it running, and its proxies, until ctx ends; then it tells the
+// process to go.
+func (p *program) run(ctx context.Context) error {
+	carrying, cancel := context.WithCancel(context.WithoutCancel(ctx)) // as long as the process
+	defer cancel()
+	g, carrying := errgroup.WithContext(carrying)
+	for _, x := range p.proxies {
+		g.Go(func() error { return x.Run(carrying) })
+	}
+	err := p.keep(ctx)
+	cancel()
+	if carried := g.Wait(); err == nil {
+		err = carried
+	}
+	return err
+}
+
+func (p *program) keep(ctx context.Context) error {
+	for {
+		running, err := p.begin()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-running.ended:
+		case <-ctx.Done():
+			p.mu.Lock()
+			p.told = true
+			p.mu.Unlock()
+			return running.stop(context.WithoutCancel(ctx), stopping)
+		}
+		p.rest(ctx, running) // the next one is told to go at once, if ctx has ended
+	}
+}
+
+// stopping is how long a program may take to go when nothing is wrong.
+const stopping = 20 * time.Second
+
+// begin starts the next process. It has the name of the one before, or
+// another: hosts do both.
+func (p *program) begin() (*process, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starts++
+	if p.starts > 1 && p.rng.IntN(2) == 0 {
+		p.name = fmt.Sprintf("%s-%d", p.place, p.starts)
+	}
+	var err error
+	p.running, err = p.launch(p.name, p.urls())
+	p.since, p.killed, p.told = time.Now(), false, false
+	return p.running, err
+}
+
+// nameTaken is the exit code of a program whose name is another's, or still
+// that of the process before it.
+const nameTaken = 5
+
+// unreachable is the exit code of a program whose first login was refused.
+const unreachable = 3
+
+// toldExits are the codes of a program that was told to go, by a signal that
+// may have come before it was ready for one.
+var toldExits = []int{0, 143}
+
+// rest waits until the next process may be started.
+func (p *program) rest(ctx context.Context, was *process) {
+	down := p.ended(was)
+	if was.exit() == nameTaken || was.exit() == unreachable {
+		_ = pause(ctx, 300*time.Millisecond)
+	}
+	select {
+	case <-down:
+	case <-ctx.Done():
+	}
+}
+
+// ended looks at how the process ended.
+func (p *program) ended(was *process) (down <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fine := p.killed || was.exit() == nameTaken || was.exit() == unreachable && p.refused() || p.told && slices.Contains(toldExits, was.exit())
+	if !fine {
+		p.crashes = append(p.crashes, fmt.Sprintf("%s exited with %d: %s", was.name, was.exit(), was.said()))
+		p.say("%s exited with %d", was.name, was.exit())
+	}
+	if p.down == nil {
+		open := make(chan struct{})
+		close(open)
+		return open
+	}
+	return p.down
+}
+
+// kill ends the process as a crash does; the next one is started after up.
+func (p *program) kill() {
+	p.mu.Lock()
+	was := p.running
+	p.killed, p.down = true, make(chan struct{})
+	p.mu.Unlock()
+	was.kill()
+}
+
+// up lets the next process be started.
+func (p *program) up() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.down)
+	p.down = nil
+}
+
+// current is the process that is there, and its name.
+func (p *program) current() (*process, string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running, p.name
+}
+
+// settled reports whether its process has been there for so long.
+func (p *program) settled(d time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running != nil && !p.running.gone() && time.Since(p.since) > d
+}
+
+// faulty makes f the state of its network.
+func (p *program) faulty(f faultproxy.Fault) {
+	for _, x := range p.proxies {
+		x.Set(f)
+	}
+}
+
+func (p *program) reset() {
+	for _, x := range p.proxies {
+		x.Reset()
+	}
+}
