@@ -32,7 +32,7 @@ func run(define func(*modpipe.Builder), opts ...modpipetest.Option) {
 			result, _ := json.Marshal(m.Result)
 			reason = string(result)
 		}
-		fmt.Println(strings.TrimSpace(m.Name + ": " + m.Status + " " + reason))
+		fmt.Println(strings.TrimSpace(m.Name + ": " + string(m.Status) + " " + reason))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -110,7 +111,7 @@ func TestDroppedLogDoesNotCountAsLost(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}))
+	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
 	if there := must[bool](t)(c.HasLog(ctx, "r")); !there {
 		t.Error("the log of a run that was dropped counts as lost")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -220,14 +221,14 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	c, _, put := hostile(t)
 	ctx := within(t)
 	must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
-	for _, rec := range []jobs.Record{{End: &jobs.End{Status: jobs.RunFailed}}, {Cancel: &jobs.Cancel{ID: "x"}}, spec("r"), {}} {
+	for _, rec := range []jobs.Record{{End: &jobs.End{Status: report.RunFailed}}, {Cancel: &jobs.Cancel{ID: "x"}}, spec("r"), {}} {
 		body := must[[]byte](t)(jobs.Marshal(&rec))
 		put("mp.run.r.mod.m", body, nil)
 		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); last.Unread == nil {
 			t.Errorf("it is read in a cell: %+v", last.Record)
 		}
 	}
-	for _, bad := range [][]byte{nil, {1, 0xc1}, must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: jobs.RunFailed}}))} {
+	for _, bad := range [][]byte{nil, {1, 0xc1}, must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: report.RunFailed}}))} {
 		put("mp.run.r.cancel", bad, nil)
 		if last := must[jobs.Entry](t)(c.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
 			t.Errorf("it is read as a cancellation: %+v", last)

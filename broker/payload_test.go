@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -59,12 +60,12 @@ func TestLongRecords(t *testing.T) {
 	inline := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
 	records := map[string]jobs.Record{
 		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
-		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
-		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Warnings: []string{long}}},
+		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
+		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Warnings: []string{long}}},
 		"expansion": {Expansion: &jobs.Expansion{Token: "m", Combinations: combinations}},
 		"nobody":    {Nobody: &jobs.Nobody{Lane: "any", Missing: long}},
 		"cancel":    {Cancel: &jobs.Cancel{ID: "c", Reason: long}},
-		"end":       {End: &jobs.End{Status: jobs.RunFailed, Error: long}},
+		"end":       {End: &jobs.End{Status: report.RunFailed, Error: long}},
 	}
 	for name, rec := range records {
 		t.Run(name, func(t *testing.T) {

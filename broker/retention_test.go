@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -24,7 +25,7 @@ func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
 
 func end(t *testing.T, c *broker.Conn, run jobs.RunID) {
 	t.Helper()
-	must[uint64](t)(c.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}))
+	must[uint64](t)(c.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
 }
 
 // TestDropRun: only the end of a dropped run remains, and other runs lose nothing.
@@ -43,7 +44,7 @@ func TestDropRun(t *testing.T) {
 	check(t, c.DropRun(ctx, "old"))
 
 	var dropped *broker.DroppedError
-	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != jobs.RunSucceeded || dropped.Ended.IsZero() {
+	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != report.RunSucceeded || dropped.Ended.IsZero() {
 		t.Errorf("reading it: %v", err)
 	}
 	if err := c.Dropped(ctx, "old"); !errors.As(err, &dropped) {

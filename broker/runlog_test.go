@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -47,7 +48,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 		{"m", claim()},
 		{"m", outcome()},
 		{"", jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}},
-		{"", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}},
+		{"", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}},
 	}
 	expect := []uint64{0, 0, 0, 3, 0, 0}
 	for i, r := range run {

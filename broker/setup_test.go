@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -73,7 +74,7 @@ func check(t testing.TB, err error) {
 }
 
 func outcome() jobs.Record {
-	return jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded}}
+	return jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded}}
 }
 
 func claim() jobs.Record {

@@ -9,12 +9,13 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 )
 
 // unreadable is the status, in lists, of a run whose log cannot be read, or
 // that its orchestrator has set aside: it has no verdict, and no orchestrator decides
 // for it.
-const unreadable jobs.RunStatus = "unreadable"
+const unreadable report.RunStatus = "unreadable"
 
 // unreadableAdvice says what to do about such a run.
 func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
@@ -42,10 +43,10 @@ func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
 	for i := range rows {
 		r := &rows[i]
 		lease, held := holders[string(r.Run)]
-		if lease.Problem != "" && r.Status == jobs.RunRunning {
+		if lease.Problem != "" && r.Status == report.RunRunning {
 			r.Status, r.Error = unreadable, "set aside by "+lease.Holder+": "+lease.Problem
 		}
-		if held || r.Status != jobs.RunRunning {
+		if held || r.Status != report.RunRunning {
 			continue
 		}
 		if err := orchestrator.Check(ctx, c, r.Run); orchestrator.Unreadable(err) {

@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 )
 
 // The exit codes of both programs.
@@ -120,23 +121,23 @@ const bySignal = "signal"
 
 // verdict is how a run ended, as far as exit codes ask.
 type verdict struct {
-	report *jobs.Report
+	report *report.Report
 	cancel *jobs.Cancel // the first one; nil without one
 }
 
 // code is the exit code of a command that followed the run to its end.
 func (v verdict) code() int {
 	switch v.report.Status {
-	case jobs.RunSucceeded:
+	case report.RunSucceeded:
 		return exitOK
-	case jobs.RunFailed:
+	case report.RunFailed:
 		if onlyQueueTimeouts(v.report) {
 			return exitNoTime
 		}
 		return exitFailed
-	case jobs.RunCancelled:
+	case report.RunCancelled:
 		return v.cancelCode()
-	case jobs.RunRunning:
+	case report.RunRunning:
 	}
 	return exitInfrastructure
 }
@@ -165,11 +166,11 @@ func signalledCode(reason string) int {
 
 // onlyQueueTimeouts reports whether every failure of the run was for want of
 // a capable worker.
-func onlyQueueTimeouts(r *jobs.Report) bool {
+func onlyQueueTimeouts(r *report.Report) bool {
 	found := false
 	for _, m := range r.Modules {
 		switch m.Status {
-		case jobs.Failed.String(), jobs.TimedOut.String():
+		case report.Failed, report.TimedOut:
 			if !m.NoWorker {
 				return false
 			}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // graphOptions say what is drawn of a pipeline.
@@ -67,12 +67,12 @@ func (a *app) graphCommand() *cobra.Command {
 
 // paintGraph writes the pipeline, or a run of it, as a picture.
 func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) error {
-	graph, report, took, err := a.facts(ctx, o, file, p)
+	graph, rep, took, err := a.facts(ctx, o, file, p)
 	if err != nil {
 		return err
 	}
 	return a.untilSignal(ctx, func() error {
-		pic := newPicture(newDrawing(graph), report, took)
+		pic := newPicture(newDrawing(graph), rep, took)
 		if a.set.output == "html" {
 			return pic.html(a.Stdout)
 		}
@@ -83,7 +83,7 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 }
 
 // facts are what a picture shows: the graph, and the run of it or how long modules have taken.
-func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, report *jobs.Report, took map[string]time.Duration, err error) {
+func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration, err error) {
 	if o.run == "" {
 		return p, nil, a.history(ctx, o.place, file, p.Name), nil
 	}
@@ -92,16 +92,16 @@ func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeli
 		return nil, nil, nil, err
 	}
 	defer s.close()
-	graph, report, err = pastRun(ctx, s, o.run)
+	graph, rep, err = pastRun(ctx, s, o.run)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil, nil, notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
 	case err != nil:
 		return nil, nil, nil, err
 	case graph.Name != p.Name:
-		return nil, nil, nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", report.Run, graph.Name, file, p.Name)
+		return nil, nil, nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", rep.Run, graph.Name, file, p.Name)
 	}
-	return graph, report, nil, nil
+	return graph, rep, nil, nil
 }
 
 // drawing is a pipeline as a picture has it: families with their members,

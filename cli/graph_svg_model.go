@@ -12,13 +12,14 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // picture is what -o svg and -o html show: modules, what they need, and how
 // long each took or usually takes.
 type picture struct {
 	pipeline string
-	report   *jobs.Report // of the run that is shown; nil = none
+	report   *report.Report // of the run that is shown; nil = none
 	modules  []pictured
 	links    []layoutLink // between modules
 	waves    int
@@ -37,18 +38,18 @@ type pictured struct {
 	timed        bool // seconds is known
 	critical     bool
 	marks        []string // what is particular about it, in words
-	of           *jobs.ModuleReport
+	of           *report.Module
 }
 
 // newPicture makes a picture of a drawing. took are estimates in seconds.
-func newPicture(d *drawing, report *jobs.Report, took map[string]time.Duration) *picture {
-	pic := &picture{pipeline: d.p.Name, report: report, measured: report != nil}
+func newPicture(d *drawing, rep *report.Report, took map[string]time.Duration) *picture {
+	pic := &picture{pipeline: d.p.Name, report: rep, measured: rep != nil}
 	at := make(map[int]int, len(d.p.Modules))
 	waves := newWaves(d.p)
-	reports := map[string]*jobs.ModuleReport{}
-	if report != nil {
-		for i := range report.Modules {
-			reports[report.Modules[i].Name] = &report.Modules[i]
+	reports := map[string]*report.Module{}
+	if rep != nil {
+		for i := range rep.Modules {
+			reports[rep.Modules[i].Name] = &rep.Modules[i]
 		}
 	}
 	for i, m := range d.p.Modules {
@@ -57,7 +58,7 @@ func newPicture(d *drawing, report *jobs.Report, took map[string]time.Duration) 
 		}
 		at[i] = len(pic.modules)
 		c := pictured{name: m.Name, family: m.Family, label: d.label(i), wave: waves.of(i), marks: marksOf(m), of: reports[m.Name]}
-		c.time(report != nil, took)
+		c.time(rep != nil, took)
 		pic.waves = max(pic.waves, c.wave)
 		pic.modules = append(pic.modules, c)
 	}
@@ -72,7 +73,7 @@ func newPicture(d *drawing, report *jobs.Report, took map[string]time.Duration) 
 func (c *pictured) time(ran bool, took map[string]time.Duration) {
 	switch t, known := took[c.name]; {
 	case c.of != nil:
-		c.status, c.seconds, c.timed = c.of.Status, c.of.Duration, c.of.Started != nil
+		c.status, c.seconds, c.timed = string(c.of.Status), c.of.Duration, c.of.Started != nil
 	case ran:
 		c.status = "not in the run"
 	case known:
@@ -215,7 +216,7 @@ func statusRank(status string) int {
 
 // pastRun reads how a run ended, and the graph that it had: its families are
 // expanded.
-func pastRun(ctx context.Context, s *session, id string) (*pipeline.Pipeline, *jobs.Report, error) {
+func pastRun(ctx context.Context, s *session, id string) (*pipeline.Pipeline, *report.Report, error) {
 	run, err := findRun(ctx, s.conn, id)
 	if err != nil {
 		return nil, nil, err
@@ -224,20 +225,20 @@ func pastRun(ctx context.Context, s *session, id string) (*pipeline.Pipeline, *j
 	if err != nil {
 		return nil, nil, err
 	}
-	report, err := orchestrator.Report(ctx, s.conn, run)
+	rep, err := orchestrator.Report(ctx, s.conn, run)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := graphOfRun(log, report)
-	return p, report, err
+	p, err := graphOfRun(log, rep)
+	return p, rep, err
 }
 
 // graphOfRun is the graph of a run's specification, with the members of the
 // families that the run has expanded.
-func graphOfRun(log []jobs.Entry, report *jobs.Report) (*pipeline.Pipeline, error) {
+func graphOfRun(log []jobs.Entry, rep *report.Report) (*pipeline.Pipeline, error) {
 	whole := map[string]bool{} // families that the report shows as one
-	for i := range report.Modules {
-		whole[report.Modules[i].Name] = true
+	for i := range rep.Modules {
+		whole[rep.Modules[i].Name] = true
 	}
 	var p pipeline.Pipeline
 	for _, e := range log {

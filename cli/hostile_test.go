@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -140,8 +141,8 @@ func hostileCommands(t *testing.T, p *program) {
 func exactData(t *testing.T, p *program) {
 	t.Helper()
 	_, text, _ := p.exec(t, "runs", "show", "r-auto", "-o", "json")
-	var report jobs.Report
-	if err := json.Unmarshal([]byte(text), &report); err != nil {
+	var rep report.Report
+	if err := json.Unmarshal([]byte(text), &rep); err != nil {
 		t.Fatal(err)
 	}
 	_, yamlText, _ := p.exec(t, "runs", "show", "r-auto", "-o", "yaml")
@@ -153,14 +154,14 @@ func exactData(t *testing.T, p *program) {
 		t.Fatalf("%v in\n%s", err, yamlText)
 	}
 	found := false
-	for i := range report.Modules {
-		found = found || report.Modules[i].Name == "test (file=##vso[task.setvariable variable=PATH]/tmp\u202e)"
-		if same.Modules[i].Name != report.Modules[i].Name {
-			t.Errorf("YAML has %q, JSON %q", same.Modules[i].Name, report.Modules[i].Name)
+	for i := range rep.Modules {
+		found = found || rep.Modules[i].Name == "test (file=##vso[task.setvariable variable=PATH]/tmp\u202e)"
+		if same.Modules[i].Name != rep.Modules[i].Name {
+			t.Errorf("YAML has %q, JSON %q", same.Modules[i].Name, rep.Modules[i].Name)
 		}
 	}
-	if want := "##[error]x\n::error::lab"; !found || report.Labels["l"] != want || same.Labels["l"] != want {
-		t.Errorf("the exact names and labels are not there: %q, %q\n%s", report.Labels["l"], same.Labels["l"], text)
+	if want := "##[error]x\n::error::lab"; !found || rep.Labels["l"] != want || same.Labels["l"] != want {
+		t.Errorf("the exact names and labels are not there: %q, %q\n%s", rep.Labels["l"], same.Labels["l"], text)
 	}
 }
 

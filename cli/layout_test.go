@@ -13,8 +13,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // checkLayout holds a layout to its promises.
@@ -253,8 +253,8 @@ func TestPictureEscapes(t *testing.T) {
 	p := bindText(t, "name: x\nmodules: {a: {run: x}, b: {run: x, needs: [a]}}\n")
 	p.Name, p.Modules[0].Name = evil, evil
 	p.Modules[1].Needs[0].Module = evil
-	pic := newPicture(newDrawing(p), &jobs.Report{Status: jobs.RunFailed, Error: evil, Modules: []jobs.ModuleReport{
-		{Name: evil, Status: "failed", Error: evil, Started: &time.Time{}, Duration: 2, Attempts: []jobs.AttemptReport{{Worker: evil}}},
+	pic := newPicture(newDrawing(p), &report.Report{Status: report.RunFailed, Error: evil, Modules: []report.Module{
+		{Name: evil, Status: "failed", Error: evil, Started: &time.Time{}, Duration: 2, Attempts: []report.Attempt{{Worker: evil}}},
 	}}, nil)
 	var page strings.Builder
 	if err := pic.html(&page); err != nil {

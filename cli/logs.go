@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // logOptions are the flags of `runs logs`.
@@ -208,8 +209,8 @@ func (a *app) followLogs(ctx context.Context, s *session, run jobs.RunID, m *log
 		return a.printLogs(ctx, s, run, m, o) // nothing more will come
 	}
 	width := m.width()
-	_, err := orchestrator.Follow(ctx, s.conn, run, true, func(e jobs.Event) {
-		if e.Event != jobs.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
+	_, err := orchestrator.Follow(ctx, s.conn, run, true, func(e report.Event) {
+		if e.Event != report.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
 			return
 		}
 		e = shownEvent(e)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Process is what a program finds around it.
@@ -92,10 +92,10 @@ type app struct {
 	env     environment
 	set     *settings
 	bind    *binder
-	own     *program           // the user's own pipeline; nil = pipelines are in files
-	ended   func(*jobs.Report) // hears the report of a run; may be nil
-	logs    []*logger          // to be flushed at the end
-	jsonErr bool               // errors go to stderr as one JSON object: --progress json
+	own     *program             // the user's own pipeline; nil = pipelines are in files
+	ended   func(*report.Report) // hears the report of a run; may be nil
+	logs    []*logger            // to be flushed at the end
+	jsonErr bool                 // errors go to stderr as one JSON object: --progress json
 
 	working sync.WaitGroup // what untilSignal has started
 

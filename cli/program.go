@@ -15,8 +15,8 @@ import (
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/inside"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -228,21 +228,21 @@ func (o Options) args() []string {
 // Run runs a pipeline to its end and returns the report. A run that has failed
 // or was cancelled has a report that says so; the error is for what kept the
 // run from a verdict. When ctx ends, the run is given up.
-func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Options) (*jobs.Report, error) {
+func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Options) (*report.Report, error) {
 	var errs bytes.Buffer
 	p := Process{Args: o.args(), Env: os.Environ(), Stdout: io.Discard, Stderr: &errs}
 	if o.Progress != nil {
 		p.Stderr = o.Progress
 	}
 	a := newProgramApp(name, define, p)
-	var report *jobs.Report
-	a.ended = func(r *jobs.Report) { report = r }
+	var rep *report.Report
+	a.ended = func(r *report.Report) { rep = r }
 	err := a.executed(ctx, a.programRoot()) //nolint:contextcheck // commands take theirs from cobra
-	if report != nil && report.Status != jobs.RunRunning {
-		return report, nil
+	if rep != nil && rep.Status != report.RunRunning {
+		return rep, nil
 	}
 	if err == nil {
 		err = errStopped
 	}
-	return report, err
+	return rep, err
 }

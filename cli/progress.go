@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // progress shows a run while it goes on, on stderr. Its methods may be called
@@ -17,9 +17,9 @@ import (
 type progress interface {
 	// note says something about the process: where it runs, what it does next.
 	note(format string, args ...any)
-	event(e jobs.Event)
+	event(e report.Event)
 	// end shows what is worth seeing again, and the verdict.
-	end(r *jobs.Report)
+	end(r *report.Report)
 	// close gives back what was taken: the terminal, temporary files. It comes
 	// last, also when there was no end, and may come from another goroutine and
 	// more than once.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // spoolAbove is how much of a running module's output is kept in memory; what
@@ -33,18 +33,18 @@ func newCIProgress(w io.Writer, paint painter, system ciSystem) *ciProgress {
 	return &ciProgress{plainProgress: newPlainProgress(w, paint, nil), system: system, spools: map[string]*spool{}}
 }
 
-func (p *ciProgress) event(e jobs.Event) {
+func (p *ciProgress) event(e report.Event) {
 	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	switch e.Event {
-	case jobs.EventModuleOutput:
+	case report.EventModuleOutput:
 		p.tails.event(e)
 		p.spool(e.Module).line(e.Text)
 		return
-	case jobs.EventModuleStarted:
+	case report.EventModuleStarted:
 		p.begin(e)
-	case jobs.EventModuleEnded:
+	case report.EventModuleEnded:
 		p.finish(e)
 		return
 	default:
@@ -62,7 +62,7 @@ func (p *ciProgress) spool(module string) *spool {
 }
 
 // begin notes when a module began, and where in its output another attempt does.
-func (p *ciProgress) begin(e jobs.Event) {
+func (p *ciProgress) begin(e report.Event) {
 	s := p.spool(e.Module)
 	if s.started.IsZero() {
 		s.started = e.Time
@@ -73,7 +73,7 @@ func (p *ciProgress) begin(e jobs.Event) {
 }
 
 // finish writes what a module has written, and how it ended.
-func (p *ciProgress) finish(e jobs.Event) {
+func (p *ciProgress) finish(e report.Event) {
 	s := p.spools[e.Module]
 	delete(p.spools, e.Module)
 	if s == nil || s.size == 0 {
@@ -82,21 +82,21 @@ func (p *ciProgress) finish(e jobs.Event) {
 		p.tails.event(e)
 		p.group(s, e)
 	}
-	if p.system.alarm != nil && showsFailure(e.Status) {
+	if p.system.alarm != nil && showsFailure(report.Status(e.Status)) {
 		_, _ = io.WriteString(p.out.w, p.system.alarm(ciAlarm{
-			title: e.Module + " " + e.Status, text: p.alarmText(e), warning: e.Status == jobs.IgnoredFailure.String(),
+			title: e.Module + " " + e.Status, text: p.alarmText(e), warning: report.Status(e.Status) == report.IgnoredFailure,
 		}))
 	}
 }
 
 // showsFailure reports whether a module that ended so is never folded.
-func showsFailure(status string) bool {
-	return showsTail(status) || status == jobs.IgnoredFailure.String()
+func showsFailure(status report.Status) bool {
+	return showsTail(status) || status == report.IgnoredFailure
 }
 
-func (p *ciProgress) group(s *spool, e jobs.Event) {
+func (p *ciProgress) group(s *spool, e report.Event) {
 	defer s.discard()
-	if showsFailure(e.Status) {
+	if showsFailure(report.Status(e.Status)) {
 		p.line(e.Time, e.Status, endText(e))
 		p.write("", s.writeTo, "")
 		return
@@ -119,7 +119,7 @@ const (
 )
 
 // alarmText is why a module failed, and its last lines.
-func (p *ciProgress) alarmText(e jobs.Event) string {
+func (p *ciProgress) alarmText(e report.Event) string {
 	text := firstOf(whyText(e.Error, e.Reason), e.Status)
 	if t := p.tails.of[e.Module]; t != nil {
 		last := strings.Join(each(t.lines[max(0, len(t.lines)-alarmLines):], safetext.Line), "\n")
@@ -145,7 +145,7 @@ func (p *ciProgress) close() {
 	clear(p.spools)
 }
 
-func (p *ciProgress) end(r *jobs.Report) {
+func (p *ciProgress) end(r *report.Report) {
 	r = shownReport(r)
 	p.close()
 	p.last(r)
@@ -158,7 +158,7 @@ func (p *ciProgress) end(r *jobs.Report) {
 }
 
 // last writes the ends of what failed, and the summary.
-func (p *ciProgress) last(r *jobs.Report) {
+func (p *ciProgress) last(r *report.Report) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	var b strings.Builder

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -13,7 +13,7 @@ const (
 )
 
 // stepSummary is a report in GitHub's Markdown.
-func stepSummary(r *jobs.Report, t *tails) string {
+func stepSummary(r *report.Report, t *tails) string {
 	var b strings.Builder
 	writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(string(r.Run)), r.Status, seconds(r.Duration))
 	if r.Error != "" {
@@ -43,7 +43,7 @@ func stepSummary(r *jobs.Report, t *tails) string {
 }
 
 // summaryFailures shows the last lines of what failed, unfolded.
-func summaryFailures(b *strings.Builder, r *jobs.Report, t *tails) {
+func summaryFailures(b *strings.Builder, r *report.Report, t *tails) {
 	shown := 0
 	for i := range r.Modules {
 		m := &r.Modules[i]

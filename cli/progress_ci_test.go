@@ -9,17 +9,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // ciHistory is a run whose modules try to be taken for the CI's own words.
-func ciHistory() ([]jobs.Event, *jobs.Report) {
-	events, report := history()
-	at := func(s float64, e jobs.Event) jobs.Event {
+func ciHistory() ([]report.Event, *report.Report) {
+	events, rep := history()
+	at := func(s float64, e report.Event) report.Event {
 		e.Time, e.Run = start.Add(time.Duration(s*float64(time.Second))), "r1"
 		return e
 	}
-	var more []jobs.Event
+	var more []report.Event
 	for i, m := range []struct{ name, status, why string }{
 		{"deploy (zone=eu, mode=a:b)", "failed", "100% wrong:\nline two"},
 		{"lint", "ignored_failure", "exit code 2"},
@@ -27,22 +27,22 @@ func ciHistory() ([]jobs.Event, *jobs.Report) {
 		{"silent", "succeeded", ""},
 		{"stopped", "cancelled", "the run was cancelled"},
 	} {
-		more = append(more, at(5+float64(i), jobs.Event{Event: jobs.EventModuleStarted, Module: m.name, Attempt: 1, Worker: "w1"}))
+		more = append(more, at(5+float64(i), report.Event{Event: report.EventModuleStarted, Module: m.name, Attempt: 1, Worker: "w1"}))
 		if m.name != "silent" {
 			for _, text := range []string{
 				"::error::not mine", "##vso[task.complete result=Succeeded]", "##[group]mine", "##teamcity[buildStop]",
 				"\x1b[0Ksection_end:1:module_1\r\x1b[0K", "plain\r",
 			} {
-				more = append(more, at(6, jobs.Event{Event: jobs.EventModuleOutput, Module: m.name, Attempt: 1, Stream: "stdout", Text: text}))
+				more = append(more, at(6, report.Event{Event: report.EventModuleOutput, Module: m.name, Attempt: 1, Stream: "stdout", Text: text}))
 			}
 		}
-		more = append(more, at(10+float64(i), jobs.Event{
-			Event: jobs.EventModuleEnded, Module: m.name, Attempt: 1, Worker: "w1", Status: m.status, Error: m.why, Duration: new(5.0),
+		more = append(more, at(10+float64(i), report.Event{
+			Event: report.EventModuleEnded, Module: m.name, Attempt: 1, Worker: "w1", Status: m.status, Error: m.why, Duration: new(5.0),
 		}))
 	}
 	last := len(events) - 1
-	report.Modules = append(report.Modules, jobs.ModuleReport{Name: "a|b <c> `d` @e", Status: "failed", Error: "it | broke\nfor good"})
-	return append(append(events[:last:last], more...), events[last]), report
+	rep.Modules = append(rep.Modules, report.Module{Name: "a|b <c> `d` @e", Status: "failed", Error: "it | broke\nfor good"})
+	return append(append(events[:last:last], more...), events[last]), rep
 }
 
 // TestCI: what modules write is in groups, failures never are, and nothing
@@ -54,7 +54,7 @@ func TestCI(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
 			p := newCIProgress(&b, false, system)
-			events, report := ciHistory()
+			events, rep := ciHistory()
 			if name == "github" {
 				p.summary = filepath.Join(t.TempDir(), "summary.md")
 				if err := os.WriteFile(p.summary, []byte("of the step before\n"), 0o600); err != nil {
@@ -64,7 +64,7 @@ func TestCI(t *testing.T) {
 			for _, e := range events {
 				p.event(e)
 			}
-			p.end(report)
+			p.end(rep)
 			p.close()
 			compareGolden(t, "ci_"+name+".txt", b.String())
 			if name == "github" {
@@ -88,7 +88,7 @@ func TestCISpool(t *testing.T) {
 	line := strings.Repeat("x", 1000)
 	for n := range 3000 {
 		for _, module := range []string{"ends", "hangs"} {
-			p.event(jobs.Event{Event: jobs.EventModuleOutput, Module: module, Time: start, Text: fmt.Sprintf("%s %d %s", module, n, line)})
+			p.event(report.Event{Event: report.EventModuleOutput, Module: module, Time: start, Text: fmt.Sprintf("%s %d %s", module, n, line)})
 		}
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 2 {
@@ -97,7 +97,7 @@ func TestCISpool(t *testing.T) {
 	if n := p.spools["ends"].memory.Len(); n > 2*spoolAbove {
 		t.Errorf("%d bytes are remembered", n)
 	}
-	p.event(jobs.Event{Event: jobs.EventModuleEnded, Module: "ends", Time: start, Status: "succeeded"})
+	p.event(report.Event{Event: report.EventModuleEnded, Module: "ends", Time: start, Status: "succeeded"})
 	p.close()
 	text := b.String()
 	for _, module := range []string{"ends", "hangs"} {
@@ -117,9 +117,9 @@ func TestCISpool(t *testing.T) {
 
 // TestCISummaryIsBounded: GitHub takes 1 MiB.
 func TestCISummaryIsBounded(t *testing.T) {
-	r := &jobs.Report{Run: "r1", Status: jobs.RunFailed}
+	r := &report.Report{Run: "r1", Status: report.RunFailed}
 	for i := range 20_000 {
-		r.Modules = append(r.Modules, jobs.ModuleReport{Name: fmt.Sprintf("module-%d", i), Status: "failed", Error: strings.Repeat("|", 100)})
+		r.Modules = append(r.Modules, report.Module{Name: fmt.Sprintf("module-%d", i), Status: "failed", Error: strings.Repeat("|", 100)})
 	}
 	text := stepSummary(r, newTails())
 	if len(text) > 1<<20 || !strings.Contains(text, "more rows") {

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Lines of the JSON progress that are no events of the run.
 const (
-	eventError   jobs.EventKind = "error"   // why the command ended, when that was not the run's verdict
-	eventWarning jobs.EventKind = "warning" // of the machinery below
+	eventError   report.EventKind = "error"   // why the command ended, when that was not the run's verdict
+	eventWarning report.EventKind = "warning" // of the machinery below
 )
 
 // jsonProgress writes one event a line, and nothing else.
@@ -24,7 +24,7 @@ type jsonProgress struct {
 	mu  sync.Mutex
 	enc *json.Encoder // guarded by mu
 	seq uint64        // guarded by mu
-	run jobs.RunID    // guarded by mu
+	run string        // guarded by mu
 }
 
 func newJSONProgress(w io.Writer) *jsonProgress {
@@ -41,18 +41,18 @@ func (p *jsonProgress) logger() *slog.Logger { return p.log.Logger }
 type jsonWarnings struct{ p *jsonProgress }
 
 func (w jsonWarnings) Write(line []byte) (int, error) {
-	w.p.event(jobs.Event{Event: eventWarning, Text: strings.TrimSpace(string(line))})
+	w.p.event(report.Event{Event: eventWarning, Text: strings.TrimSpace(string(line))})
 	return len(line), nil
 }
 
 func (p *jsonProgress) note(string, ...any) {}
 
-func (p *jsonProgress) end(*jobs.Report) {}
+func (p *jsonProgress) end(*report.Report) {}
 
 func (p *jsonProgress) close() { p.log.flush() }
 
 // event numbers the events: they come from the run and from the fleet.
-func (p *jsonProgress) event(e jobs.Event) {
+func (p *jsonProgress) event(e report.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seq++
@@ -70,5 +70,5 @@ func (p *jsonProgress) event(e jobs.Event) {
 
 // failure writes the last word of a command that went wrong.
 func (p *jsonProgress) failure(text string) {
-	p.event(jobs.Event{Event: eventError, Error: text})
+	p.event(report.Event{Event: eventError, Error: text})
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // widestName bounds the column of module names before log lines.
@@ -41,7 +41,7 @@ func (p *plainProgress) note(format string, args ...any) {
 	writef(p.out, format+"\n", args...)
 }
 
-func (p *plainProgress) event(e jobs.Event) {
+func (p *plainProgress) event(e report.Event) {
 	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -49,13 +49,13 @@ func (p *plainProgress) event(e jobs.Event) {
 }
 
 // told writes what happened, under p.out.mu.
-func (p *plainProgress) told(e jobs.Event) {
+func (p *plainProgress) told(e report.Event) {
 	p.tails.event(e)
-	if e.Event == jobs.EventModuleOutput {
+	if e.Event == report.EventModuleOutput {
 		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), e.Text)
 		return
 	}
-	if e.Event == jobs.EventRunStarted {
+	if e.Event == report.EventRunStarted {
 		p.start = e.Time
 	}
 	if word, text := eventText(e); word != "" {
@@ -76,42 +76,42 @@ func (p *plainProgress) line(at time.Time, word, text string) {
 const workerLeft = "left"
 
 // eventText is an event in words; no word for what a reader need not see.
-func eventText(e jobs.Event) (word, text string) {
+func eventText(e report.Event) (word, text string) {
 	switch e.Event {
-	case jobs.EventRunStarted:
+	case report.EventRunStarted:
 		return "run", fmt.Sprintf("%s of %s, %s", e.Run, e.Pipeline, count(e.Modules, "module"))
-	case jobs.EventModuleStarted:
+	case report.EventModuleStarted:
 		text = e.Module + "  on " + orDash(e.Worker)
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(", attempt %d", e.Attempt)
 		}
 		return "started", text
-	case jobs.EventModuleRetrying:
+	case report.EventModuleRetrying:
 		return "retrying", e.Module + "  " + retryText(e)
-	case jobs.EventModuleEnded:
-		if e.Status == jobs.Skipped.String() && strings.HasPrefix(e.Reason, notSelected) {
+	case report.EventModuleEnded:
+		if report.Status(e.Status) == report.Skipped && strings.HasPrefix(e.Reason, notSelected) {
 			return "", "" // the summary says how many
 		}
 		return e.Status, endText(e)
-	case jobs.EventFamilyExpanded:
+	case report.EventFamilyExpanded:
 		return "expanded", fmt.Sprintf("%s  into %s", e.Module, count(e.Modules, "module"))
-	case jobs.EventWorkerJoined:
+	case report.EventWorkerJoined:
 		return "worker joined", fmt.Sprintf("%s, %s", e.Worker, count(e.Slots, "slot"))
-	case jobs.EventWorkerLost:
+	case report.EventWorkerLost:
 		if e.Reason == workerLeft {
 			return "worker left", e.Worker
 		}
 		return "worker lost", joinText("  ", e.Worker, firstOf(e.Reason, e.Error))
-	case jobs.EventWaiting:
+	case report.EventWaiting:
 		return "waiting", waitingText(e)
-	case jobs.EventRunEnded:
+	case report.EventRunEnded:
 		return "run " + e.Status, joinText("  ", durationText(e.Duration), firstOf(e.Error, e.Reason))
-	case jobs.EventModuleReady, jobs.EventModuleOutput:
+	case report.EventModuleReady, report.EventModuleOutput:
 	}
 	return "", ""
 }
 
-func endText(e jobs.Event) string {
+func endText(e report.Event) string {
 	exit := ""
 	why := firstLine(whyText(e.Error, e.Reason), 300)
 	if e.ExitCode != nil && *e.ExitCode != 0 && why == "" {
@@ -128,7 +128,7 @@ func whyText(err, reason string) string {
 	return joinText(": ", reason, err)
 }
 
-func retryText(e jobs.Event) string {
+func retryText(e report.Event) string {
 	when := "at once"
 	if e.In != nil && *e.In > 0 {
 		when = "in " + seconds(*e.In)
@@ -143,7 +143,7 @@ func retryText(e jobs.Event) string {
 	return when + ": " + why
 }
 
-func waitingText(e jobs.Event) string {
+func waitingText(e report.Event) string {
 	text := joinText(": ", e.Module, firstOf(e.Missing, e.Reason, "no capable worker"))
 	if e.Closest != "" {
 		text += "; closest is " + e.Closest
@@ -190,7 +190,7 @@ func joinText(between string, parts ...string) string {
 
 func (p *plainProgress) close() { p.log.flush() }
 
-func (p *plainProgress) end(r *jobs.Report) {
+func (p *plainProgress) end(r *report.Report) {
 	r = shownReport(r)
 	p.log.flush()
 	p.out.mu.Lock()

@@ -4,7 +4,7 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // quietProgress shows what went wrong, at the end.
@@ -26,14 +26,14 @@ func (p *quietProgress) note(string, ...any) {}
 
 func (p *quietProgress) close() { p.log.flush() }
 
-func (p *quietProgress) event(e jobs.Event) {
+func (p *quietProgress) event(e report.Event) {
 	e = shownEvent(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.event(e)
 }
 
-func (p *quietProgress) end(r *jobs.Report) {
+func (p *quietProgress) end(r *report.Report) {
 	r = shownReport(r)
 	p.log.flush()
 	p.out.mu.Lock()
@@ -48,6 +48,6 @@ func newSilentProgress() silentProgress { return silentProgress{} }
 
 func (silentProgress) logger() *slog.Logger { return slog.New(slog.DiscardHandler) }
 func (silentProgress) note(string, ...any)  {}
-func (silentProgress) event(jobs.Event)     {}
-func (silentProgress) end(*jobs.Report)     {}
+func (silentProgress) event(report.Event)   {}
+func (silentProgress) end(*report.Report)   {}
 func (silentProgress) close()               {}

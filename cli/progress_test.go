@@ -11,55 +11,55 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // history is a run in which everything happens once.
-func history() ([]jobs.Event, *jobs.Report) {
-	at := func(s float64, e jobs.Event) jobs.Event {
+func history() ([]report.Event, *report.Report) {
+	at := func(s float64, e report.Event) report.Event {
 		e.Time, e.Run = start.Add(time.Duration(s*float64(time.Second))), "r1"
 		return e
 	}
-	events := []jobs.Event{
-		at(0, jobs.Event{Event: jobs.EventRunStarted, Pipeline: "ci", Modules: 4}),
-		at(0, jobs.Event{Event: jobs.EventWorkerJoined, Worker: "w1", Slots: 8}),
-		at(0, jobs.Event{Event: jobs.EventModuleReady, Module: "build"}),
-		at(0.1, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 1, Worker: "w1"}),
-		at(1, jobs.Event{Event: jobs.EventWaiting, Module: "train", Missing: "tag gpu", Closest: "w1"}),
-		at(2, jobs.Event{Event: jobs.EventModuleRetrying, Module: "build", Attempt: 1, Worker: "w1", ExitCode: new(75), In: new(1.5), Error: "exit code 75"}),
-		at(3, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w2", Reason: "silent for 3s"}),
-		at(3.5, jobs.Event{Event: jobs.EventModuleStarted, Module: "build", Attempt: 2, Worker: "w1"}),
+	events := []report.Event{
+		at(0, report.Event{Event: report.EventRunStarted, Pipeline: "ci", Modules: 4}),
+		at(0, report.Event{Event: report.EventWorkerJoined, Worker: "w1", Slots: 8}),
+		at(0, report.Event{Event: report.EventModuleReady, Module: "build"}),
+		at(0.1, report.Event{Event: report.EventModuleStarted, Module: "build", Attempt: 1, Worker: "w1"}),
+		at(1, report.Event{Event: report.EventWaiting, Module: "train", Missing: "tag gpu", Closest: "w1"}),
+		at(2, report.Event{Event: report.EventModuleRetrying, Module: "build", Attempt: 1, Worker: "w1", ExitCode: new(75), In: new(1.5), Error: "exit code 75"}),
+		at(3, report.Event{Event: report.EventWorkerLost, Worker: "w2", Reason: "silent for 3s"}),
+		at(3.5, report.Event{Event: report.EventModuleStarted, Module: "build", Attempt: 2, Worker: "w1"}),
 	}
 	for n := range 25 {
-		events = append(events, at(3.6, jobs.Event{Event: jobs.EventModuleOutput, Module: "build", Attempt: 2, Stream: "stdout", Text: fmt.Sprintf("line %d", n+1)}))
+		events = append(events, at(3.6, report.Event{Event: report.EventModuleOutput, Module: "build", Attempt: 2, Stream: "stdout", Text: fmt.Sprintf("line %d", n+1)}))
 	}
 	events = append(events,
-		at(4, jobs.Event{Event: jobs.EventFamilyExpanded, Module: "test", Modules: 2}),
-		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "build", Attempt: 2, Worker: "w1", Status: "failed", Error: "exit code 1", ExitCode: new(1), Duration: new(61.5)}),
-		at(65, jobs.Event{Event: jobs.EventModuleEnded, Module: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1", Duration: new(0.0)}),
-		at(65, jobs.Event{Event: jobs.EventWorkerLost, Worker: "w3", Reason: "left"}),
-		at(65, jobs.Event{Event: jobs.EventRunEnded, Status: "failed", Error: "build failed: exit code 1", Duration: new(65.0)}),
+		at(4, report.Event{Event: report.EventFamilyExpanded, Module: "test", Modules: 2}),
+		at(65, report.Event{Event: report.EventModuleEnded, Module: "build", Attempt: 2, Worker: "w1", Status: "failed", Error: "exit code 1", ExitCode: new(1), Duration: new(61.5)}),
+		at(65, report.Event{Event: report.EventModuleEnded, Module: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1", Duration: new(0.0)}),
+		at(65, report.Event{Event: report.EventWorkerLost, Worker: "w3", Reason: "left"}),
+		at(65, report.Event{Event: report.EventRunEnded, Status: "failed", Error: "build failed: exit code 1", Duration: new(65.0)}),
 	)
-	return events, &jobs.Report{
-		Run: "r1", Pipeline: "ci", Status: jobs.RunFailed, Duration: 65, Error: "build failed: exit code 1", Warnings: []string{"something is odd"},
-		Modules: []jobs.ModuleReport{
-			{Name: "build", Status: "failed", Error: "exit code 1", Started: &start, Duration: 61.5, Attempts: []jobs.AttemptReport{{Number: 1, Worker: "w1"}, {Number: 2, Worker: "w1"}}},
+	return events, &report.Report{
+		Run: "r1", Pipeline: "ci", Status: report.RunFailed, Duration: 65, Error: "build failed: exit code 1", Warnings: []string{"something is odd"},
+		Modules: []report.Module{
+			{Name: "build", Status: "failed", Error: "exit code 1", Started: &start, Duration: 61.5, Attempts: []report.Attempt{{Number: 1, Worker: "w1"}, {Number: 2, Worker: "w1"}}},
 			{Name: "train", Status: "dependency_failed", Reason: "build failed", Error: "build failed: exit code 1"},
 			{Name: "docs", Status: "skipped", Reason: "not selected"},
-			{Name: "lint", Status: "succeeded", Started: &start, Duration: 0.25, Attempts: []jobs.AttemptReport{{Number: 1, Worker: "w1"}}},
+			{Name: "lint", Status: "succeeded", Started: &start, Duration: 0.25, Attempts: []report.Attempt{{Number: 1, Worker: "w1"}}},
 		},
 	}
 }
 
 func show(p progress) {
-	events, report := history()
+	events, rep := history()
 	p.note("embedded, %d slots", 8)
 	for _, e := range events {
 		p.event(e)
 	}
-	p.end(report)
+	p.end(rep)
 }
 
 func TestProgress(t *testing.T) {
@@ -111,7 +111,7 @@ func TestJSONNumbers(t *testing.T) {
 	n := uint64(0)
 	for line := range strings.Lines(b.String()) {
 		n++
-		var e jobs.Event
+		var e report.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Seq != n || e.V != 1 || e.Run != "r1" {
 			t.Errorf("line %d: %s, %v", n, line, err)
 		}
@@ -120,13 +120,13 @@ func TestJSONNumbers(t *testing.T) {
 
 // TestFolding: what went well and is long is one row; failures never are.
 func TestFolding(t *testing.T) {
-	r := &jobs.Report{Run: "r1", Status: jobs.RunFailed}
+	r := &report.Report{Run: "r1", Status: report.RunFailed}
 	for i := range 60 {
-		for _, status := range []string{"succeeded", "failed", "ignored_failure"} {
-			r.Modules = append(r.Modules, jobs.ModuleReport{Name: fmt.Sprintf("%s-%d", status, i), Status: status})
+		for _, status := range []report.Status{report.Succeeded, report.Failed, report.IgnoredFailure} {
+			r.Modules = append(r.Modules, report.Module{Name: fmt.Sprintf("%s-%d", status, i), Status: status})
 		}
 	}
-	r.Modules = append(r.Modules, jobs.ModuleReport{Name: "alone", Status: "cancelled"})
+	r.Modules = append(r.Modules, report.Module{Name: "alone", Status: "cancelled"})
 	var b bytes.Buffer
 	writeSummary(&b, r, false)
 	text := b.String()

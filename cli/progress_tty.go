@@ -14,8 +14,8 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -107,7 +107,7 @@ func (p *ttyProgress) estimates(took map[string]time.Duration) {
 	p.state.eta.took = took
 }
 
-func (p *ttyProgress) event(e jobs.Event) {
+func (p *ttyProgress) event(e report.Event) {
 	e = shownEvent(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -219,7 +219,7 @@ func (p *ttyProgress) close() {
 	p.log.flush()
 }
 
-func (p *ttyProgress) end(r *jobs.Report) {
+func (p *ttyProgress) end(r *report.Report) {
 	r = shownReport(r)
 	p.stop(true)
 	p.log.flush()

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -130,9 +130,9 @@ func (t *liveETA) rest(m *liveModule, guess time.Duration, now time.Time) (time.
 		d = guess
 	}
 	switch m.status {
-	case jobs.Running:
+	case report.Running:
 		d -= now.Sub(m.started)
-	case jobs.Retrying:
+	case report.Retrying:
 		d += max(0, m.retryAt.Sub(now))
 	default:
 	}

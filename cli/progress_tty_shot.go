@@ -2,11 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // liveShot is what one picture of a run needs, copied out of its state so
@@ -20,7 +21,7 @@ type liveShot struct {
 
 	total       int
 	done        int
-	counts      [jobs.Cancelled + 1]int // with those that no event has named
+	counts      map[report.Status]int // with those that no event has named
 	hidden      int
 	running     []liveModule
 	failed      []liveModule // the newest first
@@ -45,11 +46,11 @@ const queueLook = 200
 func (s *liveState) shot(now time.Time, rows int) *liveShot {
 	x := &liveShot{
 		run: string(s.run), pipeline: s.pipeline, ended: s.ended, now: now, total: s.total, done: s.done(),
-		counts: s.counts, hidden: s.hidden, took: s.eta.took, notes: s.notes[max(0, len(s.notes)-2):],
+		counts: maps.Clone(s.counts), hidden: s.hidden, took: s.eta.took, notes: s.notes[max(0, len(s.notes)-2):],
 		running: s.running.copy(rows),
 	}
 	x.notes = append([]string(nil), x.notes...)
-	x.counts[jobs.Waiting] += s.unheard
+	x.counts[report.Waiting] += s.unheard
 	if !s.started.IsZero() {
 		x.elapsed = max(0, now.Sub(s.started))
 	}
@@ -85,7 +86,7 @@ func (l *liveList) copy(most int) []liveModule {
 
 // shootWaits says of those that could run why they do not.
 func (s *liveState) shootWaits(x *liveShot, rows int) {
-	plain := s.counts[jobs.Ready] // that wait for nothing but a slot
+	plain := s.counts[report.Ready] // that wait for nothing but a slot
 	add := func(who, word, why string) {
 		if x.waitsN++; len(x.waits) < rows {
 			x.waits = append(x.waits, liveWait{who, word, why})

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // same however large the run is. Nothing here knows of a terminal. Not safe
 // for concurrent use.
 type liveState struct {
-	run      jobs.RunID
+	run      string
 	pipeline string
 	started  time.Time
 	ended    string // the run's status, once it has ended
@@ -29,9 +30,9 @@ type liveState struct {
 
 	modules map[string]*liveModule
 	total   int
-	counts  [jobs.Cancelled + 1]int // of modules that are known, by status
-	unheard int                     // modules of the run that no event and no pipeline has named
-	hidden  int                     // skipped because they were not selected
+	counts  map[report.Status]int // of modules that are known, by status
+	unheard int                   // modules of the run that no event and no pipeline has named
+	hidden  int                   // skipped because they were not selected
 
 	running  liveList // the longest first
 	retrying liveList
@@ -54,8 +55,8 @@ type liveState struct {
 // liveModule is a module, and where it stands.
 type liveModule struct {
 	name    string
-	status  jobs.Status
-	attempt jobs.Attempt
+	status  report.Status
+	attempt int
 	worker  string
 	started time.Time     // of the attempt
 	took    time.Duration // once it has ended
@@ -91,6 +92,7 @@ type liveWorker struct {
 
 func newLiveState(p *pipeline.Pipeline) *liveState {
 	s := &liveState{
+		counts:  map[report.Status]int{},
 		modules: map[string]*liveModule{}, lanes: map[jobs.Lane]*liveLane{}, holders: map[string][]*liveModule{},
 		workers: map[string]*liveWorker{}, limits: map[string]int{},
 	}
@@ -114,9 +116,9 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 }
 
 func (s *liveState) add(m *liveModule, name string) *liveModule {
-	*m = liveModule{name: name, slots: 1, index: -1}
+	*m = liveModule{name: name, status: report.Waiting, slots: 1, index: -1}
 	s.modules[name] = m
-	s.counts[jobs.Waiting]++
+	s.counts[report.Waiting]++
 	return m
 }
 
@@ -133,43 +135,45 @@ func (s *liveState) module(name string) *liveModule {
 
 // done is how many modules have ended.
 func (s *liveState) done() (n int) {
-	for status := jobs.Succeeded; int(status) < len(s.counts); status++ {
-		n += s.counts[status]
+	for status, of := range s.counts {
+		if status.Terminal() {
+			n += of
+		}
 	}
 	return n
 }
 
 // event takes one event into account.
-func (s *liveState) event(e jobs.Event, now time.Time) {
+func (s *liveState) event(e report.Event, now time.Time) {
 	s.seen++
 	switch e.Event {
-	case jobs.EventModuleOutput:
+	case report.EventModuleOutput:
 		s.module(e.Module).last = lastOf(e.Text)
-	case jobs.EventRunStarted:
+	case report.EventRunStarted:
 		s.run, s.pipeline, s.total, s.started = e.Run, e.Pipeline, e.Modules, notAfter(e.Time, now)
 		s.unheard = max(0, e.Modules-len(s.modules))
-	case jobs.EventModuleReady:
+	case report.EventModuleReady:
 		s.ready(s.module(e.Module))
-	case jobs.EventModuleStarted:
+	case report.EventModuleStarted:
 		s.start(s.module(e.Module), e, now)
-	case jobs.EventModuleRetrying:
+	case report.EventModuleRetrying:
 		s.retry(s.module(e.Module), e, now)
-	case jobs.EventModuleEnded:
+	case report.EventModuleEnded:
 		s.end(s.module(e.Module), e)
-	case jobs.EventFamilyExpanded:
+	case report.EventFamilyExpanded:
 		s.expand(e)
-	case jobs.EventWaiting:
+	case report.EventWaiting:
 		s.wait(s.module(e.Module), e)
-	case jobs.EventWorkerJoined:
+	case report.EventWorkerJoined:
 		w := s.worker(e.Worker)
 		w.slots, w.gone = e.Slots, ""
-	case jobs.EventWorkerLost:
+	case report.EventWorkerLost:
 		w := s.worker(e.Worker)
 		w.gone = "lost"
 		if e.Reason == workerLeft {
 			w.gone = workerLeft
 		}
-	case jobs.EventRunEnded:
+	case report.EventRunEnded:
 		s.ended = e.Status
 	}
 }
@@ -190,11 +194,11 @@ func lastOf(line string) string {
 }
 
 // become moves a module to a status, and out of where it was.
-func (s *liveState) become(m *liveModule, to jobs.Status) {
+func (s *liveState) become(m *liveModule, to report.Status) {
 	switch m.status {
-	case jobs.Ready:
+	case report.Ready:
 		s.lane(m).ready--
-	case jobs.Running:
+	case report.Running:
 		s.release(m)
 	default:
 	}
@@ -216,7 +220,7 @@ func (s *liveState) lane(m *liveModule) *liveLane {
 }
 
 func (s *liveState) ready(m *liveModule) {
-	s.become(m, jobs.Ready)
+	s.become(m, report.Ready)
 	s.lane(m).ready++
 	m.why, m.closest = "", ""
 	if len(m.holds) > 0 || m.alone {
@@ -225,7 +229,7 @@ func (s *liveState) ready(m *liveModule) {
 }
 
 // wait is told of the first few modules on a lane; the others are counted.
-func (s *liveState) wait(m *liveModule, e jobs.Event) {
+func (s *liveState) wait(m *liveModule, e report.Event) {
 	m.why, m.closest = firstOf(e.Missing, e.Reason, "no capable worker"), e.Closest
 	if m.list == nil {
 		s.queued.push(m)
@@ -234,14 +238,14 @@ func (s *liveState) wait(m *liveModule, e jobs.Event) {
 		return
 	}
 	l := s.lane(m)
-	if l.spoken == nil || l.spoken.status != jobs.Ready {
+	if l.spoken == nil || l.spoken.status != report.Ready {
 		l.spoken = m
 	}
 	l.missing, l.closest = m.why, m.closest
 }
 
-func (s *liveState) start(m *liveModule, e jobs.Event, now time.Time) {
-	s.become(m, jobs.Running)
+func (s *liveState) start(m *liveModule, e report.Event, now time.Time) {
+	s.become(m, report.Running)
 	if m.lane != "" {
 		l := s.lane(m)
 		l.missing, l.spoken = "", nil
@@ -268,8 +272,8 @@ func (s *liveState) release(m *liveModule) {
 	w.used = max(0, w.used-m.slots)
 }
 
-func (s *liveState) retry(m *liveModule, e jobs.Event, now time.Time) {
-	s.become(m, jobs.Retrying)
+func (s *liveState) retry(m *liveModule, e report.Event, now time.Time) {
+	s.become(m, report.Retrying)
 	m.why, m.retryAt = firstLine(firstOf(e.Error, e.Reason, e.Status), 200), time.Time{}
 	if e.In != nil && *e.In > 0 {
 		m.retryAt = notAfter(e.Time, now).Add(time.Duration(*e.In * float64(time.Second)))
@@ -277,9 +281,9 @@ func (s *liveState) retry(m *liveModule, e jobs.Event, now time.Time) {
 	s.retrying.push(m)
 }
 
-func (s *liveState) end(m *liveModule, e jobs.Event) {
-	to, ok := liveStatuses[e.Status]
-	if !ok || m.status.Terminal() {
+func (s *liveState) end(m *liveModule, e report.Event) {
+	to := report.Status(e.Status)
+	if !to.Terminal() || m.status.Terminal() {
 		return
 	}
 	s.become(m, to)
@@ -291,28 +295,20 @@ func (s *liveState) end(m *liveModule, e jobs.Event) {
 		m.took = time.Duration(*e.Duration * float64(time.Second))
 	}
 	switch to {
-	case jobs.Failed, jobs.TimedOut:
+	case report.Failed, report.TimedOut:
 		s.failed = append(s.failed, m)
-	case jobs.Skipped:
+	case report.Skipped:
 		if strings.HasPrefix(e.Reason, notSelected) {
 			s.hidden++
 		}
-	case jobs.Cancelled:
+	case report.Cancelled:
 		s.stopping = true
-	case jobs.Succeeded:
+	case report.Succeeded:
 		s.eta.learn(m.took)
 	default:
 	}
 	s.rank(m)
 }
-
-var liveStatuses = func() map[string]jobs.Status {
-	words := map[string]jobs.Status{}
-	for _, s := range summaryOrder() {
-		words[s.String()] = s
-	}
-	return words
-}()
 
 // rank puts a module that has ended among the slowest, if it is one.
 func (s *liveState) rank(m *liveModule) {
@@ -325,10 +321,10 @@ func (s *liveState) rank(m *liveModule) {
 }
 
 // expand puts a family's members in the place of what stood for them.
-func (s *liveState) expand(e jobs.Event) {
+func (s *liveState) expand(e report.Event) {
 	if m, ok := s.modules[e.Module]; ok {
-		s.become(m, jobs.Waiting)
-		s.counts[jobs.Waiting]--
+		s.become(m, report.Waiting)
+		s.counts[report.Waiting]--
 		delete(s.modules, e.Module)
 	} else {
 		s.unheard = max(0, s.unheard-1)

@@ -9,8 +9,8 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"pgregory.net/rapid"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // liveRun is a run in the middle of its life, with everything in it that a
@@ -35,18 +35,18 @@ func liveRun(n int) (s *liveState, now time.Time) {
 	s = newLiveState(p)
 	s.eta.took = map[string]time.Duration{"module-0002": 20 * time.Second}
 	now = start.Add(65 * time.Second)
-	say := func(second float64, kind jobs.EventKind, e jobs.Event) {
+	say := func(second float64, kind report.EventKind, e report.Event) {
 		e.Event, e.Time, e.Run = kind, start.Add(time.Duration(second*float64(time.Second))), "20260102-030405-abcde"
 		s.event(e, e.Time)
 	}
 	name := func(i int) string { return p.Modules[i].Name }
 	begin := func(i int, at float64, worker string) {
-		say(at, jobs.EventModuleReady, jobs.Event{Module: name(i)})
-		say(at, jobs.EventModuleStarted, jobs.Event{Module: name(i), Attempt: 1, Worker: worker})
+		say(at, report.EventModuleReady, report.Event{Module: name(i)})
+		say(at, report.EventModuleStarted, report.Event{Module: name(i), Attempt: 1, Worker: worker})
 	}
-	say(0, jobs.EventRunStarted, jobs.Event{Pipeline: "release", Modules: n})
+	say(0, report.EventRunStarted, report.Event{Pipeline: "release", Modules: n})
 	for w := range 3 {
-		say(0, jobs.EventWorkerJoined, jobs.Event{Worker: fmt.Sprintf("worker-%d", w), Slots: max(8, n/25)})
+		say(0, report.EventWorkerJoined, report.Event{Worker: fmt.Sprintf("worker-%d", w), Slots: max(8, n/25)})
 	}
 	third := n / 3
 	for i := range third {
@@ -56,19 +56,19 @@ func liveRun(n int) (s *liveState, now time.Time) {
 			status, why = "failed", "exit code 1"
 		}
 		took := 1 + float64(i%7)*3.5
-		say(30+took, jobs.EventModuleEnded, jobs.Event{Module: name(i), Status: status, Error: why, Worker: "worker-0", Duration: &took})
+		say(30+took, report.EventModuleEnded, report.Event{Module: name(i), Status: status, Error: why, Worker: "worker-0", Duration: &took})
 	}
 	for i := third; i < n-4 && i < third+max(1, n/20); i++ {
 		begin(i, 40+float64(i)/float64(n), fmt.Sprintf("worker-%d", i%2))
-		say(60, jobs.EventModuleOutput, jobs.Event{Module: name(i), Text: fmt.Sprintf("\x1b[32mok\x1b[0m\tpackage %d\r 10%%\r 20%%", i)})
+		say(60, report.EventModuleOutput, report.Event{Module: name(i), Text: fmt.Sprintf("\x1b[32mok\x1b[0m\tpackage %d\r 10%%\r 20%%", i)})
 	}
-	say(60, jobs.EventModuleRetrying, jobs.Event{Module: name(third), Attempt: 1, In: new(12.5), Error: "exit code 75"})
+	say(60, report.EventModuleRetrying, report.Event{Module: name(third), Attempt: 1, In: new(12.5), Error: "exit code 75"})
 	begin(n-4, 50, "worker-1")
 	for _, i := range []int{n - 1, n - 2, n - 3} {
-		say(60, jobs.EventModuleReady, jobs.Event{Module: name(i)})
+		say(60, report.EventModuleReady, report.Event{Module: name(i)})
 	}
-	say(61, jobs.EventWaiting, jobs.Event{Module: "train", Missing: "no worker has the tag gpu", Closest: "worker-1, which lacks the tag gpu"})
-	say(62, jobs.EventWorkerLost, jobs.Event{Worker: "worker-2", Reason: "silent for 3s"})
+	say(61, report.EventWaiting, report.Event{Module: "train", Missing: "no worker has the tag gpu", Closest: "worker-1, which lacks the tag gpu"})
+	say(62, report.EventWorkerLost, report.Event{Worker: "worker-2", Reason: "silent for 3s"})
 	s.note("SIGINT: cancelling the run; always-run modules still run. Once more ends those too")
 	return s, now
 }
@@ -127,24 +127,24 @@ func TestLiveCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newLiveState(nil)
 		n := rapid.IntRange(1, 6).Draw(t, "modules")
-		s.event(jobs.Event{Event: jobs.EventRunStarted, Modules: n, Time: start}, start)
-		kinds := []jobs.EventKind{
-			jobs.EventModuleReady, jobs.EventModuleStarted, jobs.EventModuleRetrying, jobs.EventModuleEnded, jobs.EventWaiting, jobs.EventModuleOutput,
+		s.event(report.Event{Event: report.EventRunStarted, Modules: n, Time: start}, start)
+		kinds := []report.EventKind{
+			report.EventModuleReady, report.EventModuleStarted, report.EventModuleRetrying, report.EventModuleEnded, report.EventWaiting, report.EventModuleOutput,
 		}
 		for range rapid.IntRange(0, 40).Draw(t, "events") {
 			name := fmt.Sprint(rapid.IntRange(1, n).Draw(t, "module"))
 			if m, ok := s.modules[name]; ok && m.status.Terminal() {
 				continue
 			}
-			s.event(jobs.Event{
+			s.event(report.Event{
 				Event: rapid.SampledFrom(kinds).Draw(t, "event"), Module: name, Worker: "w", Time: start,
-				Status: rapid.SampledFrom(summaryOrder()[:8]).Draw(t, "status").String(), In: new(1.0),
+				Status: string(rapid.SampledFrom(summaryOrder()[:8]).Draw(t, "status")), In: new(1.0),
 			}, start)
 			sum := s.unheard
 			for _, c := range s.counts {
 				sum += c
 			}
-			if sum != n || s.running.size != s.counts[jobs.Running] || s.retrying.size != s.counts[jobs.Retrying] ||
+			if sum != n || s.running.size != s.counts[report.Running] || s.retrying.size != s.counts[report.Retrying] ||
 				len(s.running.copy(100)) != s.running.size || s.workers["w"] != nil && s.workers["w"].used != s.running.size {
 				t.Fatalf("%d of %d: %v, running %d, retrying %d", sum, n, s.counts, s.running.size, s.retrying.size)
 			}
@@ -168,7 +168,7 @@ func TestLiveEstimate(t *testing.T) {
 	for slots, want := range map[int]time.Duration{1: time.Minute, 2: 30 * time.Second, 100: 30 * time.Second} {
 		s := newLiveState(p)
 		s.eta.took = took
-		s.event(jobs.Event{Event: jobs.EventWorkerJoined, Worker: "w", Slots: slots}, start)
+		s.event(report.Event{Event: report.EventWorkerJoined, Worker: "w", Slots: slots}, start)
 		if got, known := s.eta.left(s, start); got != want || !known {
 			t.Errorf("%d slots: %v, %v; want %v", slots, got, known, want)
 		}
@@ -180,9 +180,9 @@ func TestLiveEstimate(t *testing.T) {
 func BenchmarkLiveEvents(b *testing.B) {
 	s, now := liveRun(10_000)
 	t := newTails()
-	e := make([]jobs.Event, 0, 512)
+	e := make([]report.Event, 0, 512)
 	for m := s.running.first; m != nil && len(e) < cap(e); m = m.next {
-		e = append(e, jobs.Event{Event: jobs.EventModuleOutput, Module: m.name, Attempt: 1, Time: now, Text: "compiling package number 17 of 200, with some flags"})
+		e = append(e, report.Event{Event: report.EventModuleOutput, Module: m.name, Attempt: 1, Time: now, Text: "compiling package number 17 of 200, with some flags"})
 	}
 	b.ReportAllocs()
 	for i := range b.N {
@@ -206,13 +206,13 @@ func BenchmarkLiveLives(b *testing.B) {
 		if k == 0 {
 			b.StopTimer()
 			s = newLiveState(p)
-			s.event(jobs.Event{Event: jobs.EventRunStarted, Modules: len(p.Modules), Time: start}, start)
+			s.event(report.Event{Event: report.EventRunStarted, Modules: len(p.Modules), Time: start}, start)
 			b.StartTimer()
 		}
 		name := p.Modules[k].Name
-		s.event(jobs.Event{Event: jobs.EventModuleReady, Module: name, Time: start}, start)
-		s.event(jobs.Event{Event: jobs.EventModuleStarted, Module: name, Worker: "w", Attempt: 1, Time: start}, start)
-		s.event(jobs.Event{Event: jobs.EventModuleEnded, Module: name, Worker: "w", Status: "succeeded", Duration: &took, Time: start}, start)
+		s.event(report.Event{Event: report.EventModuleReady, Module: name, Time: start}, start)
+		s.event(report.Event{Event: report.EventModuleStarted, Module: name, Worker: "w", Attempt: 1, Time: start}, start)
+		s.event(report.Event{Event: report.EventModuleEnded, Module: name, Worker: "w", Status: "succeeded", Duration: &took, Time: start}, start)
 	}
 	b.ReportMetric(3*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

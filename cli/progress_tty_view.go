@@ -8,7 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // liveView draws a shot into lines of a terminal.
@@ -30,7 +30,7 @@ func (v liveView) lines(x *liveShot) []string {
 	if v.height >= flatHeight {
 		foot = v.footer(x)
 	}
-	failed, running, waits := x.counts[jobs.Failed]+x.counts[jobs.TimedOut], x.counts[jobs.Running], x.waitsN
+	failed, running, waits := x.counts[report.Failed]+x.counts[report.TimedOut], x.counts[report.Running], x.waitsN
 	gap := 0
 	if v.height >= airyHeight {
 		gap = 1
@@ -146,9 +146,9 @@ func (v liveView) progressLine(x *liveShot) string {
 	if width < 5 {
 		return v.row(liveCell{text: text})
 	}
-	bad, cancelled := x.counts[jobs.Failed]+x.counts[jobs.TimedOut]+x.counts[jobs.DependencyFailed], x.counts[jobs.Cancelled]
+	bad, cancelled := x.counts[report.Failed]+x.counts[report.TimedOut]+x.counts[report.DependencyFailed], x.counts[report.Cancelled]
 	return "[" + v.bar(width, total, []barPart{
-		{done - bad - cancelled, "=", "succeeded"}, {bad, "!", "failed"}, {cancelled, "x", "cancelled"}, {x.counts[jobs.Running], ">", "running"},
+		{done - bad - cancelled, "=", "succeeded"}, {bad, "!", "failed"}, {cancelled, "x", "cancelled"}, {x.counts[report.Running], ">", "running"},
 	}) + "]  " + text
 }
 
@@ -178,16 +178,16 @@ func (v liveView) bar(width, total int, parts []barPart) string {
 // countsLine has every status that some module has, what moves first.
 func (v liveView) countsLine(x *liveShot) string {
 	var parts []string
-	for _, status := range []jobs.Status{
-		jobs.Failed, jobs.TimedOut, jobs.Running, jobs.Retrying, jobs.Ready, jobs.Waiting, jobs.Succeeded, jobs.Cached,
-		jobs.IgnoredFailure, jobs.DependencyFailed, jobs.Cancelled, jobs.Skipped,
+	for _, status := range []report.Status{
+		report.Failed, report.TimedOut, report.Running, report.Retrying, report.Ready, report.Waiting, report.Succeeded, report.Cached,
+		report.IgnoredFailure, report.DependencyFailed, report.Cancelled, report.Skipped,
 	} {
 		n := x.counts[status]
-		if status == jobs.Skipped {
+		if status == report.Skipped {
 			n -= x.hidden
 		}
 		if n > 0 {
-			parts = append(parts, v.paint.status(status.String(), fmt.Sprintf("%d %s", n, status)))
+			parts = append(parts, v.paint.status(string(status), fmt.Sprintf("%d %s", n, status)))
 		}
 	}
 	if x.hidden > 0 {
@@ -214,7 +214,7 @@ func (v liveView) nameWidth(x *liveShot, rows []int) int {
 }
 
 func (v liveView) failedRow(m *liveModule, names int, x *liveShot) string {
-	word := m.status.String()
+	word := string(m.status)
 	took := ""
 	if m.took > 0 {
 		took = seconds(m.took.Seconds())

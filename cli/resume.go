@@ -18,6 +18,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 const resumeWorkspace = "the directory in which modules run without a server, and whose runs are looked at (default: the git work tree around the working directory, else that directory)"
@@ -73,17 +74,17 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
 func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
-	report, err := orchestrator.Report(ctx, s.conn, r.run)
+	rep, err := orchestrator.Report(ctx, s.conn, r.run)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, noRunError(r.run)
 	}
 	if err != nil {
 		return nil, explainUnreadable(s.conn, r.run, err)
 	}
-	if report.Status != jobs.RunRunning {
-		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(report.Status))
+	if rep.Status != report.RunRunning {
+		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(rep.Status))
 	}
-	r.pipeline = report.Pipeline
+	r.pipeline = rep.Pipeline
 	leases, err := kv.OpenLeases(ctx, s.conn)
 	if err != nil {
 		return nil, err
@@ -108,8 +109,8 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 }
 
 // ended is how a run ended, for a sentence.
-func ended(s jobs.RunStatus) string {
-	if s == jobs.RunCancelled {
+func ended(s report.RunStatus) string {
+	if s == report.RunCancelled {
 		return "was cancelled"
 	}
 	return string(s)

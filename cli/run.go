@@ -20,6 +20,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -257,7 +258,7 @@ func (o *execution) slots() int {
 }
 
 // writeReport writes the report's file, all of it or none.
-func writeReport(path string, r *jobs.Report) error {
+func writeReport(path string, r *report.Report) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -266,17 +267,17 @@ func writeReport(path string, r *jobs.Report) error {
 }
 
 // deliver writes what was asked for: the report's file, and stdout.
-func (r *runner) deliver(report *jobs.Report) error {
+func (r *runner) deliver(rep *report.Report) error {
 	var err error
 	if r.options.report != "" {
-		if err = writeReport(r.app.path(r.options.report), report); err != nil {
+		if err = writeReport(r.app.path(r.options.report), rep); err != nil {
 			err = infrastructureError("--report: %w", err)
 		}
 	}
 	if r.app.set.output == "" {
 		return err
 	}
-	return errors.Join(err, r.app.emit(report,
-		func(w io.Writer) { writeSummary(w, shownReport(report), r.app.paint(w)) },
-		func(w io.Writer) { writeln(w, report.Run) }))
+	return errors.Join(err, r.app.emit(rep,
+		func(w io.Writer) { writeSummary(w, shownReport(rep), r.app.paint(w)) },
+		func(w io.Writer) { writeln(w, rep.Run) }))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -83,23 +84,23 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 		return err
 	}
 	swept := r.sweep(ctx, s)
-	report, err := r.orchestrate(ctx, stop, s)
+	rep, err := r.orchestrate(ctx, stop, s)
 	finish()
 	swept()
-	if report == nil {
+	if rep == nil {
 		return err
 	}
-	r.progress.end(report)
+	r.progress.end(rep)
 	if r.app.ended != nil {
-		r.app.ended(report)
+		r.app.ended(rep)
 	}
-	if derr := r.deliver(report); derr != nil {
+	if derr := r.deliver(rep); derr != nil {
 		err = errors.Join(derr, err)
 	}
 	if err != nil {
 		return err
 	}
-	return exitWith(r.code(ctx, s, report))
+	return exitWith(r.code(ctx, s, rep))
 }
 
 // sweepPatience bounds the sweep of a store that only runs use; what it does
@@ -127,7 +128,7 @@ func (r *runner) sweep(ctx context.Context, s *session) (wait func()) {
 
 // orchestrate takes the right to decide for the run, stores it if it is new,
 // and follows it to its end.
-func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *session) (*jobs.Report, error) {
+func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *session) (*report.Report, error) {
 	lease, err := r.have(ctx, s)
 	if err != nil {
 		return nil, causeOf(ctx, err)
@@ -302,11 +303,11 @@ func (r *runner) workerName(s *session) string {
 
 // follow runs the orchestrator and shows the run until it has ended. Without
 // a report there is nothing more to say of the run than the error.
-func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session, lease *kv.Lease) (*jobs.Report, error) {
+func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session, lease *kv.Lease) (*report.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
 	defer end()
-	var report *jobs.Report
+	var rep *report.Report
 	r.estimate(gctx, s)
 	g.Go(func() error {
 		_, err := orchestrator.Run(gctx, s.conn, r.run, orchestrator.Config{
@@ -322,7 +323,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 	})
 	g.Go(func() (err error) {
 		defer end()
-		report, err = orchestrator.Follow(gctx, s.conn, r.run, true, r.progress.event)
+		rep, err = orchestrator.Follow(gctx, s.conn, r.run, true, r.progress.event)
 		return err
 	})
 	if s.server == nil {
@@ -332,8 +333,8 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 		})
 	}
 	err := g.Wait()
-	if err == nil && report != nil {
-		return report, nil
+	if err == nil && rep != nil {
+		return rep, nil
 	}
 	return r.giveUp(ctx, s, err)
 }
@@ -365,7 +366,7 @@ func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop conte
 }
 
 // giveUp is what is left to say of a run that this process no longer follows.
-func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Report, error) {
+func (r *runner) giveUp(ctx context.Context, s *session, err error) (*report.Report, error) {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {
 		return nil, infrastructureError("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
@@ -382,27 +383,27 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*jobs.Repor
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
-	report, rerr := orchestrator.Report(last, s.conn, r.run)
+	rep, rerr := orchestrator.Report(last, s.conn, r.run)
 	if rerr != nil {
 		return nil, err
 	}
-	return report, err
+	return rep, err
 }
 
 // code is the exit code of the run's verdict.
-func (r *runner) code(ctx context.Context, s *session, report *jobs.Report) int {
-	return verdictOf(context.WithoutCancel(ctx), s.conn, report).code()
+func (r *runner) code(ctx context.Context, s *session, rep *report.Report) int {
+	return verdictOf(context.WithoutCancel(ctx), s.conn, rep).code()
 }
 
 // verdictOf adds to a report the cancellation of the run.
-func verdictOf(ctx context.Context, c *broker.Conn, report *jobs.Report) verdict {
-	v := verdict{report: report}
-	if report.Status != jobs.RunCancelled {
+func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict {
+	v := verdict{report: rep}
+	if rep.Status != report.RunCancelled {
 		return v
 	}
 	ctx, stop := context.WithTimeout(ctx, closingPatience)
 	defer stop()
-	log, err := c.ReadLog(ctx, report.Run)
+	log, err := c.ReadLog(ctx, jobs.RunID(rep.Run))
 	if err != nil {
 		return v
 	}

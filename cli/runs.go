@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 )
 
 // latest stands for the newest run, wherever a run's id is asked for.
@@ -38,7 +39,7 @@ func (a *app) runsCommand() *cobra.Command {
 type runRow struct {
 	Run      jobs.RunID        `json:"run"`
 	Pipeline string            `json:"pipeline"`
-	Status   jobs.RunStatus    `json:"status"`
+	Status   report.RunStatus  `json:"status"`
 	Started  time.Time         `json:"started"`
 	Finished *time.Time        `json:"finished"`
 	Duration float64           `json:"duration"`
@@ -74,7 +75,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 		if err := markUnreadable(ctx, s.conn, rows); err != nil {
 			return err
 		}
-		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == jobs.RunRunning }) {
+		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == report.RunRunning }) {
 			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
 		}
 		return a.showRuns(rows)
@@ -83,7 +84,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 }
 
 func newRunRow(r *broker.RunSummary) runRow {
-	row := runRow{Run: r.Spec.Run, Status: jobs.RunRunning, Started: r.Started, Labels: r.Spec.Labels}
+	row := runRow{Run: r.Spec.Run, Status: report.RunRunning, Started: r.Started, Labels: r.Spec.Labels}
 	if r.Spec.Pipeline != nil {
 		row.Pipeline = r.Spec.Pipeline.Name
 	}
@@ -181,21 +182,21 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 	return &cobra.Command{
 		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: a.completeRuns(p),
 		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
-			report, err := orchestrator.Report(ctx, s.conn, run)
+			rep, err := orchestrator.Report(ctx, s.conn, run)
 			if err != nil {
 				return err
 			}
-			if report.Status == jobs.RunRunning {
+			if rep.Status == report.RunRunning {
 				a.warnOrphan(ctx, s, run)
 			}
-			return a.emit(report, func(w io.Writer) { writeReportTable(w, shownReport(report), a.paint(w)) },
-				func(w io.Writer) { writeln(w, report.Run) })
+			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shownReport(rep), a.paint(w)) },
+				func(w io.Writer) { writeln(w, rep.Run) })
 		}),
 	}
 }
 
 // writeReportTable is a report for people.
-func writeReportTable(w io.Writer, r *jobs.Report, paint painter) {
+func writeReportTable(w io.Writer, r *report.Report, paint painter) {
 	line := func(what, text string) {
 		if text != "" {
 			writef(w, "%-12s%s\n", what, below(text))
@@ -286,19 +287,19 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 		show = a.newProgress(nil)
 		defer show.close()
 	}
-	report, err := orchestrator.Follow(waiting, s.conn, run, a.set.progress != "auto", show.event)
-	if waiting.Err() != nil && ctx.Err() == nil && report == nil {
+	rep, err := orchestrator.Follow(waiting, s.conn, run, a.set.progress != "auto", show.event)
+	if waiting.Err() != nil && ctx.Err() == nil && rep == nil {
 		return infrastructureError("run %s has not ended within %s; it goes on", run, shortDuration(timeout))
 	}
 	if err != nil {
 		return err
 	}
-	show.end(report)
+	show.end(rep)
 	if a.set.output != "" {
-		if err := a.emit(report, func(w io.Writer) { writeSummary(w, shownReport(report), a.paint(w)) },
-			func(w io.Writer) { writeln(w, report.Run) }); err != nil {
+		if err := a.emit(rep, func(w io.Writer) { writeSummary(w, shownReport(rep), a.paint(w)) },
+			func(w io.Writer) { writeln(w, rep.Run) }); err != nil {
 			return err
 		}
 	}
-	return exitWith(verdictOf(ctx, s.conn, report).code())
+	return exitWith(verdictOf(ctx, s.conn, rep).code())
 }

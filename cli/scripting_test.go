@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // TestScriptingPage: docs/scripting.md names all that scripts may read, and
@@ -20,20 +20,20 @@ func TestScriptingPage(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("%d blocks of JSON, want the report and an event", len(blocks))
 	}
-	for i, into := range []any{new(jobs.Report), new(jobs.Event)} {
+	for i, into := range []any{new(report.Report), new(report.Event)} {
 		d := json.NewDecoder(strings.NewReader(blocks[i][1]))
 		d.DisallowUnknownFields()
 		if err := d.Decode(into); err != nil {
 			t.Errorf("%T: %v", into, err)
 		}
 	}
-	for _, tag := range jsonNames(reflect.TypeFor[jobs.Report]()) {
+	for _, tag := range jsonNames(reflect.TypeFor[report.Report]()) {
 		if !strings.Contains(blocks[0][1], `"`+tag+`":`) {
 			t.Errorf("the report has no %s", tag)
 		}
 	}
-	words := jsonNames(reflect.TypeFor[jobs.Event]())
-	words = append(words, matches(t, "../jobs/event.go", `EventKind = "([a-z.]+)"`)...)
+	words := jsonNames(reflect.TypeFor[report.Event]())
+	words = append(words, matches(t, "../report/event.go", `EventKind = "([a-z.]+)"`)...)
 	words = append(words, matches(t, "progress_json.go", `EventKind = "([a-z.]+)"`)...)
 	words = append(words, matches(t, "../worker/exec_env.go", `"((?:MODPIPE|TRACE)[A-Z_]*[A-Z])_?=?"`)...)
 	if len(words) < 45 {

@@ -16,30 +16,31 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 func TestVerdictCodes(t *testing.T) {
-	noWorker := jobs.ModuleReport{Status: "failed", NoWorker: true, Error: "no capable worker within 5m (queue-timeout): missing tag gpu"}
-	failed := jobs.ModuleReport{Status: "failed", Error: "exit code 1"}
-	behind := jobs.ModuleReport{Status: "dependency_failed", Error: "a failed: no capable worker"}
+	noWorker := report.Module{Status: "failed", NoWorker: true, Error: "no capable worker within 5m (queue-timeout): missing tag gpu"}
+	failed := report.Module{Status: "failed", Error: "exit code 1"}
+	behind := report.Module{Status: "dependency_failed", Error: "a failed: no capable worker"}
 	for name, c := range map[string]struct {
-		status  jobs.RunStatus
-		modules []jobs.ModuleReport
+		status  report.RunStatus
+		modules []report.Module
 		cancel  *jobs.Cancel
 		want    int
 	}{
-		"succeeded":           {status: jobs.RunSucceeded, want: 0},
-		"failed":              {status: jobs.RunFailed, modules: []jobs.ModuleReport{failed}, want: 1},
-		"no worker":           {status: jobs.RunFailed, modules: []jobs.ModuleReport{noWorker, behind}, want: 4},
-		"no worker and worse": {status: jobs.RunFailed, modules: []jobs.ModuleReport{noWorker, failed}, want: 1},
-		"deadline":            {status: jobs.RunCancelled, cancel: &jobs.Cancel{Deadline: true}, want: 4},
-		"INT":                 {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGINT"}, want: 130},
-		"TERM":                {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGTERM"}, want: 143},
-		"HUP":                 {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGHUP"}, want: 129},
-		"runs cancel":         {status: jobs.RunCancelled, cancel: &jobs.Cancel{By: "me@here"}, want: 1},
-		"not ended":           {status: jobs.RunRunning, want: 3},
+		"succeeded":           {status: report.RunSucceeded, want: 0},
+		"failed":              {status: report.RunFailed, modules: []report.Module{failed}, want: 1},
+		"no worker":           {status: report.RunFailed, modules: []report.Module{noWorker, behind}, want: 4},
+		"no worker and worse": {status: report.RunFailed, modules: []report.Module{noWorker, failed}, want: 1},
+		"deadline":            {status: report.RunCancelled, cancel: &jobs.Cancel{Deadline: true}, want: 4},
+		"INT":                 {status: report.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGINT"}, want: 130},
+		"TERM":                {status: report.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGTERM"}, want: 143},
+		"HUP":                 {status: report.RunCancelled, cancel: &jobs.Cancel{By: bySignal, Reason: "interrupted by SIGHUP"}, want: 129},
+		"runs cancel":         {status: report.RunCancelled, cancel: &jobs.Cancel{By: "me@here"}, want: 1},
+		"not ended":           {status: report.RunRunning, want: 3},
 	} {
-		v := verdict{report: &jobs.Report{Status: c.status, Modules: c.modules}, cancel: c.cancel}
+		v := verdict{report: &report.Report{Status: c.status, Modules: c.modules}, cancel: c.cancel}
 		if got := v.code(); got != c.want {
 			t.Errorf("%s: exit code %d, not %d", name, got, c.want)
 		}

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/term"
 
 	"github.com/modpipe/modpipe/internal/safetext"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // shownEvent is an event as people are shown it: none of its text commands a
 // terminal or a CI system, and names are one line.
-func shownEvent(e jobs.Event) jobs.Event {
+func shownEvent(e report.Event) report.Event {
 	e.Module, e.Worker, e.Pipeline = safetext.Line(e.Module), safetext.Line(e.Worker), safetext.Line(e.Pipeline)
-	e.Run, e.Status = jobs.RunID(safetext.Line(string(e.Run))), safetext.Line(e.Status)
+	e.Run, e.Status = safetext.Line(e.Run), safetext.Line(e.Status)
 	e.Missing, e.Closest = safetext.Line(e.Missing), safetext.Line(e.Closest)
 	e.Reason, e.Error = safetext.Text(e.Reason), safetext.Text(e.Error)
 	e.Text = safetext.Output(e.Text)
@@ -25,9 +25,9 @@ func shownEvent(e jobs.Event) jobs.Event {
 }
 
 // shownReport is a report as people are shown it.
-func shownReport(r *jobs.Report) *jobs.Report {
+func shownReport(r *report.Report) *report.Report {
 	shown := *r
-	shown.Run, shown.Status = jobs.RunID(safetext.Line(string(r.Run))), jobs.RunStatus(safetext.Line(string(r.Status)))
+	shown.Run, shown.Status = safetext.Line(r.Run), report.RunStatus(safetext.Line(string(r.Status)))
 	shown.Pipeline, shown.StartedBy, shown.Commit = safetext.Line(r.Pipeline), safetext.Line(r.StartedBy), safetext.Line(r.Commit)
 	shown.Error, shown.Labels = safetext.Text(r.Error), shownLabels(r.Labels)
 	shown.Warnings, shown.Workers = each(r.Warnings, safetext.Text), each(r.Workers, safetext.Line)
@@ -38,8 +38,8 @@ func shownReport(r *jobs.Report) *jobs.Report {
 	return &shown
 }
 
-func shownModule(m *jobs.ModuleReport) {
-	m.Name, m.Status = safetext.Line(m.Name), safetext.Line(m.Status)
+func shownModule(m *report.Module) {
+	m.Name, m.Status = safetext.Line(m.Name), report.Status(safetext.Line(string(m.Status)))
 	m.Reason, m.Error = safetext.Text(m.Reason), safetext.Text(m.Error)
 	m.Attempts = slices.Clone(m.Attempts)
 	for i := range m.Attempts {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // foldAbove is how many modules of one status the table shows one by one.
@@ -16,21 +16,21 @@ const foldAbove = 50
 const notSelected = "not selected"
 
 // summaryOrder is the order of the statuses in the totals.
-func summaryOrder() []jobs.Status {
-	return []jobs.Status{
-		jobs.Succeeded, jobs.Cached, jobs.Failed, jobs.TimedOut, jobs.IgnoredFailure, jobs.DependencyFailed,
-		jobs.Cancelled, jobs.Skipped, jobs.Running, jobs.Retrying, jobs.Ready, jobs.Waiting,
+func summaryOrder() []report.Status {
+	return []report.Status{
+		report.Succeeded, report.Cached, report.Failed, report.TimedOut, report.IgnoredFailure, report.DependencyFailed,
+		report.Cancelled, report.Skipped, report.Running, report.Retrying, report.Ready, report.Waiting,
 	}
 }
 
 // writeSummary writes the table of modules, the totals and the verdict.
-func writeSummary(w io.Writer, r *jobs.Report, paint painter) {
+func writeSummary(w io.Writer, r *report.Report, paint painter) {
 	writeModules(w, r, paint)
 	writeln(w)
 	writeVerdict(w, r, paint)
 }
 
-func writeModules(w io.Writer, r *jobs.Report, paint painter) {
+func writeModules(w io.Writer, r *report.Report, paint painter) {
 	g := summaryGrid(r)
 	g.tint = func(column int, cell, padded string) string {
 		if column == 1 {
@@ -42,7 +42,7 @@ func writeModules(w io.Writer, r *jobs.Report, paint painter) {
 }
 
 // summaryGrid has a row for each module, or for many that went the same way.
-func summaryGrid(r *jobs.Report) grid {
+func summaryGrid(r *report.Report) grid {
 	g := grid{head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"}}
 	sizes := map[string]int{}
 	for i := range r.Modules {
@@ -61,7 +61,7 @@ func summaryGrid(r *jobs.Report) grid {
 			if group == notSelected {
 				reason = notSelected
 			}
-			g.add(fmt.Sprintf("(%s)", count(sizes[group], "module")), m.Status, "-", "-", "-", reason)
+			g.add(fmt.Sprintf("(%s)", count(sizes[group], "module")), string(m.Status), "-", "-", "-", reason)
 		}
 	}
 	return g
@@ -73,23 +73,23 @@ func folds(group string, size int) bool {
 }
 
 // foldGroup names the row that may stand for m; "" = m is always shown.
-func foldGroup(m *jobs.ModuleReport) string {
+func foldGroup(m *report.Module) string {
 	if isUnselected(m) {
 		return notSelected
 	}
 	switch m.Status {
-	case "failed", "timed_out", "ignored_failure", "running", "retrying":
+	case report.Failed, report.TimedOut, report.IgnoredFailure, report.Running, report.Retrying:
 		return ""
 	}
-	return m.Status
+	return string(m.Status)
 }
 
-func isUnselected(m *jobs.ModuleReport) bool {
-	return m.Status == "skipped" && strings.HasPrefix(m.Reason, notSelected)
+func isUnselected(m *report.Module) bool {
+	return m.Status == report.Skipped && strings.HasPrefix(m.Reason, notSelected)
 }
 
-func tally(r *jobs.Report) (totals map[string]int, unselected int) {
-	totals = map[string]int{}
+func tally(r *report.Report) (totals map[report.Status]int, unselected int) {
+	totals = map[report.Status]int{}
 	for i := range r.Modules {
 		totals[r.Modules[i].Status]++
 		if isUnselected(&r.Modules[i]) {
@@ -99,7 +99,7 @@ func tally(r *jobs.Report) (totals map[string]int, unselected int) {
 	return totals, unselected
 }
 
-func summaryRow(m *jobs.ModuleReport) []string {
+func summaryRow(m *report.Module) []string {
 	worker, attempts, duration := "-", "-", "-"
 	if n := len(m.Attempts); n > 0 {
 		worker, attempts = orDash(m.Attempts[n-1].Worker), strconv.Itoa(n)
@@ -107,12 +107,12 @@ func summaryRow(m *jobs.ModuleReport) []string {
 	if m.Started != nil {
 		duration = seconds(m.Duration)
 	}
-	return []string{m.Name, m.Status, duration, attempts, worker, firstLine(moduleEnd(m), 120)}
+	return []string{m.Name, string(m.Status), duration, attempts, worker, firstLine(moduleEnd(m), 120)}
 }
 
 // moduleEnd is why a module ended so: of a module that was cancelled while it
 // was retrying, also the error that it was retrying after.
-func moduleEnd(m *jobs.ModuleReport) string {
+func moduleEnd(m *report.Module) string {
 	if isInterrupted(m.Status, m.Error) && m.Reason != "" {
 		return m.Reason + "; " + m.Error
 	}
@@ -120,16 +120,16 @@ func moduleEnd(m *jobs.ModuleReport) string {
 }
 
 // totalsText says how many modules ended in which way.
-func totalsText(r *jobs.Report) string {
+func totalsText(r *report.Report) string {
 	totals, unselected := tally(r)
 	var parts []string
 	for _, status := range summaryOrder() {
-		n := totals[status.String()]
+		n := totals[status]
 		if n == 0 {
 			continue
 		}
 		text := fmt.Sprintf("%d %s", n, status)
-		if status == jobs.Skipped && unselected > 0 {
+		if status == report.Skipped && unselected > 0 {
 			text += fmt.Sprintf(" (%d not selected)", unselected)
 		}
 		parts = append(parts, text)
@@ -137,13 +137,13 @@ func totalsText(r *jobs.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-func writeVerdict(w io.Writer, r *jobs.Report, paint painter) {
+func writeVerdict(w io.Writer, r *report.Report, paint painter) {
 	for _, warning := range r.Warnings {
 		writef(w, "warning: %s\n", below(warning))
 	}
 	writef(w, "%s: %s\n", count(len(r.Modules), "module"), totalsText(r))
 	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
-	if r.Status != jobs.RunRunning {
+	if r.Status != report.RunRunning {
 		verdict += " in " + seconds(r.Duration)
 	}
 	if r.Error != "" {

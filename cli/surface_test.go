@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/cli"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 const ciFile = `
@@ -183,13 +183,13 @@ func TestRunAndLookBack(t *testing.T) {
 	if !strings.HasPrefix(stderr, "embedded, ") {
 		t.Errorf("the first line does not say where it runs:\n%s", stderr)
 	}
-	var report jobs.Report
+	var rep report.Report
 	text, err := os.ReadFile(filepath.Join(p.dir, "r.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, &report); err != nil || report.Run != "one" || len(report.Modules) != 8 {
-		t.Errorf("report %+v, %v", report, err)
+	if err := json.Unmarshal(text, &rep); err != nil || rep.Run != "one" || len(rep.Modules) != 8 {
+		t.Errorf("report %+v, %v", rep, err)
 	}
 	for _, c := range []struct {
 		code int
@@ -241,11 +241,11 @@ func TestExitCodesOfRuns(t *testing.T) {
 			if code != c.code {
 				t.Errorf("exit code %d, not %d", code, c.code)
 			}
-			report, err := os.ReadFile(filepath.Join(p.dir, "r.json"))
+			rep, err := os.ReadFile(filepath.Join(p.dir, "r.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantAll(t, stderr+string(report), c.want)
+			wantAll(t, stderr+string(rep), c.want)
 		})
 	}
 }

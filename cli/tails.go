@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -18,23 +18,23 @@ const (
 type tails struct{ of map[string]*tail }
 
 type tail struct {
-	attempt jobs.Attempt
+	attempt int
 	total   int
 	lines   []string // the last tailLines of total
 }
 
 func newTails() *tails { return &tails{map[string]*tail{}} }
 
-func (t *tails) event(e jobs.Event) {
-	if e.Event == jobs.EventModuleOutput {
+func (t *tails) event(e report.Event) {
+	if e.Event == report.EventModuleOutput {
 		t.add(e)
 	}
-	if e.Event == jobs.EventModuleEnded && !showsTail(e.Status) && !isInterrupted(e.Status, e.Error) {
+	if e.Event == report.EventModuleEnded && !showsTail(report.Status(e.Status)) && !isInterrupted(report.Status(e.Status), e.Error) {
 		delete(t.of, e.Module)
 	}
 }
 
-func (t *tails) add(e jobs.Event) {
+func (t *tails) add(e report.Event) {
 	m := t.of[e.Module]
 	if m == nil || m.attempt != e.Attempt {
 		m = &tail{attempt: e.Attempt}
@@ -53,24 +53,24 @@ func (t *tails) add(e jobs.Event) {
 }
 
 // showsTail reports whether the end of a module is shown again.
-func showsTail(status string) bool {
-	return status == jobs.Failed.String() || status == jobs.TimedOut.String()
+func showsTail(status report.Status) bool {
+	return status == report.Failed || status == report.TimedOut
 }
 
 // isInterrupted reports whether a module was cancelled after an attempt of it
 // had failed: its error says why it was still trying.
-func isInterrupted(status, text string) bool {
-	return status == jobs.Cancelled.String() && text != ""
+func isInterrupted(status report.Status, text string) bool {
+	return status == report.Cancelled && text != ""
 }
 
 // write shows each failed module with its error and its last lines.
-func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
+func (t *tails) write(w io.Writer, r *report.Report, paint painter) {
 	for i := range r.Modules {
 		m := &r.Modules[i]
 		if !showsTail(m.Status) && !isInterrupted(m.Status, m.Error) {
 			continue
 		}
-		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(m.Status, m.Status), tailPlace(m))
+		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(string(m.Status), string(m.Status)), tailPlace(m))
 		if text := moduleEnd(m); m.Error != "" {
 			writef(w, "%s\n", below(text))
 		}
@@ -88,7 +88,7 @@ func (t *tails) write(w io.Writer, r *jobs.Report, paint painter) {
 }
 
 // tailPlace says which attempt it was, and where.
-func tailPlace(m *jobs.ModuleReport) string {
+func tailPlace(m *report.Module) string {
 	if len(m.Attempts) == 0 {
 		return ""
 	}

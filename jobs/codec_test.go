@@ -15,6 +15,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -52,17 +53,17 @@ func records() map[string]Record {
 		}},
 		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
 		"outcome": {Outcome: &Outcome{
-			Attempt: 2, Status: AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",
+			Attempt: 2, Status: report.AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",
 			Outputs: Outputs{Values: map[string]string{"k": "v"}}, Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
 			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
 		}},
-		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Outputs: Outputs{Blob: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
+		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Outputs{Blob: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"grant":        {Grant: &Grant{}},
 		"expansion":    {Expansion: &Expansion{Token: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
 		"nobody":       {Nobody: &Nobody{Lane: "any", Over: true}},
 		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
-		"end":          {End: &End{Status: RunFailed, Error: "build failed"}},
+		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
 	}
 }
 
@@ -365,7 +366,7 @@ func BenchmarkUnmarshalJob(b *testing.B) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	r := Record{Outcome: &Outcome{Attempt: 1, Status: AttemptSucceeded, Worker: "w", Incarnation: "i", Nonce: "n", ExitCode: new(0), Started: noon, Finished: noon}}
+	r := Record{Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "i", Nonce: "n", ExitCode: new(0), Started: noon, Finished: noon}}
 	b.ReportAllocs()
 	for b.Loop() {
 		data, err := Marshal(&r)

@@ -1,6 +1,6 @@
-// Package jobs holds the words that orchestrators and workers exchange: runs,
-// modules' statuses and their one table of transitions, attempts, lanes, what
-// workers offer, and every message that crosses a process boundary.
+// Package jobs holds the messages that orchestrators and workers exchange: runs,
+// attempts, lanes, what workers offer, and every message that crosses a process
+// boundary. Importers may not rely on it: it may change at any time.
 //
 // A run is an append-only log of records. A record is one message on a
 // subject of the run: the specification it was started with; in a module's

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Job asks for one attempt of one module; it waits on its lane for a worker.
@@ -54,17 +55,17 @@ type FuncJob struct {
 
 // Need is how a direct need ended.
 type Need struct {
-	Status  string   `msgpack:"status"`
-	Reason  string   `msgpack:"reason,omitempty"`
-	Outputs Outputs  `msgpack:"outputs"`
-	Family  bool     `msgpack:"family,omitempty"`  // it has members in the place of outputs, perhaps none
-	Members []Member `msgpack:"members,omitempty"` // of a family
+	Status  report.Status `msgpack:"status"`
+	Reason  string        `msgpack:"reason,omitempty"`
+	Outputs Outputs       `msgpack:"outputs"`
+	Family  bool          `msgpack:"family,omitempty"`  // it has members in the place of outputs, perhaps none
+	Members []Member      `msgpack:"members,omitempty"` // of a family
 }
 
 // Member is how one member of a needed family ended.
 type Member struct {
 	Matrix  []pipeline.Pair `msgpack:"matrix"`
-	Status  string          `msgpack:"status"`
+	Status  report.Status   `msgpack:"status"`
 	Outputs Outputs         `msgpack:"outputs"`
 }
 

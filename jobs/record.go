@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Record is one message of a run's log: exactly one of its fields is set.
@@ -78,25 +79,25 @@ type Claim struct {
 // Outcome ends an attempt, or with Attempt 0 a module that has none: by a
 // condition (skipped, failed) or for want of a worker (failed).
 type Outcome struct {
-	Attempt     Attempt       `msgpack:"attempt"`
-	Status      AttemptStatus `msgpack:"status"`
-	Worker      string        `msgpack:"worker,omitempty"` // who ran it, or is thought to have run it; empty when nobody had claimed it
-	Incarnation string        `msgpack:"incarnation,omitempty"`
-	Nonce       string        `msgpack:"nonce,omitempty"`
-	By          string        `msgpack:"by,omitempty"`        // name of the orchestrator, when it records in the worker's place
-	ExitCode    *int          `msgpack:"exit_code,omitempty"` // nil where nothing exited; 128 + n after signal n
-	Error       string        `msgpack:"error,omitempty"`
-	Reason      string        `msgpack:"reason,omitempty"` // of a skip
-	Outputs     Outputs       `msgpack:"outputs"`
-	Started     time.Time     `msgpack:"started,omitempty"` // the worker's clock; zero when nothing started
-	Finished    time.Time     `msgpack:"finished,omitempty"`
-	LogChunks   int           `msgpack:"log_chunks,omitempty"`  // how many chunks of log the attempt has published
-	Permanent   bool          `msgpack:"permanent,omitempty"`   // not to be retried
-	Ignorable   bool          `msgpack:"ignorable,omitempty"`   // the module's own predicate says that the failure may be ignored
-	RetryAfter  time.Duration `msgpack:"retry_after,omitempty"` // instead of the policy's delay
-	NoWorker    bool          `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
-	Warnings    []string      `msgpack:"warnings,omitempty"`
-	Unable      bool          `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
+	Attempt     Attempt              `msgpack:"attempt"`
+	Status      report.AttemptStatus `msgpack:"status"`
+	Worker      string               `msgpack:"worker,omitempty"` // who ran it, or is thought to have run it; empty when nobody had claimed it
+	Incarnation string               `msgpack:"incarnation,omitempty"`
+	Nonce       string               `msgpack:"nonce,omitempty"`
+	By          string               `msgpack:"by,omitempty"`        // name of the orchestrator, when it records in the worker's place
+	ExitCode    *int                 `msgpack:"exit_code,omitempty"` // nil where nothing exited; 128 + n after signal n
+	Error       string               `msgpack:"error,omitempty"`
+	Reason      string               `msgpack:"reason,omitempty"` // of a skip
+	Outputs     Outputs              `msgpack:"outputs"`
+	Started     time.Time            `msgpack:"started,omitempty"` // the worker's clock; zero when nothing started
+	Finished    time.Time            `msgpack:"finished,omitempty"`
+	LogChunks   int                  `msgpack:"log_chunks,omitempty"`  // how many chunks of log the attempt has published
+	Permanent   bool                 `msgpack:"permanent,omitempty"`   // not to be retried
+	Ignorable   bool                 `msgpack:"ignorable,omitempty"`   // the module's own predicate says that the failure may be ignored
+	RetryAfter  time.Duration        `msgpack:"retry_after,omitempty"` // instead of the policy's delay
+	NoWorker    bool                 `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
+	Warnings    []string             `msgpack:"warnings,omitempty"`
+	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
 }
 
 // Outputs is what a command has set, or what a Go function has returned:
@@ -152,7 +153,7 @@ type Cancel struct {
 
 // End is the verdict.
 type End struct {
-	Status RunStatus `msgpack:"status"`
-	Error  string    `msgpack:"error,omitempty"`
-	Forced bool      `msgpack:"forced,omitempty"` // a person ended it, whatever its log held: modules may have no end
+	Status report.RunStatus `msgpack:"status"`
+	Error  string           `msgpack:"error,omitempty"`
+	Forced bool             `msgpack:"forced,omitempty"` // a person ended it, whatever its log held: modules may have no end
 }

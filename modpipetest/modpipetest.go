@@ -24,8 +24,8 @@ import (
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/wire"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -149,12 +149,12 @@ func (p *Pipeline) membersLike(name string) []string {
 // checkStubsRan fails the test for a stub of a member that its family has not got.
 func (p *Pipeline) checkStubsRan() {
 	p.t.Helper()
-	report, err := p.state.Report(nil)
+	rep, err := p.state.Report(nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	var names []string
-	for _, m := range report.Modules {
+	for _, m := range rep.Modules {
 		names = append(names, m.Name)
 	}
 	for name := range p.stubs {
@@ -177,14 +177,14 @@ func (p *Pipeline) Run() string {
 }
 
 // Report is the run's report.
-func (p *Pipeline) Report() *jobs.Report {
+func (p *Pipeline) Report() *report.Report {
 	p.t.Helper()
 	p.Run()
-	report, err := p.state.Report(nil)
+	rep, err := p.state.Report(nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return report
+	return rep
 }
 
 // Outcome is how a module has ended; a name that is none fails the test.
@@ -195,7 +195,7 @@ func (p *Pipeline) Outcome(module string) modpipe.Outcome {
 	if m.Error != "" {
 		reason = m.Error
 	}
-	return modpipe.Outcome{Module: m.Name, Status: m.Status, Reason: reason}
+	return modpipe.Outcome{Module: m.Name, Status: string(m.Status), Reason: reason}
 }
 
 // Attempts is how many attempts of a module were started.
@@ -214,7 +214,7 @@ func (p *Pipeline) Log(module string) string {
 	return ""
 }
 
-func (p *Pipeline) module(name string) jobs.ModuleReport {
+func (p *Pipeline) module(name string) report.Module {
 	p.t.Helper()
 	var names []string
 	for _, m := range p.Report().Modules {
@@ -224,7 +224,7 @@ func (p *Pipeline) module(name string) jobs.ModuleReport {
 		names = append(names, m.Name)
 	}
 	p.t.Fatalf("no module is called %q; there are %s", name, strings.Join(names, ", "))
-	return jobs.ModuleReport{}
+	return report.Module{}
 }
 
 // Result is what a module has returned. It fails the test when the module has

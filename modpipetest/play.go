@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -133,12 +134,12 @@ func (x *player) perform(a schedule.Action) {
 func (x *player) scope(node int) pipeline.Scope {
 	s := pipeline.Scope{Needs: map[string]pipeline.NeedView{}}
 	for name, n := range x.run.Needs(node) {
-		v := pipeline.NeedView{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values}
+		v := pipeline.NeedView{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values}
 		if n.Outputs.Typed {
 			v.Result, _ = jobs.DecodeResult(n.Outputs.Result)
 		}
 		for _, m := range n.Members {
-			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: m.Status, Outputs: m.Outputs.Values})
+			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status), Outputs: m.Outputs.Values})
 		}
 		s.Needs[name] = v
 	}
@@ -182,17 +183,17 @@ func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outco
 	}
 	switch {
 	case res.Skipped:
-		return jobs.Outcome{Status: jobs.AttemptSkipped, Reason: res.Reason}, res.Began
+		return jobs.Outcome{Status: report.AttemptSkipped, Reason: res.Reason}, res.Began
 	case late:
-		return jobs.Outcome{Status: jobs.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}, true
+		return jobs.Outcome{Status: report.AttemptTimedOut, Error: fmt.Sprintf("timed out after %s", m.Policy.Timeout)}, true
 	case res.Error != "":
-		return jobs.Outcome{Status: jobs.AttemptFailed, Error: res.Error, Permanent: res.Permanent, Ignorable: res.Ignorable, RetryAfter: res.RetryAfter}, true
+		return jobs.Outcome{Status: report.AttemptFailed, Error: res.Error, Permanent: res.Permanent, Ignorable: res.Ignorable, RetryAfter: res.RetryAfter}, true
 	case stubbed:
 		return s.outcome(m), true
 	case res.Prepared:
 		return noCommands(m), true
 	}
-	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}, true
+	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}, true
 }
 
 func noCommands(m *pipeline.Module) jobs.Outcome {
@@ -200,22 +201,22 @@ func noCommands(m *pipeline.Module) jobs.Outcome {
 }
 
 func failed(text string) jobs.Outcome {
-	return jobs.Outcome{Status: jobs.AttemptFailed, Error: text, Permanent: true}
+	return jobs.Outcome{Status: report.AttemptFailed, Error: text, Permanent: true}
 }
 
 func (s stub) outcome(m *pipeline.Module) jobs.Outcome {
 	if s.err != nil {
-		return jobs.Outcome{Status: jobs.AttemptFailed, Error: s.err.Error()}
+		return jobs.Outcome{Status: report.AttemptFailed, Error: s.err.Error()}
 	}
 	if m.Command != nil {
 		values, _ := s.value.(map[string]string) // checked when the pipeline was made
-		return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Values: values}}
+		return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Values: values}}
 	}
 	data, err := wire.Encode(s.value)
 	if err != nil {
 		return failed(err.Error())
 	}
-	return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: data}}
+	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: data}}
 }
 
 // call runs the function in a definition of its own, within its timeout; late
@@ -248,9 +249,9 @@ func (x *player) request(m *pipeline.Module, job schedule.Publish) (call.Request
 		req.Matrix[p.Axis] = p.Value
 	}
 	for name, n := range x.run.Told(job.Node) {
-		need := call.Need{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
+		need := call.Need{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
 		for _, member := range n.Members {
-			need.Members = append(need.Members, call.Member{Status: member.Status, Result: member.Outputs.Result})
+			need.Members = append(need.Members, call.Member{Status: string(member.Status), Result: member.Outputs.Result})
 		}
 		req.Needs[name] = need
 	}

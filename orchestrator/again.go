@@ -8,6 +8,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -50,7 +51,7 @@ func Again(ctx context.Context, c *broker.Conn, run jobs.RunID, redo Redo) (*job
 	switch {
 	case end == nil:
 		return nil, fmt.Errorf("run %s: %w", run, ErrRunning)
-	case end.Status == jobs.RunSucceeded && len(redo.Modules) == 0 && !redo.Start:
+	case end.Status == report.RunSucceeded && len(redo.Modules) == 0 && !redo.Start:
 		return nil, fmt.Errorf("run %s: %w", run, ErrNothing)
 	}
 	if redo.Bind != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -95,10 +96,10 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 			t.Errorf("its lease is held after its end: %+v, %v", holders["bad"], err)
 		}
 		r, err := orchestrator.Report(ctx, c, "bad")
-		if err != nil || r.Status != jobs.RunFailed || r.Error != "because" {
+		if err != nil || r.Status != report.RunFailed || r.Error != "because" {
 			t.Errorf("its report: %+v, %v", r, err)
 		}
-		if r, err := orchestrator.Follow(ctx, c, "bad", true, func(jobs.Event) {}); err != nil || r.Status != jobs.RunFailed {
+		if r, err := orchestrator.Follow(ctx, c, "bad", true, func(report.Event) {}); err != nil || r.Status != report.RunFailed {
 			t.Errorf("followed: %+v, %v", r, err)
 		}
 		stop()
@@ -167,7 +168,7 @@ func TestEndByForce(t *testing.T) {
 		if err := orchestrator.End(ctx, s.conn, run, "because"); err != nil {
 			t.Errorf("end %s: %v", run, err)
 		}
-		if r, err := orchestrator.Report(ctx, s.conn, run); err != nil || r.Status != jobs.RunFailed || r.Error != "because" {
+		if r, err := orchestrator.Report(ctx, s.conn, run); err != nil || r.Status != report.RunFailed || r.Error != "because" {
 			t.Errorf("the report of %s: %+v, %v", run, r, err)
 		}
 	}

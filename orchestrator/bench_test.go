@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -104,7 +105,7 @@ func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
 	puller = broker.NewPuller(conn, w.Slots, func(d *broker.Delivery) {
 		job := d.Job
 		now := time.Now()
-		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: jobs.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
+		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
 		conn.AppendAsync(ctx, job.Run, job.Token, job.Fence, rec, func(_ uint64, err error) {
 			if err == nil {
 				_ = d.Ack() // a job that comes again is refused by its cell

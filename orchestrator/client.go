@@ -10,6 +10,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -94,7 +95,7 @@ func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Can
 }
 
 // Report is the run as it stands now.
-func Report(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Report, error) {
+func Report(ctx context.Context, c *broker.Conn, run jobs.RunID) (*report.Report, error) {
 	state, err := load(ctx, c, run)
 	if Unreadable(err) {
 		if r := endedByForce(ctx, c, run); r != nil {
@@ -104,7 +105,7 @@ func Report(ctx context.Context, c *broker.Conn, run jobs.RunID) (*jobs.Report, 
 	if err != nil {
 		return nil, err
 	}
-	return report(ctx, c, state)
+	return reportOf(ctx, c, state)
 }
 
 func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.Run, err error) {
@@ -120,7 +121,7 @@ func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.
 	return schedule.Load(entries, nil)
 }
 
-func report(ctx context.Context, c *broker.Conn, state *schedule.Run) (*jobs.Report, error) {
+func reportOf(ctx context.Context, c *broker.Conn, state *schedule.Run) (*report.Report, error) {
 	return state.Report(func(o jobs.Outputs) (map[string]string, error) {
 		values, err := c.Outputs(ctx, o)
 		if errors.Is(err, broker.ErrNotFound) {

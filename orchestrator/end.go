@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 )
 
 // ErrDecided says that a live orchestrator decides for a run.
@@ -41,7 +42,7 @@ func End(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error 
 	if err := kill(ctx, c, run, why); err != nil {
 		return err
 	}
-	_, err = c.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunFailed, Error: why, Forced: true}})
+	_, err = c.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
 	switch {
 	case errors.Is(err, broker.ErrConflict):
 		return over(run, true)
@@ -101,15 +102,15 @@ func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []j
 
 // endedByForce is the report of a run whose log cannot be folded, when it was
 // ended all the same; nil when it was not.
-func endedByForce(ctx context.Context, c *broker.Conn, run jobs.RunID) *jobs.Report {
+func endedByForce(ctx context.Context, c *broker.Conn, run jobs.RunID) *report.Report {
 	last, err := c.LastEnd(ctx, run)
 	end := last.Record.End
 	if err != nil || end == nil {
 		return nil
 	}
 	finished := last.Time
-	return &jobs.Report{
-		Version: 1, Run: run, Status: end.Status, Error: end.Error, Finished: &finished,
-		Params: map[string]any{}, Labels: map[string]string{}, Workers: []string{}, Modules: []jobs.ModuleReport{},
+	return &report.Report{
+		Version: 1, Run: string(run), Status: end.Status, Error: end.Error, Finished: &finished,
+		Params: map[string]any{}, Labels: map[string]string{}, Workers: []string{}, Modules: []report.Module{},
 	}
 }

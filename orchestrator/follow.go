@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/lines"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -25,7 +26,7 @@ import (
 // broker.ErrNotFound when there is no such run, a broker.DroppedError when
 // its log is dropped, also when the sink is so slow that this happens meanwhile,
 // and a broker.GoneError when NATS loses the log.
-func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(jobs.Event)) (*jobs.Report, error) {
+func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
 	if there, err := c.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !there {
@@ -63,7 +64,7 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 	if !errors.Is(err, errEnded) {
 		return nil, err
 	}
-	return report(context.WithoutCancel(ctx), c, f.state)
+	return reportOf(context.WithoutCancel(ctx), c, f.state)
 }
 
 // followAgain sends the entries of a log, and an entry without a sequence
@@ -106,7 +107,7 @@ const stalledUnread = 2
 type follower struct {
 	run     jobs.RunID
 	state   *schedule.Run
-	sink    func(jobs.Event)
+	sink    func(report.Event)
 	away    func() bool // there is no connection
 	gone    error       // what it ends with when another run has the id
 	seq     uint64
@@ -136,7 +137,7 @@ type attemptLog struct {
 	chunks  map[string]int  // by writer: the number of the last one
 	unread  bool            // a chunk was left out whose writer is not known
 	lines   [3]lines.Joiner // by stream
-	held    []jobs.Event    // lines that wait for module.started
+	held    []report.Event  // lines that wait for module.started
 }
 
 func (f *follower) loop(ctx context.Context) error {
@@ -277,14 +278,14 @@ func (f *follower) flush(key jobs.Key) {
 
 func (f *follower) forget(key jobs.Key) {
 	if a, ok := f.written[key]; ok {
-		f.release(a, func(jobs.Event) {})
+		f.release(a, func(report.Event) {})
 		delete(f.written, key)
 	}
 }
 
 func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time, l lines.Line) {
-	e := jobs.Event{
-		V: 1, Run: f.run, Event: jobs.EventModuleOutput, Time: at, Attempt: key.Attempt, Stream: s.String(),
+	e := report.Event{
+		V: 1, Run: string(f.run), Event: report.EventModuleOutput, Time: at, Attempt: int(key.Attempt), Stream: s.String(),
 		Text: l.String(),
 	}
 	if !a.started {
@@ -297,7 +298,7 @@ func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time
 }
 
 // release hands on what was held of an attempt's output.
-func (f *follower) release(a *attemptLog, to func(jobs.Event)) {
+func (f *follower) release(a *attemptLog, to func(report.Event)) {
 	for _, e := range a.held {
 		f.held -= len(e.Text)
 		to(e)
@@ -305,7 +306,7 @@ func (f *follower) release(a *attemptLog, to func(jobs.Event)) {
 	a.held = nil
 }
 
-func (f *follower) send(e jobs.Event) {
+func (f *follower) send(e report.Event) {
 	if f.again {
 		return
 	}
@@ -315,13 +316,13 @@ func (f *follower) send(e jobs.Event) {
 		e.Time = time.Now()
 	}
 	f.sink(e)
-	if e.Event != jobs.EventModuleStarted || !f.logs {
+	if e.Event != report.EventModuleStarted || !f.logs {
 		return
 	}
 	token, _ := f.state.TokenOf(e.Module)
-	a := f.log(jobs.Key{Token: token, Attempt: e.Attempt})
+	a := f.log(jobs.Key{Token: token, Attempt: jobs.Attempt(e.Attempt)})
 	a.started = true
-	f.release(a, func(line jobs.Event) {
+	f.release(a, func(line report.Event) {
 		line.Module = e.Module
 		f.send(line)
 	})

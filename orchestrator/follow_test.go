@@ -16,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -61,8 +62,8 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 		defer follower.Close()
 		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
 		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
-		r.write(r.key.Token, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
-		r.write("", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}})
+		r.write(r.key.Token, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
+		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		d.set(false)
 		restore := s.Divert(t, "$JS.API.CONSUMER.CREATE.MP_LOGS.>", "nobody.>")
 		time.AfterFunc(5*time.Second, func() { d.set(true) })
@@ -75,8 +76,8 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 			d.set(false)
 		})
 		var lines []string
-		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e jobs.Event) {
-			if e.Event == jobs.EventModuleOutput {
+		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e report.Event) {
+			if e.Event == report.EventModuleOutput {
 				lines = append(lines, e.Text)
 			}
 		}); err != nil {
@@ -112,21 +113,21 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		time.AfterFunc(10*time.Second, func() { d.set(false) })
 		time.AfterFunc(time.Minute, func() { output("after") })
 		time.AfterFunc(2*time.Minute, func() {
-			r.writeAfter(r.key.Token, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
-			r.write("", jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}})
+			r.writeAfter(r.key.Token, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
+			r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		})
 		var told []string
-		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e jobs.Event) {
-			if e.Event == jobs.EventModuleOutput {
+		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e report.Event) {
+			if e.Event == report.EventModuleOutput {
 				told = append(told, e.Text)
 			}
-			if slices.Contains([]jobs.EventKind{jobs.EventModuleStarted, jobs.EventModuleEnded}, e.Event) {
+			if slices.Contains([]report.EventKind{report.EventModuleStarted, report.EventModuleEnded}, e.Event) {
 				told = append(told, string(e.Event))
 			}
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{string(jobs.EventModuleStarted), "before", "after", string(jobs.EventModuleEnded)}, told); diff != "" {
+		if diff := cmp.Diff([]string{string(report.EventModuleStarted), "before", "after", string(report.EventModuleEnded)}, told); diff != "" {
 			t.Error(diff)
 		}
 	})

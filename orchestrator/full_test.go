@@ -18,6 +18,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -142,12 +143,12 @@ modules:
 				t.Fatalf("it has ended in a full %s: %v", stream, err)
 			}
 			s.resize(stream, -1)
-			report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+			rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
 			if err := errors.Join(err, g.Wait()); err != nil {
 				t.Fatal(err)
 			}
-			if got := statuses(report); got != "a=succeeded b=succeeded c=succeeded" {
-				t.Errorf("%s: %s", got, report.Error)
+			if got := statuses(rep); got != "a=succeeded b=succeeded c=succeeded" {
+				t.Errorf("%s: %s", got, rep.Error)
 			}
 			done, err := os.ReadFile(filepath.Join(s.dir, "done"))
 			if err != nil || len(done) != 6 || !bytes.HasPrefix(done, []byte("a\n")) {
@@ -189,12 +190,12 @@ modules:
 		t.Fatalf("it has ended without room: %v", err)
 	}
 	free()
-	report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+	rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	if got := statuses(report); got != "a=succeeded b=succeeded" {
-		t.Errorf("%s: %s", got, report.Error)
+	if got := statuses(rep); got != "a=succeeded b=succeeded" {
+		t.Errorf("%s: %s", got, rep.Error)
 	}
 	if done, err := os.ReadFile(filepath.Join(s.dir, "done")); err != nil || string(done) != "a\nb 1\n" {
 		t.Errorf("what ran: %q, %v", done, err)

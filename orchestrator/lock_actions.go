@@ -8,6 +8,7 @@ import (
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -87,8 +88,8 @@ func (l *loop) sayHeld(a schedule.Lock, by *locks.Refusal) {
 	if by.Lock.Limit {
 		kind = "limit"
 	}
-	l.say(jobs.Event{
-		Event: jobs.EventWaiting, Module: l.state.Module(a.Node).Name,
+	l.say(report.Event{
+		Event: report.EventWaiting, Module: l.state.Module(a.Node).Name,
 		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.Lock.Name, by.By.Token, by.By.Run),
 	})
 }

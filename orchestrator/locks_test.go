@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -46,7 +47,7 @@ type led struct {
 	s      *site
 	id     jobs.RunID
 	stop   context.CancelFunc
-	waits  chan jobs.Event
+	waits  chan report.Event
 	finish func() error
 }
 
@@ -54,12 +55,12 @@ type led struct {
 func (s *site) lead(id jobs.RunID) *led {
 	s.t.Helper()
 	ctx, stop := context.WithCancel(s.ctx)
-	r := &led{s: s, id: id, stop: stop, waits: make(chan jobs.Event, 100)}
+	r := &led{s: s, id: id, stop: stop, waits: make(chan report.Event, 100)}
 	conn := s.connect()
 	var g errgroup.Group
 	g.Go(func() error {
-		_, err := orchestrator.Run(ctx, conn, id, orchestrator.Config{Name: "of-" + string(id), Fleet: func(e jobs.Event) {
-			if e.Event == jobs.EventWaiting {
+		_, err := orchestrator.Run(ctx, conn, id, orchestrator.Config{Name: "of-" + string(id), Fleet: func(e report.Event) {
+			if e.Event == report.EventWaiting {
 				r.waits <- e
 			}
 		}})
@@ -98,12 +99,12 @@ func (r *led) succeeds() {
 	if err := r.finish(); err != nil {
 		r.s.t.Fatal(err)
 	}
-	report, err := orchestrator.Report(r.s.ctx, r.s.conn, r.id)
+	rep, err := orchestrator.Report(r.s.ctx, r.s.conn, r.id)
 	if err != nil {
 		r.s.t.Fatal(err)
 	}
-	if report.Status != jobs.RunSucceeded {
-		r.s.t.Errorf("run %s %s: %s", r.id, report.Status, report.Error)
+	if rep.Status != report.RunSucceeded {
+		r.s.t.Errorf("run %s %s: %s", r.id, rep.Status, rep.Error)
 	}
 }
 
@@ -271,7 +272,7 @@ modules:
 		t.Errorf("tokens %v", tokens)
 	}
 	log := s.log("r1")
-	if last := log[len(log)-1].Record.Outcome; last == nil || last.Status != jobs.AttemptSucceeded || last.By != "" {
+	if last := log[len(log)-1].Record.Outcome; last == nil || last.Status != report.AttemptSucceeded || last.By != "" {
 		t.Errorf("the log of the holder's run ends with %+v", log[len(log)-1].Record)
 	}
 	if epoch := takeovers(log); epoch != 1 {
@@ -344,9 +345,9 @@ func TestAnOrphanIsClosed(t *testing.T) {
 			s.submit("orphan", strings.Replace(user("one"), "    run:", "    requires: {tags: late}\n    run:", 1))
 			s.holding("orphan")
 			job := s.queue("orphan", "m")
-			want := jobs.AttemptHandedBack
+			want := report.AttemptHandedBack
 			if claimed {
-				want = jobs.AttemptLost
+				want = report.AttemptLost
 				s.claim("orphan", "m", "dead")
 			}
 			next := s.start("next", user("two"))
@@ -476,7 +477,7 @@ func (s *site) churn(conn *broker.Conn, run jobs.RunID, shift time.Duration) err
 		over := ctx.Err() != nil
 		cancel()
 		switch {
-		case err == nil && end.Status == jobs.RunSucceeded:
+		case err == nil && end.Status == report.RunSucceeded:
 			return nil
 		case err == nil:
 			return fmt.Errorf("run %s %s: %s", run, end.Status, end.Error)

@@ -10,6 +10,7 @@ import (
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -260,21 +261,21 @@ func (l *loop) change(ch kv.Change) {
 			if ch.Left {
 				reason = "left"
 			}
-			l.say(jobs.Event{Event: jobs.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
+			l.say(report.Event{Event: report.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
 		}
 	default:
 		if l.fleet.Seen(ch.Worker, now) {
-			l.say(jobs.Event{Event: jobs.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
+			l.say(report.Event{Event: report.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
 		}
 	}
 	l.fleet.Heard(ch.At.Add(l.ahead))
 }
 
-func (l *loop) say(e jobs.Event) {
+func (l *loop) say(e report.Event) {
 	if l.cfg.Fleet == nil {
 		return
 	}
-	e.V, e.Run, e.Time = 1, l.run, l.now()
+	e.V, e.Run, e.Time = 1, string(l.run), l.now()
 	l.cfg.Fleet(e)
 }
 

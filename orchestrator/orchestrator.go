@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -43,7 +44,7 @@ type Config struct {
 	// Fleet is called from one goroutine with worker.joined, worker.lost, and
 	// waiting for what other runs hold. It may be slow: nothing but the end of
 	// Run waits for it. It may be nil.
-	Fleet func(jobs.Event)
+	Fleet func(report.Event)
 }
 
 // Run decides for a run until it has ended, and returns its verdict. It holds

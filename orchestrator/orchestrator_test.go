@@ -20,6 +20,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -104,7 +105,7 @@ func (s *site) submit(id jobs.RunID, src string) {
 }
 
 // run runs a pipeline to its end and returns its report and events.
-func (s *site) run(src string) (*jobs.Report, []jobs.Event) {
+func (s *site) run(src string) (*report.Report, []report.Event) {
 	s.t.Helper()
 	const id = "r1"
 	s.submit(id, src)
@@ -113,18 +114,18 @@ func (s *site) run(src string) (*jobs.Report, []jobs.Event) {
 		_, err := orchestrator.Run(s.ctx, s.conn, id, orchestrator.Config{})
 		return err
 	})
-	var events []jobs.Event
-	report, err := orchestrator.Follow(s.ctx, s.conn, id, true, func(e jobs.Event) { events = append(events, e) })
+	var events []report.Event
+	rep, err := orchestrator.Follow(s.ctx, s.conn, id, true, func(e report.Event) { events = append(events, e) })
 	if err := errors.Join(err, g.Wait()); err != nil {
 		s.t.Fatal(err)
 	}
-	return report, events
+	return rep, events
 }
 
-func statuses(r *jobs.Report) string {
+func statuses(r *report.Report) string {
 	var words []string
 	for _, m := range r.Modules {
-		words = append(words, m.Name+"="+m.Status)
+		words = append(words, m.Name+"="+string(m.Status))
 	}
 	return strings.Join(words, " ")
 }
@@ -133,7 +134,7 @@ func statuses(r *jobs.Report) string {
 // expanded, and the events come in order with all output before the end.
 func TestRun(t *testing.T) {
 	s := newSite(t, 2)
-	report, events := s.run(`
+	rep, events := s.run(`
 name: p
 modules:
   list: {run: 'echo "all=[1,2,3]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
@@ -145,8 +146,8 @@ modules:
   merge: {needs: [work, {module: none, optional: true}], run: "true"}
 `)
 	want := "list=succeeded work (x=1)=succeeded work (x=2)=succeeded work (x=3)=succeeded none=skipped merge=succeeded"
-	if got := statuses(report); got != want || report.Status != jobs.RunSucceeded {
-		t.Errorf("%s, %s", report.Status, got)
+	if got := statuses(rep); got != want || rep.Status != report.RunSucceeded {
+		t.Errorf("%s, %s", rep.Status, got)
 	}
 	lines := map[string][]string{}
 	started, ended := map[string]bool{}, map[string]bool{}
@@ -155,14 +156,14 @@ modules:
 			t.Fatalf("event %d has number %d", i+1, e.Seq)
 		}
 		switch e.Event {
-		case jobs.EventModuleOutput:
+		case report.EventModuleOutput:
 			if !started[e.Module] || ended[e.Module] {
 				t.Errorf("%s writes %q before its start or after its end", e.Module, e.Text)
 			}
 			lines[e.Module] = append(lines[e.Module], e.Text)
-		case jobs.EventModuleStarted:
+		case report.EventModuleStarted:
 			started[e.Module] = true
-		case jobs.EventModuleEnded:
+		case report.EventModuleEnded:
 			ended[e.Module] = true
 		default:
 		}
@@ -170,7 +171,7 @@ modules:
 	if got := lines["work (x=2)"]; !slices.Equal(got, []string{"2 line 1", "2 line 2", "2 line 3", "no end"}) {
 		t.Errorf("output of a member: %q", got)
 	}
-	if e := events[len(events)-1]; e.Event != jobs.EventRunEnded || e.Status != "succeeded" {
+	if e := events[len(events)-1]; e.Event != report.EventRunEnded || e.Status != "succeeded" {
 		t.Errorf("the last event is %+v", e)
 	}
 	again, err := orchestrator.Report(s.ctx, s.conn, "r1")
@@ -183,27 +184,27 @@ modules:
 // conditions, axes and texts.
 func TestLargeOutputsDecide(t *testing.T) {
 	s := newSite(t, 1)
-	report, _ := s.run(`
+	rep, _ := s.run(`
 name: p
 modules:
   big: {run: '{ printf big=; head -c 300000 /dev/zero | tr "\0" x; echo; } >>"$MODPIPE_OUTPUT"', outputs: [big]}
   reads: {needs: big, if: len(needs.big.outputs.big) == 300000, stdin: "${{ needs.big.outputs.big }}", run: 'test $(wc -c) = 300000'}
 `)
-	if report.Status != jobs.RunSucceeded || statuses(report) != "big=succeeded reads=succeeded" {
-		t.Errorf("%s: %s, %s", report.Status, report.Error, statuses(report))
+	if rep.Status != report.RunSucceeded || statuses(rep) != "big=succeeded reads=succeeded" {
+		t.Errorf("%s: %s, %s", rep.Status, rep.Error, statuses(rep))
 	}
-	if _, large := report.Modules[0].Outputs["big"].(jobs.LargeOutput); !large {
-		t.Errorf("an output of 300,000 bytes stands in the report as %T", report.Modules[0].Outputs["big"])
+	if _, large := rep.Modules[0].Outputs["big"].(report.LargeOutput); !large {
+		t.Errorf("an output of 300,000 bytes stands in the report as %T", rep.Modules[0].Outputs["big"])
 	}
 	if _, err := s.conn.NATS().RequestWithContext(s.ctx, "$JS.API.STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
 		t.Fatal(err)
 	}
-	report, err := orchestrator.Report(s.ctx, s.conn, report.Run)
+	rep, err := orchestrator.Report(s.ctx, s.conn, jobs.RunID(rep.Run))
 	if err != nil {
 		t.Fatalf("a report without an output that is gone: %v", err)
 	}
-	if len(report.Warnings) != 1 || !strings.HasPrefix(report.Warnings[0], "big: its outputs cannot be read: ") {
-		t.Errorf("warnings: %q", report.Warnings)
+	if len(rep.Warnings) != 1 || !strings.HasPrefix(rep.Warnings[0], "big: its outputs cannot be read: ") {
+		t.Errorf("warnings: %q", rep.Warnings)
 	}
 }
 
@@ -227,8 +228,8 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e jobs.Event) {
-			if e.Event == jobs.EventModuleStarted && e.Module == "waits" {
+		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e report.Event) {
+			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}
 		})
@@ -239,7 +240,7 @@ modules:
 	lease := s.seize("r1", "second")
 	second.Go(func() error {
 		end, err := orchestrator.Run(s.ctx, s.connect(), "r1", orchestrator.Config{Name: "second", Lease: lease})
-		if err == nil && end.Status != jobs.RunSucceeded {
+		if err == nil && end.Status != report.RunSucceeded {
 			err = fmt.Errorf("the run ended %s: %s", end.Status, end.Error)
 		}
 		return err
@@ -311,15 +312,15 @@ func TestHeld(t *testing.T) {
 }
 
 // cancelled leads a run, and cancels it when its first module has started.
-func (s *site) cancelled(run jobs.RunID) *jobs.Report {
+func (s *site) cancelled(run jobs.RunID) *report.Report {
 	s.t.Helper()
 	var g errgroup.Group
 	g.Go(func() error {
 		_, err := orchestrator.Run(s.ctx, s.conn, run, orchestrator.Config{})
 		return err
 	})
-	report, err := orchestrator.Follow(s.ctx, s.conn, run, true, func(e jobs.Event) {
-		if e.Event != jobs.EventModuleStarted {
+	rep, err := orchestrator.Follow(s.ctx, s.conn, run, true, func(e report.Event) {
+		if e.Event != report.EventModuleStarted {
 			return
 		}
 		if err := orchestrator.Cancel(s.ctx, s.conn, run, jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
@@ -329,7 +330,7 @@ func (s *site) cancelled(run jobs.RunID) *jobs.Report {
 	if err := errors.Join(err, g.Wait()); err != nil {
 		s.t.Fatal(err)
 	}
-	return report
+	return rep
 }
 
 // TestCancel: it reaches a running process, is refused once the run has
@@ -337,9 +338,9 @@ func (s *site) cancelled(run jobs.RunID) *jobs.Report {
 func TestCancel(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n  after: {needs: long, run: 'true'}\n")
-	report := s.cancelled("r1")
-	if report.Status != jobs.RunCancelled || statuses(report) != "long=cancelled after=cancelled" {
-		t.Errorf("%s: %s", report.Status, statuses(report))
+	rep := s.cancelled("r1")
+	if rep.Status != report.RunCancelled || statuses(rep) != "long=cancelled after=cancelled" {
+		t.Errorf("%s: %s", rep.Status, statuses(rep))
 	}
 	if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{}); !errors.Is(err, orchestrator.ErrEnded) {
 		t.Errorf("cancelling an ended run: %v", err)
@@ -361,9 +362,9 @@ func TestWhatPeopleMayWriteDoesNotCorruptARun(t *testing.T) {
 			}
 		}
 	}
-	report := s.cancelled("r1")
-	if report.Status != jobs.RunCancelled || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "a cancellation that cannot be read") {
-		t.Errorf("%s, with the warnings %q", report.Status, report.Warnings)
+	rep := s.cancelled("r1")
+	if rep.Status != report.RunCancelled || len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "a cancellation that cannot be read") {
+		t.Errorf("%s, with the warnings %q", rep.Status, rep.Warnings)
 	}
 }
 

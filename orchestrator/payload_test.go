@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -25,7 +25,7 @@ func TestSmallestPayload(t *testing.T) {
 	for i := 0; text.Len() < 400_000; i++ {
 		fmt.Fprintf(&text, "%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
 	}
-	report, events := s.run(fmt.Sprintf(`
+	rep, events := s.run(fmt.Sprintf(`
 name: p
 modules:
   spread: {run: 'echo "all=[1,2,3,4,5,6,7,8]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
@@ -40,12 +40,12 @@ modules:
     needs: [large, each]
     run: wc -c <"$MODPIPE_NEEDS"
 `, text.String()[:100_000], text.String()[100_000:200_000], text.String()[200_000:300_000]))
-	if report.Status != jobs.RunSucceeded {
-		t.Fatalf("%s: %s, %s", report.Status, report.Error, statuses(report))
+	if rep.Status != report.RunSucceeded {
+		t.Fatalf("%s: %s, %s", rep.Status, rep.Error, statuses(rep))
 	}
 	lines := map[string][]string{}
 	for _, e := range events {
-		if e.Event == jobs.EventModuleOutput {
+		if e.Event == report.EventModuleOutput {
 			lines[e.Module] = append(lines[e.Module], e.Text)
 		}
 	}
@@ -65,16 +65,16 @@ modules:
 // fails, with the reason, and is not published for ever.
 func TestJobTooLarge(t *testing.T) {
 	s := newSite(t, 1)
-	report, _ := s.run(`
+	rep, _ := s.run(`
 name: p
 modules:
   a: {outputs: [o], run: 'printf o= >>"$MODPIPE_OUTPUT"; head -c 40000000 /dev/zero | tr "\0" x >>"$MODPIPE_OUTPUT"; echo >>"$MODPIPE_OUTPUT"'}
   b: {needs: a, run: "true", env: {X: "${{ needs.a.outputs.o }}", Y: "${{ needs.a.outputs.o }}"}}
 `)
-	if got := statuses(report); got != "a=succeeded b=failed" {
+	if got := statuses(rep); got != "a=succeeded b=failed" {
 		t.Fatal(got)
 	}
-	if text := report.Modules[1].Error; !strings.Contains(text, "too large") || !strings.Contains(text, "64 MiB") {
+	if text := rep.Modules[1].Error; !strings.Contains(text, "too large") || !strings.Contains(text, "64 MiB") {
 		t.Errorf("it does not say why: %s", text)
 	}
 }

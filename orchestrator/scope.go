@@ -36,7 +36,7 @@ func (l *loop) scope(ctx context.Context, needs map[string]jobs.Need, reads []st
 	s := pipeline.Scope{Needs: make(map[string]pipeline.NeedView, len(needs))}
 	for name, n := range needs {
 		fetch := slices.Contains(reads, name)
-		v := pipeline.NeedView{Status: n.Status, Reason: n.Reason}
+		v := pipeline.NeedView{Status: string(n.Status), Reason: n.Reason}
 		var err error
 		if n.Outputs.Typed {
 			if v.Result, err = l.result(ctx, n.Outputs, fetch); err != nil {
@@ -46,7 +46,7 @@ func (l *loop) scope(ctx context.Context, needs map[string]jobs.Need, reads []st
 			return s, fmt.Errorf("fetch the outputs of %s: %w", name, err)
 		}
 		for _, m := range n.Members {
-			view := pipeline.MemberView{Matrix: m.Matrix, Status: m.Status}
+			view := pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status)}
 			if view.Outputs, err = l.outputs(ctx, m.Outputs, fetch); err != nil {
 				return s, fmt.Errorf("fetch the outputs of %s: %w", name, err)
 			}

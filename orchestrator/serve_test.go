@@ -17,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -60,13 +61,13 @@ func (v *servers) start(name string) (stop func()) {
 }
 
 // end follows a run to its end.
-func (v *servers) end(run jobs.RunID) *jobs.Report {
+func (v *servers) end(run jobs.RunID) *report.Report {
 	v.s.t.Helper()
-	report, err := orchestrator.Follow(v.s.ctx, v.s.conn, run, false, func(jobs.Event) {})
+	rep, err := orchestrator.Follow(v.s.ctx, v.s.conn, run, false, func(report.Event) {})
 	if err != nil {
 		v.s.t.Fatal(err)
 	}
-	return report
+	return rep
 }
 
 // TestServe: whoever serves takes what is submitted before and after its
@@ -85,8 +86,8 @@ func TestServe(t *testing.T) {
 		ids = append(ids, id)
 	}
 	for _, id := range ids {
-		if report := v.end(id); report.Status != jobs.RunSucceeded {
-			t.Errorf("%s %s: %s", id, report.Status, report.Error)
+		if rep := v.end(id); rep.Status != report.RunSucceeded {
+			t.Errorf("%s %s: %s", id, rep.Status, rep.Error)
 		}
 	}
 	v.mu.Lock()
@@ -115,8 +116,8 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e jobs.Event) {
-			if e.Event == jobs.EventModuleStarted && e.Module == "waits" {
+		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e report.Event) {
+			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}
 		})

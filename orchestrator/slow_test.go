@@ -20,6 +20,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -38,8 +39,8 @@ type numbered struct {
 	last  bool
 }
 
-func (n *numbered) event(e jobs.Event) {
-	if e.Event != jobs.EventModuleOutput {
+func (n *numbered) event(e report.Event) {
+	if e.Event != report.EventModuleOutput {
 		return
 	}
 	number, _, _ := strings.Cut(strings.TrimSpace(e.Text), "\t")
@@ -72,17 +73,17 @@ func TestSlowFollower(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		_, err := orchestrator.Follow(s.ctx, follower, "r", true, func(e jobs.Event) {
+		_, err := orchestrator.Follow(s.ctx, follower, "r", true, func(e report.Event) {
 			once.Do(func() { close(stuck); <-goOn })
 			got.event(e)
 		})
 		return err
 	})
 	<-stuck // before there is output: how much of it the follower takes does not depend on when it is stuck
-	report, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{})
-	if err != nil || report.Status != jobs.RunSucceeded {
+	rep, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{})
+	if err != nil || rep.Status != report.RunSucceeded {
 		close(goOn)
-		t.Fatal(report, err)
+		t.Fatal(rep, err)
 	}
 	if in := follower.NATS().Stats().InBytes; in > 10<<20 {
 		t.Errorf("%d bytes were sent to who takes none", in)
@@ -100,21 +101,21 @@ func TestStuckSink(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r", "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n")
 	goOn := make(chan struct{})
-	told := make(chan jobs.Event, 10)
+	told := make(chan report.Event, 10)
 	var g errgroup.Group
 	g.Go(func() error {
-		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e jobs.Event) { <-goOn; told <- e }})
+		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e report.Event) { <-goOn; told <- e }})
 		return err
 	})
-	report, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(jobs.Event) {})
+	rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
 	close(goOn)
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
 	}
-	if report.Status != jobs.RunSucceeded {
-		t.Errorf("%s: %s", report.Status, report.Error)
+	if rep.Status != report.RunSucceeded {
+		t.Errorf("%s: %s", rep.Status, rep.Error)
 	}
-	if e := <-told; e.Event != jobs.EventWorkerJoined {
+	if e := <-told; e.Event != report.EventWorkerJoined {
 		t.Errorf("it is told %+v", e)
 	}
 }
@@ -204,14 +205,14 @@ func TestCutAsSlow(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		report, err := orchestrator.Follow(s.ctx, slow, "r", true, func(e jobs.Event) {
-			if e.Event == jobs.EventModuleOutput {
+		rep, err := orchestrator.Follow(s.ctx, slow, "r", true, func(e report.Event) {
+			if e.Event == report.EventModuleOutput {
 				once.Do(n.shut)
 			}
 			got.event(e)
 		})
-		if err == nil && report.Status != jobs.RunSucceeded {
-			err = fmt.Errorf("%s: %s", report.Status, report.Error)
+		if err == nil && rep.Status != report.RunSucceeded {
+			err = fmt.Errorf("%s: %s", rep.Status, rep.Error)
 		}
 		return err
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -54,7 +55,7 @@ func (s *shelf) submit(run jobs.RunID) {
 func (s *shelf) ended(run jobs.RunID) {
 	s.t.Helper()
 	s.submit(run)
-	if _, err := s.conn.Append(s.t.Context(), run, "", 0, jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}); err != nil {
+	if _, err := s.conn.Append(s.t.Context(), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -122,7 +123,7 @@ func TestSweepByAge(t *testing.T) {
 			return err
 		},
 		"follow": func() error {
-			_, err := orchestrator.Follow(t.Context(), s.conn, "old", true, func(jobs.Event) {})
+			_, err := orchestrator.Follow(t.Context(), s.conn, "old", true, func(report.Event) {})
 			return err
 		},
 		"run": func() error {
@@ -130,7 +131,7 @@ func TestSweepByAge(t *testing.T) {
 			return err
 		},
 	} {
-		if err := ask(); !errors.As(err, &dropped) || dropped.End.Status != jobs.RunSucceeded {
+		if err := ask(); !errors.As(err, &dropped) || dropped.End.Status != report.RunSucceeded {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -315,12 +316,12 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	}
 	ended, result, kept := s.value(1, 100<<10), s.value(2, 100<<10), s.value(3, 100<<10)
 	s.ended("ended")
-	s.append("ended", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Outputs: ended}})
+	s.append("ended", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: ended}})
 	spec := &jobs.Spec{Run: "open", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: long(4), Kept: []jobs.Kept{{Module: "k", Outputs: kept}}}
 	if err := orchestrator.Submit(t.Context(), s.conn, spec); err != nil {
 		t.Fatal(err)
 	}
-	s.append("open", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Outputs: result}})
+	s.append("open", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: result}})
 	s.fill(0.9)
 	s.publish("open")
 	young := s.value(5, 100<<10)
@@ -332,7 +333,7 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	if runs, err := s.conn.Runs(t.Context(), 0); err != nil || len(runs) != 2 {
 		t.Errorf("a specification is gone: %d runs, %v", len(runs), err)
 	}
-	s.append("open", "", jobs.Record{End: &jobs.End{Status: jobs.RunCancelled}})
+	s.append("open", "", jobs.Record{End: &jobs.End{Status: report.RunCancelled}})
 	if err := s.conn.PurgeRun(t.Context(), "open"); err != nil {
 		t.Fatal(err)
 	}
@@ -418,7 +419,7 @@ func TestServeSweeps(t *testing.T) {
 	}
 	for n := range 5 {
 		gone := s.dropped(jobs.RunID(fmt.Sprintf("r%d", n)))
-		if gone.End.Status != jobs.RunSucceeded {
+		if gone.End.Status != report.RunSucceeded {
 			t.Errorf("run %d ended %s", n, gone.End.Status)
 		}
 	}

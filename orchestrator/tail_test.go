@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -73,9 +74,9 @@ modules:
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	report, err := orchestrator.Report(s.ctx, s.conn, "r1")
-	if err != nil || report.Status != jobs.RunSucceeded {
-		t.Fatalf("the run ended as %v, %v", report, err)
+	rep, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	if err != nil || rep.Status != report.RunSucceeded {
+		t.Fatalf("the run ended as %v, %v", rep, err)
 	}
 	text, err := os.ReadFile(filepath.Join(s.dir, "tokens"))
 	tokens := strings.Fields(string(text))
@@ -95,7 +96,7 @@ modules:
 `)
 	stray := func(expect uint64) uint64 {
 		t.Helper()
-		seq, err := s.conn.Append(s.ctx, "r1", "a", expect, jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: jobs.AttemptFailed}})
+		seq, err := s.conn.Append(s.ctx, "r1", "a", expect, jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: report.AttemptFailed}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,11 +124,11 @@ modules:
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	report, err := orchestrator.Report(s.ctx, s.conn, "r1")
-	if err != nil || report.Status != jobs.RunSucceeded || len(report.Modules[0].Attempts) != 1 {
-		t.Fatalf("the run ended as %+v, %v", report, err)
+	rep, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	if err != nil || rep.Status != report.RunSucceeded || len(rep.Modules[0].Attempts) != 1 {
+		t.Fatalf("the run ended as %+v, %v", rep, err)
 	}
-	if len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], "stray record") {
-		t.Errorf("the warnings are %q", report.Warnings)
+	if len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "stray record") {
+		t.Errorf("the warnings are %q", rep.Warnings)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // mostUntold is how many events of the fleet wait for a listener that is stuck,
@@ -14,13 +14,13 @@ const mostUntold = 1000
 // teller hands the events of the fleet on, in order, so that whoever decides
 // does not wait for the listener.
 type teller struct {
-	events chan jobs.Event
+	events chan report.Event
 	missed int // belongs to whoever says
 	done   sync.WaitGroup
 }
 
-func newTeller(listener func(jobs.Event)) *teller {
-	t := &teller{events: make(chan jobs.Event, mostUntold)}
+func newTeller(listener func(report.Event)) *teller {
+	t := &teller{events: make(chan report.Event, mostUntold)}
 	t.done.Go(func() {
 		for e := range t.events {
 			listener(e)
@@ -30,7 +30,7 @@ func newTeller(listener func(jobs.Event)) *teller {
 }
 
 // say never waits. One goroutine at a time calls it.
-func (t *teller) say(e jobs.Event) {
+func (t *teller) say(e report.Event) {
 	select {
 	case t.events <- e:
 	default:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Action is something that the caller of Decide is to do. What it writes
@@ -136,11 +137,11 @@ func (r *Run) NameOf(t jobs.Token) string {
 }
 
 // StatusOf is the status of a module by its name; Waiting for a name that is none.
-func (r *Run) StatusOf(name string) jobs.Status {
+func (r *Run) StatusOf(name string) report.Status {
 	if i, ok := r.byName[name]; ok {
 		return r.nodes[i].status
 	}
-	return jobs.Waiting
+	return report.Waiting
 }
 
 // TokenOf is the token of the module with this name.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Again is the graph of a run that does an ended one again, and what it keeps
@@ -41,7 +42,7 @@ func (r *Run) Again(modules []string, start bool) (p *pipeline.Pipeline, kept []
 	return r.narrowed(again, start), kept, ""
 }
 
-func succeeded(n *node) bool { return n.status == jobs.Succeeded || n.status == jobs.Cached }
+func succeeded(n *node) bool { return n.status == report.Succeeded || n.status == report.Cached }
 
 // called are the modules of a name, of a family all members.
 func (r *Run) called(name string) (found []int) {
@@ -98,7 +99,7 @@ func (r *Run) Kept() []jobs.Kept {
 	again := r.doneAgain()
 	kept := []jobs.Kept{}
 	for _, n := range r.inOrder() {
-		if !again[n.index] && n.status != jobs.Skipped {
+		if !again[n.index] && n.status != report.Skipped {
 			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs})
 		}
 	}
@@ -111,7 +112,7 @@ func (r *Run) Kept() []jobs.Kept {
 func (r *Run) doneAgain() []bool {
 	again := make([]bool, len(r.nodes))
 	for _, n := range r.nodes {
-		again[n.index] = !succeeded(n) && n.status != jobs.Skipped && !n.expanded
+		again[n.index] = !succeeded(n) && n.status != report.Skipped && !n.expanded
 	}
 	r.follow(again, func(*node) bool { return true })
 	return again

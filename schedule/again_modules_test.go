@@ -7,6 +7,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // TestAgainTakesModules: the modules that are named run again, with what
@@ -28,8 +29,8 @@ modules:
 		t.Fatal(err)
 	}
 	first := newPlayerOf(t, &jobs.Spec{Run: "r", Pipeline: graph}, failing("flaky"))
-	if report := first.play(4); report.Status != jobs.RunFailed {
-		t.Fatalf("the first run ended %s", report.Status)
+	if rep := first.play(4); rep.Status != report.RunFailed {
+		t.Fatalf("the first run ended %s", rep.Status)
 	}
 	for name, c := range map[string]struct {
 		modules []string
@@ -50,8 +51,8 @@ modules:
 				t.Fatalf("%q is unknown", unknown)
 			}
 			second := newPlayerOf(t, &jobs.Spec{Run: "again", Pipeline: p, RetryOf: "r", Kept: kept}, failing())
-			if report := second.play(4); report.Status != jobs.RunSucceeded {
-				t.Errorf("it ended %s: %s", report.Status, report.Error)
+			if rep := second.play(4); rep.Status != report.RunSucceeded {
+				t.Errorf("it ended %s: %s", rep.Status, rep.Error)
 			}
 			got := map[string]bool{}
 			for _, m := range second.order {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // TestKept: what has succeeded is kept, with its outputs, unless it follows
@@ -35,8 +36,8 @@ modules:
 		}
 	}
 	first := newPlayer(t, src, script("flaky", "ignored", "tests (x=2)"))
-	if report := first.play(4); report.Status != jobs.RunFailed {
-		t.Fatalf("the first run ended %s", report.Status)
+	if rep := first.play(4); rep.Status != report.RunFailed {
+		t.Fatalf("the first run ended %s", rep.Status)
 	}
 	kept := first.run.Kept()
 	var names []string
@@ -48,14 +49,14 @@ modules:
 	}
 
 	second := newPlayerOf(t, &jobs.Spec{Run: "again", Pipeline: parse(t, src), RetryOf: "r", Kept: kept}, script())
-	report := second.play(4)
-	if report.Status != jobs.RunSucceeded {
-		t.Errorf("done again it ended %s: %s", report.Status, report.Error)
+	rep := second.play(4)
+	if rep.Status != report.RunSucceeded {
+		t.Errorf("done again it ended %s: %s", rep.Status, rep.Error)
 	}
 	if diff := cmp.Diff([]string{"flaky", "ignored", "tests (x=2)", "after-ignored", "merge", "cleanup"}, second.order); diff != "" {
 		t.Errorf("what ran again (-want +got):\n%s", diff)
 	}
-	for _, m := range report.Modules {
+	for _, m := range rep.Modules {
 		if m.Name == "build" && (m.Status != "succeeded" || m.Reason != "kept from run r" || m.Outputs["all"] != "[1,2]") {
 			t.Errorf("build is %s (%s), with %v", m.Status, m.Reason, m.Outputs)
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Probe asks the worker of a claim whether it still runs the attempt.
@@ -74,7 +75,7 @@ func (d *Dispatcher) Answer(q *jobs.Question, now time.Time) (jobs.Answer, bool)
 	}
 	n := r.nodes[i]
 	switch {
-	case n.status == jobs.Waiting || n.status.Terminal() || n.expanded || n.attempt != q.Attempt:
+	case n.status == report.Waiting || n.status.Terminal() || n.expanded || n.attempt != q.Attempt:
 	case n.claim != nil && n.claim.Nonce == q.Nonce && n.claim.Worker == q.Worker:
 		a.State, a.Claim, a.Last = jobs.StandsYours, n.token, n.cell
 	case n.claim != nil:

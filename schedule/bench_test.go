@@ -7,6 +7,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -88,7 +89,7 @@ func playOut(b *testing.B, p *pipeline.Pipeline) {
 		}
 		n := min(16, len(queue))
 		for _, a := range queue[:n] {
-			o := &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Started: epochStart, Finished: epochStart.Add(time.Millisecond)}
+			o := &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Started: epochStart, Finished: epochStart.Add(time.Millisecond)}
 			if err := run.Apply(entry(a.Key.Token, jobs.Record{Outcome: o})); err != nil {
 				b.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // heardControl notices that the record written last, or somebody else's in
@@ -83,9 +84,9 @@ func (d *Dispatcher) Evaluated(node int, holds bool, err error) {
 	m.condition = conditionFalse
 	switch {
 	case err != nil:
-		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: "if: " + err.Error()})
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "if: " + err.Error()})
 	case !holds:
-		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptSkipped, Reason: "its condition is false: " + n.module.If})
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptSkipped, Reason: "its condition is false: " + n.module.If})
 	default:
 		m.condition = conditionTrue
 		d.run.changed = append(d.run.changed, node)
@@ -99,7 +100,7 @@ func (d *Dispatcher) Expanded(node int, combinations [][]pipeline.Pair, err erro
 		return
 	}
 	if err != nil {
-		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: "matrix: " + err.Error()})
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: " + err.Error()})
 		return
 	}
 	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Token: jobs.Token(n.module.Token), Combinations: combinations}})
@@ -114,7 +115,7 @@ func (d *Dispatcher) Unpublished(node int, key jobs.Key, until time.Time, err er
 		return
 	}
 	if err != nil {
-		d.closeWithout(n, jobs.Outcome{Status: jobs.AttemptFailed, Error: err.Error()})
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: err.Error()})
 		return
 	}
 	m.uncertain = until

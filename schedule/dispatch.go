@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Dispatcher decides what is to be done for a run. It remembers what the log
@@ -183,7 +184,7 @@ func (d *Dispatcher) look(i int, now time.Time) {
 			d.do(Expand{Node: i})
 		}
 	default:
-		if l := d.lane(n); n.status != jobs.Waiting {
+		if l := d.lane(n); n.status != report.Waiting {
 			d.lookReady(l, n, m, now)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // applyExpansion puts the members of a family in its placeholder's place.
@@ -17,7 +18,7 @@ func (r *Run) applyExpansion(x *jobs.Expansion) error {
 		return nil // it had ended when the expansion was written
 	}
 	if len(x.Combinations) == 0 {
-		r.endSelf(p, jobs.Skipped, "its matrix is empty", "")
+		r.endSelf(p, report.Skipped, "its matrix is empty", "")
 		return nil
 	}
 	members, err := r.pipeline.Members(p.module, x.Combinations)
@@ -26,7 +27,7 @@ func (r *Run) applyExpansion(x *jobs.Expansion) error {
 	}
 	p.expanded = true
 	r.countOff(p)
-	r.event(jobs.Event{Event: jobs.EventFamilyExpanded, Module: p.module.Name, Modules: len(members)})
+	r.event(report.Event{Event: report.EventFamilyExpanded, Module: p.module.Name, Modules: len(members)})
 	indices := make([]int, 0, len(members))
 	for k, m := range members {
 		indices = append(indices, r.add(m, [2]int{p.order[0], k + 1}).index)

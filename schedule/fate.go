@@ -1,6 +1,6 @@
 package schedule
 
-import "github.com/modpipe/modpipe/jobs"
+import "github.com/modpipe/modpipe/report"
 
 // fate is what becomes of a module when its needs have ended.
 type fate uint8
@@ -15,7 +15,7 @@ const (
 
 // ended is how one need of a module ended.
 type ended struct {
-	status   jobs.Status
+	status   report.Status
 	optional bool
 }
 
@@ -34,9 +34,9 @@ func fateOf(needs []ended, alwaysRun bool) (fate, int) {
 			return dependencyFails, i
 		case !n.status.Terminal():
 			open = true
-		case n.status == jobs.Cancelled && cancelled < 0:
+		case n.status == report.Cancelled && cancelled < 0:
 			cancelled = i
-		case n.status == jobs.Skipped && !n.optional && skipped < 0:
+		case n.status == report.Skipped && !n.optional && skipped < 0:
 			skipped = i
 		}
 	}
@@ -60,7 +60,7 @@ func fateOfAlwaysRun(needs []ended) (fate, int) {
 		if !n.status.Terminal() {
 			return undecided, -1
 		}
-		if n.status != jobs.Skipped {
+		if n.status != report.Skipped {
 			all = false
 		} else if !n.optional && root < 0 {
 			root = i

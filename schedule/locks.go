@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Keys and limits of the cluster. A module that has one is a holder in its
@@ -252,7 +253,7 @@ func (r *Run) Open(key jobs.Key) bool {
 		return false
 	}
 	n := r.nodes[i]
-	return n.attempt == key.Attempt && n.status != jobs.Waiting && !n.status.Terminal() && !n.expanded
+	return n.attempt == key.Attempt && n.status != report.Waiting && !n.status.Terminal() && !n.expanded
 }
 
 // Granted reports whether the attempt may start, or run, with its keys and
@@ -280,13 +281,13 @@ func (r *Run) Reclaim(key jobs.Key, f *Fleet, now time.Time) (Close, bool) {
 	c := Close{Cell: key.Token, Expect: n.cell, Lane: n.lane}
 	if n.claim == nil { // nothing was lost, so nothing counts as a loss
 		c.Purge = &key
-		c.Outcome = jobs.Outcome{Attempt: key.Attempt, Status: jobs.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
+		c.Outcome = jobs.Outcome{Attempt: key.Attempt, Status: report.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
 		return c, true
 	}
 	if _, heard := f.heard[n.claim.Incarnation]; !heard { // the log may tell of it before the registry does
 		f.claimed(n.claim, now)
 	}
 	lost, _ := f.lost(n.claim, now)
-	c.Outcome = inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now)
+	c.Outcome = inPlaceOf(n, report.AttemptLost, "worker "+n.claim.Worker+" fell silent", now)
 	return c, lost
 }

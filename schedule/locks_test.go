@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -291,7 +292,7 @@ func TestReclaim(t *testing.T) {
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
 	c, may := l.run.Reclaim(key, f, l.now)
-	if !may || c.Outcome.Status != jobs.AttemptHandedBack || c.Purge == nil || *c.Purge != key || c.Expect != 0 {
+	if !may || c.Outcome.Status != report.AttemptHandedBack || c.Purge == nil || *c.Purge != key || c.Expect != 0 {
 		t.Errorf("unclaimed: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: l.now}})
@@ -304,7 +305,7 @@ func TestReclaim(t *testing.T) {
 		t.Error("it is taken before the worker's lease has surely ended")
 	}
 	c, may = l.run.Reclaim(key, f, l.now.Add(testTTL))
-	if !may || c.Outcome.Status != jobs.AttemptLost || c.Purge != nil || c.Expect != l.last["a"] {
+	if !may || c.Outcome.Status != report.AttemptLost || c.Purge != nil || c.Expect != l.last["a"] {
 		t.Errorf("of a lost worker: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Outcome: &c.Outcome})

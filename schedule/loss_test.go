@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -121,7 +122,7 @@ modules:
 		t.Fatalf("%+v", first)
 	}
 	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: p.now}})
-	p.write("a", "a", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed, Worker: "w", Started: p.now, Finished: p.now}})
+	p.write("a", "a", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Worker: "w", Started: p.now, Finished: p.now}})
 	p.finishFirst()
 	for range 3 {
 		actions, _ := p.d.Decide(p.now)
@@ -188,8 +189,8 @@ modules:
   a: {command: ["true"], if: "false"}
   b: {command: ["true"], needs: [{module: a, optional: true}], requires: {os: windows}, queue-timeout: 10s}
 `, ok)
-	report := p.play(1)
-	if got := ended(report)["b"]; !strings.Contains(got, "queue-timeout") {
+	rep := p.play(1)
+	if got := ended(rep)["b"]; !strings.Contains(got, "queue-timeout") {
 		t.Errorf("b: %s", got)
 	}
 }
@@ -288,16 +289,16 @@ func TestWaitThatCannotEndFailsAtOnce(t *testing.T) {
 				p.d = schedule.NewDispatcher(p.run, f)
 			}
 		}
-		report := p.play(1)
-		if got := ended(report)["a"]; got != row.want {
+		rep := p.play(1)
+		if got := ended(rep)["a"]; got != row.want {
 			t.Errorf("%s: %s, want %s", row.name, got, row.want)
 		}
-		if took := report.Modules[0].Finished.Sub(epochStart); took < row.after || took > row.after+time.Second {
+		if took := rep.Modules[0].Finished.Sub(epochStart); took < row.after || took > row.after+time.Second {
 			t.Errorf("%s: it ended after %v, want %v", row.name, took, row.after)
 		}
 		until := ""
 		for _, e := range p.events {
-			if e.Event == jobs.EventWaiting && e.Until != nil {
+			if e.Event == report.EventWaiting && e.Until != nil {
 				until = e.Until.Sub(epochStart).String()
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Noise is a record in a module's cell that the rules of writing do not allow:
@@ -73,7 +74,7 @@ func (r *Run) Skipped() bool { return r.skipped }
 // can.
 func (n *node) misfit(c *jobs.Claim) string {
 	switch {
-	case n.claim == nil && n.status != jobs.Ready && n.status != jobs.Retrying, c.Attempt != n.attempt:
+	case n.claim == nil && n.status != report.Ready && n.status != report.Retrying, c.Attempt != n.attempt:
 		return fmt.Sprintf("a claim of attempt %d, and the module is %s at attempt %d", c.Attempt, n.status, n.attempt)
 	case n.claim != nil:
 		return fmt.Sprintf("a second claim of attempt %d", c.Attempt)
@@ -83,13 +84,13 @@ func (n *node) misfit(c *jobs.Claim) string {
 
 // misfitOutcome is misfit for an outcome.
 func (n *node) misfitOutcome(o *jobs.Outcome) string {
-	early := n.status == jobs.Waiting && (n.module.Dynamic == nil || n.since.IsZero())
+	early := n.status == report.Waiting && (n.module.Dynamic == nil || n.since.IsZero())
 	switch {
 	case n.status.Terminal() || n.expanded || early || o.Attempt != n.attempt && o.Attempt != 0:
 		return fmt.Sprintf("an outcome of attempt %d, and the module is %s at attempt %d", o.Attempt, n.status, n.attempt)
 	case o.Attempt == 0 && n.claim != nil:
 		return "an end without an attempt, and a worker has claimed one"
-	case o.Attempt == 0 && o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptSkipped, o.Attempt != 0 && n.module.Dynamic != nil:
+	case o.Attempt == 0 && o.Status != report.AttemptFailed && o.Status != report.AttemptSkipped, o.Attempt != 0 && n.module.Dynamic != nil:
 		return fmt.Sprintf("no attempt, and an end as %s", o.Status)
 	}
 	return ""

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Estimate tells the run how long its modules are expected to take, by name,
@@ -16,7 +16,7 @@ func (r *Run) Estimate(took map[string]time.Duration) { r.computePaths(took) }
 func (r *Run) Durations() map[string]time.Duration {
 	took := map[string]time.Duration{}
 	for _, n := range r.nodes {
-		if n.status == jobs.Succeeded && !n.begun.IsZero() {
+		if n.status == report.Succeeded && !n.begun.IsZero() {
 			took[n.module.Name] = max(0, n.ended.Sub(n.begun))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // applyCell takes a record of a module's cell. What is noise is skipped.
@@ -50,24 +51,24 @@ func (r *Run) applyClaim(e jobs.Entry, n *node, c *jobs.Claim) {
 		n.granted = true
 		r.held.add(&n.module.Policy, 1)
 	}
-	if n.status == jobs.Retrying {
-		r.become(n, jobs.Ready)
+	if n.status == report.Retrying {
+		r.become(n, report.Ready)
 	}
-	r.become(n, jobs.Running)
+	r.become(n, report.Running)
 	if n.begun.IsZero() {
 		n.begun = r.now
 	}
 	started := c.Started
-	n.attempts = append(n.attempts, jobs.AttemptReport{Number: c.Attempt, Worker: c.Worker, Status: jobs.AttemptRunning, Started: &started})
+	n.attempts = append(n.attempts, report.Attempt{Number: int(c.Attempt), Worker: c.Worker, Status: report.AttemptRunning, Started: &started})
 	r.changed = append(r.changed, n.index)
-	r.event(jobs.Event{Event: jobs.EventModuleStarted, Module: n.module.Name, Attempt: c.Attempt, Worker: c.Worker})
+	r.event(report.Event{Event: report.EventModuleStarted, Module: n.module.Name, Attempt: int(c.Attempt), Worker: c.Worker})
 }
 
 func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 	n.cell = e.Sequence
 	r.releaseKeys(n)
-	if n.status == jobs.Retrying {
-		r.become(n, jobs.Ready)
+	if n.status == report.Retrying {
+		r.become(n, report.Ready)
 	}
 	if o.Attempt != 0 {
 		r.recordAttempt(n, o)
@@ -80,25 +81,25 @@ func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 // recordAttempt enters an attempt that somebody ran into the report.
 func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 	k := len(n.attempts) - 1
-	if k >= 0 && n.attempts[k].Number == o.Attempt && o.Status == jobs.AttemptSkipped && o.Started.IsZero() {
+	if k >= 0 && n.attempts[k].Number == int(o.Attempt) && o.Status == report.AttemptSkipped && o.Started.IsZero() {
 		n.attempts = n.attempts[:k] // whoever decided its condition had claimed it for that
 		if k == 0 {
 			n.begun = time.Time{}
 		}
 		return
 	}
-	if k < 0 || n.attempts[k].Number != o.Attempt {
+	if k < 0 || n.attempts[k].Number != int(o.Attempt) {
 		if o.Started.IsZero() {
 			return // closed before anybody had started it
 		}
 		started := o.Started
-		n.attempts = append(n.attempts, jobs.AttemptReport{Number: o.Attempt, Worker: o.Worker, Started: &started})
+		n.attempts = append(n.attempts, report.Attempt{Number: int(o.Attempt), Worker: o.Worker, Started: &started})
 		k++
 		begun := r.now.Add(-max(0, o.Finished.Sub(o.Started))) // by the clock of the log
 		if n.begun.IsZero() {
 			n.begun = begun
 		}
-		r.event(jobs.Event{Event: jobs.EventModuleStarted, Time: begun, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker})
+		r.event(report.Event{Event: report.EventModuleStarted, Time: begun, Module: n.module.Name, Attempt: int(o.Attempt), Worker: o.Worker})
 	}
 	a := &n.attempts[k]
 	finished := o.Finished
@@ -106,8 +107,8 @@ func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 		finished = r.now
 	}
 	a.Status, a.ExitCode, a.Error, a.Finished = o.Status, o.ExitCode, o.Error, &finished
-	if a.Status == jobs.AttemptSkipped { // a function ran to its end, and said Skip
-		a.Status = jobs.AttemptSucceeded
+	if a.Status == report.AttemptSkipped { // a function ran to its end, and said Skip
+		a.Status = report.AttemptSucceeded
 	}
 	if !o.Started.IsZero() {
 		started := o.Started
@@ -120,29 +121,29 @@ func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 func (r *Run) conclude(n *node, o *jobs.Outcome) {
 	why := r.stopped(n)
 	switch o.Status {
-	case jobs.AttemptSucceeded:
-		r.endSelf(n, jobs.Succeeded, "", "")
-	case jobs.AttemptSkipped:
-		r.endSelf(n, jobs.Skipped, o.Reason, "")
-	case jobs.AttemptCancelled:
+	case report.AttemptSucceeded:
+		r.endSelf(n, report.Succeeded, "", "")
+	case report.AttemptSkipped:
+		r.endSelf(n, report.Skipped, o.Reason, "")
+	case report.AttemptCancelled:
 		reason := why
 		if reason == "" {
 			reason = o.Reason
 		}
-		r.endSelf(n, jobs.Cancelled, reason, interrupted(n))
-	case jobs.AttemptFailed, jobs.AttemptTimedOut:
+		r.endSelf(n, report.Cancelled, reason, interrupted(n))
+	case report.AttemptFailed, report.AttemptTimedOut:
 		r.concludeFailure(n, o, why)
-	case jobs.AttemptLost:
+	case report.AttemptLost:
 		n.losses = append(n.losses, o.Worker)
 		if limit := n.module.Policy.MaxLosses; why == "" && len(n.losses) >= limit {
-			r.endSelf(n, jobs.Failed, "", lostText(n.losses))
+			r.endSelf(n, report.Failed, "", lostText(n.losses))
 			return
 		}
 		r.again(n, o, why, time.Time{})
-	case jobs.AttemptHandedBack:
+	case report.AttemptHandedBack:
 		r.concludeHandBack(n, o, why)
 	default:
-		r.endSelf(n, jobs.Failed, "", fmt.Sprintf("an outcome of unknown status %q", o.Status))
+		r.endSelf(n, report.Failed, "", fmt.Sprintf("an outcome of unknown status %q", o.Status))
 	}
 }
 
@@ -156,7 +157,7 @@ func (r *Run) concludeHandBack(n *node, o *jobs.Outcome, why string) {
 		n.unable = append(n.unable, refusal{o.Worker, firstLine(o.Error)})
 	}
 	if o.Unable && why == "" && len(n.unable) >= n.module.Policy.MaxLosses {
-		r.endSelf(n, jobs.Failed, "", unableText(n.unable))
+		r.endSelf(n, report.Failed, "", unableText(n.unable))
 		return
 	}
 	r.again(n, o, why, time.Time{})
@@ -186,9 +187,9 @@ func lostText(workers []string) string {
 }
 
 func (r *Run) concludeFailure(n *node, o *jobs.Outcome, why string) {
-	status := jobs.Failed
-	if o.Status == jobs.AttemptTimedOut {
-		status = jobs.TimedOut
+	status := report.Failed
+	if o.Status == report.AttemptTimedOut {
+		status = report.TimedOut
 	}
 	if o.Attempt == 0 {
 		n.noWorker = o.NoWorker
@@ -213,7 +214,7 @@ func retries(n *node, o *jobs.Outcome) bool {
 	if policy.ExitCodes == nil {
 		return true
 	}
-	if o.Status == jobs.AttemptTimedOut || o.ExitCode == nil {
+	if o.Status == report.AttemptTimedOut || o.ExitCode == nil {
 		return false
 	}
 	return slices.Contains(policy.ExitCodes, *o.ExitCode)
@@ -250,18 +251,18 @@ func backoff(base, most time.Duration, attempts int) time.Duration {
 // the run has been stopped the module ends instead.
 func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 	if why != "" {
-		r.endSelf(n, jobs.Cancelled, why, cmp.Or(interrupted(n), o.Error))
+		r.endSelf(n, report.Cancelled, why, cmp.Or(interrupted(n), o.Error))
 		return
 	}
 	n.attempt++
 	n.since, n.retryAt = r.now, at
 	if at.IsZero() {
-		r.become(n, jobs.Ready)
+		r.become(n, report.Ready)
 	} else {
-		if n.status == jobs.Ready {
-			r.become(n, jobs.Running) // it ended before it was seen to start
+		if n.status == report.Ready {
+			r.become(n, report.Running) // it ended before it was seen to start
 		}
-		r.become(n, jobs.Retrying)
+		r.become(n, report.Retrying)
 		n.since = at
 	}
 	in := max(0, n.since.Sub(r.now).Seconds())
@@ -269,7 +270,7 @@ func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 	if text == "" {
 		text = string(o.Status)
 	}
-	r.event(jobs.Event{Event: jobs.EventModuleRetrying, Module: n.module.Name, Attempt: o.Attempt, Worker: o.Worker, ExitCode: o.ExitCode, Error: text, Status: string(o.Status), In: &in})
+	r.event(report.Event{Event: report.EventModuleRetrying, Module: n.module.Name, Attempt: int(o.Attempt), Worker: o.Worker, ExitCode: o.ExitCode, Error: text, Status: string(o.Status), In: &in})
 	r.changed = append(r.changed, n.index)
 }
 
@@ -277,7 +278,7 @@ func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 // the error of its last attempt that ended by itself. Empty without one.
 func interrupted(n *node) string {
 	for _, a := range slices.Backward(n.attempts) {
-		if a.Error == "" || a.Status == jobs.AttemptRunning || a.Status == jobs.AttemptCancelled {
+		if a.Error == "" || a.Status == report.AttemptRunning || a.Status == report.AttemptCancelled {
 			continue
 		}
 		return fmt.Sprintf("attempt %d: %s", a.Number, a.Error)
@@ -294,7 +295,7 @@ func beside(text, before string) string {
 }
 
 // endSelf ends a module by its own outcome and settles what follows.
-func (r *Run) endSelf(n *node, s jobs.Status, reason, text string) {
+func (r *Run) endSelf(n *node, s report.Status, reason, text string) {
 	r.finish(n, s, n.index, reason, text)
 	r.settle()
 }

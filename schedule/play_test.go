@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -22,7 +23,7 @@ type player struct {
 	now    time.Time
 	seq    uint64
 	last   map[string]uint64
-	events []jobs.Event
+	events []report.Event
 	order  []string // names, as attempts start
 	ends   func(name string, attempt jobs.Attempt) jobs.Outcome
 	// before is called ahead of every round; it may write to the log.
@@ -31,16 +32,16 @@ type player struct {
 	most   int // jobs out at the same time
 }
 
-func ok(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: jobs.AttemptSucceeded} }
+func ok(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: report.AttemptSucceeded} }
 
 // failing makes the named modules fail with exit code 1, every time.
 func failing(names ...string) func(string, jobs.Attempt) jobs.Outcome {
 	return func(name string, _ jobs.Attempt) jobs.Outcome {
 		if slices.Contains(names, name) {
 			code := 1
-			return jobs.Outcome{Status: jobs.AttemptFailed, ExitCode: &code, Error: "exit code 1"}
+			return jobs.Outcome{Status: report.AttemptFailed, ExitCode: &code, Error: "exit code 1"}
 		}
-		return jobs.Outcome{Status: jobs.AttemptSucceeded}
+		return jobs.Outcome{Status: report.AttemptSucceeded}
 	}
 }
 
@@ -65,7 +66,7 @@ func newPlayer(t *testing.T, src string, ends func(string, jobs.Attempt) jobs.Ou
 func newPlayerOf(t *testing.T, spec *jobs.Spec, ends func(string, jobs.Attempt) jobs.Outcome) *player {
 	t.Helper()
 	p := &player{t: t, now: epochStart, last: map[string]uint64{}, ends: ends}
-	p.run = schedule.NewRun(func(e jobs.Event) { p.events = append(p.events, e) })
+	p.run = schedule.NewRun(func(e report.Event) { p.events = append(p.events, e) })
 	p.write("spec", "", jobs.Record{Spec: spec})
 	p.write("ctl", "", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}})
 	return p
@@ -93,16 +94,16 @@ func (p *player) fleet(slots int) *schedule.Fleet {
 }
 
 // play plays the run to its end and returns the report.
-func (p *player) play(slots int) *jobs.Report {
+func (p *player) play(slots int) *report.Report {
 	p.t.Helper()
 	p.d = schedule.NewDispatcher(p.run, p.fleet(slots))
 	for round := range 10_000 {
 		if p.run.Ended() != nil {
-			report, err := p.run.Report(nil)
+			rep, err := p.run.Report(nil)
 			if err != nil {
 				p.t.Fatal(err)
 			}
-			return report
+			return rep
 		}
 		if p.before != nil {
 			p.before(p, round)
@@ -161,9 +162,9 @@ func (p *player) perform(a schedule.Action) {
 func (p *player) scope(node int) pipeline.Scope {
 	s := pipeline.Scope{Needs: map[string]pipeline.NeedView{}}
 	for name, n := range p.run.Needs(node) {
-		v := pipeline.NeedView{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values}
+		v := pipeline.NeedView{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values}
 		for _, m := range n.Members {
-			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: m.Status, Outputs: m.Outputs.Values})
+			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status), Outputs: m.Outputs.Values})
 		}
 		s.Needs[name] = v
 	}
@@ -189,14 +190,14 @@ func (p *player) cancel(id string) {
 }
 
 // ended is every module's status, and its reason or error in brackets.
-func ended(r *jobs.Report) map[string]string {
+func ended(r *report.Report) map[string]string {
 	all := map[string]string{}
 	for _, m := range r.Modules {
 		text := m.Reason
 		if m.Error != "" {
 			text = m.Error
 		}
-		all[m.Name] = m.Status
+		all[m.Name] = string(m.Status)
 		if text != "" {
 			all[m.Name] += " (" + text + ")"
 		}
@@ -233,6 +234,6 @@ func (p *player) decideCloses() bool {
 	actions, _ := p.d.Decide(p.now)
 	return slices.ContainsFunc(actions, func(a schedule.Action) bool {
 		c, ok := a.(schedule.Close)
-		return ok && c.Outcome.Status == jobs.AttemptLost
+		return ok && c.Outcome.Status == report.AttemptLost
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -89,7 +90,7 @@ modules:
 		p.queue = nil
 		p.now = p.now.Add(time.Millisecond)
 		p.write(string(first.Key.Token), first.Key.Token, jobs.Record{Outcome: &jobs.Outcome{
-			Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Started: p.now.Add(-time.Millisecond), Finished: p.now,
+			Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Started: p.now.Add(-time.Millisecond), Finished: p.now,
 		}})
 		actions, _ := p.d.Decide(p.now)
 		if got := len(p.published(actions)); got != want {
@@ -173,7 +174,7 @@ modules:
 	for _, token := range []jobs.Token{"long", "quick"} { // both on w, where low was to go, too
 		p.write(string(token), token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: string(token)}})
 	}
-	p.write("quick", "quick", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "quick"}})
+	p.write("quick", "quick", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "quick"}})
 	p.order = nil
 	wake := decide()
 	if len(p.order) > 0 {

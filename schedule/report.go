@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // largeOutput is what an output may have to stand in a report as it is.
@@ -19,9 +20,9 @@ const largeOutput = 64 << 10
 // are asked of outputs, by module; it may be nil. Those that stay unreadable
 // (jobs.ErrMalformed, jobs.ErrTooLarge, jobs.ErrNewer) are left out, with a
 // warning.
-func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*jobs.Report, error) {
-	rep := &jobs.Report{
-		Version: 1, Run: r.spec.Run, Pipeline: r.pipeline.Name, Status: jobs.RunRunning,
+func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*report.Report, error) {
+	rep := &report.Report{
+		Version: 1, Run: string(r.spec.Run), Pipeline: r.pipeline.Name, Status: report.RunRunning,
 		Started: &r.started, Params: r.pipeline.ParamValues(), Labels: r.spec.Labels,
 		StartedBy: r.spec.StartedBy, Commit: r.spec.Commit, Workers: []string{},
 	}
@@ -72,15 +73,15 @@ func (r *Run) inOrder() []*node {
 	return nodes
 }
 
-func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]string, error)) (jobs.ModuleReport, error) {
-	m := jobs.ModuleReport{
-		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status.String(),
+func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]string, error)) (report.Module, error) {
+	m := report.Module{
+		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status,
 		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
 		Queued: set(n.queued), Started: set(n.begun), Finished: set(n.ended),
 		Outputs: map[string]any{}, Attempts: n.attempts, NoWorker: n.noWorker,
 	}
 	if m.Attempts == nil {
-		m.Attempts = []jobs.AttemptReport{}
+		m.Attempts = []report.Attempt{}
 	}
 	for _, p := range n.module.Matrix {
 		m.Matrix[p.Axis] = p.Value
@@ -111,7 +112,7 @@ func resultValue(o jobs.Outputs) any {
 	case !o.Typed:
 		return nil
 	case o.Blob.SHA256 != "":
-		return jobs.LargeOutput{Bytes: o.Blob.Bytes, SHA256: o.Blob.SHA256}
+		return report.LargeOutput{Bytes: o.Blob.Bytes, SHA256: o.Blob.SHA256}
 	}
 	v, err := jobs.DecodeResult(o.Result)
 	v = pipeline.Exact(v)
@@ -141,7 +142,7 @@ func outputValue(v string) any {
 		return v
 	}
 	sum := sha256.Sum256([]byte(v))
-	return jobs.LargeOutput{Bytes: int64(len(v)), SHA256: hex.EncodeToString(sum[:])}
+	return report.LargeOutput{Bytes: int64(len(v)), SHA256: hex.EncodeToString(sum[:])}
 }
 
 // Needs is how the direct needs of a module ended, by their declared names.
@@ -207,7 +208,7 @@ func (r *Run) need(n *node, need pipeline.Need) (jobs.Need, bool) {
 		return jobs.Need{}, false
 	}
 	v := r.nodes[t]
-	return jobs.Need{Status: v.status.String(), Reason: v.why(), Outputs: v.outputs}, true
+	return jobs.Need{Status: v.status, Reason: v.why(), Outputs: v.outputs}, true
 }
 
 func (n *node) why() string {
@@ -218,15 +219,15 @@ func (n *node) why() string {
 }
 
 // rank orders the ends of a family's members: the first decides.
-var rank = [...]int{
-	jobs.Failed: 0, jobs.TimedOut: 1, jobs.DependencyFailed: 2, jobs.Cancelled: 3, jobs.Skipped: 4,
-	jobs.IgnoredFailure: 5, jobs.Succeeded: 6, jobs.Cached: 7,
-	jobs.Waiting: 8, jobs.Ready: 8, jobs.Running: 8, jobs.Retrying: 8,
+var rank = map[report.Status]int{
+	report.Failed: 0, report.TimedOut: 1, report.DependencyFailed: 2, report.Cancelled: 3, report.Skipped: 4,
+	report.IgnoredFailure: 5, report.Succeeded: 6, report.Cached: 7,
+	report.Waiting: 8, report.Ready: 8, report.Running: 8, report.Retrying: 8,
 }
 
 // familyNeed is the members' ends as one need's.
 func (r *Run) familyNeed(targets []int) jobs.Need {
-	need := jobs.Need{Status: jobs.Succeeded.String(), Family: true, Members: []jobs.Member{}}
+	need := jobs.Need{Status: report.Succeeded, Family: true, Members: []jobs.Member{}}
 	worst := -1
 	for _, t := range targets {
 		n := r.nodes[t]
@@ -234,11 +235,11 @@ func (r *Run) familyNeed(targets []int) jobs.Need {
 			worst = t
 		}
 		if n.module.Dynamic == nil {
-			need.Members = append(need.Members, jobs.Member{Matrix: n.module.Matrix, Status: n.status.String(), Outputs: n.outputs})
+			need.Members = append(need.Members, jobs.Member{Matrix: n.module.Matrix, Status: n.status, Outputs: n.outputs})
 		}
 	}
 	if worst >= 0 {
-		need.Status, need.Reason = r.nodes[worst].status.String(), r.nodes[worst].why()
+		need.Status, need.Reason = r.nodes[worst].status, r.nodes[worst].why()
 	}
 	return need
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // ErrCorrupt says that the log holds a record outside the modules' cells which
@@ -59,7 +60,7 @@ type Run struct {
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle
 	estimates map[string]time.Duration // by module name, from earlier runs
-	emit      func(jobs.Event)
+	emit      func(report.Event)
 }
 
 // node is a module of the run, or a family that is not expanded.
@@ -68,7 +69,7 @@ type node struct {
 	module   *pipeline.Module
 	lane     jobs.Lane
 	order    [2]int // place in the file, number in the family
-	status   jobs.Status
+	status   report.Status
 	expanded bool // a family's placeholder whose members have taken its place
 
 	group      *group   // it, and those that need the same
@@ -85,7 +86,7 @@ type node struct {
 	granted  bool         // the current attempt holds its keys and limits
 	since    time.Time    // when the current attempt could first be published
 	retryAt  time.Time    // not before
-	attempts []jobs.AttemptReport
+	attempts []report.Attempt
 
 	outputs  jobs.Outputs
 	queued   time.Time // when it became ready first
@@ -103,7 +104,7 @@ type node struct {
 
 // Load folds a log from its beginning. emit hears the run's events as they
 // are folded; it may be nil.
-func Load(entries []jobs.Entry, emit func(jobs.Event)) (*Run, error) {
+func Load(entries []jobs.Entry, emit func(report.Event)) (*Run, error) {
 	r := &Run{emit: emit}
 	for _, e := range entries {
 		if err := r.Apply(e); err != nil {
@@ -115,7 +116,7 @@ func Load(entries []jobs.Entry, emit func(jobs.Event)) (*Run, error) {
 
 // NewRun is a run before its first entry. emit hears the run's events as
 // entries are applied; it may be nil.
-func NewRun(emit func(jobs.Event)) *Run { return &Run{emit: emit} }
+func NewRun(emit func(report.Event)) *Run { return &Run{emit: emit} }
 
 // Apply takes the next entry of the log. Errors are ErrCorrupt, or why the
 // specification cannot be read; the Run is of no use afterwards.
@@ -179,14 +180,14 @@ func (r *Run) begin(spec *jobs.Spec) {
 		r.add(m, [2]int{i, 0})
 	}
 	maps.Copy(r.families, r.pipeline.Families)
-	r.event(jobs.Event{Event: jobs.EventRunStarted, Pipeline: r.pipeline.Name, Modules: len(r.nodes)})
+	r.event(report.Event{Event: report.EventRunStarted, Pipeline: r.pipeline.Name, Modules: len(r.nodes)})
 	for _, n := range r.nodes {
 		r.join(n)
 	}
 	r.computePaths(nil)
 	for _, n := range r.nodes {
 		if n.module.Unselected {
-			r.finish(n, jobs.Skipped, n.index, notSelected, "")
+			r.finish(n, report.Skipped, n.index, notSelected, "")
 		}
 	}
 	r.settled = slices.Grow(r.settled, size)
@@ -199,7 +200,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 const notSelected = "not selected"
 
 func (r *Run) add(m *pipeline.Module, order [2]int) *node {
-	n := &node{index: len(r.nodes), module: m, order: order, attempt: 1, root: len(r.nodes)}
+	n := &node{index: len(r.nodes), module: m, order: order, attempt: 1, status: report.Waiting, root: len(r.nodes)}
 	if m.Dynamic == nil {
 		n.lane = jobs.LaneOf(m.Requires, m.Slots)
 	}
@@ -251,7 +252,7 @@ func (r *Run) stopped(n *node) string {
 }
 
 func failedHow(n *node) string {
-	if n.status == jobs.TimedOut {
+	if n.status == report.TimedOut {
 		return "timed out"
 	}
 	return "failed"
@@ -276,7 +277,7 @@ func (r *Run) stop() {
 		if n.status.Terminal() || n.expanded {
 			continue
 		}
-		if n.status == jobs.Waiting {
+		if n.status == report.Waiting {
 			r.settled = append(r.settled, n.index)
 		}
 		r.changed = append(r.changed, n.index)
@@ -287,7 +288,7 @@ func (r *Run) stop() {
 func (r *Run) applyEnd(end *jobs.End) {
 	r.end, r.finished = end, r.now
 	duration := r.finished.Sub(r.started).Seconds()
-	r.event(jobs.Event{Event: jobs.EventRunEnded, Status: string(end.Status), Error: end.Error, Duration: &duration})
+	r.event(report.Event{Event: report.EventRunEnded, Status: string(end.Status), Error: end.Error, Duration: &duration})
 }
 
 func (r *Run) applyNobody(n *jobs.Nobody) {
@@ -299,7 +300,7 @@ func (r *Run) applyNobody(n *jobs.Nobody) {
 	}
 	r.nobody[n.Lane], r.nobodyAt[n.Lane] = *n, r.now
 	for _, m := range r.nodes {
-		if m.lane == n.Lane && m.status == jobs.Ready {
+		if m.lane == n.Lane && m.status == report.Ready {
 			r.sayWaiting(m)
 		}
 	}
@@ -314,7 +315,7 @@ func (r *Run) sayWaiting(n *node) {
 		return
 	}
 	r.waitsSaid[n.lane]++
-	e := jobs.Event{Event: jobs.EventWaiting, Module: n.module.Name, Missing: lack.Missing, Closest: lack.Closest}
+	e := report.Event{Event: report.EventWaiting, Module: n.module.Name, Missing: lack.Missing, Closest: lack.Closest}
 	if !lack.Final {
 		until := latest(n.since, r.nobodyAt[n.lane]).Add(n.module.Policy.QueueTimeout)
 		e.Until = &until
@@ -322,11 +323,11 @@ func (r *Run) sayWaiting(n *node) {
 	r.event(e)
 }
 
-func (r *Run) event(e jobs.Event) {
+func (r *Run) event(e report.Event) {
 	if r.emit == nil {
 		return
 	}
-	e.V, e.Run = 1, r.spec.Run
+	e.V, e.Run = 1, string(r.spec.Run)
 	if e.Time.IsZero() {
 		e.Time = r.now
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -137,8 +138,8 @@ func (w *world) trouble() {
 }
 
 func drawOutcome(t *rapid.T) jobs.Outcome {
-	return jobs.Outcome{Status: rapid.SampledFrom([]jobs.AttemptStatus{
-		jobs.AttemptSucceeded, jobs.AttemptSucceeded, jobs.AttemptSucceeded, jobs.AttemptFailed, jobs.AttemptTimedOut, jobs.AttemptHandedBack,
+	return jobs.Outcome{Status: rapid.SampledFrom([]report.AttemptStatus{
+		report.AttemptSucceeded, report.AttemptSucceeded, report.AttemptSucceeded, report.AttemptFailed, report.AttemptTimedOut, report.AttemptHandedBack,
 	}).Draw(t, "outcome")}
 }
 
@@ -233,7 +234,7 @@ func TestEveryRunEndsAsTheTableSays(t *testing.T) {
 func (w *world) checkEnd() {
 	ends := map[string]int{}
 	for _, e := range w.events {
-		if e.Event == jobs.EventModuleEnded {
+		if e.Event == report.EventModuleEnded {
 			ends[e.Module]++
 		}
 	}
@@ -246,17 +247,17 @@ func (w *world) checkEnd() {
 		if !slices.Contains(w.allowed(m), s) {
 			w.t.Fatalf("%s ended %s; the table says one of %v (%s)", m.Name, s, w.allowed(m), w.describe())
 		}
-		if s == jobs.Failed || s == jobs.TimedOut {
+		if s == report.Failed || s == report.TimedOut {
 			failures++
 		}
 	}
 	cancelled := w.cancelled()
-	want := jobs.RunSucceeded
+	want := report.RunSucceeded
 	switch {
 	case cancelled:
-		want = jobs.RunCancelled
+		want = report.RunCancelled
 	case failures > 0:
-		want = jobs.RunFailed
+		want = report.RunFailed
 	}
 	if got := w.truth.Ended().Status; got != want {
 		w.t.Fatalf("the run ended %s, want %s (%s)", got, want, w.describe())
@@ -275,50 +276,50 @@ func (w *world) cancelled() bool {
 
 // allowed is the table of fates, written a second time: the statuses in which
 // m may have ended, given how what it needs has.
-func (w *world) allowed(m *pipeline.Module) []jobs.Status {
+func (w *world) allowed(m *pipeline.Module) []report.Status {
 	if m.Unselected {
-		return []jobs.Status{jobs.Skipped}
+		return []report.Status{report.Skipped}
 	}
 	bad, cancelled, skipped, allSkipped, required := false, false, false, true, false
 	for _, n := range m.Needs {
 		s := w.status(n.Module)
-		bad = bad || s == jobs.Failed || s == jobs.TimedOut || s == jobs.DependencyFailed
-		cancelled = cancelled || s == jobs.Cancelled
-		skipped = skipped || (s == jobs.Skipped && !n.Optional)
-		allSkipped = allSkipped && s == jobs.Skipped
+		bad = bad || s == report.Failed || s == report.TimedOut || s == report.DependencyFailed
+		cancelled = cancelled || s == report.Cancelled
+		skipped = skipped || (s == report.Skipped && !n.Optional)
+		allSkipped = allSkipped && s == report.Skipped
 		required = required || !n.Optional
 	}
 	stopped := w.cancelled()
 	if m.Policy.AlwaysRun {
 		if len(m.Needs) > 0 && allSkipped && required {
-			return []jobs.Status{jobs.Skipped}
+			return []report.Status{report.Skipped}
 		}
 		stopped = stopped && w.cancels > 1
 	} else {
 		switch {
 		case bad:
-			return []jobs.Status{jobs.DependencyFailed}
+			return []report.Status{report.DependencyFailed}
 		case cancelled:
-			return []jobs.Status{jobs.Cancelled}
+			return []report.Status{report.Cancelled}
 		case skipped:
-			return []jobs.Status{jobs.Skipped}
+			return []report.Status{report.Skipped}
 		}
 		stopped = stopped || !w.pipe.FailSlow
 	}
-	own := []jobs.Status{jobs.Succeeded, jobs.Failed, jobs.TimedOut}
+	own := []report.Status{report.Succeeded, report.Failed, report.TimedOut}
 	switch m.If {
 	case "false":
-		own = []jobs.Status{jobs.Skipped}
+		own = []report.Status{report.Skipped}
 	case "error":
-		own = []jobs.Status{jobs.Failed}
+		own = []report.Status{report.Failed}
 	}
-	own = append(own, jobs.Failed) // for want of a worker
+	own = append(own, report.Failed) // for want of a worker
 	if m.Policy.IgnoreFailure {
-		own = slices.DeleteFunc(own, func(s jobs.Status) bool { return s == jobs.Failed || s == jobs.TimedOut })
-		own = append(own, jobs.IgnoredFailure)
+		own = slices.DeleteFunc(own, func(s report.Status) bool { return s == report.Failed || s == report.TimedOut })
+		own = append(own, report.IgnoredFailure)
 	}
 	if stopped {
-		own = append(own, jobs.Cancelled)
+		own = append(own, report.Cancelled)
 	}
 	return own
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -19,7 +20,7 @@ func TestSemantics(t *testing.T) {
 		src   string
 		ends  func(string, jobs.Attempt) jobs.Outcome
 		slots int // 2 unless said
-		run   jobs.RunStatus
+		run   report.RunStatus
 		want  map[string]string
 	}{
 		{
@@ -32,7 +33,7 @@ modules:
   c: {command: ["true"], needs: b}
   d: {command: ["true"], needs: [{module: a, optional: true}]}
 `,
-			ends: ok, run: jobs.RunSucceeded,
+			ends: ok, run: report.RunSucceeded,
 			want: map[string]string{
 				"a": "skipped (its condition is false: 1 == 2)",
 				"b": "skipped (a was skipped: its condition is false: 1 == 2)",
@@ -54,7 +55,7 @@ modules:
   last: {command: ["true"], needs: [c, x], always-run: true}
   behind: {command: ["true"], needs: last}
 `,
-			ends: failing("a"), slots: 1, run: jobs.RunFailed,
+			ends: failing("a"), slots: 1, run: report.RunFailed,
 			want: map[string]string{
 				"a": "failed (exit code 1)", "b": "dependency_failed (a failed: exit code 1)", "c": "dependency_failed (a failed: exit code 1)",
 				"z": "cancelled (a failed (fail-fast))", "y": "cancelled (a failed (fail-fast))", "x": "cancelled (a failed (fail-fast))",
@@ -74,7 +75,7 @@ modules:
   last: {command: ["true"], needs: [b], always-run: true}
   behind: {command: ["true"], needs: last}
 `,
-			ends: failing("a"), run: jobs.RunFailed,
+			ends: failing("a"), run: report.RunFailed,
 			want: map[string]string{
 				"a": "failed (exit code 1)", "b": "dependency_failed (a failed: exit code 1)",
 				"x": "succeeded", "y": "succeeded", "last": "succeeded", "behind": "succeeded",
@@ -89,7 +90,7 @@ modules:
   b: {command: ["true"], needs: a, if: needs.a.status == 'ignored_failure'}
   c: {command: ["true"], if: "fromJSON('x') == 1", ignore-failure: true}
 `,
-			ends: failing("a"), run: jobs.RunSucceeded,
+			ends: failing("a"), run: report.RunSucceeded,
 			want: map[string]string{"a": "ignored_failure (exit code 1)", "b": "succeeded"},
 		},
 		{
@@ -101,7 +102,7 @@ modules:
   a: {command: ["true"]}
   b: {command: ["true"], needs: [{module: a, optional: true}]}
 `,
-			ends: failing("a"), run: jobs.RunFailed,
+			ends: failing("a"), run: report.RunFailed,
 			want: map[string]string{"a": "failed (exit code 1)", "b": "dependency_failed (a failed: exit code 1)"},
 		},
 		{
@@ -115,7 +116,7 @@ modules:
   c: {command: ["true"], needs: [a, b]}
   d: {command: ["true"], needs: [b, a]}
 `,
-			ends: failing("b"), run: jobs.RunFailed,
+			ends: failing("b"), run: report.RunFailed,
 			want: map[string]string{
 				"a": "skipped (its condition is false: false)", "b": "failed (exit code 1)",
 				"c": "dependency_failed (b failed: exit code 1)", "d": "dependency_failed (b failed: exit code 1)",
@@ -132,7 +133,7 @@ modules:
   some: {command: ["true"], needs: [a, b], always-run: true}
   optional: {command: ["true"], needs: [{module: a, optional: true}], always-run: true}
 `,
-			ends: ok, run: jobs.RunSucceeded,
+			ends: ok, run: report.RunSucceeded,
 			want: map[string]string{
 				"a": "skipped (its condition is false: false)", "b": "succeeded",
 				"all": "skipped (a was skipped: its condition is false: false)", "some": "succeeded", "optional": "succeeded",
@@ -149,13 +150,13 @@ modules:
   merge: {command: ["true"], needs: [work, check]}
 `,
 			ends: func(name string, _ jobs.Attempt) jobs.Outcome {
-				o := jobs.Outcome{Status: jobs.AttemptSucceeded}
+				o := jobs.Outcome{Status: report.AttemptSucceeded}
 				if name == "list" {
 					o.Outputs.Values = map[string]string{"all": `["a", 1]`}
 				}
 				return o
 			},
-			run: jobs.RunSucceeded,
+			run: report.RunSucceeded,
 			want: map[string]string{
 				"list": "succeeded", "work (x=a)": "succeeded", "work (x=1)": "succeeded",
 				"check (x=a)": "succeeded", "check (x=1)": "succeeded", "merge": "succeeded",
@@ -172,9 +173,9 @@ modules:
   after: {command: ["true"], needs: none}
 `,
 			ends: func(string, jobs.Attempt) jobs.Outcome {
-				return jobs.Outcome{Status: jobs.AttemptSucceeded, Outputs: jobs.Outputs{Values: map[string]string{"none": "[]"}}}
+				return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Values: map[string]string{"none": "[]"}}}
 			},
-			run:  jobs.RunSucceeded,
+			run:  report.RunSucceeded,
 			want: map[string]string{"list": "succeeded", "none": "skipped (its matrix is empty)", "after": "skipped (none was skipped: its matrix is empty)"},
 		},
 		{
@@ -185,7 +186,7 @@ modules:
   a: {command: ["true"], requires: {os: windows, tags: [gpu]}, queue-timeout: 1m, retry: {attempts: 3}}
   b: {command: ["true"], needs: a}
 `,
-			ends: ok, run: jobs.RunFailed,
+			ends: ok, run: report.RunFailed,
 			want: map[string]string{
 				"a": "failed (no capable worker within 1m0s (queue-timeout): missing os windows, tag gpu; w comes closest)",
 				"b": "dependency_failed (a failed: no capable worker within 1m0s (queue-timeout): missing os windows, tag gpu; w comes closest)",
@@ -197,8 +198,8 @@ modules:
 name: p
 modules: {a: {command: ["true"], max-losses: 2}}
 `,
-			ends: func(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: jobs.AttemptLost} },
-			run:  jobs.RunFailed,
+			ends: func(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: report.AttemptLost} },
+			run:  report.RunFailed,
 			want: map[string]string{"a": "failed (worker lost 2 times: w, w)"},
 		},
 		{
@@ -209,11 +210,11 @@ modules: {a: {command: ["true"], max-losses: 3}}
 `,
 			ends: func(_ string, n jobs.Attempt) jobs.Outcome {
 				if n == 2 { // a worker that goes hands back without a count
-					return jobs.Outcome{Status: jobs.AttemptHandedBack, Error: "told to go"}
+					return jobs.Outcome{Status: report.AttemptHandedBack, Error: "told to go"}
 				}
-				return jobs.Outcome{Status: jobs.AttemptHandedBack, Unable: true, Error: "no space left on device"}
+				return jobs.Outcome{Status: report.AttemptHandedBack, Unable: true, Error: "no space left on device"}
 			},
-			run:  jobs.RunFailed,
+			run:  report.RunFailed,
 			want: map[string]string{"a": "failed (no machine could begin it in 3 attempts (max-losses): w: no space left on device)"},
 		},
 		{
@@ -224,11 +225,11 @@ modules: {a: {command: ["true"], max-losses: 3}}
 `,
 			ends: func(_ string, n jobs.Attempt) jobs.Outcome {
 				if n < 3 {
-					return jobs.Outcome{Status: jobs.AttemptHandedBack, Unable: true, Error: "no space left on device"}
+					return jobs.Outcome{Status: report.AttemptHandedBack, Unable: true, Error: "no space left on device"}
 				}
-				return jobs.Outcome{Status: jobs.AttemptSucceeded}
+				return jobs.Outcome{Status: report.AttemptSucceeded}
 			},
-			run:  jobs.RunSucceeded,
+			run:  report.RunSucceeded,
 			want: map[string]string{"a": "succeeded"},
 		},
 		{
@@ -242,7 +243,7 @@ modules:
   c: {command: ["true"], needs: b}
   last: {command: ["true"], needs: c, always-run: true}
 `,
-			ends: ok, run: jobs.RunCancelled,
+			ends: ok, run: report.RunCancelled,
 			want: map[string]string{
 				"a": "succeeded", "b": "succeeded", "c": "cancelled (the run was cancelled: its deadline of 2s has passed)", "last": "succeeded",
 			},
@@ -256,7 +257,7 @@ modules:
   a: {command: ["true"], retry: {attempts: 10, delay: 10s}}
   b: {command: ["true"], needs: a}
 `,
-			ends: failing("a"), run: jobs.RunCancelled,
+			ends: failing("a"), run: report.RunCancelled,
 			want: map[string]string{
 				"a": "cancelled (attempt 1: exit code 1)", "b": "cancelled (the run was cancelled: its deadline of 2s has passed)",
 			},
@@ -268,8 +269,8 @@ modules:
 			if tt.slots == 0 {
 				tt.slots = 2
 			}
-			report := p.play(tt.slots)
-			got := ended(report)
+			rep := p.play(tt.slots)
+			got := ended(rep)
 			if tt.name == "an ignored failure lets dependents run" {
 				if !strings.HasPrefix(got["c"], "ignored_failure (if: ") {
 					t.Errorf("c: %s", got["c"])
@@ -279,8 +280,8 @@ modules:
 			if diff := cmp.Diff(listing(tt.want), listing(got)); diff != "" {
 				t.Error(diff)
 			}
-			if report.Status != tt.run {
-				t.Errorf("the run is %s, want %s", report.Status, tt.run)
+			if rep.Status != tt.run {
+				t.Errorf("the run is %s, want %s", rep.Status, tt.run)
 			}
 		})
 	}
@@ -294,13 +295,13 @@ name: p
 modules: {a: {command: ["true"], retry: {attempts: 3, delay: 8s, exit-codes: [75]}}}
 `
 	code := func(c int) jobs.Outcome {
-		return jobs.Outcome{Status: jobs.AttemptFailed, ExitCode: &c, Error: "exit code"}
+		return jobs.Outcome{Status: report.AttemptFailed, ExitCode: &c, Error: "exit code"}
 	}
-	script := []jobs.Outcome{code(75), {Status: jobs.AttemptHandedBack}, {Status: jobs.AttemptLost}, code(75), {Status: jobs.AttemptSucceeded}}
+	script := []jobs.Outcome{code(75), {Status: report.AttemptHandedBack}, {Status: report.AttemptLost}, code(75), {Status: report.AttemptSucceeded}}
 	p := newPlayer(t, src, func(_ string, n jobs.Attempt) jobs.Outcome { return script[n-1] })
-	report := p.play(1)
+	rep := p.play(1)
 	var got []string
-	for i, a := range report.Modules[0].Attempts {
+	for i, a := range rep.Modules[0].Attempts {
 		if int(a.Number) != i+1 {
 			t.Errorf("attempt %d has number %d", i+1, a.Number)
 		}
@@ -311,7 +312,7 @@ modules: {a: {command: ["true"], retry: {attempts: 3, delay: 8s, exit-codes: [75
 	}
 	var delays []float64
 	for _, e := range p.events {
-		if e.Event == jobs.EventModuleRetrying {
+		if e.Event == report.EventModuleRetrying {
 			delays = append(delays, *e.In)
 		}
 	}
@@ -320,8 +321,8 @@ modules: {a: {command: ["true"], retry: {attempts: 3, delay: 8s, exit-codes: [75
 	}
 
 	p = newPlayer(t, src, func(string, jobs.Attempt) jobs.Outcome { return code(1) })
-	if report := p.play(1); len(report.Modules[0].Attempts) != 1 {
-		t.Errorf("exit code 1 was tried %d times, want once", len(report.Modules[0].Attempts))
+	if rep := p.play(1); len(rep.Modules[0].Attempts) != 1 {
+		t.Errorf("exit code 1 was tried %d times, want once", len(rep.Modules[0].Attempts))
 	}
 }
 
@@ -334,17 +335,17 @@ fail-fast: false
 modules:
   a: {matrix: {i: [1, 2, 3, 4, 5, 6, 7, 8]}, command: ["true"], retry: {attempts: 4, delay: 4s, max-delay: 10s}}
 `, func(string, jobs.Attempt) jobs.Outcome {
-		return jobs.Outcome{Status: jobs.AttemptFailed, Error: "no"}
+		return jobs.Outcome{Status: report.AttemptFailed, Error: "no"}
 	})
 	p.play(1)
 	written := map[jobs.Attempt]float64{1: 4, 2: 8, 3: 10}
 	distinct := map[float64]bool{}
 	for _, e := range p.events {
-		if e.Event != jobs.EventModuleRetrying {
+		if e.Event != report.EventModuleRetrying {
 			continue
 		}
 		distinct[*e.In] = true
-		if least := written[e.Attempt]; *e.In < least || *e.In > least*1.25 {
+		if least := written[jobs.Attempt(e.Attempt)]; *e.In < least || *e.In > least*1.25 {
 			t.Errorf("%s is delayed by %vs after attempt %d, want %v to %v", e.Module, *e.In, e.Attempt, least, least*1.25)
 		}
 	}
@@ -416,10 +417,10 @@ modules:
 			p.cancel("1")
 		}
 	}
-	report := p.play(1)
+	rep := p.play(1)
 	want := map[string]string{"a": "cancelled (the run was cancelled: enough)", "b": "cancelled (the run was cancelled: enough)", "last": "succeeded"}
-	if diff := cmp.Diff(listing(want), listing(ended(report))); diff != "" || report.Status != jobs.RunCancelled {
-		t.Errorf("%s %s", report.Status, diff)
+	if diff := cmp.Diff(listing(want), listing(ended(rep))); diff != "" || rep.Status != report.RunCancelled {
+		t.Errorf("%s %s", rep.Status, diff)
 	}
 
 	p = newPlayer(t, src, ok)
@@ -429,10 +430,10 @@ modules:
 			p.cancel("2")
 		}
 	}
-	report = p.play(1)
+	rep = p.play(1)
 	want["last"] = "cancelled (the run was cancelled: enough)"
-	if diff := cmp.Diff(listing(want), listing(ended(report))); diff != "" || report.Status != jobs.RunCancelled {
-		t.Errorf("%s %s", report.Status, diff)
+	if diff := cmp.Diff(listing(want), listing(ended(rep))); diff != "" || rep.Status != report.RunCancelled {
+		t.Errorf("%s %s", rep.Status, diff)
 	}
 
 	p = newPlayer(t, src, ok)
@@ -441,8 +442,8 @@ modules:
 			p.cancel("late")
 		}
 	}
-	if report = p.play(1); report.Status != jobs.RunSucceeded || !p.run.TooLate("late") {
-		t.Errorf("a late cancellation: %s, too late %t", report.Status, p.run.TooLate("late"))
+	if rep = p.play(1); rep.Status != report.RunSucceeded || !p.run.TooLate("late") {
+		t.Errorf("a late cancellation: %s, too late %t", rep.Status, p.run.TooLate("late"))
 	}
 }
 
@@ -493,9 +494,11 @@ name: p
 modules:
   a: {command: ["true"]}
   b: {command: ["true"], needs: a}
-`, func(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: jobs.AttemptFailed, Error: stack} })
-	report := p.play(1)
-	got := []string{report.Error, report.Modules[0].Error, report.Modules[1].Error}
+`, func(string, jobs.Attempt) jobs.Outcome {
+		return jobs.Outcome{Status: report.AttemptFailed, Error: stack}
+	})
+	rep := p.play(1)
+	got := []string{rep.Error, rep.Modules[0].Error, rep.Modules[1].Error}
 	if diff := cmp.Diff([]string{"a failed: panic: no", stack, "a failed: panic: no"}, got); diff != "" {
 		t.Error(diff)
 	}
@@ -505,8 +508,8 @@ modules:
 func TestACancellationWithoutAReason(t *testing.T) {
 	p := newPlayer(t, "{name: p, modules: {a: {command: [x]}}}", ok)
 	p.write("cancel", "", jobs.Record{Cancel: &jobs.Cancel{ID: "1", By: "me", Reason: "cancelled by me"}})
-	if report := p.play(0); report.Error != "cancelled by me" {
-		t.Errorf("the run says: %s", report.Error)
+	if rep := p.play(0); rep.Error != "cancelled by me" {
+		t.Errorf("the run says: %s", rep.Error)
 	}
 }
 
@@ -516,12 +519,12 @@ func TestSkippedAttempts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		claims bool
 		began  bool
-		want   []jobs.AttemptStatus
+		want   []report.AttemptStatus
 	}{
 		"a condition":                   {},
 		"a condition that takes longer": {claims: true},
-		"a function":                    {began: true, want: []jobs.AttemptStatus{jobs.AttemptSucceeded}},
-		"a function that takes longer":  {claims: true, began: true, want: []jobs.AttemptStatus{jobs.AttemptSucceeded}},
+		"a function":                    {began: true, want: []report.AttemptStatus{report.AttemptSucceeded}},
+		"a function that takes longer":  {claims: true, began: true, want: []report.AttemptStatus{report.AttemptSucceeded}},
 	} {
 		p := newPlayer(t, "{name: p, modules: {a: {command: [x]}}}", nil)
 		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
@@ -529,17 +532,17 @@ func TestSkippedAttempts(t *testing.T) {
 		if tt.claims {
 			p.write("a", job.Key.Token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w"}})
 		}
-		o := &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSkipped, Reason: "no need"}
+		o := &jobs.Outcome{Attempt: 1, Status: report.AttemptSkipped, Reason: "no need"}
 		if tt.began {
 			o.Started, o.Finished = p.now, p.now
 		}
 		p.write("a", job.Key.Token, jobs.Record{Outcome: o})
-		report, err := p.run.Report(nil)
+		rep, err := p.run.Report(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := report.Modules[0]
-		var got []jobs.AttemptStatus
+		m := rep.Modules[0]
+		var got []report.AttemptStatus
 		for _, a := range m.Attempts {
 			got = append(got, a.Status)
 		}

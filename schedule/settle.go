@@ -1,8 +1,6 @@
 package schedule
 
-import (
-	"github.com/modpipe/modpipe/jobs"
-)
+import "github.com/modpipe/modpipe/report"
 
 // settle decides the fate of every node on the work list, and of what depends
 // on those that end by it, until nothing changes.
@@ -11,7 +9,7 @@ func (r *Run) settle() {
 		last := len(r.settled) - 1
 		n := r.nodes[r.settled[last]]
 		r.settled = r.settled[:last]
-		if n.status == jobs.Waiting && !n.expanded {
+		if n.status == report.Waiting && !n.expanded {
 			r.decideFate(n)
 		}
 	}
@@ -29,14 +27,14 @@ func (r *Run) decideFate(n *node) {
 	switch f {
 	case undecided:
 	case dependencyFails:
-		r.finishBy(n, jobs.DependencyFailed, targets[i])
+		r.finishBy(n, report.DependencyFailed, targets[i])
 	case cancels:
-		r.finishBy(n, jobs.Cancelled, targets[i])
+		r.finishBy(n, report.Cancelled, targets[i])
 	case skips:
-		r.finishBy(n, jobs.Skipped, targets[i])
+		r.finishBy(n, report.Skipped, targets[i])
 	case runs:
 		if why != "" {
-			r.finish(n, jobs.Cancelled, n.index, why, "")
+			r.finish(n, report.Cancelled, n.index, why, "")
 			return
 		}
 		r.release(n)
@@ -75,30 +73,30 @@ func (r *Run) release(n *node) {
 	if n.module.Dynamic != nil {
 		return
 	}
-	r.become(n, jobs.Ready)
+	r.become(n, report.Ready)
 	n.queued = r.now
-	r.event(jobs.Event{Event: jobs.EventModuleReady, Module: n.module.Name})
+	r.event(report.Event{Event: report.EventModuleReady, Module: n.module.Name})
 	if outputs, ok := r.kept[n.module.Name]; ok {
 		n.outputs = outputs
-		r.finish(n, jobs.Succeeded, n.index, "kept from run "+string(r.spec.RetryOf), "")
+		r.finish(n, report.Succeeded, n.index, "kept from run "+string(r.spec.RetryOf), "")
 		return
 	}
 	r.sayWaiting(n)
 }
 
 // finishBy ends n because of how a need ended; reasons name the root.
-func (r *Run) finishBy(n *node, s jobs.Status, need int) {
+func (r *Run) finishBy(n *node, s report.Status, need int) {
 	root := r.nodes[r.nodes[need].root]
 	name := root.module.Name
 	switch s {
-	case jobs.DependencyFailed:
+	case report.DependencyFailed:
 		reason := name + " " + failedHow(root)
 		text := reason
 		if line := firstLine(root.err); line != "" {
 			text += ": " + line
 		}
 		r.finish(n, s, root.index, reason, text)
-	case jobs.Skipped:
+	case report.Skipped:
 		reason := name + " was skipped"
 		if root.reason != "" {
 			reason += ": " + root.reason
@@ -114,10 +112,10 @@ func (r *Run) finishBy(n *node, s jobs.Status, need int) {
 }
 
 // finish gives n its terminal status and has what depends on it looked at.
-func (r *Run) finish(n *node, s jobs.Status, root int, reason, text string) {
+func (r *Run) finish(n *node, s report.Status, root int, reason, text string) {
 	ignored := n.module.Policy.IgnoreFailure && (!n.module.Policy.IgnoreIf || n.ignorable)
-	if ignored && (s == jobs.Failed || s == jobs.TimedOut) {
-		s = jobs.IgnoredFailure
+	if ignored && (s == report.Failed || s == report.TimedOut) {
+		s = report.IgnoredFailure
 	}
 	r.become(n, s)
 	n.root, n.reason, n.err, n.ended = root, reason, text, r.now
@@ -134,19 +132,19 @@ func (r *Run) finish(n *node, s jobs.Status, root int, reason, text string) {
 		}
 	}
 	n.dependents = nil
-	if (s == jobs.Failed || s == jobs.TimedOut) && !r.pipeline.FailSlow && r.failed == nil {
+	if (s == report.Failed || s == report.TimedOut) && !r.pipeline.FailSlow && r.failed == nil {
 		r.failed = n
 		r.stop()
 	}
 }
 
 // become is the only place that assigns a status.
-func (r *Run) become(n *node, s jobs.Status) {
+func (r *Run) become(n *node, s report.Status) {
 	if n.status == s {
 		return
 	}
 	if !n.status.CanBecome(s) {
-		panic("schedule: " + n.module.Name + " cannot go from " + n.status.String() + " to " + s.String())
+		panic("schedule: " + n.module.Name + " cannot go from " + string(n.status) + " to " + string(s))
 	}
 	n.status = s
 }
@@ -155,7 +153,7 @@ func (r *Run) emitEnded(n *node) {
 	if r.emit == nil {
 		return
 	}
-	e := jobs.Event{Event: jobs.EventModuleEnded, Module: n.module.Name, Status: n.status.String(), Reason: n.reason, Error: n.err}
+	e := report.Event{Event: report.EventModuleEnded, Module: n.module.Name, Status: string(n.status), Reason: n.reason, Error: n.err}
 	var duration float64
 	if !n.begun.IsZero() {
 		duration = max(0, n.ended.Sub(n.begun).Seconds())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // tick looks at everything that is under way: losses, silence, requests to
@@ -58,7 +59,7 @@ func (d *Dispatcher) activeNodes() []int {
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 	lost, again := d.fleet.lost(n.claim, now)
 	if lost {
-		d.close(n, inPlaceOf(n, jobs.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
+		d.close(n, inPlaceOf(n, report.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
 	}
 	d.probe(n, m, now)
@@ -74,14 +75,14 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
 		}
 		if !d.run.needsGrant(n) && now.Sub(latest(m.asked, d.fleet.since)) > grace+silence {
-			d.close(n, inPlaceOf(n, jobs.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
+			d.close(n, inPlaceOf(n, report.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
 		}
 		return earlier(again, m.askedLast.Add(askEvery))
 	}
 	if timeout := n.module.Policy.Timeout; timeout > 0 {
 		due := latest(n.claimed.Add(timeout+grace), d.fleet.since).Add(silence) // an observer that was stopped listens first
 		if !now.Before(due) && !d.run.needsGrant(n) {
-			d.close(n, inPlaceOf(n, jobs.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
+			d.close(n, inPlaceOf(n, report.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
 		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {
 			m.askedLast = now
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, TimedOut: true, Reason: "timed out after " + timeout.String()}})
@@ -90,7 +91,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 	return again
 }
 
-func inPlaceOf(n *node, s jobs.AttemptStatus, text string, now time.Time) jobs.Outcome {
+func inPlaceOf(n *node, s report.AttemptStatus, text string, now time.Time) jobs.Outcome {
 	c := n.claim
 	return jobs.Outcome{
 		Attempt: n.attempt, Status: s, Worker: c.Worker, Incarnation: c.Incarnation, Nonce: c.Nonce,
@@ -104,7 +105,7 @@ func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
 		if m.published {
 			d.do(Ask{jobs.CancelAttempt{Token: jobs.Token(n.module.Token), Attempt: n.attempt, Kill: d.run.kill, Reason: why}})
 		}
-		d.close(n, jobs.Outcome{Attempt: n.attempt, Status: jobs.AttemptCancelled, By: "orchestrator", Reason: why}, m.published || d.run.epoch > 1)
+		d.close(n, jobs.Outcome{Attempt: n.attempt, Status: report.AttemptCancelled, By: "orchestrator", Reason: why}, m.published || d.run.epoch > 1)
 		return
 	}
 	if !m.published {
@@ -132,7 +133,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 	hopeless := l.prepared && d.fleet.hopeless(l.set)
 	var next time.Time
 	for _, n := range d.run.nodes {
-		waits := n.status == jobs.Ready || (n.status == jobs.Retrying && !n.retryAt.After(now))
+		waits := n.status == report.Ready || (n.status == report.Retrying && !n.retryAt.After(now))
 		if n.lane != l.name || !waits || n.claim != nil {
 			continue
 		}
@@ -147,7 +148,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 			}
 			continue
 		}
-		d.close(n, jobs.Outcome{Status: jobs.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name], hopeless)}, m.published || d.run.epoch > 1)
+		d.close(n, jobs.Outcome{Status: report.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name], hopeless)}, m.published || d.run.epoch > 1)
 	}
 	return next
 }
@@ -206,11 +207,11 @@ func (r *Run) verdict() jobs.End {
 		if r.cancel.Reason != text { // nobody gave one
 			text += ": " + r.cancel.Reason
 		}
-		return jobs.End{Status: jobs.RunCancelled, Error: text}
+		return jobs.End{Status: report.RunCancelled, Error: text}
 	}
 	first, more := "", 0
 	for _, n := range r.nodes {
-		if n.status != jobs.Failed && n.status != jobs.TimedOut {
+		if n.status != report.Failed && n.status != report.TimedOut {
 			continue
 		}
 		if first != "" {
@@ -223,12 +224,12 @@ func (r *Run) verdict() jobs.End {
 		}
 	}
 	if first == "" {
-		return jobs.End{Status: jobs.RunSucceeded}
+		return jobs.End{Status: report.RunSucceeded}
 	}
 	if more > 0 {
 		first += " (and " + plural(more, "more failure") + ")"
 	}
-	return jobs.End{Status: jobs.RunFailed, Error: first}
+	return jobs.End{Status: report.RunFailed, Error: first}
 }
 
 // firstLine is what others say of an error: the stack of a panic is told once,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -38,7 +39,7 @@ type world struct {
 	cluster cluster
 	serial  int
 
-	events   []jobs.Event
+	events   []report.Event
 	outcomes map[jobs.Key]int
 	started  map[jobs.Key]bool
 	cancels  int
@@ -65,7 +66,7 @@ func newWorld(t *rapid.T, pipe *pipeline.Pipeline, workers int) *world {
 		workers: map[string]bool{}, outcomes: map[jobs.Key]int{}, started: map[jobs.Key]bool{},
 		cluster: cluster{map[string][]jobs.Key{}, map[string]int{}},
 	}
-	w.truth = schedule.NewRun(func(e jobs.Event) { w.events = append(w.events, e) })
+	w.truth = schedule.NewRun(func(e report.Event) { w.events = append(w.events, e) })
 	w.write("spec", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: pipe}})
 	for range workers {
 		w.addWorker()
@@ -169,7 +170,7 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 	case schedule.Ask:
 		key := jobs.Key{Token: a.Cancel.Token, Attempt: a.Cancel.Attempt}
 		if x := w.working[key]; x != nil && !x.dead {
-			w.commit(x, jobs.Outcome{Status: jobs.AttemptCancelled})
+			w.commit(x, jobs.Outcome{Status: report.AttemptCancelled})
 		}
 	case schedule.Audit:
 		if _, there := w.queue[a.Key]; !there && w.working[a.Key] == nil {
@@ -278,7 +279,7 @@ func (w *world) checkStart(x *execution) {
 	}
 }
 
-func (w *world) status(name string) jobs.Status { return w.truth.StatusOf(name) }
+func (w *world) status(name string) report.Status { return w.truth.StatusOf(name) }
 
 // kill ends a worker without a word.
 func (w *world) kill(name string) {

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // task is one delivery of a job on its way from the puller to the
@@ -42,7 +43,7 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		return nil, nil
 	}
 	if err != nil && ctx.Err() == nil { // refused, not unanswered: the outcome says so
-		e.status, e.text, err = jobs.AttemptFailed, "its log could not be stored: "+err.Error(), nil
+		e.status, e.text, err = report.AttemptFailed, "its log could not be stored: "+err.Error(), nil
 	}
 	if err != nil {
 		return nil, err
@@ -51,8 +52,8 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("store the outputs of %s: %w", a, err)
 	}
-	if err != nil && e.status == jobs.AttemptSucceeded {
-		e.status, e.text = jobs.AttemptFailed, "its outputs could not be stored: "+err.Error()
+	if err != nil && e.status == report.AttemptSucceeded {
+		e.status, e.text = report.AttemptFailed, "its outputs could not be stored: "+err.Error()
 	}
 	return a.outcome(e, outputs, chunks), nil
 }

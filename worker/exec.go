@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/scriptline"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // command is the command of one attempt, with all that its process is told.
@@ -35,7 +36,7 @@ type command struct {
 // ending is how an execution ended. A status says what the outcome will;
 // empty, the attempt is closed.
 type ending struct {
-	status   jobs.AttemptStatus
+	status   report.AttemptStatus
 	exitCode *int
 	text     string
 	outputs  map[string]string
@@ -160,7 +161,7 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 	}
 	if pipes == nil {
 		c.guard.notStarted(marker)
-		return ending{status: jobs.AttemptLost, text: lapsedBefore(c.worker), finished: time.Now()}
+		return ending{status: report.AttemptLost, text: lapsedBefore(c.worker), finished: time.Now()}
 	}
 	p := newProcess(cmd, c.guard, marker)
 	c.guard.begun(p, c.job.Keyed)
@@ -186,7 +187,7 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 		e.warnings = append(e.warnings, "a process that it started has left its process group and still holds its output: not waited for")
 	}
 	c.judge(&e, state, stopped)
-	if stopped == nil && e.status == jobs.AttemptFailed {
+	if stopped == nil && e.status == report.AttemptFailed {
 		e.text += c.failedLine(state, s) + lineEndFault(cmd.Path, c.job.Command)
 	}
 	c.results(&e, s)
@@ -226,7 +227,7 @@ func (c *command) fenced(p *process) *attempt.Stop {
 	if !c.job.Keyed || c.guard.account(p).killed.IsZero() {
 		return nil
 	}
-	return &attempt.Stop{Status: jobs.AttemptLost, Text: "worker " + c.worker + " could not renew its lease: its guard ended the module"}
+	return &attempt.Stop{Status: report.AttemptLost, Text: "worker " + c.worker + " could not renew its lease: its guard ended the module"}
 }
 
 func lapsedBefore(worker string) string {
@@ -251,7 +252,7 @@ func (c *command) timedOut() attempt.Stop {
 	if c.job.DefaultTimeout {
 		text += ", the default: `timeout` sets another limit"
 	}
-	return attempt.Stop{Status: jobs.AttemptTimedOut, Text: text, Grace: c.job.Grace}
+	return attempt.Stop{Status: report.AttemptTimedOut, Text: text, Grace: c.job.Grace}
 }
 
 // judge gives the ending its status: what was asked of it first counts, else
@@ -263,9 +264,9 @@ func (c *command) judge(e *ending, state *os.ProcessState, stopped *attempt.Stop
 	case stopped != nil:
 		e.status, e.text = stopped.Status, stopped.Text
 	case code == 0:
-		e.status = jobs.AttemptSucceeded
+		e.status = report.AttemptSucceeded
 	default:
-		e.status, e.text = jobs.AttemptFailed, exitText(code, signal)
+		e.status, e.text = report.AttemptFailed, exitText(code, signal)
 	}
 }
 
@@ -287,8 +288,8 @@ func (c *command) results(e *ending, s *scratch) {
 	e.outputs = outputs
 	switch {
 	case err == nil:
-	case e.status == jobs.AttemptSucceeded:
-		e.status, e.text = jobs.AttemptFailed, err.Error()
+	case e.status == report.AttemptSucceeded:
+		e.status, e.text = report.AttemptFailed, err.Error()
 	default:
 		e.warnings = append(e.warnings, err.Error())
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 func TestFailedScriptNamesItsLine(t *testing.T) {
@@ -30,7 +31,7 @@ func TestFailedScriptNamesItsLine(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			job := &jobs.Job{Command: &jobs.CommandJob{Run: tc.text, Shell: tc.shell}}
 			e, _ := execute(t, job)
-			if e.status != jobs.AttemptFailed || e.text != tc.want {
+			if e.status != report.AttemptFailed || e.text != tc.want {
 				t.Errorf("ended %s, %q, want %q", e.status, e.text, tc.want)
 			}
 		})

@@ -26,7 +26,7 @@ type memberDoc struct {
 }
 
 func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error)) (needDoc, error) {
-	d := needDoc{Status: n.Status, Reason: n.Reason}
+	d := needDoc{Status: string(n.Status), Reason: n.Reason}
 	if n.Outputs.Typed {
 		var err error
 		d.Result, err = jobs.DecodeResult(n.Outputs.Result)
@@ -49,7 +49,7 @@ func needDocOf(n jobs.Need, resolve func(jobs.Outputs) (map[string]string, error
 		for _, p := range m.Matrix {
 			matrix[p.Axis] = p.Value
 		}
-		members = append(members, memberDoc{Matrix: matrix, Status: m.Status, Outputs: values})
+		members = append(members, memberDoc{Matrix: matrix, Status: string(m.Status), Outputs: values})
 	}
 	return d, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 func TestFileThatCannotBeStartedSaysWhy(t *testing.T) {
@@ -38,7 +39,7 @@ func TestFileThatCannotBeStartedSaysWhy(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			if e.status != jobs.AttemptFailed || strings.HasPrefix(e.text, "exit code") == e.started.IsZero() {
+			if e.status != report.AttemptFailed || strings.HasPrefix(e.text, "exit code") == e.started.IsZero() {
 				t.Errorf("ended %s, %q", e.status, e.text)
 			}
 			for _, w := range tc.want {
@@ -61,7 +62,7 @@ func TestEnvironmentThatIsTooLargeInSumNamesTheLargest(t *testing.T) {
 			t.Errorf("%q does not say %q", e.text, want)
 		}
 	}
-	if e.status != jobs.AttemptFailed || e.unable {
+	if e.status != report.AttemptFailed || e.unable {
 		t.Errorf("ended %s, unable %v", e.status, e.unable)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // memory sink: what a command has written, by stream, and a way to react.
@@ -63,33 +64,33 @@ func TestHowACommandEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		job    *jobs.Job
-		status jobs.AttemptStatus
+		status report.AttemptStatus
 		code   int // -1: none
 		text   string
 	}{
-		{"success", script("true"), jobs.AttemptSucceeded, 0, ""},
-		{"exit code", script("exit 3"), jobs.AttemptFailed, 3, "exit code 3"},
-		{"the first failing line ends a script", script("false; exit 4"), jobs.AttemptFailed, 1, "exit code 1"},
-		{"an unset variable ends a script", script(`echo "$NOT_THERE"`), jobs.AttemptFailed, 2, "exit code 2"},
-		{"killed by others", script("kill -KILL $$"), jobs.AttemptFailed, 137, "exit code 137: killed by SIGKILL — out of memory?"},
-		{"crash", script("kill -SEGV $$"), jobs.AttemptFailed, 139, "exit code 139: killed by SIGSEGV"},
-		{"bash ends at a failing pipe", &jobs.Job{Command: &jobs.CommandJob{Run: "false | true", Shell: "bash"}}, jobs.AttemptFailed, 1, "exit code 1"},
-		{"python", &jobs.Job{Command: &jobs.CommandJob{Run: "import sys; sys.exit(7)", Shell: "python"}}, jobs.AttemptFailed, 7, "exit code 7"},
-		{"words without a shell", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"test", "a b", "=", "a b"}}}, jobs.AttemptSucceeded, 0, ""},
-		{"unknown shell", &jobs.Job{Command: &jobs.CommandJob{Run: "x", Shell: "fish"}}, jobs.AttemptFailed, -1, "unknown shell"},
-		{"no command", &jobs.Job{}, jobs.AttemptFailed, -1, "newer version"},
-		{"a Go function", &jobs.Job{Func: &jobs.FuncJob{Name: "f"}}, jobs.AttemptFailed, -1, `Go function "f"`},
-		{"not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, jobs.AttemptFailed, -1, `cannot start "no-such-tool": not found on PATH, which was "`},
-		{"path not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./missing.sh"}}}, jobs.AttemptFailed, -1, "missing.sh does not exist"},
-		{"no format", &jobs.Job{Command: &jobs.CommandJob{Run: "printf '\\177bad' >x; chmod +x x; ./x"}}, jobs.AttemptFailed, -2, ""},
-		{"dir is not there", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, jobs.AttemptFailed, -1, `dir "sub" does not exist in the workspace`},
-		{"dir leads out", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "../x"}}, jobs.AttemptFailed, -1, `dir "../x" leads out of the workspace`},
-		{"bad output line", script(`echo a=1 >>"$MODPIPE_OUTPUT"; echo nonsense >>"$MODPIPE_OUTPUT"`), jobs.AttemptFailed, 0, `$MODPIPE_OUTPUT line 2: "nonsense" is neither`},
-		{"outputs replaced by a pipe", script(`rm "$MODPIPE_OUTPUT"; mkfifo "$MODPIPE_OUTPUT"`), jobs.AttemptFailed, 0, "not a regular file"},
+		{"success", script("true"), report.AttemptSucceeded, 0, ""},
+		{"exit code", script("exit 3"), report.AttemptFailed, 3, "exit code 3"},
+		{"the first failing line ends a script", script("false; exit 4"), report.AttemptFailed, 1, "exit code 1"},
+		{"an unset variable ends a script", script(`echo "$NOT_THERE"`), report.AttemptFailed, 2, "exit code 2"},
+		{"killed by others", script("kill -KILL $$"), report.AttemptFailed, 137, "exit code 137: killed by SIGKILL — out of memory?"},
+		{"crash", script("kill -SEGV $$"), report.AttemptFailed, 139, "exit code 139: killed by SIGSEGV"},
+		{"bash ends at a failing pipe", &jobs.Job{Command: &jobs.CommandJob{Run: "false | true", Shell: "bash"}}, report.AttemptFailed, 1, "exit code 1"},
+		{"python", &jobs.Job{Command: &jobs.CommandJob{Run: "import sys; sys.exit(7)", Shell: "python"}}, report.AttemptFailed, 7, "exit code 7"},
+		{"words without a shell", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"test", "a b", "=", "a b"}}}, report.AttemptSucceeded, 0, ""},
+		{"unknown shell", &jobs.Job{Command: &jobs.CommandJob{Run: "x", Shell: "fish"}}, report.AttemptFailed, -1, "unknown shell"},
+		{"no command", &jobs.Job{}, report.AttemptFailed, -1, "newer version"},
+		{"a Go function", &jobs.Job{Func: &jobs.FuncJob{Name: "f"}}, report.AttemptFailed, -1, `Go function "f"`},
+		{"not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, report.AttemptFailed, -1, `cannot start "no-such-tool": not found on PATH, which was "`},
+		{"path not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./missing.sh"}}}, report.AttemptFailed, -1, "missing.sh does not exist"},
+		{"no format", &jobs.Job{Command: &jobs.CommandJob{Run: "printf '\\177bad' >x; chmod +x x; ./x"}}, report.AttemptFailed, -2, ""},
+		{"dir is not there", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, report.AttemptFailed, -1, `dir "sub" does not exist in the workspace`},
+		{"dir leads out", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "../x"}}, report.AttemptFailed, -1, `dir "../x" leads out of the workspace`},
+		{"bad output line", script(`echo a=1 >>"$MODPIPE_OUTPUT"; echo nonsense >>"$MODPIPE_OUTPUT"`), report.AttemptFailed, 0, `$MODPIPE_OUTPUT line 2: "nonsense" is neither`},
+		{"outputs replaced by a pipe", script(`rm "$MODPIPE_OUTPUT"; mkfifo "$MODPIPE_OUTPUT"`), report.AttemptFailed, 0, "not a regular file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e, out := execute(t, tc.job)
-			if e.status != tc.status || !strings.Contains(e.text, tc.text) || (tc.text == "" && tc.status == jobs.AttemptSucceeded && e.text != "") {
+			if e.status != tc.status || !strings.Contains(e.text, tc.text) || (tc.text == "" && tc.status == report.AttemptSucceeded && e.text != "") {
 				t.Errorf("ended %s, %q; want %s, %q (stderr %q)", e.status, e.text, tc.status, tc.text, out.err.String())
 			}
 			switch {
@@ -117,7 +118,7 @@ func TestEnvironmentOfACommand(t *testing.T) {
 		c.allow = allowance{patterns: []string{"SECRET_*"}}
 		ws = c.workspace
 	})
-	if e.status != jobs.AttemptSucceeded {
+	if e.status != report.AttemptSucceeded {
 		t.Fatal(e.text, out.err.String())
 	}
 	got := map[string]string{}
@@ -160,21 +161,21 @@ func TestArgumentsTooLongForTheSystem(t *testing.T) {
 	long := strings.Repeat("x", 128<<10)
 	job := script("true")
 	job.Command.Env = []pipeline.Pair{{Axis: "BIG", Value: long}}
-	if e, _ := execute(t, job); e.status != jobs.AttemptFailed || !strings.Contains(e.text, "BIG") || !strings.Contains(e.text, "128 KiB") || !strings.Contains(e.text, "stdin") {
+	if e, _ := execute(t, job); e.status != report.AttemptFailed || !strings.Contains(e.text, "BIG") || !strings.Contains(e.text, "128 KiB") || !strings.Contains(e.text, "stdin") {
 		t.Errorf("environment: %q", e.text)
 	}
 	if e, _ := execute(t, &jobs.Job{Command: &jobs.CommandJob{Args: []string{"echo", long}}}); !strings.Contains(e.text, "stdin") {
 		t.Errorf("words: %q", e.text)
 	}
 	e, out := execute(t, script("# "+long+"\necho done"))
-	if e.status != jobs.AttemptSucceeded || out.out.String() != "done\n" {
+	if e.status != report.AttemptSucceeded || out.out.String() != "done\n" {
 		t.Errorf("a long script: %s %q", e.status, e.text)
 	}
 }
 
 func TestStdinTakesAnySize(t *testing.T) {
 	job := &jobs.Job{Command: &jobs.CommandJob{Args: []string{"wc", "-c"}, Stdin: strings.Repeat("y", 3<<20)}}
-	if e, out := execute(t, job); e.status != jobs.AttemptSucceeded || strings.TrimSpace(out.out.String()) != strconv.Itoa(3<<20) {
+	if e, out := execute(t, job); e.status != report.AttemptSucceeded || strings.TrimSpace(out.out.String()) != strconv.Itoa(3<<20) {
 		t.Errorf("%s: %q", e.status, out.out.String())
 	}
 	if e, out := execute(t, &jobs.Job{Command: &jobs.CommandJob{Args: []string{"wc", "-c"}}}); strings.TrimSpace(out.out.String()) != "0" {
@@ -182,7 +183,7 @@ func TestStdinTakesAnySize(t *testing.T) {
 	}
 	job = script("true") // does not read it
 	job.Command.Stdin = strings.Repeat("y", 3<<20)
-	if e, _ := execute(t, job); e.status != jobs.AttemptSucceeded {
+	if e, _ := execute(t, job); e.status != report.AttemptSucceeded {
 		t.Error(e.text)
 	}
 }
@@ -198,7 +199,7 @@ func TestWorkspaces(t *testing.T) {
 	job := script(`mkdir -p "$MODPIPE_WORKSPACE/a/b" "$TMPDIR/c" && touch a/b/f && chmod 500 a/b a "$TMPDIR/c" && echo "$MODPIPE_WORKSPACE"`)
 	e, out := execute(t, job, func(c *command) { c.workspace = "" })
 	fresh := strings.TrimSpace(out.out.String())
-	if _, err := os.Stat(filepath.Dir(fresh)); e.status != jobs.AttemptSucceeded || fresh == "" || !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Dir(fresh)); e.status != report.AttemptSucceeded || fresh == "" || !os.IsNotExist(err) {
 		t.Errorf("a fresh workspace, %q, is still there: %v, %q", fresh, err, e.text)
 	}
 
@@ -260,7 +261,7 @@ func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			e, out := execute(t, script(text))
-			if e.status != jobs.AttemptSucceeded || time.Since(began) > 2*time.Minute || len(e.warnings) > 0 {
+			if e.status != report.AttemptSucceeded || time.Since(began) > 2*time.Minute || len(e.warnings) > 0 {
 				t.Errorf("%s %q after %v, warnings %q", e.status, e.text, time.Since(began), e.warnings)
 			}
 			pid, err := strconv.Atoi(strings.TrimSpace(out.out.String()))
@@ -353,7 +354,7 @@ func TestTimeouts(t *testing.T) {
 				if out.out.Len() == 0 && timeout < time.Minute {
 					continue // it had no time to be ready
 				}
-				if want := "timed out after " + short(timeout) + tc.want; e.status != jobs.AttemptTimedOut || e.text != want || *e.exitCode != tc.code {
+				if want := "timed out after " + short(timeout) + tc.want; e.status != report.AttemptTimedOut || e.text != want || *e.exitCode != tc.code {
 					t.Errorf("%s %q code %d; want %q, %d", e.status, e.text, *e.exitCode, want, tc.code)
 				}
 				if got := out.out.String(); got != "up\n"+tc.said {
@@ -372,12 +373,12 @@ func TestStops(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		asks   []attempt.Stop // one after another, each after a line of output
-		status jobs.AttemptStatus
+		status report.AttemptStatus
 		code   int
 	}{
-		{"cancelled", []attempt.Stop{{Status: jobs.AttemptCancelled, Grace: time.Minute}}, jobs.AttemptCancelled, 5},
-		{"killed at once", []attempt.Stop{{Status: jobs.AttemptLost}}, jobs.AttemptLost, 137},
-		{"killed during the grace", []attempt.Stop{{Status: jobs.AttemptCancelled, Grace: time.Hour}, {Status: jobs.AttemptHandedBack}}, jobs.AttemptCancelled, 137},
+		{"cancelled", []attempt.Stop{{Status: report.AttemptCancelled, Grace: time.Minute}}, report.AttemptCancelled, 5},
+		{"killed at once", []attempt.Stop{{Status: report.AttemptLost}}, report.AttemptLost, 137},
+		{"killed during the grace", []attempt.Stop{{Status: report.AttemptCancelled, Grace: time.Hour}, {Status: report.AttemptHandedBack}}, report.AttemptCancelled, 137},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ignore := "exit 5"
@@ -401,10 +402,10 @@ func TestStops(t *testing.T) {
 		})
 	}
 	stops := attempt.NewStops()
-	stops.Ask(attempt.Stop{Status: jobs.AttemptCancelled, Text: "too early"})
+	stops.Ask(attempt.Stop{Status: report.AttemptCancelled, Text: "too early"})
 	c := &command{job: script("echo no"), workspace: t.TempDir(), environ: os.Environ()}
 	out := &written{}
-	if e := c.run(stops, out); e.status != jobs.AttemptCancelled || !e.started.IsZero() || out.out.Len() > 0 {
+	if e := c.run(stops, out); e.status != report.AttemptCancelled || !e.started.IsZero() || out.out.Len() > 0 {
 		t.Errorf("asked before the start: %+v", e)
 	}
 }

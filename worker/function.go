@@ -13,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Functions are the Go functions of the program that a worker is part of.
@@ -43,7 +44,7 @@ func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) endi
 		return stoppedBefore(st)
 	}
 	if f.command.ready != nil && !f.command.ready() {
-		return ending{status: jobs.AttemptLost, text: lapsedBefore(f.command.worker), finished: time.Now()}
+		return ending{status: report.AttemptLost, text: lapsedBefore(f.command.worker), finished: time.Now()}
 	}
 	started := time.Now()
 	res, stopped, returned := f.call(ctx, stops, out)
@@ -68,14 +69,14 @@ func (f *function) judge(e *ending, res call.Response) {
 	e.permanent, e.ignorable, e.retryAfter = res.Permanent, res.Ignorable, res.RetryAfter
 	switch {
 	case res.Skipped:
-		e.status, e.reason = jobs.AttemptSkipped, res.Reason
+		e.status, e.reason = report.AttemptSkipped, res.Reason
 		if !res.Began {
 			e.started = time.Time{} // the condition has decided: no attempt was used up
 		}
 	case res.Error != "":
-		e.status, e.text = jobs.AttemptFailed, res.Error
+		e.status, e.text = report.AttemptFailed, res.Error
 	default:
-		e.status, e.typed, e.result = jobs.AttemptSucceeded, true, res.Result
+		e.status, e.typed, e.result = report.AttemptSucceeded, true, res.Result
 	}
 }
 
@@ -224,9 +225,9 @@ func (a *task) request(needs map[string]jobs.Need) call.Request {
 		req.Matrix[p.Axis] = p.Value
 	}
 	for name, n := range needs {
-		need := call.Need{Status: n.Status, Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
+		need := call.Need{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
 		for _, m := range n.Members {
-			need.Members = append(need.Members, call.Member{Status: m.Status, Result: m.Outputs.Result})
+			need.Members = append(need.Members, call.Member{Status: string(m.Status), Result: m.Outputs.Result})
 		}
 		req.Needs[name] = need
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // functionFunc is a program of one function.
@@ -53,7 +54,7 @@ func TestFunctionReturns(t *testing.T) {
 		fmt.Fprintln(req.Log, "hello") //nolint:errcheck // a test
 		return call.Response{Began: true, Result: []byte{1}}
 	})
-	if e.status != jobs.AttemptSucceeded || !e.typed || len(e.result) != 1 || log != "hello\n" || e.started.IsZero() {
+	if e.status != report.AttemptSucceeded || !e.typed || len(e.result) != 1 || log != "hello\n" || e.started.IsZero() {
 		t.Errorf("%+v, %q", e, log)
 	}
 }
@@ -62,7 +63,7 @@ func TestFunctionFails(t *testing.T) {
 	e, _ := runFunction(t, jobs.Job{}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Began: true, Error: "no", Permanent: true, RetryAfter: time.Minute}
 	})
-	if e.status != jobs.AttemptFailed || e.text != "no" || !e.permanent || e.retryAfter != time.Minute || e.typed {
+	if e.status != report.AttemptFailed || e.text != "no" || !e.permanent || e.retryAfter != time.Minute || e.typed {
 		t.Errorf("%+v", e)
 	}
 }
@@ -71,7 +72,7 @@ func TestConditionUsesNoAttemptUp(t *testing.T) {
 	e, _ := runFunction(t, jobs.Job{}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Skipped: true, Reason: "because"}
 	})
-	if e.status != jobs.AttemptSkipped || e.reason != "because" || !e.started.IsZero() {
+	if e.status != report.AttemptSkipped || e.reason != "because" || !e.started.IsZero() {
 		t.Errorf("%+v", e)
 	}
 }
@@ -83,7 +84,7 @@ func TestFunctionTimesOut(t *testing.T) {
 		cause <- context.Cause(ctx)
 		return call.Response{Began: true, Result: []byte{1}}
 	})
-	if e.status != jobs.AttemptTimedOut || e.text != "timed out after 10ms" || e.typed {
+	if e.status != report.AttemptTimedOut || e.text != "timed out after 10ms" || e.typed {
 		t.Errorf("%+v", e)
 	}
 	if err := <-cause; err.Error() != "timed out after 10ms" {
@@ -99,10 +100,10 @@ func TestFunctionThatReturnedInTimeBeforeAPauseHasNotTimedOut(t *testing.T) {
 		name   string
 		ran    time.Duration // until it returned
 		paused time.Duration // before that
-		want   jobs.AttemptStatus
+		want   report.AttemptStatus
 	}{
 		{"in time", timeout / 2, 0, ""},
-		{"late", 2 * timeout, 0, jobs.AttemptTimedOut},
+		{"late", 2 * timeout, 0, report.AttemptTimedOut},
 		{"late by the pause alone", 2 * timeout, 3 * timeout / 2, ""},
 	} {
 		began := time.Now().Add(-3 * timeout)
@@ -112,7 +113,7 @@ func TestFunctionThatReturnedInTimeBeforeAPauseHasNotTimedOut(t *testing.T) {
 		w := newStopwatch(began)
 		w.looked, w.paused = began.Add(row.ran), row.paused
 		_, stopped, ok := f.supervise(attempt.NewStops(), func(error) {}, over, w)
-		status := jobs.AttemptStatus("")
+		status := report.AttemptStatus("")
 		if stopped != nil {
 			status = stopped.Status
 		}
@@ -137,7 +138,7 @@ func TestTimeoutOfAFunctionLeavesPausesOut(t *testing.T) {
 			over <- returned{at: time.Now()}
 		}()
 		_, stopped, ok := f.supervise(attempt.NewStops(), cancel, over, w)
-		if took := time.Since(began); !ok || stopped == nil || stopped.Status != jobs.AttemptTimedOut || took != 13*time.Second {
+		if took := time.Since(began); !ok || stopped == nil || stopped.Status != report.AttemptTimedOut || took != 13*time.Second {
 			t.Errorf("%+v after %v", stopped, took)
 		}
 	})
@@ -169,7 +170,7 @@ func TestFunctionThatIgnoresItsContextIsAbandoned(t *testing.T) {
 		gone <- err
 		return call.Response{}
 	})
-	if e.status != jobs.AttemptTimedOut || !strings.Contains(e.text, "does not respect its context") {
+	if e.status != report.AttemptTimedOut || !strings.Contains(e.text, "does not respect its context") {
 		t.Errorf("%+v", e)
 	}
 	close(release)
@@ -183,7 +184,7 @@ func TestFunctionThatEndsItsGoroutine(t *testing.T) {
 		runtime.Goexit()
 		return call.Response{}
 	})
-	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "Goexit") {
+	if e.status != report.AttemptFailed || !strings.Contains(e.text, "Goexit") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -191,18 +192,18 @@ func TestFunctionThatEndsItsGoroutine(t *testing.T) {
 func TestFunctionIsCancelled(t *testing.T) {
 	stops := attempt.NewStops()
 	e, _ := runFunction(t, jobs.Job{}, stops, func(ctx context.Context, _ call.Request) call.Response {
-		stops.Ask(attempt.Stop{Status: jobs.AttemptCancelled, Text: "enough", Grace: time.Minute})
+		stops.Ask(attempt.Stop{Status: report.AttemptCancelled, Text: "enough", Grace: time.Minute})
 		<-ctx.Done()
 		return call.Response{Error: ctx.Err().Error()}
 	})
-	if e.status != jobs.AttemptCancelled || e.text != "enough" {
+	if e.status != report.AttemptCancelled || e.text != "enough" {
 		t.Errorf("%+v", e)
 	}
 }
 
 func TestWorkerWithoutAProgramRefuses(t *testing.T) {
 	e := (&function{command: &command{job: &jobs.Job{}}}).run(t.Context(), attempt.NewStops(), &textSink{})
-	if e.status != jobs.AttemptFailed || !strings.Contains(e.text, "has no Go functions") {
+	if e.status != report.AttemptFailed || !strings.Contains(e.text, "has no Go functions") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -213,7 +214,7 @@ func TestPreparedCommand(t *testing.T) {
 	}}, attempt.NewStops(), func(context.Context, call.Request) call.Response {
 		return call.Response{Prepared: true, Env: map[string]string{"A": "new"}, Stdin: []byte("in")}
 	})
-	if e.status != jobs.AttemptSucceeded || log != "new in\n" {
+	if e.status != report.AttemptSucceeded || log != "new in\n" {
 		t.Errorf("%+v, %q", e, log)
 	}
 }

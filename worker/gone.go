@@ -8,6 +8,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -65,7 +66,7 @@ func (s *shift) endTasks(run jobs.RunID, tasks []*task) {
 			continue
 		}
 		s.log.Warn("attempt ended: the log of its run is gone", "attempt", a.String(), "error", s.conn.Gone(run))
-		a.Stops().Ask(attempt.Stop{Status: jobs.AttemptCancelled, Text: "the log of its run is gone", Grace: a.job.Grace, Discard: true})
+		a.Stops().Ask(attempt.Stop{Status: report.AttemptCancelled, Text: "the log of its run is gone", Grace: a.job.Grace, Discard: true})
 		a.Ack()
 	}
 }

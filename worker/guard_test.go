@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 func startTestGuard(t *testing.T) *guard {
@@ -119,7 +119,7 @@ func TestGuardKillsKeyedModulesAtTheDeadline(t *testing.T) {
 	free := guardedCommand(t, g, "echo up; sleep 300", false)
 	g.beat(time.Now().Add(100 * time.Millisecond))
 	e := <-keyed
-	if e.status != jobs.AttemptLost || !strings.Contains(e.text, "worker w1 could not renew its lease") {
+	if e.status != report.AttemptLost || !strings.Contains(e.text, "worker w1 could not renew its lease") {
 		t.Errorf("the keyed module ended %s, %q", e.status, e.text)
 	}
 	select {
@@ -137,7 +137,7 @@ func TestGuardHeedsLaterSignsOfLife(t *testing.T) {
 	done := guardedCommand(t, g, "echo up; sleep 1", true)
 	g.beat(time.Now().Add(time.Minute))
 	g.beat(time.Now().Add(2 * time.Minute))
-	if e := <-done; e.status != jobs.AttemptSucceeded {
+	if e := <-done; e.status != report.AttemptSucceeded {
 		t.Errorf("ended %s, %q", e.status, e.text)
 	}
 }
@@ -155,7 +155,7 @@ func TestKilledGuardIsReplaced(t *testing.T) {
 	<-first.ended
 	g.check(time.Now())
 	g.beat(time.Now())
-	if e := <-done; e.status != jobs.AttemptLost {
+	if e := <-done; e.status != report.AttemptLost {
 		t.Errorf("ended %s, %q", e.status, e.text)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 const (
@@ -149,7 +150,7 @@ func (s *shift) trial() error {
 	switch {
 	case e.unable:
 		return errors.New(e.text)
-	case e.exitCode != nil && e.status != jobs.AttemptSucceeded:
+	case e.exitCode != nil && e.status != report.AttemptSucceeded:
 		return fmt.Errorf("a trial command did not succeed: %s", e.text)
 	}
 	return nil // without a shell there is nothing to try

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // What a command leaves behind may finish as long as it writes: the end of the
@@ -20,7 +21,7 @@ for i in $(seq 1 300); do echo "line $i"; done
 echo "the last line"
 exit 3`}}
 	e, out := execute(t, job)
-	if e.status != jobs.AttemptFailed || *e.exitCode != 3 {
+	if e.status != report.AttemptFailed || *e.exitCode != 3 {
 		t.Errorf("ended %s, %q", e.status, e.text)
 	}
 	text := out.out.String()
@@ -52,7 +53,7 @@ func TestLeftoverProcessesAreEndedAndNamed(t *testing.T) {
 			job := script(tt.run)
 			job.Grace, job.Timeout = tt.grace, tt.timeout
 			e, out := execute(t, job)
-			if e.status != jobs.AttemptSucceeded || e.escaped {
+			if e.status != report.AttemptSucceeded || e.escaped {
 				t.Errorf("ended %s, %q, escaped %v", e.status, e.text, e.escaped)
 			}
 			if took := e.finished.Sub(e.started); took < tt.least || took > tt.most {

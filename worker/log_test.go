@@ -16,6 +16,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // stored collects chunks.
@@ -99,7 +100,7 @@ func TestLogPassesAnyBytes(t *testing.T) {
 	}
 	e, _ := logged(t, `head -c 1000000 /dev/zero | tr '\0' x; printf '\377\000\376'`, s)
 	want := append(bytes.Repeat([]byte("x"), 1000000), 0xff, 0, 0xfe)
-	if e.status != jobs.AttemptSucceeded || !bytes.Equal(s.text(jobs.Stdout), want) {
+	if e.status != report.AttemptSucceeded || !bytes.Equal(s.text(jobs.Stdout), want) {
 		t.Errorf("%s, %d bytes", e.text, len(s.text(jobs.Stdout)))
 	}
 	for _, c := range s.chunks {

@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // machineError is an error before the start of an attempt that the machine
@@ -24,9 +24,9 @@ func machineCaused(err error) bool {
 // notStarted is the end of an attempt that did not start. What the machine
 // causes is handed back.
 func notStarted(err error) ending {
-	e := ending{status: jobs.AttemptFailed, text: err.Error(), finished: time.Now()}
+	e := ending{status: report.AttemptFailed, text: err.Error(), finished: time.Now()}
 	if machineCaused(err) {
-		e.status, e.unable = jobs.AttemptHandedBack, true
+		e.status, e.unable = report.AttemptHandedBack, true
 	}
 	return e
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // TestAttemptThatCannotBeginIsHandedBack: the machine is to blame for what it lacks,
@@ -47,9 +48,9 @@ func TestAttemptThatCannotBeginIsHandedBack(t *testing.T) {
 					tt.change(t, c)
 				}
 			})
-			want := jobs.AttemptFailed
+			want := report.AttemptFailed
 			if tt.unable {
-				want = jobs.AttemptHandedBack
+				want = report.AttemptHandedBack
 			}
 			if e.status != want || e.unable != tt.unable || !e.started.IsZero() || !strings.Contains(e.text, tt.text) {
 				t.Errorf("%s, unable %v, %q; want %s, %v, %q", e.status, e.unable, e.text, want, tt.unable, tt.text)

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -45,7 +46,7 @@ func dial(t *testing.T) *broker.Conn {
 func TestRefusedCommit(t *testing.T) {
 	claim := func(a *task) jobs.Record { return a.Claim() }
 	outcome := func(a *task) jobs.Record {
-		return jobs.Record{Outcome: a.outcome(ending{status: jobs.AttemptFailed}, jobs.Outputs{}, 0)}
+		return jobs.Record{Outcome: a.outcome(ending{status: report.AttemptFailed}, jobs.Outputs{}, 0)}
 	}
 	for _, tc := range []struct {
 		name   string
@@ -62,7 +63,7 @@ func TestRefusedCommit(t *testing.T) {
 			return jobs.Record{Claim: &jobs.Claim{Attempt: 2, Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: "n"}}
 		}}, false, false, attempt.Leave},
 		{"closed by the orchestrator in its name", []func(*task) jobs.Record{claim, func(a *task) jobs.Record {
-			return jobs.Record{Outcome: &jobs.Outcome{Attempt: 2, Status: jobs.AttemptLost, By: "o", Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: a.Nonce()}}
+			return jobs.Record{Outcome: &jobs.Outcome{Attempt: 2, Status: report.AttemptLost, By: "o", Worker: "w1", Incarnation: a.s.self.Incarnation, Nonce: a.Nonce()}}
 		}}, true, false, attempt.Drop},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,7 +85,7 @@ func TestRefusedCommit(t *testing.T) {
 				}
 				last = seq
 			}
-			v, err := a.Commit(t.Context(), a.outcome(ending{status: jobs.AttemptSucceeded}, jobs.Outputs{}, 0))
+			v, err := a.Commit(t.Context(), a.outcome(ending{status: report.AttemptSucceeded}, jobs.Outputs{}, 0))
 			if err != nil || v != tc.want {
 				t.Errorf("verdict %v, %v; want %v", v, err, tc.want)
 			}
@@ -92,7 +93,7 @@ func TestRefusedCommit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if stands := e.Sequence != last && e.Record.Outcome != nil && e.Record.Outcome.Status == jobs.AttemptSucceeded; stands != tc.stands {
+			if stands := e.Sequence != last && e.Record.Outcome != nil && e.Record.Outcome.Status == report.AttemptSucceeded; stands != tc.stands {
 				t.Errorf("its outcome stands: %v", stands)
 			}
 		})
@@ -126,7 +127,7 @@ func TestGapSinceTheClaimMakesItLost(t *testing.T) {
 	}
 	a.s.self.Lease.Renew(later, later)
 	e, _, err := a.execute(t.Context())
-	if err != nil || e.status != jobs.AttemptLost || !e.started.IsZero() {
+	if err != nil || e.status != report.AttemptLost || !e.started.IsZero() {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

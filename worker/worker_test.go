@@ -21,6 +21,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -347,7 +348,7 @@ func TestJobIsRunCommittedAndAcknowledged(t *testing.T) {
 	j := b.job(`echo hello; echo v=1 >>"$MODPIPE_OUTPUT"`)
 	b.publish(j)
 	o := b.outcome(j)
-	if o.Status != jobs.AttemptSucceeded || o.Outputs.Values["v"] != "1" || o.Worker != "w1" || o.Nonce == "" || o.LogChunks != 1 || o.Started.IsZero() {
+	if o.Status != report.AttemptSucceeded || o.Outputs.Values["v"] != "1" || o.Worker != "w1" || o.Nonce == "" || o.LogChunks != 1 || o.Started.IsZero() {
 		t.Errorf("outcome %+v", o)
 	}
 	if text, n := b.log(j); text != "hello\n" || n != o.LogChunks {
@@ -371,7 +372,7 @@ func TestKeyedClaimsBeforeItStarts(t *testing.T) {
 	j.Keyed = true
 	b.publish(j)
 	c := b.claimed(j)
-	if o := b.outcome(j); o.Status != jobs.AttemptSucceeded || o.Nonce != c.Record.Claim.Nonce || o.Incarnation != c.Record.Claim.Incarnation {
+	if o := b.outcome(j); o.Status != report.AttemptSucceeded || o.Nonce != c.Record.Claim.Nonce || o.Incarnation != c.Record.Claim.Incarnation {
 		t.Errorf("outcome %+v of claim %+v", o, c.Record.Claim)
 	}
 	if text, _ := b.log(j); text != fmt.Sprintln(c.Sequence) {
@@ -387,7 +388,7 @@ func TestUnkeyedClaimsWhatOutlives20ms(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(b.dir, "claimed"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if o := b.outcome(long); o.Status != jobs.AttemptSucceeded {
+	if o := b.outcome(long); o.Status != report.AttemptSucceeded {
 		t.Errorf("outcome %+v", o)
 	}
 }
@@ -395,7 +396,7 @@ func TestUnkeyedClaimsWhatOutlives20ms(t *testing.T) {
 // What a cell shows when a job comes, and what becomes of the job.
 func TestDoubt(t *testing.T) {
 	theirs := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w1", Incarnation: "other", Nonce: "other"}}
-	closed := jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}}
+	closed := jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o1"}}
 	for _, tc := range []struct {
 		name         string
 		keyed, again bool
@@ -419,7 +420,7 @@ func TestDoubt(t *testing.T) {
 				b.write(j, 0, *tc.cell)
 			}
 			if tc.end {
-				b.write(&jobs.Job{}, 0, jobs.Record{End: &jobs.End{Status: jobs.RunFailed}})
+				b.write(&jobs.Job{}, 0, jobs.Record{End: &jobs.End{Status: report.RunFailed}})
 			}
 			b.publish(j)
 			if tc.runs {
@@ -444,7 +445,7 @@ func TestRefusedOutcomeIsDiscarded(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t))
 	b.warm()
 	j := b.job("true")
-	b.write(j, 0, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}})
+	b.write(j, 0, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o1"}})
 	b.publish(j) // with a fence that is past, and no reason to doubt
 	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
 	last, err := b.conn.Last(t.Context(), run, j.Token)
@@ -487,7 +488,7 @@ func TestSupersededAttemptIsEndedAfterReconnect(t *testing.T) {
 	j := b.job("echo $$ >pid; exec sleep 300")
 	b.publish(j)
 	c := b.claimed(j)
-	b.write(j, c.Sequence, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptLost, By: "o1"}})
+	b.write(j, c.Sequence, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o1"}})
 	pid := b.pid("pid")
 	b.server.CutClients()
 	b.gone(pid)
@@ -506,7 +507,7 @@ func TestCancel(t *testing.T) {
 	stop()
 	ask.Kill = true // during the grace of a minute
 	b.cancelling(ask)
-	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" || o.ExitCode == nil || *o.ExitCode != 137 {
+	if o := b.outcome(j); o.Status != report.AttemptCancelled || o.Error != "by ann" || o.ExitCode == nil || *o.ExitCode != 137 {
 		t.Errorf("outcome %+v", o)
 	}
 	b.gone(pid)
@@ -527,7 +528,7 @@ func TestCancelWhileItFetches(t *testing.T) {
 	b.publish(j)
 	b.claimed(j)
 	b.cancelling(jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"})
-	if o := b.outcome(j); o.Status != jobs.AttemptCancelled || o.Error != "by ann" {
+	if o := b.outcome(j); o.Status != report.AttemptCancelled || o.Error != "by ann" {
 		t.Errorf("outcome %+v", o)
 	}
 	if b.exists("ran") {
@@ -541,7 +542,7 @@ func TestHandBack(t *testing.T) {
 	b.publish(j)
 	pid := b.pid("pid")
 	b.telling(func() error { return b.conn.SendWorkerControl("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}) })
-	if o := b.outcome(j); o.Status != jobs.AttemptHandedBack {
+	if o := b.outcome(j); o.Status != report.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}
 	b.gone(pid)
@@ -556,7 +557,7 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 	b.worker.Drain()
 	next := b.job("touch ran")
 	b.publish(next)
-	if o := b.outcome(j); o.Status != jobs.AttemptSucceeded {
+	if o := b.outcome(j); o.Status != report.AttemptSucceeded {
 		t.Errorf("outcome %+v", o)
 	}
 	b.ends(nil)
@@ -571,7 +572,7 @@ func TestStopKillsAndHandsBack(t *testing.T) {
 	b.publish(j)
 	pid := b.pid("pid")
 	b.stop(errStopped)
-	if o := b.outcome(j); o.Status != jobs.AttemptHandedBack {
+	if o := b.outcome(j); o.Status != report.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}
 	b.gone(pid)
@@ -593,11 +594,11 @@ func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
 		t.Error("what holds no key was killed too")
 	}
 	b.server.Start(t)
-	if o := b.outcome(keyed); o.Status != jobs.AttemptLost {
+	if o := b.outcome(keyed); o.Status != report.AttemptLost {
 		t.Errorf("outcome %+v", o)
 	}
 	b.cancelling(jobs.CancelAttempt{Token: free.Token, Attempt: 1})
-	if o := b.outcome(free); o.Status != jobs.AttemptCancelled {
+	if o := b.outcome(free); o.Status != report.AttemptCancelled {
 		t.Errorf("outcome %+v", o)
 	}
 	b.gone(other)
@@ -616,7 +617,7 @@ func TestLogsOverARestartOfNATS(t *testing.T) {
 	for i := range 5000 {
 		fmt.Fprintf(&want, "line %d of a log that is long enough to fill what is between\n", i+1)
 	}
-	if text, n := b.log(j); o.Status != jobs.AttemptSucceeded || n != o.LogChunks || text != want.String() {
+	if text, n := b.log(j); o.Status != report.AttemptSucceeded || n != o.LogChunks || text != want.String() {
 		t.Errorf("%s; %d bytes of %d in %d chunks of %d", o.Status, len(text), want.Len(), n, o.LogChunks)
 	}
 }
@@ -749,7 +750,7 @@ func TestBrokenMachineTakesNoAttempts(t *testing.T) {
 	first := b.job("touch began")
 	b.publish(first)
 	o := b.outcome(first)
-	if o.Status != jobs.AttemptHandedBack || !o.Unable || !strings.Contains(o.Error, "no such file or directory") || !o.Started.IsZero() {
+	if o.Status != report.AttemptHandedBack || !o.Unable || !strings.Contains(o.Error, "no such file or directory") || !o.Started.IsZero() {
 		t.Fatalf("%+v", o)
 	}
 	b.eventually("the registry says that it takes no attempts", func() bool {
@@ -762,7 +763,7 @@ func TestBrokenMachineTakesNoAttempts(t *testing.T) {
 	if err := os.Mkdir(missing, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if o := b.outcome(second); o.Status != jobs.AttemptSucceeded {
+	if o := b.outcome(second); o.Status != report.AttemptSucceeded {
 		t.Errorf("%+v", o)
 	}
 	b.eventually("the registry says that it works again", func() bool {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // errLeft ends a question to which no answer is needed any more.
@@ -38,7 +39,7 @@ func (d *Delivery) ask(ctx context.Context, at seen) (jobs.Answer, error) {
 		if ctx.Err() != nil || errors.Is(err, ErrDenied) {
 			return a, fmt.Errorf("ask about %s: %w", d, err)
 		}
-		if st, ok := d.stops.Asked(); ok && (st.Discard || st.Status == jobs.AttemptHandedBack) {
+		if st, ok := d.stops.Asked(); ok && (st.Discard || st.Status == report.AttemptHandedBack) {
 			return a, errLeft
 		}
 		ended, err := d.over(ctx)

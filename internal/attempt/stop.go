@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // Stop is a request to end an attempt before its time.
 type Stop struct {
-	Status  jobs.AttemptStatus // what the outcome says, whatever the exit code
+	Status  report.AttemptStatus // what the outcome says, whatever the exit code
 	Text    string
 	Grace   time.Duration // between TERM and KILL; 0 = KILL at once
 	Discard bool          // somebody else has closed the attempt: there is no outcome to commit
@@ -97,7 +98,7 @@ func (d *Delivery) Lapsed() bool {
 
 // lost is the end of what holds a key under a lease that has lapsed.
 func (d *Delivery) lost() Stop {
-	return Stop{Status: jobs.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
+	return Stop{Status: report.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
 }
 
 // Reconnected reads the cell of a delivery when the connection was made again,
@@ -133,7 +134,7 @@ func (d *Delivery) forget() {
 // on is the connection on which that was heard.
 func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	o := &jobs.Outcome{
-		Attempt: p.Attempt, Status: jobs.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
+		Attempt: p.Attempt, Status: report.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
 		Error: "the worker does not run what the log says that it has claimed: its connection to NATS broke when it claimed, or NATS has lost the last part of the log", Finished: w.Clock.Now(),
 	}
 	_, err := w.Log.Append(ctx, on, p.Run, p.Token, p.Sequence, jobs.Record{Outcome: o})
@@ -148,9 +149,9 @@ func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 	if d.job.Run != run || d.job.Token != c.Token || d.job.Attempt != c.Attempt {
 		return
 	}
-	st := Stop{Status: jobs.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}
+	st := Stop{Status: report.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}
 	if c.TimedOut {
-		st.Status = jobs.AttemptTimedOut
+		st.Status = report.AttemptTimedOut
 	}
 	if c.Kill {
 		st.Grace = 0
@@ -160,5 +161,5 @@ func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 
 // HandBack asks for the end because the worker goes.
 func (d *Delivery) HandBack(text string, grace time.Duration) {
-	d.stops.Ask(Stop{Status: jobs.AttemptHandedBack, Text: text, Grace: grace})
+	d.stops.Ask(Stop{Status: report.AttemptHandedBack, Text: text, Grace: grace})
 }

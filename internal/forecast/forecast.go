@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -43,8 +44,8 @@ func Of(p *pipeline.Pipeline, workers []Worker, took func(*pipeline.Module) time
 		supply: map[jobs.Lane]int{}, serves: map[station]bool{},
 		fleet: schedule.NewFleet(time.Hour), ready: map[string]time.Time{}, last: map[jobs.Token]uint64{},
 	}
-	g.run = schedule.NewRun(func(e jobs.Event) {
-		if e.Event == jobs.EventModuleReady {
+	g.run = schedule.NewRun(func(e report.Event) {
+		if e.Event == report.EventModuleReady {
 			g.ready[e.Module] = g.now
 		}
 	})
@@ -139,7 +140,7 @@ func (g *game) play(p *pipeline.Pipeline, known map[string]time.Duration) (Forec
 			return Forecast{}, err
 		}
 	}
-	if end := g.run.Ended(); end.Status != jobs.RunSucceeded {
+	if end := g.run.Ended(); end.Status != report.RunSucceeded {
 		return Forecast{}, fmt.Errorf("the run would end %s: %s", end.Status, end.Error)
 	}
 	return g.result, nil
@@ -281,7 +282,7 @@ func (g *game) happen() error {
 	g.free[x.worker] += x.slots
 	g.result.Length = g.now.Sub(beginning)
 	return g.write(key.Token, jobs.Record{Outcome: &jobs.Outcome{
-		Attempt: key.Attempt, Status: jobs.AttemptSucceeded, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker,
+		Attempt: key.Attempt, Status: report.AttemptSucceeded, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker,
 		Started: x.started, Finished: g.now,
 	}})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -66,7 +67,7 @@ func (s *site) Within(ctx context.Context, _ time.Duration) (context.Context, co
 }
 
 func closed() jobs.Record {
-	return jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptSucceeded}}
+	return jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded}}
 }
 
 // takenOver is the log of a run with a module a that was taken over, after what

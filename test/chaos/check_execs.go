@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
@@ -86,10 +86,10 @@ func (e *evidence) verifyNeeds(x *watch.Exec, m *module, say func(string, ...any
 			say("%s: was not told how %s ended", describe(x), n.name)
 			continue
 		}
-		report := e.reports[x.Run]
-		i := slices.IndexFunc(report.Modules, func(r jobs.ModuleReport) bool { return r.Name == n.name })
-		if i >= 0 && report.Modules[i].Status != saw.Status {
-			say("%s: was told that %s is %q, but it ended %q", describe(x), n.name, saw.Status, report.Modules[i].Status)
+		rep := e.reports[x.Run]
+		i := slices.IndexFunc(rep.Modules, func(r report.Module) bool { return r.Name == n.name })
+		if i >= 0 && rep.Modules[i].Status != report.Status(saw.Status) {
+			say("%s: was told that %s is %q, but it ended %q", describe(x), n.name, saw.Status, rep.Modules[i].Status)
 		}
 		if saw.Status != statusSucceeded && saw.Status != statusFailed && saw.Status != statusIgnored {
 			continue // it may have ended without a command

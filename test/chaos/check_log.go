@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
@@ -83,7 +84,7 @@ func (c *cell) take(entry jobs.Entry) string {
 		c.claims[attempt] = entry.Sequence
 		return ""
 	}
-	c.succeeded = o.Status == jobs.AttemptSucceeded
+	c.succeeded = o.Status == report.AttemptSucceeded
 	return ""
 }
 

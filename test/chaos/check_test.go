@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
@@ -24,7 +25,7 @@ func sound() *evidence {
 	claim := func(seq uint64, d time.Duration, cell jobs.Token, n jobs.Attempt, worker string) jobs.Entry {
 		return jobs.Entry{Sequence: seq, Time: at(d), Cell: cell, Record: jobs.Record{Claim: &jobs.Claim{Attempt: n, Worker: worker}}}
 	}
-	outcome := func(seq uint64, d time.Duration, cell jobs.Token, n jobs.Attempt, status jobs.AttemptStatus, worker, by string) jobs.Entry {
+	outcome := func(seq uint64, d time.Duration, cell jobs.Token, n jobs.Attempt, status report.AttemptStatus, worker, by string) jobs.Entry {
 		o := &jobs.Outcome{Attempt: n, Status: status, Worker: worker}
 		if by != "" {
 			o.Outputs.Values = map[string]string{"by": by}
@@ -56,15 +57,15 @@ func sound() *evidence {
 			{Sequence: 1, Time: at(0), Record: jobs.Record{Spec: &jobs.Spec{}}},
 			{Sequence: 2, Time: at(ms), Record: jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}},
 			claim(3, 9*ms, "a", 1, "w1"),
-			outcome(4, 4020*ms, "a", 1, jobs.AttemptLost, "w1", ""),
+			outcome(4, 4020*ms, "a", 1, report.AttemptLost, "w1", ""),
 			{Sequence: 5, Time: at(4021 * ms), Record: jobs.Record{Takeover: &jobs.Takeover{Epoch: 2}}},
 			claim(6, 4025*ms, "a", 2, "w2"),
-			outcome(7, 4102*ms, "a", 2, jobs.AttemptSucceeded, "w2", "2"),
+			outcome(7, 4102*ms, "a", 2, report.AttemptSucceeded, "w2", "2"),
 			claim(9, 4195*ms, "b", 1, "w2"),
-			outcome(10, 4302*ms, "b", 1, jobs.AttemptSucceeded, "w2", "3"),
-			{Sequence: 11, Time: at(4310 * ms), Record: jobs.Record{End: &jobs.End{Status: jobs.RunSucceeded}}},
+			outcome(10, 4302*ms, "b", 1, report.AttemptSucceeded, "w2", "3"),
+			{Sequence: 11, Time: at(4310 * ms), Record: jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}},
 		}},
-		reports: map[string]jobs.Report{"r": {Status: jobs.RunSucceeded, Modules: []jobs.ModuleReport{
+		reports: map[string]report.Report{"r": {Status: report.RunSucceeded, Modules: []report.Module{
 			{Name: "a", Status: statusSucceeded}, {Name: "b", Status: statusSucceeded},
 		}}},
 	}
@@ -86,7 +87,7 @@ func TestBadEvidence(t *testing.T) {
 		{"a module ended otherwise", func(e *evidence) { e.reports["r"].Modules[1].Status = statusFailed }, `module b ended "failed"`},
 		{"the run ended otherwise", func(e *evidence) {
 			r := e.reports["r"]
-			r.Status = jobs.RunFailed
+			r.Status = report.RunFailed
 			e.reports["r"] = r
 		}, `ended "failed"`},
 		{"no report", func(e *evidence) { delete(e.reports, "r") }, "has no report"},
@@ -97,10 +98,10 @@ func TestBadEvidence(t *testing.T) {
 		}, "record 12 is after its end"},
 		{"an attempt with two outcomes", func(e *evidence) {
 			log := e.logs["r"]
-			log[5].Record = jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: jobs.AttemptFailed}}
+			log[5].Record = jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed}}
 		}, "its attempt does not follow the one before"},
 		{"a success that was overwritten", func(e *evidence) {
-			e.logs["r"][3].Record.Outcome.Status = jobs.AttemptSucceeded
+			e.logs["r"][3].Record.Outcome.Status = report.AttemptSucceeded
 		}, "it had succeeded"},
 		{"an open attempt", func(e *evidence) {
 			log := e.logs["r"]

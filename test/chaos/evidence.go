@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
@@ -19,7 +20,7 @@ type evidence struct {
 	forgot    map[string]bool       // runs that it has lost altogether
 	runs      []submitted
 	logs      map[string][]jobs.Entry
-	reports   map[string]jobs.Report
+	reports   map[string]report.Report
 	processes map[string][]int // those that are left, by run
 	queued    map[string]int   // jobs that are left, by run
 	left      []string         // whatever else is left
@@ -63,22 +64,22 @@ func (e *evidence) verify() []string {
 
 // verifyEnd compares a run's report with what must come of its plan.
 func (e *evidence) verifyEnd(s submitted, say func(string, ...any)) {
-	report, ok := e.reports[s.plan.run]
+	rep, ok := e.reports[s.plan.run]
 	if !ok {
 		say("%s: has no report", s.plan.run)
 		return
 	}
-	if want := s.plan.verdicts(s.cancelled); !slices.Contains(want, string(report.Status)) {
-		say("%s: ended %q, want one of %q", s.plan.run, report.Status, want)
+	if want := s.plan.verdicts(s.cancelled); !slices.Contains(want, string(rep.Status)) {
+		say("%s: ended %q, want one of %q", s.plan.run, rep.Status, want)
 	}
 	want := s.plan.fates(s.cancelled)
-	for _, m := range report.Modules {
-		if !slices.Contains(want[m.Name], m.Status) {
+	for _, m := range rep.Modules {
+		if !slices.Contains(want[m.Name], string(m.Status)) {
 			say("%s: module %s ended %q (%s%s), want one of %q", s.plan.run, m.Name, m.Status, m.Error, m.Reason, want[m.Name])
 		}
 	}
-	if len(report.Modules) != len(s.plan.modules) {
-		say("%s: %d modules in the report, want %d", s.plan.run, len(report.Modules), len(s.plan.modules))
+	if len(rep.Modules) != len(s.plan.modules) {
+		say("%s: %d modules in the report, want %d", s.plan.run, len(rep.Modules), len(s.plan.modules))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
 )
 
 func jobsRun(run string) jobs.RunID { return jobs.RunID(run) }
@@ -24,7 +25,7 @@ const tidyIn = 20 * time.Second
 // gather collects the evidence when all runs have ended.
 func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
 	runs := l.survived()
-	e := &evidence{began: w.began, runs: runs, logs: map[string][]jobs.Entry{}, reports: map[string]jobs.Report{}}
+	e := &evidence{began: w.began, runs: runs, logs: map[string][]jobs.Entry{}, reports: map[string]report.Report{}}
 	tidy := func() bool {
 		e.processes, e.queued, e.left = processesOf(l.all()), w.queued(ctx), w.held(ctx, runs)
 		return len(e.processes) == 0 && len(e.queued) == 0 && len(e.left) == 0
@@ -40,11 +41,11 @@ func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
 		}
 		e.logs[s.plan.run] = log
 		code, out, said := w.command(ctx, commandIn, "runs", "show", s.plan.run, "-o", "json")
-		var report jobs.Report
-		if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 {
+		var rep report.Report
+		if err := json.Unmarshal([]byte(out), &rep); err != nil || code != 0 {
 			return nil, fmt.Errorf("runs show %s: exit %d, %w: %s", s.plan.run, code, err, said)
 		}
-		e.reports[s.plan.run] = report
+		e.reports[s.plan.run] = rep
 	}
 	e.execs = w.recorder.Execs()
 	w.mu.Lock()

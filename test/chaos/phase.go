@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // tally is what phases add up to.
@@ -45,14 +45,14 @@ func (t *tally) hit() string {
 // count takes the figures from the evidence.
 func (t *tally) count(e *evidence) {
 	t.runs, t.stalls = len(e.runs), len(e.stalls)
-	for _, report := range e.reports {
-		for _, m := range report.Modules {
+	for _, rep := range e.reports {
+		for _, m := range rep.Modules {
 			t.attempts += len(m.Attempts)
 			for _, a := range m.Attempts {
 				switch a.Status {
-				case jobs.AttemptLost:
+				case report.AttemptLost:
 					t.lost++
-				case jobs.AttemptHandedBack:
+				case report.AttemptHandedBack:
 					t.handedBack++
 				default:
 				}

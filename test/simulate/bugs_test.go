@@ -155,7 +155,7 @@ func table(finds []find) string {
 Each is in testdata/bugs and is planted alone, in the real source. The simulation begins with the seed that the bug's
 file names, which found it before; "steps" is how many it makes until it finds the bug, "again" shows it again with the
 bug in place. Written by
-` + "`go test ./internal/simulate -run Planted -update`" + `.
+` + "`go test ./test/simulate -run Planted -update`" + `.
 
 | bug | what is wrong | in | steps | found as | again |
 |---|---|---|---|---|---|

@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -115,7 +116,7 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 		if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
 			t.over[e.Cell] = at
 		}
-		if o.Status == jobs.AttemptSucceeded {
+		if o.Status == report.AttemptSucceeded {
 			t.final[e.Cell] = o.Attempt
 		}
 	case e.Record.Grant != nil:
@@ -147,7 +148,7 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 	if o.Unable {
 		c.refused(w, t, id, e)
 	}
-	if o.By == "" || o.Status != jobs.AttemptLost {
+	if o.By == "" || o.Status != report.AttemptLost {
 		return
 	}
 	for _, x := range t.running { // nobody else may take over what is lost while it lives
@@ -186,21 +187,21 @@ func (w *world) tolerance() time.Duration { return w.now/50 + 50*time.Millisecon
 
 // verdict: it is the one that the modules' statuses give, and nothing is open.
 func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
-	want, failures := jobs.RunSucceeded, 0
+	want, failures := report.RunSucceeded, 0
 	for _, m := range t.modules {
 		s := t.state.StatusOf(m.Name)
 		if !s.Terminal() {
 			w.fail("%s ends while %s is %s", id, m.Name, s)
 		}
-		if s == jobs.Failed || s == jobs.TimedOut {
+		if s == report.Failed || s == report.TimedOut {
 			failures++
 		}
 	}
 	switch {
 	case c.cancelled(w, t, id):
-		want = jobs.RunCancelled
+		want = report.RunCancelled
 	case failures > 0:
-		want = jobs.RunFailed
+		want = report.RunFailed
 	}
 	if end.Status != want {
 		w.fail("%s ends as %s, and its modules say %s", id, end.Status, want)
@@ -296,7 +297,7 @@ func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
 	key := jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
 	o := t.outcomes[key]
-	if o == nil || o.Attempt == 0 || (o.Status != jobs.AttemptFailed && o.Status != jobs.AttemptTimedOut) || w.server.jumped {
+	if o == nil || o.Attempt == 0 || (o.Status != report.AttemptFailed && o.Status != report.AttemptTimedOut) || w.server.jumped {
 		return
 	}
 	least := min(m.Policy.Retry.Delay, m.Policy.Retry.MaxDelay) / 2

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // noteReady notes since when modules are ready, and somebody decides.
@@ -13,8 +14,8 @@ func (t *truth) noteReady(at time.Duration) {
 	t.mayStart = t.mayStart && t.cancels == 0
 	for token, m := range t.modules {
 		s := t.state.StatusOf(m.Name)
-		t.mayStart = t.mayStart && s != jobs.Failed && s != jobs.TimedOut
-		if _, known := t.ready[token]; s != jobs.Ready || !t.led {
+		t.mayStart = t.mayStart && s != report.Failed && s != report.TimedOut
+		if _, known := t.ready[token]; s != report.Ready || !t.led {
 			delete(t.ready, token)
 		} else if !known {
 			t.ready[token] = at
@@ -56,7 +57,7 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 		}
 		ready := w.now - since
 		w.after(sentTogether, nil, "what is more urgent is in the queue", func() {
-			if t.mayStart && t.state.StatusOf(m.Name) == jobs.Ready && w.server.jobOf(j.Run, token) == nil {
+			if t.mayStart && t.state.StatusOf(m.Name) == report.Ready && w.server.jobOf(j.Run, token) == nil {
 				w.fail("%s is given %s of %s, and %s, which is more urgent, has been ready for %s", k.name, mine.Name, j.Run, m.Name, ready)
 			}
 		})

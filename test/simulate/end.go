@@ -4,8 +4,8 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
@@ -52,34 +52,34 @@ func (c *checks) statuses(w *world, r *run) {
 }
 
 // allowed is the table of fates, written a second time.
-func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []jobs.Status {
+func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []report.Status {
 	t := &r.truth
 	if m.Unselected {
-		return []jobs.Status{jobs.Skipped}
+		return []report.Status{report.Skipped}
 	}
 	bad, cancelled, skipped, allSkipped, required := false, false, false, true, false
 	for _, n := range m.Needs {
 		s := t.state.StatusOf(n.Module)
 		bad = bad || s.Bad()
-		cancelled = cancelled || s == jobs.Cancelled
-		skipped = skipped || (s == jobs.Skipped && !n.Optional)
-		allSkipped = allSkipped && s == jobs.Skipped
+		cancelled = cancelled || s == report.Cancelled
+		skipped = skipped || (s == report.Skipped && !n.Optional)
+		allSkipped = allSkipped && s == report.Skipped
 		required = required || !n.Optional
 	}
 	stopped := c.cancelled(w, t, r.id)
 	if m.Policy.AlwaysRun {
 		if len(m.Needs) > 0 && allSkipped && required {
-			return []jobs.Status{jobs.Skipped}
+			return []report.Status{report.Skipped}
 		}
 		stopped = stopped && t.cancels > 1
 	} else {
 		switch {
 		case bad:
-			return []jobs.Status{jobs.DependencyFailed}
+			return []report.Status{report.DependencyFailed}
 		case cancelled:
-			return []jobs.Status{jobs.Cancelled}
+			return []report.Status{report.Cancelled}
 		case skipped:
-			return []jobs.Status{jobs.Skipped}
+			return []report.Status{report.Skipped}
 		}
 		stopped = stopped || !t.spec.Pipeline.FailSlow
 	}
@@ -87,22 +87,22 @@ func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []jobs.Status {
 }
 
 // own are the statuses of a module that its needs have let run.
-func own(m *pipeline.Module, stopped bool) []jobs.Status {
-	var list []jobs.Status
+func own(m *pipeline.Module, stopped bool) []report.Status {
+	var list []report.Status
 	switch m.If {
 	case "false":
-		list = []jobs.Status{jobs.Skipped, jobs.Failed}
+		list = []report.Status{report.Skipped, report.Failed}
 	case "error":
-		list = []jobs.Status{jobs.Failed}
+		list = []report.Status{report.Failed}
 	default:
-		list = []jobs.Status{jobs.Succeeded, jobs.Failed, jobs.TimedOut}
+		list = []report.Status{report.Succeeded, report.Failed, report.TimedOut}
 	}
 	if m.Policy.IgnoreFailure {
-		list = slices.DeleteFunc(list, func(s jobs.Status) bool { return s == jobs.Failed || s == jobs.TimedOut })
-		list = append(list, jobs.IgnoredFailure)
+		list = slices.DeleteFunc(list, func(s report.Status) bool { return s == report.Failed || s == report.TimedOut })
+		list = append(list, report.IgnoredFailure)
 	}
 	if stopped {
-		list = append(list, jobs.Cancelled)
+		list = append(list, report.Cancelled)
 	}
 	return list
 }

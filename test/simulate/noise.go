@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // errJunk is why junk cannot be read.
@@ -57,7 +58,7 @@ func (w *world) stray(r *run) jobs.Entry {
 	case 0:
 		e.Record.Claim = &jobs.Claim{Attempt: attempt, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
 	case 1:
-		e.Record.Outcome = &jobs.Outcome{Attempt: attempt, Status: jobs.AttemptSucceeded, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
+		e.Record.Outcome = &jobs.Outcome{Attempt: attempt, Status: report.AttemptSucceeded, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
 	case 2:
 		e.Record.Cancel = &jobs.Cancel{ID: "noise"} // it belongs elsewhere
 	default:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
 )
 
 // task is a delivery and its execution.
@@ -30,12 +31,12 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	}
 	if !t.MayStart() {
 		t.Release(ctx)
-		return t.outcome(jobs.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
+		return t.outcome(report.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
 	}
 	if t.k.broken {
 		t.k.cannotBegin() //nolint:contextcheck // a party of the model waits without a context
 		t.Release(ctx)
-		o := t.outcome(jobs.AttemptHandedBack, brokenMachine)
+		o := t.outcome(report.AttemptHandedBack, brokenMachine)
 		o.Unable = true
 		return o, s.Err()
 	}
@@ -76,7 +77,7 @@ func (t *task) fetch(s *scope) {
 	}
 }
 
-func (t *task) outcome(s jobs.AttemptStatus, text string) *jobs.Outcome {
+func (t *task) outcome(s report.AttemptStatus, text string) *jobs.Outcome {
 	return t.Sign(&jobs.Outcome{Status: s, Error: text, Finished: t.k.now()})
 }
 
@@ -93,7 +94,7 @@ func (t *task) process() *jobs.Outcome {
 		if lasts != limit {
 			return t.outcome(end.status, end.text)
 		}
-		t.Stops().Ask(attempt.Stop{Status: jobs.AttemptTimedOut, Text: "timed out", Grace: t.Job().Grace})
+		t.Stops().Ask(attempt.Stop{Status: report.AttemptTimedOut, Text: "timed out", Grace: t.Job().Grace})
 	}
 	st, _ := t.Stops().Asked()
 	gone := t.k.now().Add(min(st.Grace, end.stays)) // TERM was sent
@@ -154,13 +155,13 @@ func (t *task) abandon() {
 type fate struct {
 	lasts  time.Duration
 	stays  time.Duration // after it was asked to end
-	status jobs.AttemptStatus
+	status report.AttemptStatus
 	text   string
 }
 
 // fate draws one. The same attempt may go another way elsewhere.
 func (w *world) fate(*jobs.Job) fate {
-	f := fate{status: jobs.AttemptSucceeded, stays: w.between(0, 400*time.Millisecond)}
+	f := fate{status: report.AttemptSucceeded, stays: w.between(0, 400*time.Millisecond)}
 	switch n := w.rand.IntN(100); {
 	case w.chance(w.climate.quick):
 		f.lasts = w.between(time.Millisecond, 18*time.Millisecond)
@@ -173,9 +174,9 @@ func (w *world) fate(*jobs.Job) fate {
 	}
 	switch {
 	case w.chance(w.climate.failing):
-		f.status, f.text = jobs.AttemptFailed, "exit code 1"
+		f.status, f.text = report.AttemptFailed, "exit code 1"
 	case w.chance(0.03):
-		f.status = jobs.AttemptHandedBack // as by a worker of another version: nothing but an outcome
+		f.status = report.AttemptHandedBack // as by a worker of another version: nothing but an outcome
 	}
 	if w.chance(0.1) {
 		f.stays = time.Hour // it does not heed TERM

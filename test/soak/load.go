@@ -13,50 +13,51 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // shape is a kind of run.
 type shape struct {
 	file   string
-	status jobs.RunStatus
+	status report.RunStatus
 	cancel bool // as soon as something runs
 	again  bool // once more after it has failed
 }
 
 var shapes = []shape{
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: chain
 modules:
   a: {run: 'echo "v=1" >>"$MODPIPE_OUTPUT"; echo one', outputs: [v]}
   b: {needs: a, env: {V: '${{ needs.a.outputs.v }}'}, run: 'echo "$V"; echo "v=2" >>"$MODPIPE_OUTPUT"', outputs: [v]}
   c: {needs: b, env: {V: '${{ needs.b.outputs.v }}'}, run: 'echo "$V" >&2'}
 `},
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: fan
 modules:
   f: {matrix: {x: [1, 2, 3, 4]}, run: 'echo $MODPIPE_MATRIX_X', not-in-parallel: disk}
   end: {needs: f, run: 'true'}
 `},
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: expanded
 modules:
   list: {run: 'echo "all=[1,2,3]" >>"$MODPIPE_OUTPUT"', outputs: [all]}
   work: {needs: list, matrix: {x: '${{ fromJSON(needs.list.outputs.all) }}'}, run: 'echo $MODPIPE_MATRIX_X'}
   none: {needs: list, if: "needs.list.outputs.all == '[]'", run: 'true'}
 `},
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: large
 modules:
   a: {run: 'printf "big=%0100000d\n" 7 >>"$MODPIPE_OUTPUT"; seq 1 2000', outputs: [big]}
   b: {needs: a, run: 'true', env: {SIZE: '${{ needs.a.outputs.big }}'}}
 `},
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: retried
 modules:
   a: {run: '[ "$MODPIPE_ATTEMPT" -gt 1 ]', retry: {attempts: 3, delay: 100ms}}
   b: {needs: a, run: 'sleep 0.2'}
 `},
-	{status: jobs.RunFailed, again: true, file: `
+	{status: report.RunFailed, again: true, file: `
 name: failed
 modules:
   good: {run: 'true'}
@@ -64,13 +65,13 @@ modules:
   after: {needs: bad, run: 'true'}
   always: {needs: bad, always-run: true, run: 'echo report'}
 `},
-	{status: jobs.RunCancelled, cancel: true, file: `
+	{status: report.RunCancelled, cancel: true, file: `
 name: cancelled
 modules:
   a: {run: 'exec sleep 600'}
   b: {needs: a, run: 'true'}
 `},
-	{status: jobs.RunSucceeded, file: `
+	{status: report.RunSucceeded, file: `
 name: shared
 modules:
   a: {run: 'sleep 0.1', not-in-parallel: {key: database, scope: cluster}}
@@ -154,8 +155,8 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 	l.stored++
 	l.mu.Unlock()
 	cancelled := false
-	report, err := orchestrator.Follow(ctx, l.conn, spec.Run, true, func(e jobs.Event) {
-		if e.Event != jobs.EventModuleStarted {
+	rep, err := orchestrator.Follow(ctx, l.conn, spec.Run, true, func(e report.Event) {
+		if e.Event != report.EventModuleStarted {
 			return
 		}
 		l.mu.Lock()
@@ -171,8 +172,8 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("follow %s (%s): %w", spec.Run, spec.Pipeline.Name, err)
-	case report.Status != s.status:
-		return fmt.Errorf("run %s (%s) %s: %s", spec.Run, spec.Pipeline.Name, report.Status, report.Error)
+	case rep.Status != s.status:
+		return fmt.Errorf("run %s (%s) %s: %s", spec.Run, spec.Pipeline.Name, rep.Status, rep.Error)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package jobs
+package report
 
 import "time"
 
@@ -6,7 +6,7 @@ import "time"
 // -o json` print. Times are RFC 3339; durations are in seconds.
 type Report struct {
 	Version   int               `json:"version"` // 1
-	Run       RunID             `json:"run"`
+	Run       string            `json:"run"`
 	Pipeline  string            `json:"pipeline"`
 	Status    RunStatus         `json:"status"`
 	Started   *time.Time        `json:"started"`
@@ -19,15 +19,15 @@ type Report struct {
 	Commit    string            `json:"commit"`
 	Workers   []string          `json:"workers"`
 	Warnings  []string          `json:"warnings,omitempty"`
-	Modules   []ModuleReport    `json:"modules"`
+	Modules   []Module          `json:"modules"`
 }
 
-// ModuleReport is one module in a Report, or a family that was not expanded.
-type ModuleReport struct {
+// Module is one module in a Report, or a family that was not expanded.
+type Module struct {
 	Name     string            `json:"name"`
 	Family   string            `json:"family"`
 	Matrix   map[string]string `json:"matrix"`
-	Status   string            `json:"status"`
+	Status   Status            `json:"status"`
 	Reason   string            `json:"reason"`
 	Error    string            `json:"error"`
 	Priority string            `json:"priority"`
@@ -38,7 +38,7 @@ type ModuleReport struct {
 	Wait     float64           `json:"wait"`             // started − queued
 	Outputs  map[string]any    `json:"outputs"`          // text, or {"bytes":n,"sha256":"…"} above 64 KiB
 	Result   any               `json:"result,omitempty"` // of a Go function; {"bytes":n,"sha256":"…"} above 64 KiB
-	Attempts []AttemptReport   `json:"attempts"`
+	Attempts []Attempt         `json:"attempts"`
 	NoWorker bool              `json:"-"` // it failed for want of a capable worker
 }
 
@@ -48,9 +48,9 @@ type LargeOutput struct {
 	SHA256 string `json:"sha256"`
 }
 
-// AttemptReport is one attempt in a ModuleReport.
-type AttemptReport struct {
-	Number   Attempt       `json:"number"`
+// Attempt is one attempt in a Module.
+type Attempt struct {
+	Number   int           `json:"number"`
 	Worker   string        `json:"worker"`
 	Status   AttemptStatus `json:"status"`
 	ExitCode *int          `json:"exit_code,omitempty"`

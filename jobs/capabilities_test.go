@@ -1,96 +1,11 @@
 package jobs
 
 import (
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/modpipe/modpipe/pipeline"
 )
-
-func every() []Status {
-	var all []Status
-	for s := range statusWords {
-		all = append(all, Status(s))
-	}
-	return all
-}
-
-// TestTransitions: nothing leaves a terminal status, every other one can
-// still end, and every status can be reached from Waiting.
-func TestTransitions(t *testing.T) {
-	reached := map[Status]bool{Waiting: true}
-	for work := []Status{Waiting}; len(work) > 0; work = work[1:] {
-		for _, to := range every() {
-			if work[0].CanBecome(to) && !reached[to] {
-				reached[to] = true
-				work = append(work, to)
-			}
-		}
-	}
-	for _, s := range every() {
-		if !reached[s] {
-			t.Errorf("%s cannot be reached", s)
-		}
-		ends := slices.ContainsFunc(every(), func(to Status) bool { return s.CanBecome(to) && to.Terminal() })
-		if s.Terminal() == ends {
-			t.Errorf("%s: terminal %t, but it can end: %t", s, s.Terminal(), ends)
-		}
-	}
-}
-
-// TestStatusWords: the words that expressions may compare with are the
-// terminal statuses'.
-func TestStatusWords(t *testing.T) {
-	var terminal []string
-	for _, s := range every() {
-		if s.Terminal() {
-			terminal = append(terminal, s.String())
-		}
-	}
-	words := slices.Clone(pipeline.Statuses())
-	slices.Sort(words)
-	slices.Sort(terminal)
-	if !slices.Equal(words, terminal) {
-		t.Errorf("expressions know %v, modules end as %v", words, terminal)
-	}
-}
-
-func TestLaneOf(t *testing.T) {
-	tests := []struct {
-		name  string
-		r     pipeline.Requirements
-		slots int
-		want  Lane
-	}{
-		{"nothing", pipeline.Requirements{}, 1, "any"},
-		{"words", pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "docker"}}, Tags: []string{"gpu"}}, 1, "os_linux-tool_docker-tag_gpu"},
-		{"slots", pipeline.Requirements{OS: "linux"}, 4, "os_linux-slots_4"},
-	}
-	for _, tt := range tests {
-		if got := LaneOf(tt.r, tt.slots); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
-		}
-	}
-	fits := regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
-	for _, r := range []pipeline.Requirements{
-		{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, {Tags: []string{"dot.ted"}}, {Tags: []string{"ümlaut"}}, {Tags: []string{strings.Repeat("x", 61)}},
-	} {
-		if hashed := LaneOf(r, 1); !fits.MatchString(string(hashed)) || hashed[:2] != "h_" {
-			t.Errorf("%s is no hash that fits a subject", hashed)
-		}
-	}
-	if longest := LaneOf(pipeline.Requirements{Tags: []string{strings.Repeat("x", 60)}}, 1); longest[:4] != "tag_" || !fits.MatchString(string(longest)) {
-		t.Errorf("%s is not spelled", longest)
-	}
-	// A hyphen in a value must not make two sets one lane.
-	a := LaneOf(pipeline.Requirements{Tags: []string{"x-tag_y"}}, 1)
-	b := LaneOf(pipeline.Requirements{Tags: []string{"x", "y"}}, 1)
-	if a == b {
-		t.Errorf("two sets of requirements share the lane %s", a)
-	}
-}
 
 func TestMissing(t *testing.T) {
 	have := Capabilities{

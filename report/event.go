@@ -1,4 +1,4 @@
-package jobs
+package report
 
 import "time"
 
@@ -26,10 +26,10 @@ type Event struct {
 	V        int        `json:"v"` // 1
 	Time     time.Time  `json:"time"`
 	Seq      uint64     `json:"seq"` // 1, 2, 3 … in this stream of events
-	Run      RunID      `json:"run"`
+	Run      string     `json:"run"`
 	Event    EventKind  `json:"event"`
 	Module   string     `json:"module,omitempty"`
-	Attempt  Attempt    `json:"attempt,omitempty"`
+	Attempt  int        `json:"attempt,omitempty"`
 	Worker   string     `json:"worker,omitempty"`
 	Pipeline string     `json:"pipeline,omitempty"` // run.started
 	Modules  int        `json:"modules,omitempty"`  // run.started, family.expanded: how many
