@@ -83,7 +83,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 		ctx := within(t)
 		cells := []string{"a", "b", "c"}
 		for _, cell := range cells {
-			must[uint64](t)(c.Append(ctx, "r", jobs.Token(cell), 0, claim()))
+			must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
 		}
 		known := 0
 		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
@@ -172,7 +172,7 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 		for name, write := range map[string]func(context.Context) error{
 			"mp.run.>": func(ctx context.Context) error {
 				cells++
-				_, err := c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", cells)), 0, claim())
+				_, err := c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", cells)), 0, claim())
 				return err
 			},
 			"$KV.>": func(ctx context.Context) error {

@@ -29,7 +29,7 @@ func BenchmarkPublishJob(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	c := connect(b, natstest.StartServer(b, nil))
 	for i := range b.N {
-		must[uint64](b)(c.Append(context.Background(), "r", jobs.Token(fmt.Sprint("m", i)), 0, outcome()))
+		must[uint64](b)(c.Append(context.Background(), "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, outcome()))
 	}
 }
 

@@ -54,7 +54,7 @@ func TestLossOfTheLeader(t *testing.T) {
 	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
 	nats.Kill(nats.Named(t, must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo().Cluster.Leader))
 	for n := 2; n < 5; n++ {
-		cell := jobs.Token(fmt.Sprint("m", n))
+		cell := jobs.ModuleID(fmt.Sprint("m", n))
 		must[uint64](t)(c.Append(ctx, "r", cell, 0, claim()))
 		if e := receive(t, ctx, out); e.Cell != cell {
 			t.Errorf("followed to %s, not %s", e.Cell, cell)

@@ -329,7 +329,7 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
 	ctx := within(t)
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(strings.Repeat("line\n", n*100))}}}
 	}

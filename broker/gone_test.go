@@ -40,7 +40,7 @@ func TestFollowEndsWhenTheStreamIsRecreated(t *testing.T) {
 		deleteStream(t, ctx, s, "MP_RUNS")
 		check(t, c.Ensure(ctx))
 		for i := range 5 {
-			must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("other", i)), 0, claim()))
+			must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("other", i)), 0, claim()))
 		}
 		if err := receive(t, ctx, ended); !errors.Is(err, broker.ErrReconnected) {
 			t.Errorf("following ended with %v", err)

@@ -269,7 +269,7 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Writer: "w", Number: n, Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
 	}
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	check(t, c.AppendLog(ctx, "r", key, chunk(1)))
 	newer := chunk(2)
 	body := must[[]byte](t)(jobs.Marshal(&newer))

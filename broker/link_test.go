@@ -124,7 +124,7 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 	t.Parallel()
 	far, near, link := slow(t, 20_000_000, 20*time.Millisecond)
 	ctx := within(t)
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	const chunks = 60
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
@@ -159,7 +159,7 @@ func TestAReaderPutsChunksInOrder(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	for _, n := range []int{2, 3, 1, 3, 5, 4, 7} { // 6 is gone for good
 		check(t, c.AppendLog(ctx, "r", key, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
 	}
@@ -222,7 +222,7 @@ func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 100_000_000, 0)
 	ctx := within(t)
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	const chunks = 3000
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {

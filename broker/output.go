@@ -13,7 +13,7 @@ import (
 
 // AppendLog stores a chunk. It retries until the chunk is stored or ctx ends, also
 // while the stream is full. A chunk that was sent twice is read once.
-func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk jobs.LogChunk) error {
+func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.AttemptID, chunk jobs.LogChunk) error {
 	stored, err := c.SendLog(ctx, run, key, chunk)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chun
 // writer can send several. It waits while the window of the link is full. The
 // returned function, which must be called, waits until the chunk is stored and
 // retries as AppendLog does.
-func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.Key, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
+func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.AttemptID, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
 	if !validToken(string(run)) || !validToken(string(key.Token)) {
 		return nil, fmt.Errorf("run %q, module %q: they must be tokens of a subject", run, key.Token)
 	}
@@ -89,7 +89,7 @@ func (c *Conn) sendSoon(ctx context.Context, m *nats.Msg) (<-chan error, error) 
 
 // LogEntry is a chunk with its attempt.
 type LogEntry struct {
-	Key   jobs.Key
+	Key   jobs.AttemptID
 	Chunk jobs.LogChunk
 	// Unread is why the chunk cannot be read: a newer version has written it, or
 	// it is malformed. Parts are empty then; Writer and Number are set if the id
@@ -111,7 +111,7 @@ func (c *Conn) FollowLogs(ctx context.Context, run jobs.RunID, out chan<- LogEnt
 
 // ReadLogs calls f with the stored chunks of a run (token "" = all modules,
 // attempt 0 = all attempts) as they are now, in order.
-func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.Token, attempt jobs.Attempt, f func(LogEntry) error) error {
+func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
 	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, token, attempt)}}
 	o := newOrdered(f)
 	err := c.readAll(ctx, src, c.chunks(ctx, o))

@@ -21,7 +21,7 @@ const (
 
 // writer identifies the writer of a chunk: one delivery of an attempt's job.
 type writer struct {
-	key   jobs.Key
+	key   jobs.AttemptID
 	nonce string
 }
 

@@ -63,14 +63,14 @@ func TestLongRecords(t *testing.T) {
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
 		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Warnings: []string{long}}},
 		"expansion": {Expansion: &jobs.Expansion{Token: "m", Combinations: combinations}},
-		"nobody":    {Nobody: &jobs.Nobody{Lane: "any", Missing: long}},
+		"nobody":    {Nobody: &jobs.LaneUnserved{Lane: "any", Missing: long}},
 		"cancel":    {Cancel: &jobs.Cancel{ID: "c", Reason: long}},
 		"end":       {End: &jobs.End{Status: report.RunFailed, Error: long}},
 	}
 	for name, rec := range records {
 		t.Run(name, func(t *testing.T) {
 			run := jobs.RunID("r-" + name)
-			cell := jobs.Token("")
+			cell := jobs.ModuleID("")
 			if rec.Outcome != nil {
 				cell = "m"
 			}
@@ -106,7 +106,7 @@ func TestLongValues(t *testing.T) {
 		}
 		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
 		run := jobs.RunID(fmt.Sprintf("r%d", n))
-		check(t, c.AppendLog(ctx, run, jobs.Key{Token: "m", Attempt: 1}, chunk))
+		check(t, c.AppendLog(ctx, run, jobs.AttemptID{Token: "m", Attempt: 1}, chunk))
 		chunks := 0
 		check(t, c.ReadLogs(ctx, run, "", 0, func(e broker.LogEntry) error {
 			chunks++

@@ -134,7 +134,7 @@ func (c *Conn) MayCreate(ctx context.Context, asset string) error {
 // publishes: what is stored.
 func (t *trials) publishes() {
 	n, run := t.c.names, jobs.RunID(t.scratch)
-	key := jobs.Key{Token: "m", Attempt: 1}
+	key := jobs.AttemptID{Token: "m", Attempt: 1}
 	t.store("give out a job", false, n.job(jobs.Lane(t.scratch), run, key))
 	for _, part := range []string{"spec", "ctl", "cancel", "end"} {
 		t.store("write to a run's log", false, n.run(run, part))

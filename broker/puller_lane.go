@@ -325,7 +325,7 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	}
 	p.handle(&Delivery{
 		Job: job, Lane: job.Lane, Slots: slots, msg: m, c: p.c, Connection: on,
-		Doubtful: job.Again || meta.NumDelivered > 1 || (!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
+		MaybeDuplicate: job.MaybeDuplicate || meta.NumDelivered > 1 || (!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
 		Older:    meta.Sequence.Stream <= p.floor,
 	})
 }

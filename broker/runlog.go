@@ -25,7 +25,7 @@ import (
 // stored: the caller reads. While the log of runs is full it waits, so that no
 // result is lost; only the specification of a new run fails immediately with
 // ErrFull.
-func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
+func (c *Conn) Append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error) {
 	full := waits
 	if rec.Spec != nil {
 		full = fails
@@ -62,7 +62,7 @@ func (c *Conn) decided(ctx context.Context, subject string, expect uint64, racin
 // AppendAsync sends immediately, in the order of the calls, and calls done once
 // from another goroutine when the write is answered or has failed. It does not
 // retry. It blocks while too many writes are unanswered.
-func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record, done func(uint64, error)) {
+func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record, done func(uint64, error)) {
 	m, err := c.recordMsg(ctx, run, cell, expect, &rec, waits)
 	if err != nil {
 		c.after.push(func() { done(0, err) })
@@ -79,7 +79,7 @@ func (c *Conn) AppendAsync(ctx context.Context, run jobs.RunID, cell jobs.Token,
 	})
 }
 
-func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec *jobs.Record, full whenFull) (*nats.Msg, error) {
+func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec *jobs.Record, full whenFull) (*nats.Msg, error) {
 	subject, err := c.names.record(run, cell, rec)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (c *Conn) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.Token, e
 // Last reads the newest record of a module's cell from the stream's leader. It
 // returns ErrNotFound when there is none, and an entry with Unread for an
 // unreadable record.
-func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
+func (c *Conn) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
 	if !validToken(string(cell)) {
 		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
 	}

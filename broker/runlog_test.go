@@ -40,7 +40,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	run := []struct {
-		cell jobs.Token
+		cell jobs.ModuleID
 		rec  jobs.Record
 	}{
 		{"", jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}},
@@ -83,7 +83,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 		t.Errorf("runs: %+v", runs)
 	}
 	for _, bad := range []struct {
-		cell jobs.Token
+		cell jobs.ModuleID
 		rec  jobs.Record
 	}{{"", jobs.Record{}}, {"", claim()}, {"m", run[0].rec}, {"a.b", claim()}} {
 		if _, err := c.Append(ctx, "r", bad.cell, 0, bad.rec); err == nil {
@@ -129,7 +129,7 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 	written, n := make(chan error, 1), 3000
 	go func() {
 		for i := range n {
-			if _, err := writer.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim()); err != nil && !errors.Is(err, broker.ErrConflict) {
+			if _, err := writer.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()); err != nil && !errors.Is(err, broker.ErrConflict) {
 				written <- err
 				return
 			}
@@ -138,7 +138,7 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 	}()
 	for i := range n {
 		e := receive(t, ctx, out)
-		if want := uint64(i + 1); e.Sequence != want || e.Cell != jobs.Token(fmt.Sprint("m", i)) {
+		if want := uint64(i + 1); e.Sequence != want || e.Cell != jobs.ModuleID(fmt.Sprint("m", i)) {
 			t.Fatalf("entry %d is %d in cell %s", want, e.Sequence, e.Cell)
 		}
 		switch i {
@@ -156,7 +156,7 @@ func TestFollowBeginsAfterASequence(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	for i := range 10 {
-		must[uint64](t)(c.Append(ctx, "r", jobs.Token(fmt.Sprint("m", i)), 0, claim()))
+		must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()))
 	}
 	out := make(chan jobs.Entry)
 	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 7, out) })

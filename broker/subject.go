@@ -21,7 +21,7 @@ func (n names) logsStream() string        { return n.stream("LOGS") }
 func (n names) bucket(kind string) string { return n.prefix + "-" + kind }
 func (n names) blobs() string             { return n.bucket("blobs") }
 
-func (n names) job(lane jobs.Lane, run jobs.RunID, key jobs.Key) string {
+func (n names) job(lane jobs.Lane, run jobs.RunID, key jobs.AttemptID) string {
 	return n.prefix + ".job." + string(lane) + "." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
 }
 func (n names) jobsAll() string                 { return n.prefix + ".job.>" }
@@ -37,15 +37,15 @@ func (n names) runAll(run jobs.RunID) string { return n.run(run, ">") }
 func (n names) run(run jobs.RunID, s string) string {
 	return n.prefix + ".run." + string(run) + "." + s
 }
-func (n names) cell(run jobs.RunID, t jobs.Token) string { return n.run(run, "mod."+string(t)) }
+func (n names) cell(run jobs.RunID, t jobs.ModuleID) string { return n.run(run, "mod."+string(t)) }
 func (n names) logsAll() string                          { return n.prefix + ".log.>" }
-func (n names) log(run jobs.RunID, key jobs.Key) string {
+func (n names) log(run jobs.RunID, key jobs.AttemptID) string {
 	return n.prefix + ".log." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
 }
 
 // logs is the filter for a run's output: of all modules with an empty token,
 // of all attempts with attempt 0.
-func (n names) logs(run jobs.RunID, token jobs.Token, attempt jobs.Attempt) string {
+func (n names) logs(run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt) string {
 	switch {
 	case token == "" && attempt == 0:
 		return n.prefix + ".log." + string(run) + ".>"
@@ -54,7 +54,7 @@ func (n names) logs(run jobs.RunID, token jobs.Token, attempt jobs.Attempt) stri
 	case attempt == 0:
 		return n.prefix + ".log." + string(run) + "." + string(token) + ".*"
 	}
-	return n.log(run, jobs.Key{Token: token, Attempt: attempt})
+	return n.log(run, jobs.AttemptID{Token: token, Attempt: attempt})
 }
 
 func (n names) runControl(run jobs.RunID) string { return n.prefix + ".ctl.run." + string(run) }
@@ -67,7 +67,7 @@ func (n names) questions(run jobs.RunID) string    { return n.prefix + ".ask." +
 func (n names) workerControl(worker string) string { return n.prefix + ".ctl.worker." + worker }
 
 // record returns the subject of a record.
-func (n names) record(run jobs.RunID, cell jobs.Token, rec *jobs.Record) (string, error) {
+func (n names) record(run jobs.RunID, cell jobs.ModuleID, rec *jobs.Record) (string, error) {
 	if !jobs.ValidID(string(run)) {
 		return "", fmt.Errorf("%q cannot name a run", run)
 	}
@@ -100,7 +100,7 @@ func (n names) record(run jobs.RunID, cell jobs.Token, rec *jobs.Record) (string
 }
 
 // parseRun splits a subject of a run's log.
-func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, ok bool) {
+func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.ModuleID, ok bool) {
 	rest, ok := strings.CutPrefix(subject, n.prefix+".run.")
 	if !ok {
 		return "", "", false
@@ -110,25 +110,25 @@ func (n names) parseRun(subject string) (run jobs.RunID, cell jobs.Token, ok boo
 		return "", "", false
 	}
 	if token, ok := strings.CutPrefix(rest, "mod."); ok {
-		return jobs.RunID(id), jobs.Token(token), true
+		return jobs.RunID(id), jobs.ModuleID(token), true
 	}
 	return jobs.RunID(id), "", true
 }
 
 // parseLog finds the attempt in a subject of output.
-func (n names) parseLog(subject string) (jobs.Key, bool) {
+func (n names) parseLog(subject string) (jobs.AttemptID, bool) {
 	parts := strings.Split(subject, ".")
 	if len(parts) != 5 {
-		return jobs.Key{}, false
+		return jobs.AttemptID{}, false
 	}
 	return parseKey(parts[3], parts[4])
 }
 
 // parseJob splits a subject of the queue.
-func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key jobs.Key, ok bool) {
+func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key jobs.AttemptID, ok bool) {
 	parts := strings.Split(subject, ".")
 	if len(parts) != 6 {
-		return "", "", jobs.Key{}, false
+		return "", "", jobs.AttemptID{}, false
 	}
 	key, ok = parseKey(parts[4], parts[5])
 	return jobs.Lane(parts[2]), jobs.RunID(parts[3]), key, ok
@@ -137,12 +137,12 @@ func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key job
 // isJob reports whether a subject is that of a job's attempt.
 func (n names) isJob(subject string, job *jobs.Job) bool {
 	_, _, key, ok := n.parseJob(subject)
-	return ok && key == (jobs.Key{Token: job.Token, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, key)
+	return ok && key == (jobs.AttemptID{Token: job.Token, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, key)
 }
 
-func parseKey(token, attempt string) (jobs.Key, bool) {
+func parseKey(token, attempt string) (jobs.AttemptID, bool) {
 	n, err := strconv.Atoi(attempt)
-	return jobs.Key{Token: jobs.Token(token), Attempt: jobs.Attempt(n)}, err == nil && n > 0
+	return jobs.AttemptID{Token: jobs.ModuleID(token), Attempt: jobs.Attempt(n)}, err == nil && n > 0
 }
 
 // validToken reports whether s can be one token of a subject.

@@ -124,7 +124,7 @@ type doctor struct {
 	remote   bool
 	conn     *broker.Conn // nil = there is none
 	assets   []broker.Asset
-	workers  []jobs.Worker
+	workers  []jobs.WorkerInfo
 	asked    bool // workers is known
 	findings []finding
 }

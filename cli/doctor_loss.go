@@ -156,7 +156,7 @@ func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
 }
 
 // claim notes a claim that is not executed, as far as the registry shows.
-func (o *odd) claim(c *orchestrator.OpenClaim, workers []jobs.Worker) {
+func (o *odd) claim(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) {
 	text := fmt.Sprintf("%s of run %s, attempt %d, by worker %s", c.Module, c.Run, c.Claim.Attempt, c.Claim.Worker)
 	switch claimedBy(c, workers) {
 	case claimAbsent:
@@ -199,8 +199,8 @@ const (
 	claimIdle
 )
 
-func claimedBy(c *orchestrator.OpenClaim, workers []jobs.Worker) claimState {
-	i := slices.IndexFunc(workers, func(w jobs.Worker) bool {
+func claimedBy(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) claimState {
+	i := slices.IndexFunc(workers, func(w jobs.WorkerInfo) bool {
 		return w.Name == c.Claim.Worker && w.Incarnation == c.Claim.Incarnation
 	})
 	if i < 0 {

@@ -25,8 +25,8 @@ func TestDoctorShowsWhatALossLeft(t *testing.T) {
 	ok(t, err)
 	registry, err := kv.OpenRegistry(ctx, c, 10*time.Minute)
 	ok(t, err)
-	ok(t, registry.Register(ctx, jobs.Worker{Name: "idle", Incarnation: "1", Slots: 1}))
-	write := func(cell jobs.Token, rec jobs.Record) {
+	ok(t, registry.Register(ctx, jobs.WorkerInfo{Name: "idle", Incarnation: "1", Slots: 1}))
+	write := func(cell jobs.ModuleID, rec jobs.Record) {
 		t.Helper()
 		_, err := c.Append(ctx, "r1", cell, 0, rec)
 		ok(t, err)

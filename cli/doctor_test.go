@@ -174,7 +174,7 @@ func TestDoctorRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := jobs.Worker{Name: "old-one", Incarnation: "i", Version: "v0.0.1", Slots: 4, Used: 1, Capabilities: jobs.Capabilities{
+	w := jobs.WorkerInfo{Name: "old-one", Incarnation: "i", Version: "v0.0.1", Slots: 4, Used: 1, Capabilities: jobs.Capabilities{
 		OS: "linux", Arch: "amd64", Tools: map[string]string{"go": "", "sh": ""},
 	}}
 	if err := registry.Register(t.Context(), w); err != nil {

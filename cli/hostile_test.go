@@ -185,10 +185,10 @@ func register(t *testing.T, c *broker.Conn) {
 		t.Fatal(err)
 	}
 	text := evil + "\n::error::x\x1b[2J"
-	w := jobs.Worker{
+	w := jobs.WorkerInfo{
 		Name: "evil", Incarnation: "i", Version: text, Host: text, Slots: 1,
 		Capabilities: jobs.Capabilities{OS: text, Arch: text, Tags: []string{text}, Labels: map[string]string{text: text}, Tools: map[string]string{text: text}},
-		Running:      []jobs.RunningEntry{{Run: jobs.RunID(text), Token: jobs.Token(text), Attempt: 1}},
+		Running:      []jobs.RunningEntry{{Run: jobs.RunID(text), Token: jobs.ModuleID(text), Attempt: 1}},
 	}
 	if err := registry.Register(t.Context(), w); err != nil {
 		t.Fatal(err)

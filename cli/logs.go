@@ -63,21 +63,21 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 
 // logModules are the modules of a run whose logs are asked for.
 type logModules struct {
-	names  map[jobs.Token]string
-	family map[jobs.Token]string
-	newest map[jobs.Token]jobs.Attempt
-	order  []jobs.Token
+	names  map[jobs.ModuleID]string
+	family map[jobs.ModuleID]string
+	newest map[jobs.ModuleID]jobs.Attempt
+	order  []jobs.ModuleID
 	one    bool // one module was asked for: its bytes, without a name before them
 	all    bool // nothing was asked for: also what appears later
 }
 
 // modulesOf reads a run's modules from its log, those of expanded families too.
 func modulesOf(log []jobs.Entry) (*logModules, error) {
-	m := &logModules{names: map[jobs.Token]string{}, family: map[jobs.Token]string{}, newest: map[jobs.Token]jobs.Attempt{}, all: true}
+	m := &logModules{names: map[jobs.ModuleID]string{}, family: map[jobs.ModuleID]string{}, newest: map[jobs.ModuleID]jobs.Attempt{}, all: true}
 	var p *pipeline.Pipeline
-	declared := map[jobs.Token]*pipeline.Module{}
+	declared := map[jobs.ModuleID]*pipeline.Module{}
 	add := func(mod *pipeline.Module) {
-		t := jobs.Token(mod.Token)
+		t := jobs.ModuleID(mod.Token)
 		declared[t], m.names[t], m.family[t] = mod, mod.Name, mod.Family
 		m.order = append(m.order, t)
 	}
@@ -107,8 +107,8 @@ func modulesOf(log []jobs.Entry) (*logModules, error) {
 }
 
 // forget drops the placeholder of a family whose members are known.
-func (m *logModules) forget(placeholder jobs.Token) {
-	m.order = slices.DeleteFunc(m.order, func(t jobs.Token) bool { return t == placeholder })
+func (m *logModules) forget(placeholder jobs.ModuleID) {
+	m.order = slices.DeleteFunc(m.order, func(t jobs.ModuleID) bool { return t == placeholder })
 }
 
 // only keeps the module of this name, or the members of the family.
@@ -116,7 +116,7 @@ func (m *logModules) only(run jobs.RunID, name string) (*logModules, error) {
 	kept := &logModules{names: m.names, family: m.family, newest: m.newest}
 	for _, t := range m.order {
 		if strings.EqualFold(m.names[t], name) {
-			kept.order, kept.one = []jobs.Token{t}, true
+			kept.order, kept.one = []jobs.ModuleID{t}, true
 			return kept, nil
 		}
 		if m.family[t] != "" && strings.EqualFold(m.family[t], name) {
@@ -134,7 +134,7 @@ func (m *logModules) only(run jobs.RunID, name string) (*logModules, error) {
 }
 
 func (m *logModules) has(name string) bool {
-	return m.all || slices.ContainsFunc(m.order, func(t jobs.Token) bool { return m.names[t] == name })
+	return m.all || slices.ContainsFunc(m.order, func(t jobs.ModuleID) bool { return m.names[t] == name })
 }
 
 func (m *logModules) width() int {
@@ -150,8 +150,8 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 	if m.one {
 		return a.printBytes(ctx, s, run, m, o)
 	}
-	token := jobs.Token("")
-	wanted := map[jobs.Token]bool{}
+	token := jobs.ModuleID("")
+	wanted := map[jobs.ModuleID]bool{}
 	for _, t := range m.order {
 		wanted[t] = true
 	}
@@ -195,7 +195,7 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 }
 
 // printLines prints one module's attempt in lines.
-func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, token jobs.Token, attempt jobs.Attempt) error {
+func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, token jobs.ModuleID, attempt jobs.Attempt) error {
 	lines := newLineSplitter(a.Stdout, m)
 	if err := s.conn.ReadLogs(ctx, run, token, attempt, lines.add); err != nil {
 		return err
@@ -233,7 +233,7 @@ type lineSplitter struct {
 }
 
 type lineKey struct {
-	key    jobs.Key
+	key    jobs.AttemptID
 	stream jobs.Stream
 }
 

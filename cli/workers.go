@@ -45,7 +45,7 @@ type workerRow struct {
 
 type workerRun struct {
 	Run     jobs.RunID   `json:"run"`
-	Token   jobs.Token   `json:"token"`
+	Token   jobs.ModuleID   `json:"token"`
 	Attempt jobs.Attempt `json:"attempt"`
 }
 
@@ -83,7 +83,7 @@ func showCapabilities(c jobs.Capabilities) capabilitiesShown {
 	return s
 }
 
-func newWorkerRow(w *jobs.Worker) workerRow {
+func newWorkerRow(w *jobs.WorkerInfo) workerRow {
 	row := workerRow{
 		Name: w.Name, Host: w.Host, PID: w.PID, Version: w.Version, Slots: w.Slots, Used: w.Used,
 		Draining: w.Draining, Unable: w.Unable, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
@@ -186,7 +186,7 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(workers, func(w jobs.Worker) bool { return w.Name == args[0] }) {
+			if !slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool { return w.Name == args[0] }) {
 				return notFoundError("there is no worker %q%s", args[0], didYouMean(args[0], workerNames(workers)))
 			}
 			registry, err := kv.OpenRegistry(ctx, s.conn, 0) // it is there: a worker is in it
@@ -205,7 +205,7 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 	}
 }
 
-func workerNames(workers []jobs.Worker) []string {
+func workerNames(workers []jobs.WorkerInfo) []string {
 	names := map[string]bool{}
 	for i := range workers {
 		names[workers[i].Name] = true

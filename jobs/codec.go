@@ -11,7 +11,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | Worker | LaneSet | Lease | LockEntry | Control | Question | Durations
+	Record | Job | LogChunk | WorkerInfo | LaneSet | Lease | LockEntry | Control | Question | Durations
 }
 
 // Version is the version of every message that this build writes.
@@ -125,7 +125,7 @@ func utc[M Message](m *M) {
 		inUTC(&m.StoreBy)
 	case *LogChunk:
 		inUTC(&m.Time)
-	case *Worker:
+	case *WorkerInfo:
 		inUTC(&m.Started)
 	}
 }

@@ -61,7 +61,7 @@ func records() map[string]Record {
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"grant":        {Grant: &Grant{}},
 		"expansion":    {Expansion: &Expansion{Token: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
-		"nobody":       {Nobody: &Nobody{Lane: "any", Over: true}},
+		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
 		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
 		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
 	}
@@ -70,7 +70,7 @@ func records() map[string]Record {
 func fullJob() Job {
 	return Job{
 		Run: "r1", Pipeline: "p", Token: "build-1", Name: "build (os=linux)", Attempt: 2, Lane: "os_linux", Slots: 2, Keyed: true, Fence: 1 << 40, Epoch: 7,
-		StoreBy: noon, Again: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
+		StoreBy: noon, MaybeDuplicate: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
 		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
 		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
 		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: Outputs{Values: map[string]string{"k": "v"}}, Members: []Member{{Status: "failed", Matrix: []pipeline.Pair{{Axis: "x", Value: "1"}}}}}},
@@ -81,8 +81,8 @@ func chunk() LogChunk {
 	return LogChunk{Number: 3, Time: noon, Parts: []LogPart{{Stream: Stdout, Data: []byte("out\n")}, {Stream: Stderr, Data: []byte{0xff, 0}}}}
 }
 
-func someWorker() Worker {
-	return Worker{
+func someWorker() WorkerInfo {
+	return WorkerInfo{
 		Name: "w", Incarnation: "i", Version: "1.0", Slots: 8, Used: 2, Running: []RunningEntry{{Run: "r1", Token: "m", Attempt: 1}}, Draining: true,
 		LanesSeen: 9, Started: noon, PID: 1, Host: "h", Load: 0.5,
 		Capabilities: Capabilities{OS: "linux", Arch: "amd64", CPUs: 8, Memory: 1 << 34, Tools: map[string]string{"go": "1.26"}, Tags: []string{"gpu"}, Labels: map[string]string{"zone": "a"}},

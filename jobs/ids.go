@@ -5,15 +5,15 @@ import "regexp"
 // RunID names a run: [A-Za-z0-9_-]{1,64}, never used twice on one NATS.
 type RunID string
 
-// Token names a module of a run in subjects (pipeline.Module.Token).
-type Token string
+// ModuleID names a module of a run in subjects (pipeline.Module.ModuleID).
+type ModuleID string
 
 // Attempt numbers the executions of a module in a run, from 1.
 type Attempt int
 
-// Key names one attempt of one module.
-type Key struct {
-	Token   Token   `msgpack:"token"`
+// AttemptID names one attempt of one module.
+type AttemptID struct {
+	Token   ModuleID   `msgpack:"token"`
 	Attempt Attempt `msgpack:"attempt"`
 }
 

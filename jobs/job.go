@@ -11,7 +11,7 @@ import (
 type Job struct {
 	Run            RunID           `msgpack:"run"`
 	Pipeline       string          `msgpack:"pipeline"`
-	Token          Token           `msgpack:"token"`
+	Token          ModuleID           `msgpack:"token"`
 	Name           string          `msgpack:"name"`
 	Attempt        Attempt         `msgpack:"attempt"`
 	Lane           Lane            `msgpack:"lane"`
@@ -21,7 +21,7 @@ type Job struct {
 	Fence          uint64          `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
 	Epoch          uint64          `msgpack:"epoch"`
 	StoreBy        time.Time       `msgpack:"store_by"`        // a copy stored later is doubtful
-	Again          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
+	MaybeDuplicate          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
 	Matrix         []pipeline.Pair `msgpack:"matrix,omitempty"`
 	Command        *CommandJob     `msgpack:"command,omitempty"`
 	Func           *FuncJob        `msgpack:"func,omitempty"` // a Go function, or what prepares the command
@@ -92,8 +92,8 @@ const (
 	Stderr Stream = 2
 )
 
-// Worker is what a worker says of itself with every heartbeat.
-type Worker struct {
+// WorkerInfo is what a worker says of itself with every heartbeat.
+type WorkerInfo struct {
 	Name         string         `msgpack:"name"`
 	Incarnation  string         `msgpack:"incarnation"`
 	Version      string         `msgpack:"version"`
@@ -126,7 +126,7 @@ type Lease struct {
 // RunningEntry is one attempt that a worker runs.
 type RunningEntry struct {
 	Run     RunID   `msgpack:"run"`
-	Token   Token   `msgpack:"token"`
+	Token   ModuleID   `msgpack:"token"`
 	Attempt Attempt `msgpack:"attempt"`
 	Nonce   string  `msgpack:"nonce,omitempty"` // of the delivery; empty from workers of an older version
 }
@@ -154,7 +154,7 @@ type Control struct {
 
 // CancelAttempt asks the worker of an attempt to end it.
 type CancelAttempt struct {
-	Token   Token   `msgpack:"token"`
+	Token   ModuleID   `msgpack:"token"`
 	Attempt Attempt `msgpack:"attempt"`
 	Kill    bool    `msgpack:"kill,omitempty"` // without TERM and grace
 	Reason  string  `msgpack:"reason,omitempty"`

@@ -39,7 +39,7 @@ func TestElementsAreChargedForTheMemoryThatTheyBecome(t *testing.T) {
 	type decoder = func([]byte) error
 	decode := map[string]decoder{
 		"chunk":   func(b []byte) error { _, err := Unmarshal[LogChunk](b); return err },
-		"worker":  func(b []byte) error { _, err := Unmarshal[Worker](b); return err },
+		"worker":  func(b []byte) error { _, err := Unmarshal[WorkerInfo](b); return err },
 		"lock":    func(b []byte) error { _, err := Unmarshal[LockEntry](b); return err },
 		"lane":    func(b []byte) error { _, err := Unmarshal[LaneSet](b); return err },
 		"lease":   func(b []byte) error { _, err := Unmarshal[Lease](b); return err },
@@ -82,7 +82,7 @@ func TestMessagesHaveALimitByKind(t *testing.T) {
 	long := strings.Repeat("x", MaxSmall)
 	for name, err := range map[string]error{
 		"chunk":   second(Marshal(&LogChunk{Parts: []LogPart{{Data: []byte(long)}}})),
-		"worker":  second(Marshal(&Worker{Name: long})),
+		"worker":  second(Marshal(&WorkerInfo{Name: long})),
 		"lane":    second(Marshal(&LaneSet{Slots: 1})),
 		"lease":   second(Marshal(&Lease{Holder: long})),
 		"lock":    second(Marshal(&LockEntry{Name: long})),

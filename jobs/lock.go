@@ -17,7 +17,7 @@ type LockEntry struct {
 // Holder is an attempt that holds a lock, or is about to be granted it.
 type Holder struct {
 	Run     RunID   `msgpack:"run"`
-	Token   Token   `msgpack:"token"`
+	Token   ModuleID   `msgpack:"token"`
 	Attempt Attempt `msgpack:"attempt"`
 	Epoch   uint64  `msgpack:"epoch"` // of the orchestrator that took it: what an elder one gives up is not what a newer one has found
 }

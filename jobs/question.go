@@ -5,7 +5,7 @@ package jobs
 // core NATS and is repeated, with a new id each time, until it is answered.
 type Question struct {
 	Worker   string  `msgpack:"worker"`
-	Token    Token   `msgpack:"token"`
+	Token    ModuleID   `msgpack:"token"`
 	Attempt  Attempt `msgpack:"attempt"`
 	Nonce    string  `msgpack:"nonce"`    // of the delivery
 	Sequence uint64  `msgpack:"sequence"` // of the record that it has read last in the cell; 0 = none
@@ -37,7 +37,7 @@ type Answer struct {
 // as lost, expecting the sequence.
 type Probe struct {
 	Run         RunID   `msgpack:"run"`
-	Token       Token   `msgpack:"token"`
+	Token       ModuleID   `msgpack:"token"`
 	Attempt     Attempt `msgpack:"attempt"`
 	Incarnation string  `msgpack:"incarnation"` // of the worker
 	Nonce       string  `msgpack:"nonce"`       // of the delivery

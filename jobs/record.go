@@ -15,7 +15,7 @@ type Record struct {
 	Takeover  *Takeover  `msgpack:"takeover,omitempty"`
 	Grant     *Grant     `msgpack:"grant,omitempty"`
 	Expansion *Expansion `msgpack:"expansion,omitempty"`
-	Nobody    *Nobody    `msgpack:"nobody,omitempty"`
+	Nobody    *LaneUnserved    `msgpack:"nobody,omitempty"`
 	Cancel    *Cancel    `msgpack:"cancel,omitempty"`
 	End       *End       `msgpack:"end,omitempty"`
 }
@@ -24,7 +24,7 @@ type Record struct {
 type Entry struct {
 	Sequence uint64    // its position in the stream: grows, with gaps
 	Time     time.Time // when the server stored it: the clock of the run
-	Cell     Token     // the module whose cell it is in; empty for the run's own subjects
+	Cell     ModuleID     // the module whose cell it is in; empty for the run's own subjects
 	Record   Record
 	Unread   error // why the record cannot be read; Record is empty then
 	Cancels  bool  // with Unread: it is among the cancellations
@@ -124,20 +124,20 @@ type Takeover struct {
 
 // Grant gives attempts the keys and limits of their modules, until each attempt is closed.
 type Grant struct {
-	Attempts []Key `msgpack:"attempts"`
+	Attempts []AttemptID `msgpack:"attempts"`
 }
 
 // Expansion makes the members of a family.
 type Expansion struct {
-	Token        Token             `msgpack:"token"` // the placeholder's
+	Token        ModuleID             `msgpack:"token"` // the placeholder's
 	Combinations [][]pipeline.Pair `msgpack:"combinations"`
 }
 
-// Nobody says that no capable worker is there for a lane any more, or
+// LaneUnserved says that no capable worker is there for a lane any more, or
 // (Over) that one is there again. Queue time-outs count from it.
-type Nobody struct {
+type LaneUnserved struct {
 	Lane    Lane   `msgpack:"lane"`
-	Over    bool   `msgpack:"over,omitempty"`
+	Served    bool   `msgpack:"over,omitempty"`
 	Missing string `msgpack:"missing,omitempty"` // in words
 	Closest string `msgpack:"closest,omitempty"` // the live worker that lacks least; empty without one
 	Final   bool   `msgpack:"final,omitempty"`   // no worker can come

@@ -10,7 +10,7 @@ import (
 // FuzzEntries: whatever stands in a bucket, reading it never panics, and a
 // heartbeat counts under its sender's name only.
 func FuzzEntries(f *testing.F) {
-	w := jobs.Worker{Name: "w"}
+	w := jobs.WorkerInfo{Name: "w"}
 	l := jobs.Lease{Holder: "h"}
 	lock := jobs.LockEntry{Name: "db", Holders: []jobs.Holder{{Run: "r", Token: "m", Attempt: 1}}}
 	seed(f, &w)

@@ -14,9 +14,9 @@ func TestAHeartbeatCountsUnderItsSendersNameOnly(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	r := registry(t, c, 0)
-	one := jobs.Worker{Name: "one", Incarnation: "i", Slots: 1}
+	one := jobs.WorkerInfo{Name: "one", Incarnation: "i", Slots: 1}
 	check(t, r.Register(ctx, one))
-	ghost, err := jobs.Marshal(&jobs.Worker{Name: "ghost", Incarnation: "g", Slots: 64})
+	ghost, err := jobs.Marshal(&jobs.WorkerInfo{Name: "ghost", Incarnation: "g", Slots: 64})
 	check(t, err)
 	put := func(key string, data []byte) {
 		t.Helper()

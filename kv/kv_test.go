@@ -81,21 +81,21 @@ func TestANameBelongsToOneLiveIncarnation(t *testing.T) {
 	if r.TTL() != 3*time.Second {
 		t.Errorf("TTL %v", r.TTL())
 	}
-	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
-	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
-	if err := r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}); !errors.Is(err, kv.ErrTaken) {
+	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
+	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
+	if err := r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2"}); !errors.Is(err, kv.ErrTaken) {
 		t.Errorf("a second incarnation: %v", err)
 	}
 	check(t, r.Leave(ctx, "w"))
-	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
-	check(t, r.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "2", Used: 1}))
-	check(t, r.Register(ctx, jobs.Worker{Name: "a", Incarnation: "3"}))
+	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2"}))
+	check(t, r.Beat(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2", Used: 1}))
+	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "a", Incarnation: "3"}))
 	list, err := r.List(ctx)
 	check(t, err)
 	if len(list) != 2 || list[0].Name != "a" || list[1].Used != 1 {
 		t.Errorf("%+v", list)
 	}
-	if err := r.Register(ctx, jobs.Worker{Name: "a.b"}); err == nil {
+	if err := r.Register(ctx, jobs.WorkerInfo{Name: "a.b"}); err == nil {
 		t.Error("a name with a dot")
 	}
 }
@@ -107,10 +107,10 @@ func TestTheLastWordsOfAnIncarnationComeLate(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	dead, live := registry(t, c, 0), registry(t, c, 0)
-	check(t, dead.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	check(t, dead.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 	check(t, dead.Leave(ctx, "w"))
-	check(t, live.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
-	if err := dead.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "1"}); !errors.Is(err, kv.ErrTaken) {
+	check(t, live.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2"}))
+	if err := dead.Beat(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}); !errors.Is(err, kv.ErrTaken) {
 		t.Errorf("a heartbeat: %v", err)
 	}
 	check(t, dead.Leave(ctx, "w"))
@@ -146,7 +146,7 @@ func TestASilentWorkerIsHeardToGo(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+		check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 		if joined := change(); joined.Gone || joined.Worker.Incarnation != "1" {
 			t.Fatalf("%+v", joined)
 		}
@@ -160,7 +160,7 @@ func TestASilentWorkerIsHeardToGo(t *testing.T) {
 		if beats < 8 {
 			t.Errorf("in 10 s without a change it was said %d times that nothing changes", beats)
 		}
-		check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "2"}))
+		check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2"}))
 		change()
 		check(t, r.Leave(ctx, "w"))
 		if left := change(); !left.Gone || !left.Left {
@@ -173,12 +173,12 @@ func TestASilentWorkerIsHeardToGo(t *testing.T) {
 func TestBeatsKeepAWorker(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		r := registry(t, connect(t, s), 3*time.Second)
-		check(t, r.Register(t.Context(), jobs.Worker{Name: "w", Incarnation: "1"}))
+		check(t, r.Register(t.Context(), jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for range 60 {
 			<-tick.C
-			check(t, r.Beat(t.Context(), jobs.Worker{Name: "w", Incarnation: "1"}))
+			check(t, r.Beat(t.Context(), jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 			list, err := r.List(t.Context())
 			check(t, err)
 			if len(list) != 1 {
@@ -198,11 +198,11 @@ func TestTheRegistryComesBackAfterARestart(t *testing.T) {
 	watch(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
 	receive(t, ctx, out)
 	receive(t, ctx, out)
-	check(t, r.Register(ctx, jobs.Worker{Name: "w", Incarnation: "1"}))
+	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 	receive(t, ctx, out)
 	s.Restart(t)
 	beat := make(chan error, 1)
-	go func() { beat <- r.Beat(ctx, jobs.Worker{Name: "w", Incarnation: "1", Used: 7}) }()
+	go func() { beat <- r.Beat(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1", Used: 7}) }()
 	synced, seen := false, false
 	for !synced || !seen {
 		change := receive(t, ctx, out)

@@ -26,7 +26,7 @@ func openLocks(t *testing.T, c *broker.Conn) *kv.Locks {
 	return l
 }
 
-func holder(run jobs.RunID, token jobs.Token, attempt jobs.Attempt, epoch uint64) jobs.Holder {
+func holder(run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt, epoch uint64) jobs.Holder {
 	return jobs.Holder{Run: run, Token: token, Attempt: attempt, Epoch: epoch}
 }
 

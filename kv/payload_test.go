@@ -33,9 +33,9 @@ func TestLongestEntries(t *testing.T) {
 	const most = 500 // attempts of a worker, and holders of a limit
 
 	t.Run("worker", func(t *testing.T) {
-		w := jobs.Worker{Name: "w", Incarnation: "i"}
+		w := jobs.WorkerInfo{Name: "w", Incarnation: "i"}
 		for _, x := range words(most) {
-			w.Running = append(w.Running, jobs.RunningEntry{Run: jobs.RunID(x), Token: jobs.Token(words(1)[0]), Attempt: 1})
+			w.Running = append(w.Running, jobs.RunningEntry{Run: jobs.RunID(x), Token: jobs.ModuleID(words(1)[0]), Attempt: 1})
 		}
 		w.Capabilities.Tags = words(200)
 		registry, err := kv.OpenRegistry(ctx, c, 0)
@@ -57,7 +57,7 @@ func TestLongestEntries(t *testing.T) {
 		lock := jobs.Lock{Name: "l", Limit: true, Max: most}
 		entry := jobs.LockEntry{Name: "l", Limit: true}
 		for _, x := range words(most) {
-			entry.Holders = append(entry.Holders, jobs.Holder{Run: jobs.RunID(x), Token: jobs.Token(words(1)[0]), Attempt: 1, Epoch: 1})
+			entry.Holders = append(entry.Holders, jobs.Holder{Run: jobs.RunID(x), Token: jobs.ModuleID(words(1)[0]), Attempt: 1, Epoch: 1})
 		}
 		if ok, err := locks.Write(ctx, lock, entry, 0); !ok || err != nil {
 			t.Fatal(ok, err)

@@ -50,7 +50,7 @@ func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Regi
 
 // Workers reads the live workers of a NATS, by name, and makes nothing:
 // without a registry there are none.
-func Workers(ctx context.Context, c *broker.Conn) ([]jobs.Worker, error) {
+func Workers(ctx context.Context, c *broker.Conn) ([]jobs.WorkerInfo, error) {
 	b, err := c.FindBucket(ctx, "workers")
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
@@ -84,7 +84,7 @@ func (r *Registry) Created(ctx context.Context) (time.Time, error) { return r.bu
 
 // Register enters a worker for the first time: ErrTaken when another
 // incarnation of the name lives.
-func (r *Registry) Register(ctx context.Context, w jobs.Worker) error {
+func (r *Registry) Register(ctx context.Context, w jobs.WorkerInfo) error {
 	value, err := encode(&w)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Registry) Register(ctx context.Context, w jobs.Worker) error {
 }
 
 // enter writes the entry where it is free, or the incarnation's own.
-func (r *Registry) enter(ctx context.Context, w jobs.Worker, value []byte) error {
+func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) error {
 	for {
 		last, err := r.bucket.Last(ctx, w.Name)
 		switch {
@@ -115,7 +115,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.Worker, value []byte) error
 	}
 }
 
-func (r *Registry) update(ctx context.Context, w jobs.Worker, value []byte, revision uint64) error {
+func (r *Registry) update(ctx context.Context, w jobs.WorkerInfo, value []byte, revision uint64) error {
 	revision, err := r.bucket.Update(ctx, w.Name, value, revision)
 	if err == nil {
 		r.mu.Lock()
@@ -135,11 +135,11 @@ func (r *Registry) known(name string) (mine, bool) {
 
 // free reports whether w may have the name of an entry that is there: one that
 // does not count takes no name.
-func free(e broker.BucketEntry, w jobs.Worker) error {
+func free(e broker.BucketEntry, w jobs.WorkerInfo) error {
 	if _, ok := worker(e); !ok {
 		return nil
 	}
-	have, err := decode[jobs.Worker](e)
+	have, err := decode[jobs.WorkerInfo](e)
 	if err == nil && have.Incarnation == w.Incarnation {
 		return nil
 	}
@@ -153,7 +153,7 @@ func free(e broker.BucketEntry, w jobs.Worker) error {
 // again when the server has lost it. The entry of another incarnation stays as
 // it is (ErrTaken): a heartbeat that was long under way does not put that of a
 // worker which has died in its place.
-func (r *Registry) Beat(ctx context.Context, w jobs.Worker) error {
+func (r *Registry) Beat(ctx context.Context, w jobs.WorkerInfo) error {
 	value, err := encode(&w)
 	if err != nil {
 		return err
@@ -191,24 +191,24 @@ func (r *Registry) Leave(ctx context.Context, name string) error {
 }
 
 // List reads the live workers, by name.
-func (r *Registry) List(ctx context.Context) ([]jobs.Worker, error) {
+func (r *Registry) List(ctx context.Context) ([]jobs.WorkerInfo, error) {
 	entries, err := r.bucket.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	workers := make([]jobs.Worker, 0, len(entries))
+	workers := make([]jobs.WorkerInfo, 0, len(entries))
 	for _, e := range entries {
 		if w, ok := worker(e); ok {
 			workers = append(workers, w)
 		}
 	}
-	slices.SortFunc(workers, func(a, b jobs.Worker) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(workers, func(a, b jobs.WorkerInfo) int { return strings.Compare(a.Name, b.Name) })
 	return workers, nil
 }
 
 // Change is one thing heard from the registry.
 type Change struct {
-	Worker jobs.Worker // Name alone when Gone
+	Worker jobs.WorkerInfo // Name alone when Gone
 	Gone   bool        // the entry is absent (left or expired)
 	Left   bool        // Gone by Leave, not by age
 	Began  bool        // alone: the watch starts or restarts; a worker that is not sent before the next Synced is absent
@@ -245,14 +245,14 @@ func changeOf(e broker.BucketEntry) (c Change, ok bool) {
 	switch {
 	case e.Begun, e.Synced, e.Beat:
 	case e.Gone:
-		c.Worker, c.Gone, c.Left = jobs.Worker{Name: e.Key}, true, !e.Expired
+		c.Worker, c.Gone, c.Left = jobs.WorkerInfo{Name: e.Key}, true, !e.Expired
 	default:
 		c.Worker, ok = worker(e)
 	}
 	return c, ok
 }
 
-func encode(w *jobs.Worker) ([]byte, error) {
+func encode(w *jobs.WorkerInfo) ([]byte, error) {
 	if !jobs.ValidID(w.Name) {
 		return nil, fmt.Errorf("%q cannot name a worker", w.Name)
 	}
@@ -262,10 +262,10 @@ func encode(w *jobs.Worker) ([]byte, error) {
 // worker decodes an entry, which counts only under the name of the worker that
 // it describes. Of one that a newer version has written the name is known, and
 // that it lives; anything else is no heartbeat.
-func worker(e broker.BucketEntry) (w jobs.Worker, ok bool) {
-	w, err := decode[jobs.Worker](e)
+func worker(e broker.BucketEntry) (w jobs.WorkerInfo, ok bool) {
+	w, err := decode[jobs.WorkerInfo](e)
 	if err != nil {
-		return jobs.Worker{Name: e.Key}, errors.Is(err, jobs.ErrNewer)
+		return jobs.WorkerInfo{Name: e.Key}, errors.Is(err, jobs.ErrNewer)
 	}
 	return w, w.Name == e.Key
 }

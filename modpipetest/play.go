@@ -72,7 +72,7 @@ func (x *player) round() {
 	}
 }
 
-func (x *player) write(subject string, cell jobs.Token, rec jobs.Record) {
+func (x *player) write(subject string, cell jobs.ModuleID, rec jobs.Record) {
 	x.t.Helper()
 	x.seq++
 	x.last[subject] = x.seq
@@ -94,7 +94,7 @@ func (x *player) fleet() *schedule.Fleet {
 			c.Labels[l.Axis] = l.Value
 		}
 		name := fmt.Sprintf("test-%d", i)
-		f.Seen(jobs.Worker{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)
+		f.Seen(jobs.WorkerInfo{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)
 	}
 	f.Synced(x.now)
 	return f

@@ -94,7 +94,7 @@ func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
 	if err != nil {
 		return err
 	}
-	w := jobs.Worker{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}
+	w := jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}
 	if err := registry.Register(ctx, w); err != nil {
 		return err
 	}

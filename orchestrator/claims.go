@@ -11,7 +11,7 @@ import (
 // OpenClaim is an attempt that a worker has claimed and that has no outcome.
 type OpenClaim struct {
 	Run    jobs.RunID
-	Module jobs.Token
+	Module jobs.ModuleID
 	Claim  jobs.Claim
 	Since  time.Time // by the server's clock
 }
@@ -23,7 +23,7 @@ func OpenClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]OpenClai
 	if err != nil {
 		return nil, err
 	}
-	open := map[jobs.Token]OpenClaim{}
+	open := map[jobs.ModuleID]OpenClaim{}
 	for _, e := range log {
 		switch rec := e.Record; {
 		case rec.End != nil:

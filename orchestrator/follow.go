@@ -39,7 +39,7 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 		run: run, sink: sink, away: func() bool { return !c.NATS().IsConnected() }, gone: c.Gone(run),
 		entries: make(chan jobs.Entry, entriesBuffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
-		written: map[jobs.Key]*attemptLog{},
+		written: map[jobs.AttemptID]*attemptLog{},
 	}
 	f.state = schedule.NewRun(f.send)
 	g, ctx := errgroup.WithContext(ctx)
@@ -117,7 +117,7 @@ type follower struct {
 	logs    bool
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
-	written map[jobs.Key]*attemptLog
+	written map[jobs.AttemptID]*attemptLog
 	held    int // bytes of output whose attempt has not been seen to start
 }
 
@@ -185,7 +185,7 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	if o == nil || !f.logs {
 		return f.apply(e)
 	}
-	key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+	key := jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}
 	f.awaitLog(ctx, key, o)
 	f.flush(key)
 	err = f.apply(e)
@@ -216,7 +216,7 @@ func (f *follower) apply(e jobs.Entry) error {
 }
 
 // awaitLog takes chunks until those that an outcome counts are complete.
-func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) {
+func (f *follower) awaitLog(ctx context.Context, key jobs.AttemptID, o *jobs.Outcome) {
 	if o.LogChunks == 0 {
 		return
 	}
@@ -238,7 +238,7 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.Key, o *jobs.Outcome) 
 	}
 }
 
-func (f *follower) log(key jobs.Key) *attemptLog {
+func (f *follower) log(key jobs.AttemptID) *attemptLog {
 	a, ok := f.written[key]
 	if !ok {
 		a = &attemptLog{chunks: map[string]int{}}
@@ -263,7 +263,7 @@ func (f *follower) chunk(c broker.LogEntry) {
 }
 
 // flush sends lines that never got their end, when their attempt has ended.
-func (f *follower) flush(key jobs.Key) {
+func (f *follower) flush(key jobs.AttemptID) {
 	a, ok := f.written[key]
 	if !ok {
 		return
@@ -276,14 +276,14 @@ func (f *follower) flush(key jobs.Key) {
 	}
 }
 
-func (f *follower) forget(key jobs.Key) {
+func (f *follower) forget(key jobs.AttemptID) {
 	if a, ok := f.written[key]; ok {
 		f.release(a, func(report.Event) {})
 		delete(f.written, key)
 	}
 }
 
-func (f *follower) line(a *attemptLog, key jobs.Key, s jobs.Stream, at time.Time, l lines.Line) {
+func (f *follower) line(a *attemptLog, key jobs.AttemptID, s jobs.Stream, at time.Time, l lines.Line) {
 	e := report.Event{
 		V: 1, Run: string(f.run), Event: report.EventModuleOutput, Time: at, Attempt: int(key.Attempt), Stream: s.String(),
 		Text: l.String(),
@@ -320,7 +320,7 @@ func (f *follower) send(e report.Event) {
 		return
 	}
 	token, _ := f.state.TokenOf(e.Module)
-	a := f.log(jobs.Key{Token: token, Attempt: jobs.Attempt(e.Attempt)})
+	a := f.log(jobs.AttemptID{Token: token, Attempt: jobs.Attempt(e.Attempt)})
 	a.started = true
 	f.release(a, func(line report.Event) {
 		line.Module = e.Module

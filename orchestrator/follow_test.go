@@ -148,7 +148,7 @@ func dial(t *testing.T, options ...nats.Option) *broker.Conn {
 type written struct {
 	t   *testing.T
 	c   *broker.Conn
-	key jobs.Key // of the module's first attempt
+	key jobs.AttemptID // of the module's first attempt
 }
 
 func submitted(t *testing.T, c *broker.Conn, src string) *written {
@@ -164,13 +164,13 @@ func submitted(t *testing.T, c *broker.Conn, src string) *written {
 	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 		t.Fatal(err)
 	}
-	return &written{t, c, jobs.Key{Token: jobs.Token(p.Modules[0].Token), Attempt: 1}}
+	return &written{t, c, jobs.AttemptID{Token: jobs.ModuleID(p.Modules[0].Token), Attempt: 1}}
 }
 
 // write writes the first record of a cell, or of the others.
-func (w *written) write(cell jobs.Token, rec jobs.Record) uint64 { return w.writeAfter(cell, 0, rec) }
+func (w *written) write(cell jobs.ModuleID, rec jobs.Record) uint64 { return w.writeAfter(cell, 0, rec) }
 
-func (w *written) writeAfter(cell jobs.Token, expect uint64, rec jobs.Record) uint64 {
+func (w *written) writeAfter(cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
 	w.t.Helper()
 	seq, err := w.c.Append(w.t.Context(), "r", cell, expect, rec)
 	if err != nil {

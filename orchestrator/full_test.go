@@ -232,10 +232,10 @@ func (s *site) eachOnce(run jobs.RunID) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	outcomes := map[jobs.Key]int{}
+	outcomes := map[jobs.AttemptID]int{}
 	for _, e := range log {
 		if o := e.Record.Outcome; o != nil {
-			outcomes[jobs.Key{Token: e.Cell, Attempt: o.Attempt}]++
+			outcomes[jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}]++
 		}
 	}
 	for key, n := range outcomes {

@@ -50,7 +50,7 @@ func (l *loop) watchLocks(ctx context.Context) error {
 
 // inquire has the loop, which owns the fleet, say how an attempt of another
 // run may be closed.
-func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
+func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool) {
 	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
 	l.answer(ctx, func() {
 		defer close(answer)

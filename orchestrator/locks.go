@@ -100,7 +100,7 @@ type otherLogs struct {
 	fencing uint64 // epoch of fencing tokens
 }
 
-func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Record, error) {
+func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Record, error) {
 	last, err := o.conn.Last(ctx, run, cell)
 	if errors.Is(err, broker.ErrNotFound) {
 		err = nil

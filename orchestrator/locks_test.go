@@ -362,7 +362,7 @@ func TestAnOrphanIsClosed(t *testing.T) {
 			if n := takeovers(log); n != 1 {
 				t.Errorf("%d takeovers", n)
 			}
-			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.Key{Token: "m", Attempt: 1}); err != nil || queued != claimed {
+			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.AttemptID{Token: "m", Attempt: 1}); err != nil || queued != claimed {
 				t.Errorf("its job is in the queue: %v, %v", queued, err)
 			}
 			s.workerOf(worker.Config{Name: "late", Tags: []string{"late"}})
@@ -401,7 +401,7 @@ modules:
 }
 
 // queue publishes the job of a module's first attempt, as its orchestrator had.
-func (s *site) queue(run jobs.RunID, token jobs.Token) *jobs.Job {
+func (s *site) queue(run jobs.RunID, token jobs.ModuleID) *jobs.Job {
 	s.t.Helper()
 	state, err := schedule.Load(s.log(run), nil)
 	if err != nil {
@@ -421,7 +421,7 @@ func (s *site) queue(run jobs.RunID, token jobs.Token) *jobs.Job {
 }
 
 // claim has a worker claim a module's first attempt.
-func (s *site) claim(run jobs.RunID, token jobs.Token, worker string) {
+func (s *site) claim(run jobs.RunID, token jobs.ModuleID, worker string) {
 	s.t.Helper()
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
 	if _, err := s.conn.Append(s.ctx, run, token, 0, rec); err != nil {

@@ -78,7 +78,7 @@ func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 
 // append writes a record. A refusal needs nothing: whoever was first stands
 // in the log, and its entry arrives.
-func (l *loop) append(ctx context.Context, cell jobs.Token, expect uint64, rec jobs.Record) {
+func (l *loop) append(ctx context.Context, cell jobs.ModuleID, expect uint64, rec jobs.Record) {
 	if _, err := l.broker.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
 		l.fail(ctx, err)
 	}

@@ -155,7 +155,7 @@ func TestSweepSpares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := jobs.Worker{Name: "w", Running: []jobs.RunningEntry{{Run: "worked", Token: "m", Attempt: 1}}}
+	w := jobs.WorkerInfo{Name: "w", Running: []jobs.RunningEntry{{Run: "worked", Token: "m", Attempt: 1}}}
 	if err := registry.Register(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func (s *shelf) fill(share float64) {
 	}
 }
 
-func (s *shelf) append(run jobs.RunID, cell jobs.Token, rec jobs.Record) {
+func (s *shelf) append(run jobs.RunID, cell jobs.ModuleID, rec jobs.Record) {
 	s.t.Helper()
 	if _, err := s.conn.Append(s.t.Context(), run, cell, 0, rec); err != nil {
 		s.t.Fatal(err)

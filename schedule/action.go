@@ -29,7 +29,7 @@ type Expand struct{ Node int }
 // Dispatcher.Unpublished when it cannot be made, or its fate is unknown.
 type Publish struct {
 	Node  int
-	Key   jobs.Key
+	Key   jobs.AttemptID
 	Lane  jobs.Lane
 	Slots int
 	Fence uint64
@@ -45,10 +45,10 @@ type Publish struct {
 // Close records an outcome in a module's cell, expecting that nothing was
 // written there since. Purge removes the attempt's job first: nobody claimed it.
 type Close struct {
-	Cell    jobs.Token
+	Cell    jobs.ModuleID
 	Expect  uint64
 	Outcome jobs.Outcome
-	Purge   *jobs.Key
+	Purge   *jobs.AttemptID
 	Lane    jobs.Lane
 }
 
@@ -65,7 +65,7 @@ type Write struct {
 // Audit asks whether the job of an attempt is in the queue. Answer with
 // Dispatcher.Missing when it is not.
 type Audit struct {
-	Key  jobs.Key
+	Key  jobs.AttemptID
 	Lane jobs.Lane
 }
 
@@ -129,7 +129,7 @@ func (r *Run) Live() int { return r.live }
 
 // NameOf is the name of the module with this token, or the token itself when
 // the run has no such module (yet).
-func (r *Run) NameOf(t jobs.Token) string {
+func (r *Run) NameOf(t jobs.ModuleID) string {
 	if i, ok := r.byToken[t]; ok {
 		return r.modules[i].Name
 	}
@@ -145,10 +145,10 @@ func (r *Run) StatusOf(name string) report.Status {
 }
 
 // TokenOf is the token of the module with this name.
-func (r *Run) TokenOf(name string) (jobs.Token, bool) {
+func (r *Run) TokenOf(name string) (jobs.ModuleID, bool) {
 	i, ok := r.byName[name]
 	if !ok {
 		return "", false
 	}
-	return jobs.Token(r.modules[i].Token), true
+	return jobs.ModuleID(r.modules[i].Token), true
 }

@@ -23,7 +23,7 @@ const unlistedAfter = 2
 // server that lost the last part of its log brings back the claim of an attempt
 // whose outcome is lost: its worker lives and does not run it any more.
 func (d *Dispatcher) probe(n *node, m *memo, now time.Time) {
-	seen, named, known := d.fleet.heartbeat(d.run.spec.Run, jobs.Token(n.module.Token), n.claim)
+	seen, named, known := d.fleet.heartbeat(d.run.spec.Run, jobs.ModuleID(n.module.Token), n.claim)
 	switch {
 	case named || !known:
 		m.unlisted = 0
@@ -41,14 +41,14 @@ func (d *Dispatcher) probe(n *node, m *memo, now time.Time) {
 
 func (r *Run) probe(n *node) Probe {
 	return Probe{Worker: n.claim.Worker, Probe: jobs.Probe{
-		Run: r.spec.Run, Token: jobs.Token(n.module.Token), Attempt: n.attempt,
+		Run: r.spec.Run, Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt,
 		Incarnation: n.claim.Incarnation, Nonce: n.claim.Nonce, Sequence: n.cell,
 	}}
 }
 
 // Unlisted is the question to the worker of an attempt whose heartbeats do not
 // name it; false when they do, or nothing is known of the worker.
-func (r *Run) Unlisted(key jobs.Key, f *Fleet) (Probe, bool) {
+func (r *Run) Unlisted(key jobs.AttemptID, f *Fleet) (Probe, bool) {
 	i, ok := r.byToken[key.Token]
 	if !ok || r.nodes[i].claim == nil || r.nodes[i].attempt != key.Attempt {
 		return Probe{}, false

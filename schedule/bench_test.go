@@ -58,7 +58,7 @@ func benchPipeline(modules int, needs func(int) []pipeline.Need) *pipeline.Pipel
 
 func playOut(b *testing.B, p *pipeline.Pipeline) {
 	seq := uint64(0)
-	entry := func(cell jobs.Token, rec jobs.Record) jobs.Entry {
+	entry := func(cell jobs.ModuleID, rec jobs.Record) jobs.Entry {
 		seq++
 		return jobs.Entry{Sequence: seq, Time: epochStart, Cell: cell, Record: rec}
 	}
@@ -70,7 +70,7 @@ func playOut(b *testing.B, p *pipeline.Pipeline) {
 		b.Fatal(err)
 	}
 	fleet := schedule.NewFleet(testTTL)
-	fleet.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}, epochStart)
+	fleet.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}, epochStart)
 	fleet.Synced(epochStart)
 	d := schedule.NewDispatcher(run, fleet)
 	var queue []schedule.Publish

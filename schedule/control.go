@@ -50,7 +50,7 @@ func (d *Dispatcher) writeControl() {
 		grant := &jobs.Grant{}
 		for _, i := range d.grantees() {
 			n := d.run.nodes[i]
-			grant.Attempts = append(grant.Attempts, jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt})
+			grant.Attempts = append(grant.Attempts, jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt})
 		}
 		rec.Grant = grant
 	case len(d.control) > 0:
@@ -103,13 +103,13 @@ func (d *Dispatcher) Expanded(node int, combinations [][]pipeline.Pair, err erro
 		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: " + err.Error()})
 		return
 	}
-	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Token: jobs.Token(n.module.Token), Combinations: combinations}})
+	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Token: jobs.ModuleID(n.module.Token), Combinations: combinations}})
 }
 
 // Unpublished answers Publish: the job cannot be made (err; the module fails),
 // or (until is set) its publication was not answered and is not repeated
 // before that time, by which the server refuses to store it unseen.
-func (d *Dispatcher) Unpublished(node int, key jobs.Key, until time.Time, err error) {
+func (d *Dispatcher) Unpublished(node int, key jobs.AttemptID, until time.Time, err error) {
 	n, m := d.run.nodes[node], d.memo(node)
 	if n.status.Terminal() || !m.published || n.attempt != key.Attempt {
 		return
@@ -122,7 +122,7 @@ func (d *Dispatcher) Unpublished(node int, key jobs.Key, until time.Time, err er
 }
 
 // Missing answers Audit: the job is not in the queue.
-func (d *Dispatcher) Missing(key jobs.Key) {
+func (d *Dispatcher) Missing(key jobs.AttemptID) {
 	n := d.run.nodes[d.run.byToken[key.Token]]
 	m := d.memo(n.index)
 	if n.status.Terminal() || n.claim != nil || n.attempt != key.Attempt || !m.published || m.closing {
@@ -143,9 +143,9 @@ func (d *Dispatcher) close(n *node, o jobs.Outcome, purge bool) {
 		return
 	}
 	m.closing, m.closingAt = true, n.cell
-	c := Close{Cell: jobs.Token(n.module.Token), Expect: n.cell, Outcome: o, Lane: n.lane}
+	c := Close{Cell: jobs.ModuleID(n.module.Token), Expect: n.cell, Outcome: o, Lane: n.lane}
 	if purge {
-		c.Purge = &jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt}
+		c.Purge = &jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
 	}
 	d.do(c)
 }
@@ -183,7 +183,7 @@ func (d *Dispatcher) checkNobody(l *lane) {
 	if d.controlPending(l.name) {
 		return
 	}
-	rec := &jobs.Nobody{Lane: l.name, Over: known}
+	rec := &jobs.LaneUnserved{Lane: l.name, Served: known}
 	if !known {
 		rec.Missing, rec.Closest = d.fleet.lack(l.set)
 		rec.Final = d.fleet.hopeless(l.set)

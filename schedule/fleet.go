@@ -30,7 +30,7 @@ type Fleet struct {
 }
 
 type station struct {
-	worker  jobs.Worker
+	worker  jobs.WorkerInfo
 	seen    time.Time // on the observer's clock
 	present bool
 	left    bool   // it said good-bye
@@ -59,7 +59,7 @@ func (f *Fleet) hopeless(set jobs.LaneSet) bool {
 
 // Seen takes a heartbeat. It reports whether the worker is new: not there, or
 // of another incarnation, before.
-func (f *Fleet) Seen(w jobs.Worker, now time.Time) bool {
+func (f *Fleet) Seen(w jobs.WorkerInfo, now time.Time) bool {
 	s, ok := f.workers[w.Name]
 	if !ok {
 		s = &station{}
@@ -181,7 +181,7 @@ func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 // heartbeat is the newest one of whoever made a claim: when it was seen, and
 // whether it names the attempt. Nothing is known of another incarnation, or of
 // a worker that names as many as it can.
-func (f *Fleet) heartbeat(run jobs.RunID, token jobs.Token, c *jobs.Claim) (seen time.Time, named, known bool) {
+func (f *Fleet) heartbeat(run jobs.RunID, token jobs.ModuleID, c *jobs.Claim) (seen time.Time, named, known bool) {
 	s, ok := f.workers[c.Worker]
 	if !ok || !s.present || s.worker.Incarnation != c.Incarnation {
 		return time.Time{}, false, false
@@ -268,7 +268,7 @@ func (f *Fleet) names() []string {
 	return names
 }
 
-func noWorkerText(n *node, lack jobs.Nobody, hopeless bool) string {
+func noWorkerText(n *node, lack jobs.LaneUnserved, hopeless bool) string {
 	text := fmt.Sprintf("no capable worker within %s (queue-timeout): missing %s", n.module.Policy.QueueTimeout, lack.Missing)
 	if hopeless {
 		text = "no worker can run it: missing " + lack.Missing

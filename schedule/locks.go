@@ -23,14 +23,14 @@ const lockRetry = time.Second
 // none, in their order. Answer with Dispatcher.Locked.
 type Lock struct {
 	Node  int
-	Key   jobs.Key
+	Key   jobs.AttemptID
 	Locks []jobs.Lock
 }
 
 // Unlock gives back what an attempt, and those of its module before it, may
 // hold of the cluster: it was closed.
 type Unlock struct {
-	Key   jobs.Key
+	Key   jobs.AttemptID
 	Locks []jobs.Lock
 }
 
@@ -82,8 +82,8 @@ func (r *Run) Locks() []jobs.Lock {
 	return all
 }
 
-func (r *Run) key(n *node) jobs.Key {
-	return jobs.Key{Token: jobs.Token(n.module.Token), Attempt: n.attempt}
+func (r *Run) key(n *node) jobs.AttemptID {
+	return jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
 }
 
 // ask asks for the keys and limits of the cluster that n needs and does not
@@ -127,7 +127,7 @@ func (d *Dispatcher) locked(n *node) bool {
 }
 
 // Locked answers Lock: whether the attempt has all that it asked for, or none.
-func (d *Dispatcher) Locked(node int, key jobs.Key, ok bool) {
+func (d *Dispatcher) Locked(node int, key jobs.AttemptID, ok bool) {
 	d.locking.asked--
 	n, m := d.run.nodes[node], d.memo(node)
 	switch {
@@ -218,7 +218,7 @@ func (d *Dispatcher) retryLocks(now time.Time) {
 // What an earlier orchestrator took is not known here.
 func (d *Dispatcher) unlock(n *node, m *memo) {
 	d.unreserve(n, m)
-	key := jobs.Key{Token: jobs.Token(n.module.Token), Attempt: m.attempt}
+	key := jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: m.attempt}
 	if m.attempt == 0 { // the first look at it
 		key.Attempt = n.attempt
 		if !n.status.Terminal() {
@@ -236,7 +236,7 @@ func (d *Dispatcher) unlock(n *node, m *memo) {
 
 // Closed reports whether the attempt is closed, as this log says: what it held
 // of the cluster is free.
-func (r *Run) Closed(key jobs.Key) bool {
+func (r *Run) Closed(key jobs.AttemptID) bool {
 	i, ok := r.byToken[key.Token]
 	if !ok || r.end != nil {
 		return true
@@ -247,7 +247,7 @@ func (r *Run) Closed(key jobs.Key) bool {
 
 // Open reports whether the attempt is the present one of its module, and
 // neither closed nor waiting for what the module needs.
-func (r *Run) Open(key jobs.Key) bool {
+func (r *Run) Open(key jobs.AttemptID) bool {
 	i, ok := r.byToken[key.Token]
 	if !ok || r.end != nil {
 		return false
@@ -259,7 +259,7 @@ func (r *Run) Open(key jobs.Key) bool {
 // Granted reports whether the attempt may start, or run, with its keys and
 // limits. What the log does not grant when another orchestrator takes the run
 // over, the one before cannot grant any more.
-func (r *Run) Granted(key jobs.Key) bool {
+func (r *Run) Granted(key jobs.AttemptID) bool {
 	i, ok := r.byToken[key.Token]
 	return ok && r.nodes[i].granted && r.nodes[i].attempt == key.Attempt
 }
@@ -270,7 +270,7 @@ func (r *Run) Granted(key jobs.Key) bool {
 // lost its last part, and no worker runs it once the fleet is calm. It reports
 // false when it may not: a worker that may be alive has claimed it, or it is
 // closed.
-func (r *Run) Reclaim(key jobs.Key, f *Fleet, now time.Time) (Close, bool) {
+func (r *Run) Reclaim(key jobs.AttemptID, f *Fleet, now time.Time) (Close, bool) {
 	if r.Closed(key) {
 		return Close{}, false
 	}

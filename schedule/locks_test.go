@@ -15,7 +15,7 @@ import (
 // cluster is the bucket of locks, as a world has it: what our attempts hold,
 // and how many places of each lock other runs have.
 type cluster struct {
-	ours   map[string][]jobs.Key
+	ours   map[string][]jobs.AttemptID
 	others map[string]int
 }
 
@@ -39,8 +39,8 @@ func (c *cluster) lock(a schedule.Lock) bool {
 	return true
 }
 
-func (c *cluster) release(name string, key jobs.Key) {
-	c.ours[name] = slices.DeleteFunc(c.ours[name], func(h jobs.Key) bool { return h.Token == key.Token && h.Attempt <= key.Attempt })
+func (c *cluster) release(name string, key jobs.AttemptID) {
+	c.ours[name] = slices.DeleteFunc(c.ours[name], func(h jobs.AttemptID) bool { return h.Token == key.Token && h.Attempt <= key.Attempt })
 }
 
 // interfere has another run take or leave a lock.
@@ -235,7 +235,7 @@ func TestTakeoverGivesBack(t *testing.T) {
 	l.now = l.now.Add(time.Minute)
 	l.decide()
 	l.want("given back", len(l.unlocks), 1)
-	if key := l.unlocks[0].Key; key != (jobs.Key{Token: "a", Attempt: 1}) {
+	if key := l.unlocks[0].Key; key != (jobs.AttemptID{Token: "a", Attempt: 1}) {
 		t.Errorf("gives back what %v has held", key)
 	}
 	l.want("asked", len(l.asked), 1)
@@ -269,7 +269,7 @@ func TestReclaimAtFirstSight(t *testing.T) {
 	key := l.queue[0].Key
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
-	f.Seen(jobs.Worker{Name: "w", Incarnation: "before"}, l.now)
+	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "before"}, l.now)
 	f.Gone("w", false)
 	l.now = l.now.Add(10 * testTTL)
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "new", Started: l.now}})
@@ -296,7 +296,7 @@ func TestReclaim(t *testing.T) {
 		t.Errorf("unclaimed: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: l.now}})
-	f.Seen(jobs.Worker{Name: "w", Incarnation: "w"}, l.now)
+	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w"}, l.now)
 	if _, may := l.run.Reclaim(key, f, l.now); may {
 		t.Error("it is taken from a live worker")
 	}

@@ -35,7 +35,7 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 		f.Shift(by)
 	}
 	p.now = p.now.Add(testTTL)
-	f.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
 	jump(time.Hour)
 	f.Gone("w", false)
 	if p.decideCloses() {
@@ -81,7 +81,7 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 	} {
 		p := newPlayer(t, one, ok)
 		f := p.fleet(1)
-		f.Seen(jobs.Worker{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
+		f.Seen(jobs.WorkerInfo{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
 		p.d = schedule.NewDispatcher(p.run, f)
 		c.Attempt = p.decideUntilPublished().Key.Attempt
 		p.now = p.now.Add(10 * testTTL)
@@ -102,7 +102,7 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 // incarnation, is lost at once.
 func TestAnIncarnationInAnothersPlace(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
-	f.Seen(jobs.Worker{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
+	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
 	if !p.decideCloses() {
 		t.Error("not closed")
 	}
@@ -155,7 +155,7 @@ func TestAMissingJobIsPublishedAgain(t *testing.T) {
 func TestPastItsTimeIsTimedOut(t *testing.T) {
 	p, f := claimed(t, "name: p\nmodules: {a: {command: [\"true\"], timeout: 1s, not-in-parallel: k}}", jobs.Claim{Worker: "w", Incarnation: "w"})
 	p.now = p.now.Add(time.Minute)
-	f.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
 	actions, _ := p.d.Decide(p.now)
 	if !slices.ContainsFunc(actions, func(a schedule.Action) bool {
 		ask, is := a.(schedule.Ask)
@@ -213,7 +213,7 @@ modules:
 			switch a.(type) {
 			case schedule.Close: // on its way
 				closing = true
-				f.Seen(jobs.Worker{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "windows", Tools: map[string]string{"sh": ""}}}, p.now)
+				f.Seen(jobs.WorkerInfo{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "windows", Tools: map[string]string{"sh": ""}}}, p.now)
 			case schedule.Publish:
 				t.Fatal("published while it is being closed")
 			default:
@@ -240,7 +240,7 @@ modules:
   a: {command: ["true"], queue-timeout: 10s}
 `, ok)
 		f := p.fleet(1)
-		w := jobs.Worker{Name: "w", Incarnation: "w", Slots: 1, LanesSeen: 1 << 40, Unable: "no space left on device", Capabilities: jobs.Capabilities{
+		w := jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1, LanesSeen: 1 << 40, Unable: "no space left on device", Capabilities: jobs.Capabilities{
 			OS: "linux", Tools: map[string]string{"sh": ""},
 		}}
 		f.Seen(w, p.now)

@@ -14,7 +14,7 @@ import (
 // skips it, but it is the last record of its cell all the same: every write
 // into the cell expects its sequence.
 type Noise struct {
-	Cell     jobs.Token
+	Cell     jobs.ModuleID
 	Sequence uint64
 	Why      string
 }
@@ -36,7 +36,7 @@ func (r *Run) skip(e jobs.Entry, n *node, why string) {
 		return
 	}
 	if r.noisy == nil {
-		r.noisy = map[jobs.Token]bool{}
+		r.noisy = map[jobs.ModuleID]bool{}
 	}
 	if len(r.noisy) >= maxNoisy {
 		return

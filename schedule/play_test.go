@@ -72,7 +72,7 @@ func newPlayerOf(t *testing.T, spec *jobs.Spec, ends func(string, jobs.Attempt) 
 	return p
 }
 
-func (p *player) write(subject string, cell jobs.Token, rec jobs.Record) {
+func (p *player) write(subject string, cell jobs.ModuleID, rec jobs.Record) {
 	p.t.Helper()
 	p.seq++
 	p.last[subject] = p.seq
@@ -85,7 +85,7 @@ func (p *player) write(subject string, cell jobs.Token, rec jobs.Record) {
 func (p *player) fleet(slots int) *schedule.Fleet {
 	f := schedule.NewFleet(testTTL)
 	if slots > 0 {
-		f.Seen(jobs.Worker{Name: "w", Incarnation: "w", Slots: slots, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{
+		f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: slots, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{
 			OS: "linux", Tools: map[string]string{"sh": ""},
 		}}, p.now)
 	}

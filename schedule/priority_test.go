@@ -107,7 +107,7 @@ modules:
   scarce: {command: ["true"], requires: {tags: [big]}}
 `, ok)
 	fleet := schedule.NewFleet(testTTL)
-	for _, w := range []jobs.Worker{
+	for _, w := range []jobs.WorkerInfo{
 		{Name: "big", Capabilities: jobs.Capabilities{Tags: []string{"big"}}}, {Name: "small"},
 	} {
 		w.Incarnation, w.Slots, w.LanesSeen = w.Name, 1, 1<<40
@@ -155,7 +155,7 @@ modules:
   another: {command: ["true"], priority: high, needs: [quick], requires: {os: linux, tools: [sh]}}
 `, ok)
 	f := p.fleet(2)
-	f.Seen(jobs.Worker{Name: "mac", Incarnation: "mac", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "darwin"}}, p.now)
+	f.Seen(jobs.WorkerInfo{Name: "mac", Incarnation: "mac", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "darwin"}}, p.now)
 	p.d = schedule.NewDispatcher(p.run, f)
 	decide := func() (wake time.Time) {
 		for range 3 {
@@ -171,7 +171,7 @@ modules:
 	if len(p.order) != 3 {
 		t.Fatalf("%v are published, want what there are slots for", p.order)
 	}
-	for _, token := range []jobs.Token{"long", "quick"} { // both on w, where low was to go, too
+	for _, token := range []jobs.ModuleID{"long", "quick"} { // both on w, where low was to go, too
 		p.write(string(token), token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: string(token)}})
 	}
 	p.write("quick", "quick", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "quick"}})

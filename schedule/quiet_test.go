@@ -70,7 +70,7 @@ func TestAJumpOfTheClockMakesNoFleetCalm(t *testing.T) {
 
 func TestAWorkerWhoseConnectionHasStoodMakesTheFleetCalm(t *testing.T) {
 	p, f := awaitsCalm(t)
-	f.Seen(jobs.Worker{Name: "other", Incarnation: "other", Slots: 1, Settled: true}, p.now)
+	f.Seen(jobs.WorkerInfo{Name: "other", Incarnation: "other", Slots: 1, Settled: true}, p.now)
 	if !p.grants() {
 		t.Error("not granted")
 	}

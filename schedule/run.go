@@ -27,7 +27,7 @@ type Run struct {
 	nodes    []*node
 	modules  []*pipeline.Module // of nodes, by the same index
 	byName   map[string]int
-	byToken  map[jobs.Token]int
+	byToken  map[jobs.ModuleID]int
 	families map[string][]int
 	groups   map[list]*group           // by the needs that the nodes of a group share
 	kept     map[string]jobs.Outputs   // by name: modules that an earlier run has done
@@ -39,7 +39,7 @@ type Run struct {
 	ctl       uint64 // last sequence of the control subject
 	cancelSeq uint64 // last sequence of the cancel subject
 	epoch     uint64
-	nobody    map[jobs.Lane]jobs.Nobody
+	nobody    map[jobs.Lane]jobs.LaneUnserved
 	nobodyAt  map[jobs.Lane]time.Time
 	waitsSaid map[jobs.Lane]int
 
@@ -53,7 +53,7 @@ type Run struct {
 	released int      // grows whenever keys are given back
 
 	skipped  bool                // the newest entry is noise
-	noisy    map[jobs.Token]bool // cells with noise that was told of
+	noisy    map[jobs.ModuleID]bool // cells with noise that was told of
 	noise    []Noise             // that was not fetched
 	warnings []string            // about cells that are no module's
 
@@ -166,10 +166,10 @@ func (r *Run) Apply(e jobs.Entry) error {
 func (r *Run) begin(spec *jobs.Spec) {
 	r.spec, r.pipeline, r.started = spec, spec.Pipeline, r.now
 	size := len(r.pipeline.Modules)
-	r.byName, r.byToken = make(map[string]int, size), make(map[jobs.Token]int, size)
+	r.byName, r.byToken = make(map[string]int, size), make(map[jobs.ModuleID]int, size)
 	r.nodes, r.modules = make([]*node, 0, size), make([]*pipeline.Module, 0, size)
 	r.families, r.groups = map[string][]int{}, map[list]*group{}
-	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.Nobody{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
+	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.LaneUnserved{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate, r.urgency = map[string]bool{}, map[pipeline.Priority]int{}
 	r.kept = make(map[string]jobs.Outputs, len(spec.Kept))
 	for _, k := range spec.Kept {
@@ -205,7 +205,7 @@ func (r *Run) add(m *pipeline.Module, order [2]int) *node {
 		n.lane = jobs.LaneOf(m.Requires, m.Slots)
 	}
 	r.nodes, r.modules = append(r.nodes, n), append(r.modules, m)
-	r.byName[m.Name], r.byToken[jobs.Token(m.Token)] = n.index, n.index
+	r.byName[m.Name], r.byToken[jobs.ModuleID(m.Token)] = n.index, n.index
 	r.live++
 	r.urgency[m.Policy.Priority]++
 	return n
@@ -291,8 +291,8 @@ func (r *Run) applyEnd(end *jobs.End) {
 	r.event(report.Event{Event: report.EventRunEnded, Status: string(end.Status), Error: end.Error, Duration: &duration})
 }
 
-func (r *Run) applyNobody(n *jobs.Nobody) {
-	if n.Over {
+func (r *Run) applyNobody(n *jobs.LaneUnserved) {
+	if n.Served {
 		delete(r.nobody, n.Lane)
 		delete(r.nobodyAt, n.Lane)
 		r.waitsSaid[n.Lane] = 0

@@ -147,7 +147,7 @@ func (w *world) startOne() bool {
 	if len(w.queue) == 0 || len(w.workers) == 0 {
 		return false
 	}
-	keys := slices.SortedFunc(maps.Keys(w.queue), func(a, b jobs.Key) int { return strings.Compare(string(a.Token), string(b.Token)) })
+	keys := slices.SortedFunc(maps.Keys(w.queue), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Token), string(b.Token)) })
 	names := slices.Sorted(maps.Keys(w.workers))
 	w.start(rapid.SampledFrom(keys).Draw(w.t, "job"), rapid.SampledFrom(names).Draw(w.t, "by"))
 	return true
@@ -155,7 +155,7 @@ func (w *world) startOne() bool {
 
 func (w *world) someWork() *execution {
 	var live []*execution
-	for _, key := range slices.SortedFunc(maps.Keys(w.working), func(a, b jobs.Key) int { return strings.Compare(string(a.Token), string(b.Token)) }) {
+	for _, key := range slices.SortedFunc(maps.Keys(w.working), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Token), string(b.Token)) }) {
 		if x := w.working[key]; !x.dead {
 			live = append(live, x)
 		}

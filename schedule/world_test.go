@@ -33,20 +33,20 @@ type world struct {
 	epoch      uint64
 	pending    []schedule.Action // decided, not yet carried out
 
-	queue   map[jobs.Key]schedule.Publish
-	working map[jobs.Key]*execution
+	queue   map[jobs.AttemptID]schedule.Publish
+	working map[jobs.AttemptID]*execution
 	workers map[string]bool
 	cluster cluster
 	serial  int
 
 	events   []report.Event
-	outcomes map[jobs.Key]int
-	started  map[jobs.Key]bool
+	outcomes map[jobs.AttemptID]int
+	started  map[jobs.AttemptID]bool
 	cancels  int
 }
 
 type execution struct {
-	key     jobs.Key
+	key     jobs.AttemptID
 	node    int
 	worker  string
 	claimed uint64 // sequence of the claim, 0 before
@@ -62,9 +62,9 @@ const testTTL = 3 * time.Second
 func newWorld(t *rapid.T, pipe *pipeline.Pipeline, workers int) *world {
 	w := &world{
 		t: t, pipe: pipe, now: epochStart, last: map[string]uint64{},
-		queue: map[jobs.Key]schedule.Publish{}, working: map[jobs.Key]*execution{},
-		workers: map[string]bool{}, outcomes: map[jobs.Key]int{}, started: map[jobs.Key]bool{},
-		cluster: cluster{map[string][]jobs.Key{}, map[string]int{}},
+		queue: map[jobs.AttemptID]schedule.Publish{}, working: map[jobs.AttemptID]*execution{},
+		workers: map[string]bool{}, outcomes: map[jobs.AttemptID]int{}, started: map[jobs.AttemptID]bool{},
+		cluster: cluster{map[string][]jobs.AttemptID{}, map[string]int{}},
 	}
 	w.truth = schedule.NewRun(func(e report.Event) { w.events = append(w.events, e) })
 	w.write("spec", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: pipe}})
@@ -76,7 +76,7 @@ func newWorld(t *rapid.T, pipe *pipeline.Pipeline, workers int) *world {
 }
 
 // write is the server's compare-and-set.
-func (w *world) write(subject string, cell jobs.Token, expect uint64, rec jobs.Record) bool {
+func (w *world) write(subject string, cell jobs.ModuleID, expect uint64, rec jobs.Record) bool {
 	if w.last[subject] != expect {
 		return false
 	}
@@ -87,7 +87,7 @@ func (w *world) write(subject string, cell jobs.Token, expect uint64, rec jobs.R
 		w.t.Fatalf("the log does not fold: %v", err)
 	}
 	if o := rec.Outcome; o != nil {
-		key := jobs.Key{Token: cell, Attempt: o.Attempt}
+		key := jobs.AttemptID{Token: cell, Attempt: o.Attempt}
 		if w.outcomes[key]++; w.outcomes[key] > 1 {
 			w.t.Fatalf("%v has two outcomes", key)
 		}
@@ -95,7 +95,7 @@ func (w *world) write(subject string, cell jobs.Token, expect uint64, rec jobs.R
 	return true
 }
 
-func cellSubject(t jobs.Token) string { return "mod " + string(t) }
+func cellSubject(t jobs.ModuleID) string { return "mod " + string(t) }
 
 func (w *world) addWorker() {
 	w.serial++
@@ -120,8 +120,8 @@ func (w *world) takeOver() {
 	w.pending = nil
 }
 
-func (w *world) registered(name string) jobs.Worker {
-	return jobs.Worker{Name: name, Incarnation: name, Slots: 2, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "linux"}}
+func (w *world) registered(name string) jobs.WorkerInfo {
+	return jobs.WorkerInfo{Name: name, Incarnation: name, Slots: 2, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "linux"}}
 }
 
 func (w *world) decide() time.Time {
@@ -168,7 +168,7 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 	case schedule.CancelRun:
 		w.write("cancel", "", a.Expect, jobs.Record{Cancel: &a.Cancel})
 	case schedule.Ask:
-		key := jobs.Key{Token: a.Cancel.Token, Attempt: a.Cancel.Attempt}
+		key := jobs.AttemptID{Token: a.Cancel.Token, Attempt: a.Cancel.Attempt}
 		if x := w.working[key]; x != nil && !x.dead {
 			w.commit(x, jobs.Outcome{Status: report.AttemptCancelled})
 		}
@@ -197,7 +197,7 @@ func (w *world) finish(a schedule.Finish) {
 }
 
 // start has a worker take a job; it checks what may never happen.
-func (w *world) start(key jobs.Key, worker string) {
+func (w *world) start(key jobs.AttemptID, worker string) {
 	job := w.queue[key]
 	delete(w.queue, key)
 	x := &execution{key: key, node: job.Node, worker: worker, fence: job.Fence, keyed: job.Keyed}

@@ -23,7 +23,7 @@ type task struct {
 }
 
 func (s *shift) newTask(d *broker.Delivery) *task {
-	from := attempt.Arrival{Nonce: rand.Text(), Doubtful: d.Doubtful, Older: d.Older, Connection: d.Connection}
+	from := attempt.Arrival{Nonce: rand.Text(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
 	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
 }
 
@@ -119,7 +119,7 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 	chunk.Writer = a.Nonce()
 	var stored func(context.Context) error
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		stored, err = a.s.conn.SendLog(ctx, a.job.Run, jobs.Key{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
+		stored, err = a.s.conn.SendLog(ctx, a.job.Run, jobs.AttemptID{Token: a.job.Token, Attempt: a.job.Attempt}, chunk)
 		return err
 	})
 	if err != nil {

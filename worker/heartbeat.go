@@ -250,12 +250,12 @@ func (s *shift) goodbye(ctx context.Context) {
 }
 
 // describe is what the worker says of itself.
-func (s *shift) describe() jobs.Worker {
+func (s *shift) describe() jobs.WorkerInfo {
 	host, _ := os.Hostname()
 	load := load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := jobs.Worker{
+	w := jobs.WorkerInfo{
 		Name: s.cfg.Name, Incarnation: s.self.Incarnation, Version: s.cfg.Version,
 		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
 		Draining: s.draining, Unable: s.health.reason(), LanesSeen: s.lanesSeen,

@@ -78,12 +78,12 @@ type runLog struct{ conn *broker.Conn }
 
 func (l runLog) Connection() uint64 { return l.conn.Connection() }
 
-func (l runLog) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error) {
+func (l runLog) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error) {
 	seq, err := l.conn.Append(l.conn.PinTo(ctx, on), run, cell, expect, rec)
 	return seq, understood(err)
 }
 
-func (l runLog) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error) {
+func (l runLog) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
 	entry, err := l.conn.Last(ctx, run, cell)
 	return entry, understood(err)
 }

@@ -165,7 +165,7 @@ func (b *bench) job(script string) *jobs.Job {
 	b.jobs++
 	name := fmt.Sprintf("m%d", b.jobs)
 	return &jobs.Job{
-		Run: run, Pipeline: "ci", Token: jobs.Token(name), Name: name, Attempt: 1, Lane: "any", Slots: 1,
+		Run: run, Pipeline: "ci", Token: jobs.ModuleID(name), Name: name, Attempt: 1, Lane: "any", Slots: 1,
 		Command: &jobs.CommandJob{Run: script, Shell: "sh"}, Grace: time.Minute, StoreBy: time.Now().Add(time.Minute),
 	}
 }
@@ -257,7 +257,7 @@ func (b *bench) gone(pid int) {
 
 func (b *bench) queued(j *jobs.Job) bool {
 	b.t.Helper()
-	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.Key{Token: j.Token, Attempt: j.Attempt})
+	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.AttemptID{Token: j.Token, Attempt: j.Attempt})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func TestDoubt(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			b := newBench(t, natstest.InProcess(t))
 			j := b.job("touch ran")
-			j.Keyed, j.Again = tc.keyed, tc.again
+			j.Keyed, j.MaybeDuplicate = tc.keyed, tc.again
 			if tc.cell != nil {
 				b.write(j, 0, *tc.cell)
 			}
@@ -691,7 +691,7 @@ func TestLanes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var w jobs.Worker
+	var w jobs.WorkerInfo
 	b.eventually("it has looked at the lanes", func() bool {
 		all, err := registry.List(t.Context())
 		if err == nil && len(all) == 1 {

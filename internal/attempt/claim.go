@@ -33,7 +33,7 @@ var errOdd = errors.New("the cell refuses what it should take")
 // delivery is, and the loss after it counts. What is older than the connection
 // is asked about before that.
 func (d *Delivery) Admit(ctx context.Context) Verdict {
-	if d.from.Doubtful || d.from.Older {
+	if d.from.MaybeDuplicate || d.from.Older {
 		if ended, err := d.over(ctx); err != nil {
 			return d.puzzled(err)
 		} else if ended {
@@ -45,7 +45,7 @@ func (d *Delivery) Admit(ctx context.Context) Verdict {
 			return v
 		}
 	}
-	if d.job.Keyed || d.job.ClaimFirst || d.from.Doubtful || d.from.Older {
+	if d.job.Keyed || d.job.ClaimFirst || d.from.MaybeDuplicate || d.from.Older {
 		return d.claimFirst(ctx)
 	}
 	return Start

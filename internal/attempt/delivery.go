@@ -29,9 +29,9 @@ type Log interface {
 	// Append writes a record to a cell, expecting its last sequence as it was
 	// on a connection, and returns the record's. It is not sent on another
 	// connection. ErrConflict, ErrDenied, ErrReconnected.
-	Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (uint64, error)
+	Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error)
 	// Last reads the newest record of a cell. ErrNotFound, ErrDenied.
-	Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Entry, error)
+	Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error)
 	// Ended reports whether the run has its end record. ErrNotFound when there
 	// is no such run; ErrDenied.
 	Ended(ctx context.Context, run jobs.RunID) (bool, error)
@@ -81,7 +81,7 @@ type Worker struct {
 // Arrival is how a job came.
 type Arrival struct {
 	Nonce    string // that no other delivery has
-	Doubtful bool   // a copy of it may have been executed
+	MaybeDuplicate bool   // a copy of it may have been executed
 	// Older: it was stored before the connection was made, so what led to it
 	// may be lost.
 	Older      bool

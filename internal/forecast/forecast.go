@@ -42,7 +42,7 @@ func Of(p *pipeline.Pipeline, workers []Worker, took func(*pipeline.Module) time
 	g := &game{
 		workers: workers, took: took, now: beginning, free: map[string]int{}, lanes: map[jobs.Lane][]waiting{},
 		supply: map[jobs.Lane]int{}, serves: map[station]bool{},
-		fleet: schedule.NewFleet(time.Hour), ready: map[string]time.Time{}, last: map[jobs.Token]uint64{},
+		fleet: schedule.NewFleet(time.Hour), ready: map[string]time.Time{}, last: map[jobs.ModuleID]uint64{},
 	}
 	g.run = schedule.NewRun(func(e report.Event) {
 		if e.Event == report.EventModuleReady {
@@ -51,7 +51,7 @@ func Of(p *pipeline.Pipeline, workers []Worker, took func(*pipeline.Module) time
 	})
 	for _, w := range workers {
 		g.free[w.Name] = w.Slots
-		g.fleet.Seen(jobs.Worker{
+		g.fleet.Seen(jobs.WorkerInfo{
 			Name: w.Name, Incarnation: w.Name, Slots: w.Slots, LanesSeen: 1 << 40, Capabilities: w.Capabilities,
 		}, g.now)
 	}
@@ -70,7 +70,7 @@ type game struct {
 	decide  *schedule.Dispatcher
 	now     time.Time
 	seq     uint64
-	last    map[jobs.Token]uint64
+	last    map[jobs.ModuleID]uint64
 	queued  uint64 // jobs that were published
 	lanes   map[jobs.Lane][]waiting
 	supply  map[jobs.Lane]int // slots that serve a lane, once a job of it was published
@@ -197,7 +197,7 @@ func (g *game) perform(a schedule.Action) error {
 	return nil
 }
 
-func (g *game) write(cell jobs.Token, rec jobs.Record) error {
+func (g *game) write(cell jobs.ModuleID, rec jobs.Record) error {
 	g.seq++
 	g.last[cell] = g.seq
 	return g.run.Apply(jobs.Entry{Sequence: g.seq, Time: g.now, Cell: cell, Record: rec})

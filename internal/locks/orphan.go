@@ -96,7 +96,7 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+	key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
 	if state.Granted(key) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -123,7 +123,7 @@ func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if state.Closed(jobs.Key{Token: h.Token, Attempt: h.Attempt}) {
+		if state.Closed(jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}) {
 			return true, nil
 		}
 	}
@@ -139,7 +139,7 @@ func seemsClosed(rec jobs.Record, n jobs.Attempt) bool {
 // that expects what the fold has seen. It reports whether the attempt is
 // closed.
 func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
-	key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+	key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
 	state, err := t.Logs.Load(ctx, h.Run)
 	if err != nil {
 		return false, err

@@ -14,7 +14,7 @@ import (
 // Logs are the logs of other runs.
 type Logs interface {
 	// Last reads the newest record of a cell, an empty one when there is none.
-	Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (jobs.Record, error)
+	Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Record, error)
 	// Over reports whether the run has ended, or is not there.
 	Over(ctx context.Context, run jobs.RunID) (bool, error)
 	// Load folds the log.
@@ -46,7 +46,7 @@ type Clock interface {
 
 // Inquiry says how an attempt of another run may be closed, as its log and the
 // registry of workers show it now; false when it may not be.
-type Inquiry func(ctx context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool)
+type Inquiry func(ctx context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool)
 
 // Taker takes locks for the attempts of a run. Its methods may be called from
 // several goroutines.
@@ -73,7 +73,7 @@ type Refusal struct {
 
 // Take takes all locks for an attempt, in their order, or none: what stands in
 // the way is returned then.
-func (t *Taker) Take(ctx context.Context, key jobs.Key, want []jobs.Lock) (*Refusal, error) {
+func (t *Taker) Take(ctx context.Context, key jobs.AttemptID, want []jobs.Lock) (*Refusal, error) {
 	h := jobs.Holder{Run: t.Run, Token: key.Token, Attempt: key.Attempt, Epoch: t.Epoch}
 	if len(want) > 1 {
 		// Looked at first, so that who waits for one of several takes nothing
@@ -140,7 +140,7 @@ func (t *Taker) giveBack(ctx context.Context, from []jobs.Lock, gone func(jobs.H
 
 // GiveBack gives back what an attempt, and those of its module before it, have
 // held.
-func (t *Taker) GiveBack(ctx context.Context, key jobs.Key, from []jobs.Lock) error {
+func (t *Taker) GiveBack(ctx context.Context, key jobs.AttemptID, from []jobs.Lock) error {
 	return t.giveBack(ctx, from, func(o jobs.Holder) bool {
 		return o.Run == t.Run && o.Token == key.Token && o.Attempt <= key.Attempt
 	})

@@ -17,7 +17,7 @@ import (
 type site struct {
 	holders  []jobs.Holder
 	revision uint64
-	cells    map[jobs.Token]jobs.Record // of all runs
+	cells    map[jobs.ModuleID]jobs.Record // of all runs
 	epochs   map[jobs.RunID]uint64      // of the runs that somebody decides for
 	log      []jobs.Entry               // of any run
 }
@@ -35,7 +35,7 @@ func (s *site) Write(_ context.Context, _ jobs.Lock, entry jobs.LockEntry, revis
 	return true, nil
 }
 
-func (s *site) Last(_ context.Context, _ jobs.RunID, cell jobs.Token) (jobs.Record, error) {
+func (s *site) Last(_ context.Context, _ jobs.RunID, cell jobs.ModuleID) (jobs.Record, error) {
 	return s.cells[cell], nil
 }
 
@@ -85,7 +85,7 @@ func takenOver(between ...jobs.Record) []jobs.Entry {
 }
 
 func granted() jobs.Record {
-	return jobs.Record{Grant: &jobs.Grant{Attempts: []jobs.Key{{Token: "a", Attempt: 1}}}}
+	return jobs.Record{Grant: &jobs.Grant{Attempts: []jobs.AttemptID{{Token: "a", Attempt: 1}}}}
 }
 
 // TestWhatAnElderHasEntered: a write of an orchestrator that was replaced may
@@ -113,10 +113,10 @@ func TestWhatAnElderHasEntered(t *testing.T) {
 	} {
 		s := &site{
 			holders: []jobs.Holder{tt.by}, log: tt.log,
-			cells: map[jobs.Token]jobs.Record{"a": tt.cell}, epochs: map[jobs.RunID]uint64{"r2": 3},
+			cells: map[jobs.ModuleID]jobs.Record{"a": tt.cell}, epochs: map[jobs.RunID]uint64{"r2": 3},
 		}
 		taker := &locks.Taker{Run: "r1", Epoch: 2, Bucket: s, Logs: s, Leases: s, Clock: s, Logger: slog.New(slog.DiscardHandler)}
-		by, err := taker.Take(t.Context(), jobs.Key{Token: "b", Attempt: 1}, []jobs.Lock{lock})
+		by, err := taker.Take(t.Context(), jobs.AttemptID{Token: "b", Attempt: 1}, []jobs.Lock{lock})
 		if err != nil || (by == nil) != tt.taken {
 			t.Errorf("%s: refused by %+v, %v", tt.name, by, err)
 		}

@@ -40,8 +40,8 @@ func (s *sample) value(name string) map[string]string {
 	return map[string]string{name: hex.EncodeToString(s.data)[:len(s.data)]}
 }
 
-func (s *sample) key() jobs.Key {
-	return jobs.Key{Token: jobs.Token(fmt.Sprintf("m%d_%d", s.cell.MbitPerS, s.cell.RTTMS)), Attempt: 1}
+func (s *sample) key() jobs.AttemptID {
+	return jobs.AttemptID{Token: jobs.ModuleID(fmt.Sprintf("m%d_%d", s.cell.MbitPerS, s.cell.RTTMS)), Attempt: 1}
 }
 
 // ends are a connection over the link, and one beside the server.

@@ -22,10 +22,10 @@ func sound() *evidence {
 	key := []watch.Lock{{Name: "r/k1", Capacity: 1, Weight: 1}}
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(d time.Duration) time.Time { return began.Add(d) }
-	claim := func(seq uint64, d time.Duration, cell jobs.Token, n jobs.Attempt, worker string) jobs.Entry {
+	claim := func(seq uint64, d time.Duration, cell jobs.ModuleID, n jobs.Attempt, worker string) jobs.Entry {
 		return jobs.Entry{Sequence: seq, Time: at(d), Cell: cell, Record: jobs.Record{Claim: &jobs.Claim{Attempt: n, Worker: worker}}}
 	}
-	outcome := func(seq uint64, d time.Duration, cell jobs.Token, n jobs.Attempt, status report.AttemptStatus, worker, by string) jobs.Entry {
+	outcome := func(seq uint64, d time.Duration, cell jobs.ModuleID, n jobs.Attempt, status report.AttemptStatus, worker, by string) jobs.Entry {
 		o := &jobs.Outcome{Attempt: n, Status: status, Worker: worker}
 		if by != "" {
 			o.Outputs.Values = map[string]string{"by": by}

@@ -17,30 +17,30 @@ import (
 type truth struct {
 	state    *schedule.Run
 	spec     *jobs.Spec
-	modules  map[jobs.Token]*pipeline.Module
-	closed   map[jobs.Key]time.Duration // when an attempt was closed
-	outcomes map[jobs.Key]*jobs.Outcome
-	over     map[jobs.Token]time.Duration // when a module ended
-	final    map[jobs.Token]jobs.Attempt  // attempts that succeeded
+	modules  map[jobs.ModuleID]*pipeline.Module
+	closed   map[jobs.AttemptID]time.Duration // when an attempt was closed
+	outcomes map[jobs.AttemptID]*jobs.Outcome
+	over     map[jobs.ModuleID]time.Duration // when a module ended
+	final    map[jobs.ModuleID]jobs.Attempt  // attempts that succeeded
 	tokens   map[string]uint64            // by key: the newest fencing token
 	ended    int
 	endedAt  time.Duration
 	cancels  int
 	locks    []jobs.Lock       // of the cluster, that it uses
-	granted  map[jobs.Key]bool // attempts
+	granted  map[jobs.AttemptID]bool // attempts
 	running  []*task
-	ready    map[jobs.Token]time.Duration // since when modules are
+	ready    map[jobs.ModuleID]time.Duration // since when modules are
 	led      bool                         // somebody has taken the run over
 	mayStart bool                         // nobody has cancelled the run, and nothing of it has failed
 }
 
 func (t *truth) begin() {
 	t.state = schedule.NewRun(nil)
-	t.modules = map[jobs.Token]*pipeline.Module{}
-	t.closed, t.outcomes = map[jobs.Key]time.Duration{}, map[jobs.Key]*jobs.Outcome{}
-	t.over = map[jobs.Token]time.Duration{}
-	t.granted, t.ready, t.mayStart = map[jobs.Key]bool{}, map[jobs.Token]time.Duration{}, true
-	t.final, t.tokens = map[jobs.Token]jobs.Attempt{}, map[string]uint64{}
+	t.modules = map[jobs.ModuleID]*pipeline.Module{}
+	t.closed, t.outcomes = map[jobs.AttemptID]time.Duration{}, map[jobs.AttemptID]*jobs.Outcome{}
+	t.over = map[jobs.ModuleID]time.Duration{}
+	t.granted, t.ready, t.mayStart = map[jobs.AttemptID]bool{}, map[jobs.ModuleID]time.Duration{}, true
+	t.final, t.tokens = map[jobs.ModuleID]jobs.Attempt{}, map[string]uint64{}
 }
 
 // checks are the promises that are looked at whenever something happens which
@@ -72,7 +72,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	}
 	second, final := false, jobs.Attempt(0)
 	if o := e.Record.Outcome; o != nil {
-		second, final = t.outcomes[jobs.Key{Token: e.Cell, Attempt: o.Attempt}] != nil, t.final[e.Cell]
+		second, final = t.outcomes[jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}] != nil, t.final[e.Cell]
 	}
 	if err := t.record(e, w.now); err != nil {
 		w.fail("the log of %s does not fold: %v", id, err)
@@ -107,11 +107,11 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	case e.Record.Spec != nil:
 		t.spec = e.Record.Spec
 		for _, m := range t.spec.Pipeline.Modules {
-			t.modules[jobs.Token(m.Token)] = m
+			t.modules[jobs.ModuleID(m.Token)] = m
 		}
 	case t.state.Skipped():
 	case o != nil:
-		key := jobs.Key{Token: e.Cell, Attempt: o.Attempt}
+		key := jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}
 		t.outcomes[key], t.closed[key] = o, at
 		if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
 			t.over[e.Cell] = at
@@ -262,7 +262,7 @@ func (c *checks) open(w *world, t *truth, x *task) {
 	late := func(at time.Duration) bool {
 		return j.Keyed || x.from.sent > at && !w.server.jumpedBack && !w.server.cutShort
 	}
-	key := jobs.Key{Token: j.Token, Attempt: j.Attempt}
+	key := jobs.AttemptID{Token: j.Token, Attempt: j.Attempt}
 	if at, closed := t.closed[key]; closed && late(at) {
 		w.fail("%s starts, and was closed as %s before", x, t.outcomes[key].Status)
 	}
@@ -278,7 +278,7 @@ func (c *checks) open(w *world, t *truth, x *task) {
 // so of what the log does not have, and may have again when the worker hears
 // that.
 func (c *checks) acked(w *world, j *jobs.Job) {
-	t, key := &w.runOf(j.Run).truth, jobs.Key{Token: j.Token, Attempt: j.Attempt}
+	t, key := &w.runOf(j.Run).truth, jobs.AttemptID{Token: j.Token, Attempt: j.Attempt}
 	if !w.server.lost && t.ended == 0 && t.state.Open(key) && (!j.Keyed || t.state.Granted(key)) {
 		w.fail("attempt %d of %s in %s is acknowledged, and is not closed", j.Attempt, j.Name, j.Run)
 	}
@@ -295,7 +295,7 @@ func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 
 // delayed: a retry waits for its delay.
 func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
-	key := jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
+	key := jobs.AttemptID{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
 	o := t.outcomes[key]
 	if o == nil || o.Attempt == 0 || (o.Status != report.AttemptFailed && o.Status != report.AttemptTimedOut) || w.server.jumped {
 		return

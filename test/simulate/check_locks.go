@@ -9,7 +9,7 @@ import (
 )
 
 // locksOf are the keys and limits of the cluster that an attempt needs.
-func (t *truth) locksOf(token jobs.Token) []jobs.Lock {
+func (t *truth) locksOf(token jobs.ModuleID) []jobs.Lock {
 	p := &t.modules[token].Policy
 	return slices.DeleteFunc(slices.Clone(t.locks), func(l jobs.Lock) bool {
 		if l.Limit {
@@ -36,7 +36,7 @@ func (c *checks) heldTogether(w *world, x *task) {
 			w.fail("%s of the cluster is held %d times, now that %s runs: %s", lockName(l), n, x, strings.Join(words, ", "))
 		}
 	}
-	r, key := w.runOf(x.Job().Run), jobs.Key{Token: x.Job().Token, Attempt: x.Job().Attempt}
+	r, key := w.runOf(x.Job().Run), jobs.AttemptID{Token: x.Job().Token, Attempt: x.Job().Attempt}
 	if c.holds(w, x) && r.truth.granted[key] && !r.gone { // else the server has lost the grant, and the execution is being ended
 		c.entered(w, &r.truth, r.id, key)
 	}
@@ -44,7 +44,7 @@ func (c *checks) heldTogether(w *world, x *task) {
 
 // entered: an attempt that was granted its locks, and is open, stands in their
 // entries.
-func (c *checks) entered(w *world, t *truth, id jobs.RunID, key jobs.Key) {
+func (c *checks) entered(w *world, t *truth, id jobs.RunID, key jobs.AttemptID) {
 	if t.state.Closed(key) {
 		return
 	}
@@ -70,7 +70,7 @@ func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder)
 	}
 	for _, h := range before {
 		t := &w.runOf(h.Run).truth
-		key := jobs.Key{Token: h.Token, Attempt: h.Attempt}
+		key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
 		if !slices.ContainsFunc(after, h.Is) && t.granted[key] && !t.state.Closed(key) {
 			w.fail("%s is given back for attempt %d of %s in %s, which is open", lockName(l), h.Attempt, h.Token, h.Run)
 		}

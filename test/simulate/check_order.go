@@ -68,7 +68,7 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 const sentTogether = 10 * time.Millisecond
 
 // jobOf is the job of a module that is in the queue, or nil.
-func (s *server) jobOf(run jobs.RunID, token jobs.Token) *queuedJob {
+func (s *server) jobOf(run jobs.RunID, token jobs.ModuleID) *queuedJob {
 	i := slices.IndexFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run && q.job.Token == token })
 	if i < 0 {
 		return nil

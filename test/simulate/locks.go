@@ -70,7 +70,7 @@ func (l *loop) newTaker() *locks.Taker {
 }
 
 // inquire is asked about attempts of other runs.
-func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.Key) (schedule.Close, bool) {
+func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool) {
 	if !l.ours || !l.fleet.Calm(l.now()) {
 		return schedule.Close{}, false
 	}
@@ -143,7 +143,7 @@ func (b bucket) Write(ctx context.Context, l jobs.Lock, entry jobs.LockEntry, re
 // otherLogs are the logs of other runs for an orchestrator.
 type otherLogs struct{ p *party }
 
-func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (rec jobs.Record, err error) {
+func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (rec jobs.Record, err error) {
 	err = o.p.persist(ctx, "read another run's cell", func() func() {
 		last := o.p.w.server.logs[run].newest[cell].Record
 		return func() { rec = last }
@@ -195,7 +195,7 @@ func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run,
 	}
 }
 
-func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (ok bool, err error) {
+func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (ok bool, err error) {
 	err = o.p.persist(ctx, "append to another run's log", func() func() {
 		seq := o.p.w.server.append(run, cell, expect, rec)
 		return func() { ok = seq != 0 }

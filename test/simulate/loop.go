@@ -31,7 +31,7 @@ type loop struct {
 
 	fencing    uint64 // epoch of fencing tokens
 	safe       bool   // the server was not restarted since the run was submitted
-	publishing map[jobs.Key]*publication
+	publishing map[jobs.AttemptID]*publication
 
 	taker *locks.Taker
 
@@ -50,7 +50,7 @@ type publication struct {
 
 // change is one thing heard from the registry.
 type change struct {
-	worker        jobs.Worker
+	worker        jobs.WorkerInfo
 	gone, left    bool
 	began, synced bool
 }
@@ -113,7 +113,7 @@ func (d *decider) tell(then func()) {
 
 // begin begins to decide.
 func (d *decider) begin(l *loop) {
-	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.Key]*publication{}
+	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.AttemptID]*publication{}
 	l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
 	l.taker = l.newTaker()
 	d.loop = l
@@ -188,7 +188,7 @@ func (d *decider) follow() {
 // snapshot sends all that is in the log and in the registry.
 func (l *loop) snapshot() {
 	s := l.d.o.w.server
-	var all []jobs.Worker
+	var all []jobs.WorkerInfo
 	for _, k := range l.d.o.w.workers {
 		if e := s.registry[k.name]; e != nil {
 			all = append(all, e.value)
@@ -428,7 +428,7 @@ func (l *loop) publish(a schedule.Publish) {
 	d, m := l.d, l.state.Module(a.Node)
 	job := &jobs.Job{
 		Run: d.run.id, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt, Lane: a.Lane, Slots: a.Slots,
-		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, Again: a.Again, Rank: a.Rank,
+		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, MaybeDuplicate: a.Again, Rank: a.Rank,
 		StoreBy: l.storeBy(), Timeout: m.Policy.Timeout, Grace: m.Policy.Grace,
 	}
 	p := &publication{by: job.StoreBy.Add(-l.ahead)}

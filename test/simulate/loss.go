@@ -117,5 +117,5 @@ func (t *truth) again(l *log) {
 }
 
 func newLog() *log {
-	return &log{last: map[string]uint64{}, newest: map[jobs.Token]jobs.Entry{}}
+	return &log{last: map[string]uint64{}, newest: map[jobs.ModuleID]jobs.Entry{}}
 }

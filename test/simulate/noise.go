@@ -46,12 +46,12 @@ func (s *server) noise(r *run, e jobs.Entry) {
 // stray draws a record that does not fit what the log says now.
 func (w *world) stray(r *run) jobs.Entry {
 	modules := r.truth.spec.Pipeline.Modules
-	e := jobs.Entry{Cell: jobs.Token(modules[w.rand.IntN(len(modules))].Token)}
+	e := jobs.Entry{Cell: jobs.ModuleID(modules[w.rand.IntN(len(modules))].Token)}
 	if w.chance(0.05) {
 		e.Cell = "nomodule"
 	}
 	attempt := jobs.Attempt(w.rand.IntN(5))
-	for r.truth.state.Open(jobs.Key{Token: e.Cell, Attempt: attempt}) || attempt == 0 {
+	for r.truth.state.Open(jobs.AttemptID{Token: e.Cell, Attempt: attempt}) || attempt == 0 {
 		attempt++
 	}
 	switch w.rand.IntN(4) {

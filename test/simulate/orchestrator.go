@@ -329,7 +329,7 @@ func (d *decider) persist(what string, op func() func()) {
 	})
 }
 
-func (d *decider) append(cell jobs.Token, expect uint64, rec jobs.Record, then func(seq uint64)) {
+func (d *decider) append(cell jobs.ModuleID, expect uint64, rec jobs.Record, then func(seq uint64)) {
 	d.persist("append "+kindOf(&rec), func() func() {
 		seq := d.o.w.server.append(d.run.id, cell, expect, rec)
 		return func() { then(seq) }

@@ -37,7 +37,7 @@ type server struct {
 
 	removed []*queuedJob // from the queue, newest last: a loss brings them back
 
-	registry map[string]*entry[jobs.Worker]
+	registry map[string]*entry[jobs.WorkerInfo]
 	made     time.Time         // when the registry was, which is in memory
 	fencing  uint64            // epoch of fencing tokens, and
 	fenced   time.Time         // for which registry it is
@@ -56,7 +56,7 @@ type log struct {
 	entries []jobs.Entry
 	at      []time.Duration // when they were stored
 	last    map[string]uint64
-	newest  map[jobs.Token]jobs.Entry
+	newest  map[jobs.ModuleID]jobs.Entry
 	ended   bool
 }
 
@@ -87,7 +87,7 @@ type entry[T any] struct {
 func newServer(w *world) *server {
 	return &server{
 		w: w, boot: 1, logs: map[jobs.RunID]*log{},
-		registry: map[string]*entry[jobs.Worker]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
+		registry: map[string]*entry[jobs.WorkerInfo]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
 		locks: map[string]lockRecord{}, made: epoch.Add(-time.Second),
 	}
 }
@@ -104,7 +104,7 @@ func (s *server) epoch() uint64 {
 // clock is the server's own.
 func (s *server) clock() time.Time { return epoch.Add(s.w.now + s.jump) }
 
-func subjectOf(cell jobs.Token, rec *jobs.Record) string {
+func subjectOf(cell jobs.ModuleID, rec *jobs.Record) string {
 	switch {
 	case cell != "":
 		return "mod " + string(cell)
@@ -120,7 +120,7 @@ func subjectOf(cell jobs.Token, rec *jobs.Record) string {
 
 // append is the compare-and-set on a subject of a run's log. It returns the
 // sequence, 0 when it refuses.
-func (s *server) append(run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) uint64 {
+func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
 	l, subject := s.logs[run], subjectOf(cell, &rec)
 	if l.last[subject] != expect {
 		s.w.note("nats", "refuses "+kindOf(&rec), run, cell, "expects", expect, "is", l.last[subject])
@@ -203,7 +203,7 @@ func (d described) String() string {
 	case d.rec.Grant != nil:
 		return fmt.Sprint(d.rec.Grant.Attempts)
 	case d.rec.Nobody != nil:
-		return fmt.Sprintf("%s over=%v", d.rec.Nobody.Lane, d.rec.Nobody.Over)
+		return fmt.Sprintf("%s over=%v", d.rec.Nobody.Lane, d.rec.Nobody.Served)
 	case d.rec.End != nil:
 		return string(d.rec.End.Status)
 	}
@@ -212,24 +212,24 @@ func (d described) String() string {
 
 // publish puts a job into the queue, unless a copy is there.
 func (s *server) publish(job *jobs.Job) bool {
-	if s.find(job.Run, jobs.Key{Token: job.Token, Attempt: job.Attempt}) >= 0 {
+	if s.find(job.Run, jobs.AttemptID{Token: job.Token, Attempt: job.Attempt}) >= 0 {
 		return false
 	}
 	s.queued++
 	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock(), since: s.w.now})
-	s.w.note("nats", "queues", job.Run, job.Token, job.Attempt, "again", job.Again, "keyed", job.Keyed)
+	s.w.note("nats", "queues", job.Run, job.Token, job.Attempt, "again", job.MaybeDuplicate, "keyed", job.Keyed)
 	s.ring()
 	return true
 }
 
-func (s *server) find(run jobs.RunID, key jobs.Key) int {
+func (s *server) find(run jobs.RunID, key jobs.AttemptID) int {
 	return slices.IndexFunc(s.queue, func(q *queuedJob) bool {
 		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
 	})
 }
 
 // purge removes one job.
-func (s *server) purge(run jobs.RunID, key jobs.Key) {
+func (s *server) purge(run jobs.RunID, key jobs.AttemptID) {
 	s.remove(func(q *queuedJob) bool {
 		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
 	})
@@ -333,13 +333,13 @@ func (s *server) inProgress(sequences []uint64) {
 
 // put writes a worker's entry where its last revision is the given one, and
 // returns the new one, 0 when it refuses.
-func (s *server) put(k jobs.Worker, expect uint64) uint64 {
+func (s *server) put(k jobs.WorkerInfo, expect uint64) uint64 {
 	if s.written[k.Name] != expect {
 		return 0
 	}
 	s.revision++
 	s.written[k.Name] = s.revision
-	s.registry[k.Name] = &entry[jobs.Worker]{k, s.revision, s.clock()}
+	s.registry[k.Name] = &entry[jobs.WorkerInfo]{k, s.revision, s.clock()}
 	s.changed(change{worker: k})
 	s.sweepLater()
 	return s.revision
@@ -350,7 +350,7 @@ func (s *server) leave(name string, expect uint64) {
 		delete(s.registry, name)
 		s.revision++
 		s.written[name] = s.revision
-		s.changed(change{worker: jobs.Worker{Name: name}, gone: true, left: true})
+		s.changed(change{worker: jobs.WorkerInfo{Name: name}, gone: true, left: true})
 	}
 }
 
@@ -404,7 +404,7 @@ func (s *server) sweep() {
 			s.revision++
 			s.written[k.name] = s.revision
 			s.w.note("nats", "expires worker", k.name)
-			s.changed(change{worker: jobs.Worker{Name: k.name}, gone: true})
+			s.changed(change{worker: jobs.WorkerInfo{Name: k.name}, gone: true})
 		}
 	}
 	for _, r := range s.w.runs {

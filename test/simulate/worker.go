@@ -55,8 +55,8 @@ func (k *worker) start() {
 	k.register()
 }
 
-func (k *worker) describe() jobs.Worker {
-	d := jobs.Worker{
+func (k *worker) describe() jobs.WorkerInfo {
+	d := jobs.WorkerInfo{
 		Name: k.name, Incarnation: k.self.Incarnation, Slots: k.slots, Used: k.used, Draining: k.draining,
 		LanesSeen: math.MaxUint64, Capabilities: jobs.Capabilities{OS: k.os}, Settled: k.connectedFor() >= workerTTL,
 	}
@@ -301,12 +301,12 @@ func (k *worker) handle(d delivered) {
 		return
 	}
 	from := attempt.Arrival{
-		Nonce: k.w.name("n"), Doubtful: d.job.Again || d.number > 1 || d.stored.After(d.job.StoreBy),
+		Nonce: k.w.name("n"), MaybeDuplicate: d.job.MaybeDuplicate || d.number > 1 || d.stored.After(d.job.StoreBy),
 		Older: d.sequence <= k.floor, Connection: uint64(k.link), //nolint:gosec // counts up from 0
 	}
 	t := &task{Delivery: k.self.Deliver(d.job, from), k: k, from: d, link: k.link}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
-	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", from.Doubtful, "older", from.Older)
+	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
 	k.used += d.slots
 	if twin {
 		k.used -= d.slots
@@ -418,7 +418,7 @@ type cells struct{ k *worker }
 
 func (l cells) Connection() uint64 { return uint64(l.k.link) } //nolint:gosec // counts up from 0
 
-func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.Token, expect uint64, rec jobs.Record) (seq uint64, err error) {
+func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (seq uint64, err error) {
 	if on != l.Connection() {
 		return 0, attempt.ErrReconnected
 	}
@@ -433,7 +433,7 @@ func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.
 	return seq, err
 }
 
-func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.Token) (e jobs.Entry, err error) {
+func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (e jobs.Entry, err error) {
 	found := false
 	err = l.k.ask(ctx, "read the cell", func() func() {
 		last, ok := l.k.w.server.logs[run].newest[cell]
