@@ -111,7 +111,7 @@ func benchmarkCycle(b *testing.B, flight int) {
 func newCycleWorker(c *broker.Conn, slots int) *broker.Puller {
 	var p *broker.Puller
 	p = broker.NewPuller(c, slots, func(d *broker.Delivery) {
-		c.AppendAsync(context.Background(), "r", d.Job.Token, 0, outcome(), func(_ uint64, err error) {
+		c.AppendAsync(context.Background(), "r", d.Job.Module, 0, outcome(), func(_ uint64, err error) {
 			if err == nil {
 				_ = d.Ack() // lost with its connection: the benchmark is over
 			}

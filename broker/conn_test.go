@@ -312,7 +312,7 @@ func TestControls(t *testing.T) {
 	defer tick.Stop()
 	heard := map[jobs.RunID]bool{}
 	for len(heard) < 2 {
-		check(t, c.SendRunControl("r", jobs.Control{Cancel: &jobs.CancelAttempt{Token: "m", Attempt: 1}}))
+		check(t, c.SendRunControl("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
 		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:
@@ -329,7 +329,7 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
 	ctx := within(t)
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(strings.Repeat("line\n", n*100))}}}
 	}
@@ -338,7 +338,7 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 	go func() {
 		for n := 1; n <= 100; n++ {
 			for range 1 + n%2 { // some are repeated
-				if err := c.AppendLog(ctx, "r", key, chunk(n)); err != nil {
+				if err := c.AppendLog(ctx, "r", id, chunk(n)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -348,7 +348,7 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 		}
 	}()
 	for n := 1; n <= 100; n++ {
-		if e := receive(t, ctx, out); e.Chunk.Number != n || e.Key != key || len(e.Chunk.Parts[0].Data) != n*500 {
+		if e := receive(t, ctx, out); e.Chunk.Number != n || e.ID != id || len(e.Chunk.Parts[0].Data) != n*500 {
 			t.Fatalf("chunk %d is %d", n, e.Chunk.Number)
 		}
 	}

@@ -10,14 +10,14 @@ import (
 
 // Delivery is a job that was pulled.
 type Delivery struct {
-	Job        jobs.Job
-	Lane       jobs.Lane
-	Slots      int    // how many of the puller's slots it holds: give them back with Puller.Release
-	MaybeDuplicate   bool   // redelivered, marked again, or stored after its store-by time
-	Older      bool   // stored before this connection was made, or perhaps so
-	Connection uint64 // number of the connection on which it was asked for
-	msg        *nats.Msg
-	c          *Conn
+	Job            jobs.Job
+	Lane           jobs.Lane
+	Slots          int    // how many of the puller's slots it holds: give them back with Puller.Release
+	MaybeDuplicate bool   // redelivered, marked again, or stored after its store-by time
+	Older          bool   // stored before this connection was made, or perhaps so
+	Connection     uint64 // number of the connection on which it was asked for
+	msg            *nats.Msg
+	c              *Conn
 }
 
 // Messages to a delivery's reply subject.

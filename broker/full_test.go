@@ -168,7 +168,7 @@ func TestFullQueue(t *testing.T) {
 	check(t, c.EnsureLane(ctx, "any"))
 	publish := func(n int) error {
 		done := make(chan error, 1)
-		c.PublishJob(ctx, &jobs.Job{Run: "r", Lane: "any", Token: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
+		c.PublishJob(ctx, &jobs.Job{Run: "r", Lane: "any", Module: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
 		return receive(t, ctx, done)
 	}
 	n := 1

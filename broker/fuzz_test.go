@@ -56,11 +56,11 @@ func FuzzSubjects(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, subject string) {
-		if lane, run, key, ok := n.parseJob(subject); ok && n.isJob(subject, &jobs.Job{Lane: lane, Run: run, Token: key.Token, Attempt: key.Attempt}) != (n.job(lane, run, key) == subject) {
+		if lane, run, id, ok := n.parseJob(subject); ok && n.isJob(subject, &jobs.Job{Lane: lane, Run: run, Module: id.Module, Attempt: id.Attempt}) != (n.job(lane, run, id) == subject) {
 			t.Fatalf("%q", subject)
 		}
-		if key, ok := n.parseLog(subject); ok && key.Attempt < 1 {
-			t.Fatalf("%q is attempt %d", subject, key.Attempt)
+		if id, ok := n.parseLog(subject); ok && id.Attempt < 1 {
+			t.Fatalf("%q is attempt %d", subject, id.Attempt)
 		}
 		n.parseRun(subject)
 	})

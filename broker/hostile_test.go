@@ -269,8 +269,8 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Writer: "w", Number: n, Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
 	}
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
-	check(t, c.AppendLog(ctx, "r", key, chunk(1)))
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
+	check(t, c.AppendLog(ctx, "r", id, chunk(1)))
 	newer := chunk(2)
 	body := must[[]byte](t)(jobs.Marshal(&newer))
 	body[0] = jobs.Version + 1
@@ -289,14 +289,14 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	for _, subject := range []string{"mp.log.r.m.x", "mp.log.r.a.b.c.1", "mp.log.r.m.0", "mp.log.r.m.99999999999999999999"} {
 		put(subject, nil, nil)
 	}
-	check(t, c.AppendLog(ctx, "r", key, chunk(3)))
+	check(t, c.AppendLog(ctx, "r", id, chunk(3)))
 	var read, skipped []int
 	for range 2 {
 		read, skipped = nil, nil
 		check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
 			if e.Unread == nil {
 				read = append(read, e.Chunk.Number)
-			} else if e.Key == key {
+			} else if e.ID == id {
 				skipped = append(skipped, e.Chunk.Number)
 			}
 			return nil
@@ -319,13 +319,13 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	check(t, c.EnsureLane(ctx, "any"))
 	for i, change := range []func(*jobs.Job){
 		func(j *jobs.Job) { j.Run = "another" },
-		func(j *jobs.Job) { j.Token = "another" },
+		func(j *jobs.Job) { j.Module = "another" },
 		func(j *jobs.Job) { j.Attempt = 2 },
 		func(j *jobs.Job) { j.Attempt = -1 },
 		func(j *jobs.Job) { j.Lane = "os_linux" },
 	} {
 		j := job("any", fmt.Sprint("m", i))
-		subject := "mp.job.any.r." + string(j.Token) + ".1"
+		subject := "mp.job.any.r." + string(j.Module) + ".1"
 		change(j)
 		put(subject, must[[]byte](t)(jobs.Marshal(j)), nil)
 	}

@@ -124,12 +124,12 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 	t.Parallel()
 	far, near, link := slow(t, 20_000_000, 20*time.Millisecond)
 	ctx := within(t)
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	const chunks = 60
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(scramble(8 << 10))}}}
-		waits = append(waits, must[func(context.Context) error](t)(far.SendLog(ctx, "r", key, chunk)))
+		waits = append(waits, must[func(context.Context) error](t)(far.SendLog(ctx, "r", id, chunk)))
 		if n%20 == 0 {
 			link.Reset()
 		}
@@ -159,9 +159,9 @@ func TestAReaderPutsChunksInOrder(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	for _, n := range []int{2, 3, 1, 3, 5, 4, 7} { // 6 is gone for good
-		check(t, c.AppendLog(ctx, "r", key, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
+		check(t, c.AppendLog(ctx, "r", id, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
 	}
 	var numbers []int
 	check(t, c.ReadLogs(ctx, "r", "m", 1, func(e broker.LogEntry) error {
@@ -222,12 +222,12 @@ func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 100_000_000, 0)
 	ctx := within(t)
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	const chunks = 3000
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
-		waits = append(waits, must[func(context.Context) error](t)(near.SendLog(ctx, "r", key, chunk)))
+		waits = append(waits, must[func(context.Context) error](t)(near.SendLog(ctx, "r", id, chunk)))
 	}
 	for _, wait := range waits {
 		check(t, wait(ctx))

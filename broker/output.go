@@ -13,8 +13,8 @@ import (
 
 // AppendLog stores a chunk. It retries until the chunk is stored or ctx ends, also
 // while the stream is full. A chunk that was sent twice is read once.
-func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.AttemptID, chunk jobs.LogChunk) error {
-	stored, err := c.SendLog(ctx, run, key, chunk)
+func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chunk jobs.LogChunk) error {
+	stored, err := c.SendLog(ctx, run, id, chunk)
 	if err != nil {
 		return err
 	}
@@ -25,15 +25,15 @@ func (c *Conn) AppendLog(ctx context.Context, run jobs.RunID, key jobs.AttemptID
 // writer can send several. It waits while the window of the link is full. The
 // returned function, which must be called, waits until the chunk is stored and
 // retries as AppendLog does.
-func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, key jobs.AttemptID, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
-	if !validToken(string(run)) || !validToken(string(key.Token)) {
-		return nil, fmt.Errorf("run %q, module %q: they must be tokens of a subject", run, key.Token)
+func (c *Conn) SendLog(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
+	if !validToken(string(run)) || !validToken(string(id.Module)) {
+		return nil, fmt.Errorf("run %q, module %q: they must be tokens of a subject", run, id.Module)
 	}
 	body, err := jobs.Marshal(&chunk)
 	if err != nil {
 		return nil, err
 	}
-	subject := c.names.log(run, key)
+	subject := c.names.log(run, id)
 	m, err := c.pack(ctx, subject, body, waits)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (c *Conn) sendSoon(ctx context.Context, m *nats.Msg) (<-chan error, error) 
 
 // LogEntry is a chunk with its attempt.
 type LogEntry struct {
-	Key   jobs.AttemptID
+	ID    jobs.AttemptID
 	Chunk jobs.LogChunk
 	// Unread is why the chunk cannot be read: a newer version has written it, or
 	// it is malformed. Parts are empty then; Writer and Number are set if the id
@@ -111,8 +111,8 @@ func (c *Conn) FollowLogs(ctx context.Context, run jobs.RunID, out chan<- LogEnt
 
 // ReadLogs calls f with the stored chunks of a run (token "" = all modules,
 // attempt 0 = all attempts) as they are now, in order.
-func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
-	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, token, attempt)}}
+func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, moduleID jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
+	src := source{stream: c.names.logsStream(), bulk: true, keeps: true, filters: []string{c.names.logs(run, moduleID, attempt)}}
 	o := newOrdered(f)
 	err := c.readAll(ctx, src, c.chunks(ctx, o))
 	if err == nil {
@@ -127,15 +127,15 @@ func (c *Conn) ReadLogs(ctx context.Context, run jobs.RunID, token jobs.ModuleID
 // chunks decodes chunks. It reports unreadable chunks once per attempt.
 func (c *Conn) chunks(ctx context.Context, o *ordered) func(located) error {
 	return func(l located) error {
-		key, ok := c.names.parseLog(l.msg.Subject)
+		id, ok := c.names.parseLog(l.msg.Subject)
 		if !ok {
 			c.warnOnce(l.msg.Subject, "skipped output: its subject names no attempt", "subject", clip(l.msg.Subject))
 			return nil
 		}
-		e := LogEntry{Key: key}
+		e := LogEntry{ID: id}
 		var err error
 		if e.Chunk, err = c.chunk(ctx, l); unreadable(err) {
-			c.warnOnce(l.msg.Subject, "skipped output that cannot be read", "module", key.Token, "attempt", key.Attempt, "error", err)
+			c.warnOnce(l.msg.Subject, "skipped output that cannot be read", "module", id.Module, "attempt", id.Attempt, "error", err)
 			e.Unread, err = err, nil
 		}
 		switch {
@@ -144,7 +144,7 @@ func (c *Conn) chunks(ctx context.Context, o *ordered) func(located) error {
 		case e.Unread != nil && e.Chunk.Number == 0: // its place among the others is not known
 			return o.f(e)
 		}
-		return o.add(writer{key, e.Chunk.Writer}, e)
+		return o.add(writer{id, e.Chunk.Writer}, e)
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 
 // writer identifies the writer of a chunk: one delivery of an attempt's job.
 type writer struct {
-	key   jobs.AttemptID
+	id    jobs.AttemptID
 	nonce string
 }
 

@@ -62,7 +62,7 @@ func TestLongRecords(t *testing.T) {
 		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
 		"warnings":  {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Warnings: []string{long}}},
-		"expansion": {Expansion: &jobs.Expansion{Token: "m", Combinations: combinations}},
+		"expansion": {Expansion: &jobs.Expansion{Module: "m", Combinations: combinations}},
 		"nobody":    {Nobody: &jobs.LaneUnserved{Lane: "any", Missing: long}},
 		"cancel":    {Cancel: &jobs.Cancel{ID: "c", Reason: long}},
 		"end":       {End: &jobs.End{Status: report.RunFailed, Error: long}},
@@ -106,7 +106,7 @@ func TestLongValues(t *testing.T) {
 		}
 		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
 		run := jobs.RunID(fmt.Sprintf("r%d", n))
-		check(t, c.AppendLog(ctx, run, jobs.AttemptID{Token: "m", Attempt: 1}, chunk))
+		check(t, c.AppendLog(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 		chunks := 0
 		check(t, c.ReadLogs(ctx, run, "", 0, func(e broker.LogEntry) error {
 			chunks++

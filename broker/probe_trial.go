@@ -134,13 +134,13 @@ func (c *Conn) MayCreate(ctx context.Context, asset string) error {
 // publishes: what is stored.
 func (t *trials) publishes() {
 	n, run := t.c.names, jobs.RunID(t.scratch)
-	key := jobs.AttemptID{Token: "m", Attempt: 1}
-	t.store("give out a job", false, n.job(jobs.Lane(t.scratch), run, key))
+	id := jobs.AttemptID{Module: "m", Attempt: 1}
+	t.store("give out a job", false, n.job(jobs.Lane(t.scratch), run, id))
 	for _, part := range []string{"spec", "ctl", "cancel", "end"} {
 		t.store("write to a run's log", false, n.run(run, part))
 	}
-	t.store("write how a module ended", false, n.cell(run, key.Token))
-	t.store("write the output of a module", true, n.log(run, key))
+	t.store("write how a module ended", false, n.cell(run, id.Module))
+	t.store("write the output of a module", true, n.log(run, id))
 	t.store("write to the object store", false, "$O."+n.blobs()+".C."+t.scratch)
 	t.store("write to the object store", false, "$O."+n.blobs()+".M."+t.scratch)
 	for _, kind := range t.buckets {

@@ -316,7 +316,7 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	}
 	if err == nil && !p.c.names.isJob(m.Subject, &job) {
 		err = fmt.Errorf("%w: it asks for another attempt than its subject: lane %q, run %q, module %q, attempt %d",
-			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Token)), job.Attempt)
+			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Module)), job.Attempt)
 	}
 	if err != nil {
 		p.used -= slots
@@ -326,7 +326,7 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	p.handle(&Delivery{
 		Job: job, Lane: job.Lane, Slots: slots, msg: m, c: p.c, Connection: on,
 		MaybeDuplicate: job.MaybeDuplicate || meta.NumDelivered > 1 || (!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
-		Older:    meta.Sequence.Stream <= p.floor,
+		Older:          meta.Sequence.Stream <= p.floor,
 	})
 }
 

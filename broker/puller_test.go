@@ -61,7 +61,7 @@ func (w *crew) free(slots int) {
 }
 
 func job(lane jobs.Lane, token string) *jobs.Job {
-	return &jobs.Job{Run: "r", Lane: lane, Token: jobs.ModuleID(token), Name: token, Attempt: 1, Slots: 1}
+	return &jobs.Job{Run: "r", Lane: lane, Module: jobs.ModuleID(token), Name: token, Attempt: 1, Slots: 1}
 }
 
 func publish(t testing.TB, ctx context.Context, c *broker.Conn, list ...*jobs.Job) {
@@ -139,7 +139,7 @@ func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 				err := <-done
 				ok = err == nil || errors.Is(err, broker.ErrConflict) || ctx.Err() != nil
 				if !ok {
-					_, _ = c.Queued(ctx, j.Lane, j.Run, jobs.AttemptID{Token: j.Token, Attempt: 1}) // returns when NATS is back
+					_, _ = c.Queued(ctx, j.Lane, j.Run, jobs.AttemptID{Module: j.Module, Attempt: 1}) // returns when NATS is back
 				}
 			}
 		}
@@ -284,8 +284,8 @@ func TestQueuedAndPurged(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	queued := func(token jobs.ModuleID) bool {
-		return must[bool](t)(c.Queued(ctx, "any", "r", jobs.AttemptID{Token: token, Attempt: 1}))
+	queued := func(moduleID jobs.ModuleID) bool {
+		return must[bool](t)(c.Queued(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
 	}
 	publish(t, ctx, c, job("any", "a"), job("any", "b"), job("any", "c"))
 	if !queued("a") || queued("z") {
@@ -296,7 +296,7 @@ func TestQueuedAndPurged(t *testing.T) {
 	if err := <-done; !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second copy: %v", err)
 	}
-	check(t, c.PurgeJob(ctx, "any", "r", jobs.AttemptID{Token: "a", Attempt: 1}))
+	check(t, c.PurgeJob(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
 	if queued("a") || !queued("b") {
 		t.Error("a alone is purged")
 	}

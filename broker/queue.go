@@ -40,7 +40,7 @@ func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) 
 }
 
 func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
-	subject, err := c.jobSubject(job.Lane, job.Run, jobs.AttemptID{Token: job.Token, Attempt: job.Attempt})
+	subject, err := c.jobSubject(job.Lane, job.Run, jobs.AttemptID{Module: job.Module, Attempt: job.Attempt})
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +57,16 @@ func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
 	return m, nil
 }
 
-func (c *Conn) jobSubject(lane jobs.Lane, run jobs.RunID, key jobs.AttemptID) (string, error) {
-	if !validToken(string(lane)) || !validToken(string(run)) || !validToken(string(key.Token)) {
-		return "", fmt.Errorf("lane %q, run %q, module %q: they must be tokens of a subject", lane, run, key.Token)
+func (c *Conn) jobSubject(lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (string, error) {
+	if !validToken(string(lane)) || !validToken(string(run)) || !validToken(string(id.Module)) {
+		return "", fmt.Errorf("lane %q, run %q, module %q: they must be tokens of a subject", lane, run, id.Module)
 	}
-	return c.names.job(lane, run, key), nil
+	return c.names.job(lane, run, id), nil
 }
 
 // PurgeJob removes one job by its exact subject.
-func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, key jobs.AttemptID) error {
-	subject, err := c.jobSubject(lane, run, key)
+func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) error {
+	subject, err := c.jobSubject(lane, run, id)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func (c *Conn) purge(ctx context.Context, stream, subject string) error {
 
 // Queued reports whether the job is in the queue, waiting or delivered and
 // not acknowledged.
-func (c *Conn) Queued(ctx context.Context, lane jobs.Lane, run jobs.RunID, key jobs.AttemptID) (bool, error) {
-	subject, err := c.jobSubject(lane, run, key)
+func (c *Conn) Queued(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (bool, error) {
+	subject, err := c.jobSubject(lane, run, id)
 	if err != nil {
 		return false, err
 	}

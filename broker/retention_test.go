@@ -19,7 +19,7 @@ func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
 	seq(c.Append(ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}))
 	claimed = seq(c.Append(ctx, run, "m", 0, claim()))
 	seq(c.Append(ctx, run, "m", claimed, outcome()))
-	check(t, c.AppendLog(ctx, run, jobs.AttemptID{Token: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
+	check(t, c.AppendLog(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
 	return claimed
 }
 
@@ -98,7 +98,7 @@ func TestReadersOfADroppedLogEnd(t *testing.T) {
 	const chunks = 100
 	for n := range chunks { // far more than is sent ahead
 		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(100 << 10)}}}
-		check(t, c.AppendLog(ctx, "r", jobs.AttemptID{Token: "m", Attempt: 1}, chunk))
+		check(t, c.AppendLog(ctx, "r", jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 	}
 	read := 0
 	check(t, c.ReadLogs(ctx, "r", "", 0, func(broker.LogEntry) error {

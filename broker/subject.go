@@ -21,8 +21,8 @@ func (n names) logsStream() string        { return n.stream("LOGS") }
 func (n names) bucket(kind string) string { return n.prefix + "-" + kind }
 func (n names) blobs() string             { return n.bucket("blobs") }
 
-func (n names) job(lane jobs.Lane, run jobs.RunID, key jobs.AttemptID) string {
-	return n.prefix + ".job." + string(lane) + "." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
+func (n names) job(lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) string {
+	return n.prefix + ".job." + string(lane) + "." + string(run) + "." + string(id.Module) + "." + strconv.Itoa(int(id.Attempt))
 }
 func (n names) jobsAll() string                 { return n.prefix + ".job.>" }
 func (n names) jobsOf(lane jobs.Lane) string    { return n.prefix + ".job." + string(lane) + ".>" }
@@ -38,23 +38,23 @@ func (n names) run(run jobs.RunID, s string) string {
 	return n.prefix + ".run." + string(run) + "." + s
 }
 func (n names) cell(run jobs.RunID, t jobs.ModuleID) string { return n.run(run, "mod."+string(t)) }
-func (n names) logsAll() string                          { return n.prefix + ".log.>" }
-func (n names) log(run jobs.RunID, key jobs.AttemptID) string {
-	return n.prefix + ".log." + string(run) + "." + string(key.Token) + "." + strconv.Itoa(int(key.Attempt))
+func (n names) logsAll() string                             { return n.prefix + ".log.>" }
+func (n names) log(run jobs.RunID, id jobs.AttemptID) string {
+	return n.prefix + ".log." + string(run) + "." + string(id.Module) + "." + strconv.Itoa(int(id.Attempt))
 }
 
 // logs is the filter for a run's output: of all modules with an empty token,
 // of all attempts with attempt 0.
-func (n names) logs(run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt) string {
+func (n names) logs(run jobs.RunID, moduleID jobs.ModuleID, attempt jobs.Attempt) string {
 	switch {
-	case token == "" && attempt == 0:
+	case moduleID == "" && attempt == 0:
 		return n.prefix + ".log." + string(run) + ".>"
-	case token == "":
+	case moduleID == "":
 		return n.prefix + ".log." + string(run) + ".*." + strconv.Itoa(int(attempt))
 	case attempt == 0:
-		return n.prefix + ".log." + string(run) + "." + string(token) + ".*"
+		return n.prefix + ".log." + string(run) + "." + string(moduleID) + ".*"
 	}
-	return n.log(run, jobs.AttemptID{Token: token, Attempt: attempt})
+	return n.log(run, jobs.AttemptID{Module: moduleID, Attempt: attempt})
 }
 
 func (n names) runControl(run jobs.RunID) string { return n.prefix + ".ctl.run." + string(run) }
@@ -125,24 +125,24 @@ func (n names) parseLog(subject string) (jobs.AttemptID, bool) {
 }
 
 // parseJob splits a subject of the queue.
-func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, key jobs.AttemptID, ok bool) {
+func (n names) parseJob(subject string) (lane jobs.Lane, run jobs.RunID, id jobs.AttemptID, ok bool) {
 	parts := strings.Split(subject, ".")
 	if len(parts) != 6 {
 		return "", "", jobs.AttemptID{}, false
 	}
-	key, ok = parseKey(parts[4], parts[5])
-	return jobs.Lane(parts[2]), jobs.RunID(parts[3]), key, ok
+	id, ok = parseKey(parts[4], parts[5])
+	return jobs.Lane(parts[2]), jobs.RunID(parts[3]), id, ok
 }
 
 // isJob reports whether a subject is that of a job's attempt.
 func (n names) isJob(subject string, job *jobs.Job) bool {
-	_, _, key, ok := n.parseJob(subject)
-	return ok && key == (jobs.AttemptID{Token: job.Token, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, key)
+	_, _, id, ok := n.parseJob(subject)
+	return ok && id == (jobs.AttemptID{Module: job.Module, Attempt: job.Attempt}) && subject == n.job(job.Lane, job.Run, id)
 }
 
 func parseKey(token, attempt string) (jobs.AttemptID, bool) {
 	n, err := strconv.Atoi(attempt)
-	return jobs.AttemptID{Token: jobs.ModuleID(token), Attempt: jobs.Attempt(n)}, err == nil && n > 0
+	return jobs.AttemptID{Module: jobs.ModuleID(token), Attempt: jobs.Attempt(n)}, err == nil && n > 0
 }
 
 // validToken reports whether s can be one token of a subject.

@@ -18,7 +18,7 @@ func TestUnreadableRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	odd := jobs.Record{Expansion: &jobs.Expansion{Token: "no-such-family"}}
+	odd := jobs.Record{Expansion: &jobs.Expansion{Module: "no-such-family"}}
 	if _, err := c.Append(t.Context(), "bad", "", 0, odd); err != nil {
 		t.Fatal(err)
 	}

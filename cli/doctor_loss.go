@@ -208,7 +208,7 @@ func claimedBy(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) claimState 
 	}
 	w := &workers[i]
 	listed := slices.ContainsFunc(w.Running, func(e jobs.RunningEntry) bool {
-		return e.Run == c.Run && e.Token == c.Module && e.Attempt == c.Claim.Attempt
+		return e.Run == c.Run && e.Module == c.Module && e.Attempt == c.Claim.Attempt
 	})
 	if !listed && len(w.Running) < worker.MostListed {
 		return claimIdle

@@ -248,7 +248,7 @@ func graphOfRun(log []jobs.Entry, rep *report.Report) (*pipeline.Pipeline, error
 			p.Modules, p.Families = slices.Clone(p.Modules), map[string][]int{}
 			maps.Copy(p.Families, rec.Spec.Pipeline.Families)
 		case rec.Expansion != nil:
-			i := slices.IndexFunc(p.Modules, func(m *pipeline.Module) bool { return m.Token == string(rec.Expansion.Token) })
+			i := slices.IndexFunc(p.Modules, func(m *pipeline.Module) bool { return m.Token == string(rec.Expansion.Module) })
 			if i < 0 || p.Modules[i].Dynamic == nil || whole[p.Modules[i].Name] {
 				continue
 			}

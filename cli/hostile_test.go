@@ -188,7 +188,7 @@ func register(t *testing.T, c *broker.Conn) {
 	w := jobs.WorkerInfo{
 		Name: "evil", Incarnation: "i", Version: text, Host: text, Slots: 1,
 		Capabilities: jobs.Capabilities{OS: text, Arch: text, Tags: []string{text}, Labels: map[string]string{text: text}, Tools: map[string]string{text: text}},
-		Running:      []jobs.RunningEntry{{Run: jobs.RunID(text), Token: jobs.ModuleID(text), Attempt: 1}},
+		Running:      []jobs.RunningEntry{{Run: jobs.RunID(text), Module: jobs.ModuleID(text), Attempt: 1}},
 	}
 	if err := registry.Register(t.Context(), w); err != nil {
 		t.Fatal(err)

@@ -88,12 +88,12 @@ func modulesOf(log []jobs.Entry) (*logModules, error) {
 			for _, mod := range p.Modules {
 				add(mod)
 			}
-		case r.Expansion != nil && p != nil && declared[r.Expansion.Token] != nil:
-			members, err := p.Members(declared[r.Expansion.Token], r.Expansion.Combinations)
+		case r.Expansion != nil && p != nil && declared[r.Expansion.Module] != nil:
+			members, err := p.Members(declared[r.Expansion.Module], r.Expansion.Combinations)
 			if err != nil {
 				return nil, err
 			}
-			m.forget(r.Expansion.Token)
+			m.forget(r.Expansion.Module)
 			for _, mod := range members {
 				add(mod)
 			}
@@ -150,14 +150,14 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 	if m.one {
 		return a.printBytes(ctx, s, run, m, o)
 	}
-	token := jobs.ModuleID("")
+	moduleID := jobs.ModuleID("")
 	wanted := map[jobs.ModuleID]bool{}
 	for _, t := range m.order {
 		wanted[t] = true
 	}
 	lines := newLineSplitter(a.Stdout, m)
-	err := s.conn.ReadLogs(ctx, run, token, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
-		if !wanted[e.Key.Token] || o.attempt == 0 && e.Key.Attempt != m.newest[e.Key.Token] {
+	err := s.conn.ReadLogs(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
+		if !wanted[e.ID.Module] || o.attempt == 0 && e.ID.Attempt != m.newest[e.ID.Module] {
 			return nil
 		}
 		return lines.add(e)
@@ -170,21 +170,21 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 
 // printBytes prints one module's attempt as it was written.
 func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
-	token := m.order[0]
+	moduleID := m.order[0]
 	attempt := jobs.Attempt(o.attempt)
 	switch {
-	case attempt == 0 && m.newest[token] == 0:
-		writef(a.Stderr, "%s has not started: there is no log\n", m.names[token])
+	case attempt == 0 && m.newest[moduleID] == 0:
+		writef(a.Stderr, "%s has not started: there is no log\n", m.names[moduleID])
 		return nil
 	case attempt == 0:
-		attempt = m.newest[token]
-	case attempt > m.newest[token]:
-		return notFoundError("%s of run %s has had %s", m.names[token], run, count(int(m.newest[token]), "attempt"))
+		attempt = m.newest[moduleID]
+	case attempt > m.newest[moduleID]:
+		return notFoundError("%s of run %s has had %s", m.names[moduleID], run, count(int(m.newest[moduleID]), "attempt"))
 	}
 	if isTerminal(a.Stdout) { // which modules must not command
-		return a.printLines(ctx, s, run, m, token, attempt)
+		return a.printLines(ctx, s, run, m, moduleID, attempt)
 	}
-	return s.conn.ReadLogs(ctx, run, token, attempt, func(e broker.LogEntry) error {
+	return s.conn.ReadLogs(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
 		for _, p := range e.Chunk.Parts {
 			if _, err := a.Stdout.Write(p.Data); err != nil {
 				return err
@@ -195,9 +195,9 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 }
 
 // printLines prints one module's attempt in lines.
-func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, token jobs.ModuleID, attempt jobs.Attempt) error {
+func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, moduleID jobs.ModuleID, attempt jobs.Attempt) error {
 	lines := newLineSplitter(a.Stdout, m)
-	if err := s.conn.ReadLogs(ctx, run, token, attempt, lines.add); err != nil {
+	if err := s.conn.ReadLogs(ctx, run, moduleID, attempt, lines.add); err != nil {
 		return err
 	}
 	return lines.flush()
@@ -233,7 +233,7 @@ type lineSplitter struct {
 }
 
 type lineKey struct {
-	key    jobs.AttemptID
+	id     jobs.AttemptID
 	stream jobs.Stream
 }
 
@@ -243,7 +243,7 @@ func newLineSplitter(w io.Writer, m *logModules) *lineSplitter {
 
 func (l *lineSplitter) add(e broker.LogEntry) error {
 	for _, p := range e.Chunk.Parts {
-		k := lineKey{e.Key, p.Stream}
+		k := lineKey{e.ID, p.Stream}
 		j, known := l.partial[k]
 		if !known {
 			j = &lines.Joiner{}
@@ -269,7 +269,7 @@ func (l *lineSplitter) flush() error {
 func (l *lineSplitter) line(k lineKey, line lines.Line) error {
 	text := safetext.Output(line.String())
 	if !l.modules.one {
-		text = l.modules.prefix(firstOf(l.modules.names[k.key.Token], string(k.key.Token)), l.width) + text
+		text = l.modules.prefix(firstOf(l.modules.names[k.id.Module], string(k.id.Module)), l.width) + text
 	}
 	_, err := io.WriteString(l.w, text+"\n")
 	return err

@@ -44,9 +44,9 @@ type workerRow struct {
 }
 
 type workerRun struct {
-	Run     jobs.RunID   `json:"run"`
-	Token   jobs.ModuleID   `json:"token"`
-	Attempt jobs.Attempt `json:"attempt"`
+	Run     jobs.RunID    `json:"run"`
+	Module  jobs.ModuleID `json:"token"`
+	Attempt jobs.Attempt  `json:"attempt"`
 }
 
 // capabilitiesShown are capabilities as -o json has them.
@@ -89,7 +89,7 @@ func newWorkerRow(w *jobs.WorkerInfo) workerRow {
 		Draining: w.Draining, Unable: w.Unable, Started: w.Started, Running: []workerRun{}, Offers: showCapabilities(w.Capabilities),
 	}
 	for _, r := range w.Running {
-		row.Running = append(row.Running, workerRun{Run: r.Run, Token: r.Token, Attempt: r.Attempt})
+		row.Running = append(row.Running, workerRun{Run: r.Run, Module: r.Module, Attempt: r.Attempt})
 	}
 	return row
 }
@@ -158,7 +158,7 @@ func programText(of workerRow, all []workerRow) string {
 func runningText(r workerRow) string {
 	var parts []string
 	for _, x := range r.Running {
-		parts = append(parts, fmt.Sprintf("%s/%s", x.Run, x.Token))
+		parts = append(parts, fmt.Sprintf("%s/%s", x.Run, x.Module))
 	}
 	text := orDash(strings.Join(parts, " "))
 	if r.Unable != "" {

@@ -60,7 +60,7 @@ func records() map[string]Record {
 		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Outputs{Blob: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"grant":        {Grant: &Grant{}},
-		"expansion":    {Expansion: &Expansion{Token: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
+		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
 		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
 		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
 		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
@@ -69,7 +69,7 @@ func records() map[string]Record {
 
 func fullJob() Job {
 	return Job{
-		Run: "r1", Pipeline: "p", Token: "build-1", Name: "build (os=linux)", Attempt: 2, Lane: "os_linux", Slots: 2, Keyed: true, Fence: 1 << 40, Epoch: 7,
+		Run: "r1", Pipeline: "p", Module: "build-1", Name: "build (os=linux)", Attempt: 2, Lane: "os_linux", Slots: 2, Keyed: true, Fence: 1 << 40, Epoch: 7,
 		StoreBy: noon, MaybeDuplicate: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
 		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
 		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
@@ -83,7 +83,7 @@ func chunk() LogChunk {
 
 func someWorker() WorkerInfo {
 	return WorkerInfo{
-		Name: "w", Incarnation: "i", Version: "1.0", Slots: 8, Used: 2, Running: []RunningEntry{{Run: "r1", Token: "m", Attempt: 1}}, Draining: true,
+		Name: "w", Incarnation: "i", Version: "1.0", Slots: 8, Used: 2, Running: []RunningEntry{{Run: "r1", Module: "m", Attempt: 1}}, Draining: true,
 		LanesSeen: 9, Started: noon, PID: 1, Host: "h", Load: 0.5,
 		Capabilities: Capabilities{OS: "linux", Arch: "amd64", CPUs: 8, Memory: 1 << 34, Tools: map[string]string{"go": "1.26"}, Tags: []string{"gpu"}, Labels: map[string]string{"zone": "a"}},
 	}
@@ -94,13 +94,13 @@ func TestGolden(t *testing.T) {
 		golden(t, "record-"+name, r)
 	}
 	golden(t, "job", fullJob())
-	golden(t, "job-least", Job{Run: "r1", Token: "m", Attempt: 1, Lane: "any", Slots: 1})
+	golden(t, "job-least", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1})
 	golden(t, "logchunk", chunk())
 	golden(t, "worker", someWorker())
 	golden(t, "laneset", LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}, Memory: 1 << 30}, Slots: 2})
-	golden(t, "control-cancel", Control{Cancel: &CancelAttempt{Token: "m", Attempt: 1, Kill: true, Reason: "why"}})
+	golden(t, "control-cancel", Control{Cancel: &CancelAttempt{Module: "m", Attempt: 1, Kill: true, Reason: "why"}})
 	golden(t, "control-drain", Control{Drain: &Drain{By: "me"}})
-	golden(t, "lock", LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Token: "m", Attempt: 2, Epoch: 7}}})
+	golden(t, "lock", LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Module: "m", Attempt: 2, Epoch: 7}}})
 	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
 }
 
@@ -280,7 +280,7 @@ func FuzzLease(f *testing.F) {
 }
 
 func FuzzLockEntry(f *testing.F) {
-	fuzz(f, LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Token: "m", Attempt: 2, Epoch: 7}}}, LockEntry{})
+	fuzz(f, LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Module: "m", Attempt: 2, Epoch: 7}}}, LockEntry{})
 }
 
 func FuzzDurations(f *testing.F) {

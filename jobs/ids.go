@@ -13,8 +13,8 @@ type Attempt int
 
 // AttemptID names one attempt of one module.
 type AttemptID struct {
-	Token   ModuleID   `msgpack:"token"`
-	Attempt Attempt `msgpack:"attempt"`
+	Module  ModuleID `msgpack:"token"`
+	Attempt Attempt  `msgpack:"attempt"`
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

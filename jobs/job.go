@@ -11,7 +11,7 @@ import (
 type Job struct {
 	Run            RunID           `msgpack:"run"`
 	Pipeline       string          `msgpack:"pipeline"`
-	Token          ModuleID           `msgpack:"token"`
+	Module         ModuleID        `msgpack:"token"`
 	Name           string          `msgpack:"name"`
 	Attempt        Attempt         `msgpack:"attempt"`
 	Lane           Lane            `msgpack:"lane"`
@@ -21,7 +21,7 @@ type Job struct {
 	Fence          uint64          `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
 	Epoch          uint64          `msgpack:"epoch"`
 	StoreBy        time.Time       `msgpack:"store_by"`        // a copy stored later is doubtful
-	MaybeDuplicate          bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
+	MaybeDuplicate bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
 	Matrix         []pipeline.Pair `msgpack:"matrix,omitempty"`
 	Command        *CommandJob     `msgpack:"command,omitempty"`
 	Func           *FuncJob        `msgpack:"func,omitempty"` // a Go function, or what prepares the command
@@ -125,10 +125,10 @@ type Lease struct {
 
 // RunningEntry is one attempt that a worker runs.
 type RunningEntry struct {
-	Run     RunID   `msgpack:"run"`
-	Token   ModuleID   `msgpack:"token"`
-	Attempt Attempt `msgpack:"attempt"`
-	Nonce   string  `msgpack:"nonce,omitempty"` // of the delivery; empty from workers of an older version
+	Run     RunID    `msgpack:"run"`
+	Module  ModuleID `msgpack:"token"`
+	Attempt Attempt  `msgpack:"attempt"`
+	Nonce   string   `msgpack:"nonce,omitempty"` // of the delivery; empty from workers of an older version
 }
 
 // Capabilities are what a worker offers. Words are in lower case.
@@ -154,10 +154,10 @@ type Control struct {
 
 // CancelAttempt asks the worker of an attempt to end it.
 type CancelAttempt struct {
-	Token   ModuleID   `msgpack:"token"`
-	Attempt Attempt `msgpack:"attempt"`
-	Kill    bool    `msgpack:"kill,omitempty"` // without TERM and grace
-	Reason  string  `msgpack:"reason,omitempty"`
+	Module  ModuleID `msgpack:"token"`
+	Attempt Attempt  `msgpack:"attempt"`
+	Kill    bool     `msgpack:"kill,omitempty"` // without TERM and grace
+	Reason  string   `msgpack:"reason,omitempty"`
 
 	TimedOut bool `msgpack:"timed_out,omitempty"` // its time is over, by the clock of the log: it ends so, not as cancelled
 }

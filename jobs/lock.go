@@ -16,13 +16,13 @@ type LockEntry struct {
 
 // Holder is an attempt that holds a lock, or is about to be granted it.
 type Holder struct {
-	Run     RunID   `msgpack:"run"`
-	Token   ModuleID   `msgpack:"token"`
-	Attempt Attempt `msgpack:"attempt"`
-	Epoch   uint64  `msgpack:"epoch"` // of the orchestrator that took it: what an elder one gives up is not what a newer one has found
+	Run     RunID    `msgpack:"run"`
+	Module  ModuleID `msgpack:"token"`
+	Attempt Attempt  `msgpack:"attempt"`
+	Epoch   uint64   `msgpack:"epoch"` // of the orchestrator that took it: what an elder one gives up is not what a newer one has found
 }
 
 // Is reports whether both are one attempt.
 func (h Holder) Is(o Holder) bool {
-	return h.Run == o.Run && h.Token == o.Token && h.Attempt == o.Attempt
+	return h.Run == o.Run && h.Module == o.Module && h.Attempt == o.Attempt
 }

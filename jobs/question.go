@@ -4,12 +4,12 @@ package jobs
 // when the module's cell alone does not say whose the attempt is. It goes over
 // core NATS and is repeated, with a new id each time, until it is answered.
 type Question struct {
-	Worker   string  `msgpack:"worker"`
-	Token    ModuleID   `msgpack:"token"`
-	Attempt  Attempt `msgpack:"attempt"`
-	Nonce    string  `msgpack:"nonce"`    // of the delivery
-	Sequence uint64  `msgpack:"sequence"` // of the record that it has read last in the cell; 0 = none
-	ID       string  `msgpack:"id"`       // new for every question
+	Worker   string   `msgpack:"worker"`
+	Module   ModuleID `msgpack:"token"`
+	Attempt  Attempt  `msgpack:"attempt"`
+	Nonce    string   `msgpack:"nonce"`    // of the delivery
+	Sequence uint64   `msgpack:"sequence"` // of the record that it has read last in the cell; 0 = none
+	ID       string   `msgpack:"id"`       // new for every question
 }
 
 // Standing is what the log says of an attempt, for the delivery that asks.
@@ -36,12 +36,12 @@ type Answer struct {
 // since its heartbeats do not say so. A worker that does not ends the attempt
 // as lost, expecting the sequence.
 type Probe struct {
-	Run         RunID   `msgpack:"run"`
-	Token       ModuleID   `msgpack:"token"`
-	Attempt     Attempt `msgpack:"attempt"`
-	Incarnation string  `msgpack:"incarnation"` // of the worker
-	Nonce       string  `msgpack:"nonce"`       // of the delivery
-	Sequence    uint64  `msgpack:"sequence"`    // last of the cell, as the orchestrator has folded it
+	Run         RunID    `msgpack:"run"`
+	Module      ModuleID `msgpack:"token"`
+	Attempt     Attempt  `msgpack:"attempt"`
+	Incarnation string   `msgpack:"incarnation"` // of the worker
+	Nonce       string   `msgpack:"nonce"`       // of the delivery
+	Sequence    uint64   `msgpack:"sequence"`    // last of the cell, as the orchestrator has folded it
 }
 
 // epochPlace is where the epoch begins in a fencing token. Sequences below it

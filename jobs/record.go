@@ -9,22 +9,22 @@ import (
 
 // Record is one message of a run's log: exactly one of its fields is set.
 type Record struct {
-	Spec      *Spec      `msgpack:"spec,omitempty"`
-	Claim     *Claim     `msgpack:"claim,omitempty"`
-	Outcome   *Outcome   `msgpack:"outcome,omitempty"`
-	Takeover  *Takeover  `msgpack:"takeover,omitempty"`
-	Grant     *Grant     `msgpack:"grant,omitempty"`
-	Expansion *Expansion `msgpack:"expansion,omitempty"`
-	Nobody    *LaneUnserved    `msgpack:"nobody,omitempty"`
-	Cancel    *Cancel    `msgpack:"cancel,omitempty"`
-	End       *End       `msgpack:"end,omitempty"`
+	Spec      *Spec         `msgpack:"spec,omitempty"`
+	Claim     *Claim        `msgpack:"claim,omitempty"`
+	Outcome   *Outcome      `msgpack:"outcome,omitempty"`
+	Takeover  *Takeover     `msgpack:"takeover,omitempty"`
+	Grant     *Grant        `msgpack:"grant,omitempty"`
+	Expansion *Expansion    `msgpack:"expansion,omitempty"`
+	Nobody    *LaneUnserved `msgpack:"nobody,omitempty"`
+	Cancel    *Cancel       `msgpack:"cancel,omitempty"`
+	End       *End          `msgpack:"end,omitempty"`
 }
 
 // Entry is a record as it stands in the log.
 type Entry struct {
 	Sequence uint64    // its position in the stream: grows, with gaps
 	Time     time.Time // when the server stored it: the clock of the run
-	Cell     ModuleID     // the module whose cell it is in; empty for the run's own subjects
+	Cell     ModuleID  // the module whose cell it is in; empty for the run's own subjects
 	Record   Record
 	Unread   error // why the record cannot be read; Record is empty then
 	Cancels  bool  // with Unread: it is among the cancellations
@@ -129,7 +129,7 @@ type Grant struct {
 
 // Expansion makes the members of a family.
 type Expansion struct {
-	Token        ModuleID             `msgpack:"token"` // the placeholder's
+	Module       ModuleID          `msgpack:"token"` // the placeholder's
 	Combinations [][]pipeline.Pair `msgpack:"combinations"`
 }
 
@@ -137,7 +137,7 @@ type Expansion struct {
 // (Over) that one is there again. Queue time-outs count from it.
 type LaneUnserved struct {
 	Lane    Lane   `msgpack:"lane"`
-	Served    bool   `msgpack:"over,omitempty"`
+	Served  bool   `msgpack:"over,omitempty"`
 	Missing string `msgpack:"missing,omitempty"` // in words
 	Closest string `msgpack:"closest,omitempty"` // the live worker that lacks least; empty without one
 	Final   bool   `msgpack:"final,omitempty"`   // no worker can come

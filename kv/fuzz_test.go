@@ -12,7 +12,7 @@ import (
 func FuzzEntries(f *testing.F) {
 	w := jobs.WorkerInfo{Name: "w"}
 	l := jobs.Lease{Holder: "h"}
-	lock := jobs.LockEntry{Name: "db", Holders: []jobs.Holder{{Run: "r", Token: "m", Attempt: 1}}}
+	lock := jobs.LockEntry{Name: "db", Holders: []jobs.Holder{{Run: "r", Module: "m", Attempt: 1}}}
 	seed(f, &w)
 	seed(f, &l)
 	seed(f, &lock)

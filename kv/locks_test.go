@@ -26,8 +26,8 @@ func openLocks(t *testing.T, c *broker.Conn) *kv.Locks {
 	return l
 }
 
-func holder(run jobs.RunID, token jobs.ModuleID, attempt jobs.Attempt, epoch uint64) jobs.Holder {
-	return jobs.Holder{Run: run, Token: token, Attempt: attempt, Epoch: epoch}
+func holder(run jobs.RunID, moduleID jobs.ModuleID, attempt jobs.Attempt, epoch uint64) jobs.Holder {
+	return jobs.Holder{Run: run, Module: moduleID, Attempt: attempt, Epoch: epoch}
 }
 
 // takes reports whether the holder has the lock now.

@@ -24,7 +24,7 @@ func unread(lock jobs.Lock, why error) jobs.LockEntry {
 	}
 	e := jobs.LockEntry{Limit: lock.Limit}
 	for range max(lock.Max, 1) {
-		e.Holders = append(e.Holders, jobs.Holder{Run: run, Token: "a module", Attempt: 1, Epoch: math.MaxUint64})
+		e.Holders = append(e.Holders, jobs.Holder{Run: run, Module: "a module", Attempt: 1, Epoch: math.MaxUint64})
 	}
 	return e
 }

@@ -35,7 +35,7 @@ func TestLongestEntries(t *testing.T) {
 	t.Run("worker", func(t *testing.T) {
 		w := jobs.WorkerInfo{Name: "w", Incarnation: "i"}
 		for _, x := range words(most) {
-			w.Running = append(w.Running, jobs.RunningEntry{Run: jobs.RunID(x), Token: jobs.ModuleID(words(1)[0]), Attempt: 1})
+			w.Running = append(w.Running, jobs.RunningEntry{Run: jobs.RunID(x), Module: jobs.ModuleID(words(1)[0]), Attempt: 1})
 		}
 		w.Capabilities.Tags = words(200)
 		registry, err := kv.OpenRegistry(ctx, c, 0)
@@ -57,7 +57,7 @@ func TestLongestEntries(t *testing.T) {
 		lock := jobs.Lock{Name: "l", Limit: true, Max: most}
 		entry := jobs.LockEntry{Name: "l", Limit: true}
 		for _, x := range words(most) {
-			entry.Holders = append(entry.Holders, jobs.Holder{Run: jobs.RunID(x), Token: jobs.ModuleID(words(1)[0]), Attempt: 1, Epoch: 1})
+			entry.Holders = append(entry.Holders, jobs.Holder{Run: jobs.RunID(x), Module: jobs.ModuleID(words(1)[0]), Attempt: 1, Epoch: 1})
 		}
 		if ok, err := locks.Write(ctx, lock, entry, 0); !ok || err != nil {
 			t.Fatal(ok, err)

@@ -209,12 +209,12 @@ func (r *Registry) List(ctx context.Context) ([]jobs.WorkerInfo, error) {
 // Change is one thing heard from the registry.
 type Change struct {
 	Worker jobs.WorkerInfo // Name alone when Gone
-	Gone   bool        // the entry is absent (left or expired)
-	Left   bool        // Gone by Leave, not by age
-	Began  bool        // alone: the watch starts or restarts; a worker that is not sent before the next Synced is absent
-	Beat   bool        // alone: nothing has changed
-	At     time.Time   // when it arrived, on our own clock: what was stored before has been sent
-	Synced bool        // alone: everything that was there when the watch began has been sent; also after every restart (reconnect): the observer's clocks restart
+	Gone   bool            // the entry is absent (left or expired)
+	Left   bool            // Gone by Leave, not by age
+	Began  bool            // alone: the watch starts or restarts; a worker that is not sent before the next Synced is absent
+	Beat   bool            // alone: nothing has changed
+	At     time.Time       // when it arrived, on our own clock: what was stored before has been sent
+	Synced bool            // alone: everything that was there when the watch began has been sent; also after every restart (reconnect): the observer's clocks restart
 }
 
 // Watch sends changes in order until ctx ends (then it returns nil); it

@@ -114,12 +114,12 @@ func (x *player) perform(a schedule.Action) {
 	case schedule.Publish:
 		x.queue = append(x.queue, a)
 	case schedule.Close:
-		x.queue = slices.DeleteFunc(x.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.Key == *a.Purge })
+		x.queue = slices.DeleteFunc(x.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.ID == *a.Purge })
 		if x.last[string(a.Cell)] == a.Expect {
 			x.write(string(a.Cell), a.Cell, jobs.Record{Outcome: &a.Outcome})
 		}
 	case schedule.Lock:
-		x.d.Locked(a.Node, a.Key, true) // there are no other runs
+		x.d.Locked(a.Node, a.ID, true) // there are no other runs
 	case schedule.Write:
 		x.write("ctl", "", a.Record)
 	case schedule.CancelRun:
@@ -153,12 +153,12 @@ func (x *player) attempt(job schedule.Publish) {
 	started := x.now
 	o, began := x.outcome(m, job)
 	x.now = x.now.Add(time.Millisecond)
-	o.Attempt, o.Worker, o.Finished = job.Key.Attempt, "test", x.now
+	o.Attempt, o.Worker, o.Finished = job.ID.Attempt, "test", x.now
 	if began {
 		o.Started = started
 	}
-	if x.last[string(job.Key.Token)] == job.Fence {
-		x.write(string(job.Key.Token), job.Key.Token, jobs.Record{Outcome: &o})
+	if x.last[string(job.ID.Module)] == job.Fence {
+		x.write(string(job.ID.Module), job.ID.Module, jobs.Record{Outcome: &o})
 	}
 }
 
@@ -238,7 +238,7 @@ func (x *player) request(m *pipeline.Module, job schedule.Publish) (call.Request
 		return call.Request{}, err
 	}
 	req := call.Request{
-		Run: "test", Pipeline: x.graph.Name, Module: m.Name, Worker: "test", Number: int(job.Key.Attempt),
+		Run: "test", Pipeline: x.graph.Name, Module: m.Name, Worker: "test", Number: int(job.ID.Attempt),
 		Function: m.Func.Name, Uses: m.Func.Uses, With: with, Params: x.graph.Params,
 		Matrix: map[string]string{}, Needs: map[string]call.Need{}, Log: x.log(m.Name),
 	}

@@ -106,7 +106,7 @@ func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
 		job := d.Job
 		now := time.Now()
 		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
-		conn.AppendAsync(ctx, job.Run, job.Token, job.Fence, rec, func(_ uint64, err error) {
+		conn.AppendAsync(ctx, job.Run, job.Module, job.Fence, rec, func(_ uint64, err error) {
 			if err == nil {
 				_ = d.Ack() // a job that comes again is refused by its cell
 			}

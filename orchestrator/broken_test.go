@@ -55,7 +55,7 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 		if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 			t.Fatal(err)
 		}
-		odd := jobs.Record{Expansion: &jobs.Expansion{Token: "m"}} // m is no family
+		odd := jobs.Record{Expansion: &jobs.Expansion{Module: "m"}} // m is no family
 		if _, err := c.Append(ctx, "r", "", 0, odd); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 func TestALockOfANewerVersionIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
-	h := jobs.Holder{Run: "other", Token: "m", Attempt: 1, Epoch: 1}
+	h := jobs.Holder{Run: "other", Module: "m", Attempt: 1, Epoch: 1}
 	if _, err := locks.Acquire(s.ctx, s.locks(), db, h); err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error
 			return err
 		}
 		for _, r := range running {
-			cancel := &jobs.CancelAttempt{Token: r.Token, Attempt: r.Attempt, Kill: true, Reason: why}
+			cancel := &jobs.CancelAttempt{Module: r.Module, Attempt: r.Attempt, Kill: true, Reason: why}
 			if err := c.SendRunControl(run, jobs.Control{Cancel: cancel}); err != nil {
 				return err
 			}

@@ -185,11 +185,11 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	if o == nil || !f.logs {
 		return f.apply(e)
 	}
-	key := jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}
-	f.awaitLog(ctx, key, o)
-	f.flush(key)
+	id := jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}
+	f.awaitLog(ctx, id, o)
+	f.flush(id)
 	err = f.apply(e)
-	f.forget(key)
+	f.forget(id)
 	return err
 }
 
@@ -216,14 +216,14 @@ func (f *follower) apply(e jobs.Entry) error {
 }
 
 // awaitLog takes chunks until those that an outcome counts are complete.
-func (f *follower) awaitLog(ctx context.Context, key jobs.AttemptID, o *jobs.Outcome) {
+func (f *follower) awaitLog(ctx context.Context, id jobs.AttemptID, o *jobs.Outcome) {
 	if o.LogChunks == 0 {
 		return
 	}
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	quiet := 0
-	for a := f.log(key); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && (!a.unread || quiet < stalledUnread); {
+	for a := f.log(id); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && (!a.unread || quiet < stalledUnread); {
 		select {
 		case <-ctx.Done():
 			return
@@ -238,17 +238,17 @@ func (f *follower) awaitLog(ctx context.Context, key jobs.AttemptID, o *jobs.Out
 	}
 }
 
-func (f *follower) log(key jobs.AttemptID) *attemptLog {
-	a, ok := f.written[key]
+func (f *follower) log(id jobs.AttemptID) *attemptLog {
+	a, ok := f.written[id]
 	if !ok {
 		a = &attemptLog{chunks: map[string]int{}}
-		f.written[key] = a
+		f.written[id] = a
 	}
 	return a
 }
 
 func (f *follower) chunk(c broker.LogEntry) {
-	a := f.log(c.Key)
+	a := f.log(c.ID)
 	if c.Unread != nil && c.Chunk.Number == 0 {
 		a.unread = true
 		return
@@ -256,36 +256,36 @@ func (f *follower) chunk(c broker.LogEntry) {
 	a.chunks[c.Chunk.Writer] = max(a.chunks[c.Chunk.Writer], c.Chunk.Number)
 	for _, p := range c.Chunk.Parts {
 		_ = a.lines[p.Stream%3].Add(p.Data, func(l lines.Line) error {
-			f.line(a, c.Key, p.Stream, c.Chunk.Time, l)
+			f.line(a, c.ID, p.Stream, c.Chunk.Time, l)
 			return nil
 		})
 	}
 }
 
 // flush sends lines that never got their end, when their attempt has ended.
-func (f *follower) flush(key jobs.AttemptID) {
-	a, ok := f.written[key]
+func (f *follower) flush(id jobs.AttemptID) {
+	a, ok := f.written[id]
 	if !ok {
 		return
 	}
 	for s := range a.lines {
 		_ = a.lines[s].Flush(func(l lines.Line) error {
-			f.line(a, key, jobs.Stream(s), time.Time{}, l)
+			f.line(a, id, jobs.Stream(s), time.Time{}, l)
 			return nil
 		})
 	}
 }
 
-func (f *follower) forget(key jobs.AttemptID) {
-	if a, ok := f.written[key]; ok {
+func (f *follower) forget(id jobs.AttemptID) {
+	if a, ok := f.written[id]; ok {
 		f.release(a, func(report.Event) {})
-		delete(f.written, key)
+		delete(f.written, id)
 	}
 }
 
-func (f *follower) line(a *attemptLog, key jobs.AttemptID, s jobs.Stream, at time.Time, l lines.Line) {
+func (f *follower) line(a *attemptLog, id jobs.AttemptID, s jobs.Stream, at time.Time, l lines.Line) {
 	e := report.Event{
-		V: 1, Run: string(f.run), Event: report.EventModuleOutput, Time: at, Attempt: int(key.Attempt), Stream: s.String(),
+		V: 1, Run: string(f.run), Event: report.EventModuleOutput, Time: at, Attempt: int(id.Attempt), Stream: s.String(),
 		Text: l.String(),
 	}
 	if !a.started {
@@ -293,7 +293,7 @@ func (f *follower) line(a *attemptLog, key jobs.AttemptID, s jobs.Stream, at tim
 		f.held += len(e.Text)
 		return
 	}
-	e.Module = f.state.NameOf(key.Token)
+	e.Module = f.state.NameOf(id.Module)
 	f.send(e)
 }
 
@@ -319,8 +319,8 @@ func (f *follower) send(e report.Event) {
 	if e.Event != report.EventModuleStarted || !f.logs {
 		return
 	}
-	token, _ := f.state.TokenOf(e.Module)
-	a := f.log(jobs.AttemptID{Token: token, Attempt: jobs.Attempt(e.Attempt)})
+	moduleID, _ := f.state.TokenOf(e.Module)
+	a := f.log(jobs.AttemptID{Module: moduleID, Attempt: jobs.Attempt(e.Attempt)})
 	a.started = true
 	f.release(a, func(line report.Event) {
 		line.Module = e.Module

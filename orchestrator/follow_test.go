@@ -62,7 +62,7 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 		defer follower.Close()
 		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
 		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
-		r.write(r.key.Token, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
+		r.write(r.id.Module, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
 		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		d.set(false)
 		restore := s.Divert(t, "$JS.API.CONSUMER.CREATE.MP_LOGS.>", "nobody.>")
@@ -70,7 +70,7 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 		time.AfterFunc(time.Minute, func() {
 			restore()
 			chunk := jobs.LogChunk{Writer: "n", Number: 1, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("the line\n")}}}
-			if err := c.AppendLog(t.Context(), "r", r.key, chunk); err != nil {
+			if err := c.AppendLog(t.Context(), "r", r.id, chunk); err != nil {
 				t.Error(err)
 			}
 			d.set(false)
@@ -100,12 +100,12 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		defer follower.Close()
 		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
 		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
-		claim := r.write(r.key.Token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
+		claim := r.write(r.id.Module, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
 		chunks := 0
 		output := func(text string) {
 			chunks++
 			chunk := jobs.LogChunk{Writer: "n", Number: chunks, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte(text + "\n")}}}
-			if err := c.AppendLog(t.Context(), "r", r.key, chunk); err != nil {
+			if err := c.AppendLog(t.Context(), "r", r.id, chunk); err != nil {
 				t.Error(err)
 			}
 		}
@@ -113,7 +113,7 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		time.AfterFunc(10*time.Second, func() { d.set(false) })
 		time.AfterFunc(time.Minute, func() { output("after") })
 		time.AfterFunc(2*time.Minute, func() {
-			r.writeAfter(r.key.Token, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
+			r.writeAfter(r.id.Module, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
 			r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		})
 		var told []string
@@ -146,9 +146,9 @@ func dial(t *testing.T, options ...nats.Option) *broker.Conn {
 
 // written is the log of a run of one module, which a test writes itself.
 type written struct {
-	t   *testing.T
-	c   *broker.Conn
-	key jobs.AttemptID // of the module's first attempt
+	t  *testing.T
+	c  *broker.Conn
+	id jobs.AttemptID // of the module's first attempt
 }
 
 func submitted(t *testing.T, c *broker.Conn, src string) *written {
@@ -164,11 +164,13 @@ func submitted(t *testing.T, c *broker.Conn, src string) *written {
 	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 		t.Fatal(err)
 	}
-	return &written{t, c, jobs.AttemptID{Token: jobs.ModuleID(p.Modules[0].Token), Attempt: 1}}
+	return &written{t, c, jobs.AttemptID{Module: jobs.ModuleID(p.Modules[0].Token), Attempt: 1}}
 }
 
 // write writes the first record of a cell, or of the others.
-func (w *written) write(cell jobs.ModuleID, rec jobs.Record) uint64 { return w.writeAfter(cell, 0, rec) }
+func (w *written) write(cell jobs.ModuleID, rec jobs.Record) uint64 {
+	return w.writeAfter(cell, 0, rec)
+}
 
 func (w *written) writeAfter(cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
 	w.t.Helper()

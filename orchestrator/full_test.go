@@ -235,12 +235,12 @@ func (s *site) eachOnce(run jobs.RunID) {
 	outcomes := map[jobs.AttemptID]int{}
 	for _, e := range log {
 		if o := e.Record.Outcome; o != nil {
-			outcomes[jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}]++
+			outcomes[jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}]++
 		}
 	}
-	for key, n := range outcomes {
+	for id, n := range outcomes {
 		if n != 1 {
-			s.t.Errorf("%v has %d outcomes", key, n)
+			s.t.Errorf("%v has %d outcomes", id, n)
 		}
 	}
 }

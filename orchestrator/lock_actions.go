@@ -19,13 +19,13 @@ func (l *loop) lock(ctx context.Context, a schedule.Lock) {
 		if !l.locks.await(ctx) {
 			return
 		}
-		by, err := l.locks.taker.Take(ctx, a.Key, a.Locks)
+		by, err := l.locks.taker.Take(ctx, a.ID, a.Locks)
 		if err != nil {
-			l.fail(ctx, fmt.Errorf("take the keys of module %s: %w", a.Key.Token, err))
+			l.fail(ctx, fmt.Errorf("take the keys of module %s: %w", a.ID.Module, err))
 			return
 		}
 		l.answer(ctx, func() {
-			l.dispatcher.Locked(a.Node, a.Key, by == nil)
+			l.dispatcher.Locked(a.Node, a.ID, by == nil)
 			l.sayHeld(a, by)
 		})
 	})
@@ -37,8 +37,8 @@ func (l *loop) unlock(ctx context.Context, a schedule.Unlock) {
 		if !l.locks.await(ctx) {
 			return
 		}
-		if err := l.locks.taker.GiveBack(ctx, a.Key, a.Locks); err != nil {
-			l.fail(ctx, fmt.Errorf("give back the keys of module %s: %w", a.Key.Token, err))
+		if err := l.locks.taker.GiveBack(ctx, a.ID, a.Locks); err != nil {
+			l.fail(ctx, fmt.Errorf("give back the keys of module %s: %w", a.ID.Module, err))
 		}
 	})
 }
@@ -50,17 +50,17 @@ func (l *loop) watchLocks(ctx context.Context) error {
 
 // inquire has the loop, which owns the fleet, say how an attempt of another
 // run may be closed.
-func (l *loop) inquire(ctx context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool) {
+func (l *loop) inquire(ctx context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool) {
 	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
 	l.answer(ctx, func() {
 		defer close(answer)
 		if !l.fleet.Calm(l.now()) {
 			return
 		}
-		if p, ok := state.Unlisted(key, l.fleet); ok {
+		if p, ok := state.Unlisted(id, l.fleet); ok {
 			l.probe(p)
 		}
-		if c, may := state.Reclaim(key, l.fleet, l.now()); may {
+		if c, may := state.Reclaim(id, l.fleet, l.now()); may {
 			answer <- &c
 		}
 	})
@@ -90,7 +90,7 @@ func (l *loop) sayHeld(a schedule.Lock, by *locks.Refusal) {
 	}
 	l.say(report.Event{
 		Event: report.EventWaiting, Module: l.state.Module(a.Node).Name,
-		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.Lock.Name, by.By.Token, by.By.Run),
+		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.Lock.Name, by.By.Module, by.By.Run),
 	})
 }
 

@@ -305,7 +305,7 @@ func takeovers(log []jobs.Entry) int {
 // has left it.
 func (s *site) holding(run jobs.RunID) {
 	s.t.Helper()
-	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: run, Token: "m", Attempt: 1, Epoch: 1})
+	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: run, Module: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
 		s.t.Fatal(err, others)
 	}
@@ -323,7 +323,7 @@ func TestWhatAnEndedRunHolds(t *testing.T) {
 		s.start(jobs.RunID(fmt.Sprintf("next%d", i)), user("x")).succeeds()
 	}
 	s.free(db)
-	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: "next0", Token: "m", Attempt: 1, Epoch: 1})
+	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: "next0", Module: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
 		t.Fatal(err, others)
 	}
@@ -362,7 +362,7 @@ func TestAnOrphanIsClosed(t *testing.T) {
 			if n := takeovers(log); n != 1 {
 				t.Errorf("%d takeovers", n)
 			}
-			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.AttemptID{Token: "m", Attempt: 1}); err != nil || queued != claimed {
+			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.AttemptID{Module: "m", Attempt: 1}); err != nil || queued != claimed {
 				t.Errorf("its job is in the queue: %v, %v", queued, err)
 			}
 			s.workerOf(worker.Config{Name: "late", Tags: []string{"late"}})
@@ -392,7 +392,7 @@ modules:
 		t.Fatal(err)
 	}
 	licence := jobs.Lock{Name: "licence", Limit: true, Max: 1}
-	others, err := locks.Acquire(s.ctx, s.locks(), licence, jobs.Holder{Run: "r1", Token: "m", Attempt: 1, Epoch: 1})
+	others, err := locks.Acquire(s.ctx, s.locks(), licence, jobs.Holder{Run: "r1", Module: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
 		t.Fatal(err, others)
 	}
@@ -401,14 +401,14 @@ modules:
 }
 
 // queue publishes the job of a module's first attempt, as its orchestrator had.
-func (s *site) queue(run jobs.RunID, token jobs.ModuleID) *jobs.Job {
+func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 	s.t.Helper()
 	state, err := schedule.Load(s.log(run), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	m := state.Module(0)
-	job := &jobs.Job{Run: run, Token: token, Name: m.Name, Attempt: 1, Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: 1, Keyed: true, Epoch: 1}
+	job := &jobs.Job{Run: run, Module: moduleID, Name: m.Name, Attempt: 1, Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: 1, Keyed: true, Epoch: 1}
 	if err := s.conn.EnsureLane(s.ctx, job.Lane); err != nil {
 		s.t.Fatal(err)
 	}
@@ -421,10 +421,10 @@ func (s *site) queue(run jobs.RunID, token jobs.ModuleID) *jobs.Job {
 }
 
 // claim has a worker claim a module's first attempt.
-func (s *site) claim(run jobs.RunID, token jobs.ModuleID, worker string) {
+func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
 	s.t.Helper()
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
-	if _, err := s.conn.Append(s.ctx, run, token, 0, rec); err != nil {
+	if _, err := s.conn.Append(s.ctx, run, moduleID, 0, rec); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -226,7 +226,7 @@ func (l *loop) asked(ctx context.Context, q *jobs.Question) {
 		if !ok {
 			return
 		}
-		l.cfg.Logger.Debug("answered whose an attempt is", "run", l.run, "module", q.Token, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
+		l.cfg.Logger.Debug("answered whose an attempt is", "run", l.run, "module", q.Module, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
 		if err := l.broker.SendWorkerControl(q.Worker, jobs.Control{Answer: &a}); err != nil {
 			l.cfg.Logger.Debug("an answer was not sent; the worker asks again", "worker", q.Worker, "error", err)
 		}

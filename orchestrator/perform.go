@@ -27,7 +27,7 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
 		if err := l.broker.SendRunControl(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
-			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Token, "error", err)
+			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Module, "error", err)
 		}
 	case schedule.Probe:
 		l.probe(a)
@@ -111,13 +111,13 @@ func signed(o jobs.Outcome, name string) *jobs.Outcome {
 }
 
 func (l *loop) audit(ctx context.Context, a schedule.Audit) {
-	queued, err := l.broker.Queued(ctx, a.Lane, l.run, a.Key)
+	queued, err := l.broker.Queued(ctx, a.Lane, l.run, a.ID)
 	if err != nil {
 		l.fail(ctx, err)
 		return
 	}
 	if !queued {
-		l.answer(ctx, func() { l.dispatcher.Missing(a.Key) })
+		l.answer(ctx, func() { l.dispatcher.Missing(a.ID) })
 	}
 }
 
@@ -153,7 +153,7 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 	now := l.now()
 	by := l.storeBy(now)
 	p := &publication{answered: make(chan struct{}), until: time.Now().Add(by.Sub(now))}
-	l.sent.Store(a.Key, p)
+	l.sent.Store(a.ID, p)
 	answered := false
 	send := func(s pipeline.Scope, err error) {
 		var job *jobs.Job
@@ -162,13 +162,13 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 		}
 		if err != nil {
 			answered = true
-			l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err)
+			l.dispatcher.Unpublished(a.Node, a.ID, time.Time{}, err)
 			return
 		}
 		job.StoreBy = by
 		l.broker.PublishJob(ctx, job, func(err error) {
 			if err == nil || errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrReconnected) { // the last was not sent
-				l.sent.CompareAndDelete(a.Key, p)
+				l.sent.CompareAndDelete(a.ID, p)
 				close(p.answered)
 			}
 			l.published(ctx, a, job, err)
@@ -226,9 +226,9 @@ func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job,
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrReconnected):
 		l.fail(ctx, err)
 	case errors.Is(err, broker.ErrTooLarge): // at every try
-		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, time.Time{}, err) })
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID, time.Time{}, err) })
 	default:
-		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.Key.Token, "error", err)
-		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.Key, job.StoreBy, nil) })
+		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.ID.Module, "error", err)
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID, job.StoreBy, nil) })
 	}
 }

@@ -39,11 +39,11 @@ func TestAPublicationWithoutAnAnswerIsKnown(t *testing.T) {
 		t.Error("nothing was published")
 	}
 	p := &publication{answered: make(chan struct{}), until: time.Now()}
-	l.sent.Store(jobs.AttemptID{Token: "m", Attempt: 1}, p)
+	l.sent.Store(jobs.AttemptID{Module: "m", Attempt: 1}, p)
 	if !l.unanswered().Equal(p.until) {
 		t.Error("a publication without an answer is forgotten")
 	}
-	if l.sent.CompareAndDelete(jobs.AttemptID{Token: "m", Attempt: 1}, p); !l.unanswered().IsZero() {
+	if l.sent.CompareAndDelete(jobs.AttemptID{Module: "m", Attempt: 1}, p); !l.unanswered().IsZero() {
 		t.Error("one that was answered is not")
 	}
 }

@@ -80,7 +80,7 @@ func (l *loop) result(ctx context.Context, o jobs.Outputs, fetch bool) (any, err
 func (l *loop) job(a schedule.Publish, m *pipeline.Module, s pipeline.Scope) (*jobs.Job, error) {
 	spec := l.state.Spec()
 	job := &jobs.Job{
-		Run: l.run, Pipeline: spec.Pipeline.Name, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt,
+		Run: l.run, Pipeline: spec.Pipeline.Name, Module: a.ID.Module, Name: m.Name, Attempt: a.ID.Attempt,
 		Lane: a.Lane, Slots: a.Slots, Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, MaybeDuplicate: a.Again,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
 		Needs: l.state.Told(a.Node), Trace: spec.Trace, Rank: a.Rank,

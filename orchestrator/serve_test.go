@@ -193,7 +193,7 @@ func TestServeClearsUp(t *testing.T) {
 	s := newSite(t, 0)
 	s.run("name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
 	stored := make(chan error, 1)
-	job := &jobs.Job{Run: "r1", Lane: "any", Token: "a", Attempt: 1}
+	job := &jobs.Job{Run: "r1", Lane: "any", Module: "a", Attempt: 1}
 	s.conn.PublishJob(s.ctx, job, func(err error) { stored <- err })
 	if err := <-stored; err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func TestSweepSpares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := jobs.WorkerInfo{Name: "w", Running: []jobs.RunningEntry{{Run: "worked", Token: "m", Attempt: 1}}}
+	w := jobs.WorkerInfo{Name: "w", Running: []jobs.RunningEntry{{Run: "worked", Module: "m", Attempt: 1}}}
 	if err := registry.Register(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func (s *shelf) publish(run jobs.RunID) {
 		s.t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	s.conn.PublishJob(s.t.Context(), &jobs.Job{Run: run, Lane: "any", Token: "m", Attempt: 1}, func(err error) { done <- err })
+	s.conn.PublishJob(s.t.Context(), &jobs.Job{Run: run, Lane: "any", Module: "m", Attempt: 1}, func(err error) { done <- err })
 	if err := <-done; err != nil {
 		s.t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type Expand struct{ Node int }
 // Dispatcher.Unpublished when it cannot be made, or its fate is unknown.
 type Publish struct {
 	Node  int
-	Key   jobs.AttemptID
+	ID    jobs.AttemptID
 	Lane  jobs.Lane
 	Slots int
 	Fence uint64
@@ -65,7 +65,7 @@ type Write struct {
 // Audit asks whether the job of an attempt is in the queue. Answer with
 // Dispatcher.Missing when it is not.
 type Audit struct {
-	Key  jobs.AttemptID
+	ID   jobs.AttemptID
 	Lane jobs.Lane
 }
 

@@ -41,19 +41,19 @@ func (d *Dispatcher) probe(n *node, m *memo, now time.Time) {
 
 func (r *Run) probe(n *node) Probe {
 	return Probe{Worker: n.claim.Worker, Probe: jobs.Probe{
-		Run: r.spec.Run, Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt,
+		Run: r.spec.Run, Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt,
 		Incarnation: n.claim.Incarnation, Nonce: n.claim.Nonce, Sequence: n.cell,
 	}}
 }
 
 // Unlisted is the question to the worker of an attempt whose heartbeats do not
 // name it; false when they do, or nothing is known of the worker.
-func (r *Run) Unlisted(key jobs.AttemptID, f *Fleet) (Probe, bool) {
-	i, ok := r.byToken[key.Token]
-	if !ok || r.nodes[i].claim == nil || r.nodes[i].attempt != key.Attempt {
+func (r *Run) Unlisted(id jobs.AttemptID, f *Fleet) (Probe, bool) {
+	i, ok := r.byToken[id.Module]
+	if !ok || r.nodes[i].claim == nil || r.nodes[i].attempt != id.Attempt {
 		return Probe{}, false
 	}
-	if _, named, known := f.heartbeat(r.spec.Run, key.Token, r.nodes[i].claim); named || !known {
+	if _, named, known := f.heartbeat(r.spec.Run, id.Module, r.nodes[i].claim); named || !known {
 		return Probe{}, false
 	}
 	return r.probe(r.nodes[i]), true
@@ -69,7 +69,7 @@ func (d *Dispatcher) Answer(q *jobs.Question, now time.Time) (jobs.Answer, bool)
 		return jobs.Answer{}, false
 	}
 	a := jobs.Answer{ID: q.ID, State: jobs.StandsClosed, Epoch: d.fencing}
-	i, ok := r.byToken[q.Token]
+	i, ok := r.byToken[q.Module]
 	if !ok || r.end != nil {
 		return a, true
 	}

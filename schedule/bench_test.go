@@ -90,7 +90,7 @@ func playOut(b *testing.B, p *pipeline.Pipeline) {
 		n := min(16, len(queue))
 		for _, a := range queue[:n] {
 			o := &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Started: epochStart, Finished: epochStart.Add(time.Millisecond)}
-			if err := run.Apply(entry(a.Key.Token, jobs.Record{Outcome: o})); err != nil {
+			if err := run.Apply(entry(a.ID.Module, jobs.Record{Outcome: o})); err != nil {
 				b.Fatal(err)
 			}
 		}

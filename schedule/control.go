@@ -50,7 +50,7 @@ func (d *Dispatcher) writeControl() {
 		grant := &jobs.Grant{}
 		for _, i := range d.grantees() {
 			n := d.run.nodes[i]
-			grant.Attempts = append(grant.Attempts, jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt})
+			grant.Attempts = append(grant.Attempts, jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt})
 		}
 		rec.Grant = grant
 	case len(d.control) > 0:
@@ -103,15 +103,15 @@ func (d *Dispatcher) Expanded(node int, combinations [][]pipeline.Pair, err erro
 		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: " + err.Error()})
 		return
 	}
-	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Token: jobs.ModuleID(n.module.Token), Combinations: combinations}})
+	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Module: jobs.ModuleID(n.module.Token), Combinations: combinations}})
 }
 
 // Unpublished answers Publish: the job cannot be made (err; the module fails),
 // or (until is set) its publication was not answered and is not repeated
 // before that time, by which the server refuses to store it unseen.
-func (d *Dispatcher) Unpublished(node int, key jobs.AttemptID, until time.Time, err error) {
+func (d *Dispatcher) Unpublished(node int, id jobs.AttemptID, until time.Time, err error) {
 	n, m := d.run.nodes[node], d.memo(node)
-	if n.status.Terminal() || !m.published || n.attempt != key.Attempt {
+	if n.status.Terminal() || !m.published || n.attempt != id.Attempt {
 		return
 	}
 	if err != nil {
@@ -122,10 +122,10 @@ func (d *Dispatcher) Unpublished(node int, key jobs.AttemptID, until time.Time, 
 }
 
 // Missing answers Audit: the job is not in the queue.
-func (d *Dispatcher) Missing(key jobs.AttemptID) {
-	n := d.run.nodes[d.run.byToken[key.Token]]
+func (d *Dispatcher) Missing(id jobs.AttemptID) {
+	n := d.run.nodes[d.run.byToken[id.Module]]
 	m := d.memo(n.index)
-	if n.status.Terminal() || n.claim != nil || n.attempt != key.Attempt || !m.published || m.closing {
+	if n.status.Terminal() || n.claim != nil || n.attempt != id.Attempt || !m.published || m.closing {
 		return
 	}
 	m.again, m.published = true, false
@@ -145,7 +145,7 @@ func (d *Dispatcher) close(n *node, o jobs.Outcome, purge bool) {
 	m.closing, m.closingAt = true, n.cell
 	c := Close{Cell: jobs.ModuleID(n.module.Token), Expect: n.cell, Outcome: o, Lane: n.lane}
 	if purge {
-		c.Purge = &jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
+		c.Purge = &jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
 	}
 	d.do(c)
 }

@@ -472,7 +472,7 @@ func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 		d.tickAt = now.Add(time.Second)
 	}
 	d.do(Publish{
-		Node: n.index, Key: jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt},
+		Node: n.index, ID: jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt},
 		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.fencing,
 		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
 		Rank: d.lane(n).rank(n),

@@ -9,9 +9,9 @@ import (
 
 // applyExpansion puts the members of a family in its placeholder's place.
 func (r *Run) applyExpansion(x *jobs.Expansion) error {
-	i, ok := r.byToken[x.Token]
+	i, ok := r.byToken[x.Module]
 	if !ok || r.nodes[i].module.Dynamic == nil || r.nodes[i].expanded {
-		return fmt.Errorf("%w: an expansion of %q, which is no family that waits for one", ErrCorrupt, x.Token)
+		return fmt.Errorf("%w: an expansion of %q, which is no family that waits for one", ErrCorrupt, x.Module)
 	}
 	p := r.nodes[i]
 	if p.status.Terminal() {

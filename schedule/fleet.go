@@ -181,13 +181,13 @@ func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 // heartbeat is the newest one of whoever made a claim: when it was seen, and
 // whether it names the attempt. Nothing is known of another incarnation, or of
 // a worker that names as many as it can.
-func (f *Fleet) heartbeat(run jobs.RunID, token jobs.ModuleID, c *jobs.Claim) (seen time.Time, named, known bool) {
+func (f *Fleet) heartbeat(run jobs.RunID, moduleID jobs.ModuleID, c *jobs.Claim) (seen time.Time, named, known bool) {
 	s, ok := f.workers[c.Worker]
 	if !ok || !s.present || s.worker.Incarnation != c.Incarnation {
 		return time.Time{}, false, false
 	}
 	named = slices.ContainsFunc(s.worker.Running, func(e jobs.RunningEntry) bool {
-		return e.Run == run && e.Token == token && e.Attempt == c.Attempt && (e.Nonce == c.Nonce || e.Nonce == "")
+		return e.Run == run && e.Module == moduleID && e.Attempt == c.Attempt && (e.Nonce == c.Nonce || e.Nonce == "")
 	})
 	return s.seen, named, true
 }

@@ -65,9 +65,9 @@ func (r *Run) needsGrant(n *node) bool {
 
 func (r *Run) applyGrant(g *jobs.Grant) error {
 	for _, k := range g.Attempts {
-		i, ok := r.byToken[k.Token]
+		i, ok := r.byToken[k.Module]
 		if !ok {
-			return fmt.Errorf("%w: a grant to %q, which is no module of it", ErrCorrupt, k.Token)
+			return fmt.Errorf("%w: a grant to %q, which is no module of it", ErrCorrupt, k.Module)
 		}
 		n := r.nodes[i]
 		if n.status.Terminal() || k.Attempt != n.attempt || n.granted {

@@ -23,14 +23,14 @@ const lockRetry = time.Second
 // none, in their order. Answer with Dispatcher.Locked.
 type Lock struct {
 	Node  int
-	Key   jobs.AttemptID
+	ID    jobs.AttemptID
 	Locks []jobs.Lock
 }
 
 // Unlock gives back what an attempt, and those of its module before it, may
 // hold of the cluster: it was closed.
 type Unlock struct {
-	Key   jobs.AttemptID
+	ID    jobs.AttemptID
 	Locks []jobs.Lock
 }
 
@@ -83,7 +83,7 @@ func (r *Run) Locks() []jobs.Lock {
 }
 
 func (r *Run) key(n *node) jobs.AttemptID {
-	return jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
+	return jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt}
 }
 
 // ask asks for the keys and limits of the cluster that n needs and does not
@@ -99,7 +99,7 @@ func (d *Dispatcher) ask(n *node, m *memo) bool {
 	m.locks, m.reserved, m.rung = locksAsked, true, d.locking.rung
 	d.locking.held.add(&n.module.Policy, 1)
 	d.locking.asked++
-	d.do(Lock{Node: n.index, Key: d.run.key(n), Locks: locks})
+	d.do(Lock{Node: n.index, ID: d.run.key(n), Locks: locks})
 	return true
 }
 
@@ -116,7 +116,7 @@ func (d *Dispatcher) relock(n *node, m *memo) bool {
 	}
 	m.attempt, m.locks, m.rung = n.attempt, locksAsked, d.locking.rung
 	d.locking.asked++
-	d.do(Lock{Node: n.index, Key: d.run.key(n), Locks: locks})
+	d.do(Lock{Node: n.index, ID: d.run.key(n), Locks: locks})
 	return true
 }
 
@@ -127,13 +127,13 @@ func (d *Dispatcher) locked(n *node) bool {
 }
 
 // Locked answers Lock: whether the attempt has all that it asked for, or none.
-func (d *Dispatcher) Locked(node int, key jobs.AttemptID, ok bool) {
+func (d *Dispatcher) Locked(node int, id jobs.AttemptID, ok bool) {
 	d.locking.asked--
 	n, m := d.run.nodes[node], d.memo(node)
 	switch {
-	case n.status.Terminal() || n.attempt != key.Attempt || m.attempt != key.Attempt:
+	case n.status.Terminal() || n.attempt != id.Attempt || m.attempt != id.Attempt:
 		if ok { // it was closed meanwhile
-			d.do(Unlock{Key: key, Locks: d.run.locksOf(n)})
+			d.do(Unlock{ID: id, Locks: d.run.locksOf(n)})
 		}
 	case ok && n.granted:
 		m.locks = locksHeld
@@ -218,50 +218,50 @@ func (d *Dispatcher) retryLocks(now time.Time) {
 // What an earlier orchestrator took is not known here.
 func (d *Dispatcher) unlock(n *node, m *memo) {
 	d.unreserve(n, m)
-	key := jobs.AttemptID{Token: jobs.ModuleID(n.module.Token), Attempt: m.attempt}
+	id := jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: m.attempt}
 	if m.attempt == 0 { // the first look at it
-		key.Attempt = n.attempt
+		id.Attempt = n.attempt
 		if !n.status.Terminal() {
-			key.Attempt--
+			id.Attempt--
 		}
 	}
 	held := m.locks == locksHeld || d.run.epoch > 1
-	if !held || m.locks == locksAsked || key.Attempt == 0 {
+	if !held || m.locks == locksAsked || id.Attempt == 0 {
 		return // what was asked for is given back when the answer comes
 	}
 	if locks := d.run.locksOf(n); len(locks) > 0 {
-		d.do(Unlock{Key: key, Locks: locks})
+		d.do(Unlock{ID: id, Locks: locks})
 	}
 }
 
 // Closed reports whether the attempt is closed, as this log says: what it held
 // of the cluster is free.
-func (r *Run) Closed(key jobs.AttemptID) bool {
-	i, ok := r.byToken[key.Token]
+func (r *Run) Closed(id jobs.AttemptID) bool {
+	i, ok := r.byToken[id.Module]
 	if !ok || r.end != nil {
 		return true
 	}
 	n := r.nodes[i]
-	return n.status.Terminal() || n.expanded || n.attempt > key.Attempt
+	return n.status.Terminal() || n.expanded || n.attempt > id.Attempt
 }
 
 // Open reports whether the attempt is the present one of its module, and
 // neither closed nor waiting for what the module needs.
-func (r *Run) Open(key jobs.AttemptID) bool {
-	i, ok := r.byToken[key.Token]
+func (r *Run) Open(id jobs.AttemptID) bool {
+	i, ok := r.byToken[id.Module]
 	if !ok || r.end != nil {
 		return false
 	}
 	n := r.nodes[i]
-	return n.attempt == key.Attempt && n.status != report.Waiting && !n.status.Terminal() && !n.expanded
+	return n.attempt == id.Attempt && n.status != report.Waiting && !n.status.Terminal() && !n.expanded
 }
 
 // Granted reports whether the attempt may start, or run, with its keys and
 // limits. What the log does not grant when another orchestrator takes the run
 // over, the one before cannot grant any more.
-func (r *Run) Granted(key jobs.AttemptID) bool {
-	i, ok := r.byToken[key.Token]
-	return ok && r.nodes[i].granted && r.nodes[i].attempt == key.Attempt
+func (r *Run) Granted(id jobs.AttemptID) bool {
+	i, ok := r.byToken[id.Module]
+	return ok && r.nodes[i].granted && r.nodes[i].attempt == id.Attempt
 }
 
 // Reclaim is how somebody who has taken over a run that nobody decides for
@@ -270,18 +270,18 @@ func (r *Run) Granted(key jobs.AttemptID) bool {
 // lost its last part, and no worker runs it once the fleet is calm. It reports
 // false when it may not: a worker that may be alive has claimed it, or it is
 // closed.
-func (r *Run) Reclaim(key jobs.AttemptID, f *Fleet, now time.Time) (Close, bool) {
-	if r.Closed(key) {
+func (r *Run) Reclaim(id jobs.AttemptID, f *Fleet, now time.Time) (Close, bool) {
+	if r.Closed(id) {
 		return Close{}, false
 	}
-	if !r.Open(key) {
+	if !r.Open(id) {
 		return Close{}, true
 	}
-	n := r.nodes[r.byToken[key.Token]]
-	c := Close{Cell: key.Token, Expect: n.cell, Lane: n.lane}
+	n := r.nodes[r.byToken[id.Module]]
+	c := Close{Cell: id.Module, Expect: n.cell, Lane: n.lane}
 	if n.claim == nil { // nothing was lost, so nothing counts as a loss
-		c.Purge = &key
-		c.Outcome = jobs.Outcome{Attempt: key.Attempt, Status: report.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
+		c.Purge = &id
+		c.Outcome = jobs.Outcome{Attempt: id.Attempt, Status: report.AttemptHandedBack, By: "orchestrator", Error: "another run needed what it held, and nobody decided for this one"}
 		return c, true
 	}
 	if _, heard := f.heard[n.claim.Incarnation]; !heard { // the log may tell of it before the registry does

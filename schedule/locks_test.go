@@ -24,7 +24,7 @@ func (c *cluster) lock(a schedule.Lock) bool {
 	for _, l := range a.Locks {
 		taken := c.others[l.Name]
 		for _, h := range c.ours[l.Name] {
-			if h.Token != a.Key.Token {
+			if h.Module != a.ID.Module {
 				taken++
 			}
 		}
@@ -33,14 +33,14 @@ func (c *cluster) lock(a schedule.Lock) bool {
 		}
 	}
 	for _, l := range a.Locks {
-		c.release(l.Name, a.Key)
-		c.ours[l.Name] = append(c.ours[l.Name], a.Key)
+		c.release(l.Name, a.ID)
+		c.ours[l.Name] = append(c.ours[l.Name], a.ID)
 	}
 	return true
 }
 
-func (c *cluster) release(name string, key jobs.AttemptID) {
-	c.ours[name] = slices.DeleteFunc(c.ours[name], func(h jobs.AttemptID) bool { return h.Token == key.Token && h.Attempt <= key.Attempt })
+func (c *cluster) release(name string, id jobs.AttemptID) {
+	c.ours[name] = slices.DeleteFunc(c.ours[name], func(h jobs.AttemptID) bool { return h.Module == id.Module && h.Attempt <= id.Attempt })
 }
 
 // interfere has another run take or leave a lock.
@@ -59,11 +59,11 @@ func (c *cluster) interfere(t *rapid.T, most int) {
 
 // unlock gives back what a closed attempt has held.
 func (w *world) unlock(a schedule.Unlock) {
-	if !w.truth.Closed(a.Key) {
-		w.t.Fatalf("%v gives back what it holds, and is open", a.Key)
+	if !w.truth.Closed(a.ID) {
+		w.t.Fatalf("%v gives back what it holds, and is open", a.ID)
 	}
 	for _, l := range a.Locks {
-		w.cluster.release(l.Name, a.Key)
+		w.cluster.release(l.Name, a.ID)
 	}
 }
 
@@ -71,8 +71,8 @@ func (w *world) unlock(a schedule.Unlock) {
 func (w *world) checkLocks(x *execution) {
 	p := &w.pipe.Modules[x.node].Policy
 	for _, name := range slices.Concat(p.ClusterKeys, slices.DeleteFunc(slices.Clone(p.Limits), func(l string) bool { return !slices.Contains(w.pipe.ClusterLimits, l) })) {
-		if !slices.Contains(w.cluster.ours[name], x.key) {
-			w.t.Fatalf("%v starts without %s of the cluster", x.key, name)
+		if !slices.Contains(w.cluster.ours[name], x.id) {
+			w.t.Fatalf("%v starts without %s of the cluster", x.id, name)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (l *locker) decide() {
 			switch a := a.(type) {
 			case schedule.Lock:
 				l.asked = append(l.asked, a)
-				l.d.Locked(a.Node, a.Key, !l.refuse)
+				l.d.Locked(a.Node, a.ID, !l.refuse)
 			case schedule.Unlock:
 				l.unlocks = append(l.unlocks, a)
 			default:
@@ -200,7 +200,7 @@ func TestABellWhileAskingIsNotLost(t *testing.T) {
 	l := newLocker(t, alone)
 	lock := l.decideUntilAsked()
 	l.d.LocksChanged()
-	l.d.Locked(lock.Node, lock.Key, false)
+	l.d.Locked(lock.Node, lock.ID, false)
 	l.decide()
 	l.want("published", len(l.queue), 1)
 }
@@ -215,7 +215,7 @@ func TestClosedWhileAsking(t *testing.T) {
 	if l.run.Live() != 0 || l.run.Ended() != nil {
 		t.Fatalf("%d live, ended %v", l.run.Live(), l.run.Ended())
 	}
-	l.d.Locked(lock.Node, lock.Key, true)
+	l.d.Locked(lock.Node, lock.ID, true)
 	l.decide()
 	l.want("given back", len(l.unlocks), 1)
 	if l.run.Ended() == nil {
@@ -235,8 +235,8 @@ func TestTakeoverGivesBack(t *testing.T) {
 	l.now = l.now.Add(time.Minute)
 	l.decide()
 	l.want("given back", len(l.unlocks), 1)
-	if key := l.unlocks[0].Key; key != (jobs.AttemptID{Token: "a", Attempt: 1}) {
-		t.Errorf("gives back what %v has held", key)
+	if id := l.unlocks[0].ID; id != (jobs.AttemptID{Module: "a", Attempt: 1}) {
+		t.Errorf("gives back what %v has held", id)
 	}
 	l.want("asked", len(l.asked), 1)
 }
@@ -266,7 +266,7 @@ modules:
 func TestReclaimAtFirstSight(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	key := l.queue[0].Key
+	id := l.queue[0].ID
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
 	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "before"}, l.now)
@@ -274,11 +274,11 @@ func TestReclaimAtFirstSight(t *testing.T) {
 	l.now = l.now.Add(10 * testTTL)
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "new", Started: l.now}})
 	for _, after := range []time.Duration{0, testTTL / 2} {
-		if _, may := l.run.Reclaim(key, f, l.now.Add(after)); may {
+		if _, may := l.run.Reclaim(id, f, l.now.Add(after)); may {
 			t.Errorf("it is taken from a worker that was not heard of yet, after %s", after)
 		}
 	}
-	if _, may := l.run.Reclaim(key, f, l.now.Add(testTTL)); !may {
+	if _, may := l.run.Reclaim(id, f, l.now.Add(testTTL)); !may {
 		t.Error("it is never taken")
 	}
 }
@@ -288,28 +288,28 @@ func TestReclaimAtFirstSight(t *testing.T) {
 func TestReclaim(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	key := l.queue[0].Key
+	id := l.queue[0].ID
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
-	c, may := l.run.Reclaim(key, f, l.now)
-	if !may || c.Outcome.Status != report.AttemptHandedBack || c.Purge == nil || *c.Purge != key || c.Expect != 0 {
+	c, may := l.run.Reclaim(id, f, l.now)
+	if !may || c.Outcome.Status != report.AttemptHandedBack || c.Purge == nil || *c.Purge != id || c.Expect != 0 {
 		t.Errorf("unclaimed: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: l.now}})
 	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w"}, l.now)
-	if _, may := l.run.Reclaim(key, f, l.now); may {
+	if _, may := l.run.Reclaim(id, f, l.now); may {
 		t.Error("it is taken from a live worker")
 	}
 	f.Gone("w", false)
-	if _, may := l.run.Reclaim(key, f, l.now.Add(testTTL/2)); may {
+	if _, may := l.run.Reclaim(id, f, l.now.Add(testTTL/2)); may {
 		t.Error("it is taken before the worker's lease has surely ended")
 	}
-	c, may = l.run.Reclaim(key, f, l.now.Add(testTTL))
+	c, may = l.run.Reclaim(id, f, l.now.Add(testTTL))
 	if !may || c.Outcome.Status != report.AttemptLost || c.Purge != nil || c.Expect != l.last["a"] {
 		t.Errorf("of a lost worker: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Outcome: &c.Outcome})
-	if _, may := l.run.Reclaim(key, f, l.now.Add(testTTL)); may || !l.run.Closed(key) {
+	if _, may := l.run.Reclaim(id, f, l.now.Add(testTTL)); may || !l.run.Closed(id) {
 		t.Error("it is closed twice")
 	}
 }
@@ -319,11 +319,11 @@ func TestReclaim(t *testing.T) {
 func TestReclaimWhatTheLogHasLost(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	key := l.queue[0].Key
+	id := l.queue[0].ID
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
-	key.Attempt = 2
-	if c, may := l.run.Reclaim(key, f, l.now); !may || c.Cell != "" {
+	id.Attempt = 2
+	if c, may := l.run.Reclaim(id, f, l.now); !may || c.Cell != "" {
 		t.Errorf("%v, %+v", may, c)
 	}
 }

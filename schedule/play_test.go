@@ -143,7 +143,7 @@ func (p *player) perform(a schedule.Action) {
 		p.order = append(p.order, p.run.Module(a.Node).Name)
 		p.queue = append(p.queue, a)
 	case schedule.Close:
-		p.queue = slices.DeleteFunc(p.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.Key == *a.Purge })
+		p.queue = slices.DeleteFunc(p.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.ID == *a.Purge })
 		if p.last[string(a.Cell)] == a.Expect {
 			p.write(string(a.Cell), a.Cell, jobs.Record{Outcome: &a.Outcome})
 		}
@@ -178,10 +178,10 @@ func (p *player) finishFirst() {
 	p.queue = p.queue[1:]
 	started := p.now
 	p.now = p.now.Add(time.Second)
-	o := p.ends(p.run.Module(job.Node).Name, job.Key.Attempt)
-	o.Attempt, o.Worker, o.Started, o.Finished = job.Key.Attempt, "w", started, p.now
-	if p.last[string(job.Key.Token)] == job.Fence {
-		p.write(string(job.Key.Token), job.Key.Token, jobs.Record{Outcome: &o})
+	o := p.ends(p.run.Module(job.Node).Name, job.ID.Attempt)
+	o.Attempt, o.Worker, o.Started, o.Finished = job.ID.Attempt, "w", started, p.now
+	if p.last[string(job.ID.Module)] == job.Fence {
+		p.write(string(job.ID.Module), job.ID.Module, jobs.Record{Outcome: &o})
 	}
 }
 

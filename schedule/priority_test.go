@@ -89,7 +89,7 @@ modules:
 		first := p.decideUntilPublished()
 		p.queue = nil
 		p.now = p.now.Add(time.Millisecond)
-		p.write(string(first.Key.Token), first.Key.Token, jobs.Record{Outcome: &jobs.Outcome{
+		p.write(string(first.ID.Module), first.ID.Module, jobs.Record{Outcome: &jobs.Outcome{
 			Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Started: p.now.Add(-time.Millisecond), Finished: p.now,
 		}})
 		actions, _ := p.d.Decide(p.now)
@@ -171,8 +171,8 @@ modules:
 	if len(p.order) != 3 {
 		t.Fatalf("%v are published, want what there are slots for", p.order)
 	}
-	for _, token := range []jobs.ModuleID{"long", "quick"} { // both on w, where low was to go, too
-		p.write(string(token), token, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: string(token)}})
+	for _, moduleID := range []jobs.ModuleID{"long", "quick"} { // both on w, where low was to go, too
+		p.write(string(moduleID), moduleID, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: string(moduleID)}})
 	}
 	p.write("quick", "quick", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "quick"}})
 	p.order = nil

@@ -52,10 +52,10 @@ type Run struct {
 	held     holdings // by attempts that were granted them
 	released int      // grows whenever keys are given back
 
-	skipped  bool                // the newest entry is noise
+	skipped  bool                   // the newest entry is noise
 	noisy    map[jobs.ModuleID]bool // cells with noise that was told of
-	noise    []Noise             // that was not fetched
-	warnings []string            // about cells that are no module's
+	noise    []Noise                // that was not fetched
+	warnings []string               // about cells that are no module's
 
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle

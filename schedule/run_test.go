@@ -97,7 +97,7 @@ func (w *world) step() {
 		w.startOne()
 	case 8:
 		if x := w.someWork(); x != nil && x.claimed == 0 && !w.claim(x) {
-			delete(w.working, x.key) // refused: it ends what it runs
+			delete(w.working, x.id) // refused: it ends what it runs
 		}
 	case 9, 10, 11:
 		if x := w.someWork(); x != nil {
@@ -147,16 +147,16 @@ func (w *world) startOne() bool {
 	if len(w.queue) == 0 || len(w.workers) == 0 {
 		return false
 	}
-	keys := slices.SortedFunc(maps.Keys(w.queue), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Token), string(b.Token)) })
+	ids := slices.SortedFunc(maps.Keys(w.queue), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Module), string(b.Module)) })
 	names := slices.Sorted(maps.Keys(w.workers))
-	w.start(rapid.SampledFrom(keys).Draw(w.t, "job"), rapid.SampledFrom(names).Draw(w.t, "by"))
+	w.start(rapid.SampledFrom(ids).Draw(w.t, "job"), rapid.SampledFrom(names).Draw(w.t, "by"))
 	return true
 }
 
 func (w *world) someWork() *execution {
 	var live []*execution
-	for _, key := range slices.SortedFunc(maps.Keys(w.working), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Token), string(b.Token)) }) {
-		if x := w.working[key]; !x.dead {
+	for _, id := range slices.SortedFunc(maps.Keys(w.working), func(a, b jobs.AttemptID) int { return strings.Compare(string(a.Module), string(b.Module)) }) {
+		if x := w.working[id]; !x.dead {
 			live = append(live, x)
 		}
 	}

@@ -46,7 +46,7 @@ type world struct {
 }
 
 type execution struct {
-	key     jobs.AttemptID
+	id      jobs.AttemptID
 	node    int
 	worker  string
 	claimed uint64 // sequence of the claim, 0 before
@@ -87,9 +87,9 @@ func (w *world) write(subject string, cell jobs.ModuleID, expect uint64, rec job
 		w.t.Fatalf("the log does not fold: %v", err)
 	}
 	if o := rec.Outcome; o != nil {
-		key := jobs.AttemptID{Token: cell, Attempt: o.Attempt}
-		if w.outcomes[key]++; w.outcomes[key] > 1 {
-			w.t.Fatalf("%v has two outcomes", key)
+		id := jobs.AttemptID{Module: cell, Attempt: o.Attempt}
+		if w.outcomes[id]++; w.outcomes[id] > 1 {
+			w.t.Fatalf("%v has two outcomes", id)
 		}
 	}
 	return true
@@ -151,8 +151,8 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 		holds, err := conditions(a.Node)
 		w.dispatcher.Evaluated(a.Node, holds, err)
 	case schedule.Publish:
-		if _, there := w.queue[a.Key]; !there {
-			w.queue[a.Key] = a
+		if _, there := w.queue[a.ID]; !there {
+			w.queue[a.ID] = a
 		}
 	case schedule.Close:
 		if a.Purge != nil {
@@ -160,7 +160,7 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 		}
 		w.write(cellSubject(a.Cell), a.Cell, a.Expect, jobs.Record{Outcome: &a.Outcome})
 	case schedule.Lock:
-		w.dispatcher.Locked(a.Node, a.Key, w.cluster.lock(a))
+		w.dispatcher.Locked(a.Node, a.ID, w.cluster.lock(a))
 	case schedule.Unlock:
 		w.unlock(a)
 	case schedule.Write:
@@ -168,13 +168,13 @@ func (w *world) perform(i int, conditions func(node int) (bool, error)) {
 	case schedule.CancelRun:
 		w.write("cancel", "", a.Expect, jobs.Record{Cancel: &a.Cancel})
 	case schedule.Ask:
-		key := jobs.AttemptID{Token: a.Cancel.Token, Attempt: a.Cancel.Attempt}
-		if x := w.working[key]; x != nil && !x.dead {
+		id := jobs.AttemptID{Module: a.Cancel.Module, Attempt: a.Cancel.Attempt}
+		if x := w.working[id]; x != nil && !x.dead {
 			w.commit(x, jobs.Outcome{Status: report.AttemptCancelled})
 		}
 	case schedule.Audit:
-		if _, there := w.queue[a.Key]; !there && w.working[a.Key] == nil {
-			w.dispatcher.Missing(a.Key)
+		if _, there := w.queue[a.ID]; !there && w.working[a.ID] == nil {
+			w.dispatcher.Missing(a.ID)
 		}
 	case schedule.Finish:
 		w.finish(a)
@@ -188,49 +188,49 @@ func (w *world) finish(a schedule.Finish) {
 	if !w.write("end", "", 0, jobs.Record{End: &a.End}) {
 		return
 	}
-	for key, x := range w.working {
+	for id, x := range w.working {
 		if x.claimed != 0 && !x.dead {
-			w.t.Fatalf("%v runs after the end of the run", key)
+			w.t.Fatalf("%v runs after the end of the run", id)
 		}
 	}
 	clear(w.queue)
 }
 
 // start has a worker take a job; it checks what may never happen.
-func (w *world) start(key jobs.AttemptID, worker string) {
-	job := w.queue[key]
-	delete(w.queue, key)
-	x := &execution{key: key, node: job.Node, worker: worker, fence: job.Fence, keyed: job.Keyed}
+func (w *world) start(id jobs.AttemptID, worker string) {
+	job := w.queue[id]
+	delete(w.queue, id)
+	x := &execution{id: id, node: job.Node, worker: worker, fence: job.Fence, keyed: job.Keyed}
 	doubtful := job.Again
-	if doubtful && w.last[cellSubject(key.Token)] != job.Fence {
+	if doubtful && w.last[cellSubject(id.Module)] != job.Fence {
 		return // reads the cell first, and finds the job decided
 	}
 	if job.Keyed && !w.claim(x) {
 		return
 	}
 	w.checkStart(x)
-	w.working[key] = x
-	w.started[key] = true
+	w.working[id] = x
+	w.started[id] = true
 }
 
 func (w *world) claim(x *execution) bool {
-	rec := jobs.Record{Claim: &jobs.Claim{Attempt: x.key.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: "n", Started: w.now}}
-	if !w.write(cellSubject(x.key.Token), x.key.Token, x.fence, rec) {
+	rec := jobs.Record{Claim: &jobs.Claim{Attempt: x.id.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: "n", Started: w.now}}
+	if !w.write(cellSubject(x.id.Module), x.id.Module, x.fence, rec) {
 		return false
 	}
-	x.claimed = w.last[cellSubject(x.key.Token)]
+	x.claimed = w.last[cellSubject(x.id.Module)]
 	return true
 }
 
 // commit writes the outcome of an execution, which is over then.
 func (w *world) commit(x *execution, o jobs.Outcome) {
-	delete(w.working, x.key)
+	delete(w.working, x.id)
 	expect := x.fence
 	if x.claimed != 0 {
 		expect = x.claimed
 	}
-	o.Attempt, o.Worker, o.Started, o.Finished = x.key.Attempt, x.worker, w.now.Add(-time.Millisecond), w.now
-	w.write(cellSubject(x.key.Token), x.key.Token, expect, jobs.Record{Outcome: &o})
+	o.Attempt, o.Worker, o.Started, o.Finished = x.id.Attempt, x.worker, w.now.Add(-time.Millisecond), w.now
+	w.write(cellSubject(x.id.Module), x.id.Module, expect, jobs.Record{Outcome: &o})
 }
 
 // checkStart: a module never starts before its needs ended, and keys and
@@ -291,10 +291,10 @@ func (w *world) kill(name string) {
 	}
 	w.fleet.Gone(name, false)
 	// What it had taken and not acknowledged comes back for others.
-	for key, x := range w.working {
+	for id, x := range w.working {
 		if x.worker == name && x.claimed == 0 {
-			delete(w.working, key)
-			w.queue[key] = schedule.Publish{Node: x.node, Key: key, Fence: x.fence, Keyed: x.keyed, Again: true}
+			delete(w.working, id)
+			w.queue[id] = schedule.Publish{Node: x.node, ID: id, Fence: x.fence, Keyed: x.keyed, Again: true}
 		}
 	}
 }

@@ -276,7 +276,7 @@ func (s *shift) running() (named []jobs.RunningEntry) {
 	runs := map[jobs.RunID]bool{}
 	var more []jobs.RunningEntry
 	for a := range s.tasks {
-		e := jobs.RunningEntry{Run: a.job.Run, Token: a.job.Token, Attempt: a.job.Attempt, Nonce: a.Nonce()}
+		e := jobs.RunningEntry{Run: a.job.Run, Module: a.job.Module, Attempt: a.job.Attempt, Nonce: a.Nonce()}
 		if runs[e.Run] {
 			more = append(more, e)
 			continue

@@ -25,7 +25,7 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	s.self.Lease.Renew(time.Now(), time.Now())
 	s.puller = broker.NewPuller(c, 1, nil)
 	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
-		Run: "r1", Token: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
+		Run: "r1", Module: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})
 	s.executing.add(1)
 	return a

@@ -136,7 +136,7 @@ func (b *bench) follow(ctx context.Context) {
 // nobody has claimed: a worker asks about what was published before it has
 // looked at the queue.
 func (b *bench) answer(ctx context.Context, q *jobs.Question) {
-	last, _ := b.conn.Last(ctx, run, q.Token) // without a record the sequence is 0
+	last, _ := b.conn.Last(ctx, run, q.Module) // without a record the sequence is 0
 	a := jobs.Answer{ID: q.ID, State: jobs.StandsOpen, Last: last.Sequence}
 	if c := last.Record.Claim; c != nil && c.Attempt == q.Attempt && c.Nonce != q.Nonce {
 		a.State = jobs.StandsTaken
@@ -165,7 +165,7 @@ func (b *bench) job(script string) *jobs.Job {
 	b.jobs++
 	name := fmt.Sprintf("m%d", b.jobs)
 	return &jobs.Job{
-		Run: run, Pipeline: "ci", Token: jobs.ModuleID(name), Name: name, Attempt: 1, Lane: "any", Slots: 1,
+		Run: run, Pipeline: "ci", Module: jobs.ModuleID(name), Name: name, Attempt: 1, Lane: "any", Slots: 1,
 		Command: &jobs.CommandJob{Run: script, Shell: "sh"}, Grace: time.Minute, StoreBy: time.Now().Add(time.Minute),
 	}
 }
@@ -186,7 +186,7 @@ func (b *bench) publish(j *jobs.Job) {
 // write plays another writer of a cell.
 func (b *bench) write(j *jobs.Job, expect uint64, rec jobs.Record) uint64 {
 	b.t.Helper()
-	seq, err := b.conn.Append(b.t.Context(), run, j.Token, expect, rec)
+	seq, err := b.conn.Append(b.t.Context(), run, j.Module, expect, rec)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func (b *bench) await(j *jobs.Job, want func(jobs.Record) bool) jobs.Entry {
 	for {
 		select {
 		case e := <-b.records:
-			if e.Cell == j.Token && want(e.Record) {
+			if e.Cell == j.Module && want(e.Record) {
 				return e
 			}
 		case err := <-ended: // what it has written may still be on its way
@@ -257,7 +257,7 @@ func (b *bench) gone(pid int) {
 
 func (b *bench) queued(j *jobs.Job) bool {
 	b.t.Helper()
-	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.AttemptID{Token: j.Token, Attempt: j.Attempt})
+	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func (b *bench) exists(file string) bool {
 
 func (b *bench) log(j *jobs.Job) (text string, chunks int) {
 	b.t.Helper()
-	err := b.conn.ReadLogs(b.t.Context(), run, j.Token, j.Attempt, func(e broker.LogEntry) error {
+	err := b.conn.ReadLogs(b.t.Context(), run, j.Module, j.Attempt, func(e broker.LogEntry) error {
 		chunks++
 		if e.Chunk.Number != chunks {
 			b.t.Errorf("chunk %d stands in place %d", e.Chunk.Number, chunks)
@@ -448,7 +448,7 @@ func TestRefusedOutcomeIsDiscarded(t *testing.T) {
 	b.write(j, 0, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o1"}})
 	b.publish(j) // with a fence that is past, and no reason to doubt
 	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
-	last, err := b.conn.Last(t.Context(), run, j.Token)
+	last, err := b.conn.Last(t.Context(), run, j.Module)
 	if err != nil || last.Record.Outcome.By != "o1" {
 		t.Errorf("the cell holds %+v, %v", last.Record, err)
 	}
@@ -501,7 +501,7 @@ func TestCancel(t *testing.T) {
 	b.publish(j)
 	b.claimed(j)
 	pid := b.pid("pid")
-	ask := jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"}
+	ask := jobs.CancelAttempt{Module: j.Module, Attempt: 1, Reason: "by ann"}
 	stop := b.cancelling(ask)
 	b.eventually("TERM has come", func() bool { return b.exists("term") })
 	stop()
@@ -527,7 +527,7 @@ func TestCancelWhileItFetches(t *testing.T) {
 	j.Keyed, j.Needs = true, map[string]jobs.Need{"large": {Status: "succeeded", Outputs: large}}
 	b.publish(j)
 	b.claimed(j)
-	b.cancelling(jobs.CancelAttempt{Token: j.Token, Attempt: 1, Reason: "by ann"})
+	b.cancelling(jobs.CancelAttempt{Module: j.Module, Attempt: 1, Reason: "by ann"})
 	if o := b.outcome(j); o.Status != report.AttemptCancelled || o.Error != "by ann" {
 		t.Errorf("outcome %+v", o)
 	}
@@ -597,7 +597,7 @@ func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
 	if o := b.outcome(keyed); o.Status != report.AttemptLost {
 		t.Errorf("outcome %+v", o)
 	}
-	b.cancelling(jobs.CancelAttempt{Token: free.Token, Attempt: 1})
+	b.cancelling(jobs.CancelAttempt{Module: free.Module, Attempt: 1})
 	if o := b.outcome(free); o.Status != report.AttemptCancelled {
 		t.Errorf("outcome %+v", o)
 	}

@@ -62,7 +62,7 @@ func (d *Delivery) askOnce(ctx context.Context, sequence uint64, most time.Durat
 	patience, cancel := d.w.Clock.Within(ctx, most)
 	defer cancel()
 	err := d.w.Log.Ask(patience, d.job.Run, jobs.Question{
-		Worker: d.w.Name, Token: d.job.Token, Attempt: d.job.Attempt, Nonce: d.from.Nonce, Sequence: sequence, ID: id,
+		Worker: d.w.Name, Module: d.job.Module, Attempt: d.job.Attempt, Nonce: d.from.Nonce, Sequence: sequence, ID: id,
 	})
 	if err != nil {
 		return jobs.Answer{}, errors.Join(err, d.w.Clock.Pause(ctx, most))

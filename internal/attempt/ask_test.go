@@ -49,7 +49,7 @@ func (still) Within(ctx context.Context, _ time.Duration) (context.Context, cont
 func TestAQuestionEndsWithItsConnection(t *testing.T) {
 	log := &silent{}
 	w := &Worker{Name: "w", Incarnation: "w", TTL: time.Second, Lease: NewLease(time.Second), Log: log, Clock: still{}, Logger: slog.New(slog.DiscardHandler)}
-	d := w.Deliver(&jobs.Job{Run: "r", Token: "m", Attempt: 1}, Arrival{Nonce: "n", Connection: 1})
+	d := w.Deliver(&jobs.Job{Run: "r", Module: "m", Attempt: 1}, Arrival{Nonce: "n", Connection: 1})
 	if _, err := d.ask(t.Context(), seen{what: unclear, sequence: 54, on: 1}); !errors.Is(err, ErrReconnected) {
 		t.Errorf("%v, want %v", err, ErrReconnected)
 	}

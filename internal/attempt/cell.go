@@ -32,7 +32,7 @@ func (d *Delivery) look(ctx context.Context) (seen, error) {
 	at := seen{on: d.w.Log.Connection()}
 	var entry jobs.Entry
 	err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
-		entry, err = d.w.Log.Last(ctx, d.job.Run, d.job.Token)
+		entry, err = d.w.Log.Last(ctx, d.job.Run, d.job.Module)
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -168,7 +168,7 @@ func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
 	if rec.Claim != nil && p.claim != 0 {
 		return p, nil
 	}
-	seq, err := d.w.Log.Append(ctx, p.on, d.job.Run, d.job.Token, p.expect, rec)
+	seq, err := d.w.Log.Append(ctx, p.on, d.job.Run, d.job.Module, p.expect, rec)
 	p.expect = seq
 	return p, err
 }

@@ -80,7 +80,7 @@ type Worker struct {
 
 // Arrival is how a job came.
 type Arrival struct {
-	Nonce    string // that no other delivery has
+	Nonce          string // that no other delivery has
 	MaybeDuplicate bool   // a copy of it may have been executed
 	// Older: it was stored before the connection was made, so what led to it
 	// may be lost.
@@ -149,7 +149,7 @@ func (d *Delivery) Claimed() bool { return d.place.Load().claim != 0 }
 
 // Is reports whether both are copies of one attempt.
 func (d *Delivery) Is(o *Delivery) bool {
-	return d.job.Run == o.job.Run && d.job.Token == o.job.Token && d.job.Attempt == o.job.Attempt
+	return d.job.Run == o.job.Run && d.job.Module == o.job.Module && d.job.Attempt == o.job.Attempt
 }
 
 // String names the attempt for people.

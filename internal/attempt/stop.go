@@ -137,7 +137,7 @@ func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 		Attempt: p.Attempt, Status: report.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
 		Error: "the worker does not run what the log says that it has claimed: its connection to NATS broke when it claimed, or NATS has lost the last part of the log", Finished: w.Clock.Now(),
 	}
-	_, err := w.Log.Append(ctx, on, p.Run, p.Token, p.Sequence, jobs.Record{Outcome: o})
+	_, err := w.Log.Append(ctx, on, p.Run, p.Module, p.Sequence, jobs.Record{Outcome: o})
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {
 		return nil // the log has gone on, or it is asked again
 	}
@@ -146,7 +146,7 @@ func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 
 // Cancelled hears a request to cancel an attempt of a run: this one or another.
 func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
-	if d.job.Run != run || d.job.Token != c.Token || d.job.Attempt != c.Attempt {
+	if d.job.Run != run || d.job.Module != c.Module || d.job.Attempt != c.Attempt {
 		return
 	}
 	st := Stop{Status: report.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}

@@ -273,16 +273,16 @@ func (g *game) happen() error {
 	e := heap.Pop(&g.coming).(event)
 	g.now = e.at
 	x := e.of
-	key := x.job.Key
+	id := x.job.ID
 	if e.at.Before(x.ends) {
-		return g.write(key.Token, jobs.Record{Claim: &jobs.Claim{
-			Attempt: key.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker, Started: x.started,
+		return g.write(id.Module, jobs.Record{Claim: &jobs.Claim{
+			Attempt: id.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker, Started: x.started,
 		}})
 	}
 	g.free[x.worker] += x.slots
 	g.result.Length = g.now.Sub(beginning)
-	return g.write(key.Token, jobs.Record{Outcome: &jobs.Outcome{
-		Attempt: key.Attempt, Status: report.AttemptSucceeded, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker,
+	return g.write(id.Module, jobs.Record{Outcome: &jobs.Outcome{
+		Attempt: id.Attempt, Status: report.AttemptSucceeded, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker,
 		Started: x.started, Finished: g.now,
 	}})
 }

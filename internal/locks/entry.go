@@ -36,7 +36,7 @@ func Acquire(ctx context.Context, b Bucket, lock jobs.Lock, h jobs.Holder) ([]jo
 func enter(held []jobs.Holder, lock jobs.Lock, h jobs.Holder) (next, refusing []jobs.Holder) {
 	var own, others []jobs.Holder
 	for _, o := range held {
-		if o.Run == h.Run && o.Token == h.Token {
+		if o.Run == h.Run && o.Module == h.Module {
 			own = append(own, o)
 		} else {
 			others = append(others, o)

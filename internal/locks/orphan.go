@@ -22,7 +22,7 @@ func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 		}
 		over, err := t.over(ctx, h, d)
 		if err != nil && ctx.Err() == nil {
-			t.Logger.Warn("whether another run still holds what this one waits for is not known", "run", h.Run, "module", h.Token, "error", err)
+			t.Logger.Warn("whether another run still holds what this one waits for is not known", "run", h.Run, "module", h.Module, "error", err)
 		}
 		if over {
 			return &h
@@ -96,8 +96,8 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
-	if state.Granted(key) {
+	id := jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}
+	if state.Granted(id) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.granted == nil {
@@ -107,14 +107,14 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 		return false, nil
 	}
 	_, epoch := state.Control()
-	return state.Closed(key) || epoch > h.Epoch, nil
+	return state.Closed(id) || epoch > h.Epoch, nil
 }
 
 // closed reports whether the log of a holder's run says that its attempt is
 // closed, or there is no such run any more. The newest record of the cell only
 // tells whether a look at the whole log is worth while: it may be noise.
 func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
-	rec, err := t.Logs.Last(ctx, h.Run, h.Token)
+	rec, err := t.Logs.Last(ctx, h.Run, h.Module)
 	if err != nil {
 		return false, err
 	}
@@ -123,7 +123,7 @@ func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if state.Closed(jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}) {
+		if state.Closed(jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}) {
 			return true, nil
 		}
 	}
@@ -139,13 +139,13 @@ func seemsClosed(rec jobs.Record, n jobs.Attempt) bool {
 // that expects what the fold has seen. It reports whether the attempt is
 // closed.
 func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
-	key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
+	id := jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}
 	state, err := t.Logs.Load(ctx, h.Run)
 	if err != nil {
 		return false, err
 	}
-	if _, may := t.Ask(ctx, state, key); !may {
-		return state.Closed(key), nil // looked at before anything is disturbed
+	if _, may := t.Ask(ctx, state, id); !may {
+		return state.Closed(id), nil // looked at before anything is disturbed
 	}
 	release, ok, err := t.Leases.Take(ctx, h.Run)
 	if !ok || err != nil {
@@ -157,9 +157,9 @@ func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
 	if state, err = t.Logs.TakeOver(leading, h.Run); err != nil {
 		return false, err
 	}
-	c, may := t.Ask(leading, state, key)
+	c, may := t.Ask(leading, state, id)
 	if !may {
-		return state.Closed(key), nil
+		return state.Closed(id), nil
 	}
 	return t.close(leading, h.Run, c)
 }

@@ -46,7 +46,7 @@ type Clock interface {
 
 // Inquiry says how an attempt of another run may be closed, as its log and the
 // registry of workers show it now; false when it may not be.
-type Inquiry func(ctx context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool)
+type Inquiry func(ctx context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool)
 
 // Taker takes locks for the attempts of a run. Its methods may be called from
 // several goroutines.
@@ -73,8 +73,8 @@ type Refusal struct {
 
 // Take takes all locks for an attempt, in their order, or none: what stands in
 // the way is returned then.
-func (t *Taker) Take(ctx context.Context, key jobs.AttemptID, want []jobs.Lock) (*Refusal, error) {
-	h := jobs.Holder{Run: t.Run, Token: key.Token, Attempt: key.Attempt, Epoch: t.Epoch}
+func (t *Taker) Take(ctx context.Context, id jobs.AttemptID, want []jobs.Lock) (*Refusal, error) {
+	h := jobs.Holder{Run: t.Run, Module: id.Module, Attempt: id.Attempt, Epoch: t.Epoch}
 	if len(want) > 1 {
 		// Looked at first, so that who waits for one of several takes nothing
 		// and rings nobody's bell.
@@ -103,7 +103,7 @@ func (t *Taker) acquire(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs
 // look is acquire without taking.
 func (t *Taker) look(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
 	entry, _, err := t.Bucket.Read(ctx, l)
-	others := slices.DeleteFunc(entry.Holders, func(o jobs.Holder) bool { return o.Run == h.Run && o.Token == h.Token })
+	others := slices.DeleteFunc(entry.Holders, func(o jobs.Holder) bool { return o.Run == h.Run && o.Module == h.Module })
 	if len(others) < l.Max {
 		return nil, err
 	}
@@ -140,9 +140,9 @@ func (t *Taker) giveBack(ctx context.Context, from []jobs.Lock, gone func(jobs.H
 
 // GiveBack gives back what an attempt, and those of its module before it, have
 // held.
-func (t *Taker) GiveBack(ctx context.Context, key jobs.AttemptID, from []jobs.Lock) error {
+func (t *Taker) GiveBack(ctx context.Context, id jobs.AttemptID, from []jobs.Lock) error {
 	return t.giveBack(ctx, from, func(o jobs.Holder) bool {
-		return o.Run == t.Run && o.Token == key.Token && o.Attempt <= key.Attempt
+		return o.Run == t.Run && o.Module == id.Module && o.Attempt <= id.Attempt
 	})
 }
 

@@ -18,8 +18,8 @@ type site struct {
 	holders  []jobs.Holder
 	revision uint64
 	cells    map[jobs.ModuleID]jobs.Record // of all runs
-	epochs   map[jobs.RunID]uint64      // of the runs that somebody decides for
-	log      []jobs.Entry               // of any run
+	epochs   map[jobs.RunID]uint64         // of the runs that somebody decides for
+	log      []jobs.Entry                  // of any run
 }
 
 func (s *site) Read(context.Context, jobs.Lock) (jobs.LockEntry, uint64, error) {
@@ -85,7 +85,7 @@ func takenOver(between ...jobs.Record) []jobs.Entry {
 }
 
 func granted() jobs.Record {
-	return jobs.Record{Grant: &jobs.Grant{Attempts: []jobs.AttemptID{{Token: "a", Attempt: 1}}}}
+	return jobs.Record{Grant: &jobs.Grant{Attempts: []jobs.AttemptID{{Module: "a", Attempt: 1}}}}
 }
 
 // TestWhatAnElderHasEntered: a write of an orchestrator that was replaced may
@@ -101,22 +101,22 @@ func TestWhatAnElderHasEntered(t *testing.T) {
 		log   []jobs.Entry
 		taken bool
 	}{
-		{"of our run, closed", jobs.Holder{Run: "r1", Token: "a", Attempt: 1, Epoch: 1}, closed(), nil, true},
-		{"of our run, granted", jobs.Holder{Run: "r1", Token: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(granted()), false},
-		{"of our run, never granted", jobs.Holder{Run: "r1", Token: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(), true},
-		{"of our run, by us", jobs.Holder{Run: "r1", Token: "a", Attempt: 1, Epoch: 2}, closed(), nil, false},
-		{"of another, closed", jobs.Holder{Run: "r2", Token: "a", Attempt: 1, Epoch: 1}, closed(), nil, true},
-		{"of another, granted", jobs.Holder{Run: "r2", Token: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(granted()), false},
-		{"of another, never granted", jobs.Holder{Run: "r2", Token: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(), true},
-		{"of another, not known to be taken over", jobs.Holder{Run: "r2", Token: "a", Attempt: 1, Epoch: 2}, jobs.Record{}, takenOver(), false},
-		{"of another, by who decides for it", jobs.Holder{Run: "r2", Token: "a", Attempt: 1, Epoch: 3}, closed(), nil, false},
+		{"of our run, closed", jobs.Holder{Run: "r1", Module: "a", Attempt: 1, Epoch: 1}, closed(), nil, true},
+		{"of our run, granted", jobs.Holder{Run: "r1", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(granted()), false},
+		{"of our run, never granted", jobs.Holder{Run: "r1", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(), true},
+		{"of our run, by us", jobs.Holder{Run: "r1", Module: "a", Attempt: 1, Epoch: 2}, closed(), nil, false},
+		{"of another, closed", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 1}, closed(), nil, true},
+		{"of another, granted", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(granted()), false},
+		{"of another, never granted", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(), true},
+		{"of another, not known to be taken over", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 2}, jobs.Record{}, takenOver(), false},
+		{"of another, by who decides for it", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 3}, closed(), nil, false},
 	} {
 		s := &site{
 			holders: []jobs.Holder{tt.by}, log: tt.log,
 			cells: map[jobs.ModuleID]jobs.Record{"a": tt.cell}, epochs: map[jobs.RunID]uint64{"r2": 3},
 		}
 		taker := &locks.Taker{Run: "r1", Epoch: 2, Bucket: s, Logs: s, Leases: s, Clock: s, Logger: slog.New(slog.DiscardHandler)}
-		by, err := taker.Take(t.Context(), jobs.AttemptID{Token: "b", Attempt: 1}, []jobs.Lock{lock})
+		by, err := taker.Take(t.Context(), jobs.AttemptID{Module: "b", Attempt: 1}, []jobs.Lock{lock})
 		if err != nil || (by == nil) != tt.taken {
 			t.Errorf("%s: refused by %+v, %v", tt.name, by, err)
 		}

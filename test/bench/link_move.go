@@ -41,7 +41,7 @@ func (s *sample) value(name string) map[string]string {
 }
 
 func (s *sample) key() jobs.AttemptID {
-	return jobs.AttemptID{Token: jobs.ModuleID(fmt.Sprintf("m%d_%d", s.cell.MbitPerS, s.cell.RTTMS)), Attempt: 1}
+	return jobs.AttemptID{Module: jobs.ModuleID(fmt.Sprintf("m%d_%d", s.cell.MbitPerS, s.cell.RTTMS)), Attempt: 1}
 }
 
 // ends are a connection over the link, and one beside the server.
@@ -113,7 +113,7 @@ func logUp(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 // logDown reads what logUp has sent.
 func logDown(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	began, bytes := time.Now(), 0
-	err := e.far.ReadLogs(ctx, "r", s.key().Token, 1, func(l broker.LogEntry) error {
+	err := e.far.ReadLogs(ctx, "r", s.key().Module, 1, func(l broker.LogEntry) error {
 		for _, p := range l.Chunk.Parts {
 			bytes += len(p.Data)
 		}

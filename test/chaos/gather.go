@@ -125,7 +125,7 @@ func (w *world) held(ctx context.Context, runs []submitted) []string {
 			left = append(left, err.Error())
 		}
 		for _, h := range holders {
-			left = append(left, fmt.Sprintf("%s, which attempt %d of %s/%s holds,", l.Name, h.Attempt, h.Run, h.Token))
+			left = append(left, fmt.Sprintf("%s, which attempt %d of %s/%s holds,", l.Name, h.Attempt, h.Run, h.Module))
 		}
 	}
 	return left

@@ -22,16 +22,16 @@ type truth struct {
 	outcomes map[jobs.AttemptID]*jobs.Outcome
 	over     map[jobs.ModuleID]time.Duration // when a module ended
 	final    map[jobs.ModuleID]jobs.Attempt  // attempts that succeeded
-	tokens   map[string]uint64            // by key: the newest fencing token
+	tokens   map[string]uint64               // by key: the newest fencing token
 	ended    int
 	endedAt  time.Duration
 	cancels  int
-	locks    []jobs.Lock       // of the cluster, that it uses
+	locks    []jobs.Lock             // of the cluster, that it uses
 	granted  map[jobs.AttemptID]bool // attempts
 	running  []*task
 	ready    map[jobs.ModuleID]time.Duration // since when modules are
-	led      bool                         // somebody has taken the run over
-	mayStart bool                         // nobody has cancelled the run, and nothing of it has failed
+	led      bool                            // somebody has taken the run over
+	mayStart bool                            // nobody has cancelled the run, and nothing of it has failed
 }
 
 func (t *truth) begin() {
@@ -72,7 +72,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	}
 	second, final := false, jobs.Attempt(0)
 	if o := e.Record.Outcome; o != nil {
-		second, final = t.outcomes[jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}] != nil, t.final[e.Cell]
+		second, final = t.outcomes[jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}] != nil, t.final[e.Cell]
 	}
 	if err := t.record(e, w.now); err != nil {
 		w.fail("the log of %s does not fold: %v", id, err)
@@ -111,8 +111,8 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 		}
 	case t.state.Skipped():
 	case o != nil:
-		key := jobs.AttemptID{Token: e.Cell, Attempt: o.Attempt}
-		t.outcomes[key], t.closed[key] = o, at
+		id := jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}
+		t.outcomes[id], t.closed[id] = o, at
 		if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
 			t.over[e.Cell] = at
 		}
@@ -120,8 +120,8 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 			t.final[e.Cell] = o.Attempt
 		}
 	case e.Record.Grant != nil:
-		for _, key := range e.Record.Grant.Attempts {
-			t.granted[key] = true
+		for _, id := range e.Record.Grant.Attempts {
+			t.granted[id] = true
 		}
 	case e.Record.End != nil:
 		t.ended++
@@ -152,7 +152,7 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 		return
 	}
 	for _, x := range t.running { // nobody else may take over what is lost while it lives
-		if x.Job().Keyed && x.Job().Token == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
+		if x.Job().Keyed && x.Job().Module == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
 			w.fail("attempt %d of %s in %s is declared lost while %s, which holds a key, runs it", o.Attempt, e.Cell, id, x.k.self.Incarnation)
 		}
 	}
@@ -162,8 +162,8 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 // has ended.
 func (c *checks) refused(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 	m, count := t.modules[e.Cell], 0
-	for key, o := range t.outcomes {
-		if key.Token == e.Cell && o.Unable {
+	for id, o := range t.outcomes {
+		if id.Module == e.Cell && o.Unable {
 			count++
 		}
 	}
@@ -229,7 +229,7 @@ func (c *checks) holds(_ *world, x *task) bool {
 // starts checks an execution that begins.
 func (c *checks) starts(w *world, x *task) {
 	r := w.runOf(x.Job().Run)
-	t, m, j := &r.truth, r.truth.modules[x.Job().Token], x.Job()
+	t, m, j := &r.truth, r.truth.modules[x.Job().Module], x.Job()
 	w.note(x.k.name, "executes", x.String(), "token", x.Token())
 	if m == nil {
 		w.fail("%s starts, which is no module of the run", x)
@@ -262,14 +262,14 @@ func (c *checks) open(w *world, t *truth, x *task) {
 	late := func(at time.Duration) bool {
 		return j.Keyed || x.from.sent > at && !w.server.jumpedBack && !w.server.cutShort
 	}
-	key := jobs.AttemptID{Token: j.Token, Attempt: j.Attempt}
-	if at, closed := t.closed[key]; closed && late(at) {
-		w.fail("%s starts, and was closed as %s before", x, t.outcomes[key].Status)
+	id := jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}
+	if at, closed := t.closed[id]; closed && late(at) {
+		w.fail("%s starts, and was closed as %s before", x, t.outcomes[id].Status)
 	}
 	if t.ended > 0 && late(t.endedAt) {
 		w.fail("%s starts after the end of its run", x)
 	}
-	if at, over := t.over[j.Token]; over && late(at) {
+	if at, over := t.over[j.Module]; over && late(at) {
 		w.fail("%s starts, and its module is %s", x, t.state.StatusOf(j.Name))
 	}
 }
@@ -278,8 +278,8 @@ func (c *checks) open(w *world, t *truth, x *task) {
 // so of what the log does not have, and may have again when the worker hears
 // that.
 func (c *checks) acked(w *world, j *jobs.Job) {
-	t, key := &w.runOf(j.Run).truth, jobs.AttemptID{Token: j.Token, Attempt: j.Attempt}
-	if !w.server.lost && t.ended == 0 && t.state.Open(key) && (!j.Keyed || t.state.Granted(key)) {
+	t, id := &w.runOf(j.Run).truth, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}
+	if !w.server.lost && t.ended == 0 && t.state.Open(id) && (!j.Keyed || t.state.Granted(id)) {
 		w.fail("attempt %d of %s in %s is acknowledged, and is not closed", j.Attempt, j.Name, j.Run)
 	}
 }
@@ -295,13 +295,13 @@ func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 
 // delayed: a retry waits for its delay.
 func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
-	key := jobs.AttemptID{Token: x.Job().Token, Attempt: x.Job().Attempt - 1}
-	o := t.outcomes[key]
+	id := jobs.AttemptID{Module: x.Job().Module, Attempt: x.Job().Attempt - 1}
+	o := t.outcomes[id]
 	if o == nil || o.Attempt == 0 || (o.Status != report.AttemptFailed && o.Status != report.AttemptTimedOut) || w.server.jumped {
 		return
 	}
 	least := min(m.Policy.Retry.Delay, m.Policy.Retry.MaxDelay) / 2
-	if early := least - (w.now - t.closed[key]); early > w.tolerance() {
+	if early := least - (w.now - t.closed[id]); early > w.tolerance() {
 		w.fail("%s starts %s before the delay of its retry is over", x, early)
 	}
 }
@@ -341,7 +341,7 @@ func (c *checks) held(w *world, t *truth, x *task) {
 			continue
 		}
 		all++
-		p := &t.modules[y.Job().Token].Policy
+		p := &t.modules[y.Job().Module].Policy
 		if p.Exclusive {
 			alone = y.String()
 		}
@@ -404,7 +404,7 @@ func (w *world) describeOpen() string {
 	}
 	if len(words) == 0 {
 		for _, q := range w.server.queue {
-			words = append(words, fmt.Sprintf("%s/%s #%d is in the queue", q.job.Run, q.job.Token, q.job.Attempt))
+			words = append(words, fmt.Sprintf("%s/%s #%d is in the queue", q.job.Run, q.job.Module, q.job.Attempt))
 		}
 	}
 	for _, k := range w.workers {

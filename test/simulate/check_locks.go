@@ -9,8 +9,8 @@ import (
 )
 
 // locksOf are the keys and limits of the cluster that an attempt needs.
-func (t *truth) locksOf(token jobs.ModuleID) []jobs.Lock {
-	p := &t.modules[token].Policy
+func (t *truth) locksOf(moduleID jobs.ModuleID) []jobs.Lock {
+	p := &t.modules[moduleID].Policy
 	return slices.DeleteFunc(slices.Clone(t.locks), func(l jobs.Lock) bool {
 		if l.Limit {
 			return !slices.Contains(p.Limits, l.Name)
@@ -22,11 +22,11 @@ func (t *truth) locksOf(token jobs.ModuleID) []jobs.Lock {
 // heldTogether: of all runs together no more executions that live hold a lock
 // than may, and each stands in the lock's entry.
 func (c *checks) heldTogether(w *world, x *task) {
-	for _, l := range w.runOf(x.Job().Run).truth.locksOf(x.Job().Token) {
+	for _, l := range w.runOf(x.Job().Run).truth.locksOf(x.Job().Module) {
 		n, words := 0, []string(nil)
 		for _, r := range w.runs {
 			for _, y := range r.truth.running {
-				if c.holds(w, y) && slices.Contains(r.truth.locksOf(y.Job().Token), l) {
+				if c.holds(w, y) && slices.Contains(r.truth.locksOf(y.Job().Module), l) {
 					n++
 					words = append(words, fmt.Sprintf("%s on %s", y, y.k.self.Incarnation))
 				}
@@ -36,29 +36,29 @@ func (c *checks) heldTogether(w *world, x *task) {
 			w.fail("%s of the cluster is held %d times, now that %s runs: %s", lockName(l), n, x, strings.Join(words, ", "))
 		}
 	}
-	r, key := w.runOf(x.Job().Run), jobs.AttemptID{Token: x.Job().Token, Attempt: x.Job().Attempt}
-	if c.holds(w, x) && r.truth.granted[key] && !r.gone { // else the server has lost the grant, and the execution is being ended
-		c.entered(w, &r.truth, r.id, key)
+	r, id := w.runOf(x.Job().Run), jobs.AttemptID{Module: x.Job().Module, Attempt: x.Job().Attempt}
+	if c.holds(w, x) && r.truth.granted[id] && !r.gone { // else the server has lost the grant, and the execution is being ended
+		c.entered(w, &r.truth, r.id, id)
 	}
 }
 
 // entered: an attempt that was granted its locks, and is open, stands in their
 // entries.
-func (c *checks) entered(w *world, t *truth, id jobs.RunID, key jobs.AttemptID) {
-	if t.state.Closed(key) {
+func (c *checks) entered(w *world, t *truth, run jobs.RunID, id jobs.AttemptID) {
+	if t.state.Closed(id) {
 		return
 	}
-	h := jobs.Holder{Run: id, Token: key.Token, Attempt: key.Attempt}
-	for _, l := range t.locksOf(key.Token) {
+	h := jobs.Holder{Run: run, Module: id.Module, Attempt: id.Attempt}
+	for _, l := range t.locksOf(id.Module) {
 		if !slices.ContainsFunc(w.server.locks[lockName(l)].entry.Holders, h.Is) {
-			w.fail("attempt %d of %s in %s has a grant, and %s does not say so", key.Attempt, key.Token, id, lockName(l))
+			w.fail("attempt %d of %s in %s has a grant, and %s does not say so", id.Attempt, id.Module, run, lockName(l))
 		}
 	}
 }
 
-func (c *checks) granted(w *world, t *truth, id jobs.RunID, g *jobs.Grant) {
-	for _, key := range g.Attempts {
-		c.entered(w, t, id, key)
+func (c *checks) granted(w *world, t *truth, run jobs.RunID, g *jobs.Grant) {
+	for _, id := range g.Attempts {
+		c.entered(w, t, run, id)
 	}
 }
 
@@ -70,9 +70,9 @@ func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder)
 	}
 	for _, h := range before {
 		t := &w.runOf(h.Run).truth
-		key := jobs.AttemptID{Token: h.Token, Attempt: h.Attempt}
-		if !slices.ContainsFunc(after, h.Is) && t.granted[key] && !t.state.Closed(key) {
-			w.fail("%s is given back for attempt %d of %s in %s, which is open", lockName(l), h.Attempt, h.Token, h.Run)
+		id := jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}
+		if !slices.ContainsFunc(after, h.Is) && t.granted[id] && !t.state.Closed(id) {
+			w.fail("%s is given back for attempt %d of %s in %s, which is open", lockName(l), h.Attempt, h.Module, h.Run)
 		}
 	}
 	for _, h := range after {
@@ -92,7 +92,7 @@ func (c *checks) left(w *world) {
 		for _, l := range r.truth.locks {
 			for _, h := range w.server.locks[lockName(l)].entry.Holders {
 				if h.Run == r.id && !slices.Contains(c.late, h) {
-					w.fail("%s has ended, and holds %s for %s", r.id, lockName(l), h.Token)
+					w.fail("%s has ended, and holds %s for %s", r.id, lockName(l), h.Module)
 				}
 			}
 		}

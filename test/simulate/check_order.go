@@ -12,13 +12,13 @@ import (
 // noteReady notes since when modules are ready, and somebody decides.
 func (t *truth) noteReady(at time.Duration) {
 	t.mayStart = t.mayStart && t.cancels == 0
-	for token, m := range t.modules {
+	for moduleID, m := range t.modules {
 		s := t.state.StatusOf(m.Name)
 		t.mayStart = t.mayStart && s != report.Failed && s != report.TimedOut
-		if _, known := t.ready[token]; s != report.Ready || !t.led {
-			delete(t.ready, token)
+		if _, known := t.ready[moduleID]; s != report.Ready || !t.led {
+			delete(t.ready, moduleID)
 		} else if !known {
-			t.ready[token] = at
+			t.ready[moduleID] = at
 		}
 	}
 }
@@ -43,21 +43,21 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 	if len(w.workers) == 1 {
 		patience = overtakenAlone
 	}
-	mine := t.modules[j.Token]
+	mine := t.modules[j.Module]
 	if !t.mayStart || mine == nil {
 		return
 	}
-	for token, since := range t.ready {
-		m := t.modules[token]
+	for moduleID, since := range t.ready {
+		m := t.modules[moduleID]
 		if jobs.LaneOf(m.Requires, 1) == j.Lane && len(w.workers) > 1 || m.Policy.Priority <= mine.Policy.Priority || w.now-since <= patience || !free(m) || !k.offers(jobs.LaneOf(m.Requires, 1)) {
 			continue
 		}
-		if q := w.server.jobOf(j.Run, token); q != nil && (q.deliveries > 0 || w.now-q.since < sentTogether) {
+		if q := w.server.jobOf(j.Run, moduleID); q != nil && (q.deliveries > 0 || w.now-q.since < sentTogether) {
 			continue
 		}
 		ready := w.now - since
 		w.after(sentTogether, nil, "what is more urgent is in the queue", func() {
-			if t.mayStart && t.state.StatusOf(m.Name) == report.Ready && w.server.jobOf(j.Run, token) == nil {
+			if t.mayStart && t.state.StatusOf(m.Name) == report.Ready && w.server.jobOf(j.Run, moduleID) == nil {
 				w.fail("%s is given %s of %s, and %s, which is more urgent, has been ready for %s", k.name, mine.Name, j.Run, m.Name, ready)
 			}
 		})
@@ -68,8 +68,8 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 const sentTogether = 10 * time.Millisecond
 
 // jobOf is the job of a module that is in the queue, or nil.
-func (s *server) jobOf(run jobs.RunID, token jobs.ModuleID) *queuedJob {
-	i := slices.IndexFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run && q.job.Token == token })
+func (s *server) jobOf(run jobs.RunID, moduleID jobs.ModuleID) *queuedJob {
+	i := slices.IndexFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run && q.job.Module == moduleID })
 	if i < 0 {
 		return nil
 	}

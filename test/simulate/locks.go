@@ -70,33 +70,33 @@ func (l *loop) newTaker() *locks.Taker {
 }
 
 // inquire is asked about attempts of other runs.
-func (l *loop) inquire(_ context.Context, state *schedule.Run, key jobs.AttemptID) (schedule.Close, bool) {
+func (l *loop) inquire(_ context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool) {
 	if !l.ours || !l.fleet.Calm(l.now()) {
 		return schedule.Close{}, false
 	}
-	if p, ok := state.Unlisted(key, l.fleet); ok {
+	if p, ok := state.Unlisted(id, l.fleet); ok {
 		l.probe(p) //nolint:contextcheck // a party of the model waits without a context
 	}
-	return state.Reclaim(key, l.fleet, l.now())
+	return state.Reclaim(id, l.fleet, l.now())
 }
 
 // lock takes keys and limits of the cluster for an attempt.
 func (l *loop) lock(a schedule.Lock) {
 	l.d.task(func(s *scope) {
-		by, err := l.taker.Take(s, a.Key, a.Locks)
+		by, err := l.taker.Take(s, a.ID, a.Locks)
 		if err != nil {
 			return // the term is over
 		}
 		if by != nil {
-			l.d.o.w.note(l.d.o.name, "is refused", lockName(by.Lock), "for", l.d.run.id, a.Key.Token, "by", by.By)
+			l.d.o.w.note(l.d.o.name, "is refused", lockName(by.Lock), "for", l.d.run.id, a.ID.Module, "by", by.By)
 		}
-		l.d.o.w.after(0, l.d.o.party, "knows who has the locks", l.d.during(l.answered(func() { l.dispatcher.Locked(a.Node, a.Key, by == nil) })))
+		l.d.o.w.after(0, l.d.o.party, "knows who has the locks", l.d.during(l.answered(func() { l.dispatcher.Locked(a.Node, a.ID, by == nil) })))
 	})
 }
 
 func (l *loop) unlock(a schedule.Unlock) {
 	l.d.task(func(s *scope) {
-		_ = l.taker.GiveBack(s, a.Key, a.Locks) // it fails when the term is over only
+		_ = l.taker.GiveBack(s, a.ID, a.Locks) // it fails when the term is over only
 	})
 }
 

@@ -398,10 +398,10 @@ func (l *loop) perform(a schedule.Action) bool {
 		d.append("", a.Expect, a.Record, func(uint64) {})
 	case schedule.Audit:
 		d.persist("audit", func() func() {
-			queued := s.find(d.run.id, a.Key) >= 0
+			queued := s.find(d.run.id, a.ID) >= 0
 			return l.answered(func() {
 				if !queued {
-					l.dispatcher.Missing(a.Key)
+					l.dispatcher.Missing(a.ID)
 				}
 			})
 		})
@@ -427,14 +427,14 @@ func (l *loop) storeBy() time.Time {
 func (l *loop) publish(a schedule.Publish) {
 	d, m := l.d, l.state.Module(a.Node)
 	job := &jobs.Job{
-		Run: d.run.id, Token: a.Key.Token, Name: m.Name, Attempt: a.Key.Attempt, Lane: a.Lane, Slots: a.Slots,
+		Run: d.run.id, Module: a.ID.Module, Name: m.Name, Attempt: a.ID.Attempt, Lane: a.Lane, Slots: a.Slots,
 		Keyed: a.Keyed, ClaimFirst: a.ClaimFirst, Fence: a.Fence, Epoch: a.Epoch, MaybeDuplicate: a.Again, Rank: a.Rank,
 		StoreBy: l.storeBy(), Timeout: m.Policy.Timeout, Grace: m.Policy.Grace,
 	}
 	p := &publication{by: job.StoreBy.Add(-l.ahead)}
-	l.publishing[a.Key] = p
+	l.publishing[a.ID] = p
 	known := func() {
-		delete(l.publishing, a.Key)
+		delete(l.publishing, a.ID)
 		for _, f := range p.then {
 			f()
 		}
@@ -444,7 +444,7 @@ func (l *loop) publish(a schedule.Publish) {
 		return known
 	}, func() {
 		d.o.after(job.StoreBy.Sub(l.now()), "a publication is in doubt no more", d.during(known))
-		l.answered(func() { l.dispatcher.Unpublished(a.Node, a.Key, job.StoreBy, nil) })()
+		l.answered(func() { l.dispatcher.Unpublished(a.Node, a.ID, job.StoreBy, nil) })()
 	})
 }
 

@@ -97,7 +97,7 @@ func (s *server) loseQueue(from time.Duration) {
 	slices.SortStableFunc(back, func(a, b *queuedJob) int { return int(a.since - b.since) })
 	for _, q := range back {
 		if q.since > from {
-			s.w.note("nats", "has lost the job", q.job.Run, q.job.Token, q.job.Attempt)
+			s.w.note("nats", "has lost the job", q.job.Run, q.job.Module, q.job.Attempt)
 			continue
 		}
 		s.queued = max(s.queued, q.sequence)

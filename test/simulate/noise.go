@@ -51,7 +51,7 @@ func (w *world) stray(r *run) jobs.Entry {
 		e.Cell = "nomodule"
 	}
 	attempt := jobs.Attempt(w.rand.IntN(5))
-	for r.truth.state.Open(jobs.AttemptID{Token: e.Cell, Attempt: attempt}) || attempt == 0 {
+	for r.truth.state.Open(jobs.AttemptID{Module: e.Cell, Attempt: attempt}) || attempt == 0 {
 		attempt++
 	}
 	switch w.rand.IntN(4) {

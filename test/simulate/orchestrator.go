@@ -97,7 +97,7 @@ func (o *orchestrator) answer(run jobs.RunID, q *jobs.Question, k *worker) {
 	if !ok {
 		return
 	}
-	o.w.note(o.name, "answers", run, q.Token, q.Attempt, a.State)
+	o.w.note(o.name, "answers", run, q.Module, q.Attempt, a.State)
 	o.w.tell(o.party, "answer a question", func() {
 		if k.alive && !k.cutIn && k.connected() && !o.w.chance(o.w.net.loss) {
 			o.w.after(o.w.delay(), k.party, "hears an answer", func() { k.answered(&a) })

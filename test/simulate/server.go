@@ -212,26 +212,26 @@ func (d described) String() string {
 
 // publish puts a job into the queue, unless a copy is there.
 func (s *server) publish(job *jobs.Job) bool {
-	if s.find(job.Run, jobs.AttemptID{Token: job.Token, Attempt: job.Attempt}) >= 0 {
+	if s.find(job.Run, jobs.AttemptID{Module: job.Module, Attempt: job.Attempt}) >= 0 {
 		return false
 	}
 	s.queued++
 	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock(), since: s.w.now})
-	s.w.note("nats", "queues", job.Run, job.Token, job.Attempt, "again", job.MaybeDuplicate, "keyed", job.Keyed)
+	s.w.note("nats", "queues", job.Run, job.Module, job.Attempt, "again", job.MaybeDuplicate, "keyed", job.Keyed)
 	s.ring()
 	return true
 }
 
-func (s *server) find(run jobs.RunID, key jobs.AttemptID) int {
+func (s *server) find(run jobs.RunID, id jobs.AttemptID) int {
 	return slices.IndexFunc(s.queue, func(q *queuedJob) bool {
-		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
+		return q.job.Run == run && q.job.Module == id.Module && q.job.Attempt == id.Attempt
 	})
 }
 
 // purge removes one job.
-func (s *server) purge(run jobs.RunID, key jobs.AttemptID) {
+func (s *server) purge(run jobs.RunID, id jobs.AttemptID) {
 	s.remove(func(q *queuedJob) bool {
-		return q.job.Run == run && q.job.Token == key.Token && q.job.Attempt == key.Attempt
+		return q.job.Run == run && q.job.Module == id.Module && q.job.Attempt == id.Attempt
 	})
 }
 

@@ -122,7 +122,7 @@ func (t *task) Ack() {
 		return // its sequence may be another job's by now
 	}
 	t.k.w.tell(t.k.party, "ack", func() {
-		t.k.w.note("nats", "removes the job", t.Job().Run, t.Job().Token, t.Job().Attempt)
+		t.k.w.note("nats", "removes the job", t.Job().Run, t.Job().Module, t.Job().Attempt)
 		t.k.w.server.ack(t.from.sequence)
 	})
 }

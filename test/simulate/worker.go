@@ -65,7 +65,7 @@ func (k *worker) describe() jobs.WorkerInfo {
 	}
 	for _, t := range k.tasks {
 		j := t.Job()
-		d.Running = append(d.Running, jobs.RunningEntry{Run: j.Run, Token: j.Token, Attempt: j.Attempt, Nonce: t.Nonce()})
+		d.Running = append(d.Running, jobs.RunningEntry{Run: j.Run, Module: j.Module, Attempt: j.Attempt, Nonce: t.Nonce()})
 	}
 	return d
 }
@@ -306,7 +306,7 @@ func (k *worker) handle(d delivered) {
 	}
 	t := &task{Delivery: k.self.Deliver(d.job, from), k: k, from: d, link: k.link}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
-	k.w.note(k.name, "is given", d.job.Run, d.job.Token, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
+	k.w.note(k.name, "is given", d.job.Run, d.job.Module, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
 	k.used += d.slots
 	if twin {
 		k.used -= d.slots
@@ -408,7 +408,7 @@ func (k *worker) probed(p *jobs.Probe) {
 	if p.Incarnation != k.self.Incarnation || slices.ContainsFunc(k.tasks, func(t *task) bool { return t.Nonce() == p.Nonce }) {
 		return
 	}
-	k.w.note(k.name, "is asked about what it does not run", p.Run, p.Token, p.Attempt)
+	k.w.note(k.name, "is asked about what it does not run", p.Run, p.Module, p.Attempt)
 	on := uint64(k.link) //nolint:gosec // counts up from 0
 	k.spawn(func(*coroutine) { _ = k.self.Probed(k.work, on, p) })
 }
@@ -457,7 +457,7 @@ func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error
 func (l cells) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
 	w, k := l.k.w, l.k
 	w.tell(k.party, "ask whose it is", func() {
-		w.note("nats", "hands on a question", run, q.Token, q.Attempt, "by", q.Worker, "at", q.Sequence)
+		w.note("nats", "hands on a question", run, q.Module, q.Attempt, "by", q.Worker, "at", q.Sequence)
 		for _, o := range w.orchestrators {
 			if o.alive && !o.cutIn && o.connected() && !w.chance(w.net.loss) {
 				w.after(w.delay(), o.party, "is asked whose an attempt is", func() { o.answer(run, &q, k) })
