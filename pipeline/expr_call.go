@@ -61,7 +61,7 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 // statusCall handles success() and its like, which speak of the direct needs.
 func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierNode) {
 	w.reads.status = true
-	const add = "add always-run: true, and the module runs whatever became of its needs"
+	const add = "add always-run: true, and the module runs however its needs ended"
 	switch {
 	case w.scope.lenient:
 	case id.Value == "always" && w.scope.always:

@@ -16,7 +16,7 @@ type Pipeline struct {
 	PassEnv       []string          `msgpack:"pass_env,omitempty"`
 	FailSlow      bool              `msgpack:"fail_slow,omitempty"`
 	Deadline      time.Duration     `msgpack:"deadline,omitempty"`                         // over the whole run; 0 = none
-	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at once
+	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at the same time
 	ClusterLimits []string          `msgpack:"cluster_limits,omitempty" json:",omitempty"` // those of Limits that all runs share, sorted
 	Modules       []*Module         `msgpack:"modules"`                                    // in the order of the file; members of a family in the order of its expansion, in the family's place
 	Warnings      Faults            `msgpack:"-" json:"-"`                                 // of its file, for its author: they do not travel

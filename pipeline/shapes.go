@@ -93,7 +93,7 @@ var paramShape = object("a parameter of the run: --param NAME=VALUE",
 )
 
 var limitShape = object("a counting limit",
-	mustKey("max", integer("how many may hold it at once", maxLimit)),
+	mustKey("max", integer("how many may hold it at the same time", maxLimit)),
 	key("scope", scopeShape()),
 )
 
@@ -149,7 +149,7 @@ var limitUseShape = listOf("counting limits that it holds while it runs", union(
 	patterned("a name from limits", graph, namePattern, validName),
 	object("a limit declared here",
 		mustKey("name", nameShape("its name")),
-		mustKey("max", integer("how many may hold it at once", maxLimit)),
+		mustKey("max", integer("how many may hold it at the same time", maxLimit)),
 		key("scope", scopeShape()),
 	)))
 
@@ -175,7 +175,7 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("slots", integer("how many slots an attempt takes (1)", maxSlots)),
 	key("matrix", matrixShape),
 	key("if", &shape{form: conditionForm, doc: "boolean expression, bare or one whole ${{ }}"}),
-	defaultKey("always-run", boolean("runs whatever became of its needs")),
+	defaultKey("always-run", boolean("runs however its needs ended")),
 	defaultKey("ignore-failure", boolean("its failure does not fail the run")),
 	defaultKey("timeout", duration("per attempt, from its start; 0 = none; 6h unless said")),
 	defaultKey("grace", duration("between TERM and KILL; 10s unless said")),

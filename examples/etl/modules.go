@@ -83,7 +83,7 @@ func clean(_ context.Context, batches []Batch) ([]Batch, error) {
 	return batches, nil
 }
 
-// load holds the key "store": nobody else in the run writes meanwhile.
+// load holds the key "store", so no other module of the run writes at the same time.
 func load(_ context.Context, batches []Batch) (Loaded, error) {
 	loaded := Loaded{}
 	for _, b := range batches {
