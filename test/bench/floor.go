@@ -20,7 +20,7 @@ const (
 	floorJobs    = "FLOOR_JOBS"
 	floorResults = "FLOOR_RESULTS"
 	floorWorker  = "worker"
-	floorFlight  = 256 // jobs on their way at once
+	floorFlight  = 256 // jobs on their way at the same time
 )
 
 func floorStreams(js nats.JetStreamContext) error {
@@ -36,7 +36,7 @@ func floorStreams(js nats.JetStreamContext) error {
 	return err
 }
 
-// floorOrchestrate publishes n jobs, at most flight at once, and returns when
+// floorOrchestrate publishes n jobs, at most flight at the same time, and returns when
 // the last result has been read.
 func floorOrchestrate(ctx context.Context, nc *nats.Conn, n, flight int) error {
 	js, err := nc.JetStream(nats.PublishAsyncMaxPending(4 * floorFlight))

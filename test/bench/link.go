@@ -36,7 +36,7 @@ type cell struct {
 // TCP, each through a proxy that makes the link: `link [-seconds N] [-out F]`.
 // `-only 1/200,50/50` measures some of the links, and leaves the figures of the
 // others as they are in the file.
-// Every transfer has a connection of its own, which knows nothing of the link:
+// Every transfer has its own connection, which knows nothing of the link:
 // its first steps are part of the time.
 func links(args []string) error {
 	set := flag.NewFlagSet("link", flag.ContinueOnError)

@@ -47,7 +47,7 @@ func (s *sample) key() jobs.AttemptID {
 // ends are a connection over the link, and one beside the server.
 type ends struct{ far, near *broker.Conn }
 
-// over measures a transfer on a connection of its own.
+// over measures a transfer on its own connection.
 func (s *sample) over(near *broker.Conn, move func(context.Context, *sample, ends) (time.Duration, error)) func(context.Context, string) (time.Duration, error) {
 	return func(ctx context.Context, target string) (took time.Duration, err error) {
 		err = s.cell.through(ctx, target, func(addr string) error {

@@ -15,7 +15,7 @@
 // how long real graphs take in virtual time (schedule.go), `bench link` what
 // values and logs use of a slow or distant link (link.go).
 //
-// Every measurement has processes of its own, started for it; the figures of
+// Every measurement has its own processes, started for it; the figures of
 // memory are their high-water marks. It prints a table and writes core.json.
 package main
 
@@ -127,7 +127,7 @@ func median(all []figures) figures {
 	return all[len(all)/2]
 }
 
-// child measures once, in a process of its own.
+// child measures once, in its own process.
 func child(ctx context.Context, role, work, mode string) (figures, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -117,7 +117,7 @@ func profile() (stop func(), err error) {
 	if name == "" {
 		return heap, nil
 	}
-	f, err := os.Create(name) //nolint:gosec // named by who runs it
+	f, err := os.Create(name) //nolint:gosec // named on the command line
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func embedded(dir string) (*server.Server, error) {
 	return s, nil
 }
 
-// serve is a server in a process of its own: it prints its URL.
+// serve is a server in its own process: it prints its URL.
 func serve(args []string) error {
 	s, err := embedded(args[0])
 	if err != nil {

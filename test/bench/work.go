@@ -14,7 +14,7 @@ const (
 )
 
 // work is a pipeline of modules that do nothing, and how many of them the
-// floor has on their way at once to be compared with it.
+// floor has on their way at the same time to be compared with it.
 type work struct {
 	name    string
 	modules int

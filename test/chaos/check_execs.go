@@ -56,7 +56,7 @@ func (e *evidence) verifyExecs(say func(string, ...any)) {
 			continue // beside its locks and its end, nothing is left to compare it with
 		}
 		if p == nil || p.module(x.Module) == nil {
-			say("%s: nobody has asked for it", describe(x))
+			say("%s: no plan asked for it", describe(x))
 			continue
 		}
 		if x.Fault != "" {

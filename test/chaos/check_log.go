@@ -114,10 +114,10 @@ func (e *evidence) verifyCells(s submitted, cells map[string]*cell, say func(str
 }
 
 // epochs is what a fencing token is divided by: its remainder is the sequence of
-// the claim it stands for.
+// the claim that it belongs to.
 const epochs = 1 << 44
 
-// checkToken compares a command's fencing token with the claim it stands for.
+// checkToken compares a command's fencing token with the claim that it belongs to.
 func checkToken(x *watch.Exec, c *cell, say func(string, ...any)) {
 	if claim := c.claims[jobs.Attempt(x.Attempt)]; claim != x.Token%epochs {
 		say("%s: the claim of its attempt is %d", describe(x), claim)

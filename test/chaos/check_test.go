@@ -139,7 +139,7 @@ func TestBadEvidence(t *testing.T) {
 		}, "lock r/k1 was held by too many"},
 		{"a start after the run's end", func(e *evidence) { e.logs["r"][9].Time = e.began.Add(4000 * ms) }, "after the end of its run"},
 		{"a wrong input", func(e *evidence) { e.execs[2].Fault = "the output of a has 3 bytes" }, "has 3 bytes"},
-		{"an unknown module", func(e *evidence) { e.execs[2].Module = "c" }, "nobody has asked for it"},
+		{"an unknown module", func(e *evidence) { e.execs[2].Module = "c" }, "no plan asked for it"},
 		{"a command that stays", func(e *evidence) { e.execs[2].Gone = 0 }, "it is still there"},
 		{"a process that is left", func(e *evidence) { e.processes = map[string][]int{"r": {42}} }, "its processes [42] are left"},
 		{"a job that is left", func(e *evidence) { e.queued = map[string]int{"r": 2} }, "2 of its jobs are left"},

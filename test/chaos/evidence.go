@@ -23,13 +23,13 @@ type evidence struct {
 	reports   map[string]report.Report
 	processes map[string][]int // those that are left, by run
 	queued    map[string]int   // jobs that are left, by run
-	left      []string         // whatever else is left
+	left      []string         // everything else that is left
 }
 
 // submitted is a run that was asked for.
 type submitted struct {
 	plan      plan
-	cancelled bool // somebody has asked for it, whether or not it came in time
+	cancelled bool // a cancellation was requested, in time or not
 }
 
 // interval is a stretch of the recorder's clock.

@@ -11,12 +11,12 @@ import (
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
-// fault is one thing that goes wrong, and is mended.
+// fault is one fault that is injected and later ended.
 type fault struct {
 	what string
-	span time.Duration // 0 = it is over at once
+	span time.Duration // 0 = it ends immediately
 	act  func()
-	mend func()
+	end  func()
 }
 
 // span draws how long a fault lasts: mostly short beside the time after which
@@ -32,7 +32,7 @@ func span(rng *rand.Rand) time.Duration {
 func (w *world) programFault(rng *rand.Rand, p *program) fault {
 	switch rng.IntN(10) {
 	case 0, 1, 2:
-		return fault{what: "kill -9", span: time.Duration(rng.IntN(2000)) * time.Millisecond, act: p.kill, mend: p.up}
+		return fault{what: "kill -9", span: time.Duration(rng.IntN(2000)) * time.Millisecond, act: p.kill, end: p.up}
 	case 3, 4:
 		return w.pauseFault(p, span(rng))
 	case 5:
@@ -51,7 +51,7 @@ func (w *world) pauseFault(p *program, span time.Duration) fault {
 			begun = w.pauseBegins(name)
 			running.signal(syscall.SIGSTOP)
 		},
-		mend: func() {
+		end: func() {
 			running.signal(syscall.SIGCONT)
 			w.pauseEnds(name, begun)
 		},
@@ -60,7 +60,7 @@ func (w *world) pauseFault(p *program, span time.Duration) fault {
 
 func networkFault(rng *rand.Rand, p *program) fault {
 	bad := func(what string, f faultproxy.Fault) fault {
-		return fault{what: what, span: span(rng), act: func() { p.faulty(f) }, mend: func() { p.faulty(faultproxy.Fault{}) }}
+		return fault{what: what, span: span(rng), act: func() { p.faulty(f) }, end: func() { p.faulty(faultproxy.Fault{}) }}
 	}
 	switch rng.IntN(10) {
 	case 9:
@@ -101,8 +101,8 @@ func (p *program) tell() {
 	p.running.signal(syscall.SIGTERM)
 }
 
-// nodeFault draws a fault of a NATS node. One at a time: its mending waits
-// until all nodes are current, as who takes care of a cluster does.
+// nodeFault draws a fault of a NATS node. One at a time: ending it waits
+// until all nodes are current, as an operator of a cluster does.
 func (w *world) nodeFault(ctx context.Context, rng *rand.Rand, n *node) fault {
 	restart := func() {
 		if err := n.up(); err != nil {
@@ -115,13 +115,13 @@ func (w *world) nodeFault(ctx context.Context, rng *rand.Rand, n *node) fault {
 	down := time.Duration(rng.IntN(2500)) * time.Millisecond
 	switch rng.IntN(4) {
 	case 0, 1:
-		return fault{what: "kill -9", span: down, act: n.kill, mend: restart}
+		return fault{what: "kill -9", span: down, act: n.kill, end: restart}
 	case 2:
-		return fault{what: "TERM", span: down, act: func() { w.stopNode(ctx, n) }, mend: restart}
+		return fault{what: "TERM", span: down, act: func() { w.stopNode(ctx, n) }, end: restart}
 	}
 	return fault{
 		what: "SIGSTOP", span: span(rng), act: func() { n.signal(syscall.SIGSTOP) },
-		mend: func() {
+		end: func() {
 			n.signal(syscall.SIGCONT)
 			if err := awaitHealthy(ctx, w.nodes); err != nil && ctx.Err() == nil {
 				w.fail("after a fault of %s: %v", n.name, err)
@@ -136,7 +136,7 @@ func (w *world) stopNode(ctx context.Context, n *node) {
 	}
 }
 
-// rage injects faults until ctx ends; when it returns all are mended.
+// rage injects faults until ctx ends; when it returns all have ended.
 func (w *world) rage(ctx context.Context, rng *rand.Rand) {
 	var faults sync.WaitGroup
 	defer faults.Wait()
@@ -158,9 +158,9 @@ func (w *world) rage(ctx context.Context, rng *rand.Rand) {
 		w.say("%s: %s%s", name, f.what, spanText(f.span))
 		faults.Go(func() {
 			f.act()
-			if f.mend != nil {
-				_ = pause(ctx, f.span) // mended early when faults are over
-				f.mend()
+			if f.end != nil {
+				_ = pause(ctx, f.span) // ended early when the time for faults is over
+				f.end()
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -15,8 +15,8 @@ func (w *world) loginFault(rng *rand.Rand) fault {
 	}
 	return fault{
 		what: what, span: span(rng),
-		act:  func() { w.reload(l) },
-		mend: func() { w.reload(login{password: password}) },
+		act: func() { w.reload(l) },
+		end: func() { w.reload(login{password: password}) },
 	}
 }
 

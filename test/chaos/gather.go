@@ -61,7 +61,7 @@ func processesOf(runs []submitted) map[string][]int {
 	for _, f := range files {
 		env, err := os.ReadFile(f) //nolint:gosec // of /proc
 		if err != nil {
-			continue // it has gone, or is another's
+			continue // it has gone, or belongs to another process
 		}
 		for word := range strings.SplitSeq(string(env), "\x00") {
 			run, ok := strings.CutPrefix(word, "MODPIPE_RUN_ID=")

@@ -106,7 +106,7 @@ func (l *ledger) follow(ctx context.Context, c *broker.Conn) error {
 }
 
 const (
-	atOnce    = 5                // runs at once
+	atOnce    = 5                // runs at the same time
 	commandIn = 60 * time.Second // a command of the orchestrator
 )
 

@@ -6,7 +6,7 @@
 //
 // # What runs
 //
-// A phase has a world of its own: one NATS server or a cluster of three, with
+// Each phase has its own world: one NATS server or a cluster of three, with
 // file stores; workers and orchestrators that serve, each behind proxies of
 // its own; and runs that are submitted all the time: pipelines made up from
 // the seed (chains, fans, diamonds, anything; keys, limits, modules that run
@@ -93,7 +93,7 @@ type turn struct {
 }
 
 // plan says what each phase is like. A phase of a long run is no longer than
-// longest: its checks look at everything at once.
+// longest: its checks read everything together.
 func (o *options) plan() (phases []turn, each time.Duration, err error) {
 	total := time.Duration(o.minutes * float64(time.Minute))
 	turns := map[string][]turn{

@@ -24,7 +24,7 @@ type node struct {
 	*process
 }
 
-// Programs under test have a login of their own, which NATS refuses now and
+// Programs under test have their own login, which NATS refuses now and
 // then; chaos itself has another.
 const (
 	observer = "observer:sees-all"
@@ -127,7 +127,7 @@ func awaitHealthy(ctx context.Context, nodes []*node) error {
 	return nil
 }
 
-// freeAddrs are addresses of the loopback on which nobody listens.
+// freeAddrs are addresses of the loopback on which no process listens.
 func freeAddrs(ctx context.Context, n int) ([]string, error) {
 	var addrs []string
 	for range n {

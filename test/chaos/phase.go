@@ -20,7 +20,7 @@ type tally struct {
 	faults, runs, attempts int
 	lost, handedBack       int // attempts
 	refused                int // executions, by the fence
-	takeovers              int // of runs that had been somebody else's
+	takeovers              int // of runs that another orchestrator had decided for
 	stalls                 int
 	wrong                  []string
 }

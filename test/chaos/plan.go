@@ -26,7 +26,7 @@ type plan struct {
 	modules  []module
 }
 
-// module is one of a plan's. What it needs stands before it.
+// module is one of a plan's. Its needs come before it.
 type module struct {
 	name     string
 	needs    []need
@@ -109,7 +109,7 @@ func shapeNeeds(rng *rand.Rand, shape, i int) []int {
 	return needs
 }
 
-// decorate gives a module keys and whatever else does not change how it ends.
+// decorate gives a module keys and other properties that do not change how it ends.
 func (m *module) decorate(rng *rand.Rand, f features) {
 	one := func(in int) bool { return rng.IntN(in) == 0 }
 	if one(3) {

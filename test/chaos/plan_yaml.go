@@ -142,7 +142,7 @@ const wholeRun = 1 << 20
 func (p *plan) locks(m *module) []watch.Lock {
 	var locks []watch.Lock
 	for _, k := range m.keys {
-		if !m.alone { // which stands in the place of keys
+		if !m.alone { // which replaces keys
 			locks = append(locks, watch.Lock{Name: p.run + "/" + k, Capacity: 1, Weight: 1})
 		}
 	}

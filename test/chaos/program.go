@@ -16,7 +16,7 @@ import (
 
 // program is a worker or an orchestrator that is kept running: whatever ends
 // it, it is started again, as a service manager does. It reaches every node of
-// NATS through a proxy of its own.
+// NATS through its own proxy.
 type program struct {
 	role    string
 	place   string // one process at a time is at a place
@@ -33,7 +33,7 @@ type program struct {
 	since   time.Time
 	killed  bool          // by us: any exit code will do
 	told    bool          // to go, by us
-	down    chan struct{} // closed when it may be started again; nil: at once
+	down    chan struct{} // closed when it may be started again; nil: immediately
 	crashes []string
 }
 
@@ -96,7 +96,7 @@ func (p *program) keep(ctx context.Context) error {
 			p.mu.Unlock()
 			return running.stop(context.WithoutCancel(ctx), stopping)
 		}
-		p.rest(ctx, running) // the next one is told to go at once, if ctx has ended
+		p.rest(ctx, running) // the next one is told to end immediately, if ctx has ended
 	}
 }
 
@@ -118,7 +118,7 @@ func (p *program) begin() (*process, error) {
 	return p.running, err
 }
 
-// nameTaken is the exit code of a program whose name is another's, or still
+// nameTaken is the exit code of a program whose name another process has, or still
 // that of the process before it.
 const nameTaken = 5
 

@@ -27,7 +27,7 @@ import (
 //	worker kill -9        from the kill to the start of the attempt that was lost, on another worker
 //	worker cut off        from the beginning of a black hole to the same
 //	orchestrator kill -9  a module ends at the moment of the kill; to the start of the next one, by another that serves
-//	NATS kill -9          a single node, started again at once: a module ends when it is ready again; from then to the start of the next one
+//	NATS kill -9          a single node, restarted immediately: a module ends when it is ready again; from then to the start of the next one
 //	NATS kill -9, down    the same, from the kill
 //	node loss             the leader of the runs' stream, of three, is killed (-9) and a module ends; to the start of the next one
 
@@ -53,7 +53,7 @@ func newRecovery(what string, took []time.Duration) recovery {
 type trial struct {
 	names   []string // of what once returns
 	crowd   crowd
-	modules string // of the pipeline; MEMBER and GATE stand for files
+	modules string // of the pipeline; MEMBER and GATE are replaced by files
 	once    func(ctx context.Context, r *rehearsal) ([]time.Duration, error)
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
-// world is all that one phase has: servers, programs, and who watches them.
+// world is all that one phase has: servers, programs, and their watchers.
 type world struct {
 	dir      string
 	bin      binaries
@@ -60,7 +60,7 @@ func (w *world) hasFailed() bool {
 	return len(w.failed) > 0
 }
 
-// pauseBegins notes that a worker stands still; pauseEnds takes what it returns.
+// pauseBegins notes that a worker is stopped; pauseEnds takes what it returns.
 func (w *world) pauseBegins(name string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,7 +201,7 @@ func (w *world) watching(ctx context.Context, f func(context.Context) error) err
 	return g.Wait()
 }
 
-// A machine that has too much to do stands still for everybody now and then.
+// A machine that has too much to do stops all processes now and then.
 const (
 	stallLook  = 20 * time.Millisecond
 	stallLeast = 250 * time.Millisecond

@@ -14,7 +14,7 @@ func TestValidation(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		yaml string
-		say  []string // each must be on stderr; FILE stands for the file
+		say  []string // each must be on stderr; FILE is replaced by the file
 	}{
 		{"a cycle", "name: x\nmodules:\n  a: {needs: [c], run: 'true'}\n  b: {needs: [a], run: 'true'}\n  c: {needs: [b], run: 'true'}\n", []string{"cycle: ", "a → c → b → a"}},
 		{"needs itself", "name: x\nmodules:\n  a: {needs: [a], run: 'true'}\n", []string{"FILE:3:"}},
@@ -32,10 +32,10 @@ func TestValidation(t *testing.T) {
 		{"neither", "name: x\nmodules:\n  a: {}\n", []string{"FILE:3:", "run"}},
 		{"expression inside run", "name: x\nparams: {p: {}}\nmodules:\n  a: {run: 'echo ${{ params.p }}'}\n", []string{"FILE:4:", "env"}},
 		{"condition that is not boolean", "name: x\nmodules:\n  a: {if: 1 + 1, run: 'true'}\n", []string{"FILE:3:", "bool"}},
-		{"condition that names what is not there", "name: x\nparams: {channel: {}}\nmodules:\n  a: {if: params.chanel == 'x', run: 'true'}\n", []string{"FILE:4:", "chanel", "channel"}},
+		{"condition that names an unknown parameter", "name: x\nparams: {channel: {}}\nmodules:\n  a: {if: params.chanel == 'x', run: 'true'}\n", []string{"FILE:4:", "chanel", "channel"}},
 		{"result read without a need", "name: x\nmodules:\n  a: {run: 'true'}\n  b: {env: {X: '${{ needs.a.outputs.x }}'}, run: 'true'}\n", []string{"FILE:4:", "needs.a"}},
 		{"output that is not declared", "name: x\nmodules:\n  a: {run: 'true', outputs: [version]}\n  b: {needs: [a], env: {X: '${{ needs.a.outputs.vresion }}'}, run: 'true'}\n", []string{"FILE:4:", "vresion", "version"}},
-		{"status that is none", "name: x\nmodules:\n  a: {run: 'true'}\n  b: {needs: [a], if: needs.a.status == 'sucess', run: 'true'}\n", []string{"FILE:4:", "sucess"}},
+		{"unknown status", "name: x\nmodules:\n  a: {run: 'true'}\n  b: {needs: [a], if: needs.a.status == 'sucess', run: 'true'}\n", []string{"FILE:4:", "sucess"}},
 		{"failure() without always-run", "name: x\nmodules:\n  a: {run: 'true'}\n  b: {needs: [a], if: failure(), run: 'true'}\n", []string{"FILE:4:", "always-run"}},
 		{"a tag", "name: x\nmodules:\n  a: {if: !failure(), run: 'true'}\n", []string{"FILE:3:", "quote"}},
 		{"a limit of two sizes", "name: x\nmodules:\n  a: {limit: {name: l, max: 1}, run: 'true'}\n  b: {limit: {name: l, max: 2}, run: 'true'}\n", []string{"FILE:4:"}},
@@ -43,7 +43,7 @@ func TestValidation(t *testing.T) {
 		{"null", "name: x\nmodules:\n  a: {env: {X: }, run: 'true'}\n", []string{"FILE:3:"}},
 		{"reserved", "name: x\non: push\nmodules:\n  a: {run: 'true'}\n", []string{"FILE:2:", "reserved"}},
 		{"not YAML", "name: x\nmodules: [\n", []string{"FILE:"}},
-		{"several at once", "name: x\nnope: 1\nmodules:\n  a: {needs: [zzz]}\n  b: {run: 'true', timeout: x}\n", []string{"FILE:2:", "FILE:4:", "FILE:5:", "nope", "zzz"}},
+		{"several together", "name: x\nnope: 1\nmodules:\n  a: {needs: [zzz]}\n  b: {run: 'true', timeout: x}\n", []string{"FILE:2:", "FILE:4:", "FILE:5:", "nope", "zzz"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPlace(t, standalone)

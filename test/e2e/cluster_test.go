@@ -66,7 +66,7 @@ func apart(t *testing.T, first, second *result) {
 	}
 }
 
-// TestKeyOfTheCluster: two runs, each with an orchestrator of its own, never
+// TestKeyOfTheCluster: two runs, each with its own orchestrator, never
 // have the key together, and the second one's fencing token is the greater.
 func TestKeyOfTheCluster(t *testing.T) {
 	p, shared, _ := sharers(t)

@@ -216,7 +216,7 @@ func TestComposeIsSafe(t *testing.T) {
 }
 
 // TestImages: the versions in the Dockerfile and in docker-compose.yml are
-// those of go.mod, and the image has the programs that are started.
+// those of go.mod, and the image contains the programs that the services start.
 func TestImages(t *testing.T) {
 	gomod, services := projectFile(t, "go.mod"), composeFile(t, nil)
 	version := func(pattern string) string {

@@ -210,15 +210,15 @@ func TestWrongCredentials(t *testing.T) {
 		exit int
 		says []string
 	}{
-		"nobody":                      {to(g.password), 3, []string{denied, g.password.URL(), "none were given: --creds, --nkey"}},
-		"password":                    {access{args: []string{"--server", withUser(g.password, "me:hidden")}}, 3, []string{denied, "check the credentials"}},
-		"token":                       {to(g.token, "--token-file", keep(t, "token", "hidden")), 3, []string{denied, "check the credentials"}},
-		"nkey":                        {to(g.nkey, "--nkey", keep(t, "user.nk", other)), 3, []string{denied, "check the credentials"}},
-		"no nkey":                     {to(g.nkey, "--nkey", keep(t, "user.nk", "hidden")), 2, []string{"NATS credentials"}},
-		"creds of another account":    {to(g.operated.Server, "--creds", creds(t, stranger, anybody)), 3, []string{denied, "check the credentials"}},
-		"creds that have expired":     {to(g.operated.Server, "--creds", old), 3, []string{denied, "are out of date since"}},
-		"no creds":                    {to(g.operated.Server, "--creds", keep(t, "user.creds", "hidden")), 2, []string{"NATS credentials", "user.creds"}},
-		"a context that is not there": {access{args: []string{"--context", "nowhere"}}, 2, []string{"--context", "nowhere"}},
+		"nobody":                   {to(g.password), 3, []string{denied, g.password.URL(), "none were given: --creds, --nkey"}},
+		"password":                 {access{args: []string{"--server", withUser(g.password, "me:hidden")}}, 3, []string{denied, "check the credentials"}},
+		"token":                    {to(g.token, "--token-file", keep(t, "token", "hidden")), 3, []string{denied, "check the credentials"}},
+		"nkey":                     {to(g.nkey, "--nkey", keep(t, "user.nk", other)), 3, []string{denied, "check the credentials"}},
+		"no nkey":                  {to(g.nkey, "--nkey", keep(t, "user.nk", "hidden")), 2, []string{"NATS credentials"}},
+		"creds of another account": {to(g.operated.Server, "--creds", creds(t, stranger, anybody)), 3, []string{denied, "check the credentials"}},
+		"creds that have expired":  {to(g.operated.Server, "--creds", old), 3, []string{denied, "are out of date since"}},
+		"no creds":                 {to(g.operated.Server, "--creds", keep(t, "user.creds", "hidden")), 2, []string{"NATS credentials", "user.creds"}},
+		"an unknown context":       {access{args: []string{"--context", "nowhere"}}, 2, []string{"--context", "nowhere"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

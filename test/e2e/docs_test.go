@@ -9,7 +9,7 @@ import (
 )
 
 // pages are the Markdown files of the project, but the README, which has a
-// test of its own.
+// separate test.
 func pages(t *testing.T) []string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
@@ -58,7 +58,7 @@ func TestDocsFiles(t *testing.T) {
 	}
 }
 
-// TestDocsCode: the Go that the pages show stands in the examples, which are
+// TestDocsCode: the Go that the pages show is in the examples, which are
 // compiled and tested.
 func TestDocsCode(t *testing.T) {
 	var code strings.Builder

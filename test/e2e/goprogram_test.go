@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// goProgram builds a program with a pipeline of its own, once.
+// goProgram builds a program with its own pipeline, once.
 func goProgram(t *testing.T, pkg string) string {
 	t.Helper()
 	build, _ := goPrograms.LoadOrStore(pkg, sync.OnceValues(func() (string, error) {
@@ -197,7 +197,7 @@ func resultOf(t *testing.T, file, module string) any {
 }
 
 // TestReleaseOrchestratorKilled: the program's run is killed in the middle,
-// and another process of the program ends it. What was committed stands, and
+// and another process of the program ends it. Committed results stay, and
 // was called once.
 func TestReleaseOrchestratorKilled(t *testing.T) {
 	release := goProgram(t, "./examples/release")

@@ -114,7 +114,7 @@ func awaitState(t *testing.T, pid int, state string) {
 	}
 }
 
-// TestHomeWithoutHOME: modules find HOME and USER, whatever the worker's
+// TestHomeWithoutHOME: modules find HOME and USER, however the worker's
 // environment lacks.
 func TestHomeWithoutHOME(t *testing.T) {
 	p := newPlace(t, workers)

@@ -1,5 +1,5 @@
 // Package e2e holds the tests that drive the two programs as a user does:
-// built binaries, real processes, a NATS server in a process of its own,
+// built binaries, real processes, a NATS server in its own process,
 // kill -9.
 //
 // A place is where pipelines run: standalone (one process with an embedded

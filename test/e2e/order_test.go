@@ -99,7 +99,7 @@ modules:
 }
 
 func TestLimit(t *testing.T) {
-	// Two of the six run at once, never three: the first two wait for each
+	// Two of the six run at the same time, never three: the first two wait for each
 	// other.
 	const yaml = `
 name: e2e

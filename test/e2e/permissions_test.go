@@ -37,7 +37,7 @@ func (p *place) as(s *natstest.Server, user string) *place {
 	return &q
 }
 
-// busy has all that asks NATS for something: results above the inline limit, a
+// busy uses everything that needs a permission of NATS: results above the inline limit, a
 // key of the cluster, a family, output, a cancellation.
 const busy = `
 name: e2e

@@ -334,7 +334,7 @@ func (g *gate) open(t testing.TB) {
 	}
 }
 
-// natsServer is a NATS server in a process of its own.
+// natsServer is a NATS server in its own process.
 type natsServer struct {
 	addr  string
 	store string
@@ -363,7 +363,7 @@ func freeAddress(t testing.TB) string {
 }
 
 // processes are those whose environment names a directory: all that modules
-// of a run started, whatever their parent is now.
+// of a run started, whichever parent they have now.
 func processes(dir string) []int {
 	var pids []int
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")

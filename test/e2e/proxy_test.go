@@ -8,7 +8,7 @@ import (
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
-// proxy stands between a program and a NATS server.
+// proxy relays between a program and a NATS server.
 type proxy struct {
 	*faultproxy.Proxy
 	url string

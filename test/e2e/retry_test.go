@@ -65,14 +65,14 @@ modules:
     needs: [gen]
     outputs: [got]
     matrix: {v: "${{ fromJSON(needs.gen.outputs.list) }}"}
-    run: 'echo "fam $MODPIPE_MATRIX_V" >>"$D/ran"; echo "got=$MODPIPE_MATRIX_V" >>"$MODPIPE_OUTPUT"; test -e "$D/mended" || test "$MODPIPE_MATRIX_V" != b'
+    run: 'echo "fam $MODPIPE_MATRIX_V" >>"$D/ran"; echo "got=$MODPIPE_MATRIX_V" >>"$MODPIPE_OUTPUT"; test -e "$D/repaired" || test "$MODPIPE_MATRIX_V" != b'
   after:
     needs: [fam]
     env: {GOT: "${{ join(map(needs.fam.members, .outputs.got), '+') }}"}
-    run: 'echo "after $GOT" >>"$D/ran"; touch "$D/mended"'
-  mend: {always-run: true, needs: [fam], run: 'touch "$D/mended"'}
+    run: 'echo "after $GOT" >>"$D/ran"; touch "$D/repaired"'
+  repair: {always-run: true, needs: [fam], run: 'touch "$D/repaired"'}
 `)
-		first.want(t, 1, and(all(succeeded, "gen", "fam (v=a)", "fam (v=c)", "mend"), all(failed, "fam (v=b)"), all(dependencyFailed, "after")))
+		first.want(t, 1, and(all(succeeded, "gen", "fam (v=a)", "fam (v=c)", "repair"), all(failed, "fam (v=b)"), all(dependencyFailed, "after")))
 		second := p.retried(t, 0, first.Report.Run, "fam (v=b)")
 		for _, m := range second.Report.Modules {
 			if m.Status != succeeded {

@@ -304,7 +304,7 @@ modules:
 			},
 		},
 		{
-			name: "command that is not there",
+			name: "command that does not exist",
 			yaml: `
 modules:
   bad: {command: [no-such-program-anywhere]}

@@ -117,7 +117,7 @@ modules:
   again: {retry: {attempts: 2, delay: 10s}, run: 'test "$MODPIPE_ATTEMPT" = 2'}
   nobody: {requires: {tags: [nobody]}, queue-timeout: 6s, run: 'true'}
 `
-	t.Run(string(workers), func(t *testing.T) { // embedded, a module that no worker can ever run fails at once
+	t.Run(string(workers), func(t *testing.T) { // embedded, a module that no worker can ever run fails immediately
 		p := newPlace(t, workers)
 		p.server(t)
 		p.worker(t, "w1")
@@ -282,11 +282,11 @@ func TestDev(t *testing.T) {
 	if o := p.orchestrator(t, "resume", id); o.exit() != 5 || !strings.Contains(o.stderrText(), "has ended already") {
 		t.Errorf("resume beside dev: exit %d: %s", o.exit(), o.stderrText())
 	}
-	failing := p.detach(t, dir, "{name: e2e, modules: {a: {run: 'test -e \"$D/mended\"'}}}")
+	failing := p.detach(t, dir, "{name: e2e, modules: {a: {run: 'test -e \"$D/repaired\"'}}}")
 	if wait := p.orchestrator(t, "runs", "wait", failing); wait.exit() != 1 {
 		t.Errorf("runs wait: exit %d: %s", wait.exit(), wait.stderrText())
 	}
-	if err := os.WriteFile(filepath.Join(dir, "mended"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "repaired"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if o := p.orchestrator(t, "runs", "retry", failing); o.exit() != 0 {
@@ -307,7 +307,7 @@ fail-fast: false
 params: {who: {default: nobody}}
 modules:
   build: {run: 'echo build >>"$D/log"; echo v=7 >>"$MODPIPE_OUTPUT"'}
-  flaky: {needs: build, run: 'echo flaky >>"$D/log"; test -e "$D/mended"'}
+  flaky: {needs: build, run: 'echo flaky >>"$D/log"; test -e "$D/repaired"'}
   other: {needs: build, run: 'echo other >>"$D/log"'}
   last:
     needs: [build, flaky, other]
@@ -318,7 +318,7 @@ modules:
 		dir := p.dir(t)
 		r := p.startIn(t, dir, p.file(t, yaml), "--run-id", "r1", "--param", "who=me")
 		r.result(t).want(t, 1, map[string]string{"build": succeeded, "other": succeeded, "flaky": failed, "last": dependencyFailed})
-		if err := os.WriteFile(filepath.Join(dir, "mended"), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "repaired"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		o := p.orchestrator(t, "runs", "retry", "r1", "--run-id", "r2", "-o", "json")

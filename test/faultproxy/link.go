@@ -24,7 +24,7 @@ type piece struct {
 const (
 	pieceBytes  = 32 << 10
 	packetBytes = 4 << 10
-	pieces      = 64 // on their way at once: then whoever sends feels it
+	pieces      = 64 // on their way at the same time: beyond it the sender waits
 	dialing     = 5 * time.Second
 )
 

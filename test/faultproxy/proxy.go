@@ -1,11 +1,11 @@
-// Package faultproxy stands between two programs that speak over TCP and
+// Package faultproxy is a TCP proxy for tests. It relays between two programs and
 // makes the faults of a network.
 //
 // A Proxy listens on the loopback and carries every connection to its target.
 // A Fault says what is wrong with the network from now on, for the connections
 // that are open and for those to come: latency; a rate; a way on which nothing gets
-// through, held back until it is mended (as TCP repeats what was lost) or lost
-// for good; refusal. Mending is to set the zero Fault: what was held back
+// through, held back until the fault ends (as TCP repeats what was lost) or lost
+// for good; refusal. Setting the zero Fault ends it: what was held back
 // arrives, late; a connection that has lost bytes is reset, since what follows
 // a hole is no stream. While a way is shut, its end is not heard of on the
 // other side either.
@@ -35,9 +35,9 @@ const (
 type Fault struct {
 	Latency time.Duration // one way, on both
 	Rate    int           // bytes a second each way, for all connections together; 0 = unlimited
-	Hold    Way           // nothing gets through until it is mended
+	Hold    Way           // nothing gets through until the fault ends
 	Lose    Way           // nothing gets through, ever
-	Refuse  bool          // new connections are reset at once
+	Refuse  bool          // new connections are reset immediately
 }
 
 // Proxy carries connections to one target. Safe for concurrent use.
@@ -52,7 +52,7 @@ type Proxy struct {
 	free    map[Way]time.Time // when the way has carried what is on it
 }
 
-// New makes a proxy to a target, HOST:PORT. It listens at once and carries
+// New creates a proxy to a target, HOST:PORT. It listens immediately and relays
 // connections while Run runs.
 func New(ctx context.Context, target string) (*Proxy, error) {
 	var config net.ListenConfig
@@ -117,7 +117,7 @@ func (p *Proxy) LoseOnOpen(way Way) {
 	}
 }
 
-// Reset ends all connections as a reset does; new ones can be made at once.
+// Reset ends all connections as a reset does; new ones can be opened immediately.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +131,7 @@ func (p *Proxy) Reset() {
 const late = 20 * time.Millisecond
 
 // carried is when a way has carried so many bytes more, after all that came
-// before them; zero = at once.
+// before them; zero = immediately.
 func (p *Proxy) carried(way Way, bytes int) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

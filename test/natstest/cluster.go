@@ -133,7 +133,7 @@ type relay struct {
 	all      sync.WaitGroup
 
 	mu     sync.Mutex
-	target string // "" = nobody is there yet
+	target string // "" = no server is there yet
 	closed bool
 	conns  map[net.Conn]bool
 }

@@ -53,7 +53,7 @@ func emptyPools() {
 	runtime.GC()
 }
 
-// Start gives the test a server of its own, in process, and a connection to
+// Start gives the test its own server, in process, and a connection to
 // it; both are closed when the test ends.
 func Start(t testing.TB) *nats.Conn {
 	t.Helper()

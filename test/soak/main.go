@@ -6,7 +6,7 @@
 //	soak -judge test/soak/soak.json
 //
 // A NATS server, two workers and an orchestrator that serves run in this
-// process, or, with -processes, each in one of its own. Small runs of several
+// process, or, with -processes, each in its own. Small runs of several
 // shapes are submitted at a bounded rate: chains, fans with a key, matrices
 // from results, values large enough for the object store, retries, failures
 // that are run again, cancellations, keys of the cluster. Every run is followed
@@ -42,7 +42,7 @@ func main() {
 	flag.Float64Var(&o.minutes, "minutes", 60, "how long")
 	flag.Float64Var(&o.rate, "rate", 1, "runs a second")
 	flag.DurationVar(&o.every, "every", 30*time.Second, "between samples")
-	flag.BoolVar(&o.processes, "processes", false, "run the programs themselves, each in a process of its own")
+	flag.BoolVar(&o.processes, "processes", false, "run the programs themselves, each in its own process")
 	flag.StringVar(&o.heap, "heap", "", "where a profile of the heap goes at the end, for pprof")
 	flag.StringVar(&o.write, "write", "", "where the samples go, as JSON")
 	flag.StringVar(&o.judge, "judge", "", "run nothing: judge the samples of this file, as -write has left it")

@@ -23,7 +23,7 @@ import (
 type site struct {
 	client    *broker.Conn
 	processes []*process // none: all is in this one
-	profiles  string     // where the server's are, when it has a process of its own
+	profiles  string     // where the server's are, when it has its own process
 	taken     atomic.Int64
 	closing   []func() error
 }

@@ -4,7 +4,7 @@
 //
 //	member [flags]     in a module of a pipeline with $CHAOS, the recorder's socket
 //
-// It exits with 97 when nobody records, and with 98 when a newer holder of its
+// It exits with 97 when no recorder listens, and with 98 when a newer holder of its
 // key was seen.
 package main
 

@@ -176,7 +176,7 @@ func (r *Recorder) gone(e *Exec) {
 	r.tell()
 }
 
-// tell wakes who waits. The caller holds mu.
+// tell wakes the waiting goroutines. The caller holds mu.
 func (r *Recorder) tell() {
 	close(r.changed)
 	r.changed = make(chan struct{})

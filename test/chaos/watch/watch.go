@@ -3,7 +3,7 @@
 // Every command of a chaos run is a program that tells a Recorder, over a
 // socket of the machine, when it starts, while it goes on (a beat every few
 // milliseconds) and when it is about to end, and waits for each answer. The
-// connection ends with the process, whatever ended it, so the Recorder knows
+// connection ends with the process, however it ended, so the Recorder knows
 // how long each command was there without believing anybody; its clock and its
 // order are the only ones.
 //
@@ -72,7 +72,7 @@ type Client struct {
 }
 
 // answering is how long a command waits for an answer: forever, nearly, since
-// a machine may stand still.
+// a machine may stop for a while.
 const answering = 5 * time.Minute
 
 // NewClient speaks over a connection.
