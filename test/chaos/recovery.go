@@ -240,7 +240,9 @@ func (r *rehearsal) since(ctx context.Context, from time.Duration, module string
 	return e.Start - from, err
 }
 
-func killWorker(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
+// afterFault injects a fault into the worker of a's first attempt, and
+// measures the time until the second attempt starts.
+func (r *rehearsal) afterFault(ctx context.Context, begin, end func(*program)) ([]time.Duration, error) {
 	a, err := r.starts(ctx, "a", 1)
 	if err != nil {
 		return nil, err
@@ -250,26 +252,20 @@ func killWorker(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
 		return nil, err
 	}
 	from := r.recorder.Now()
-	p.kill()
-	defer p.up()
+	begin(p)
+	defer end(p)
 	took, err := r.since(ctx, from, "a", 2)
 	return []time.Duration{took}, err
 }
 
+func killWorker(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
+	return r.afterFault(ctx, (*program).kill, (*program).up)
+}
+
 func cutWorker(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
-	a, err := r.starts(ctx, "a", 1)
-	if err != nil {
-		return nil, err
-	}
-	p, err := r.named(a.Worker)
-	if err != nil {
-		return nil, err
-	}
-	from := r.recorder.Now()
-	p.faulty(faultproxy.Fault{Hold: faultproxy.Both})
-	defer p.faulty(faultproxy.Fault{})
-	took, err := r.since(ctx, from, "a", 2)
-	return []time.Duration{took}, err
+	return r.afterFault(ctx,
+		func(p *program) { p.faulty(faultproxy.Fault{Hold: faultproxy.Both}) },
+		func(p *program) { p.faulty(faultproxy.Fault{}) })
 }
 
 // open lets the run's first module end.

@@ -13,11 +13,7 @@ import (
 // compressed to less than half; the next module needs the value on the same
 // side of the link.
 func TestASlowLinkLosesNoAttempt(t *testing.T) {
-	p := newPlace(t, workers)
-	server := p.server(t)
-	x := newProxy(t, server.addr)
-	x.Set(faultproxy.Fault{Rate: 125_000, Latency: 100 * time.Millisecond})
-	p.workerAt(t, x.url, "far", "--tags", "far")
+	p := farPlace(t)
 	r := p.startIn(t, p.dir(t), p.file(t, `
 name: e2e
 modules:
@@ -37,12 +33,7 @@ modules:
     run: test "$(sha256sum | cut -d ' ' -f 1)" = "$SUM"
 `))
 	res := r.result(t)
-	res.want(t, 0, all(succeeded, "value", "log", "reads"))
-	for _, module := range []string{"value", "log", "reads"} {
-		if got := res.Report.module(t, module).attempts(); got != "succeeded" {
-			t.Errorf("attempts of %s: %s", module, got)
-		}
-	}
+	wantOneAttempt(t, res, "value", "log", "reads")
 	if got := len(strings.Join(res.output("log", "stdout"), "")); got != 400_000 {
 		t.Errorf("%d bytes of the log arrived", got)
 	}
@@ -51,12 +42,8 @@ modules:
 // TestALongValueReachesAFarWorker: a worker behind 1 Mbit/s and 200 ms reads a
 // value of 3 MB that was made beside the server, and starts its module once.
 func TestALongValueReachesAFarWorker(t *testing.T) {
-	p := newPlace(t, workers)
-	server := p.server(t)
-	x := newProxy(t, server.addr)
-	x.Set(faultproxy.Fault{Rate: 125_000, Latency: 100 * time.Millisecond})
+	p := farPlace(t)
 	p.worker(t, "near", "--tags", "near")
-	p.workerAt(t, x.url, "far", "--tags", "far")
 	r := p.startIn(t, p.dir(t), p.file(t, `
 name: e2e
 modules:
@@ -70,8 +57,25 @@ modules:
     run: test "$(wc -c <"$MODPIPE_NEEDS")" -gt 3000000
 `))
 	res := r.result(t)
-	res.want(t, 0, all(succeeded, "value", "reads"))
-	for _, module := range []string{"value", "reads"} {
+	wantOneAttempt(t, res, "value", "reads")
+}
+
+// farPlace has a server, and a worker with the tag far behind 1 Mbit/s and
+// 200 ms.
+func farPlace(t *testing.T) *place {
+	t.Helper()
+	p := newPlace(t, workers)
+	x := newProxy(t, p.server(t).addr)
+	x.Set(faultproxy.Fault{Rate: 125_000, Latency: 100 * time.Millisecond})
+	p.workerAt(t, x.url, "far", "--tags", "far")
+	return p
+}
+
+// wantOneAttempt expects that the modules succeeded in their first attempt.
+func wantOneAttempt(t *testing.T, res *result, modules ...string) {
+	t.Helper()
+	res.want(t, 0, all(succeeded, modules...))
+	for _, module := range modules {
 		if got := res.Report.module(t, module).attempts(); got != "succeeded" {
 			t.Errorf("attempts of %s: %s", module, got)
 		}
