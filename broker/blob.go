@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -38,7 +39,7 @@ func (c *Conn) blob(ctx context.Context, digest string, limit int) ([]byte, erro
 			return data, nil
 		}
 		err = fmt.Errorf("read blob %s: %w", digest, err)
-		if !errors.Is(err, ErrNotFound) || time.Since(began) > blobPatience || !c.blobsReplicated(ctx) || !pause(ctx, backoff.NextBackOff()) {
+		if !errors.Is(err, ErrNotFound) || time.Since(began) > blobPatience || !c.blobsReplicated(ctx) || pause.For(ctx, backoff.NextBackOff()) != nil {
 			return nil, err
 		}
 	}
@@ -107,7 +108,7 @@ func (c *Conn) readChunks(ctx context.Context, entry *storedEntry) (data []byte,
 			return data, nil
 		case err != nil:
 			return nil, err
-		case !pause(ctx, backoff.NextBackOff()):
+		case pause.For(ctx, backoff.NextBackOff()) != nil:
 			return nil, context.Cause(ctx)
 		}
 	}

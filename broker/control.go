@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -53,7 +54,7 @@ func (c *Conn) listen(ctx context.Context, subjects []string, hear func(*nats.Ms
 		if !errors.Is(err, errWithdrawn) {
 			return err
 		}
-		if !pause(ctx, askAgain) {
+		if pause.For(ctx, askAgain) != nil {
 			return nil
 		}
 	}

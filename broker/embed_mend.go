@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // writeFailed is the server's message, once per stream, when its disk has failed a
@@ -46,7 +48,7 @@ func (s *Server) mend(ctx context.Context, why string) error {
 	}
 	s.log.log.Error("the embedded NATS could not write to its disk: waiting until there is room; nothing is lost meanwhile",
 		"store", s.opts.StoreDir, "error", why)
-	for pause(ctx, roomEvery) {
+	for pause.For(ctx, roomEvery) == nil {
 		if err := s.storeGone(); err != nil {
 			return err
 		}

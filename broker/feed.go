@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // source describes what to read of a stream.
@@ -86,7 +88,7 @@ func (c *Conn) feed(ctx context.Context, src source, f func(located) error) erro
 		if err := c.link.await(ctx); err != nil {
 			return ignoreEnd(ctx, err)
 		}
-		if !pause(ctx, backoff.NextBackOff()) {
+		if pause.For(ctx, backoff.NextBackOff()) != nil {
 			return nil
 		}
 	}
@@ -120,18 +122,6 @@ func ignoreEnd(ctx context.Context, err error) error {
 		return nil
 	default:
 		return err
-	}
-}
-
-// pause waits, and reports whether ctx still lasts.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

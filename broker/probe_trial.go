@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -187,7 +188,7 @@ func (t *trials) listen(ctx context.Context) {
 		t.done[q.at].Err = t.whisper(subject, q)
 	}
 	_ = t.c.nc.FlushWithContext(ctx) // denials arrive before the answer
-	pause(ctx, trialAfterFlush)
+	_ = pause.For(ctx, trialAfterFlush)
 	mu.Lock()
 	defer mu.Unlock()
 	for i, q := range t.quiet {

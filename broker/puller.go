@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -244,7 +245,7 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 // again repeats change after a while.
 func (p *Puller) again(ctx context.Context) {
 	p.work.Go(func() error {
-		if pause(ctx, scanEvery) {
+		if pause.For(ctx, scanEvery) == nil {
 			p.ask(func() { p.changed = true })
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -282,7 +283,7 @@ func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool,
 	telling.Go(func() {
 		defer cancel()
 		told := time.Now()
-		for pause(ctx, AckWait/3) {
+		for pause.For(ctx, AckWait/3) == nil {
 			if answer(m, ackProgress) == nil {
 				told = time.Now()
 			} else if time.Since(told) > AckWait {
@@ -372,7 +373,7 @@ func (p *Puller) remake(ctx context.Context, l *lane) {
 		err := p.c.restoreLane(ctx, l.name)
 		if err != nil && ctx.Err() == nil {
 			p.c.log.Warn("a lane has no consumer and it cannot be made", "url", p.c.URL(), "lane", l.name, "error", err)
-			pause(ctx, scanEvery)
+			_ = pause.For(ctx, scanEvery)
 		}
 		p.send(ctx, event{do: func() {
 			l.silenced = false
@@ -390,7 +391,7 @@ func (p *Puller) openLater(ctx context.Context, l *lane) {
 	}
 	l.opening = true
 	p.work.Go(func() error {
-		if pause(ctx, askAgain) {
+		if pause.For(ctx, askAgain) == nil {
 			p.send(ctx, event{do: func() { p.openAgain(l) }})
 		}
 		return nil

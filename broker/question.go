@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -39,7 +40,7 @@ func (c *Conn) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Quest
 			return err
 		}
 		c.log.Warn("the NATS user may not receive the questions of workers: a worker that cannot tell whether an attempt is its own waits without an answer", "run", run, "subscription", subject)
-		if !pause(ctx, deniedPatience) {
+		if pause.For(ctx, deniedPatience) != nil {
 			return nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -311,7 +312,7 @@ func (c *Conn) ReadLog(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error
 			return nil, fmt.Errorf("read the log of run %s: %w", run, err)
 		case len(log) > 0 && log[len(log)-1].Sequence >= newest.seq:
 			return log, droppedIn(run, log)
-		case !pause(ctx, backoff.NextBackOff()):
+		case pause.For(ctx, backoff.NextBackOff()) != nil:
 			return nil, fmt.Errorf("read the log of run %s: %w", run, context.Cause(ctx))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -131,7 +132,7 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 		case noRoomFor(err) && cfg.MaxBytes > 0: // other streams reserve the whole store: take a part of the unused space
 			cfg.MaxBytes = -1
 		case errorCode(err) == codeNotCreated && tries < creations:
-			if !pause(ctx, time.Duration(tries)*50*time.Millisecond) {
+			if pause.For(ctx, time.Duration(tries)*50*time.Millisecond) != nil {
 				return context.Cause(ctx)
 			}
 			tries++

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -103,7 +104,7 @@ func (d *doctor) examineRuns(ctx context.Context) {
 	}
 	found := first
 	if len(first.waiting)+len(first.unregistered)+len(first.idle) > 0 {
-		if pause(ctx, lookAgain) != nil {
+		if pause.For(ctx, lookAgain) != nil {
 			return
 		}
 		second, err := d.lookAtRuns(ctx)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // listening is what an embedded server that listens says of itself to other
@@ -55,7 +57,7 @@ func writeListening(ctx context.Context, state string, l listening) (*listenFile
 	patience, stop := context.WithTimeout(ctx, lockPatience)
 	defer stop()
 	for lockFile(lock) != nil {
-		if pause(patience, 20*time.Millisecond) != nil {
+		if pause.For(patience, 20*time.Millisecond) != nil {
 			_ = lock.Close()
 			return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
 		}

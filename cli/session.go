@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // session is a connection, with all that this process keeps up for it.
@@ -202,7 +203,7 @@ func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
 				return &session{conn: c}, nil
 			}
 		}
-		if pause(patience, 50*time.Millisecond) != nil { // it is just starting, or just going
+		if pause.For(patience, 50*time.Millisecond) != nil { // it is just starting, or just going
 			return nil, infrastructureError("the store %s is held by a process that does not answer", dir)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // place says which workspace, and which store, a command is about.
@@ -162,7 +164,7 @@ func holdOrBorrow(ctx context.Context, dir string) (*store, error) {
 			return s, err
 		}
 		h, known := readHolder(dir)
-		if (known && !h.Reader) || pause(patience, 50*time.Millisecond) != nil {
+		if (known && !h.Reader) || pause.For(patience, 50*time.Millisecond) != nil {
 			return borrow()
 		}
 	}
@@ -192,7 +194,7 @@ func holdSoon(ctx context.Context, dir string) (*store, error) {
 			return nil, notFoundError("%w", &servedError{h, dir})
 		case known && !h.Reader:
 			return nil, notFoundError("process %d holds the store %s: wait until its run has ended", h.PID, dir)
-		case pause(patience, 50*time.Millisecond) != nil:
+		case pause.For(patience, 50*time.Millisecond) != nil:
 			return nil, infrastructureError("the store %s is held by a process that has not written its address", dir)
 		}
 	}
@@ -222,18 +224,6 @@ func borrow() (*store, error) {
 	}
 	s.temporary = true
 	return s, nil
-}
-
-// pause waits, unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (s *store) data() string { return filepath.Join(s.dir, "nats") }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -100,7 +101,7 @@ func (s *shift) trials(ctx context.Context) error {
 			return nil
 		}
 		for wait := firstTrial; ; wait = min(2*wait, mostTrial) {
-			if pause(ctx, wait) != nil {
+			if pause.For(ctx, wait) != nil {
 				return nil //nolint:nilerr // the worker ends
 			}
 			if s.tried(wait) {

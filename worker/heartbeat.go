@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -63,7 +64,7 @@ func (s *shift) register(ctx context.Context) error {
 		if !said {
 			s.log.Warn("a worker of this name was there a moment ago: waiting for its entry to expire", "at_most", s.takenFor())
 		}
-		if err := pause(ctx, s.ttl/10); err != nil {
+		if err := pause.For(ctx, s.ttl/10); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -16,7 +17,7 @@ type clock struct{}
 
 func (clock) Now() time.Time { return time.Now() }
 
-func (clock) Pause(ctx context.Context, d time.Duration) error { return pause(ctx, d) }
+func (clock) Pause(ctx context.Context, d time.Duration) error { return pause.For(ctx, d) }
 
 func (clock) Await(ctx context.Context, c <-chan struct{}) error {
 	select {
@@ -29,18 +30,6 @@ func (clock) Await(ctx context.Context, c <-chan struct{}) error {
 
 func (clock) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, d)
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // persist calls f until it gives an answer: anything but NATS being away. The

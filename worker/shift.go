@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/kv"
 )
 
@@ -170,7 +171,7 @@ func (s *shift) forever(ctx context.Context, name string, loop func(context.Cont
 			return
 		}
 		s.log.Warn("goes on after an error", "loop", name, "error", err)
-		if pause(ctx, attempt.MaxPause) != nil {
+		if pause.For(ctx, attempt.MaxPause) != nil {
 			return
 		}
 	}

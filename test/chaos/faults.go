@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
@@ -143,7 +144,7 @@ func (w *world) rage(ctx context.Context, rng *rand.Rand) {
 	busy := map[any]bool{}
 	var mu sync.Mutex // guards busy
 	for {
-		if pause(ctx, 200*time.Millisecond+time.Duration(rng.IntN(1800))*time.Millisecond) != nil {
+		if pause.For(ctx, 200*time.Millisecond+time.Duration(rng.IntN(1800))*time.Millisecond) != nil {
 			return
 		}
 		target, name, f := w.draw(ctx, rng)
@@ -159,7 +160,7 @@ func (w *world) rage(ctx context.Context, rng *rand.Rand) {
 		faults.Go(func() {
 			f.act()
 			if f.end != nil {
-				_ = pause(ctx, f.span) // ended early when the time for faults is over
+				_ = pause.For(ctx, f.span) // ended early when the time for faults is over
 				f.end()
 			}
 			mu.Lock()

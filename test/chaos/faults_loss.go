@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // lossFault draws a restart of the only NATS node in which it forgets what it
@@ -37,7 +38,7 @@ func (w *world) loseTail(ctx context.Context, n *node, back, down time.Duration)
 		w.fail("copy the store of %s: %v", n.name, err)
 		return
 	}
-	_ = pause(ctx, back)
+	_ = pause.For(ctx, back)
 	w.lose(ctx, n, from, down, func() error {
 		return errors.Join(os.RemoveAll(store), os.Rename(kept, store))
 	})
@@ -52,7 +53,7 @@ func (w *world) loseStore(ctx context.Context, n *node, down time.Duration) {
 func (w *world) lose(ctx context.Context, n *node, from, down time.Duration, change func() error) {
 	n.kill()
 	err := change()
-	_ = pause(ctx, down)
+	_ = pause.For(ctx, down)
 	if err = errors.Join(err, n.up()); err != nil {
 		w.fail("lose something of %s: %v", n.name, err)
 		return

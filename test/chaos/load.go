@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // ledger is what was submitted, and what has ended.
@@ -117,7 +118,7 @@ func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledg
 	defer commands.Wait()
 	answered := context.WithoutCancel(ctx)
 	for n := 1; ; n++ {
-		if pause(ctx, 300*time.Millisecond+time.Duration(rng.IntN(1200))*time.Millisecond) != nil {
+		if pause.For(ctx, 300*time.Millisecond+time.Duration(rng.IntN(1200))*time.Millisecond) != nil {
 			return
 		}
 		if len(l.open()) >= atOnce {
@@ -136,7 +137,7 @@ func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledg
 		if rng.IntN(8) == 0 {
 			after := time.Duration(rng.IntN(3000)) * time.Millisecond
 			commands.Go(func() {
-				if pause(answered, after) == nil {
+				if pause.For(answered, after) == nil {
 					w.cancel(answered, p.run, l)
 				}
 			})
@@ -175,7 +176,7 @@ func (w *world) detached(ctx context.Context, p *plan, file string) {
 			w.fail("run --detach %s: exit %d: %s", p.run, code, said)
 			return
 		}
-		if pause(ctx, time.Second) != nil {
+		if pause.For(ctx, time.Second) != nil {
 			return
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // process is a program under test; what it says goes to a file.
@@ -106,18 +108,6 @@ func (p *process) said() string {
 	return strings.TrimSpace(string(text[max(0, len(text)-most):]))
 }
 
-// pause waits, and returns early with the reason when ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // until repeats a question until the answer is yes; errNotInTime after patience.
 func until(ctx context.Context, patience, every time.Duration, what string, yes func() bool) error {
 	deadline := time.Now().Add(patience)
@@ -125,7 +115,7 @@ func until(ctx context.Context, patience, every time.Duration, what string, yes 
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w: %s (%v)", errNotInTime, what, patience)
 		}
-		if err := pause(ctx, every); err != nil {
+		if err := pause.For(ctx, every); err != nil {
 			return err
 		}
 	}

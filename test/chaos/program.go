@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
@@ -133,7 +134,7 @@ var toldExits = []int{0, 143}
 func (p *program) rest(ctx context.Context, was *process) {
 	down := p.ended(was)
 	if was.exit() == nameTaken || was.exit() == unreachable {
-		_ = pause(ctx, 300*time.Millisecond)
+		_ = pause.For(ctx, 300*time.Millisecond)
 	}
 	select {
 	case <-down:

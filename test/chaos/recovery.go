@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 	"github.com/modpipe/modpipe/test/faultproxy"
@@ -183,7 +184,7 @@ func (r *rehearsal) play(ctx context.Context, t trial) ([]time.Duration, error) 
 	if _, err := r.starts(ctx, "a", 1); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, 100*time.Millisecond+time.Duration(r.rng.IntN(1000))*time.Millisecond); err != nil {
+	if err := pause.For(ctx, 100*time.Millisecond+time.Duration(r.rng.IntN(1000))*time.Millisecond); err != nil {
 		return nil, err
 	}
 	times, err := t.once(ctx, r)

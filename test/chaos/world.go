@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
@@ -209,7 +210,7 @@ const (
 
 func (w *world) lookForStalls(ctx context.Context) {
 	last := w.recorder.Now()
-	for pause(ctx, stallLook) == nil {
+	for pause.For(ctx, stallLook) == nil {
 		now := w.recorder.Now()
 		if now-last > stallLeast {
 			w.mu.Lock()
