@@ -120,7 +120,7 @@ func label(labels map[string]string, name string) (string, bool) {
 }
 
 // CompareVersions compares dotted numbers part by part, as numbers; a part
-// that is not there counts as 0, so 1.26 equals 1.26.0.
+// that is missing counts as 0, so 1.26 equals 1.26.0.
 func CompareVersions(a, b string) int {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range max(len(as), len(bs)) {

@@ -35,8 +35,9 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// Who has the program with another graph comes closer than who has another
-// build, and who has none is the farthest: the message then says what is wrong.
+// A worker that has the program with another graph is closer than one with
+// another build, and a worker without the program is the farthest. So the
+// message names the real difference.
 func TestCloser(t *testing.T) {
 	want := pipeline.Requirements{Program: &pipeline.Program{Name: "p", Build: "b", Graph: "g"}}
 	order := []Capabilities{
@@ -53,7 +54,7 @@ func TestCloser(t *testing.T) {
 		}
 	}
 	if gpu := (Capabilities{Tags: []string{"gpu"}}); !gpu.Closer(order[0], pipeline.Requirements{OS: "linux", Tags: []string{"gpu"}}) {
-		t.Error("who lacks less is not closer")
+		t.Error("a worker that lacks less is not closer")
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 
@@ -322,7 +322,7 @@ func FuzzOutputs(f *testing.F) {
 	})
 }
 
-// FuzzResult: what decodes is what JSON can hold, but for numbers that are none.
+// FuzzResult: a decoded value is one that JSON can hold, except NaN and infinities.
 func FuzzResult(f *testing.F) {
 	for _, seed := range [][]byte{
 		{0x81, 0xa1, 'a', 0x93, 1, 2, 3}, {0xd6, 0xff, 0, 0, 0, 0}, {0x81, 0x90, 0xc3}, {0x81, 0x80, 0xc3}, {0x81, 0xc4, 0, 0xc3}, {0xdf, 0x7f, 0xff, 0xff, 0xff},

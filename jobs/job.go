@@ -113,13 +113,13 @@ type WorkerInfo struct {
 	Settled bool `msgpack:"settled,omitempty"`
 }
 
-// Lease says who may act, and lives for a few seconds unless it is renewed.
+// Lease names the orchestrator that may act, and lives for a few seconds unless it is renewed.
 type Lease struct {
 	Holder   string `msgpack:"holder"`            // the orchestrator's name
 	Instance string `msgpack:"instance"`          // new at every acquisition: tells its writes from others'
 	Epoch    uint64 `msgpack:"epoch,omitempty"`   // of its takeover in the run's log, once that is recorded
 	Problem  string `msgpack:"problem,omitempty"` // why the holder has set the run aside; empty = it acts
-	Unread   bool   `msgpack:"-"`                 // a newer version, or nobody, has written it: only Holder means something
+	Unread   bool   `msgpack:"-"`                 // a newer version of the program wrote it: only Holder is meaningful
 	Full     bool   `msgpack:"full,omitempty"`    // of one that serves: it decides for as many runs as it may
 }
 
@@ -143,8 +143,8 @@ type Capabilities struct {
 	Labels  map[string]string `msgpack:"labels,omitempty"`
 }
 
-// Control is a request to whoever runs something, over core NATS: lossy, so
-// it is repeated until the log answers.
+// Control is a request to the process that runs something, over core NATS. It
+// may be lost, so it is repeated until the log shows its effect.
 type Control struct {
 	Cancel *CancelAttempt `msgpack:"cancel,omitempty"` // on the run's control subject
 	Drain  *Drain         `msgpack:"drain,omitempty"`  // on the worker's

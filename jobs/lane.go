@@ -13,7 +13,7 @@ import (
 // subject, one durable consumer. It can be read: "os_linux-tool_docker".
 type Lane string
 
-// LaneSet is what a lane stands for, as the lanes' bucket holds it.
+// LaneSet is what a lane requires, as the lanes' bucket holds it.
 type LaneSet struct {
 	Requires pipeline.Requirements `msgpack:"requires"`
 	Slots    int                   `msgpack:"slots"`
@@ -68,7 +68,7 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	return Lane("h_" + hex.EncodeToString(sum[:15]))
 }
 
-// spelled reports whether words, with dashes between them, can stand in a
+// spelled reports whether words, with dashes between them, can be part of a
 // subject and be told apart again.
 func spelled(words []string) bool {
 	size := len(words) - 1

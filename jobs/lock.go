@@ -19,7 +19,7 @@ type Holder struct {
 	Run     RunID    `msgpack:"run"`
 	Module  ModuleID `msgpack:"token"`
 	Attempt Attempt  `msgpack:"attempt"`
-	Epoch   uint64   `msgpack:"epoch"` // of the orchestrator that took it: what an elder one gives up is not what a newer one has found
+	Epoch   uint64   `msgpack:"epoch"` // of the orchestrator that took it: an entry of an older one is not the same as a newer one's
 }
 
 // Is reports whether both are one attempt.

@@ -20,7 +20,7 @@ const (
 	StandsClosed Standing = "closed" // it has ended, is not in the log, or is not granted: acknowledge and forget
 	StandsYours  Standing = "yours"  // the delivery that asks has claimed it
 	StandsTaken  Standing = "taken"  // another delivery has claimed it
-	StandsOpen   Standing = "open"   // nobody has claimed it
+	StandsOpen   Standing = "open"   // it has no claim
 )
 
 // Answer answers a question, on the control subject of the worker.
@@ -29,7 +29,7 @@ type Answer struct {
 	State Standing `msgpack:"state"`
 	Epoch uint64   `msgpack:"epoch"`           // of the orchestrator that answers
 	Claim uint64   `msgpack:"claim,omitempty"` // sequence of the claim; with StandsYours
-	Last  uint64   `msgpack:"last,omitempty"`  // last sequence of the cell, whatever stands there: what the next write expects
+	Last  uint64   `msgpack:"last,omitempty"`  // last sequence of the cell, whatever that record is: the next write expects it
 }
 
 // Probe asks a worker whether it still runs an attempt that it has claimed,

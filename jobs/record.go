@@ -20,7 +20,7 @@ type Record struct {
 	End       *End          `msgpack:"end,omitempty"`
 }
 
-// Entry is a record as it stands in the log.
+// Entry is a record with its place in the log.
 type Entry struct {
 	Sequence uint64    // its position in the stream: grows, with gaps
 	Time     time.Time // when the server stored it: the clock of the run
@@ -45,7 +45,7 @@ type Spec struct {
 	// Registry tells the registry of workers that was there when the run was
 	// submitted: when it was made. It is in memory, so while the registry is the
 	// same one NATS was not restarted, and has lost nothing of the run. Zero =
-	// there was none.
+	// it did not exist.
 	Registry time.Time `msgpack:"registry,omitempty"`
 }
 
@@ -81,7 +81,7 @@ type Claim struct {
 type Outcome struct {
 	Attempt     Attempt              `msgpack:"attempt"`
 	Status      report.AttemptStatus `msgpack:"status"`
-	Worker      string               `msgpack:"worker,omitempty"` // who ran it, or is thought to have run it; empty when nobody had claimed it
+	Worker      string               `msgpack:"worker,omitempty"` // the one that ran it, or is thought to have run it; empty without a claim
 	Incarnation string               `msgpack:"incarnation,omitempty"`
 	Nonce       string               `msgpack:"nonce,omitempty"`
 	By          string               `msgpack:"by,omitempty"`        // name of the orchestrator, when it records in the worker's place
@@ -116,7 +116,7 @@ type Blob struct {
 	Bytes  int64  `msgpack:"bytes,omitempty"`
 }
 
-// Takeover says who decides for the run from here on.
+// Takeover names the orchestrator that decides for the run from here on.
 type Takeover struct {
 	Epoch        uint64 `msgpack:"epoch"`
 	Orchestrator string `msgpack:"orchestrator"`
@@ -155,5 +155,5 @@ type Cancel struct {
 type End struct {
 	Status report.RunStatus `msgpack:"status"`
 	Error  string           `msgpack:"error,omitempty"`
-	Forced bool             `msgpack:"forced,omitempty"` // a person ended it, whatever its log held: modules may have no end
+	Forced bool             `msgpack:"forced,omitempty"` // a person ended it without regard to its log: modules may have no end
 }

@@ -11,7 +11,7 @@ import (
 // plainSpec is a Spec without its own encoding.
 type plainSpec Spec
 
-// sentSpec is a Spec as it travels: each distinct list of needs stands once,
+// sentSpec is a Spec as it travels: it contains each distinct list of needs once,
 // since there may be a hundred times as many needs as modules.
 type sentSpec struct {
 	plainSpec `msgpack:",inline"`
@@ -53,14 +53,14 @@ func (s *Spec) DecodeMsgpack(dec *msgpack.Decoder) error {
 		return nil
 	}
 	if s.Pipeline == nil || len(sent.Of) != len(s.Pipeline.Modules) {
-		return fmt.Errorf("needs of %d modules that are not there", len(sent.Of))
+		return fmt.Errorf("needs of %d modules that do not exist", len(sent.Of))
 	}
 	for i, m := range s.Pipeline.Modules {
 		n := sent.Of[i]
 		switch {
 		case n == 0:
 		case n < 0 || n > len(sent.Lists) || m == nil:
-			return fmt.Errorf("module %d has the needs of list %d, which is none of %d", i, n, len(sent.Lists))
+			return fmt.Errorf("module %d has the needs of list %d, which is not among the %d lists", i, n, len(sent.Lists))
 		default:
 			m.Needs = sent.Lists[n-1]
 		}

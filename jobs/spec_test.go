@@ -47,7 +47,7 @@ func TestNeedsOfALayerTravelOnce(t *testing.T) {
 
 func TestNeedsThatAreNotThere(t *testing.T) {
 	list := [][]pipeline.Need{{{Module: "a"}}}
-	for name, of := range map[string][]int{"a list that is none": {2}, "a negative one": {-1}, "more than modules": {1, 1}} {
+	for name, of := range map[string][]int{"a list that does not exist": {2}, "a negative one": {-1}, "more than modules": {1, 1}} {
 		sent := sentSpec{plainSpec: plainSpec{Pipeline: &pipeline.Pipeline{Modules: []*pipeline.Module{{Name: "m"}}}}, Lists: list, Of: of}
 		body, err := msgpack.Marshal(map[string]any{"spec": &sent})
 		if err != nil {

@@ -43,6 +43,6 @@ type Event struct {
 	Text     string     `json:"text,omitempty"`      // module.output: one line without its end, cut with a mark after 1 MiB; bytes that are not UTF-8 as U+FFFD
 	Slots    int        `json:"slots,omitempty"`     // worker.joined
 	Missing  string     `json:"missing,omitempty"`   // waiting: in words
-	Closest  string     `json:"closest,omitempty"`   // waiting: who comes closest
+	Closest  string     `json:"closest,omitempty"`   // waiting: the worker that lacks least
 	Until    *time.Time `json:"until,omitempty"`     // waiting: when the module fails, if no capable worker comes
 }

@@ -42,7 +42,7 @@ type Module struct {
 	NoWorker bool              `json:"-"` // it failed for want of a capable worker
 }
 
-// LargeOutput stands for an output above 64 KiB.
+// LargeOutput replaces an output above 64 KiB.
 type LargeOutput struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`

@@ -27,7 +27,7 @@ type Request struct {
 	Stubbed bool `msgpack:"stubbed"` // only the condition is asked for: Skipped says that it is false
 
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
-	Abandoned <-chan struct{} `msgpack:"-"` // closed when nobody waits any more; may be nil
+	Abandoned <-chan struct{} `msgpack:"-"` // closed when the caller has stopped waiting; may be nil
 }
 
 // Need is how a direct need ended.

@@ -1,5 +1,5 @@
 // Package lines joins the pieces in which output arrives to lines, and bounds
-// what it keeps of each: a line may be as long as a disk, and whoever shows it
+// what it keeps of each: a line may be as long as a disk, and a program that shows it
 // holds at most Most bytes of it.
 package lines
 

@@ -29,7 +29,7 @@ func TestJoinerJoinsPieces(t *testing.T) {
 	}
 }
 
-// TestLongLineIsBounded: however long a line is and in whatever pieces it
+// TestLongLineIsBounded: however long a line is and in which pieces it
 // comes, at most Most bytes of it are held, and the mark accounts for the rest.
 func TestLongLineIsBounded(t *testing.T) {
 	const size = 3*lines.Most + 7

@@ -1,8 +1,8 @@
-// Package locks is how a run takes the keys and limits that all runs share,
-// gives them back, and has others out of the way who hold them and may not any
-// more. It does no I/O of its own and reads no clock: the bucket, the logs and
-// the leases of runs are interfaces, so that the same code serves in an
-// orchestrator and in a simulation that chooses the order of everything.
+// Package locks acquires and releases the keys and limits that all runs share,
+// and evicts holders whose attempts have ended. It does no I/O and reads no
+// clock: the bucket, the logs and the leases of runs are interfaces, so that the
+// same code serves in an orchestrator and in a simulation that chooses the
+// order of all events.
 //
 // # Nouns
 //
@@ -12,18 +12,19 @@
 //
 // # The rules
 //
-//   - An entry is changed by compare-and-set only: whoever was second reads
-//     again.
-//   - A module is one holder: its next attempt replaces those before it, a
-//     newer orchestrator's entry an elder's, and never the other way round.
-//   - All locks of an attempt are taken, in their order, or none; who is
-//     refused holds nothing.
-//   - A holder counts until its attempt is closed in the log of its run. As
-//     long as somebody decides for that run, its own orchestrator closes and
-//     gives back; only what an elder one has entered there, perhaps by a write
-//     that was long on its way, is looked for in the log: what an attempt was
-//     not granted before the run was taken over, it never will be. Of a run that
-//     nobody decides for, the attempt may have been closed since, or is closed
-//     here by the rules that every orchestrator keeps: in the log, after a
-//     takeover, and in a worker's place only when the worker is lost.
+//   - An entry is changed by compare-and-set only. A refused writer reads the
+//     entry again.
+//   - A module is one holder. Its next attempt replaces the ones before, and a
+//     newer orchestrator's entry replaces an older one's, never the reverse.
+//   - A Taker takes all locks of an attempt, in their order, or none. A refused
+//     attempt holds nothing.
+//   - A holder counts until its attempt is closed in the log of its run.
+//   - While an orchestrator decides for that run, it closes attempts and gives
+//     their locks back. Another run evicts only entries of an older
+//     orchestrator of the run, whose write may have arrived late: an attempt
+//     that was not granted before the takeover never will be.
+//   - When no orchestrator decides for that run, its attempt may have been
+//     closed since. Otherwise the Taker closes it by the rules that every
+//     orchestrator follows: in the log, after a takeover, and in a worker's
+//     place only when the worker is lost.
 package locks

@@ -7,15 +7,15 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Bucket is where it stands who holds what. It repeats what NATS does not
-// answer until ctx ends.
+// Bucket stores the holders of each lock. It repeats requests that NATS does
+// not answer until ctx ends.
 type Bucket interface {
-	// Read returns a lock's entry, without holders when there is none, and the
-	// revision that a change of it expects.
+	// Read returns a lock's entry, without holders when the bucket has no entry,
+	// and the revision that a change of it expects.
 	Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error)
-	// Write stores a lock's entry, or removes one without holders, where its
-	// last revision is the given one. It reports false when it is not: somebody
-	// has written meanwhile, perhaps an unanswered first try of this call.
+	// Write stores a lock's entry, or removes one without holders, if its
+	// last revision is the given one. Otherwise it reports false: the entry has
+	// been written since, perhaps by an unanswered first try of this call.
 	Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) (bool, error)
 }
 
@@ -32,7 +32,8 @@ func Acquire(ctx context.Context, b Bucket, lock jobs.Lock, h jobs.Holder) ([]jo
 	return others, err
 }
 
-// enter is who holds the lock when h has asked for it, and who stands in its way.
+// enter returns the holders of the lock after a request of h, and the holders
+// that refuse it.
 func enter(held []jobs.Holder, lock jobs.Lock, h jobs.Holder) (next, refusing []jobs.Holder) {
 	var own, others []jobs.Holder
 	for _, o := range held {
@@ -43,7 +44,7 @@ func enter(held []jobs.Holder, lock jobs.Lock, h jobs.Holder) (next, refusing []
 		}
 	}
 	if slices.ContainsFunc(own, func(o jobs.Holder) bool { return o.Attempt > h.Attempt || o.Is(h) && o.Epoch > h.Epoch }) {
-		return held, own // an elder orchestrator asks for what a newer one has
+		return held, own // an older orchestrator asks for a lock that a newer one has
 	}
 	if len(others) >= lock.Max && !slices.ContainsFunc(own, h.Is) {
 		return held, others
@@ -51,15 +52,15 @@ func enter(held []jobs.Holder, lock jobs.Lock, h jobs.Holder) (next, refusing []
 	return append(slices.Clone(others), h), nil
 }
 
-// Release takes those holders out that gone names.
+// Release removes the holders for which gone returns true.
 func Release(ctx context.Context, b Bucket, lock jobs.Lock, gone func(jobs.Holder) bool) error {
 	return change(ctx, b, lock, func(held []jobs.Holder) []jobs.Holder {
 		return slices.DeleteFunc(slices.Clone(held), gone)
 	})
 }
 
-// change writes what f makes of the holders by compare-and-set, and nothing
-// when it leaves them as they are. An unanswered first try that was stored is
+// change writes the holders that f returns, by compare-and-set, and nothing
+// when f returns the same ones. An unanswered first try that was stored is
 // read again, and found to be as it should be.
 func change(ctx context.Context, b Bucket, lock jobs.Lock, f func([]jobs.Holder) []jobs.Holder) error {
 	for {

@@ -8,7 +8,7 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// gone finds one of the holders that counts no more, or need not.
+// gone returns one of the holders that does not count any more, or nil.
 func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 	deciders := map[jobs.RunID]decider{t.Run: {t.Epoch, true}}
 	for _, h := range holders {
@@ -22,7 +22,7 @@ func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 		}
 		over, err := t.over(ctx, h, d)
 		if err != nil && ctx.Err() == nil {
-			t.Logger.Warn("whether another run still holds what this one waits for is not known", "run", h.Run, "module", h.Module, "error", err)
+			t.Logger.Warn("cannot find out whether another run still holds a lock that this one waits for", "run", h.Run, "module", h.Module, "error", err)
 		}
 		if over {
 			return &h
@@ -31,10 +31,10 @@ func (t *Taker) gone(ctx context.Context, holders []jobs.Holder) *jobs.Holder {
 	return nil
 }
 
-// decider is whoever decides for a run, as far as is known.
+// decider is the orchestrator that decides for a run, as far as is known.
 type decider struct {
 	epoch uint64
-	led   bool // there is one
+	led   bool // an orchestrator holds the run's lease
 }
 
 func (t *Taker) decider(ctx context.Context, run jobs.RunID) decider {
@@ -54,9 +54,9 @@ func (t *Taker) decider(ctx context.Context, run jobs.RunID) decider {
 	return decider{}
 }
 
-// orphaned reports whether nobody has been seen to decide for a run for as
-// long as a lease lives, on our own clock: leases are gone for a moment when
-// the server or its clock was.
+// orphaned reports whether no orchestrator has held the run's lease for as long
+// as a lease lives, by our own clock. Leases vanish for a moment when the server
+// restarts or its clock jumps.
 func (t *Taker) orphaned(run jobs.RunID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,11 +64,11 @@ func (t *Taker) orphaned(run jobs.RunID) bool {
 	return !since.IsZero() && t.Clock.Now().Sub(since) >= t.Leases.TTL()
 }
 
-// over reports whether a holder counts no more: its attempt is closed, or what
-// was entered for it came to nothing. Of a run that nobody decides for it closes
-// the attempt, when that may be done. Of one that somebody decides for, it is
-// asked about what an elder orchestrator has entered, perhaps so late that the
-// newer one does not know of it.
+// over reports whether a holder does not count any more: its attempt is closed,
+// or its entry will never be granted. When an orchestrator decides for the
+// holder's run, only the entry of an older orchestrator is in question: it may
+// have arrived so late that the newer one does not know of it. When none
+// decides, over closes the attempt if that is allowed.
 func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error) {
 	closed, err := t.closed(ctx, h)
 	switch {
@@ -82,9 +82,9 @@ func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error
 	return t.reclaim(ctx, h)
 }
 
-// void reports whether an elder orchestrator has entered an attempt, and was
-// replaced before it could grant it anything. The newer one may have a module
-// to start first that waits for this very lock.
+// void reports whether an older orchestrator entered an attempt and was replaced
+// before it could grant it. The newer one may have to start another module
+// first, which waits for this very lock.
 func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	t.mu.Lock()
 	granted := t.granted[h]
@@ -110,9 +110,9 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	return state.Closed(id) || epoch > h.Epoch, nil
 }
 
-// closed reports whether the log of a holder's run says that its attempt is
-// closed, or there is no such run any more. The newest record of the cell only
-// tells whether a look at the whole log is worth while: it may be noise.
+// closed reports whether the log of a holder's run shows its attempt as closed,
+// or the run does not exist any more. The newest record of the cell only decides
+// whether the whole log is read, because it may be noise.
 func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
 	rec, err := t.Logs.Last(ctx, h.Run, h.Module)
 	if err != nil {
@@ -134,8 +134,8 @@ func seemsClosed(rec jobs.Record, n jobs.Attempt) bool {
 	return rec.Outcome != nil && (rec.Outcome.Attempt == 0 || rec.Outcome.Attempt >= n) || rec.Claim != nil && rec.Claim.Attempt > n
 }
 
-// reclaim closes an attempt of an orphaned run, as whoever took that run over
-// would: it takes the run's lease, records the takeover and writes an outcome
+// reclaim closes an attempt of an orphaned run, as an orchestrator that took the
+// run over would: it takes the run's lease, records the takeover and writes an outcome
 // that expects what the fold has seen. It reports whether the attempt is
 // closed.
 func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
@@ -145,14 +145,14 @@ func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
 		return false, err
 	}
 	if _, may := t.Ask(ctx, state, id); !may {
-		return state.Closed(id), nil // looked at before anything is disturbed
+		return state.Closed(id), nil // read first, so that nothing is disturbed in vain
 	}
 	release, ok, err := t.Leases.Take(ctx, h.Run)
 	if !ok || err != nil {
-		return false, err // else somebody goes on with it
+		return false, err // without an error: another orchestrator goes on with the run
 	}
 	defer release()
-	leading, cancel := t.Clock.Within(ctx, t.Leases.TTL()/2) // nobody renews it
+	leading, cancel := t.Clock.Within(ctx, t.Leases.TTL()/2) // the lease is not renewed
 	defer cancel()
 	if state, err = t.Logs.TakeOver(leading, h.Run); err != nil {
 		return false, err
@@ -166,11 +166,11 @@ func (t *Taker) reclaim(ctx context.Context, h jobs.Holder) (bool, error) {
 
 func (t *Taker) close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error) {
 	if c.Cell == "" {
-		return true, nil // the log does not have the attempt, and nobody can grant it any more
+		return true, nil // the log does not have the attempt, and no orchestrator can grant it any more
 	}
-	closed, err := t.Logs.Close(ctx, run, c) // else its worker was first
+	closed, err := t.Logs.Close(ctx, run, c) // false: its worker wrote first
 	if closed {
-		t.Logger.Warn("closed an attempt of a run that nobody decides for: it held what this run waits for",
+		t.Logger.Warn("closed an attempt of a run without an orchestrator: it held a lock that this run waits for",
 			"run", run, "module", c.Cell, "attempt", c.Outcome.Attempt, "as", c.Outcome.Status)
 	}
 	return closed, err

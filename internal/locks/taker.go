@@ -13,27 +13,29 @@ import (
 
 // Logs are the logs of other runs.
 type Logs interface {
-	// Last reads the newest record of a cell, an empty one when there is none.
+	// Last reads the newest record of a cell, an empty one when the cell has none.
 	Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Record, error)
-	// Over reports whether the run has ended, or is not there.
+	// Over reports whether the run has ended, or does not exist.
 	Over(ctx context.Context, run jobs.RunID) (bool, error)
 	// Load folds the log.
 	Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error)
 	// TakeOver records in the log that we decide for the run from here on, and
-	// folds what stood there before.
+	// folds the records before.
 	TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error)
-	// Close does what a decision says. It reports false when somebody was first.
+	// Close writes the outcome of a decision. It reports false when another writer
+	// was first.
 	Close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error)
 }
 
 // Leases are the leases of other runs.
 type Leases interface {
-	// TTL is how long one lives that is not renewed.
+	// TTL is how long a lease lives that is not renewed.
 	TTL() time.Duration
-	// Led reports whether somebody has the run's lease, as far as is known, and
-	// the epoch with which it says to decide; 0 = not known.
+	// Led reports whether an orchestrator holds the run's lease, as far as is
+	// known, and the epoch of its takeover; 0 = not known.
 	Led(ctx context.Context, run jobs.RunID) (epoch uint64, led bool)
-	// Take takes it, when nobody has it, and returns how it is given back.
+	// Take takes the lease if it is free, and returns the function that gives it
+	// back.
 	Take(ctx context.Context, run jobs.RunID) (release func(), ok bool, err error)
 }
 
@@ -44,8 +46,8 @@ type Clock interface {
 	Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 }
 
-// Inquiry says how an attempt of another run may be closed, as its log and the
-// registry of workers show it now; false when it may not be.
+// Inquiry returns the outcome that may close an attempt of another run, by its
+// log and the registry of workers; false when none may.
 type Inquiry func(ctx context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool)
 
 // Taker takes locks for the attempts of a run. Its methods may be called from
@@ -61,25 +63,25 @@ type Taker struct {
 	Logger *slog.Logger
 
 	mu      sync.Mutex
-	absent  map[jobs.RunID]time.Time // since when nobody has been seen to decide for a run
-	granted map[jobs.Holder]bool     // by an elder orchestrator, as the log was found to say
+	absent  map[jobs.RunID]time.Time // since when no orchestrator has held the run's lease
+	granted map[jobs.Holder]bool     // entries of an older orchestrator that the log grants
 }
 
-// Refusal is a lock that was not to be had, and who has it.
+// Refusal is a lock that could not be taken, and its holder.
 type Refusal struct {
 	Lock jobs.Lock
 	By   jobs.Holder
 }
 
-// Take takes all locks for an attempt, in their order, or none: what stands in
-// the way is returned then.
+// Take takes all locks for an attempt, in their order, or none; then it returns
+// the lock that was refused.
 func (t *Taker) Take(ctx context.Context, id jobs.AttemptID, want []jobs.Lock) (*Refusal, error) {
 	h := jobs.Holder{Run: t.Run, Module: id.Module, Attempt: id.Attempt, Epoch: t.Epoch}
 	if len(want) > 1 {
-		// Looked at first, so that who waits for one of several takes nothing
-		// and rings nobody's bell.
+		// Read first: an attempt that waits for one of several locks then writes
+		// nothing, and wakes no other run.
 		for _, l := range want {
-			if by, err := t.try(ctx, l, h, t.look); by != nil || err != nil {
+			if by, err := t.try(ctx, l, h, t.peek); by != nil || err != nil {
 				return by, err
 			}
 		}
@@ -100,8 +102,8 @@ func (t *Taker) acquire(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs
 	return Acquire(ctx, t.Bucket, l, h)
 }
 
-// look is acquire without taking.
-func (t *Taker) look(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
+// peek is acquire without taking.
+func (t *Taker) peek(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Holder, error) {
 	entry, _, err := t.Bucket.Read(ctx, l)
 	others := slices.DeleteFunc(entry.Holders, func(o jobs.Holder) bool { return o.Run == h.Run && o.Module == h.Module })
 	if len(others) < l.Max {
@@ -110,8 +112,8 @@ func (t *Taker) look(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Ho
 	return others, err
 }
 
-// try acquires a lock, or looks at it, with those out of the way that count no
-// more. What a newer orchestrator has entered for one of them meanwhile stays.
+// try acquires a lock, or peeks at it, and evicts the holders that do not count
+// any more. An entry that a newer orchestrator writes in between stays.
 func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire func(context.Context, jobs.Lock, jobs.Holder) ([]jobs.Holder, error)) (*Refusal, error) {
 	for {
 		others, err := acquire(ctx, l, h)
@@ -128,7 +130,7 @@ func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire fun
 	}
 }
 
-// giveBack takes holders out of locks.
+// giveBack removes holders from locks.
 func (t *Taker) giveBack(ctx context.Context, from []jobs.Lock, gone func(jobs.Holder) bool) error {
 	for _, l := range from {
 		if err := Release(ctx, t.Bucket, l, gone); err != nil {
@@ -138,15 +140,15 @@ func (t *Taker) giveBack(ctx context.Context, from []jobs.Lock, gone func(jobs.H
 	return nil
 }
 
-// GiveBack gives back what an attempt, and those of its module before it, have
-// held.
+// GiveBack gives back the locks of an attempt, and of the attempts of its module
+// before it.
 func (t *Taker) GiveBack(ctx context.Context, id jobs.AttemptID, from []jobs.Lock) error {
 	return t.giveBack(ctx, from, func(o jobs.Holder) bool {
 		return o.Run == t.Run && o.Module == id.Module && o.Attempt <= id.Attempt
 	})
 }
 
-// Leave gives back all that an ended run holds of locks.
+// Leave gives back all locks that an ended run holds.
 func Leave(ctx context.Context, b Bucket, run jobs.RunID, from []jobs.Lock) error {
 	for _, l := range from {
 		if err := Release(ctx, b, l, func(h jobs.Holder) bool { return h.Run == run }); err != nil {

@@ -18,7 +18,7 @@ type site struct {
 	holders  []jobs.Holder
 	revision uint64
 	cells    map[jobs.ModuleID]jobs.Record // of all runs
-	epochs   map[jobs.RunID]uint64         // of the runs that somebody decides for
+	epochs   map[jobs.RunID]uint64         // of the runs that an orchestrator decides for
 	log      []jobs.Entry                  // of any run
 }
 
@@ -109,7 +109,7 @@ func TestWhatAnElderHasEntered(t *testing.T) {
 		{"of another, granted", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(granted()), false},
 		{"of another, never granted", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 1}, jobs.Record{}, takenOver(), true},
 		{"of another, not known to be taken over", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 2}, jobs.Record{}, takenOver(), false},
-		{"of another, by who decides for it", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 3}, closed(), nil, false},
+		{"of another, by its orchestrator", jobs.Holder{Run: "r2", Module: "a", Attempt: 1, Epoch: 3}, closed(), nil, false},
 	} {
 		s := &site{
 			holders: []jobs.Holder{tt.by}, log: tt.log,

@@ -1,4 +1,4 @@
-// Package orphans takes dead processes off the table that nobody waits for.
+// Package orphans reaps dead processes that have no parent to wait for them.
 //
 // The first process of a container inherits what others leave behind, and has
 // to collect it. It must not collect what it waits for itself: the exit status

@@ -17,7 +17,7 @@ const calm = 100 * time.Millisecond
 // Reap collects orphans until ctx ends. Only a process that inherits them has
 // a reason to call it.
 func Reap(ctx context.Context) {
-	ends := make(chan os.Signal, 1) // one stands for any number
+	ends := make(chan os.Signal, 1) // one signal is enough for any number of ends
 	signal.Notify(ends, syscall.SIGCHLD)
 	defer signal.Stop(ends)
 	for {
@@ -56,7 +56,7 @@ func sweep() {
 }
 
 // collectOrphan collects a process if it is dead, was left to this one, and
-// was started by another: it is in another session, and nobody waits for it.
+// was started by another: it is in another session, and no process waits for it.
 func collectOrphan(pid int) {
 	mu.Lock()
 	defer mu.Unlock()

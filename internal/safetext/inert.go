@@ -20,8 +20,8 @@ var (
 	headings = regexp.MustCompile(`(?m)^([-+~^])([-+~^]{2})`)
 )
 
-// inert is text without commands. Only where text stands at the beginning of a
-// line of its own can it be a heading.
+// inert is text without commands. Only text at the beginning of a
+// line can be a heading.
 func inert(s string, heading bool) string {
 	if strings.Contains(s, "##") {
 		s = bracketed.ReplaceAllString(s, "## $1")

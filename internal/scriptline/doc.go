@@ -24,8 +24,8 @@
 //   - a statement that reads $? is marked only where $? is 0 anyway: after a
 //     statement that would have ended the script otherwise;
 //   - the last statement is not marked but removes the trap: bash replaces
-//     itself by the last command only if there is none. When the script fails
-//     and the trap has written nothing, it has failed there;
+//     itself by the last command only without a trap. When the script fails and
+//     the trap has written nothing, the last statement has failed;
 //   - the body of a loop is marked only if each round starts a process anyway,
 //     which takes a thousand times as long as a mark. Otherwise `|| exit` behind
 //     its simple commands notes the line, which costs nothing before one fails,
@@ -35,9 +35,9 @@
 //     runs text that the worker has not seen (eval, source), there is neither a
 //     trap nor a variable: each mark adds a line to the file, which takes ten
 //     microseconds;
-//   - a script is left alone if it has the shell print its lines, reads $_,
-//     defines aliases or has DEBUG traps, if the parser does not understand it, and if it
-//     has one line only.
+//   - a script is left alone if the shell prints its lines, reads $_,
+//     defines aliases or has DEBUG traps, if the parser does not understand it,
+//     and if it has one line only.
 //
 // Where the line is not certain, none is named. Nothing is named when a signal
 // ended the shell.

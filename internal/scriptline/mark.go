@@ -23,7 +23,7 @@ type Script struct {
 
 	source []string     // the author's lines
 	marked map[int]bool // lines that a record may name; false: a statement after it may have failed as well
-	last   int          // the line of the last statement, which failed when there is no record; 0: nobody knows
+	last   int          // the line of the last statement, which failed when there is no record; 0: unknown
 }
 
 // leftAlone finds what changes how marks would behave or what they would show:
@@ -129,7 +129,7 @@ func (m *marker) mark(s *syntax.Stmt, line int) {
 	m.marked[line] = true
 }
 
-// beginsLine reports whether nothing but space stands before s on its line.
+// beginsLine reports whether only space comes before s on its line.
 func (m *marker) beginsLine(s *syntax.Stmt) bool {
 	before := m.text[:s.Pos().Offset()]
 	before = before[strings.LastIndexByte(before, '\n')+1:]

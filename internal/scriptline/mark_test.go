@@ -24,7 +24,7 @@ type outcome struct {
 	output string
 }
 
-// play runs a script in a directory of its own.
+// play runs a script in its own directory.
 func play(t *testing.T, shell, text string) outcome {
 	t.Helper()
 	words := shells[shell]

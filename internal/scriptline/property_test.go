@@ -59,7 +59,7 @@ func (a author) statement(depth int) string {
 	return a.simple()
 }
 
-// line is a simple command that stands beside others on a line.
+// line is a simple command that shares a line with others.
 func (a author) line() string {
 	return a.pick("true", "false", "echo l $?", "f", "(exit 6)", "[ $x = 0 ]", "x=1")
 }
@@ -76,7 +76,7 @@ func (a author) list(depth int) string {
 	return b.String()
 }
 
-// Whatever a script does, it does the same with marks.
+// A script does the same with marks as without.
 func TestMarksChangeNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "line")
 	rapid.Check(t, func(rt *rapid.T) {

@@ -173,7 +173,7 @@ func (l *level) next(text []byte) *Shape {
 	return nil
 }
 
-// enter begins the values of an array or map. Where its shape is another, the
+// enter begins the values of an array or map. Where its shape differs, the
 // decoder refuses it.
 func (w *walk) enter(shape *Shape, pairs bool, values int) {
 	l := level{left: values, shape: shape}

@@ -2,8 +2,7 @@ package wire
 
 import "testing"
 
-// FuzzDecode: what others have written into a result never panics, whatever
-// the type of whoever reads it.
+// FuzzDecode: decoding any bytes into any type never panics.
 func FuzzDecode(f *testing.F) {
 	type item struct {
 		Name  string            `json:"name"`

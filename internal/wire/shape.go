@@ -94,7 +94,7 @@ func (s *Shape) cost(code byte, size int, listed bool) int64 {
 	return int64(n)
 }
 
-// field is the shape of the field at this place; nil when there is none.
+// field is the shape of the field at this place; nil when the type has none.
 func (s *Shape) field(at int) *Shape {
 	if at < len(s.order) {
 		return s.order[at]
@@ -192,7 +192,7 @@ func indirect(t reflect.Type) reflect.Type {
 	return t
 }
 
-// decodesItself reports whether a type has a decoder of its own.
+// decodesItself reports whether a type has its own decoder.
 func decodesItself(t reflect.Type) bool {
 	if t == reflect.TypeFor[time.Time]() {
 		return true

@@ -40,8 +40,8 @@ func bounds(data []byte) Bounds {
 
 var shapes = Shapes{Tag: "json"}
 
-// Decode reads a value that Encode has written into what v points at. Nobody
-// need have written the data with Encode. ErrShape, ErrTooCostly.
+// Decode reads a value that Encode has written into the variable that v points
+// to. Other data is refused with ErrShape or ErrTooCostly.
 func Decode(data []byte, v any) error {
 	if err := Check(data, shapes.Of(reflect.TypeOf(v)), bounds(data)); err != nil {
 		return err
