@@ -111,9 +111,9 @@ func (b *Builder) settle() {
 	}
 }
 
-// checkRest finds what else is wrong with the definition's own modules, where
-// something was found already: not at the same place, nor what may follow from
-// it, a need of what is not there.
+// checkRest finds further faults of the definition's modules after a first one
+// was found. It leaves out faults at the same place, and those that may follow
+// from the first, such as a need of a module that does not exist.
 func (b *Builder) checkRest() {
 	said := map[pipeline.Place]bool{}
 	for _, f := range b.faults {

@@ -78,7 +78,7 @@ func (b *Builder) Added() []Need {
 	return needs
 }
 
-// Add adds a module to the pipeline and returns the value that stands for its
+// Add adds a module to the pipeline and returns the value that represents its
 // result. "build (os=linux)" is a member of the family build. A module without
 // a result returns struct{}.
 func Add[T any](b *Builder, name string, e Executor[T], opts ...Option) Value[T] {
@@ -101,7 +101,7 @@ func (b *Builder) newModule(name string, at place, result reflect.Type) *module 
 	m := &module{b: b, at: at, name: name, result: result}
 	m.node = pipeline.Module{Name: name, Slots: 1, Policy: pipeline.DefaultPolicy()}
 	if b.byName == nil {
-		b.fault(at, "a Builder is made for a definition: hand that to Build or cli.Main", "this Builder is nobody's")
+		b.fault(at, "the library creates the Builder: pass your definition to Build or cli.Main", "this Builder was not created by Build or cli.Main")
 		return m
 	}
 	b.modules = append(b.modules, m)

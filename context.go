@@ -11,7 +11,7 @@ type Attempt struct {
 	Pipeline     string
 	Module       string
 	Number       int    // from 1
-	Worker       string // who runs it
+	Worker       string // that runs it
 	FencingToken uint64 // grows with every attempt that holds the module's keys or limits; 0 = it holds none
 }
 

@@ -1,5 +1,5 @@
-// Package modpipe makes pipelines in Go. A module is a function; what it
-// returns travels to whoever reads it, on whatever machine that runs.
+// Package modpipe makes pipelines in Go. A module is a function. Its
+// result travels to the modules that read it, on any machine.
 //
 // # A pipeline
 //
@@ -55,7 +55,7 @@
 // another graph is refused by name. A function that is a closure sees what the
 // definition has captured (the data of a loop), but not what another module
 // has put there: that one ran on another machine. Tests and run --isolated
-// show this, because there every attempt has a definition of its own.
+// show this, because there each attempt has its own run of the definition.
 //
 // Results travel as msgpack, encoded as soon as a function has returned, here
 // too. A type that would lose something on the way (an unexported field, a

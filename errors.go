@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Permanent marks an error that trying again will not mend: the module fails,
+// Permanent marks an error that another attempt would not change: the module fails,
 // however many attempts are left.
 func Permanent(err error) error {
 	if err == nil {

@@ -314,7 +314,7 @@ func ExampleOneOf() {
 		modpipe.Add(p, "greet", modpipe.Call1(greet, channel))
 	})
 	fmt.Println(strings.Split(err.Error(), "\n")[0][len("example_test.go:"):][4:])
-	// Output: parameter channel: its default "test" is none of dev, prod
+	// Output: parameter channel: its default "test" is not one of dev, prod
 }
 
 func ExampleRequired() {
@@ -414,8 +414,8 @@ func ExampleNotInParallel() {
 	// deploy (env=production): succeeded {"Branch":"topic"}
 }
 
-// No other run on the same NATS migrates at the same time, whatever its
-// pipeline; a machine that was paused meanwhile is told apart by its token.
+// No other run on the same NATS migrates at the same time, of any
+// pipeline. The fencing token exposes a machine that was paused in between.
 func ExampleNotInParallelInCluster() {
 	migrate := func(ctx context.Context) (string, error) {
 		if modpipe.AttemptOf(ctx).FencingToken == 0 {

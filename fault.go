@@ -10,14 +10,14 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// place is where in the user's code something stands.
+// place is a position in the user's code.
 type place struct {
 	file string
 	line int
 }
 
 // caller is the place that called the function which calls caller; nowhere
-// when nobody will ask.
+// when no message will name it.
 func caller() place {
 	if b := defining(); b != nil && b.checked {
 		return place{}

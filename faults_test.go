@@ -61,10 +61,10 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		modpipe.Add(p, "build", modpipe.Call(one))
 		modpipe.Add(p, "build (os=linux)", modpipe.Call(one)) // FAULT module "build" is there already
 	},
-	"a name that is none": func(p *modpipe.Builder) {
+	"an invalid name": func(p *modpipe.Builder) {
 		modpipe.Add(p, "check out", modpipe.Call(checkout)) // FAULT "check out" is not a name
 	},
-	"a member that is none": func(p *modpipe.Builder) {
+	"an invalid member": func(p *modpipe.Builder) {
 		modpipe.Add(p, "build (linux)", modpipe.Call(checkout)) // FAULT "build (linux)" is not the name of a member
 	},
 	"a field that would be lost": func(p *modpipe.Builder) {
@@ -115,7 +115,7 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		out := p.Outputs("biuld") // FAULT no included file has a module "biuld"
 		modpipe.Add(p, "a", modpipe.Call1(func(context.Context, map[string]string) (int, error) { return 0, nil }, out))
 	},
-	"a file that is not there": func(p *modpipe.Builder) {
+	"a file that does not exist": func(p *modpipe.Builder) {
 		p.Include(files, "cd.yaml") // FAULT include cd.yaml: open cd.yaml: file does not exist
 		modpipe.Add(p, "a", modpipe.Call(one))
 	},
@@ -136,7 +136,7 @@ var mistakes = map[string]func(p *modpipe.Builder){
 	},
 	"a key of two scopes in two modules": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.NotInParallelInCluster("db"))
-		modpipe.Add(p, "b", modpipe.Call(one), modpipe.NotInParallel("db")) // FAULT b: key "db" has two scopes: that of a is another
+		modpipe.Add(p, "b", modpipe.Call(one), modpipe.NotInParallel("db")) // FAULT b: key "db" has two scopes: a has another one
 	},
 	"no key of the cluster": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.NotInParallelInCluster()) // FAULT a: NotInParallelInCluster has no key
@@ -144,10 +144,10 @@ var mistakes = map[string]func(p *modpipe.Builder){
 	"a limit without a size": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Limit{Name: "db"}) // FAULT a: limit "db" must be from 1
 	},
-	"a tool that is none": func(p *modpipe.Builder) {
+	"an invalid tool": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Requires{Tools: []string{"go=>1"}}) // FAULT a: tool: "go=>1"
 	},
-	"memory that is none": func(p *modpipe.Builder) {
+	"invalid memory": func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one), modpipe.Requires{Memory: "much"}) // FAULT a: memory: "much"
 	},
 	"an os of another name": func(p *modpipe.Builder) {
@@ -182,7 +182,7 @@ var mistakes = map[string]func(p *modpipe.Builder){
 		modpipe.Add(p, "a", modpipe.Call(one))
 	},
 	"a default that is no choice": func(p *modpipe.Builder) {
-		modpipe.Param(p, "v", "c", "", modpipe.OneOf("a", "b")) // FAULT parameter v: its default "c" is none of a, b
+		modpipe.Param(p, "v", "c", "", modpipe.OneOf("a", "b")) // FAULT parameter v: its default "c" is not one of a, b
 		modpipe.Add(p, "a", modpipe.Call(one))
 	},
 	"a choice of numbers": func(p *modpipe.Builder) {
@@ -244,7 +244,7 @@ func TestMistakesAreFoundWhenBuilt(t *testing.T) {
 		})
 	}
 	for line, want := range marks {
-		t.Errorf("faults_test.go:%d: nobody found %q", line, want)
+		t.Errorf("faults_test.go:%d: %q was not reported", line, want)
 	}
 }
 
@@ -296,9 +296,9 @@ func TestOptionalReadersAreNoFault(t *testing.T) {
 	}
 }
 
-// Mistakes are said all at once: one does not hide another, nor what only the
-// graph as a whole shows.
-func TestMistakesAreSaidAllAtOnce(t *testing.T) {
+// TestMistakesAreReportedTogether: one mistake does not hide another, nor a
+// mistake that only the whole graph shows.
+func TestMistakesAreReportedTogether(t *testing.T) {
 	_, err := modpipe.Build("test", func(p *modpipe.Builder) {
 		modpipe.Add(p, "hidden", modpipe.Call(func(context.Context) (hidden, error) { return hidden{}, nil }))
 		modpipe.Add(p, "version", modpipe.Call1(version, modpipe.Value[tree]{}))
@@ -326,7 +326,7 @@ func TestMistakesAreSaidAllAtOnce(t *testing.T) {
 }
 
 // The fields of a Builder are for all modules, wherever they are set; a module
-// may have a grace of its own.
+// may have its own grace.
 func TestGraceIsForAllModules(t *testing.T) {
 	p, err := modpipe.Build("test", func(p *modpipe.Builder) {
 		modpipe.Add(p, "a", modpipe.Call(one))

@@ -58,8 +58,8 @@ type usable struct {
 	call   func(context.Context, map[string]string) (any, error)
 }
 
-// Function lets included files name fn, by uses: go:NAME. What stands in with
-// becomes the fields of A, a struct, by their names in JSON or without regard
+// Function lets included files name fn, by uses: go:NAME. The values of with
+// become the fields of A, a struct, by their names in JSON or without regard
 // to case: text, booleans, numbers and durations as they are, anything else as
 // JSON. A function that takes nothing takes struct{}.
 func Function[A, T any](b *Builder, name string, fn func(context.Context, A) (T, error)) {

@@ -91,7 +91,7 @@ func (m *module) prepare(in *inputs) call.Response {
 	return res
 }
 
-// called runs a function and encodes what it returns, at once.
+// called runs a function and encodes its result immediately.
 func called(m *module, f func() (any, error)) call.Response {
 	res := guarded(m, f)
 	res.Began = true

@@ -21,14 +21,14 @@ type sourcesKey struct {
 	n           int
 }
 
-// gathered is the source that stands for a list of others.
+// gathered is the source of a list of others.
 type gathered struct {
 	of  []*source
 	src *source
 }
 
 // together is a source with the needs of others: the same one for the same
-// others, so that modules share it. Nobody changes it.
+// others, so that modules share it. It is never changed.
 func together(sources []*source, at place) *source {
 	if len(sources) < 2 || slices.Contains(sources, nil) || sources[0].b == nil {
 		return joined(at, sources...)

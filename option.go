@@ -61,8 +61,8 @@ type condition struct {
 	otherwise string
 }
 
-// AlwaysRun runs the module once everything that it needs has ended, whatever
-// the outcome, also after a failure or a cancellation.
+// AlwaysRun runs the module once all its needs have ended, with any
+// outcome, also after a failure or a cancellation.
 func AlwaysRun() Option { return option(func(m *module) { m.node.Policy.AlwaysRun = true }) }
 
 // IgnoreFailure keeps a failure of the module from failing the run. What
@@ -205,7 +205,7 @@ func (l Limit) apply(m *module) {
 	case first.max != l.Max:
 		m.b.fault(m.at, "", "limit %q has two sizes: %d here, %d at %s", l.Name, l.Max, first.max, first.at)
 	case first.cluster != l.Cluster:
-		m.b.fault(m.at, "", "limit %q has two scopes: that at %s is another", l.Name, first.at)
+		m.b.fault(m.at, "", "limit %q has two scopes: at %s it has another one", l.Name, first.at)
 	}
 }
 

@@ -44,7 +44,7 @@ func OneOf(values ...string) ParamOption {
 		p.Type, p.Options = "choice", slices.Clone(values)
 		p.parse = func(s string) (any, error) {
 			if !slices.Contains(p.Options, s) {
-				return nil, fmt.Errorf("%q is none of %s", s, strings.Join(p.Options, ", "))
+				return nil, fmt.Errorf("%q is not one of %s", s, strings.Join(p.Options, ", "))
 			}
 			return s, nil
 		}
@@ -94,7 +94,7 @@ func (p *param) options(b *Builder, opts []ParamOption) {
 		o.applyParam(b, p)
 	}
 	if len(p.Options) > 0 && !p.Required && !slices.Contains(p.Options, *p.text) {
-		b.fault(p.at, "", "parameter %s: its default %q is none of %s", p.Name, *p.text, strings.Join(p.Options, ", "))
+		b.fault(p.at, "", "parameter %s: its default %q is not one of %s", p.Name, *p.text, strings.Join(p.Options, ", "))
 	}
 	p.standIn = fmt.Sprint(p.Default)
 	if len(p.Options) > 0 {

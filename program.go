@@ -167,7 +167,7 @@ func (b *Builder) bindFile(p *pipeline.Pipeline, inc *include, params map[string
 			return fault(fmt.Sprintf("limit %q has two sizes: %d here, and %d in the definition", name, size, have))
 		}
 		if _, ok := p.Limits[name]; ok && slices.Contains(p.ClusterLimits, name) != slices.Contains(g.ClusterLimits, name) {
-			return fault(fmt.Sprintf("limit %q has two scopes: that in the definition is another", name))
+			return fault(fmt.Sprintf("limit %q has two scopes: the definition gives it another one", name))
 		}
 		p.Limits[name] = size
 	}
@@ -200,8 +200,8 @@ func (b *Builder) clusterLimits() []string {
 	return names
 }
 
-// bind gives the definition's parameters their values, and refuses those that
-// nobody has declared.
+// bind gives the definition's parameters their values, and refuses values for
+// parameters that it does not declare.
 func (b *Builder) bind(params map[string]string, lookupEnv func(string) (string, bool)) (map[string]any, error) {
 	bound := map[string]any{}
 	var known []string

@@ -118,8 +118,8 @@ func TestParametersOfAllTypes(t *testing.T) {
 	}
 }
 
-// What one module leaves in memory is not there for another, which would run
-// on another machine.
+// A module does not find what another one left in memory: it would run on
+// another machine.
 func TestCapturedStateIsNotShared(t *testing.T) {
 	p := modpipetest.New(t, func(p *modpipe.Builder) {
 		seen := ""
@@ -223,7 +223,7 @@ func TestFaultsOfIncludedFiles(t *testing.T) {
 	} {
 		text := strings.Replace(ciFile, change[0], change[1], 1)
 		if text == ciFile {
-			t.Fatalf("%q is not there", change[0])
+			t.Fatalf("%q does not exist", change[0])
 		}
 		if _, err := modpipe.Build("test", withFile(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in:\n%v", want, err)

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestExamplesShowEveryExport: the documentation is the manual, so whatever
-// users can name stands in code that runs, or at least compiles: in an example
-// of its own, or in that of something else.
+// TestExamplesShowEveryExport: the documentation is the manual, so every
+// exported name is used in code that runs, or at least compiles: in its own
+// example, or in another one.
 func TestExamplesShowEveryExport(t *testing.T) {
 	for _, dir := range []string{".", "modpipetest", "cli"} {
 		files, exports := parsed(t, dir)
@@ -70,7 +70,7 @@ func parsed(t *testing.T, dir string) (tests []*ast.File, exports []string) {
 	return tests, slices.Compact(exports)
 }
 
-// shownIn are the names that examples are of, and those that stand in one.
+// shownIn are the names of examples, and the names that examples use.
 func shownIn(tests []*ast.File) map[string]bool {
 	shown := map[string]bool{}
 	for _, f := range tests {

@@ -9,8 +9,8 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Value stands for what a module will have returned. It cannot be read while
-// the graph is made, only handed to an executor (Call1 and its like), to Map,
+// Value represents the future result of a module. It cannot be read while
+// the graph is built, only handed to an executor (Call1 and its like), to Map,
 // All or Optional, to an If or a Command: to read is to need.
 type Value[T any] struct {
 	src *source
@@ -176,7 +176,7 @@ func (s *source) named() {
 	}
 }
 
-// joined is a source of its own with the needs of others.
+// joined is a separate source with the needs of others.
 func joined(at place, sources ...*source) *source {
 	src := &source{at: at}
 	for _, s := range sources {

@@ -8,11 +8,11 @@
 //		}
 //	}
 //
-// Functions run one after the other, each attempt in a definition of its own,
+// Functions run one after the other, each attempt in its own run of the definition,
 // as it would on another machine; results are encoded and decoded between
-// them. Delays between attempts pass at once; inside a bubble of
-// testing/synctest, what the functions wait for does too. Commands are not
-// run: Stub says what they would have set.
+// them. Delays between attempts pass immediately; inside a bubble of
+// testing/synctest, waits of the functions do too. Commands are not
+// run: Stub gives their outputs.
 package modpipetest
 
 import (
@@ -40,7 +40,7 @@ type Pipeline struct {
 	logs    map[string]*strings.Builder
 }
 
-// stub stands in for what a module does.
+// stub replaces the function or command of a module.
 type stub struct {
 	value  any
 	result reflect.Type
@@ -112,7 +112,7 @@ func (p *Pipeline) checkStubs() {
 	}
 }
 
-// resultType is what a module returns; nil when there is none of that name.
+// resultType is the type of a module's result; nil without a module of that name.
 func (p *Pipeline) resultType(name string) reflect.Type {
 	if t := p.program.ResultType(name); t != nil {
 		return t
@@ -167,7 +167,7 @@ func (p *Pipeline) checkStubsRan() {
 }
 
 // Run runs the pipeline, once, and returns how the run has ended: succeeded,
-// failed or cancelled. Result, Outcome and their like run it when nobody has.
+// failed or cancelled. Result, Outcome and the other methods run it first if necessary.
 func (p *Pipeline) Run() string {
 	p.t.Helper()
 	if p.state == nil {
@@ -187,7 +187,7 @@ func (p *Pipeline) Report() *report.Report {
 	return rep
 }
 
-// Outcome is how a module has ended; a name that is none fails the test.
+// Outcome is how a module has ended; an unknown name fails the test.
 func (p *Pipeline) Outcome(module string) modpipe.Outcome {
 	p.t.Helper()
 	m := p.module(module)

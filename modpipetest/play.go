@@ -219,8 +219,8 @@ func (s stub) outcome(m *pipeline.Module) jobs.Outcome {
 	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: data}}
 }
 
-// call runs the function in a definition of its own, within its timeout; late
-// says that it has not kept to it.
+// call runs the function in its own run of the definition, within its timeout;
+// late reports that it has exceeded it.
 func (x *player) call(m *pipeline.Module, req call.Request) (res call.Response, late bool) {
 	ctx := x.t.Context()
 	if m.Policy.Timeout > 0 {

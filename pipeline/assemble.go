@@ -35,7 +35,7 @@ func SplitMember(name string) (family string, pairs []Pair, err error) {
 	return head, pairs, nil
 }
 
-// names refuses names that are none or stand twice, without regard to case;
+// names refuses invalid and repeated names, without regard to case;
 // a family and a module do not share one.
 func (a *assembler) names() {
 	type holder struct {
@@ -70,7 +70,7 @@ func (a *assembler) names() {
 	}
 }
 
-// before says where an earlier module stands.
+// before describes the place of an earlier module.
 func (a *assembler) before(i int) string {
 	if i >= len(a.places) || a.places[i].File == "" {
 		return ""
@@ -78,7 +78,7 @@ func (a *assembler) before(i int) string {
 	return fmt.Sprintf(", at %s:%d", a.places[i].File, a.places[i].Line)
 }
 
-// tokens gives every module that has none the word that stands for it in subjects.
+// tokens gives every module without a token the word that names it in subjects.
 func (a *assembler) tokens() {
 	stems := map[string]bool{}
 	for _, m := range a.p.Modules {
@@ -118,7 +118,7 @@ func freePrefix(family string, stems map[string]bool) string {
 	return prefix
 }
 
-// families makes the table of families anew: modules may have moved.
+// families rebuilds the table of families: modules may have moved.
 func (a *assembler) families() {
 	a.p.Families = map[string][]int{}
 	for i, m := range a.p.Modules {
@@ -203,8 +203,8 @@ func (a *assembler) cycles() {
 	a.fault(cycles[0][0], "", "cycle: %s", strings.Join(names, " → "))
 }
 
-// arrows lead from each module to its list of needs, a node of its own after
-// all modules, and from there to what the list stands for: the members of a
+// arrows lead from each module to its list of needs, a separate node after
+// all modules, and from there to the modules of the list: the members of a
 // family share the list.
 func (a *assembler) arrows(r *Resolver) arrows {
 	n := len(a.p.Modules)
@@ -229,7 +229,7 @@ func (a *assembler) arrows(r *Resolver) arrows {
 	return g
 }
 
-// shares reports whether the needs of m stand for the same as an equal list of another.
+// shares reports whether the needs of m resolve to the same modules as an equal list of another module.
 func (m *Module) shares() bool {
 	return m.Dynamic == nil && !slices.ContainsFunc(m.Needs, func(n Need) bool { return len(n.Same) > 0 })
 }
@@ -266,7 +266,7 @@ type waiters struct {
 }
 
 func (w *waiting) add(i int, m *Module, resolve func(Need) []int) {
-	number := 0 // of a list that stands for the same whoever has it
+	number := 0 // of a list that resolves to the same modules for every module
 	if m.shares() {
 		number = w.lists.Number(m.Needs)
 	}
@@ -317,7 +317,7 @@ func (a *assembler) command(i int, m *Module) {
 		a.fault(i, "", "%s: a command has Run or Args, exactly one of them", m.Name)
 	}
 	if c.Shell != "" && !slices.Contains(shells, c.Shell) {
-		a.fault(i, a.hint(func() string { return didYouMean(c.Shell, shells) }), "%s: shell %q is none of %s", m.Name, c.Shell, strings.Join(shells, ", "))
+		a.fault(i, a.hint(func() string { return didYouMean(c.Shell, shells) }), "%s: shell %q is not one of %s", m.Name, c.Shell, strings.Join(shells, ", "))
 	}
 	dir, err := parseDir(c.Dir)
 	a.refuse(i, "dir", err)
@@ -381,7 +381,7 @@ func (a *assembler) scopes(i int, m *Module) {
 			continue
 		}
 		if before.cluster != cluster {
-			a.fault(i, "give it the same scope everywhere", "%s: key %q has two scopes: that of %s is another", m.Name, k, before.module)
+			a.fault(i, "give it the same scope everywhere", "%s: key %q has two scopes: %s has another one", m.Name, k, before.module)
 		}
 	}
 }
@@ -441,7 +441,7 @@ func ParseMemory(s string) (int64, error) {
 	return parseMemory(s)
 }
 
-// DefaultPolicy is the policy of a module that says nothing of its own.
+// DefaultPolicy is the policy of a module that sets nothing.
 func DefaultPolicy() Policy {
 	return Policy{
 		Timeout: defaultTimeout, TimeoutByDefault: true, Grace: defaultGrace, QueueTimeout: defaultQueueTimeout,

@@ -52,7 +52,7 @@ type binder struct {
 	out      *Pipeline
 }
 
-// top binds what stands beside the modules.
+// top binds the keys beside the modules.
 func (b *binder) top() {
 	e := b.file.scope(nil, nil).evaluator()
 	e.params = b.bound
@@ -148,7 +148,7 @@ func (b *binder) checkSame() {
 			if len(standing.Resolve(m, n)) == 0 {
 				d := b.byName[m.Family]
 				b.faultAt(position{d.needs[i].at.Line, d.needs[i].at.Col}, "exclude it, or make the need optional",
-					"%s needs the members of %s with the same %v, and there is none", m.Name, n.Module, n.Same)
+					"%s needs the members of %s with the same %v, and it has none", m.Name, n.Module, n.Same)
 			}
 		}
 	}

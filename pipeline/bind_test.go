@@ -140,7 +140,7 @@ modules:
     category: c
 `
 
-// A family is expanded by whoever runs the pipeline, after it travelled.
+// A family is expanded by the process that runs the pipeline, after it travelled.
 func TestDynamicFamilyAfterTheWire(t *testing.T) {
 	p := travelled(t, bind(t, dynamicFile))
 	m := p.Modules[3]

@@ -26,7 +26,7 @@ func (c *collector) checkExpressions(f *File) {
 	}
 }
 
-// scope is what the expressions of a module may name; of the pipeline's own, when there is none.
+// scope is what the expressions of a module may name; of the pipeline's own expressions when d is nil.
 func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
 	s := &exprScope{params: f.types, choices: f.choices, needs: map[string]needKind{}}
 	if d == nil {

@@ -57,7 +57,7 @@ func trail(via map[int]int, start, end int) []int {
 }
 
 // knots numbers the strongly connected components, by Tarjan's method: each
-// node and each arrow is looked at once. It keeps a stack of its own, because
+// node and each arrow is visited once. It keeps its own stack, because
 // a chain may be as long as the file.
 func (g arrows) knots() []int {
 	s := search{g: g, number: make([]int, len(g)), low: make([]int, len(g)), next: make([]int, len(g)), knot: make([]int, len(g))}

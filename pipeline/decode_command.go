@@ -76,7 +76,7 @@ func (d *decoder) checkRun(n *node, shell string) {
 	parts, unclosed := segments(n.Value)
 	if unclosed >= 0 {
 		d.bad[n] = true
-		d.faultAt(d.src.expression(n, unclosed, 0, ""), "", "${{ has no }}, and expressions may not stand in run")
+		d.faultAt(d.src.expression(n, unclosed, 0, ""), "", "${{ has no }}, and expressions are not allowed in run")
 		return
 	}
 	for _, p := range parts {
@@ -88,7 +88,7 @@ func (d *decoder) checkRun(n *node, shell string) {
 		d.bad[n] = true
 		d.faultAt(d.src.expression(n, p.index, 0, ""),
 			fmt.Sprintf(`write env: {%s: "${{ %s }}"} and in run %s`, name, src, reference(shell, name)),
-			"expressions may not stand in run: the shell would read their values as code")
+			"expressions are not allowed in run: the shell would read their values as code")
 	}
 }
 
@@ -172,7 +172,7 @@ func (d *decoder) labels(n *node) []Pair {
 		}
 		axis := strings.ToLower(k.Value)
 		if seen[axis] {
-			d.fault(k, "", "label %q stands twice", k.Value)
+			d.fault(k, "", "label %q is repeated", k.Value)
 			continue
 		}
 		seen[axis] = true

@@ -8,18 +8,18 @@
 // bound to parameters. [File.Bind] puts parameters in and gives a [Pipeline],
 // plain data that travels in a run's log. Its [Module] values are the nodes of
 // the graph; those of a matrix are members of a family. A family whose axes
-// come from results stands in the graph as one placeholder (Module.Dynamic),
+// come from results is one placeholder in the graph (Module.Dynamic),
 // until the run expands it: [Pipeline.Combinations], then [Pipeline.Members].
 // A [Text] is a string with expressions in it that read needs; everything else
 // was put in by Bind.
 //
 // # What is checked when
 //
-// Parse finds all faults that need no value, at once: the form of the file,
-// by the table of shapes (shapes.go), from which [Schema] is made as well; names, needs, cycles,
+// Parse finds all faults that need no value, and reports them together: the form of the file,
+// by the table of shapes (shapes.go), from which [Schema] is built as well; names, needs, cycles,
 // limits; and every expression, for its names and types. Bind finds what
 // parameters do: a wrong value, a duration that an expression gave, a matrix
-// that is empty. What depends on results fails who reads them:
+// that is empty. Faults that depend on results fail the modules that read them:
 // [Pipeline.Condition], [Pipeline.ResolveCommand] and Combinations return an
 // error with the expression and its place in the file.
 //
@@ -44,8 +44,8 @@
 // (expr_walk.go), because a missing key of a mapping is a zero value to
 // expr-lang: the walk knows every name, and replaces reads of outputs by calls
 // that can tell that an output was not set. A value is never parsed again as
-// an expression. What reads the clock, or has no order, is not there: an expression gives
-// the same on every machine.
+// an expression. Functions that read the clock or have no order are missing: an expression
+// gives the same value on every machine.
 //
 // # Invariants
 //

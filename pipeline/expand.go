@@ -215,8 +215,8 @@ func tokenPrefixes(modules []*declaration) map[string]string {
 	return prefixes
 }
 
-// stem is what stands before the number at the end of a name, in lower case;
-// empty when it ends with none.
+// stem is the part of a name before the number at its end, in lower case;
+// empty without such a number.
 func stem(name string) string {
 	before := strings.TrimRight(name, "0123456789")
 	if before == name {

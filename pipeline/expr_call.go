@@ -50,7 +50,7 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 		w.all(n.Arguments)
 	default:
 		if why := disabled[id.Value]; why != "" {
-			w.fault(n, why, "%s() is not there", id.Value)
+			w.fault(n, why, "%s() does not exist here", id.Value)
 			return
 		}
 		known := slices.Concat(ourFunctions, allowedBuiltins)
@@ -65,13 +65,13 @@ func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierN
 	switch {
 	case w.scope.lenient:
 	case id.Value == "always" && w.scope.always:
-		w.fault(n, "the module is always-run already: leave it out", "always() is not there")
+		w.fault(n, "the module is always-run already: leave it out", "always() does not exist here")
 		return
 	case id.Value == "always":
-		w.fault(n, add, "always() is not there")
+		w.fault(n, add, "always() does not exist here")
 		return
 	case !w.scope.condition:
-		w.fault(n, "write needs.NAME.status", "%s() may stand in if only", id.Value)
+		w.fault(n, "write needs.NAME.status", "%s() is allowed in if only", id.Value)
 		return
 	case id.Value != "success" && !w.scope.always:
 		w.fault(n, add, "%s() is never true here: %s does not run when a need failed or was cancelled", id.Value, w.scope.module)
@@ -184,8 +184,8 @@ func (w *walker) memberOutput(n *ast.MemberNode) (owner, key ast.Node, ok bool) 
 	return outputs.Node, n.Property, true
 }
 
-// compare checks that what a status is compared with is a status, and doubts
-// what a choice is compared with and is none of its options.
+// compare checks that a status is compared with a status, and warns
+// when a choice is compared with a text that is not among its options.
 func (w *walker) compare(n *ast.BinaryNode) {
 	switch n.Operator {
 	case "==", "!=":

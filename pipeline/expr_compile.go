@@ -161,7 +161,7 @@ func faultOf(err error) exprFault {
 	return exprFault{offset: fe.From, text: msg, suggestion: typeHint(msg)}
 }
 
-// words of expr-lang's messages that would puzzle who writes a pipeline.
+// words of expr-lang's messages that would puzzle the author of a pipeline.
 var plainWords = strings.NewReplacer(
 	"unexpected token EOF", "the expression ends too early", string(hyphen), "-", "Contains", "contains", "StartsWith", "startsWith", "EndsWith", "endsWith",
 	"float64", "number", "map[string]interface {}", "mapping", "interface {}", "anything", "\x00", "",

@@ -21,7 +21,7 @@ type runtimeScope struct {
 	steps    int      // that the expression has done
 }
 
-// missingOutputError is the error of who reads an output that was not set.
+// missingOutputError is the error of an expression that reads an output that was not set.
 type missingOutputError struct{ text string }
 
 func (e *missingOutputError) Error() string { return e.text }
@@ -218,7 +218,7 @@ func fromJSON(p ...any) (any, error) {
 		return nil, fmt.Errorf("fromJSON: %s is not JSON: %w", quoteShort(src), err)
 	}
 	if d.More() {
-		return nil, fmt.Errorf("fromJSON: something stands after the value in %s", quoteShort(src))
+		return nil, fmt.Errorf("fromJSON: there is text after the value in %s", quoteShort(src))
 	}
 	return numbers(v), nil
 }

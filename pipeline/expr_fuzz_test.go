@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzExpression: whatever stands between ${{ and }}, it has faults or a value,
-// with whatever values it reads.
+// FuzzExpression: any text between ${{ and }} has faults or a value, with any
+// values that it reads.
 func FuzzExpression(f *testing.F) {
 	for _, e := range []string{
 		"params.my-count + 1", "needs.my-build.outputs.version", `fromJSON(params.list)[1]`, `needs["my-build"].status == "failed" && !params.dry`,

@@ -12,7 +12,7 @@ var mismatch = regexp.MustCompile(`^invalid operation: (\S+) \(mismatched types?
 // typeHint says what to write instead of an operation on values that it does not take.
 func typeHint(msg string) string {
 	if strings.HasPrefix(msg, "non-bool expression") {
-		return "what stands before ? is true or false: compare it, such as params.NAME != '' ? 'a' : 'b'"
+		return "the part before ? must be true or false: compare it, such as params.NAME != '' ? 'a' : 'b'"
 	}
 	m := mismatch.FindStringSubmatch(msg)
 	if m == nil {

@@ -8,12 +8,12 @@ import (
 // hasExpression says whether a text has ${{ in it.
 func hasExpression(s string) bool { return strings.Contains(s, "${{") }
 
-// segment is a piece of a text: literal, or what stands between ${{ and }}.
+// segment is a piece of a text: literal, or the expression between ${{ and }}.
 type segment struct {
 	literal string
 	expr    string
 	isExpr  bool
-	index   int // of an expression: how many stand before it
+	index   int // of an expression: how many come before it
 }
 
 // segments cuts a text at its expressions. A ${{ without its }} is an error, with its index.
@@ -75,8 +75,8 @@ func endOfString(s string) int {
 	return -1
 }
 
-// hyphen stands for - in names after a dot while expr-lang parses them: a
-// letter that nobody writes, so that positions stay what they are.
+// hyphen replaces - in names after a dot while expr-lang parses them: a
+// letter that pipelines do not contain, so that positions stay the same.
 const hyphen = 'ꜗ'
 
 // callable are the operators of expr-lang which GitHub writes as functions.

@@ -196,7 +196,7 @@ func TestRunTimeErrorsNameExpressionAndPlace(t *testing.T) {
 	}
 }
 
-// An expression ends, and does not eat the machine up, whatever it says.
+// Every expression ends, and uses bounded time and memory.
 func TestExpressionsAreBounded(t *testing.T) {
 	doubled := "'x'"
 	for range 60 {

@@ -74,7 +74,7 @@ func (w *walker) doubt(n ast.Node, suggestion, format string, args ...any) {
 	}
 }
 
-// walk visits a node. guarded: what is not there gives way to a ?? around it.
+// walk visits a node. guarded: a ?? around the node replaces a missing value.
 func (w *walker) walk(node *ast.Node, guarded bool) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
@@ -339,7 +339,7 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	case field.Value == "outputs" && kind.result && !kind.family:
 		w.fault(field, fmt.Sprintf("a Go function returns a result: needs.%s.result", name.Value), "%s is a Go function and has no outputs", name.Value)
 	case field.Value == "outputs":
-		w.fault(field, fmt.Sprintf("each of needs.%s.members has outputs", name.Value), "%s is a family and has no outputs of its own", name.Value)
+		w.fault(field, fmt.Sprintf("each of needs.%s.members has outputs", name.Value), "%s is a family and has no outputs itself", name.Value)
 	case field.Value == "members":
 		w.fault(field, "", "%s is not a family: it has no matrix", name.Value)
 	case field.Value == "result":

@@ -13,7 +13,7 @@ type Externals struct {
 	Functions []string            // that `uses: go:NAME` may name
 }
 
-// External is a module that stands outside of a file.
+// External is a module outside of a file.
 type External struct {
 	File   string // the file that has it; empty when the program's code does
 	Family bool
@@ -77,7 +77,7 @@ func (x *Externals) declarations(name string) map[string]*declaration {
 	return all
 }
 
-// Line is where a module of the file stands.
+// Line is the line of a module of the file.
 func (f *File) Line(m *Module) int {
 	for _, name := range []string{m.Family, m.Name} {
 		if d := f.declarations[name]; d != nil {

@@ -17,7 +17,7 @@ type Fault struct {
 	Suggestion   string // what to do, a sentence; may be empty
 }
 
-// String gives FILE:LINE:COLUMN: text, the suggestion, and the excerpt on lines of its own.
+// String gives FILE:LINE:COLUMN: text, the suggestion, and the excerpt on separate lines.
 func (f Fault) String() string {
 	var b strings.Builder
 	if f.File != "" && f.Line > 0 && f.Column > 0 {
@@ -72,7 +72,7 @@ func (c *collector) suggests() bool {
 	return c.suggested <= MaxSuggestions
 }
 
-// MaxFaults is how many faults are reported at most: enough to mend, and a
+// MaxFaults is how many faults are reported at most: enough for one round of corrections, and a
 // bound of what a hostile file can make us print.
 const MaxFaults = 1000
 
@@ -118,10 +118,10 @@ func (c *collector) add(list *Faults, at position, text, suggestion string) {
 	*list = append(*list, f)
 }
 
-// ok says whether a node is there and without a fault of its own.
+// ok reports whether a node exists and has no fault.
 func (c *collector) ok(n *node) bool { return n != nil && !c.bad[n] }
 
-// err gives the faults, sorted; nil when there is none.
+// err gives the faults, sorted; nil without any.
 func (c *collector) err() error {
 	if len(c.list) == 0 {
 		return nil

@@ -28,7 +28,7 @@ type File struct {
 type declaration struct {
 	name    string
 	key     *node // its name in the file
-	own     *node // what stands there
+	own     *node // its own value
 	tree    *node // with the defaults
 	needs   []declaredNeed
 	axes    axes // which members may have, include's too

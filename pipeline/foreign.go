@@ -72,7 +72,7 @@ var foreignFileKeys = map[string]string{
 	"timeout-minutes": "write deadline: 1h for the run, or defaults: {timeout: 5m} for each module",
 	"timeout":         "write deadline: for the run, or defaults: {timeout: 5m} for each module",
 	"runs-on":         "write defaults: {requires: {os: linux}}",
-	"strategy":        "write matrix: at a module; fail-fast stands here, at the top level",
+	"strategy":        "write matrix: at a module; fail-fast belongs here, at the top level",
 }
 
 // foreignDefaultsKeys are keys of defaults.

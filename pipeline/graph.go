@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// checkNeeds checks that needs exist, stand once, and make no cycle.
+// checkNeeds checks that needs exist, are not repeated, and form no cycle.
 func (c *collector) checkNeeds(f *File) {
 	byName := f.byName()
 	more := sortedIfMore(f.names, byName)

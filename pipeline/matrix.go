@@ -15,7 +15,7 @@ const (
 
 const axisPlace = "matrix"
 
-// axisValues is an axis with what stands on it.
+// axisValues is an axis with its values.
 type axisValues struct {
 	name   string
 	at     *node

@@ -27,7 +27,7 @@ type Pipeline struct {
 // members are known only when what its axes read has ended (Dynamic is set).
 type Module struct {
 	Name        string       `msgpack:"name"`  // "build", or of a member "build (os=linux, arch=amd64)"
-	Token       string       `msgpack:"token"` // [A-Za-z0-9_-]: what stands for it in subjects; unique in the run
+	Token       string       `msgpack:"token"` // [A-Za-z0-9_-]: names the module in subjects; unique in the run
 	Family      string       `msgpack:"family,omitempty"`
 	Matrix      []Pair       `msgpack:"matrix,omitempty"` // axis and value, in the order written
 	Dynamic     *Dynamic     `msgpack:"dynamic,omitempty"`
@@ -51,7 +51,7 @@ type Policy struct {
 	IgnoreFailure    bool          `msgpack:"ignore_failure,omitempty"`
 	IgnoreIf         bool          `msgpack:"ignore_if,omitempty" json:",omitempty"` // IgnoreFailure counts for outcomes that are marked as ignorable
 	Timeout          time.Duration `msgpack:"timeout"`                               // per attempt, from its start; 0 = none
-	TimeoutByDefault bool          `msgpack:"timeout_by_default,omitempty"`          // nobody wrote it: the message says so when it strikes
+	TimeoutByDefault bool          `msgpack:"timeout_by_default,omitempty"`          // the default: the message mentions it when the time is over
 	Grace            time.Duration `msgpack:"grace"`                                 // between TERM and KILL
 	QueueTimeout     time.Duration `msgpack:"queue_timeout"`                         // while no capable worker lives
 	MaxLosses        int           `msgpack:"max_losses"`

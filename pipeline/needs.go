@@ -34,7 +34,7 @@ type NeedLists struct {
 	byHead map[listHead]int
 }
 
-// listHead is where a list stands in memory.
+// listHead is the address of a list in memory.
 type listHead struct {
 	first *Need
 	n     int

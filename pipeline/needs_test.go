@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestModulesThatShareTheirNeeds: what is looked at once for each list is
-// wrong for the modules for which it is, and for no others.
+// TestModulesThatShareTheirNeeds: a list is checked once, and a fault is
+// reported for the modules that it concerns and for no others.
 func TestModulesThatShareTheirNeeds(t *testing.T) {
 	module := func(name string, needs ...Need) *Module {
 		return &Module{Name: name, Slots: 1, Func: &Func{Name: name}, Needs: needs, Policy: DefaultPolicy()}
@@ -23,7 +23,7 @@ func TestModulesThatShareTheirNeeds(t *testing.T) {
 			[]string{"cycle: x → z → x"},
 		},
 		"one needs itself": {[]*Module{module("x", x...), module("y", x...)}, []string{"x needs itself"}},
-		"nobody has it": {
+		"no module has it": {
 			[]*Module{module("y", z...), module("x", z...)},
 			[]string{`y needs "z", which does not exist`, `x needs "z", which does not exist`},
 		},

@@ -16,7 +16,7 @@ import (
 type decimal = json.Number
 
 // maxDigits bounds the digits and the exponent of a number that is calculated
-// with: a short text such as 1e999999999 stands for a long number.
+// with: a short text such as 1e999999999 denotes a long number.
 const maxDigits = 400
 
 var errNotExact = errors.New("a number has more than " + strconv.Itoa(maxDigits) + " digits")
@@ -54,7 +54,7 @@ func isNumber(v any) bool {
 	return false
 }
 
-// rat is a number without rounding. What a float64 stands for is its shortest
+// rat is a number without rounding. The number of a float64 is its shortest
 // decimal.
 func rat(v any) (*big.Rat, error) {
 	switch v := v.(type) {

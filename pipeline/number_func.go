@@ -140,7 +140,7 @@ func asText(p ...any) (any, error) {
 	return fmt.Sprint(p[0]), nil
 }
 
-// asInt cuts off what stands after the point.
+// asInt cuts off the digits after the point.
 func asInt(p ...any) (any, error) {
 	v := p[0]
 	if s, ok := v.(string); ok {

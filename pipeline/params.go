@@ -32,7 +32,7 @@ func (c *collector) decodeParams(f *File) {
 		options := wordSet{}
 		for _, o := range n.get("options").elements() {
 			if !options.add(o.Value) {
-				c.fault(o, "", "option %q stands twice", o.Value)
+				c.fault(o, "", "option %q is repeated", o.Value)
 			}
 			p.Options = append(p.Options, o.Value)
 		}
@@ -45,7 +45,7 @@ func (c *collector) decodeParams(f *File) {
 	}
 }
 
-// literal is the text of a scalar; empty when it is not there or faulty.
+// literal is the text of a scalar; empty when it is missing or faulty.
 func (c *collector) literal(n *node) string {
 	if !c.ok(n) {
 		return ""
@@ -98,7 +98,7 @@ func (p *Param) value(s, raw string) (any, error) {
 		return strings.EqualFold(s, "true"), nil
 	case "choice":
 		if !slices.Contains(p.Options, raw) {
-			return nil, fmt.Errorf("%q is none of %s", raw, strings.Join(p.Options, ", "))
+			return nil, fmt.Errorf("%q is not one of %s", raw, strings.Join(p.Options, ", "))
 		}
 	}
 	return raw, nil

@@ -99,7 +99,7 @@ func membersOf(m *Module, combinations [][]Pair) []*Module {
 	return members
 }
 
-// Place is where in the author's code something stands.
+// Place is a position in the author's code.
 type Place struct {
 	File string
 	Line int
@@ -107,8 +107,8 @@ type Place struct {
 
 // Assemble completes a pipeline whose modules were made by a program, or come
 // from files that it includes (those have their tokens): tokens, families,
-// requirements in lower case, defaults. It finds what the validator of a file
-// would find. places says where the modules stand, by their index. The error
+// requirements in lower case, defaults. It finds the same faults as the validator of a file.
+// places has the positions of the modules, by their index. The error
 // is a Faults.
 func Assemble(p *Pipeline, places []Place) error {
 	a := &assembler{p: p, places: places, keys: map[string]keyUse{}, seen: map[Fault]bool{}, cluster: map[string]bool{}}

@@ -50,13 +50,13 @@ func unique(t *rapid.T, p *Pipeline) {
 	names, tokens := map[string]bool{}, map[string]bool{}
 	for _, m := range p.Modules {
 		if names[m.Name] || tokens[strings.ToLower(m.Token)] {
-			t.Fatalf("%s (%s) stands twice", m.Name, m.Token)
+			t.Fatalf("%s (%s) is repeated", m.Name, m.Token)
 		}
 		names[m.Name], tokens[strings.ToLower(m.Token)] = true, true
 	}
 }
 
-// Whatever modules are called, tokens are unique.
+// Tokens are unique, for any names of modules.
 func TestTokensAreUnique(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOfNDistinct(rapid.StringMatching(`[ab][-01]{0,4}`), 1, 12, rapid.ID).Draw(t, "names")

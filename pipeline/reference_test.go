@@ -105,7 +105,7 @@ func objectIn(s *jsonschema.Schema) *jsonschema.Schema {
 	return nil
 }
 
-// kindOf says in a word or two what may stand there.
+// kindOf names the kind of value that is allowed, in a word or two.
 func kindOf(s *jsonschema.Schema) string {
 	switch {
 	case strings.Contains(s.Description, "90s"):
@@ -238,7 +238,7 @@ that was not written with one. Numbers in parameters, in ´fromJSON´ and in the
 | ´'10' == '10.0'´ | ´false´ | texts are no numbers |
 `
 
-// expressionsPage is the text, in which an acute accent stands for a backtick.
+// expressionsPage is the text, in which an acute accent represents a backtick.
 func expressionsPage() string { return strings.ReplaceAll(expressionsText, "´", "`") }
 
 // TestExamplesInReference holds the examples of expressions to what they give.

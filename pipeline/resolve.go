@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Resolve says which of modules (the engine's list, which grows when families expand) a need of m stands for: indices in modules.
+// Resolve returns the modules that a need of m names, as indices in modules (the engine's list, which grows when families expand).
 // families: name → indices. A family that is not expanded is its placeholder, and a placeholder needs all members.
 func Resolve(m *Module, n Need, modules []*Module, byName map[string]int, families map[string][]int) []int {
 	members, family := families[n.Module]
@@ -45,7 +45,7 @@ func valueOn(pairs []Pair, axis string) (string, bool) {
 	return "", false
 }
 
-// Condition evaluates m.If; true when there is none. Its errors name the expression and where it stands.
+// Condition evaluates m.If; true without one. Its errors name the expression and its place.
 func (p *Pipeline) Condition(m *Module, s Scope) (bool, error) {
 	if m.If == "" {
 		return true, nil
@@ -136,7 +136,7 @@ type Resolved struct {
 	Args       []string
 	Dir        string
 	Env        []Pair // the pipeline's own
-	ModuleEnv  []Pair // the module's own, over it: two lists, since `run --env` stands between them
+	ModuleEnv  []Pair // the module's own, over it: two lists, because `run --env` comes between them
 	PassEnv    []string
 	Stdin      string
 	Warnings   []string // outputs that were not set, and are empty in the env of an always-run module

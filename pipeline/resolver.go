@@ -3,7 +3,7 @@ package pipeline
 import "strings"
 
 // Resolver resolves many needs of one list of modules, which does not change
-// meanwhile: needs of the same values are looked up, not searched for. It is
+// while it is used: needs of the same values are looked up, not searched for. It is
 // for one goroutine.
 type Resolver struct {
 	modules  []*Module

@@ -22,8 +22,8 @@ func Schema() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// schema says a shape as JSON Schema. removable: null may stand for a value, to
-// remove what defaults brought.
+// schema returns a shape as JSON Schema. removable: null is allowed, and removes
+// a value of defaults.
 func (s *shape) schema(removable bool) *jsonschema.Schema {
 	out := &jsonschema.Schema{Description: s.doc}
 	switch s.form {

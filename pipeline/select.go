@@ -77,13 +77,13 @@ type selecter struct {
 	in, skipped []bool // by module
 }
 
-// wanted is a name that was asked for, and what it stands for.
+// wanted is a name that was asked for, and its modules.
 type wanted struct {
 	flag, name string
 	modules    []int
 }
 
-// asked finds what names stand for, and remembers it.
+// asked finds the modules of names, and remembers them.
 func (x *selecter) asked(flag string, names []string, find func(string, []string) []int) (found []int) {
 	for _, name := range names {
 		hits := find(flag, []string{name})

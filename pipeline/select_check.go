@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// checkAsked refuses a name that was asked for when selection keeps all that
-// it stands for from running. A name that is skipped itself is no fault beside
+// checkAsked refuses a name that was asked for when selection keeps all modules
+// of it from running. A name that is skipped itself is no fault beside
 // others that run: a skip takes precedence.
 func (x *selecter) checkAsked(alone bool) {
 	known := map[int]bool{}

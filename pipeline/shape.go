@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A shape says what may stand at a place of the file. One table of shapes
+// A shape describes what is allowed at a place of the file. One table of shapes
 // (shapes.go) drives both the check of a file and the JSON Schema, so that
 // the two cannot drift apart.
 type shape struct {
@@ -24,7 +24,7 @@ type shape struct {
 	keys    *shape            // of a map: a text that every key must be
 	fields  []field           // of an object
 	foreign map[string]string // of an object: keys of other systems → what to write instead
-	free    bool              // of an object: x-… may stand in it
+	free    bool              // of an object: x-… is allowed in it
 	choice  []*shape          // of a union: at most one for scalars, one for mappings, one for lists
 	least   int               // of a list or a map: how many at least
 }
@@ -58,7 +58,7 @@ type field struct {
 	key      string
 	shape    *shape
 	required bool
-	inherits bool  // of a module: may stand in defaults
+	inherits bool  // of a module: allowed in defaults
 	state    state // of the key
 }
 
@@ -167,7 +167,7 @@ func (c *collector) checkUnion(n *node, s *shape, what string) {
 			continue
 		}
 		if alt.form == booleanForm && i+1 < len(s.choice) && n.Type != "bool" {
-			continue // true has an alternative of its own, beside words
+			continue // true has its own alternative, beside words
 		}
 		c.check(n, alt, what)
 		return
@@ -273,7 +273,7 @@ func (c *collector) checkScalar(n *node, s *shape, what string) {
 			return // its value is checked when it is known
 		}
 		if hasExpression(n.Value) && s.reach == static {
-			c.fault(n, "", "expressions may not stand in %s", what)
+			c.fault(n, "", "expressions are not allowed in %s", what)
 			return
 		}
 		if msg, hint := s.refuse(n.Value); msg != "" {
@@ -286,7 +286,7 @@ func (c *collector) checkScalar(n *node, s *shape, what string) {
 // refuse says why a text is not one of a shape; empty when it is.
 func (s *shape) refuse(text string) (msg, hint string) {
 	if len(s.enum) > 0 && !slices.Contains(s.enum, text) {
-		return fmt.Sprintf("%q is none of %s", text, strings.Join(s.enum, ", ")), didYouMean(text, s.enum)
+		return fmt.Sprintf("%q is not one of %s", text, strings.Join(s.enum, ", ")), didYouMean(text, s.enum)
 	}
 	if s.valid == nil {
 		return "", ""

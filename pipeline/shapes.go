@@ -47,7 +47,7 @@ func mustKey(name string, s *shape) field { return field{key: name, shape: s, re
 func laterKey(name string) field          { return field{key: name, state: notYet} }
 func reservedKey(name string) field       { return field{key: name, state: reserved} }
 
-// defaultKey is a key of a module that may stand in defaults.
+// defaultKey is a key of a module that is allowed in defaults.
 func defaultKey(name string, s *shape) field { return field{key: name, shape: s, inherits: true} }
 
 func nameShape(doc string) *shape { return patterned(doc, static, namePattern, validName) }
@@ -78,7 +78,7 @@ const (
 
 	maxRequirements = 64 << 10 // bytes, encoded: all workers are told, in one message of any server
 
-	maxClusterLimit = 500 // who holds it stands in one entry, which must fit into one message of any server
+	maxClusterLimit = 500 // one entry names all holders, and must fit into one message of any server
 )
 
 var shells = []string{"sh", "bash", "pwsh", "python"}

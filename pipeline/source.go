@@ -122,7 +122,7 @@ func (s *source) block(n *node, offset int) position {
 	return position{n.Line, n.Col}
 }
 
-// advance goes skip and then offset characters on from at, if text stands there.
+// advance goes skip and then offset characters on from at, if text is there.
 func (s *source) advance(at position, skip, offset int, text string) position {
 	rest := s.lines[at.line-1][min(at.col-1+skip, len(s.lines[at.line-1])):]
 	i := 0

@@ -213,7 +213,7 @@ func (b *treeBuilder) overflow(n *node) {
 func (b *treeBuilder) alias(y *yaml.Node, n *node) *node {
 	target, begun := b.built[y.Alias]
 	if target == nil || !begun {
-		b.fault(n, "", "alias *%s stands within its own anchor", y.Value)
+		b.fault(n, "", "alias *%s is used within its own anchor", y.Value)
 		return n
 	}
 	b.total += b.size[target]
@@ -241,7 +241,7 @@ func (b *treeBuilder) mapping(y *yaml.Node, n *node, depth int) {
 		case k.Kind != scalarNode:
 			b.fault(k, "", "a key must be a word")
 		case first[k.Value] != nil:
-			b.fault(k, "", "key %q stands twice (first in line %d)", k.Value, first[k.Value].Line)
+			b.fault(k, "", "key %q is repeated (first in line %d)", k.Value, first[k.Value].Line)
 		default:
 			first[k.Value] = k
 			n.Keys, n.Items = append(n.Keys, k), append(n.Items, v)

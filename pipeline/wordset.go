@@ -1,6 +1,6 @@
 package pipeline
 
-// wordSet is a list of words in which a word is found at once. The zero value is empty.
+// wordSet is a list of words with a fast lookup. The zero value is empty.
 type wordSet struct {
 	words []string
 	at    map[string]bool
@@ -62,7 +62,7 @@ func declareAxes(matrix *node) axes {
 	return a
 }
 
-// ownAxes are the axes that stand in a matrix itself.
+// ownAxes are the axes that a matrix itself names.
 func ownAxes(matrix *node) []string {
 	var names []string
 	for _, k := range matrix.Keys {
