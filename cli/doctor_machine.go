@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
@@ -102,7 +103,7 @@ func sizeOf(dir string) (size int64, there bool) {
 // examineWorkers: without a server, a run brings its own worker.
 func (d *doctor) examineWorkers() {
 	if !d.remote {
-		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(worker.CPUs(), "slot"))
+		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(machine.CPUs(), "slot"))
 	}
 }
 

@@ -18,10 +18,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
-	"github.com/modpipe/modpipe/worker"
 )
 
 // runOptions are the flags of `run`.
@@ -254,7 +254,7 @@ func (o *execution) slots() int {
 	if o.maxParallel > 0 {
 		return o.maxParallel
 	}
-	return worker.CPUs()
+	return machine.CPUs()
 }
 
 // writeReport writes the report's file, all of it or none.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -291,7 +292,7 @@ func (o *serveOptions) slots() int {
 	if o.maxParallel > 0 {
 		return o.maxParallel
 	}
-	return worker.CPUs()
+	return machine.CPUs()
 }
 
 // resolveHere is resolve for where the command was started.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -99,7 +100,7 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 		workspace = abs
 	}
 	cfg := worker.Config{
-		Name: o.name, Slots: cmp.Or(o.maxParallel, worker.CPUs()), Workspace: workspace,
+		Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
 		Version: programVersion(), Logger: log,
 	}

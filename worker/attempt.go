@@ -143,7 +143,7 @@ func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out sink, ab
 // start runs the command or the function of the attempt.
 func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out sink) ending {
 	c := &command{
-		job: a.job, worker: a.s.cfg.Name, workspace: a.s.cfg.Workspace, mounted: a.s.mounted, environ: a.s.environ, home: a.s.home,
+		job: a.job, worker: a.s.cfg.Name, workspace: a.s.workspace, environ: a.s.environ, home: a.s.home,
 		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
 		fencing: a.Token(), guard: a.s.guard, spares: &a.s.spares, ready: a.MayStart,
 	}
@@ -158,7 +158,7 @@ func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out sink) 
 		f := &function{functions: a.s.cfg.Functions, command: c, request: a.request(needs)}
 		return f.run(ctx, a.Stops(), out)
 	}
-	return c.run(a.Stops(), out)
+	return c.run(ctx, a.Stops(), out)
 }
 
 // Release gives the slots back, when there is room for another commit in the

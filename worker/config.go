@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -73,7 +75,7 @@ func (c Config) Validate() error {
 	if c.WorkerTTL != 0 && (c.WorkerTTL < time.Second || c.WorkerTTL > 10*time.Minute) {
 		fault("worker-ttl: %v is not between 1s and 10m", c.WorkerTTL)
 	}
-	if err := workspaceFault(c.Workspace); err != nil {
+	if err := workspace.Check(c.Workspace); err != nil {
 		fault("workspace: %w", err)
 	}
 	return errors.Join(faults...)
@@ -95,17 +97,6 @@ func patternFault(pattern string) error {
 	return nil
 }
 
-func workspaceFault(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a directory", dir)
-	}
-	return err
-}
-
 // filled is the configuration with its defaults.
 func (c Config) filled() Config {
 	if c.Name == "" {
@@ -114,7 +105,7 @@ func (c Config) filled() Config {
 	if dir, err := filepath.Abs(c.Workspace); err == nil && c.Workspace != "" {
 		c.Workspace = dir
 	}
-	c.Slots = cmp.Or(c.Slots, CPUs())
+	c.Slots = cmp.Or(c.Slots, machine.CPUs())
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,8 +10,10 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/scriptline"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -19,8 +22,7 @@ import (
 type command struct {
 	job       *jobs.Job
 	worker    string
-	workspace string   // "" = a fresh directory
-	mounted   bool     // a file system was mounted on workspace when the worker started
+	workspace *workspace.Source
 	environ   []string // the worker's own environment
 	home      home
 	allow     allowance
@@ -61,11 +63,11 @@ type sink interface {
 
 // run runs the command and returns when its processes are gone and what they
 // wrote has been handed to out.
-func (c *command) run(stops *attempt.Stops, out sink) (e ending) {
+func (c *command) run(ctx context.Context, stops *attempt.Stops, out sink) (e ending) {
 	if st, ok := stops.Asked(); ok {
 		return stoppedBefore(st)
 	}
-	s, err := newScratch(c.workspace, c.needs, c.spares)
+	s, err := newScratch(ctx, c.workspace, c.needs, c.spares)
 	if err != nil {
 		return notStarted(err)
 	}
@@ -96,7 +98,7 @@ func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	if c.job.Command == nil {
 		return nil, nil, errors.New("the job has no command: it was made by a newer version of modpipe")
 	}
-	dir, err := c.dir(s)
+	dir, err := workspace.Resolve(s.workspace, c.job.Command.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,15 +117,6 @@ func (c *command) prepare(s *scratch) (*exec.Cmd, []string, error) {
 	cmd := &exec.Cmd{Path: path, Args: words, Env: env, Dir: dir}
 	ownSession(cmd)
 	return cmd, warnings, c.stdin(cmd, s)
-}
-
-// dir is where the command starts. A workspace that is not mounted any more
-// is gone, although its mount point is there.
-func (c *command) dir(s *scratch) (string, error) {
-	if c.mounted && !mountPoint(s.workspace) {
-		return "", machineError{fmt.Errorf("workspace %s: it is not mounted any more", s.workspace)}
-	}
-	return resolveDir(s.workspace, c.job.Command.Dir)
 }
 
 // stdin gives the command its input through a file: it takes any size, needs
@@ -197,15 +190,15 @@ func (c *command) execute(cmd *exec.Cmd, s *scratch, stops *attempt.Stops, out s
 // start starts the command. Without pipes nothing was started, because it may
 // not start any more.
 func (c *command) start(cmd *exec.Cmd) (*pipes, error) {
-	if err := checkFiles(); err != nil {
-		return nil, machineError{fmt.Errorf("start a command: %w", plainly(err))}
+	if err := machine.CheckFiles(); err != nil {
+		return nil, machine.Errorf("start a command: %w", machine.WithoutPath(err))
 	}
-	if err := checkProcesses(); err != nil {
+	if err := machine.CheckProcesses(); err != nil {
 		return nil, fmt.Errorf("start a command: %w", err)
 	}
 	pipes, err := newPipes(cmd)
 	if err != nil {
-		return nil, machineError{fmt.Errorf("create pipes: %w", plainly(err))}
+		return nil, machine.Errorf("create pipes: %w", machine.WithoutPath(err))
 	}
 	if c.ready != nil && !c.ready() {
 		pipes.abandon()
@@ -213,8 +206,8 @@ func (c *command) start(cmd *exec.Cmd) (*pipes, error) {
 	}
 	if err := orphans.Start(cmd); err != nil {
 		pipes.abandon()
-		if fault := workspaceFault(cmd.Dir); fault != nil {
-			return nil, machineError{fmt.Errorf("the directory to start in: %w", fault)}
+		if fault := workspace.Check(cmd.Dir); fault != nil {
+			return nil, machine.Errorf("the directory to start in: %w", fault)
 		}
 		return nil, startError(cmd, err)
 	}
@@ -232,6 +225,16 @@ func (c *command) fenced(p *process) *attempt.Stop {
 
 func lapsedBefore(worker string) string {
 	return "the lease of worker " + worker + " lapsed before the start"
+}
+
+// notStarted is the end of an attempt that did not start. It is handed back when
+// the machine is the cause.
+func notStarted(err error) ending {
+	e := ending{status: report.AttemptFailed, text: err.Error(), finished: time.Now()}
+	if machine.Caused(err) {
+		e.status, e.unable = report.AttemptHandedBack, true
+	}
+	return e
 }
 
 func stoppedBefore(st attempt.Stop) ending {
@@ -305,7 +308,7 @@ func (c *command) readOutputs(path string) (map[string]string, error) {
 	limit := time.Now().Add(outputsLimit)
 	for {
 		outputs, err := readOutputs(path)
-		if !outOfFiles(err) || time.Now().After(limit) {
+		if !machine.OutOfFiles(err) || time.Now().After(limit) {
 			return outputs, err
 		}
 		<-time.After(pollGroup)

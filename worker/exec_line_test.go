@@ -42,7 +42,7 @@ func TestScriptThatNamesItsLineLeavesSpares(t *testing.T) {
 	s := &spares{most: 3}
 	defer s.remove()
 	for _, text := range []string{"echo a\nfalse\necho b\n", "set -a\necho a\necho b\n", "set -a\nfalse\necho b\n"} {
-		execute(t, script(text), func(c *command) { c.spares = s })
+		execute(t, script(text), func(c *setting) { c.spares = s })
 		if len(s.paths) != 1 {
 			t.Fatalf("%q left %d directories, want 1", text, len(s.paths))
 		}

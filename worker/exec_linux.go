@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/orphans"
+	"github.com/modpipe/modpipe/internal/procfs"
 )
 
 // await returns when the leader has ended, and leaves it uncollected: until
@@ -54,8 +56,8 @@ func awaitEnd(pid int) error {
 
 // zombie reports whether the leader has ended and was not collected.
 func (p *process) zombie() bool {
-	st, ok := statOf(p.pid)
-	return !ok || st.dead
+	st, ok := procfs.StatOf(p.pid)
+	return !ok || st.Dead
 }
 
 // others are the live processes that descend from the command, without its
@@ -82,15 +84,15 @@ func (p *process) look() []int {
 	leader := p.pid
 	var found []int
 	for _, pid := range pidsSince(leader) {
-		st, ok := statOf(pid)
+		st, ok := procfs.StatOf(pid)
 		if !ok {
 			continue
 		}
-		ours := st.session == leader || slices.Contains(found, st.parent) || p.marked(pid)
+		ours := st.Session == leader || slices.Contains(found, st.Parent) || p.marked(pid)
 		switch {
 		case !ours:
-		case st.dead:
-			orphans.Collect(pid, st.parent)
+		case st.Dead:
+			orphans.Collect(pid, st.Parent)
 		default:
 			found = append(found, pid)
 		}
@@ -114,7 +116,7 @@ func (p *process) leftovers(out *pipes) []leftover {
 	}
 	var left []leftover
 	for _, pid := range pids {
-		if st, ok := statOf(pid); !ok || st.exiting {
+		if st, ok := procfs.StatOf(pid); !ok || st.Exiting {
 			continue
 		}
 		left = append(left, leftover{pid: pid, name: nameOf(pid)})
@@ -142,8 +144,8 @@ func (p *pipes) holders(leader int) []int {
 	}
 	var found []int
 	for _, pid := range pidsSince(leader) {
-		st, ok := statOf(pid)
-		if ok && !st.dead && st.parent != os.Getpid() && pid != os.Getpid() && pid != 1 && holdsFile(pid, wanted) {
+		st, ok := procfs.StatOf(pid)
+		if ok && !st.Dead && st.Parent != os.Getpid() && pid != os.Getpid() && pid != 1 && holdsFile(pid, wanted) {
 			found = append(found, pid)
 		}
 	}
@@ -162,7 +164,7 @@ func pipeName(f *os.File) (name string) {
 
 func holdsFile(pid int, names []string) bool {
 	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
-	files, err := readNames(dir)
+	files, err := procfs.List(dir)
 	if err != nil {
 		return false
 	}
@@ -195,7 +197,7 @@ func (p *process) marked(pid int) bool {
 func withMark(marker string) []int {
 	p, found := &process{marker: marker}, []int(nil)
 	for _, pid := range pidsSince(0) {
-		if st, ok := statOf(pid); ok && !st.dead && p.marked(pid) {
+		if st, ok := procfs.StatOf(pid); ok && !st.Dead && p.marked(pid) {
 			found = append(found, pid)
 		}
 	}
@@ -207,7 +209,7 @@ func withMark(marker string) []int {
 func bare(pid int) bool {
 	const flags, startCode, envStart, envEnd = 6, 23, 47, 48 // as proc(5) counts them, less 3
 	const kernelThread = 0x00200000
-	f := statFields(pid)
+	f := procfs.Fields(pid)
 	if len(f) <= envEnd || f[0] == "Z" || f[0] == "X" {
 		return true
 	}
@@ -244,21 +246,12 @@ func pidsSince(leader int) []int {
 func readProcesses() ([]string, error) {
 	limit := time.Now().Add(sweepLimit)
 	for {
-		names, err := readNames("/proc")
-		if !outOfFiles(err) || time.Now().After(limit) {
+		names, err := procfs.List("/proc")
+		if !machine.OutOfFiles(err) || time.Now().After(limit) {
 			return names, err
 		}
 		<-time.After(pollGroup)
 	}
-}
-
-func readNames(dir string) ([]string, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	return f.Readdirnames(-1)
 }
 
 // lastPID is the number that was given out last; 0 where the system does not tell, and
@@ -274,33 +267,4 @@ func lastPID() int {
 		return 0
 	}
 	return last
-}
-
-type procStat struct {
-	parent, session int
-	dead            bool
-	exiting         bool // it has begun to end, and closes what it holds
-}
-
-// statFields are the fields of a process's state, from the third on; none when
-// it is gone.
-func statFields(pid int) []string {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return nil
-	}
-	// The name, in parentheses, may hold anything.
-	return strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-}
-
-func statOf(pid int) (procStat, bool) {
-	f := statFields(pid)
-	const flags, exiting = 6, 0x4 // as proc(5) counts them, less 3
-	if len(f) <= flags {
-		return procStat{}, false
-	}
-	parent, _ := strconv.Atoi(f[1])
-	session, _ := strconv.Atoi(f[3])
-	bits, _ := strconv.ParseUint(f[flags], 10, 64)
-	return procStat{parent: parent, session: session, dead: f[0] == "Z" || f[0] == "X", exiting: bits&exiting != 0}, true
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/modpipe/modpipe/internal/workspace"
 )
 
 // spares are the directories of attempts that have ended, under other names,
@@ -63,7 +65,7 @@ func (s *spares) remove() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, path := range s.paths {
-		_ = removeAll(path) // it is empty, and in a directory for such things
+		_ = workspace.Remove(path) // it is empty, and in a directory for such things
 	}
 	s.paths = nil
 }

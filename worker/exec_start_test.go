@@ -34,8 +34,8 @@ func TestFileThatCannotBeStartedSaysWhy(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			job := &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./tool"}}}
-			e, _ := execute(t, job, func(c *command) {
-				if err := os.WriteFile(filepath.Join(c.workspace, "tool"), []byte(tc.content), 0o755); err != nil {
+			e, _ := execute(t, job, func(c *setting) {
+				if err := os.WriteFile(filepath.Join(c.dir, "tool"), []byte(tc.content), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			})

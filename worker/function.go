@@ -57,7 +57,7 @@ func (f *function) run(ctx context.Context, stops *attempt.Stops, out sink) endi
 		e.status, e.text = stopped.Status, stopped.Text
 	case res.Prepared && res.Error == "":
 		f.command.job = prepared(f.command.job, res.Response)
-		return f.command.run(stops, out)
+		return f.command.run(ctx, stops, out)
 	default:
 		f.judge(&e, res.Response)
 	}

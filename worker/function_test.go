@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -43,7 +44,7 @@ func runFunction(t *testing.T, job jobs.Job, stops *attempt.Stops, f functionFun
 	t.Helper()
 	out := &textSink{}
 	job.Func = &jobs.FuncJob{Name: "f"}
-	e := (&function{functions: f, command: &command{job: &job, environ: os.Environ()}}).run(t.Context(), stops, out)
+	e := (&function{functions: f, command: &command{job: &job, environ: os.Environ(), workspace: workspace.New("")}}).run(t.Context(), stops, out)
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	return e, out.text.String()

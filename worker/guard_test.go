@@ -36,12 +36,13 @@ func guardedCommand(t *testing.T, g *guard, text string, keyed bool) <-chan endi
 	job := script(text)
 	job.Keyed = keyed
 	done := make(chan ending, 1)
-	c := &command{job: job, worker: "w1", workspace: t.TempDir(), environ: []string{"PATH=/usr/bin:/bin"}, guard: g}
+	c := newSetting(t, job)
+	c.environ, c.guard = []string{"PATH=/usr/bin:/bin"}, g
 	out := &written{}
 	up := make(chan struct{})
 	var once sync.Once
 	out.on = func(string) { once.Do(func() { close(up) }) }
-	go func() { done <- c.run(attempt.NewStops(), out) }()
+	go func() { done <- c.run(t, attempt.NewStops(), out) }()
 	<-up
 	return done
 }
@@ -65,7 +66,7 @@ func TestGuardEndsWhatADeadWorkerLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitUntil(t, "the daemon is gone", func() bool { st, ok := statOf(pid); return !ok || st.dead })
+	waitUntil(t, "the daemon is gone", func() bool { return !alive(pid) })
 }
 
 // A worker may be killed after it has started a process and before it has told
@@ -184,8 +185,10 @@ func TestSilentGuardIsReplaced(t *testing.T) {
 func TestTimeOfTheEndDecidesAboutTheTimeout(t *testing.T) {
 	g := startTestGuard(t)
 	job := script("sleep 0.2")
-	c := &command{job: job, worker: "w1", workspace: t.TempDir(), environ: []string{"PATH=/usr/bin:/bin"}, guard: g}
-	s, err := newScratch(c.workspace, nil, nil)
+	chosen := newSetting(t, job)
+	chosen.guard = g
+	c := chosen.command()
+	s, err := newScratch(t.Context(), c.workspace, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

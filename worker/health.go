@@ -104,7 +104,7 @@ func (s *shift) trials(ctx context.Context) error {
 			if pause.For(ctx, wait) != nil {
 				return nil //nolint:nilerr // the worker ends
 			}
-			if s.tried(wait) {
+			if s.tried(ctx, wait) {
 				break
 			}
 		}
@@ -114,8 +114,8 @@ func (s *shift) trials(ctx context.Context) error {
 // tried runs one trial and reports whether the worker takes attempts again.
 // A worker without others beside it does so in any case: no other worker can
 // begin what waits, and its own hand-backs end the wait.
-func (s *shift) tried(last time.Duration) bool {
-	err := s.trial()
+func (s *shift) tried(ctx context.Context, last time.Duration) bool {
+	err := s.trial(ctx)
 	switch {
 	case err == nil:
 		s.log.Info("a trial succeeded: this machine can begin attempts again")
@@ -139,15 +139,15 @@ func (s *shift) alone() bool { return s.cfg.Alone != nil && s.cfg.Alone() }
 
 // trial begins a command as an attempt does: a directory, files, pipes, and
 // processes that start processes.
-func (s *shift) trial() error {
+func (s *shift) trial(ctx context.Context) error {
 	c := &command{
 		job: &jobs.Job{
 			Name: "trial", Command: &jobs.CommandJob{Run: ": | :", Shell: "sh"}, Timeout: trialLimit, Grace: time.Second,
 		},
-		worker: s.cfg.Name, workspace: s.cfg.Workspace, mounted: s.mounted, home: s.home,
+		worker: s.cfg.Name, workspace: s.workspace, home: s.home,
 		environ: s.environ, needs: make([]byte, trialBytes),
 	}
-	e := c.run(attempt.NewStops(), discard{})
+	e := c.run(ctx, attempt.NewStops(), discard{})
 	switch {
 	case e.unable:
 		return errors.New(e.text)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -253,7 +254,7 @@ func (s *shift) goodbye(ctx context.Context) {
 // describe is what the worker says of itself.
 func (s *shift) describe() jobs.WorkerInfo {
 	host, _ := os.Hostname()
-	load := load()
+	load := machine.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := jobs.WorkerInfo{

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+
+	"github.com/modpipe/modpipe/internal/workspace"
 )
 
 // home is what HOME and USER are for commands where the worker's own
@@ -26,7 +28,7 @@ func newHome(environ []string) (h home, warning string) {
 	if h.user == "" {
 		h.user = strconv.Itoa(os.Getuid())
 	}
-	if lookup(environ, "HOME") != "" || isDir(h.dir) {
+	if lookup(environ, "HOME") != "" || h.dir != "" && workspace.Check(h.dir) == nil {
 		return h, ""
 	}
 	dir, err := os.MkdirTemp("", "modpipe-home-")
@@ -38,15 +40,10 @@ func newHome(environ []string) (h home, warning string) {
 	return h, fmt.Sprintf("user %s has no home directory: HOME of modules is %s, until this worker ends", h.user, dir)
 }
 
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return path != "" && err == nil && info.IsDir()
-}
-
 // remove removes the directory that newHome made.
 func (h home) remove() {
 	if h.made {
-		_ = removeAll(h.dir) // it is in a directory for such things
+		_ = workspace.Remove(h.dir) // it is in a directory for such things
 	}
 }
 

@@ -63,8 +63,7 @@ func logged(t *testing.T, text string, s *stored) (ending, int) {
 	var n int
 	var err error
 	wg.Go(func() { n, err = l.run(t.Context()) })
-	c := &command{job: script(text), workspace: t.TempDir(), environ: os.Environ()}
-	e := c.run(attempt.NewStops(), l)
+	e := newSetting(t, script(text)).run(t, attempt.NewStops(), l)
 	l.close()
 	wg.Wait()
 	if err != nil {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/kv"
 )
 
@@ -41,7 +43,7 @@ type shift struct {
 	health     *health
 	environ    []string // the worker's own environment
 	home       home
-	mounted    bool // a file system was mounted on the workspace at the start
+	workspace  *workspace.Source
 	spares     spares
 	runs       runsSeen
 	nudge      chan struct{} // holds one token when a heartbeat is due immediately
@@ -77,7 +79,7 @@ func newShift(w *Worker) *shift {
 			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 			Alone: w.cfg.Alone,
 		},
-		health: newHealth(), environ: ownEnvironment(), mounted: w.cfg.Workspace != "" && mountPoint(w.cfg.Workspace),
+		health: newHealth(), environ: ownEnvironment(), workspace: workspace.New(w.cfg.Workspace),
 		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
@@ -91,7 +93,7 @@ func (s *shift) run(ctx context.Context) error {
 	s.findHome()
 	s.guard = s.startGuard()
 	defer s.guard.close()
-	reserveThreads()
+	machine.ReserveThreads()
 	defer s.home.remove()
 	defer s.spares.remove()
 	loops, stopLoops := context.WithCancel(s.work)

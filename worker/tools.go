@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -40,7 +41,7 @@ type toolbox struct {
 func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 	t := &toolbox{
 		fixed: jobs.Capabilities{
-			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: CPUs(), Memory: memory(),
+			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: machine.CPUs(), Memory: machine.Memory(),
 			Labels: map[string]string{}, Program: program,
 		},
 		declared: map[string]string{},

@@ -1,14 +1,14 @@
 package orphans
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/procfs"
 )
 
 // calm is how long a sweep waits for more to end: they mostly come in groups.
@@ -39,14 +39,9 @@ func Reap(ctx context.Context) {
 
 // sweep looks at all processes once.
 func sweep() {
-	dir, err := os.Open("/proc")
+	names, err := procfs.List("/proc")
 	if err != nil {
 		return // no file descriptor, perhaps: the next end of a process tries again
-	}
-	names, err := dir.Readdirnames(-1)
-	_ = dir.Close() // it was only read
-	if err != nil {
-		return
 	}
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
@@ -60,12 +55,12 @@ func sweep() {
 func collectOrphan(pid int) {
 	mu.Lock()
 	defer mu.Unlock()
-	dead, parent, session := state(pid)
-	mine, err := syscall.Getpgid(0)
-	if err != nil || !dead || parent != os.Getpid() || own(pid) {
+	st, ok := procfs.StatOf(pid)
+	group, err := syscall.Getpgid(0)
+	if err != nil || !ok || !st.Dead || st.Parent != os.Getpid() || own(pid) {
 		return
 	}
-	if _, _, ours := state(os.Getpid()); session == ours || session == mine {
+	if me, ok := procfs.StatOf(os.Getpid()); !ok || st.Session == me.Session || st.Session == group {
 		return
 	}
 	collect(pid)
@@ -84,19 +79,3 @@ func Collect(pid, parent int) {
 }
 
 func collect(pid int) { _, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) }
-
-// state reads what the system says of a process.
-func state(pid int) (dead bool, parent, session int) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false, 0, 0
-	}
-	// The name, in parentheses, may hold anything.
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(f) < 4 {
-		return false, 0, 0
-	}
-	parent, _ = strconv.Atoi(f[1])
-	session, _ = strconv.Atoi(f[3])
-	return f[0] == "Z", parent, session
-}

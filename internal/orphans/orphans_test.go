@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/procfs"
 )
 
 const (
@@ -38,9 +40,9 @@ func TestOrphansAreCollectedAndWhatIsWaitedForIsNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "both are dead", func() bool {
-		a, _, _ := state(orphan)
-		b, _, _ := state(own.Process.Pid)
-		return a && b
+		a, _ := procfs.StatOf(orphan)
+		b, _ := procfs.StatOf(own.Process.Pid)
+		return a.Dead && b.Dead
 	})
 	sweep()
 	if _, err := os.Stat("/proc/" + strconv.Itoa(orphan)); !os.IsNotExist(err) {

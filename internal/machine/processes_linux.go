@@ -1,4 +1,4 @@
-package worker
+package machine
 
 import (
 	"fmt"
@@ -10,25 +10,27 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/modpipe/modpipe/internal/procfs"
 )
 
 const (
-	// spareProcesses is how many processes must be free when a command starts:
-	// its shell, and what that starts.
+	// spareProcesses is how many processes must be free when a command starts,
+	// for its shell and the programs that the shell starts.
 	spareProcesses = 5
-	// scarceProcesses is up to which limit of a user the processes are counted.
+	// scarceProcesses is the highest limit of a user at which the processes are
+	// counted; counting takes time, and higher limits are rarely reached.
 	scarceProcesses = 1024
-	// spareThreads is how many threads this program keeps where they are scarce,
-	// beside those that it has when it begins to work.
+	// spareThreads is how many additional threads this program reserves where
+	// threads are scarce.
 	spareThreads = 4
 )
 
-// processLimits are what bounds the processes of this worker: control groups
-// that have a limit, and the limit of its user; 0 = none that is ever near.
+// processLimits bound how many processes this program may start.
 type processLimits struct {
 	root   system
-	groups []string
-	user   int
+	groups []string // control groups that have a limit
+	user   int      // limit of the user; 0 = none, or above scarceProcesses
 }
 
 var ownProcessLimits = sync.OnceValue(func() processLimits {
@@ -50,19 +52,20 @@ func findProcessLimits(root system) processLimits {
 	return l
 }
 
-// checkProcesses reports whether a command would find the processes that its
-// start takes: one whose shell starts and cannot start anything would fail.
-func checkProcesses() error { return ownProcessLimits().check() }
+// CheckProcesses returns an error of the machine when a command could start
+// too few processes: its shell would start, and fail to start any program.
+func CheckProcesses() error { return ownProcessLimits().check() }
 
 func (l processLimits) check() error {
 	left, limit := l.left()
 	if left < spareProcesses {
-		return machineError{fmt.Errorf("too few processes are left: %s run", limit)}
+		return Errorf("too few processes are left: %s run", limit)
 	}
 	return nil
 }
 
-// left is how many processes the scarcest limit leaves, and that limit in words.
+// left is how many more processes the tightest limit allows, and that limit in
+// words.
 func (l processLimits) left() (least int, limit string) {
 	least = math.MaxInt
 	for _, dir := range l.groups {
@@ -81,10 +84,11 @@ func (l processLimits) left() (least int, limit string) {
 	return least, limit
 }
 
-// reserveThreads starts threads where they are scarce: a Go program dies when
-// it needs another thread and the system refuses it. Where no command could
-// start beside them, it takes all that are left: the worker lives to say so.
-func reserveThreads() {
+// ReserveThreads starts threads where they are scarce: a Go program dies when
+// it needs another thread and the system refuses it. Where so few are left that
+// no command could start, it takes all of them, so that the worker survives and
+// can report the shortage.
+func ReserveThreads() {
 	limits := ownProcessLimits()
 	if limits.user == 0 && len(limits.groups) == 0 {
 		return
@@ -96,7 +100,7 @@ func reserveThreads() {
 	startThreads(left - 1)
 }
 
-// startThreads makes the runtime have n more threads, which it keeps.
+// startThreads starts n threads. The Go runtime keeps them.
 func startThreads(n int) {
 	var up, done sync.WaitGroup
 	for range n {
@@ -105,15 +109,15 @@ func startThreads(n int) {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			up.Done()
-			up.Wait() // until each of them has a thread of its own
+			up.Wait() // until each goroutine has a thread
 		})
 	}
 	done.Wait()
 }
 
-// threadsOf counts what the limit of a user counts: threads.
+// threadsOf counts the threads of a user, which is what the limit bounds.
 func (s system) threadsOf(uid int) int {
-	names, err := readNames(path.Join(string(s), "proc"))
+	names, err := procfs.List(path.Join(string(s), "proc"))
 	if err != nil {
 		return 0
 	}
@@ -127,7 +131,7 @@ func (s system) threadsOf(uid int) int {
 		if unix.Stat(dir, &st) != nil || int(st.Uid) != uid {
 			continue
 		}
-		if tasks, err := readNames(path.Join(dir, "task")); err == nil {
+		if tasks, err := procfs.List(path.Join(dir, "task")); err == nil {
 			count += len(tasks)
 		}
 	}

@@ -1,4 +1,4 @@
-package worker
+package machine
 
 import (
 	"math"
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// system is the root of the file system that tells what the machine has;
-// tests have their own.
+// system is the root of the file system that describes the machine. Tests use
+// another one.
 type system string
 
 func (s system) read(name string) string {
@@ -21,9 +21,9 @@ func (s system) read(name string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// memory is what the worker may use in bytes: what the machine has, or less
-// where a control group of the worker says so.
-func memory() int64 { return system("/").memory() }
+// Memory is the memory that this process may use in bytes: what the machine
+// has, or less where a control group limits it.
+func Memory() int64 { return system("/").memory() }
 
 func (s system) memory() int64 {
 	var total int64
@@ -43,8 +43,8 @@ func (s system) memory() int64 {
 	return total
 }
 
-// quota is how many CPUs the control groups of the worker let it use, rounded
-// up; 0 = as many as there are.
+// quota is how many CPUs the control groups let this process use, rounded up;
+// 0 = no limit.
 func quota() int { return system("/").quota() }
 
 func (s system) quota() int {
@@ -67,8 +67,8 @@ func (s system) quota() int {
 }
 
 // groups lists the directories of the control groups that limit a resource
-// for this process, its own first, then those above: in version 1 of the
-// resource's hierarchy, and in version 2.
+// for this process: its own first, then those above it, in version 1 of the
+// hierarchy and in version 2.
 func (s system) groups(controller string) []string {
 	var dirs []string
 	for line := range strings.Lines(s.read("proc/self/cgroup")) {
@@ -89,8 +89,8 @@ func (s system) groups(controller string) []string {
 	return dirs
 }
 
-// below is the path of a group below the root of what is mounted. A group
-// outside of it (as of a container that shows no more than its own) is the root.
+// below is the path of a group below the root of the mounted hierarchy. A group
+// outside of it counts as the root: a container mounts its own group only.
 func below(root, group string) string {
 	if root == "/" {
 		return path.Clean("/" + group) // also /../x, seen from inside a namespace
@@ -102,7 +102,7 @@ func below(root, group string) string {
 	return path.Clean("/" + rest)
 }
 
-// upwards are a directory below at and those above it, up to at itself.
+// upwards lists a directory below at and those above it, up to at itself.
 func upwards(at, dir string) []string {
 	var dirs []string
 	for ; ; dir = path.Dir(dir) {
@@ -114,7 +114,7 @@ func upwards(at, dir string) []string {
 }
 
 // mount finds where the hierarchy of a controller is mounted, and which of its
-// groups is shown there. What was mounted last covers what was before.
+// groups is visible there. A later mount covers an earlier one.
 func (s system) mount(controller string, unified bool) (root, at string, ok bool) {
 	for line := range strings.Lines(s.read("proc/self/mountinfo")) {
 		before, after, found := strings.Cut(strings.TrimSpace(line), " - ")
@@ -129,7 +129,7 @@ func (s system) mount(controller string, unified bool) (root, at string, ok bool
 	return root, at, ok
 }
 
-// unescaped is a path of mountinfo, which writes spaces and the like in octal.
+// unescaped decodes a path of mountinfo, which writes white space in octal.
 func unescaped(text string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
@@ -143,8 +143,8 @@ func listed(words, word string) bool {
 	return false
 }
 
-// load is the one-minute load average.
-func load() float64 {
+// Load is the load average over one minute.
+func Load() float64 {
 	first, _, _ := strings.Cut(system("/").read("proc/loadavg"), " ")
 	l, _ := strconv.ParseFloat(first, 64)
 	return l

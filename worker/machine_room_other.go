@@ -1,8 +1,0 @@
-//go:build !linux
-
-package worker
-
-// checkProcesses knows of no limit here.
-func checkProcesses() error { return nil }
-
-func reserveThreads() {}
