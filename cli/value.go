@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // value is a flag's value of any type: what parses it says in words what it wants.
@@ -155,13 +157,4 @@ func pairsMap(pairs []pair) map[string]string {
 }
 
 // shortDuration is a duration as one would write it: 10m, not 10m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+func shortDuration(d time.Duration) string { return jobs.ShortDuration(d) }

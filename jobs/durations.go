@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -39,4 +40,16 @@ func (d *Durations) Add(took map[string]time.Duration) {
 			d.Took[name] = t
 		}
 	}
+}
+
+// ShortDuration is a duration without parts that are zero: 6h, not 6h0m0s.
+func ShortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

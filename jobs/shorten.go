@@ -29,11 +29,14 @@ func (r Record) Shortened() Record {
 	return r
 }
 
-func shortened(text string) string {
-	if len(text) <= mostText {
+func shortened(text string) string { return Clip(text, mostText) }
+
+// Clip is a text of at most so many bytes: what is cut ends in "…".
+func Clip(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:mostText], "") + "…"
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // firstOf are as many texts as fit, and "…" when others are left out.

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -43,7 +45,7 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		return nil, nil
 	}
 	if err != nil && ctx.Err() == nil { // refused, not unanswered: the outcome says so
-		e.status, e.text, err = report.AttemptFailed, "its log could not be stored: "+err.Error(), nil
+		e.Status, e.Error, err = report.AttemptFailed, "its log could not be stored: "+err.Error(), nil
 	}
 	if err != nil {
 		return nil, err
@@ -52,18 +54,18 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("store the outputs of %s: %w", a, err)
 	}
-	if err != nil && e.status == report.AttemptSucceeded {
-		e.status, e.text = report.AttemptFailed, "its outputs could not be stored: "+err.Error()
+	if err != nil && e.Status == report.AttemptSucceeded {
+		e.Status, e.Error = report.AttemptFailed, "its outputs could not be stored: "+err.Error()
 	}
 	return a.outcome(e, outputs, chunks), nil
 }
 
 // outcome is the record of how the attempt ended.
-func (a *task) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outcome {
+func (a *task) outcome(e exec.Result, outputs jobs.Outputs, chunks int) *jobs.Outcome {
 	return a.Sign(&jobs.Outcome{
-		Status: e.status, ExitCode: e.exitCode, Error: clip(e.text, mostError), Reason: e.reason, Outputs: outputs, Permanent: e.permanent, Ignorable: e.ignorable, RetryAfter: e.retryAfter,
-		Started: e.started, Finished: e.finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.warnings),
-		Unable: e.unable,
+		Status: e.Status, ExitCode: e.ExitCode, Error: jobs.Clip(e.Error, mostError), Reason: e.Reason, Outputs: outputs, Permanent: e.Permanent, Ignorable: e.Ignorable, RetryAfter: e.RetryAfter,
+		Started: e.Started, Finished: e.Finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.Warnings),
+		Unable: e.Unable,
 	})
 }
 
@@ -71,11 +73,11 @@ func (a *task) outcome(e ending, outputs jobs.Outputs, chunks int) *jobs.Outcome
 const mostError = 64 << 10
 
 // store stores what a command has set, or a function has returned.
-func (a *task) store(ctx context.Context, e ending) (jobs.Outputs, error) {
-	if e.typed {
-		return a.s.conn.PutResult(ctx, e.result)
+func (a *task) store(ctx context.Context, e exec.Result) (jobs.Outputs, error) {
+	if e.Typed {
+		return a.s.conn.PutResult(ctx, e.Value)
 	}
-	return a.s.conn.PutOutputs(ctx, e.outputs)
+	return a.s.conn.PutOutputs(ctx, e.Outputs)
 }
 
 // Ack takes the job out of the queue.
@@ -87,14 +89,14 @@ func (a *task) Ack() {
 
 // execute runs the command and stores its log. Slots go back when the
 // processes are gone; the rest of the log is stored in their absence.
-func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
+func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err error) {
 	needs, err := a.results(ctx)
 	if err != nil {
 		a.Release(ctx)
 		if st, ok := a.Stops().Asked(); ok {
-			return stoppedBefore(st), 0, ctx.Err()
+			return exec.Result{Status: st.Status, Error: st.Text, Finished: time.Now()}, 0, ctx.Err()
 		}
-		return notStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
+		return exec.NotStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
 	log := newAttemptLog(a.sendLog)
 	logging, abandon := context.WithCancel(ctx)
@@ -106,8 +108,8 @@ func (a *task) execute(ctx context.Context) (e ending, chunks int, err error) {
 	})
 	e = a.run(ctx, needs, log, abandon)
 	log.close()
-	if e.unable {
-		a.s.cannotBegin(a, e.text)
+	if e.Unable {
+		a.s.cannotBegin(a, e.Error)
 	}
 	a.Release(ctx)
 	<-stored
@@ -130,7 +132,7 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 
 // run is the execution proper, watched. An attempt that another process has closed has no
 // log: abandon lets go of it.
-func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out sink, abandon func()) ending {
+func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out exec.Sink, abandon func()) exec.Result {
 	watched, cancel := context.WithCancel(ctx)
 	watching := make(chan struct{})
 	a.s.attemptsWG.Go(func() { defer close(watching); a.Watch(watched, abandon) })
@@ -138,27 +140,6 @@ func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out sink, ab
 	cancel()
 	<-watching
 	return e
-}
-
-// start runs the command or the function of the attempt.
-func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out sink) ending {
-	c := &command{
-		job: a.job, worker: a.s.cfg.Name, workspace: a.s.workspace, environ: a.s.environ, home: a.s.home,
-		allow:   allowance{all: a.s.cfg.PassAll, patterns: a.s.cfg.PassEnv},
-		fencing: a.Token(), guard: a.s.guard, spares: &a.s.spares, ready: a.MayStart,
-	}
-	if a.job.Command != nil {
-		doc, err := needsJSON(needs, nil) // everything has been fetched
-		if err != nil {
-			return notStarted(fmt.Errorf("fetch what it needs: %w", err))
-		}
-		c.needs = doc
-	}
-	if a.job.Func != nil {
-		f := &function{functions: a.s.cfg.Functions, command: c, request: a.request(needs)}
-		return f.run(ctx, a.Stops(), out)
-	}
-	return c.run(ctx, a.Stops(), out)
 }
 
 // Release gives the slots back, when there is room for another commit in the

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,9 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Config configures a worker. The zero value is a worker with a name of its
@@ -95,6 +98,14 @@ func patternFault(pattern string) error {
 		return fmt.Errorf("pass-env: %q is no pattern", pattern)
 	}
 	return nil
+}
+
+// Functions are the Go functions of the program that a worker is part of.
+type Functions interface {
+	// Identity returns which program it is; lanes require it.
+	Identity() (pipeline.Program, error)
+	// Call runs one attempt, and returns soon when ctx ends.
+	Call(ctx context.Context, req call.Request) call.Response
 }
 
 // filled is the configuration with its defaults.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
@@ -137,22 +139,22 @@ func (s *shift) tried(ctx context.Context, last time.Duration) bool {
 // alone reports whether no other process can run what this worker does not.
 func (s *shift) alone() bool { return s.cfg.Alone != nil && s.cfg.Alone() }
 
-// trial begins a command as an attempt does: a directory, files, pipes, and
+// trial begins a command as an attempt does: with a directory, files, pipes, and
 // processes that start processes.
 func (s *shift) trial(ctx context.Context) error {
-	c := &command{
-		job: &jobs.Job{
+	t := &exec.Task{
+		Job: &jobs.Job{
 			Name: "trial", Command: &jobs.CommandJob{Run: ": | :", Shell: "sh"}, Timeout: trialLimit, Grace: time.Second,
 		},
-		worker: s.cfg.Name, workspace: s.workspace, home: s.home,
-		environ: s.environ, needs: make([]byte, trialBytes),
+		Needs:  map[string]jobs.Need{"trial": {Reason: strings.Repeat(" ", trialBytes)}},
+		Worker: s.cfg.Name, Stops: stops{attempt.NewStops()},
 	}
-	e := c.run(ctx, attempt.NewStops(), discard{})
+	r := exec.Run(ctx, s.commands.Bare(), t, discard{})
 	switch {
-	case e.unable:
-		return errors.New(e.text)
-	case e.exitCode != nil && e.status != report.AttemptSucceeded:
-		return fmt.Errorf("a trial command did not succeed: %s", e.text)
+	case r.Unable:
+		return errors.New(r.Error)
+	case r.ExitCode != nil && r.Status != report.AttemptSucceeded:
+		return fmt.Errorf("a trial command did not succeed: %s", r.Error)
 	}
 	return nil // without a shell there is nothing to try
 }
@@ -160,4 +162,4 @@ func (s *shift) trial(ctx context.Context) error {
 // discard is a sink that keeps nothing.
 type discard struct{}
 
-func (discard) write(jobs.Stream, []byte) {}
+func (discard) Write(jobs.Stream, []byte) {}

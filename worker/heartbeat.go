@@ -121,11 +121,24 @@ func (s *shift) beat(ctx context.Context) error {
 		return err
 	}
 	gap := s.self.Lease.Renew(sent, time.Now())
-	s.guard.beat(s.deadline())
+	s.commands.Beat(s.deadline())
 	if gap {
 		s.recheck() // others may have thought us lost
 	}
 	return nil
+}
+
+// guardInterval is how often the guard of the commands receives a sign of life.
+func (s *shift) guardInterval() time.Duration { return max(s.ttl/6, 50*time.Millisecond) }
+
+// deadline is when modules that hold a key have to be killed; zero when no other
+// worker can get their keys.
+func (s *shift) deadline() time.Time {
+	if s.alone() {
+		return time.Time{}
+	}
+	until, _ := s.self.Lease.Next()
+	return until
 }
 
 // verifiedAtOnce is how many cells are read at the same time.

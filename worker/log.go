@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -35,8 +36,10 @@ func newAttemptLog(send sendChunk) *attemptLog {
 	return &attemptLog{send: send, in: make(chan jobs.LogPart)}
 }
 
-// write takes a piece; it blocks while chunks cannot be stored.
-func (l *attemptLog) write(s jobs.Stream, data []byte) { l.in <- jobs.LogPart{Stream: s, Data: data} }
+// Write adds a piece of output. It blocks while chunks cannot be stored.
+func (l *attemptLog) Write(s jobs.Stream, data []byte) {
+	l.in <- jobs.LogPart{Stream: s, Data: slices.Clone(data)}
+}
 
 // close says that nothing more is written.
 func (l *attemptLog) close() { close(l.in) }

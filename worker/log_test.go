@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/exec/process"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -56,14 +60,16 @@ func (s *stored) text(stream jobs.Stream) []byte {
 }
 
 // logged runs a script with a log.
-func logged(t *testing.T, text string, s *stored) (ending, int) {
+func logged(t *testing.T, text string, s *stored) (exec.Result, int) {
 	t.Helper()
 	l := newAttemptLog(at(s.store))
 	var wg sync.WaitGroup
 	var n int
 	var err error
 	wg.Go(func() { n, err = l.run(t.Context()) })
-	e := newSetting(t, script(text)).run(t, attempt.NewStops(), l)
+	commands := process.New(process.Config{Workspace: workspace.New(t.TempDir()), Logger: slog.New(slog.DiscardHandler)})
+	task := &exec.Task{Job: &jobs.Job{Command: &jobs.CommandJob{Run: text, Shell: "sh"}}, Stops: stops{attempt.NewStops()}}
+	e := exec.Run(t.Context(), commands, task, l)
 	l.close()
 	wg.Wait()
 	if err != nil {
@@ -99,8 +105,8 @@ func TestLogPassesAnyBytes(t *testing.T) {
 	}
 	e, _ := logged(t, `head -c 1000000 /dev/zero | tr '\0' x; printf '\377\000\376'`, s)
 	want := append(bytes.Repeat([]byte("x"), 1000000), 0xff, 0, 0xfe)
-	if e.status != report.AttemptSucceeded || !bytes.Equal(s.text(jobs.Stdout), want) {
-		t.Errorf("%s, %d bytes", e.text, len(s.text(jobs.Stdout)))
+	if e.Status != report.AttemptSucceeded || !bytes.Equal(s.text(jobs.Stdout), want) {
+		t.Errorf("%s, %d bytes", e.Error, len(s.text(jobs.Stdout)))
 	}
 	for _, c := range s.chunks {
 		size := 0
@@ -149,11 +155,11 @@ func TestLogBatches(t *testing.T) {
 		l := newAttemptLog(at(s.store))
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = l.run(t.Context()) })
-		l.write(jobs.Stdout, []byte("a"))
-		l.write(jobs.Stdout, []byte("b"))
-		l.write(jobs.Stderr, []byte("c"))
+		l.Write(jobs.Stdout, []byte("a"))
+		l.Write(jobs.Stdout, []byte("b"))
+		l.Write(jobs.Stderr, []byte("c"))
 		<-time.After(chunkDelay + time.Millisecond)
-		l.write(jobs.Stdout, []byte("d"))
+		l.Write(jobs.Stdout, []byte("d"))
 		l.close()
 		wg.Wait()
 		if len(s.chunks) != 2 || len(s.chunks[0].Parts) != 2 || string(s.chunks[0].Parts[0].Data) != "ab" {
@@ -169,7 +175,7 @@ func TestLogLetsGo(t *testing.T) {
 	var err error
 	wg.Go(func() { _, err = l.run(t.Context()) })
 	for range 100 {
-		l.write(jobs.Stdout, make([]byte, chunkSize))
+		l.Write(jobs.Stdout, make([]byte, chunkSize))
 	}
 	l.close()
 	wg.Wait()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -46,7 +47,7 @@ func dial(t *testing.T) *broker.Conn {
 func TestRefusedCommit(t *testing.T) {
 	claim := func(a *task) jobs.Record { return a.Claim() }
 	outcome := func(a *task) jobs.Record {
-		return jobs.Record{Outcome: a.outcome(ending{status: report.AttemptFailed}, jobs.Outputs{}, 0)}
+		return jobs.Record{Outcome: a.outcome(exec.Result{Status: report.AttemptFailed}, jobs.Outputs{}, 0)}
 	}
 	for _, tc := range []struct {
 		name   string
@@ -85,7 +86,7 @@ func TestRefusedCommit(t *testing.T) {
 				}
 				last = seq
 			}
-			v, err := a.Commit(t.Context(), a.outcome(ending{status: report.AttemptSucceeded}, jobs.Outputs{}, 0))
+			v, err := a.Commit(t.Context(), a.outcome(exec.Result{Status: report.AttemptSucceeded}, jobs.Outputs{}, 0))
 			if err != nil || v != tc.want {
 				t.Errorf("verdict %v, %v; want %v", v, err, tc.want)
 			}
@@ -127,7 +128,7 @@ func TestGapSinceTheClaimMakesItLost(t *testing.T) {
 	}
 	a.s.self.Lease.Renew(later, later)
 	e, _, err := a.execute(t.Context())
-	if err != nil || e.status != report.AttemptLost || !e.started.IsZero() {
+	if err != nil || e.Status != report.AttemptLost || !e.Started.IsZero() {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

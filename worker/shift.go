@@ -12,6 +12,8 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec/function"
+	"github.com/modpipe/modpipe/internal/exec/process"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -39,12 +41,9 @@ type shift struct {
 	puller     *broker.Puller
 	ttl        time.Duration
 	tools      *toolbox
-	guard      *guard // nil where there is none
 	health     *health
-	environ    []string // the worker's own environment
-	home       home
-	workspace  *workspace.Source
-	spares     spares
+	commands   *process.Executor
+	functions  function.Executor
 	runs       runsSeen
 	nudge      chan struct{} // holds one token when a heartbeat is due immediately
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
@@ -79,8 +78,10 @@ func newShift(w *Worker) *shift {
 			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 			Alone: w.cfg.Alone,
 		},
-		health: newHealth(), environ: ownEnvironment(), workspace: workspace.New(w.cfg.Workspace),
-		tools: newToolbox(w.cfg, w.program), spares: spares{most: w.cfg.Slots},
+		health: newHealth(), tools: newToolbox(w.cfg, w.program), functions: functionsOf(w.cfg.Functions),
+		commands: process.New(process.Config{
+			Workspace: workspace.New(w.cfg.Workspace), PassEnv: w.cfg.PassEnv, PassAll: w.cfg.PassAll, Keep: w.cfg.Slots, Logger: log,
+		}),
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
 	}
@@ -90,12 +91,9 @@ func newShift(w *Worker) *shift {
 func (s *shift) run(ctx context.Context) error {
 	s.work, s.letGo = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.letGo()
-	s.findHome()
-	s.guard = s.startGuard()
-	defer s.guard.close()
+	s.commands.Open()
+	defer s.commands.Close()
 	machine.ReserveThreads()
-	defer s.home.remove()
-	defer s.spares.remove()
 	loops, stopLoops := context.WithCancel(s.work)
 	defer stopLoops()
 	fatal := make(chan error, 1)
@@ -120,22 +118,6 @@ func (s *shift) run(ctx context.Context) error {
 	return err
 }
 
-func (s *shift) findHome() {
-	var warning string
-	if s.home, warning = newHome(s.environ); warning != "" {
-		s.log.Warn(warning)
-	}
-}
-
-func (s *shift) startGuard() *guard {
-	g, err := newGuard(s.log)
-	if err != nil {
-		s.log.Warn("no guard: modules would outlive this worker if it is killed", "error", err)
-		return nil
-	}
-	return g
-}
-
 // loops starts everything that a shift does beside its attempts.
 func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- error) {
 	lanes := make(chan kv.LaneChange, 256) // a bucket's worth, so that a batch is considered together
@@ -151,7 +133,7 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 		"gone":       s.endGone,
 		"idle":       s.whenIdle,
 		"trials":     s.trials,
-		"guard":      s.watchGuard,
+		"guard":      func(ctx context.Context) error { return s.commands.Watch(ctx, s.guardInterval(), s.deadline) },
 	} {
 		wg.Go(func() { s.forever(ctx, name, loop, fatal) })
 	}

@@ -1,11 +1,9 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -14,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/exec/process"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -58,7 +56,7 @@ func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 		name, version, _ := strings.Cut(word, "=")
 		t.declared[strings.ToLower(name)] = version
 	}
-	search := scanPath(searchPath())
+	search := scanPath(process.SearchPath())
 	for name, file := range search {
 		if _, ok := t.declared[name]; ok || cfg.OnlyTools == nil {
 			t.onPath[name] = file
@@ -79,7 +77,7 @@ func (t *toolbox) has(name string) bool {
 	if !ok {
 		return false
 	}
-	_, err := executable(file)
+	_, err := process.Executable(file)
 	return err == nil
 }
 
@@ -151,7 +149,7 @@ func scanPath(path string) map[string]string {
 // probe asks a tool for its version: the first dotted number that it prints.
 func probe(ctx context.Context, file string) string {
 	for _, word := range []string{"--version", "version"} {
-		if v := firstVersion(ask(ctx, file, word)); v != "" {
+		if v := firstVersion(process.Output(ctx, probeLimit, probeOutput, file, word)); v != "" {
 			return v
 		}
 	}
@@ -160,34 +158,4 @@ func probe(ctx context.Context, file string) string {
 
 func firstVersion(text []byte) string {
 	return string(regexp.MustCompile(`[0-9]+(\.[0-9]+)+`).Find(text))
-}
-
-func ask(ctx context.Context, file, word string) []byte {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, file, word)
-	ownSession(cmd)
-	cmd.Cancel = func() error {
-		(&process{cmd: cmd, pid: cmd.Process.Pid}).kill(nil)
-		return nil
-	}
-	cmd.WaitDelay = 100 * time.Millisecond
-	out := &capped{most: probeOutput}
-	cmd.Stdout, cmd.Stderr = out, out
-	if orphans.Start(cmd) == nil {
-		_ = cmd.Wait() // what it printed counts, not how it ended
-		orphans.Done(cmd.Process.Pid)
-	}
-	return out.Bytes()
-}
-
-// capped keeps the beginning of what is written to it.
-type capped struct {
-	bytes.Buffer
-	most int
-}
-
-func (c *capped) Write(p []byte) (int, error) {
-	c.Buffer.Write(p[:min(len(p), max(0, c.most-c.Len()))])
-	return len(p), nil
 }

@@ -1,0 +1,74 @@
+package function
+
+import (
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// request is what the program receives about an attempt.
+func request(t *exec.Task) call.Request {
+	job, f := t.Job, t.Job.Func
+	req := call.Request{
+		Run: string(job.Run), Pipeline: job.Pipeline, Module: job.Name, Worker: t.Worker,
+		Number: int(job.Attempt), Function: f.Name, Uses: f.Uses, With: f.With, Params: f.Params,
+		Matrix: make(map[string]string, len(job.Matrix)), Needs: make(map[string]call.Need, len(t.Needs)),
+	}
+	if job.Keyed {
+		req.Fence = t.Fencing
+	}
+	for _, p := range job.Matrix {
+		req.Matrix[p.Axis] = p.Value
+	}
+	for name, n := range t.Needs {
+		need := call.Need{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
+		for _, m := range n.Members {
+			need.Members = append(need.Members, call.Member{Status: string(m.Status), Result: m.Outputs.Result})
+		}
+		req.Needs[name] = need
+	}
+	return req
+}
+
+// prepared is the job of a command with the values that its program has read.
+func prepared(job *jobs.Job, res call.Response) *jobs.Job {
+	with, command := *job, *job.Command
+	command.Env = slices.Clone(command.Env)
+	for name, value := range res.Env {
+		command.Env = append(command.Env, pipeline.Pair{Axis: name, Value: value})
+	}
+	if res.Stdin != nil {
+		command.Stdin = string(res.Stdin)
+	}
+	with.Command, with.Func = &command, nil
+	return &with
+}
+
+// logWriter passes the log of a function to the output of the attempt. An
+// abandoned function cannot write.
+type logWriter struct {
+	mu     sync.Mutex
+	out    exec.Sink
+	closed bool
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return 0, io.ErrClosedPipe
+	}
+	w.out.Write(jobs.Stdout, p)
+	return len(p), nil
+}
+
+func (w *logWriter) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+}

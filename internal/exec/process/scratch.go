@@ -1,0 +1,95 @@
+package process
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/workspace"
+)
+
+// scratch is what an attempt has of the file system for itself: its TMPDIR,
+// the two files that it talks through, and its workspace where the worker has
+// none. All of it is gone when the attempt has ended.
+type scratch struct {
+	spares    *spares // may be nil
+	root      string
+	workspace string
+	cleanup   func() error // of the workspace
+	tmp       string
+	output    string
+	needs     string
+}
+
+func newScratch(ctx context.Context, source *workspace.Source, needs []byte, from *spares) (*scratch, error) {
+	root := filepath.Join(os.TempDir(), "modpipe-"+rand.Text()[:13])
+	s := &scratch{
+		spares:  from,
+		root:    root,
+		tmp:     filepath.Join(root, tmpName),
+		output:  filepath.Join(root, outputName),
+		needs:   filepath.Join(root, needsName),
+		cleanup: func() error { return nil },
+	}
+	if err := s.fill(needs); err != nil {
+		_ = s.remove() // the cause of the error prevents this too
+		return nil, machine.Errorf("create a directory for the attempt in %s: %w", os.TempDir(), machine.WithoutPath(err))
+	}
+	dir, cleanup, err := source.Prepare(ctx, workspace.Request{Within: root})
+	if err != nil {
+		_ = s.remove() // the error that counts is the first
+		return nil, err
+	}
+	s.workspace, s.cleanup = dir, cleanup
+	return s, nil
+}
+
+const (
+	tmpName    = "tmp"
+	outputName = "output"
+	needsName  = "needs.json"
+	lineName   = "line"
+)
+
+func (s *scratch) fill(needs []byte) error {
+	if !s.spares.take(s.root) {
+		if err := os.Mkdir(s.root, 0o700); err != nil {
+			return err
+		}
+		if err := os.Mkdir(s.tmp, 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(s.output, nil, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(s.needs, needs, 0o600)
+}
+
+// save keeps a text in a file that goes with the attempt.
+func (s *scratch) save(name, text string) (string, error) {
+	path := filepath.Join(s.root, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", machine.Errorf("write a file for the attempt in %s: %w", os.TempDir(), machine.WithoutPath(err))
+	}
+	return path, nil
+}
+
+// remove removes everything, including directories that the attempt has made
+// read-only.
+func (s *scratch) remove() error {
+	return errors.Join(s.cleanup(), workspace.Remove(s.root))
+}
+
+// leave keeps the directories for another attempt when the attempt has added
+// nothing to them, and removes them otherwise. No process of the attempt may be
+// left, because it would know them.
+func (s *scratch) leave() error {
+	if err := s.cleanup(); err != nil || !s.spares.put(s.root) {
+		return errors.Join(err, workspace.Remove(s.root))
+	}
+	return nil
+}

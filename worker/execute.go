@@ -1,0 +1,98 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/exec/function"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// executor chooses what executes a job. A further executor is chosen here.
+func (s *shift) executor(job *jobs.Job) exec.Executor {
+	if job.Func != nil {
+		return s.functions
+	}
+	return s.commands
+}
+
+// start executes the job of the attempt to its end. A function may prepare a
+// command, which is executed then.
+func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.Sink) exec.Result {
+	t := &exec.Task{
+		Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(),
+		Stops: stops{a.Stops()}, Leased: a.MayStart,
+	}
+	r := exec.Run(ctx, a.s.executor(t.Job), t, out)
+	if r.Prepared != nil {
+		t.Job = r.Prepared
+		r = exec.Run(ctx, a.s.executor(t.Job), t, out)
+	}
+	return r
+}
+
+// functionsOf is the executor of the program's functions.
+func functionsOf(f Functions) function.Executor {
+	if f == nil {
+		return function.Executor{}
+	}
+	return function.Executor{Program: f}
+}
+
+// stops are the requests to end a delivery, for package exec.
+type stops struct{ *attempt.Stops }
+
+func (s stops) Asked() (exec.Stop, bool) {
+	st, ok := s.Stops.Asked()
+	return exec.Stop{Status: st.Status, Text: st.Text, Grace: st.Grace}, ok
+}
+
+func (s stops) Ask(st exec.Stop) {
+	s.Stops.Ask(attempt.Stop{Status: st.Status, Text: st.Text, Grace: st.Grace})
+}
+
+// results are the needs of the job with the results that are kept by
+// reference.
+func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
+	needs := make(map[string]jobs.Need, len(a.job.Needs))
+	for name, n := range a.job.Needs {
+		var err error
+		if n.Outputs, err = a.fetched(ctx, n.Outputs); err != nil {
+			return nil, err
+		}
+		n.Members = slices.Clone(n.Members)
+		for i := range n.Members {
+			if n.Members[i].Outputs, err = a.fetched(ctx, n.Members[i].Outputs); err != nil {
+				return nil, err
+			}
+		}
+		needs[name] = n
+	}
+	return needs, nil
+}
+
+// fetched is an output in hand. A request to end the attempt ends the
+// wait for it.
+func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
+	if o.Blob.SHA256 == "" {
+		return o, nil
+	}
+	ctx, stop := a.Stops().Within(ctx)
+	defer stop()
+	err := persist(ctx, func(ctx context.Context) (err error) {
+		if o.Typed {
+			o.Result, err = a.s.conn.Result(ctx, o)
+		} else {
+			o.Values, err = a.s.conn.Outputs(ctx, o)
+		}
+		if errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) {
+			err = answer{err, attempt.ErrNotFound} // it stays so
+		}
+		return err
+	})
+	o.Blob = jobs.Blob{}
+	return o, err
+}
