@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -83,7 +84,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 		ctx := within(t)
 		cells := []string{"a", "b", "c"}
 		for _, cell := range cells {
-			must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
+			must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
 		}
 		known := 0
 		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
@@ -96,7 +97,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 			known++
 			return true
 		})
-		log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+		log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 		var read []string
 		for _, e := range log {
 			read = append(read, string(e.Cell))
@@ -117,7 +118,7 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 		c := memory(t, s)
 		defer c.Close()
 		ctx := within(t)
-		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		dead := map[any]bool{}
 		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			if len(dead) < 3 {
@@ -125,7 +126,7 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 			}
 			return !dead[cfg["name"]]
 		})
-		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 1 {
+		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 {
 			t.Errorf("%d records", len(log))
 		}
 		clear(dead)
@@ -142,7 +143,7 @@ func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 		c := memory(t, s)
 		defer c.Close()
 		ctx := within(t)
-		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		asked := 0
 		var restore func()
 		restore = between(t, s, "$JS.API.CONSUMER.CREATE.>", ">", func(_ *nats.Conn, m *nats.Msg) {
@@ -151,7 +152,7 @@ func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 			}
 			check(t, m.Respond([]byte(`{"error": {"code": 503, "err_code": 10023, "description": "insufficient resources"}}`)))
 		})
-		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 1 || asked != 5 {
+		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 || asked != 5 {
 			t.Errorf("%d records after %d refusals", len(log), asked)
 		}
 	})
@@ -167,12 +168,12 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		b := must[*broker.Bucket](t)(c.OpenBucket(within(t), broker.BucketConfig{Kind: "x"}))
+		b := must[*jetstream.Bucket](t)(c.OpenBucket(within(t), jetstream.BucketConfig{Name: "mp-x"}))
 		cells := 0
 		for name, write := range map[string]func(context.Context) error{
 			"mp.run.>": func(ctx context.Context) error {
 				cells++
-				_, err := c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", cells)), 0, claim())
+				_, err := c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", cells)), 0, claim())
 				return err
 			},
 			"$KV.>": func(ctx context.Context) error {
@@ -212,7 +213,7 @@ func TestAStreamThatAnotherProgramCreates(t *testing.T) {
 			}
 			check(t, m.Respond([]byte(`{"error": {"code": 500, "err_code": 10049, "description": "error creating store for stream"}}`)))
 		})
-		b := must[*broker.Bucket](t)(c.OpenBucket(within(t), broker.BucketConfig{Kind: "x"}))
+		b := must[*jetstream.Bucket](t)(c.OpenBucket(within(t), jetstream.BucketConfig{Name: "mp-x"}))
 		must[uint64](t)(b.Put(within(t), "a", []byte("1")))
 		if asked != 2 {
 			t.Errorf("it was refused %d times, want 2", asked)

@@ -19,7 +19,7 @@ func BenchmarkPublishJob(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		c.PublishJob(ctx, job("any", fmt.Sprint("m", i)), func(err error) { done <- err })
+		c.Queue.Publish(ctx, job("any", fmt.Sprint("m", i)), func(err error) { done <- err })
 	}
 	for range b.N {
 		check(b, <-done)
@@ -29,7 +29,7 @@ func BenchmarkPublishJob(b *testing.B) {
 func BenchmarkAppend(b *testing.B) {
 	c := connect(b, natstest.StartServer(b, nil))
 	for i := range b.N {
-		must[uint64](b)(c.Append(context.Background(), "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, outcome()))
+		must[uint64](b)(c.Runs.Append(context.Background(), "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, outcome()))
 	}
 }
 
@@ -47,14 +47,14 @@ func benchmarkPuller(b *testing.B, lanes, slots int) {
 	c := connect(b, s)
 	done := make(chan error, b.N+1)
 	for i := range b.N {
-		c.PublishJob(context.Background(), job(jobs.Lane(fmt.Sprint("lane", i%lanes)), fmt.Sprint("m", i)), func(err error) { done <- err })
+		c.Queue.Publish(context.Background(), job(jobs.Lane(fmt.Sprint("lane", i%lanes)), fmt.Sprint("m", i)), func(err error) { done <- err })
 	}
 	for range b.N {
 		check(b, <-done)
 	}
 	worker := connect(b, s)
 	for l := range lanes {
-		check(b, worker.EnsureLane(context.Background(), jobs.Lane(fmt.Sprint("lane", l))))
+		check(b, worker.Queue.EnsureLane(context.Background(), jobs.Lane(fmt.Sprint("lane", l))))
 	}
 	b.ResetTimer()
 	w := newCrew(b, worker, slots)
@@ -82,10 +82,10 @@ func benchmarkCycle(b *testing.B, flight int) {
 	background(b, w.Run)
 	w.Serve("any", 1)
 	out := make(chan jobs.Entry, flight)
-	background(b, func(ctx context.Context) error { return orchestrator.Follow(ctx, "r", 0, out) })
+	background(b, func(ctx context.Context) error { return orchestrator.Runs.Follow(ctx, "r", 0, out) })
 	ctx := context.Background()
 	publish := func(i int) {
-		orchestrator.PublishJob(ctx, job("any", fmt.Sprint("m", i)), func(err error) {
+		orchestrator.Queue.Publish(ctx, job("any", fmt.Sprint("m", i)), func(err error) {
 			if err != nil {
 				b.Error(err)
 			}
@@ -107,16 +107,16 @@ func benchmarkCycle(b *testing.B, flight int) {
 	}
 }
 
-// newCycleWorker commits every delivery asynchronously and acks it then.
+// newCycleWorker commits every delivery on a goroutine of its own and acks it then.
 func newCycleWorker(c *broker.Conn, slots int) *broker.Puller {
 	var p *broker.Puller
-	p = broker.NewPuller(c, slots, func(d *broker.Delivery) {
-		c.AppendAsync(context.Background(), "r", d.Job.Module, 0, outcome(), func(_ uint64, err error) {
-			if err == nil {
+	p = broker.NewPuller(c.Queue, slots, func(d *broker.Delivery) {
+		go func() {
+			if _, err := c.Runs.Append(context.Background(), "r", d.Job.Module, 0, outcome()); err == nil {
 				_ = d.Ack() // lost with its connection: the benchmark is over
 			}
 			p.Release(d.Slots)
-		})
+		}()
 	})
 	return p
 }

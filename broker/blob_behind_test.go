@@ -17,7 +17,7 @@ import (
 // largeOutputs stores outputs that go to the object store.
 func largeOutputs(t *testing.T, c *broker.Conn) jobs.Outputs {
 	t.Helper()
-	o := must[jobs.Outputs](t)(c.PutOutputs(within(t), map[string]string{"v": strings.Repeat("0123456789", 50_000)}))
+	o := must[jobs.Outputs](t)(c.Values.PutOutputs(within(t), map[string]string{"v": strings.Repeat("0123456789", 50_000)}))
 	if o.Blob.SHA256 == "" {
 		t.Fatal("they are stored inline")
 	}
@@ -26,7 +26,7 @@ func largeOutputs(t *testing.T, c *broker.Conn) jobs.Outputs {
 
 func wantLarge(t *testing.T, c *broker.Conn, o jobs.Outputs) {
 	t.Helper()
-	read := must[map[string]string](t)(c.Outputs(within(t), o))
+	read := must[map[string]string](t)(c.Values.Outputs(within(t), o))
 	if len(read["v"]) != 500_000 {
 		t.Errorf("%d bytes are read", len(read["v"]))
 	}
@@ -62,7 +62,7 @@ func TestBlobReplacedWhileItIsRead(t *testing.T) {
 		defer c.Close()
 		ctx := within(t)
 		o := largeOutputs(t, c)
-		js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+		js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 		blobs := must[jetstream.Stream](t)(js.Stream(ctx, "OBJ_mp-blobs"))
 		var restore func()
 		restore = consumers(t, s, "OBJ_mp-blobs", "$O.>", func(map[string]any) bool {
@@ -94,12 +94,13 @@ func storeAnew(t *testing.T, js jetstream.JetStream, blobs jetstream.Stream) {
 
 // TestDamagedBlob: a reader does not wait for the missing chunks of an entry.
 func TestDamagedBlob(t *testing.T) {
-	c := connect(t, natstest.InProcess(t))
+	s := natstest.InProcess(t)
+	c := connect(t, s)
 	o := largeOutputs(t, c)
-	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 	blobs := must[jetstream.Stream](t)(js.Stream(within(t), "OBJ_mp-blobs"))
 	check(t, blobs.Purge(within(t), jetstream.WithPurgeSubject("$O.mp-blobs.C.>")))
-	if _, err := c.Outputs(within(t), o); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "0 of its 500009 bytes") {
+	if _, err := c.Values.Outputs(within(t), o); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "0 of its 500009 bytes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -120,7 +121,7 @@ func TestBlobIsReadAgainAfterAStaleAnswer(t *testing.T) {
 			}
 			check(t, m.Respond([]byte(`{"error": {"code": 404, "err_code": 10037, "description": "no message found"}}`)))
 		})
-		if _, err := c.Outputs(within(t), o); !errors.Is(err, broker.ErrNotFound) || asked != 1 {
+		if _, err := c.Values.Outputs(within(t), o); !errors.Is(err, broker.ErrNotFound) || asked != 1 {
 			t.Errorf("without copies, asked %d times: %v", asked, err)
 		}
 		between(t, s, "$JS.API.STREAM.INFO.OBJ_mp-blobs", "info", func(_ *nats.Conn, m *nats.Msg) {

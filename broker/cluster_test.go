@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -28,12 +29,13 @@ func replicated(t *testing.T, nats *natstest.Cluster) *broker.Conn {
 // configured number of replicas, also on a cluster with little room.
 func TestThreeReplicas(t *testing.T) {
 	t.Parallel()
-	c := replicated(t, natstest.StartCluster(t, 3, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 }))
+	nats := natstest.StartCluster(t, 3, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
+	c := replicated(t, nats)
 	ctx := within(t)
-	must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "x"}))
-	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-x"}))
+	js := must[natsjs.JetStream](t)(natsjs.New(nats.Nodes[0].Connect(t)))
 	for _, name := range []string{"MP_JOBS", "MP_RUNS", "MP_LOGS", "OBJ_mp-blobs", "KV_mp-x"} {
-		info := must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo()
+		info := must[natsjs.Stream](t)(js.Stream(ctx, name)).CachedInfo()
 		if info.Config.Replicas != 3 || len(info.Cluster.Replicas) != 2 {
 			t.Errorf("%s has %d replicas, %d beside its leader", name, info.Config.Replicas, len(info.Cluster.Replicas))
 		}
@@ -47,20 +49,20 @@ func TestLossOfTheLeader(t *testing.T) {
 	nats := natstest.StartCluster(t, 3, nil)
 	c := replicated(t, nats)
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "m1", 0, claim()))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "m1", 0, claim()))
 	out, stop := following(t, ctx, c, "r")
 	defer stop()
 	receive(t, ctx, out)
-	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
-	nats.Kill(nats.Named(t, must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo().Cluster.Leader))
+	js := must[natsjs.JetStream](t)(natsjs.New(nats.Nodes[0].Connect(t)))
+	nats.Kill(nats.Named(t, must[natsjs.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo().Cluster.Leader))
 	for n := 2; n < 5; n++ {
 		cell := jobs.ModuleID(fmt.Sprint("m", n))
-		must[uint64](t)(c.Append(ctx, "r", cell, 0, claim()))
+		must[uint64](t)(c.Runs.Append(ctx, "r", cell, 0, claim()))
 		if e := receive(t, ctx, out); e.Cell != cell {
 			t.Errorf("followed to %s, not %s", e.Cell, cell)
 		}
 	}
-	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 4 {
+	if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 4 {
 		t.Errorf("%d records", len(log))
 	}
 }

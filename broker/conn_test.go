@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -22,9 +23,9 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 	s := natstest.InProcess(t)
 	c := connect(t, s)
 	ctx := within(t)
-	check(t, c.EnsureLane(ctx, "any"))
-	check(t, c.EnsureLane(ctx, "any")) // again is no error
-	js := must[jetstream.JetStream](t)(jetstream.New(c.NATS()))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any")) // again is no error
+	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 	cfg := func(name string) jetstream.StreamConfig {
 		return must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo().Config
 	}
@@ -59,7 +60,7 @@ func TestExistingConfigurationIsKept(t *testing.T) {
 	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 	must[jetstream.Stream](t)(js.CreateStream(ctx, jetstream.StreamConfig{Name: "MP_RUNS", Subjects: []string{"mp.run.>"}, MaxAge: time.Hour}))
 	c := connect(t, s)
-	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	info := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo()
 	if info.Config.MaxAge != time.Hour || info.State.Msgs != 1 {
 		t.Errorf("%+v", info)
@@ -70,7 +71,7 @@ func TestASmallStoreGetsLowerLimits(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
 	c := connect(t, s)
-	must[uint64](t)(c.Append(within(t), "r", "m", 0, claim()))
+	must[uint64](t)(c.Runs.Append(within(t), "r", "m", 0, claim()))
 }
 
 func TestServerWithoutJetStreamIsReported(t *testing.T) {
@@ -186,7 +187,7 @@ func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 	c, err := broker.Connect(within(t), cfg)
 	check(t, err)
 	t.Cleanup(c.Close)
-	check(t, c.EnsureLane(within(t), "any"))
+	check(t, c.Queue.EnsureLane(within(t), "any"))
 	cfg.Options = []nats.Option{nats.UserInfo("bob", "b")}
 	cfg.Inbox = "_INBOX.bob"
 	return cfg
@@ -204,18 +205,18 @@ func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	_, err := c.Append(ctx, "r", "m", 0, claim())
+	_, err := c.Runs.Append(ctx, "r", "m", 0, claim())
 	denied("append", "mp.run.r.mod.m", err)
 	done := make(chan error, 1)
-	c.PublishJob(ctx, job("any", "m"), func(err error) { done <- err })
+	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
 	denied("publish", "mp.job.any.r.m.1", <-done)
-	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Follow(ctx, "r", 0, nil))
-	_, err = c.PutOutputs(ctx, map[string]string{"a": strings.Repeat("x", 1<<20)})
+	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Runs.Follow(ctx, "r", 0, nil))
+	_, err = c.Values.PutOutputs(ctx, map[string]string{"a": strings.Repeat("x", 1<<20)})
 	denied("outputs", "mp-blobs", err)
-	p := broker.NewPuller(c, 1, func(*broker.Delivery) {})
+	p := broker.NewPuller(c.Queue, 1, func(*broker.Delivery) {})
 	p.Serve("any", 1)
 	denied("pull", "CONSUMER.MSG.NEXT.MP_JOBS.any", p.Run(ctx))
-	denied("controls", "mp.ctl", c.Controls(ctx, "w", nil))
+	denied("controls", "mp.ctl", c.Control.Receive(ctx, "w", nil))
 }
 
 func TestADeniedInboxIsNamed(t *testing.T) {
@@ -234,36 +235,36 @@ func TestADeniedInboxIsNamed(t *testing.T) {
 func TestEmbed(t *testing.T) {
 	t.Parallel()
 	store := t.TempDir()
-	s := must[*broker.Server](t)(broker.Embed(broker.EmbedConfig{Store: store, Token: "secret", Logger: quiet()}))
+	s := must[*natsembed.Server](t)(natsembed.Start(natsembed.Config{Store: store, Token: "secret", Logger: quiet()}))
 	ctx := within(t)
 	if !strings.Contains(s.URL(), "127.0.0.1:") || strings.Contains(s.URL(), "secret") {
 		t.Errorf("it listens on %s", s.URL())
 	}
-	if _, err := broker.Embed(broker.EmbedConfig{Store: store, Logger: quiet()}); !errors.Is(err, broker.ErrStoreHeld) {
+	if _, err := natsembed.Start(natsembed.Config{Store: store, Logger: quiet()}); !errors.Is(err, natsembed.ErrStoreHeld) {
 		t.Errorf("a second server on the store: %v", err)
 	}
 	address := strings.TrimPrefix(s.URL(), "nats://")
-	if _, err := broker.Embed(broker.EmbedConfig{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := natsembed.Start(natsembed.Config{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: patience, Logger: quiet()}); !errors.Is(err, broker.ErrRefused) {
 		t.Errorf("without the token: %v", err)
 	}
 	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
-	must[uint64](t)(inside.Append(ctx, "r", "m", 0, claim()))
+	must[uint64](t)(inside.Runs.Append(ctx, "r", "m", 0, claim()))
 	inside.Close()
 	s.Close()
 	s.Close() // again does nothing
-	s = must[*broker.Server](t)(broker.Embed(broker.EmbedConfig{Store: store, Logger: quiet()}))
+	s = must[*natsembed.Server](t)(natsembed.Start(natsembed.Config{Store: store, Logger: quiet()}))
 	defer s.Close()
 	inside = must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
 	defer inside.Close()
-	must[jobs.Entry](t)(inside.Last(ctx, "r", "m"))
+	must[jobs.Entry](t)(inside.Runs.Last(ctx, "r", "m"))
 }
 
 func TestEmbedOnAnUnusableStore(t *testing.T) {
 	t.Parallel()
-	if _, err := broker.Embed(broker.EmbedConfig{Store: "/dev/null/store", Logger: quiet()}); err == nil {
+	if _, err := natsembed.Start(natsembed.Config{Store: "/dev/null/store", Logger: quiet()}); err == nil {
 		t.Error("a store below a file")
 	}
 }
@@ -277,7 +278,7 @@ func TestReconnectedAndCallsAcrossACut(t *testing.T) {
 	s.Stop()
 	written := make(chan error, 1)
 	go func() {
-		_, err := c.Append(ctx, "r", "m", 0, claim())
+		_, err := c.Runs.Append(ctx, "r", "m", 0, claim())
 		written <- err
 	}()
 	s.Start(t)
@@ -286,11 +287,11 @@ func TestReconnectedAndCallsAcrossACut(t *testing.T) {
 	s.Stop()
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if _, err := c.Append(short, "r", "n", 0, claim()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Runs.Append(short, "r", "n", 0, claim()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without a server: %v", err)
 	}
 	done := make(chan error, 1)
-	c.PublishJob(ctx, job("any", "m"), func(err error) { done <- err })
+	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
 	if err := <-done; err == nil {
 		t.Error("published to a server that is not there")
 	}
@@ -302,7 +303,7 @@ func TestControls(t *testing.T) {
 	ctx := within(t)
 	got := make(chan jobs.RunID, 10)
 	background(t, func(ctx context.Context) error {
-		return c.Controls(ctx, "w", func(run jobs.RunID, m jobs.Control) {
+		return c.Control.Receive(ctx, "w", func(run jobs.RunID, m jobs.Control) {
 			if (m.Cancel != nil) == (run != "") {
 				got <- run
 			}
@@ -312,8 +313,8 @@ func TestControls(t *testing.T) {
 	defer tick.Stop()
 	heard := map[jobs.RunID]bool{}
 	for len(heard) < 2 {
-		check(t, c.SendRunControl("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
-		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		check(t, c.Control.SendRun("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
+		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:
 			heard[run] = true
@@ -334,11 +335,11 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 		return jobs.LogChunk{Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(strings.Repeat("line\n", n*100))}}}
 	}
 	out := make(chan broker.LogEntry)
-	background(t, func(ctx context.Context) error { return c.FollowLogs(ctx, "r", out) })
+	background(t, func(ctx context.Context) error { return c.Logs.Follow(ctx, "r", out) })
 	go func() {
 		for n := 1; n <= 100; n++ {
 			for range 1 + n%2 { // some are repeated
-				if err := c.AppendLog(ctx, "r", id, chunk(n)); err != nil {
+				if err := c.Logs.Append(ctx, "r", id, chunk(n)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -353,8 +354,8 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 		}
 	}
 	count := 0
-	check(t, c.ReadLogs(ctx, "r", "m", 1, func(broker.LogEntry) error { count++; return nil }))
-	check(t, c.ReadLogs(ctx, "r", "other", 0, func(broker.LogEntry) error { count++; return nil }))
+	check(t, c.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error { count++; return nil }))
+	check(t, c.Logs.Read(ctx, "r", "other", 0, func(broker.LogEntry) error { count++; return nil }))
 	if count != 100 {
 		t.Errorf("%d chunks", count)
 	}

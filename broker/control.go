@@ -4,101 +4,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// SendRunControl sends to all workers that execute modules of the run.
-func (c *Conn) SendRunControl(run jobs.RunID, m jobs.Control) error {
-	return c.sendControl(c.names.runControl(run), &m)
+// Control sends and receives messages that are not stored.
+type Control struct{ c *jetstream.Conn }
+
+// SendRun sends to all workers that execute modules of the run.
+func (k *Control) SendRun(run jobs.RunID, m jobs.Control) error {
+	return send(k.c, topology.RunControl(run), &m)
 }
 
-// SendWorkerControl sends to a worker.
-func (c *Conn) SendWorkerControl(worker string, m jobs.Control) error {
-	if !validToken(worker) {
+// SendWorker sends to a worker.
+func (k *Control) SendWorker(worker string, m jobs.Control) error {
+	if !topology.ValidToken(worker) {
 		return fmt.Errorf("%q cannot name a worker", worker)
 	}
-	return c.sendControl(c.names.workerControl(worker), &m)
+	return send(k.c, topology.WorkerControl(worker), &m)
 }
 
-func (c *Conn) sendControl(subject string, m *jobs.Control) error {
+// Ask asks the run's orchestrator about an attempt. The answer, if any, arrives on
+// the control subject of the worker.
+func (k *Control) Ask(run jobs.RunID, q *jobs.Question) error {
+	if !topology.ValidToken(string(run)) || !topology.ValidToken(q.Worker) {
+		return fmt.Errorf("run %q, worker %q: they must be tokens of a subject", run, q.Worker)
+	}
+	return send(k.c, topology.Question(run, q.Worker), q)
+}
+
+func send[M jobs.Message](c *jetstream.Conn, subject string, m *M) error {
 	body, err := jobs.Marshal(m)
 	if err != nil {
 		return err
 	}
-	if err := c.nc.Publish(subject, body); err != nil {
+	if err := c.Publish(subject, body); err != nil {
 		return fmt.Errorf("send to %s: %w", subject, err)
 	}
 	return nil
 }
 
-// Controls calls f, one call at a time, with every control message for any
+// Receive calls f, one call at a time, with every control message for any
 // run and for this worker until ctx ends (then it returns nil). Messages for
 // the worker come with an empty run.
-func (c *Conn) Controls(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
-	subjects := []string{c.names.runControls(), c.names.workerControl(worker)}
-	return c.listen(ctx, subjects, func(m *nats.Msg) { c.control(m, f) })
+func (k *Control) Receive(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
+	subjects := []string{topology.RunControl("*"), topology.WorkerControl(worker)}
+	return k.c.Listen(ctx, subjects, func(m *nats.Msg) {
+		control, err := jobs.Unmarshal[jobs.Control](m.Data)
+		if err != nil {
+			k.c.Logger().Warn("dropped an unreadable control message", "subject", m.Subject, "error", err)
+			return
+		}
+		run, ok := strings.CutPrefix(m.Subject, topology.RunControl(""))
+		if !ok {
+			run = ""
+		}
+		f(jobs.RunID(run), control)
+	})
 }
 
-// listen calls hear, one call at a time, with every message on the subjects
-// until ctx ends (then it returns nil). It waits for a withdrawn permission.
-// Messages may be lost; their senders repeat the important ones.
-func (c *Conn) listen(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
+// Questions calls f, one call at a time, with every question about a run until
+// ctx ends (then it returns nil). It drops a question that does not name the
+// worker of its subject. Few runs have questions, so a missing
+// permission to receive them is reported, and does not end the run.
+func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Question)) error {
+	subject := topology.Question(run, ">")
 	for {
-		err := c.listenOnce(ctx, subjects, hear)
-		if !errors.Is(err, errWithdrawn) {
+		err := k.c.Listen(ctx, []string{subject}, func(m *nats.Msg) { k.question(run, m, f) })
+		if !errors.Is(err, ErrDenied) {
 			return err
 		}
-		if pause.For(ctx, askAgain) != nil {
-			return nil
+		k.c.Logger().Warn("the NATS user may not receive the questions of workers: a worker that cannot tell whether an attempt is its own waits without an answer", "run", run, "subscription", subject)
+		if pause.For(ctx, jetstream.DeniedPatience) != nil {
+			return nil //nolint:nilerr // ctx has ended
 		}
 	}
 }
 
-// listenOnce is listen until a permission is withdrawn, which ends the
-// subscription.
-func (c *Conn) listenOnce(ctx context.Context, subjects []string, hear func(*nats.Msg)) error {
-	arrived := make(chan *nats.Msg, 256) // a full one drops, and senders repeat
-	denied := make(chan error, 1)        // the first is enough
-	defer c.denied.watch(func(s string, sub bool) bool { return sub && slices.Contains(subjects, s) }, func(err error) {
-		select {
-		case denied <- err:
-		default:
-		}
-	})()
-	for _, s := range subjects {
-		sub, err := c.nc.ChanSubscribe(s, arrived)
-		if err != nil {
-			return fmt.Errorf("listen on %s: %w", s, c.closedMeans(err))
-		}
-		defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	}
-	for {
-		select {
-		case m := <-arrived:
-			hear(m)
-		case err := <-denied:
-			return fmt.Errorf("listen on %s: %w", strings.Join(subjects, " and "), err)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (c *Conn) control(m *nats.Msg, f func(jobs.RunID, jobs.Control)) {
-	control, err := jobs.Unmarshal[jobs.Control](m.Data)
+func (k *Control) question(run jobs.RunID, m *nats.Msg, f func(*jobs.Question)) {
+	q, err := jobs.Unmarshal[jobs.Question](m.Data)
 	if err != nil {
-		c.log.Warn("a control message that cannot be read", "subject", m.Subject, "error", err)
+		k.c.Logger().Debug("dropped an unreadable question", "subject", m.Subject, "error", err)
 		return
 	}
-	run, ok := strings.CutPrefix(m.Subject, c.names.runControl(""))
-	if !ok {
-		run = ""
+	if topology.ValidToken(q.Worker) && m.Subject == topology.Question(run, q.Worker) {
+		f(&q)
 	}
-	f(jobs.RunID(run), control)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -17,7 +18,7 @@ type Delivery struct {
 	Older          bool   // stored before this connection was made, or perhaps so
 	Connection     uint64 // number of the connection on which it was asked for
 	msg            *nats.Msg
-	c              *Conn
+	c              *jetstream.Conn
 }
 
 // Messages to a delivery's reply subject.

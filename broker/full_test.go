@@ -9,9 +9,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -59,9 +60,14 @@ next:
 // to it, the connection's log, and a function that changes the room.
 func small(t *testing.T, stream string, bytes int64) (c *broker.Conn, said messages, resize func(int64)) {
 	t.Helper()
-	s := natstest.InProcess(t)
+	return smallOn(t, natstest.InProcess(t), stream, bytes)
+}
+
+// smallOn is small on a server.
+func smallOn(t *testing.T, s *natstest.Server, stream string, bytes int64) (c *broker.Conn, said messages, resize func(int64)) {
+	t.Helper()
 	connect(t, s).Close()
-	js, err := jetstream.New(s.Connect(t))
+	js, err := natsjs.New(s.Connect(t))
 	check(t, err)
 	resize = func(bytes int64) {
 		t.Helper()
@@ -133,7 +139,7 @@ func TestFullLogOfRuns(t *testing.T) {
 	c := waitsForRoom(t, "MP_RUNS", func(ctx context.Context, c *broker.Conn) error {
 		n++
 		run := jobs.RunID("r" + strings.Repeat("x", n%50))
-		_, err := c.Append(ctx, run, "", 0, spec(run))
+		_, err := c.Runs.Append(ctx, run, "", 0, spec(run))
 		if errors.Is(err, broker.ErrConflict) {
 			err = nil
 		}
@@ -148,14 +154,14 @@ func TestFullLogOfRuns(t *testing.T) {
 	}, func(ctx context.Context, c *broker.Conn) error {
 		rec := outcome()
 		rec.Outcome.Error = string(noise(700))
-		_, err := c.Append(ctx, "r", "m", 0, rec)
+		_, err := c.Runs.Append(ctx, "r", "m", 0, rec)
 		return err
 	})
-	log := must[[]jobs.Entry](t)(c.ReadLog(within(t), "rx"))
+	log := must[[]jobs.Entry](t)(c.Runs.Read(within(t), "rx"))
 	if len(log) != 1 {
 		t.Errorf("rx has %d entries", len(log))
 	}
-	if _, err := c.Append(within(t), "r", "m", 0, outcome()); !errors.Is(err, broker.ErrConflict) {
+	if _, err := c.Runs.Append(within(t), "r", "m", 0, outcome()); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second outcome: %v", err)
 	}
 }
@@ -165,10 +171,10 @@ func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
 	c, _, resize := small(t, "MP_JOBS", 2<<10)
-	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
 	publish := func(n int) error {
 		done := make(chan error, 1)
-		c.PublishJob(ctx, &jobs.Job{Run: "r", Lane: "any", Module: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
+		c.Queue.Publish(ctx, &jobs.Job{Run: "r", Lane: "any", Module: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
 		return receive(t, ctx, done)
 	}
 	n := 1
@@ -194,13 +200,13 @@ func TestFullBlobs(t *testing.T) {
 	c := waitsForRoom(t, "OBJ_mp-blobs", func(ctx context.Context, c *broker.Conn) error {
 		rec := spec("r")
 		rec.Spec.Labels = map[string]string{"l": string(noise(1 << 20))}
-		_, err := c.Append(ctx, "r", "", 0, rec)
+		_, err := c.Runs.Append(ctx, "r", "", 0, rec)
 		return err
 	}, func(ctx context.Context, c *broker.Conn) (err error) {
-		want, err = c.PutOutputs(ctx, map[string]string{"o": large})
+		want, err = c.Values.PutOutputs(ctx, map[string]string{"o": large})
 		return err
 	})
-	got, err := c.Outputs(within(t), want)
+	got, err := c.Values.Outputs(within(t), want)
 	check(t, err)
 	if got["o"] != large {
 		t.Errorf("%d bytes came back", len(got["o"]))
@@ -211,10 +217,11 @@ func TestFullBlobs(t *testing.T) {
 func TestFullBucket(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	c, said, _ := small(t, "MP_RUNS", 1<<20)
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "things"})
+	s := natstest.InProcess(t)
+	c, said, _ := smallOn(t, s, "MP_RUNS", 1<<20)
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-things"})
 	check(t, err)
-	js, err := jetstream.New(c.NATS())
+	js, err := natsjs.New(s.Connect(t))
 	check(t, err)
 	st, err := js.Stream(ctx, "KV_mp-things")
 	check(t, err)

@@ -32,15 +32,15 @@ func TestFollowEndsWhenTheStreamIsRecreated(t *testing.T) {
 		c := memory(t, s)
 		defer c.Close()
 		ctx := within(t)
-		must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		out, ended := make(chan jobs.Entry), make(chan error, 1)
-		go func() { ended <- c.Follow(ctx, "r", 0, out) }()
+		go func() { ended <- c.Runs.Follow(ctx, "r", 0, out) }()
 		receive(t, ctx, out)
 		<-time.After(time.Second) // a stream is known by the time at which it was made
 		deleteStream(t, ctx, s, "MP_RUNS")
 		check(t, c.Ensure(ctx))
 		for i := range 5 {
-			must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("other", i)), 0, claim()))
+			must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("other", i)), 0, claim()))
 		}
 		if err := receive(t, ctx, ended); !errors.Is(err, broker.ErrReconnected) {
 			t.Errorf("following ended with %v", err)
@@ -57,10 +57,10 @@ func TestWatchOfRunsRestartsInARecreatedStream(t *testing.T) {
 		ctx := within(t)
 		for i := range 5 {
 			run := jobs.RunID(fmt.Sprint("old", i))
-			must[uint64](t)(c.Append(ctx, run, "", 0, specOf(run)))
+			must[uint64](t)(c.Runs.Append(ctx, run, "", 0, specOf(run)))
 		}
 		out := make(chan broker.RunChange)
-		background(t, func(ctx context.Context) error { return c.WatchRuns(ctx, out) })
+		background(t, func(ctx context.Context) error { return c.Runs.Watch(ctx, out) })
 		list := func() (runs []string) {
 			for {
 				switch change := receive(t, ctx, out); {
@@ -80,7 +80,7 @@ func TestWatchOfRunsRestartsInARecreatedStream(t *testing.T) {
 		if got := strings.Join(list(), " "); got != "began" {
 			t.Errorf("after the stream was deleted: %s", got)
 		}
-		must[uint64](t)(c.Append(ctx, "new", "", 0, specOf("new")))
+		must[uint64](t)(c.Runs.Append(ctx, "new", "", 0, specOf("new")))
 		if change := receive(t, ctx, out); change.Run != "new" {
 			t.Errorf("after a submission: %+v", change)
 		}
@@ -93,9 +93,9 @@ func TestLossOfALogIsDetected(t *testing.T) {
 		c := memory(t, s)
 		defer c.Close()
 		ctx := within(t)
-		must[uint64](t)(c.Append(ctx, "r", "", 0, specOf("r")))
+		must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, specOf("r")))
 		gone := make(chan error, 1)
-		go func() { gone <- c.WatchGone(ctx, "r") }()
+		go func() { gone <- c.Runs.WatchGone(ctx, "r") }()
 		js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 		stream := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS"))
 		check(t, stream.Purge(ctx, jetstream.WithPurgeSubject("mp.run.r.>")))
@@ -111,11 +111,11 @@ func TestDroppedLogDoesNotCountAsLost(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
-	if there := must[bool](t)(c.HasLog(ctx, "r")); !there {
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
+	if there := must[bool](t)(c.Runs.HasLog(ctx, "r")); !there {
 		t.Error("the log of a run that was dropped counts as lost")
 	}
-	if there := must[bool](t)(c.HasLog(ctx, "never")); there {
+	if there := must[bool](t)(c.Runs.HasLog(ctx, "never")); there {
 		t.Error("a run that never was has a log")
 	}
 }

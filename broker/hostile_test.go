@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -60,7 +62,7 @@ func hostile(t *testing.T) (*broker.Conn, *warnings, func(subject string, data [
 	t.Cleanup(c.Close)
 	return c, log, func(subject string, data []byte, header nats.Header) {
 		t.Helper()
-		if _, err := c.NATS().RequestMsgWithContext(within(t), &nats.Msg{Subject: subject, Data: data, Header: header}); err != nil {
+		if _, err := c.Request(within(t), &nats.Msg{Subject: subject, Data: data, Header: header}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,15 +102,15 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 			ctx := within(t)
 			subject, data := objectEntry(tt.entry, key, tt.nuid, tt.size)
 			put(subject, data, nil)
-			must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
+			must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
 			put("mp.run.r.mod.m", nil, nats.Header{"Mp-Blob": {key}})
 			put("mp.log.r.m.1", nil, nats.Header{"Mp-Blob": {key}})
 
-			log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+			log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 			if len(log) != 2 || log[1].Unread == nil || log[1].Cell != "m" {
 				t.Errorf("the log: %+v", log)
 			}
-			check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+			check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 				if e.Unread == nil {
 					t.Errorf("a chunk: %+v", e)
 				}
@@ -116,17 +118,17 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 			}))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			if _, err := c.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: key, Bytes: -1}}); err == nil {
+			if _, err := c.Values.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: key, Bytes: -1}}); err == nil {
 				t.Error("outputs are read")
 			}
-			if _, err := c.Result(ctx, jobs.Outputs{Typed: true, Blob: jobs.Blob{SHA256: key}}); err == nil {
+			if _, err := c.Values.Result(ctx, jobs.Outputs{Typed: true, Blob: jobs.Blob{SHA256: key}}); err == nil {
 				t.Error("a result is read")
 			}
 			runtime.ReadMemStats(&after)
 			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 100 {
 				t.Errorf("%d MiB are allocated", mib)
 			}
-			must[[]broker.StoredBlob](t)(c.StoredBlobs(ctx))
+			must[[]content.Stored](t)(c.Values.List(ctx))
 		})
 	}
 }
@@ -137,25 +139,25 @@ func TestInvalidEntryIsReplaced(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
-	other := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit + 1)}))
+	other := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit + 1)}))
 	value := map[string]string{"o": longText(broker.InlineLimit + 2)}
-	o := must[jobs.Outputs](t)(c.PutOutputs(ctx, value))
+	o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, value))
 	for _, nuid := range []string{">", "*", "", "a b"} {
 		subject, data := objectEntry(o.Blob.SHA256, o.Blob.SHA256, nuid, "18446744073709551615")
 		put(subject, data, nil)
-		again := must[jobs.Outputs](t)(c.PutOutputs(ctx, value))
-		if got := must[map[string]string](t)(c.Outputs(ctx, again)); got["o"] != value["o"] {
+		again := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, value))
+		if got := must[map[string]string](t)(c.Values.Outputs(ctx, again)); got["o"] != value["o"] {
 			t.Errorf("with chunks %q: %d bytes come back", nuid, len(got["o"]))
 		}
 	}
-	must[map[string]string](t)(c.Outputs(ctx, other))
+	must[map[string]string](t)(c.Values.Outputs(ctx, other))
 }
 
 func TestReferencesWithoutADigestAreRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := hostile(t)
 	for _, digest := range []string{"../../etc/passwd", strings.Repeat("a", 60000), strings.Repeat("A", 64), "*"} {
-		if _, err := c.Outputs(within(t), jobs.Outputs{Blob: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
+		if _, err := c.Values.Outputs(within(t), jobs.Outputs{Blob: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
 			t.Errorf("%.20s: %v", digest, err)
 		}
 	}
@@ -167,8 +169,8 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
-	b := must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "things"}))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
+	b := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-things"}))
 	compressed := nats.Header{"Mp-Encoding": {"zstd"}}
 	for _, n := range []int{2 << 20, 100 << 20} {
 		body := bomb(t, n)
@@ -177,16 +179,16 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 		put("mp.run.r.mod.m", body, compressed)
 		put("mp.log.r.m.1", body, compressed)
 		put("$KV.mp-things.k", body, compressed)
-		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); !errors.Is(last.Unread, jobs.ErrTooLarge) {
+		if last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); !errors.Is(last.Unread, jobs.ErrTooLarge) {
 			t.Errorf("%d bytes in a cell: %v", n, last.Unread)
 		}
-		check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+		check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 			if !errors.Is(e.Unread, jobs.ErrTooLarge) {
 				t.Errorf("%d bytes in a chunk: %v", n, e.Unread)
 			}
 			return nil
 		}))
-		if e := must[broker.BucketEntry](t)(b.Last(ctx, "k")); !errors.Is(e.Unread, jobs.ErrTooLarge) {
+		if e := must[jetstream.BucketEntry](t)(b.Last(ctx, "k")); !errors.Is(e.Unread, jobs.ErrTooLarge) {
 			t.Errorf("%d bytes in a bucket: %v", n, e.Unread)
 		}
 		runtime.ReadMemStats(&after)
@@ -202,13 +204,13 @@ func TestALongSpecificationIsDecompressed(t *testing.T) {
 	c, _, put := hostile(t)
 	ctx := within(t)
 	long := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: strings.Repeat("x", 5<<20), Pipeline: &pipeline.Pipeline{Name: "p"}}}
-	must[uint64](t)(c.Append(ctx, "r", "", 0, long))
-	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, long))
+	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	if got := len(log[0].Record.Spec.Commit); got != 5<<20 {
 		t.Errorf("%d bytes come back", got)
 	}
 	put("mp.run.s.spec", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
-	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, jobs.ErrTooLarge) {
+	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, jobs.ErrTooLarge) {
 		t.Errorf("a specification of 100 MiB: %v", err)
 	}
 }
@@ -220,17 +222,17 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "", 0, spec("r")))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
 	for _, rec := range []jobs.Record{{End: &jobs.End{Status: report.RunFailed}}, {Cancel: &jobs.Cancel{ID: "x"}}, spec("r"), {}} {
 		body := must[[]byte](t)(jobs.Marshal(&rec))
 		put("mp.run.r.mod.m", body, nil)
-		if last := must[jobs.Entry](t)(c.Last(ctx, "r", "m")); last.Unread == nil {
+		if last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); last.Unread == nil {
 			t.Errorf("it is read in a cell: %+v", last.Record)
 		}
 	}
 	for _, bad := range [][]byte{nil, {1, 0xc1}, must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: report.RunFailed}}))} {
 		put("mp.run.r.cancel", bad, nil)
-		if last := must[jobs.Entry](t)(c.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
+		if last := must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
 			t.Errorf("it is read as a cancellation: %+v", last)
 		}
 	}
@@ -239,23 +241,23 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	for _, bad := range [][]byte{nil, must[[]byte](t)(jobs.Marshal(&second))} {
 		put("mp.run.r.spec", bad, nil)
 	}
-	if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r")); len(log) != 10 {
+	if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 10 {
 		t.Errorf("%d entries", len(log))
 	}
-	if first := must[*jobs.Spec](t)(c.Spec(ctx, "r")); first.Commit == "another" {
+	if first := must[*jobs.Spec](t)(c.Runs.Spec(ctx, "r")); first.Commit == "another" {
 		t.Error("a second specification takes the place of the first")
 	}
-	if runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0)); len(runs) != 1 || runs[0].Problem != nil || runs[0].Spec.Commit == "another" {
+	if runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0)); len(runs) != 1 || runs[0].Problem != nil || runs[0].Spec.Commit == "another" {
 		t.Errorf("runs: %+v", runs)
 	}
 	done := outcome()
 	put("mp.run.r.end", must[[]byte](t)(jobs.Marshal(&done)), nil)
-	if _, err := c.ReadLog(ctx, "r"); !errors.Is(err, jobs.ErrMalformed) {
+	if _, err := c.Runs.Read(ctx, "r"); !errors.Is(err, jobs.ErrMalformed) {
 		t.Errorf("an outcome as the end: %v", err)
 	}
 	other := spec("another")
 	put("mp.run.s.spec", must[[]byte](t)(jobs.Marshal(&other)), nil)
-	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, jobs.ErrMalformed) {
+	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, jobs.ErrMalformed) {
 		t.Errorf("the specification of another run: %v", err)
 	}
 }
@@ -270,7 +272,7 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 		return jobs.LogChunk{Writer: "w", Number: n, Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
 	}
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
-	check(t, c.AppendLog(ctx, "r", id, chunk(1)))
+	check(t, c.Logs.Append(ctx, "r", id, chunk(1)))
 	newer := chunk(2)
 	body := must[[]byte](t)(jobs.Marshal(&newer))
 	body[0] = jobs.Version + 1
@@ -289,11 +291,11 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	for _, subject := range []string{"mp.log.r.m.x", "mp.log.r.a.b.c.1", "mp.log.r.m.0", "mp.log.r.m.99999999999999999999"} {
 		put(subject, nil, nil)
 	}
-	check(t, c.AppendLog(ctx, "r", id, chunk(3)))
+	check(t, c.Logs.Append(ctx, "r", id, chunk(3)))
 	var read, skipped []int
 	for range 2 {
 		read, skipped = nil, nil
-		check(t, c.ReadLogs(ctx, "r", "", 0, func(e broker.LogEntry) error {
+		check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 			if e.Unread == nil {
 				read = append(read, e.Chunk.Number)
 			} else if e.ID == id {
@@ -305,7 +307,7 @@ func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
 	if fmt.Sprint(read) != "[1 3]" || fmt.Sprint(skipped) != "[2 0 0 0 0 0 0]" {
 		t.Errorf("read %v, skipped %v", read, skipped)
 	}
-	if n := log.count("cannot be read"); n != 2 {
+	if n := log.count("skipped unreadable output"); n != 2 {
 		t.Errorf("%d warnings about two attempts", n)
 	}
 }
@@ -316,7 +318,7 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	t.Parallel()
 	c, log, put := hostile(t)
 	ctx := within(t)
-	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
 	for i, change := range []func(*jobs.Job){
 		func(j *jobs.Job) { j.Run = "another" },
 		func(j *jobs.Job) { j.Module = "another" },
@@ -339,7 +341,7 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 		t.Errorf("%s is delivered", d.Job.Name)
 	}
 	for {
-		list := must[[]broker.QueuedJob](t)(c.QueuedJobs(ctx))
+		list := must[[]broker.QueuedJob](t)(c.Queue.List(ctx))
 		if len(list) == 2 && log.count("refused a job") == 7 && log.count("of a newer version") == 1 {
 			return // that, and the one that is delivered
 		}

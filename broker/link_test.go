@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/faultproxy"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -49,7 +50,7 @@ func scramble(bytes int) string {
 // beats counts what gets through beside a transfer until stop is called.
 func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int64) {
 	t.Helper()
-	b := must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "beats", Memory: true}))
+	b := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-beats", Memory: true}))
 	var n atomic.Int64
 	background(t, func(ctx context.Context) error { //nolint:contextcheck // its own
 		for ctx.Err() == nil {
@@ -71,14 +72,14 @@ func TestBeatsOvertakeATransfer(t *testing.T) {
 	count := beats(t, ctx, far)
 	value := map[string]string{"v": scramble(1 << 20)}
 	before := count()
-	sent := must[jobs.Outputs](t)(far.PutOutputs(ctx, value))
+	sent := must[jobs.Outputs](t)(far.Values.PutOutputs(ctx, value))
 	up := count() - before
-	got := must[map[string]string](t)(near.Outputs(ctx, sent))
+	got := must[map[string]string](t)(near.Values.Outputs(ctx, sent))
 	if got["v"] != value["v"] {
 		t.Error("another value arrived")
 	}
 	before = count()
-	got = must[map[string]string](t)(far.Outputs(ctx, sent))
+	got = must[map[string]string](t)(far.Values.Outputs(ctx, sent))
 	down := count() - before
 	if got["v"] != value["v"] {
 		t.Error("another value came back")
@@ -95,7 +96,7 @@ func TestATransferGoesOnOverACut(t *testing.T) {
 	value := map[string]string{"v": scramble(2 << 20)}
 	stored := make(chan jobs.Outputs, 1)
 	go func() {
-		o, err := far.PutOutputs(ctx, value)
+		o, err := far.Values.PutOutputs(ctx, value)
 		if err != nil {
 			t.Error(err)
 		}
@@ -115,7 +116,7 @@ func TestATransferGoesOnOverACut(t *testing.T) {
 			t.Fatal("it never arrives")
 		}
 	}
-	if got := must[map[string]string](t)(near.Outputs(ctx, sent)); got["v"] != value["v"] {
+	if got := must[map[string]string](t)(near.Values.Outputs(ctx, sent)); got["v"] != value["v"] {
 		t.Error("another value arrived")
 	}
 }
@@ -129,7 +130,7 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(scramble(8 << 10))}}}
-		waits = append(waits, must[func(context.Context) error](t)(far.SendLog(ctx, "r", id, chunk)))
+		waits = append(waits, must[func(context.Context) error](t)(far.Logs.Send(ctx, "r", id, chunk)))
 		if n%20 == 0 {
 			link.Reset()
 		}
@@ -138,7 +139,7 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 		check(t, wait(ctx))
 	}
 	var numbers []int
-	check(t, near.ReadLogs(ctx, "r", "m", 1, func(e broker.LogEntry) error {
+	check(t, near.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
 		if !bytes.Equal(e.Chunk.Parts[0].Data, []byte(scramble(8<<10))) {
 			t.Error("another text arrived")
 		}
@@ -161,10 +162,10 @@ func TestAReaderPutsChunksInOrder(t *testing.T) {
 	ctx := within(t)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	for _, n := range []int{2, 3, 1, 3, 5, 4, 7} { // 6 is gone for good
-		check(t, c.AppendLog(ctx, "r", id, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
+		check(t, c.Logs.Append(ctx, "r", id, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
 	}
 	var numbers []int
-	check(t, c.ReadLogs(ctx, "r", "m", 1, func(e broker.LogEntry) error {
+	check(t, c.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
 		numbers = append(numbers, e.Chunk.Number)
 		return nil
 	}))
@@ -185,9 +186,9 @@ func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
 	var readers errgroup.Group
 	for i := range values {
 		value := scramble(300_000 + i)
-		sent := must[jobs.Outputs](t)(near.PutOutputs(ctx, map[string]string{"v": value}))
+		sent := must[jobs.Outputs](t)(near.Values.PutOutputs(ctx, map[string]string{"v": value}))
 		readers.Go(func() error {
-			got, err := far.Outputs(ctx, sent)
+			got, err := far.Values.Outputs(ctx, sent)
 			if err == nil && got["v"] != value {
 				err = errors.New("another value arrived")
 			}
@@ -206,9 +207,9 @@ func TestALongValueArrivesOverASlowLink(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
 	value := scramble(3_000_000)
-	sent := must[jobs.Outputs](t)(near.PutOutputs(within(t), map[string]string{"v": value}))
+	sent := must[jobs.Outputs](t)(near.Values.PutOutputs(within(t), map[string]string{"v": value}))
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
-	if got := must[map[string]string](t)(far.Outputs(within(t), sent)); got["v"] != value {
+	if got := must[map[string]string](t)(far.Values.Outputs(within(t), sent)); got["v"] != value {
 		t.Error("another value arrived")
 	}
 	if n := asked(); n > 12 {
@@ -227,14 +228,14 @@ func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
-		waits = append(waits, must[func(context.Context) error](t)(near.SendLog(ctx, "r", id, chunk)))
+		waits = append(waits, must[func(context.Context) error](t)(near.Logs.Send(ctx, "r", id, chunk)))
 	}
 	for _, wait := range waits {
 		check(t, wait(ctx))
 	}
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.MP_LOGS.>")
 	n := 0
-	check(t, far.ReadLogs(ctx, "r", "m", 1, func(broker.LogEntry) error {
+	check(t, far.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error {
 		n++
 		return nil
 	}))
@@ -250,11 +251,11 @@ func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 func counted(t *testing.T, c *broker.Conn, subject string) (count func() int64) {
 	t.Helper()
 	var n atomic.Int64
-	sub, err := c.NATS().Subscribe(subject, func(*nats.Msg) { n.Add(1) })
+	sub, err := c.Subscribe(subject, func(*nats.Msg) { n.Add(1) })
 	check(t, err)
-	check(t, c.NATS().Flush())
+	check(t, c.Ping(within(t)))
 	return func() int64 {
-		check(t, c.NATS().Flush())
+		check(t, c.Ping(within(t)))
 		check(t, sub.Unsubscribe())
 		return n.Load()
 	}

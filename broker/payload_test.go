@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -31,7 +32,7 @@ func onSmall(t *testing.T, most int32) (*broker.Conn, error) {
 // required one.
 func TestServerWithASmallPayloadIsRefused(t *testing.T) {
 	t.Parallel()
-	_, err := onSmall(t, broker.LeastPayload-1)
+	_, err := onSmall(t, jetstream.LeastPayload-1)
 	if !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "at most 127 KiB (max_payload), and modpipe needs 128") {
 		t.Errorf("%v", err)
 	}
@@ -49,7 +50,7 @@ func longText(n int) string {
 // TestLongRecords: records of all kinds can be longer than the server's messages.
 func TestLongRecords(t *testing.T) {
 	t.Parallel()
-	c, err := onSmall(t, broker.LeastPayload)
+	c, err := onSmall(t, jetstream.LeastPayload)
 	check(t, err)
 	ctx := within(t)
 	long := longText(300 << 10)
@@ -57,7 +58,7 @@ func TestLongRecords(t *testing.T) {
 	for i := range 10_000 {
 		combinations = append(combinations, []pipeline.Pair{{Axis: "x", Value: long[i*30 : i*30+30]}})
 	}
-	inline := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
+	inline := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
 	records := map[string]jobs.Record{
 		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
@@ -75,10 +76,10 @@ func TestLongRecords(t *testing.T) {
 				cell = "m"
 			}
 			if rec.Spec == nil {
-				must[uint64](t)(c.Append(ctx, run, "", 0, spec(run)))
+				must[uint64](t)(c.Runs.Append(ctx, run, "", 0, spec(run)))
 			}
-			must[uint64](t)(c.Append(ctx, run, cell, 0, rec))
-			log := must[[]jobs.Entry](t)(c.ReadLog(ctx, run))
+			must[uint64](t)(c.Runs.Append(ctx, run, cell, 0, rec))
+			log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, run))
 			if diff := cmp.Diff(rec, log[len(log)-1].Record); diff != "" {
 				t.Errorf("it comes back otherwise:\n%.500s", diff)
 			}
@@ -89,16 +90,16 @@ func TestLongRecords(t *testing.T) {
 // TestLongValues: results and chunks of output can have any length.
 func TestLongValues(t *testing.T) {
 	t.Parallel()
-	c, err := onSmall(t, broker.LeastPayload)
+	c, err := onSmall(t, jetstream.LeastPayload)
 	check(t, err)
 	ctx := within(t)
-	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, broker.LeastPayload, 900 << 10, 3 << 20} {
-		o := must[jobs.Outputs](t)(c.PutOutputs(ctx, map[string]string{"o": longText(n)}))
-		if got := must[map[string]string](t)(c.Outputs(ctx, o)); got["o"] != longText(n) {
+	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, jetstream.LeastPayload, 900 << 10, 3 << 20} {
+		o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(n)}))
+		if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["o"] != longText(n) {
 			t.Errorf("of %d bytes %d come back", n, len(got["o"]))
 		}
-		r := must[jobs.Outputs](t)(c.PutResult(ctx, noise(n)))
-		if got := must[[]byte](t)(c.Result(ctx, r)); string(got) != string(noise(n)) {
+		r := must[jobs.Outputs](t)(c.Values.PutResult(ctx, noise(n)))
+		if got := must[[]byte](t)(c.Values.Result(ctx, r)); string(got) != string(noise(n)) {
 			t.Errorf("of a result of %d bytes %d come back", n, len(got))
 		}
 		if n > jobs.MaxSmall {
@@ -106,9 +107,9 @@ func TestLongValues(t *testing.T) {
 		}
 		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
 		run := jobs.RunID(fmt.Sprintf("r%d", n))
-		check(t, c.AppendLog(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
+		check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 		chunks := 0
-		check(t, c.ReadLogs(ctx, run, "", 0, func(e broker.LogEntry) error {
+		check(t, c.Logs.Read(ctx, run, "", 0, func(e broker.LogEntry) error {
 			chunks++
 			if string(e.Chunk.Parts[0].Data) != string(noise(n)) {
 				t.Errorf("of a chunk of %d bytes %d come back", n, len(e.Chunk.Parts[0].Data))
@@ -125,14 +126,14 @@ func TestLongValues(t *testing.T) {
 // needs arrives. A job that exceeds the limit is refused.
 func TestLongJobs(t *testing.T) {
 	t.Parallel()
-	c, err := onSmall(t, broker.LeastPayload)
+	c, err := onSmall(t, jetstream.LeastPayload)
 	check(t, err)
 	ctx := within(t)
 	needs := map[string]jobs.Need{}
 	for i := range 50 {
 		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"o": longText(60<<10 - i)}}}
 	}
-	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
 	long := job("any", "m")
 	long.Needs = needs
 	publish(t, ctx, c, long)
@@ -148,7 +149,7 @@ func TestLongJobs(t *testing.T) {
 	}
 	long.Attempt = 2
 	done := make(chan error, 1)
-	c.PublishJob(ctx, long, func(err error) { done <- err })
+	c.Queue.Publish(ctx, long, func(err error) { done <- err })
 	if err := receive(t, ctx, done); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "64 MiB") {
 		t.Errorf("what is longer than any message: %v", err)
 	}

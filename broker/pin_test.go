@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -18,12 +19,12 @@ func TestPin(t *testing.T) {
 	ctx := within(t)
 	first := c.Connection()
 	pinned := c.Pin(ctx)
-	must[uint64](t)(c.Append(pinned, "r", "m", 0, claim()))
+	must[uint64](t)(c.Runs.Append(pinned, "r", "m", 0, claim()))
 	again := c.Reconnected(ctx)
 	s.Stop()
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := c.Append(pinned, "r", "n", 0, claim())
+		_, err := c.Runs.Append(pinned, "r", "n", 0, claim())
 		waiting <- err
 	}()
 	s.Start(t)
@@ -32,17 +33,17 @@ func TestPin(t *testing.T) {
 		t.Errorf("the connection after a reconnect is %d, and was %d", c.Connection(), first)
 	}
 	published := make(chan error, 1)
-	c.PublishJob(pinned, job("any", "m"), func(err error) { published <- err })
-	_, last := c.Last(pinned, "r", "m")
-	bucket := must[*broker.Bucket](t)(c.OpenBucket(ctx, broker.BucketConfig{Kind: "test", Memory: true}))
+	c.Queue.Publish(pinned, job("any", "m"), func(err error) { published <- err })
+	_, last := c.Runs.Last(pinned, "r", "m")
+	bucket := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-test", Memory: true}))
 	_, put := bucket.Put(pinned, "k", []byte("v"))
 	for what, err := range map[string]error{"a waiting write": <-waiting, "a job": <-published, "a read": last, "an entry": put} {
 		if !errors.Is(err, broker.ErrReconnected) {
 			t.Errorf("%s on the next connection: %v", what, err)
 		}
 	}
-	if _, err := c.Last(ctx, "r", "n"); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := c.Runs.Last(ctx, "r", "n"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("what was refused is stored: %v", err)
 	}
-	must[uint64](t)(c.Append(c.Pin(context.WithoutCancel(ctx)), "r", "n", 0, claim()))
+	must[uint64](t)(c.Runs.Append(c.Pin(context.WithoutCancel(ctx)), "r", "n", 0, claim()))
 }

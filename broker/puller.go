@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -34,7 +36,8 @@ const (
 // Run owns everything below the line. Other goroutines leave their wishes in the
 // fields above it and wake Run.
 type Puller struct {
-	c       *Conn
+	queue   *Queue
+	c       *jetstream.Conn // the queue's
 	slots   int
 	handle  func(*Delivery)
 	wake    chan struct{} // one stands for any number
@@ -42,12 +45,12 @@ type Puller struct {
 	drained chan struct{} // closed after the last possible delivery
 	ended   chan struct{} // closed when Run has returned
 
-	mu      sync.Mutex
-	serve   map[jobs.Lane]int
-	changed bool
-	freed   int
-	paused  bool
-	another bool // the queue was recreated: a bell named a lower sequence
+	mu        sync.Mutex
+	serve     map[jobs.Lane]int
+	changed   bool
+	freed     int
+	paused    bool
+	recreated bool // the queue was recreated: a bell named a lower sequence
 
 	// Run's own.
 	work     *errgroup.Group // functions that wait for NATS on Run's behalf
@@ -73,9 +76,9 @@ type event struct {
 
 // NewPuller creates a puller with this many slots. handle is called on the
 // puller's goroutine with every delivery and must not block.
-func NewPuller(c *Conn, slots int, handle func(*Delivery)) *Puller {
+func NewPuller(q *Queue, slots int, handle func(*Delivery)) *Puller {
 	return &Puller{
-		c: c, slots: slots, handle: handle, floor: math.MaxUint64,
+		queue: q, c: q.c, slots: slots, handle: handle, floor: math.MaxUint64,
 		wake: make(chan struct{}, 1), events: make(chan event, 64),
 		drained: make(chan struct{}), ended: make(chan struct{}),
 		serve: map[jobs.Lane]int{}, lanes: map[jobs.Lane]*lane{},
@@ -141,15 +144,15 @@ func (p *Puller) Run(ctx context.Context) error {
 		cancel()
 		_ = p.work.Wait() // its functions return nil
 	}()
-	defer p.c.denied.watch(p.concerns, func(err error) { p.send(ctx, event{do: func() { p.refused(ctx, err) }}) })()
-	reconnected := p.c.link.reconnected(ctx)
+	defer p.c.WatchDenials(p.concerns, func(err error) { p.send(ctx, event{do: func() { p.refused(ctx, err) }}) })()
+	reconnected := p.c.Reconnected(ctx)
 	tick := time.NewTicker(scanEvery)
 	defer tick.Stop()
 	p.alarm = time.NewTimer(scanEvery)
 	defer p.alarm.Stop()
 	p.findFloor(ctx)
 	for {
-		p.look(ctx)
+		p.takeWishes(ctx)
 		now := time.Now()
 		p.fill(ctx, now)
 		p.setAlarm(now)
@@ -159,7 +162,7 @@ func (p *Puller) Run(ctx context.Context) error {
 		}
 		select {
 		case e := <-p.events:
-			p.hear(ctx, e)
+			p.handleEvent(ctx, e)
 		case <-p.wake:
 		case <-p.alarm.C:
 		case <-tick.C:
@@ -180,19 +183,19 @@ func (p *Puller) send(ctx context.Context, e event) {
 	}
 }
 
-// look takes over the wishes of other goroutines.
-func (p *Puller) look(ctx context.Context) {
+// takeWishes takes over the wishes of other goroutines.
+func (p *Puller) takeWishes(ctx context.Context) {
 	p.mu.Lock()
-	freed, changed, paused, another := p.freed, p.changed, p.paused, p.another
-	p.freed, p.changed, p.another = 0, false, false
+	freed, changed, paused, recreated := p.freed, p.changed, p.paused, p.recreated
+	p.freed, p.changed, p.recreated = 0, false, false
 	var serve map[jobs.Lane]int
 	if changed {
 		serve = maps.Clone(p.serve)
 	}
 	p.mu.Unlock()
 	p.used = max(p.used-freed, 0)
-	if another {
-		p.anotherQueue(ctx)
+	if recreated {
+		p.onRecreated(ctx)
 	}
 	if changed {
 		p.change(ctx, serve)
@@ -222,8 +225,8 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 		}
 		l, err := p.open(name, slots)
 		if err != nil {
-			p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", name, "error", err)
-			p.again(ctx) // the connection is down: retry at the next look
+			p.c.Logger().Error("cannot serve a lane", "url", p.c.URL(), "lane", name, "error", err)
+			p.retryChange(ctx) // the connection is down
 			continue
 		}
 		p.lanes[name] = l
@@ -242,8 +245,8 @@ func (p *Puller) change(ctx context.Context, serve map[jobs.Lane]int) {
 	p.turn = kept
 }
 
-// again repeats change after a while.
-func (p *Puller) again(ctx context.Context) {
+// retryChange repeats change after a while.
+func (p *Puller) retryChange(ctx context.Context) {
 	p.work.Go(func() error {
 		if pause.For(ctx, scanEvery) == nil {
 			p.ask(func() { p.changed = true })
@@ -258,7 +261,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 	p.floor = math.MaxUint64
 	on := p.c.Connection()
 	p.work.Go(func() error {
-		info, err := p.c.streamInfo(p.c.PinTo(ctx, on), p.c.names.jobsStream())
+		info, err := p.c.StreamInfo(p.c.PinTo(ctx, on), topology.JobsStream)
 		if errors.Is(err, ErrNotFound) { // all jobs in a recreated queue are newer than this connection
 			p.send(ctx, event{do: func() {
 				if p.c.Connection() == on {
@@ -269,7 +272,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, ErrReconnected) {
-				p.c.log.Warn("every job is asked about until the queue's state can be read", "url", p.c.URL(), "error", err)
+				p.c.Logger().Warn("every job is asked about until the queue's state can be read", "url", p.c.URL(), "error", err)
 			}
 			return nil
 		}
@@ -287,14 +290,14 @@ func (l *lane) startOver() {
 	l.seen, l.heard, l.rung, l.waiting, l.want = 0, 0, 0, nil, true
 }
 
-// anotherQueue notes that the queue may have been recreated: then its sequences
+// onRecreated notes that the queue may have been recreated: then its sequences
 // start at 1, and none of its jobs is older than this connection.
-func (p *Puller) anotherQueue(ctx context.Context) {
+func (p *Puller) onRecreated(ctx context.Context) {
 	for _, l := range p.turn {
 		l.startOver()
 	}
 	p.work.Go(func() error {
-		if info, err := p.c.streamInfo(ctx, p.c.names.jobsStream()); err == nil {
+		if info, err := p.c.StreamInfo(ctx, topology.JobsStream); err == nil {
 			p.send(ctx, event{do: func() {
 				if info.State.LastSeq < p.floor && p.floor != math.MaxUint64 {
 					p.floor = 0
@@ -330,11 +333,11 @@ func (p *Puller) reconnected(ctx context.Context) {
 	p.findFloor(ctx)
 }
 
-func (p *Puller) hear(ctx context.Context, e event) {
+func (p *Puller) handleEvent(ctx context.Context, e event) {
 	switch {
 	case e.do != nil:
 		e.do()
-	case e.msg.Header != nil && len(e.msg.Data) == 0 && e.msg.Header.Get("Status") != "":
+	case jetstream.IsStatus(e.msg):
 		p.status(ctx, e.box, e.msg.Header.Get("Status"), e.msg.Header.Get("Description"))
 	default:
 		p.arrived(ctx, e.box, e.msg)
@@ -350,7 +353,7 @@ func (p *Puller) part() {
 	}
 	timeout := time.NewTimer(farewell)
 	defer timeout.Stop()
-	for p.reserved > 0 && p.c.nc.IsConnected() {
+	for p.reserved > 0 && p.c.Connected() {
 		select {
 		case e := <-p.events:
 			p.parting(e)
@@ -370,7 +373,7 @@ func (p *Puller) parting(e event) {
 	switch {
 	case e.msg == nil:
 		return
-	case len(e.msg.Data) == 0 && e.msg.Header.Get("Status") != "":
+	case jetstream.IsStatus(e.msg):
 		if l := e.box.lane; l != nil {
 			p.finished(l)
 		}
@@ -392,13 +395,13 @@ func (p *Puller) refused(ctx context.Context, err error) {
 		p.abandon(l)
 	}
 	l.want, l.silenced = false, true
-	if errors.Is(err, errWithdrawn) {
+	if errors.Is(err, jetstream.ErrWithdrawn) {
 		p.openLater(ctx, l)
 		return
 	}
 	name := l.name
 	if p.served {
-		p.c.log.Error("NATS does not let this worker pull from a lane", "url", p.c.URL(), "lane", name, "error", err)
+		p.c.Logger().Error("NATS does not let this worker pull from a lane", "url", p.c.URL(), "lane", name, "error", err)
 		return
 	}
 	for _, l := range p.turn {
@@ -411,6 +414,6 @@ func (p *Puller) refused(ctx context.Context, err error) {
 
 func (p *Puller) giveBack(m *nats.Msg) {
 	if err := answer(m, ackNak); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		p.c.log.Debug("give a job back", "subject", m.Subject, "error", fmt.Errorf("nak: %w", err))
+		p.c.Logger().Debug("cannot give a job back", "subject", m.Subject, "error", fmt.Errorf("nak: %w", err))
 	}
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -57,7 +59,7 @@ type inbox struct {
 
 // open subscribes to a lane's bell and inbox.
 func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
-	l := &lane{name: name, next: p.c.names.next(name), slots: slots, want: true}
+	l := &lane{name: name, next: topology.NextJobs(name), slots: slots, want: true}
 	err := p.listen(l)
 	if err != nil {
 		return nil, err
@@ -71,10 +73,10 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 
 // listen subscribes to a lane's bell.
 func (p *Puller) listen(l *lane) error {
-	bell, err := p.c.nc.Subscribe(p.c.names.bell(l.name), func(m *nats.Msg) {
+	bell, err := p.c.Subscribe(topology.Bell(l.name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if another := l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); another {
-			p.ask(func() { p.another = true })
+		if recreated := l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); recreated {
+			p.ask(func() { p.recreated = true })
 		}
 		p.rouse()
 	})
@@ -87,7 +89,7 @@ func (p *Puller) listen(l *lane) error {
 
 func (p *Puller) newInbox(l *lane) (*inbox, error) {
 	box := &inbox{lane: l, on: p.c.Connection()}
-	sub, err := p.c.nc.Subscribe(p.c.nc.NewInbox(), func(m *nats.Msg) {
+	sub, err := p.c.SubscribeInbox(func(m *nats.Msg) {
 		select {
 		case p.events <- event{box: box, msg: m}:
 		case <-p.ended:
@@ -122,7 +124,7 @@ func (p *Puller) abandon(l *lane) {
 	box, err := p.newInbox(l)
 	if err != nil { // the connection is closed for good
 		l.silenced = true
-		p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
+		p.c.Logger().Error("cannot serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 		return
 	}
 	l.box = box
@@ -167,7 +169,7 @@ func (p *Puller) confirm(ctx context.Context, l *lane, now time.Time) {
 	p.work.Go(func() error {
 		wait, cancel := context.WithTimeout(ctx, giveUpAfter)
 		defer cancel()
-		waiting, _, err := p.c.LaneBacklog(wait, l.name)
+		waiting, _, err := p.queue.Backlog(wait, l.name)
 		if err == nil && waiting == 0 { // when unknown, assume that one waits
 			p.send(ctx, event{do: l.nothing})
 		}
@@ -197,7 +199,7 @@ func (p *Puller) request(l *lane, n int, now time.Time) {
 	l.seen = max(l.seen, rung)
 	l.out, l.each, l.asked = n, l.slots, now
 	p.reserved += n * l.each
-	err := p.c.nc.PublishRequest(l.next, l.box.sub.Subject, query)
+	err := p.c.PublishRequest(l.next, l.box.sub.Subject, query)
 	if err != nil {
 		p.finished(l)
 		l.want = true
@@ -236,7 +238,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	}
 	meta, err := m.Metadata()
 	if err != nil {
-		p.c.log.Error("a job without its place in the queue", "url", p.c.URL(), "subject", m.Subject, "error", err)
+		p.c.Logger().Error("a job without its place in the queue", "url", p.c.URL(), "subject", m.Subject, "error", err)
 		return
 	}
 	p.answered(box)
@@ -250,7 +252,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 		p.fetch(ctx, m, meta, slots, box.on)
 		return
 	}
-	body, err := p.c.unpack(ctx, m, jobs.MaxMessage)
+	body, err := p.queue.unpack(ctx, m, jobs.MaxMessage)
 	p.take(m, meta, slots, box.on, body, err)
 }
 
@@ -279,29 +281,29 @@ func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata,
 // it has redelivered the job.
 func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	var telling sync.WaitGroup
-	telling.Go(func() {
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
 		defer cancel()
-		told := time.Now()
+		renewed := time.Now()
 		for pause.For(ctx, AckWait/3) == nil {
 			if answer(m, ackProgress) == nil {
-				told = time.Now()
-			} else if time.Since(told) > AckWait {
+				renewed = time.Now()
+			} else if time.Since(renewed) > AckWait {
 				return
 			}
 		}
 	})
-	body, err = p.c.unpack(ctx, m, jobs.MaxMessage)
+	body, err = p.queue.unpack(ctx, m, jobs.MaxMessage)
 	late = ctx.Err() != nil
 	cancel()
-	telling.Wait()
+	renewing.Wait()
 	return body, late, err
 }
 
 // answered notes that a lane has answered: the worker begins its work.
 func (p *Puller) answered(box *inbox) {
 	if l := box.lane; l != nil {
-		p.c.calls.works(l.next)
+		p.c.NoteAllowed(l.next)
 	}
 	if !p.served {
 		p.served = true
@@ -315,7 +317,7 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	if err == nil {
 		job, err = jobs.Unmarshal[jobs.Job](body)
 	}
-	if err == nil && !p.c.names.isJob(m.Subject, &job) {
+	if err == nil && !topology.IsJob(m.Subject, &job) {
 		err = fmt.Errorf("%w: it asks for another attempt than its subject: lane %q, run %q, module %q, attempt %d",
 			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Module)), job.Attempt)
 	}
@@ -336,11 +338,11 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 func (p *Puller) refuse(m *nats.Msg, err error) {
 	switch {
 	case errors.Is(err, jobs.ErrNewer):
-		p.c.warnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
-	case transient(err):
-		p.c.log.Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
+		p.c.WarnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
+	case jetstream.Transient(err):
+		p.c.Logger().Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
 	default:
-		p.c.warnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
+		p.c.WarnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
 		_ = answer(m, []byte("+TERM refused")) // if this is lost, the job is delivered again
 	}
 }
@@ -360,24 +362,24 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 		l.retry = l.heard > 0 // another worker has the job, or the consumer does not know of it yet
 		l.heard = 0
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
-		p.remake(ctx, l)
+		p.restore(ctx, l)
 	default:
-		p.c.log.Warn("NATS refuses a request for jobs", "url", p.c.URL(), "lane", l.name, "status", code, "text", text)
+		p.c.Logger().Warn("NATS refuses a request for jobs", "url", p.c.URL(), "lane", l.name, "status", code, "text", text)
 	}
 }
 
-// remake recreates the lane's missing consumer.
-func (p *Puller) remake(ctx context.Context, l *lane) {
+// restore recreates the lane's missing consumer.
+func (p *Puller) restore(ctx context.Context, l *lane) {
 	l.silenced = true
 	p.work.Go(func() error {
-		err := p.c.restoreLane(ctx, l.name)
+		err := p.c.RestoreConsumer(ctx, topology.JobsStream, topology.LaneConsumer(l.name))
 		if err != nil && ctx.Err() == nil {
-			p.c.log.Warn("a lane has no consumer and it cannot be made", "url", p.c.URL(), "lane", l.name, "error", err)
+			p.c.Logger().Warn("cannot create the missing consumer of a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 			_ = pause.For(ctx, scanEvery)
 		}
 		p.send(ctx, event{do: func() {
 			l.silenced = false
-			p.anotherQueue(ctx)
+			p.onRecreated(ctx)
 		}})
 		return nil
 	})
@@ -391,21 +393,21 @@ func (p *Puller) openLater(ctx context.Context, l *lane) {
 	}
 	l.opening = true
 	p.work.Go(func() error {
-		if pause.For(ctx, askAgain) == nil {
-			p.send(ctx, event{do: func() { p.openAgain(l) }})
+		if pause.For(ctx, jetstream.AskAgain) == nil {
+			p.send(ctx, event{do: func() { p.reopen(l) }})
 		}
 		return nil
 	})
 }
 
-func (p *Puller) openAgain(l *lane) {
+func (p *Puller) reopen(l *lane) {
 	l.opening = false
 	if p.lanes[l.name] != l {
 		return // the lane was removed
 	}
 	_ = l.bell.Unsubscribe() // fails only on a closed connection
 	if err := p.listen(l); err != nil {
-		p.c.log.Error("serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
+		p.c.Logger().Error("cannot serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
 		return
 	}
 	p.abandon(l)
@@ -415,23 +417,23 @@ func (p *Puller) openAgain(l *lane) {
 // concerns selects the denials of requests for jobs, of their answers and of
 // bells.
 func (p *Puller) concerns(subject string, subscription bool) bool {
-	return subscription || strings.HasPrefix(subject, p.c.names.next(""))
+	return subscription || strings.HasPrefix(subject, topology.NextJobs(""))
 }
 
 // deniedLane returns the served lane whose permission was denied, or nil.
 func (p *Puller) deniedLane(err error) *lane {
-	denied, ok := errors.AsType[*deniedError](err)
+	denied, ok := errors.AsType[*jetstream.DeniedError](err)
 	if !ok {
 		return nil
 	}
-	if name, ok := strings.CutPrefix(denied.subject, p.c.names.next("")); ok {
+	if name, ok := strings.CutPrefix(denied.Subject, topology.NextJobs("")); ok {
 		return p.lanes[jobs.Lane(name)]
 	}
-	if !denied.passing {
+	if !denied.Passing {
 		return nil // a scan of the lanes finds jobs without a bell
 	}
 	for _, l := range p.turn {
-		if denied.subject == l.bell.Subject || denied.subject == l.box.sub.Subject {
+		if denied.Subject == l.bell.Subject || denied.Subject == l.box.sub.Subject {
 			return l
 		}
 	}

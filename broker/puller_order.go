@@ -46,20 +46,20 @@ type chime struct {
 
 // ring notes a job. It reports whether the queue was recreated or has lost its last
 // part: a bell rings in the order of the sequences.
-func (c *chime) ring(seq uint64, rank jobs.Rank) (another bool) {
+func (c *chime) ring(seq uint64, rank jobs.Rank) (recreated bool) {
 	if seq == 0 {
 		return false // not a bell of JetStream
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	another = seq <= c.newest
-	if another {
+	recreated = seq <= c.newest
+	if recreated {
 		c.told = nil
 	}
 	c.newest = seq
 	c.told = extend(c.told, stretch{seq, seq, 1, rank})
 	c.fresh.Store(true)
-	return another
+	return recreated
 }
 
 // take returns the jobs that the bell has announced since the last call.
@@ -173,7 +173,7 @@ func (p *Puller) scarcest(now time.Time) int {
 // last. Lanes of one rank share the slots, in turn. A lane waits for the answers
 // of the lanes before it, unless there is room for both.
 func (p *Puller) fill(ctx context.Context, now time.Time) {
-	if p.stopping || !p.c.nc.IsConnected() {
+	if p.stopping || !p.c.Connected() {
 		return
 	}
 	p.hearBells(now)

@@ -29,7 +29,7 @@ type crew struct {
 func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 	t.Helper()
 	w := &crew{slots: slots, got: make(chan *broker.Delivery, 100_000)}
-	w.Puller = broker.NewPuller(c, slots, func(d *broker.Delivery) {
+	w.Puller = broker.NewPuller(c.Queue, slots, func(d *broker.Delivery) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.held += d.Slots
@@ -68,7 +68,7 @@ func publish(t testing.TB, ctx context.Context, c *broker.Conn, list ...*jobs.Jo
 	t.Helper()
 	done := make(chan error, len(list))
 	for _, j := range list {
-		c.PublishJob(ctx, j, func(err error) { done <- err })
+		c.Queue.Publish(ctx, j, func(err error) { done <- err })
 	}
 	for range list {
 		check(t, <-done)
@@ -135,11 +135,11 @@ func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 			j := job("any", fmt.Sprint("m", i))
 			for ok := false; !ok; {
 				done := make(chan error, 1)
-				c.PublishJob(ctx, j, func(err error) { done <- err })
+				c.Queue.Publish(ctx, j, func(err error) { done <- err })
 				err := <-done
 				ok = err == nil || errors.Is(err, broker.ErrConflict) || ctx.Err() != nil
 				if !ok {
-					_, _ = c.Queued(ctx, j.Lane, j.Run, jobs.AttemptID{Module: j.Module, Attempt: 1}) // returns when NATS is back
+					_, _ = c.Queue.Has(ctx, j.Lane, j.Run, jobs.AttemptID{Module: j.Module, Attempt: 1}) // returns when NATS is back
 				}
 			}
 		}
@@ -212,7 +212,7 @@ func TestDoubtfulDeliveries(t *testing.T) {
 	s := natstest.InProcess(t)
 	c := connect(t, s)
 	ctx := within(t)
-	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
 	publish(t, ctx, c, job("any", "early"))
 	w := newCrew(t, connect(t, s), 1)
 	w.Serve("any", 1)
@@ -285,22 +285,22 @@ func TestQueuedAndPurged(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	queued := func(moduleID jobs.ModuleID) bool {
-		return must[bool](t)(c.Queued(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
+		return must[bool](t)(c.Queue.Has(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
 	}
 	publish(t, ctx, c, job("any", "a"), job("any", "b"), job("any", "c"))
 	if !queued("a") || queued("z") {
 		t.Error("a is queued, z is not")
 	}
 	done := make(chan error, 1)
-	c.PublishJob(ctx, job("any", "a"), func(err error) { done <- err })
+	c.Queue.Publish(ctx, job("any", "a"), func(err error) { done <- err })
 	if err := <-done; !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second copy: %v", err)
 	}
-	check(t, c.PurgeJob(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
+	check(t, c.Queue.Purge(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
 	if queued("a") || !queued("b") {
 		t.Error("a alone is purged")
 	}
-	check(t, c.PurgeRun(ctx, "r"))
+	check(t, c.Queue.PurgeRun(ctx, "r"))
 	if queued("b") || queued("c") {
 		t.Error("all of the run are purged")
 	}

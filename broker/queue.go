@@ -4,33 +4,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// PublishJob publishes a job on its lane, expecting an empty subject. It sends
+// Queue holds the jobs that wait or run, on their lanes.
+type Queue struct {
+	c *jetstream.Conn
+	bodies
+}
+
+// Publish publishes a job on its lane, expecting an empty subject. It sends
 // immediately, in the order of the calls, and calls done once from another
 // goroutine. It does not retry: an unanswered job may be stored. ErrConflict: the
 // job is already queued. ErrFull: the job is not stored, and the caller retries
-// later. PublishJob blocks while too many publishes are unanswered, and while it
+// later. Publish blocks while too many publishes are unanswered, and while it
 // stores a long job in the object store.
-func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) {
-	m, err := c.jobMsg(ctx, job)
+func (q *Queue) Publish(ctx context.Context, job *jobs.Job, done func(error)) {
+	m, err := q.jobMsg(ctx, job)
 	if err != nil {
-		c.after.push(func() { done(err) })
+		q.c.Later(func() { done(err) })
 		return
 	}
-	c.storeAsync(ctx, m, func(_ uint64, err error) {
-		switch {
-		case errors.Is(err, errRacing):
+	q.c.StoreAsync(ctx, topology.JobsStream, m, func(_ uint64, err error) {
+		if errors.Is(err, jetstream.ErrRacing) {
 			err = fmt.Errorf("%w: %w", ErrConflict, err)
-		case errors.Is(err, ErrFull):
-			c.missing(ctx, c.names.jobsStream(), err)
-		case err == nil:
-			c.found(c.names.jobsStream())
 		}
 		if err != nil {
 			err = fmt.Errorf("publish %s: %w", m.Subject, err)
@@ -39,8 +42,8 @@ func (c *Conn) PublishJob(ctx context.Context, job *jobs.Job, done func(error)) 
 	})
 }
 
-func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
-	subject, err := c.jobSubject(job.Lane, job.Run, jobs.AttemptID{Module: job.Module, Attempt: job.Attempt})
+func (q *Queue) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
+	subject, err := jobSubject(job.Lane, job.Run, jobs.AttemptID{Module: job.Module, Attempt: job.Attempt})
 	if err != nil {
 		return nil, err
 	}
@@ -48,68 +51,79 @@ func (c *Conn) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.pack(ctx, subject, body, fails)
+	m, err := q.pack(ctx, subject, body, jetstream.FailWhenFull)
 	if err != nil {
 		return nil, err
 	}
-	expectLast(m, 0)
-	set(m, headerRank, job.Rank.String())
+	jetstream.ExpectLast(m, 0)
+	jetstream.SetHeader(m, headerRank, job.Rank.String())
 	return m, nil
 }
 
-func (c *Conn) jobSubject(lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (string, error) {
-	if !validToken(string(lane)) || !validToken(string(run)) || !validToken(string(id.Module)) {
+func jobSubject(lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (string, error) {
+	if !topology.ValidToken(string(lane)) || !topology.ValidToken(string(run)) || !topology.ValidToken(string(id.Module)) {
 		return "", fmt.Errorf("lane %q, run %q, module %q: they must be tokens of a subject", lane, run, id.Module)
 	}
-	return c.names.job(lane, run, id), nil
+	return topology.Job(lane, run, id), nil
 }
 
-// PurgeJob removes one job by its exact subject.
-func (c *Conn) PurgeJob(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) error {
-	subject, err := c.jobSubject(lane, run, id)
+// Purge removes one job by its exact subject.
+func (q *Queue) Purge(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) error {
+	subject, err := jobSubject(lane, run, id)
 	if err != nil {
 		return err
 	}
-	return c.purge(ctx, c.names.jobsStream(), subject)
+	return q.c.Purge(ctx, topology.JobsStream, subject)
 }
 
 // PurgeRun removes all jobs of a run, which must have ended: a run waits for ever
 // for a job that was purged while its attempt was open.
-func (c *Conn) PurgeRun(ctx context.Context, run jobs.RunID) error {
-	if !validToken(string(run)) {
+func (q *Queue) PurgeRun(ctx context.Context, run jobs.RunID) error {
+	if !topology.ValidToken(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
 	}
-	return c.purge(ctx, c.names.jobsStream(), c.names.jobsOfRun(run))
+	return q.c.Purge(ctx, topology.JobsStream, topology.JobsOfRun(run))
 }
 
-func (c *Conn) purge(ctx context.Context, stream, subject string) error {
-	query := fmt.Appendf(nil, `{"filter":%q}`, subject)
-	if _, err := c.api(ctx, "STREAM.PURGE."+stream, query); err != nil {
-		return fmt.Errorf("purge %s: %w", subject, err)
-	}
-	return nil
-}
-
-// Queued reports whether the job is in the queue, waiting or delivered and
+// Has reports whether the job is in the queue, waiting or delivered and
 // not acknowledged.
-func (c *Conn) Queued(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (bool, error) {
-	subject, err := c.jobSubject(lane, run, id)
+func (q *Queue) Has(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) (bool, error) {
+	subject, err := jobSubject(lane, run, id)
 	if err != nil {
 		return false, err
 	}
-	_, err = c.last(ctx, c.names.jobsStream(), subject)
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return has(ctx, q.c, topology.JobsStream, subject)
 }
 
-// LaneBacklog returns how many jobs of a lane wait for a worker, and how many are
+// Backlog returns how many jobs of a lane wait for a worker, and how many are
 // delivered and not acknowledged (ErrNotFound when the lane has no consumer).
-func (c *Conn) LaneBacklog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error) {
-	var info jetstream.ConsumerInfo
-	if err := c.consumerInfo(ctx, c.names.jobsStream(), string(lane), &info); err != nil {
+func (q *Queue) Backlog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error) {
+	info, err := q.c.ConsumerInfo(ctx, topology.JobsStream, string(lane))
+	if err != nil {
 		return 0, 0, fmt.Errorf("read the backlog of lane %s: %w", lane, err)
 	}
 	return int(info.NumPending), info.NumAckPending, nil
+}
+
+// Oldest returns when the oldest job was published; zero when the queue is empty.
+func (q *Queue) Oldest(ctx context.Context) (time.Time, error) {
+	info, err := q.c.StreamInfo(ctx, topology.JobsStream)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the oldest job: %w", err)
+	}
+	if info.State.Msgs == 0 {
+		return time.Time{}, nil
+	}
+	return info.State.FirstTime, nil
+}
+
+// EnsureLane creates the lane's durable consumer unless it exists.
+func (q *Queue) EnsureLane(ctx context.Context, lane jobs.Lane) error {
+	if !topology.ValidToken(string(lane)) {
+		return fmt.Errorf("%q cannot name a lane", lane)
+	}
+	if err := q.c.EnsureConsumer(ctx, topology.JobsStream, topology.LaneConsumer(lane)); err != nil {
+		return fmt.Errorf("create lane %s: %w", lane, err)
+	}
+	return nil
 }

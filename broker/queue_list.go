@@ -3,10 +3,10 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -16,12 +16,12 @@ type QueuedJob struct {
 	subject string
 }
 
-// QueuedJobs lists the jobs in the queue, in any order.
-func (c *Conn) QueuedJobs(ctx context.Context) ([]QueuedJob, error) {
+// List lists the jobs in the queue, in any order.
+func (q *Queue) List(ctx context.Context) ([]QueuedJob, error) {
 	var list []QueuedJob
 	for offset := 0; ; {
-		query := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, c.names.jobsAll(), offset)
-		m, err := c.api(ctx, "STREAM.INFO."+c.names.jobsStream(), query)
+		query := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, topology.AllJobs, offset)
+		m, err := q.c.API(ctx, "STREAM.INFO."+topology.JobsStream, query)
 		if err != nil {
 			return nil, fmt.Errorf("list the jobs in the queue: %w", err)
 		}
@@ -35,7 +35,7 @@ func (c *Conn) QueuedJobs(ctx context.Context) ([]QueuedJob, error) {
 			return nil, fmt.Errorf("read the list of jobs: %w", err)
 		}
 		for subject := range info.State.Subjects {
-			_, run, _, ok := c.names.parseJob(subject)
+			_, run, _, ok := topology.ParseJob(subject)
 			if !ok || !jobs.ValidID(string(run)) {
 				run = ""
 			}
@@ -48,37 +48,34 @@ func (c *Conn) QueuedJobs(ctx context.Context) ([]QueuedJob, error) {
 	}
 }
 
-// QueuedRuns returns the runs that have jobs in the queue.
-func (c *Conn) QueuedRuns(ctx context.Context) (map[jobs.RunID]bool, error) {
-	list, err := c.QueuedJobs(ctx)
+// Runs returns the runs that have jobs in the queue.
+func (q *Queue) Runs(ctx context.Context) (map[jobs.RunID]bool, error) {
+	list, err := q.List(ctx)
 	runs := map[jobs.RunID]bool{}
-	for _, q := range list {
-		if q.Run != "" {
-			runs[q.Run] = true
+	for _, job := range list {
+		if job.Run != "" {
+			runs[job.Run] = true
 		}
 	}
 	return runs, err
 }
 
-// CheckJob reads a job and returns when it was stored, and whether it can be
+// Check reads a job and returns when it was stored, and whether it can be
 // decoded: jobs.ErrNewer, jobs.ErrMalformed. ErrNotFound when it is no longer in
 // the queue.
-func (c *Conn) CheckJob(ctx context.Context, q QueuedJob) (stored time.Time, err error) {
-	l, err := c.last(ctx, c.names.jobsStream(), q.subject)
+func (q *Queue) Check(ctx context.Context, job QueuedJob) (stored time.Time, err error) {
+	m, err := q.c.Last(ctx, topology.JobsStream, job.subject)
 	if err != nil {
 		return time.Time{}, err
 	}
-	body, err := c.unpack(ctx, l.msg, jobs.MaxMessage)
+	body, err := q.unpack(ctx, m.Msg, jobs.MaxMessage)
 	if err == nil {
 		_, err = jobs.Unmarshal[jobs.Job](body)
 	}
-	if errors.Is(err, ErrNotFound) { // what the job refers to
-		err = fmt.Errorf("%w: what it refers to is gone: %v", jobs.ErrMalformed, err) //nolint:errorlint // the job itself is there
-	}
-	return l.time, err
+	return m.Time, incomplete(err)
 }
 
-// DropJob removes a job from the queue.
-func (c *Conn) DropJob(ctx context.Context, q QueuedJob) error {
-	return c.purge(ctx, c.names.jobsStream(), q.subject)
+// Drop removes a job from the queue.
+func (q *Queue) Drop(ctx context.Context, job QueuedJob) error {
+	return q.c.Purge(ctx, topology.JobsStream, job.subject)
 }

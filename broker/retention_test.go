@@ -15,17 +15,17 @@ func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
 	t.Helper()
 	ctx := within(t)
 	seq := must[uint64](t)
-	seq(c.Append(ctx, run, "", 0, spec(run)))
-	seq(c.Append(ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}))
-	claimed = seq(c.Append(ctx, run, "m", 0, claim()))
-	seq(c.Append(ctx, run, "m", claimed, outcome()))
-	check(t, c.AppendLog(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
+	seq(c.Runs.Append(ctx, run, "", 0, spec(run)))
+	seq(c.Runs.Append(ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}))
+	claimed = seq(c.Runs.Append(ctx, run, "m", 0, claim()))
+	seq(c.Runs.Append(ctx, run, "m", claimed, outcome()))
+	check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
 	return claimed
 }
 
 func end(t *testing.T, c *broker.Conn, run jobs.RunID) {
 	t.Helper()
-	must[uint64](t)(c.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
+	must[uint64](t)(c.Runs.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
 }
 
 // TestDropRun: only the end of a dropped run remains, and other runs lose nothing.
@@ -37,52 +37,52 @@ func TestDropRun(t *testing.T) {
 	logOf(t, c, "old-er")
 	logOf(t, c, "open")
 	end(t, c, "old")
-	if err := c.DropRun(ctx, "open"); !errors.Is(err, broker.ErrNotFound) {
+	if err := c.Runs.Drop(ctx, "open"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("dropping what has not ended: %v", err)
 	}
-	check(t, c.DropRun(ctx, "old"))
-	check(t, c.DropRun(ctx, "old"))
+	check(t, c.Runs.Drop(ctx, "old"))
+	check(t, c.Runs.Drop(ctx, "old"))
 
 	var dropped *broker.DroppedError
-	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != report.RunSucceeded || dropped.Ended.IsZero() {
+	if _, err := c.Runs.Read(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != report.RunSucceeded || dropped.Ended.IsZero() {
 		t.Errorf("reading it: %v", err)
 	}
-	if err := c.Dropped(ctx, "old"); !errors.As(err, &dropped) {
+	if err := c.Runs.Dropped(ctx, "old"); !errors.As(err, &dropped) {
 		t.Errorf("asking for it: %v", err)
 	}
-	if ended := must[bool](t)(c.Ended(ctx, "old")); !ended {
+	if ended := must[bool](t)(c.Runs.Ended(ctx, "old")); !ended {
 		t.Error("its end is gone")
 	}
 	for _, run := range []jobs.RunID{"open", "old-er", "never"} {
-		if err := c.Dropped(ctx, run); err != nil {
+		if err := c.Runs.Dropped(ctx, run); err != nil {
 			t.Errorf("%s: %v", run, err)
 		}
 	}
 	for _, run := range []jobs.RunID{"open", "old-er"} {
-		if log := must[[]jobs.Entry](t)(c.ReadLog(ctx, run)); len(log) != 4 {
+		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, run)); len(log) != 4 {
 			t.Errorf("%s has %d records left of 4", run, len(log))
 		}
 	}
 	chunks := 0
-	check(t, c.ReadLogs(ctx, "old", "", 0, func(broker.LogEntry) error { chunks++; return nil }))
+	check(t, c.Logs.Read(ctx, "old", "", 0, func(broker.LogEntry) error { chunks++; return nil }))
 	if chunks != 0 {
 		t.Errorf("%d chunks of its output are left", chunks)
 	}
-	if runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0)); len(runs) != 2 {
+	if runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0)); len(runs) != 2 {
 		t.Errorf("%d runs are listed, want 2", len(runs))
 	}
 
 	// A late writer expects the sequence of a removed claim.
-	if _, err := c.Append(ctx, "old", "m", claimed, outcome()); !errors.Is(err, broker.ErrConflict) {
+	if _, err := c.Runs.Append(ctx, "old", "m", claimed, outcome()); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a late outcome: %v", err)
 	}
 	// The cell accepts an outcome without a claim, and no reader takes it.
-	must[uint64](t)(c.Append(ctx, "old", "m", 0, outcome()))
-	if _, err := c.ReadLog(ctx, "old"); !errors.As(err, &dropped) {
+	must[uint64](t)(c.Runs.Append(ctx, "old", "m", 0, outcome()))
+	if _, err := c.Runs.Read(ctx, "old"); !errors.As(err, &dropped) {
 		t.Errorf("reading it after a late record: %v", err)
 	}
-	check(t, c.ForgetRun(ctx, "old"))
-	if _, err := c.ReadLog(ctx, "old"); !errors.Is(err, broker.ErrNotFound) {
+	check(t, c.Runs.Forget(ctx, "old"))
+	if _, err := c.Runs.Read(ctx, "old"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("reading what is forgotten: %v", err)
 	}
 }
@@ -98,14 +98,14 @@ func TestReadersOfADroppedLogEnd(t *testing.T) {
 	const chunks = 100
 	for n := range chunks { // far more than is sent ahead
 		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(100 << 10)}}}
-		check(t, c.AppendLog(ctx, "r", jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
+		check(t, c.Logs.Append(ctx, "r", jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 	}
 	read := 0
-	check(t, c.ReadLogs(ctx, "r", "", 0, func(broker.LogEntry) error {
+	check(t, c.Logs.Read(ctx, "r", "", 0, func(broker.LogEntry) error {
 		if read++; read > 1 {
 			return nil
 		}
-		return c.DropRun(ctx, "r")
+		return c.Runs.Drop(ctx, "r")
 	}))
 	if read > chunks {
 		t.Error("all of it was sent before it was dropped")

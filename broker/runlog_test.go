@@ -20,17 +20,17 @@ func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	first := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
-	if _, err := c.Append(ctx, "r", "m", 0, claim()); !errors.Is(err, broker.ErrConflict) {
+	first := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+	if _, err := c.Runs.Append(ctx, "r", "m", 0, claim()); !errors.Is(err, broker.ErrConflict) {
 		t.Fatalf("a second claim with the same expectation: %v", err)
 	}
-	must[uint64](t)(c.Append(ctx, "r", "other", 0, claim()))
-	second := must[uint64](t)(c.Append(ctx, "r", "m", first, outcome()))
-	last := must[jobs.Entry](t)(c.Last(ctx, "r", "m"))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "other", 0, claim()))
+	second := must[uint64](t)(c.Runs.Append(ctx, "r", "m", first, outcome()))
+	last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m"))
 	if last.Sequence != second || last.Cell != "m" || last.Record.Outcome == nil || last.Time.IsZero() {
 		t.Errorf("last of the cell: %+v", last)
 	}
-	if _, err := c.Last(ctx, "r", "never"); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := c.Runs.Last(ctx, "r", "never"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("the last of an empty cell: %v", err)
 	}
 }
@@ -52,11 +52,11 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	}
 	expect := []uint64{0, 0, 0, 3, 0, 0}
 	for i, r := range run {
-		if seq := must[uint64](t)(c.Append(ctx, "r", r.cell, expect[i], r.rec)); seq != uint64(i+1) {
+		if seq := must[uint64](t)(c.Runs.Append(ctx, "r", r.cell, expect[i], r.rec)); seq != uint64(i+1) {
 			t.Fatalf("record %d is at %d", i, seq)
 		}
 	}
-	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	for i, e := range log {
 		if e.Sequence != uint64(i+1) || e.Cell != run[i].cell {
 			t.Errorf("entry %d: %+v", i, e)
@@ -68,17 +68,17 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	if len(log) != len(run) {
 		t.Fatalf("%d entries", len(log))
 	}
-	if ended := must[bool](t)(c.Ended(ctx, "r")); !ended {
+	if ended := must[bool](t)(c.Runs.Ended(ctx, "r")); !ended {
 		t.Error("it has ended")
 	}
-	if ended := must[bool](t)(c.Ended(ctx, "s")); ended {
+	if ended := must[bool](t)(c.Runs.Ended(ctx, "s")); ended {
 		t.Error("it has not ended")
 	}
-	must[jobs.Entry](t)(c.LastCancel(ctx, "r"))
-	if _, err := c.ReadLog(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
+	must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r"))
+	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a run that is not there: %v", err)
 	}
-	runs := must[[]broker.RunSummary](t)(c.Runs(ctx, 0))
+	runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0))
 	if len(runs) != 1 || runs[0].Spec.Pipeline.Name != "p" || runs[0].End == nil || runs[0].Ended.IsZero() {
 		t.Errorf("runs: %+v", runs)
 	}
@@ -86,7 +86,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 		cell jobs.ModuleID
 		rec  jobs.Record
 	}{{"", jobs.Record{}}, {"", claim()}, {"m", run[0].rec}, {"a.b", claim()}} {
-		if _, err := c.Append(ctx, "r", bad.cell, 0, bad.rec); err == nil {
+		if _, err := c.Runs.Append(ctx, "r", bad.cell, 0, bad.rec); err == nil {
 			t.Errorf("%+v in cell %q was written", bad.rec, bad.cell)
 		}
 	}
@@ -100,7 +100,7 @@ func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<-
 		entries := make(chan jobs.Entry)
 		done := make(chan error, 1)
 		go func() {
-			done <- c.Follow(ctx, run, 0, entries)
+			done <- c.Runs.Follow(ctx, run, 0, entries)
 			close(entries)
 		}()
 		for e := range entries {
@@ -129,7 +129,7 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 	written, n := make(chan error, 1), 3000
 	go func() {
 		for i := range n {
-			if _, err := writer.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()); err != nil && !errors.Is(err, broker.ErrConflict) {
+			if _, err := writer.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()); err != nil && !errors.Is(err, broker.ErrConflict) {
 				written <- err
 				return
 			}
@@ -156,10 +156,10 @@ func TestFollowBeginsAfterASequence(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	for i := range 10 {
-		must[uint64](t)(c.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()))
+		must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()))
 	}
 	out := make(chan jobs.Entry)
-	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 7, out) })
+	background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 7, out) })
 	if e := receive(t, ctx, out); e.Sequence != 8 {
 		t.Errorf("it begins at %d", e.Sequence)
 	}
@@ -174,8 +174,8 @@ func TestALargeRecordTravelsByReference(t *testing.T) {
 		fmt.Fprint(&text, i*i%7919)
 	}
 	rec := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: text.String()}}
-	must[uint64](t)(c.Append(ctx, "r", "", 0, rec))
-	log := must[[]jobs.Entry](t)(c.ReadLog(ctx, "r"))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, rec))
+	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	if diff := cmp.Diff(rec, log[0].Record); diff != "" {
 		t.Error("it came back otherwise")
 	}
@@ -186,26 +186,26 @@ func TestLargeOutputs(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	small := map[string]string{"a": "1"}
-	if o := must[jobs.Outputs](t)(c.PutOutputs(ctx, small)); o.Blob.SHA256 != "" || o.Values["a"] != "1" {
+	if o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, small)); o.Blob.SHA256 != "" || o.Values["a"] != "1" {
 		t.Errorf("small outputs: %+v", o)
 	}
 	large := map[string]string{"a": strings.Repeat("0123456789", 2_000_000), "b": "x"}
-	o := must[jobs.Outputs](t)(c.PutOutputs(ctx, large))
+	o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, large))
 	if o.Values != nil || len(o.Blob.SHA256) != 64 {
 		t.Fatalf("large outputs: %+v", o.Blob)
 	}
-	again := must[jobs.Outputs](t)(c.PutOutputs(ctx, large))
+	again := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, large))
 	if diff := cmp.Diff(o, again); diff != "" {
 		t.Error(diff)
 	}
-	if got := must[map[string]string](t)(c.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
+	if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
 		t.Error("they came back otherwise")
 	}
-	if _, err := c.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := c.Values.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
 	huge := map[string]string{"a": strings.Repeat("x", jobs.MaxOutputs+1)}
-	if _, err := c.PutOutputs(ctx, huge); !errors.Is(err, broker.ErrTooLarge) {
+	if _, err := c.Values.PutOutputs(ctx, huge); !errors.Is(err, broker.ErrTooLarge) {
 		t.Errorf("too much: %v", err)
 	}
 }

@@ -4,86 +4,152 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 )
 
-// RunSummary describes a run in a list.
-type RunSummary struct {
-	Spec    jobs.Spec // its Pipeline has the name alone; without Origin
-	Started time.Time
-	End     *jobs.End // nil while it runs
-	Ended   time.Time
-	Problem error // why its specification or its end cannot be read; nil = they can
+// Runs holds the logs of runs.
+type Runs struct {
+	c *jetstream.Conn
+	bodies
+	specs specs
 }
 
-// Runs lists the runs on this NATS, newest first, at most limit (0 = all).
-func (c *Conn) Runs(ctx context.Context, limit int) ([]RunSummary, error) {
-	found := map[jobs.RunID]*RunSummary{}
-	src := source{stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, begun: func() error {
-		clear(found)
-		return nil
-	}}
-	err := c.readAll(ctx, src, func(l located) error {
-		run, _, _ := c.names.parseRun(l.msg.Subject)
-		if found[run] != nil && l.msg.Subject == c.names.run(run, "spec") {
-			return nil // the first one counts
+// Append writes a record to a subject of the run, expecting expect to be that
+// subject's last sequence, and returns the record's sequence. The subject
+// follows from the record: Spec is on .spec, Claim and Outcome in the cell,
+// Takeover, Grant, Expansion and Nobody on .ctl, Cancel on .cancel, End on
+// .end.
+//
+// Append retries an unanswered write, with the same expectation, until ctx ends. It
+// returns ErrConflict for a refused write, also when its own first copy was
+// stored: the caller reads. While the log of runs is full it waits, so that no
+// result is lost; only the specification of a new run fails immediately with
+// ErrFull.
+func (r *Runs) Append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error) {
+	full := jetstream.WaitWhenFull
+	if rec.Spec != nil {
+		full = jetstream.FailWhenFull
+	}
+	m, err := r.recordMsg(ctx, run, cell, expect, &rec, full)
+	if err != nil {
+		return 0, err
+	}
+	seq, err := jetstream.RetryWhenFull(ctx, r.c, full, topology.RunsStream, func(ctx context.Context) (uint64, error) {
+		seq, err := r.c.Store(ctx, m)
+		if errors.Is(err, jetstream.ErrRacing) {
+			return 0, r.decided(ctx, m.Subject, expect, err)
 		}
-		e, err := c.entry(ctx, l)
-		if err == nil {
-			err = e.Unread
-		}
-		switch {
-		case err != nil && !unreadable(err):
-			return err
-		case err != nil:
-			if found[run] == nil {
-				found[run] = &RunSummary{Spec: jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{}}, Started: l.time}
-			}
-			found[run].Problem = err
-		default:
-			summarize(found, run, e)
-		}
-		return nil
+		return seq, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
+		return 0, fmt.Errorf("write to %s: %w", m.Subject, err)
 	}
-	runs := make([]RunSummary, 0, len(found))
-	for _, s := range found {
-		runs = append(runs, *s)
-	}
-	slices.SortFunc(runs, func(a, b RunSummary) int { return b.Started.Compare(a.Started) })
-	if limit > 0 && len(runs) > limit {
-		runs = runs[:limit]
-	}
-	return runs, nil
+	return seq, nil
 }
 
-func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
-	switch rec := e.Record; {
-	case rec.Spec != nil:
-		spec := *rec.Spec
-		spec.Pipeline, spec.Origin = &pipeline.Pipeline{}, nil
-		if rec.Spec.Pipeline != nil {
-			spec.Pipeline.Name = rec.Spec.Pipeline.Name
-		}
-		found[run] = &RunSummary{Spec: spec, Started: e.Time}
-	case rec.End != nil && found[run] != nil:
-		found[run].End, found[run].Ended = rec.End, e.Time
+// decided checks whether a concurrent write was stored.
+func (r *Runs) decided(ctx context.Context, subject string, expect uint64, racing error) error {
+	last, err := r.c.LastOnce(ctx, topology.RunsStream, subject)
+	switch {
+	case err == nil && last.Seq != expect:
+		return fmt.Errorf("%w: %w", ErrConflict, racing)
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
 	}
+	return racing
+}
+
+func (r *Runs) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec *jobs.Record, full jetstream.FullPolicy) (*nats.Msg, error) {
+	subject, err := topology.Record(run, cell, rec)
+	if err != nil {
+		return nil, err
+	}
+	body, err := jobs.Marshal(rec)
+	if errors.Is(err, ErrTooLarge) {
+		short := rec.Shortened()
+		body, err = jobs.Marshal(&short)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.pack(ctx, subject, body, full)
+	if err != nil {
+		return nil, err
+	}
+	jetstream.ExpectLast(m, expect)
+	return m, nil
+}
+
+// Last reads the newest record of a module's cell from the stream's leader. It
+// returns ErrNotFound when there is none, and an entry with Unread for an
+// unreadable record.
+func (r *Runs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
+	if !topology.ValidToken(string(cell)) {
+		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
+	}
+	return r.lastEntry(ctx, topology.Cell(run, cell))
+}
+
+// LastCancel returns the run's newest cancellation (ErrNotFound), and an entry with
+// Unread for an unreadable one.
+func (r *Runs) LastCancel(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return r.lastEntry(ctx, topology.Run(run, topology.Cancel))
+}
+
+// LastEnd returns the run's end (ErrNotFound).
+func (r *Runs) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) {
+	return r.lastEntry(ctx, topology.Run(run, topology.End))
+}
+
+func (r *Runs) lastEntry(ctx context.Context, subject string) (jobs.Entry, error) {
+	found, err := r.c.Last(ctx, topology.RunsStream, subject)
+	if err != nil {
+		return jobs.Entry{}, err
+	}
+	return r.entry(ctx, found)
+}
+
+// Newest returns the sequence of the newest record of a run (ErrNotFound).
+func (r *Runs) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
+	m, err := r.c.Last(ctx, topology.RunsStream, topology.Records(run))
+	return m.Seq, err
+}
+
+// Exists reports whether the run has been submitted.
+func (r *Runs) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
+	return has(ctx, r.c, topology.RunsStream, topology.Run(run, topology.Spec))
+}
+
+// Ended reports whether the run has an end record.
+func (r *Runs) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
+	return has(ctx, r.c, topology.RunsStream, topology.Run(run, topology.End))
+}
+
+// has reports whether a subject has a message.
+func has(ctx context.Context, c *jetstream.Conn, stream, subject string) (bool, error) {
+	_, err := c.Last(ctx, stream, subject)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Spec reads the specification of a run; the caller must not change it. It returns
 // ErrNotFound when there is no such run, and DroppedError when only its end is
 // left.
-func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
-	e, err := c.firstEntry(ctx, c.names.run(run, "spec"))
+func (r *Runs) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
+	var e jobs.Entry
+	m, err := r.c.First(ctx, topology.RunsStream, topology.Run(run, topology.Spec))
+	if err == nil {
+		e, err = r.entry(ctx, m)
+	}
 	if errors.Is(err, ErrNotFound) {
-		if dropped := c.Dropped(ctx, run); dropped != nil {
+		if dropped := r.Dropped(ctx, run); dropped != nil {
 			err = dropped
 		}
 	}
@@ -91,46 +157,10 @@ func (c *Conn) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 		err = e.Unread
 	}
 	if err == nil && e.Record.Spec == nil {
-		err = fmt.Errorf("%w: it holds no specification", jobs.ErrMalformed)
+		err = fmt.Errorf("%w: it contains no specification", jobs.ErrMalformed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the specification of run %s: %w", run, err)
 	}
 	return e.Record.Spec, nil
-}
-
-// RunChange is a change of the runs on this NATS.
-type RunChange struct {
-	Run    jobs.RunID
-	Ended  bool // the run has ended; else it was submitted
-	Began  bool // alone: the watch starts or restarts; a run that is not sent before the next Synced no longer exists
-	Synced bool // alone: all runs that existed when the watch began have been sent
-}
-
-// WatchRuns sends the submissions and ends of all runs, in order, and then every
-// new one, until ctx ends (then it returns nil). It restarts after a reconnect,
-// and when the stream was recreated. It does not read the records themselves.
-func (c *Conn) WatchRuns(ctx context.Context, out chan<- RunChange) error {
-	src := source{
-		stream: c.names.runsStream(), filters: []string{c.names.run("*", "spec"), c.names.run("*", "end")}, headers: true,
-		begun:  func() error { return deliver(ctx, out, RunChange{Began: true}) },
-		caught: func() error { return deliver(ctx, out, RunChange{Synced: true}) },
-	}
-	err := c.feed(ctx, src, func(l located) error {
-		run, _, _ := c.names.parseRun(l.msg.Subject)
-		return deliver(ctx, out, RunChange{Run: run, Ended: l.msg.Subject == c.names.run(run, "end")})
-	})
-	if err != nil {
-		return fmt.Errorf("watch the runs: %w", err)
-	}
-	return nil
-}
-
-// RunsCreated returns when the stream of runs was created, by the server's clock.
-func (c *Conn) RunsCreated(ctx context.Context) (time.Time, error) {
-	info, err := c.streamInfo(ctx, c.names.runsStream())
-	if err != nil {
-		return time.Time{}, fmt.Errorf("look at the stream of runs: %w", err)
-	}
-	return info.Created, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -50,23 +51,23 @@ func (s *specs) keep(key specKey, spec *jobs.Spec) {
 }
 
 // spec reads a specification, once for all simultaneous users.
-func (c *Conn) spec(ctx context.Context, l located) (jobs.Record, error) {
-	key := specKey{l.seq, l.time}
-	if spec := c.specs.find(key); spec != nil {
+func (r *Runs) spec(ctx context.Context, m jetstream.Message) (jobs.Record, error) {
+	key := specKey{m.Seq, m.Time}
+	if spec := r.specs.find(key); spec != nil {
 		return jobs.Record{Spec: spec}, nil
 	}
-	v, err, shared := c.specs.reading.Do(fmt.Sprint(key), func() (any, error) {
-		if spec := c.specs.find(key); spec != nil { // read since
+	v, err, shared := r.specs.reading.Do(fmt.Sprint(key), func() (any, error) {
+		if spec := r.specs.find(key); spec != nil { // read since
 			return jobs.Record{Spec: spec}, nil
 		}
-		rec, err := c.record(ctx, l)
+		rec, err := r.record(ctx, m)
 		if err == nil && rec.Spec != nil {
-			c.specs.keep(key, rec.Spec)
+			r.specs.keep(key, rec.Spec)
 		}
 		return rec, err
 	})
 	if err != nil && shared && ctx.Err() == nil {
-		return c.record(ctx, l) // the error may be the end of the other reader's context
+		return r.record(ctx, m) // the error may be the end of the other reader's context
 	}
 	rec, _ := v.(jobs.Record)
 	return rec, err

@@ -17,12 +17,12 @@ func TestReadersOfARunShareItsGraph(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	must[uint64](t)(c.Append(ctx, "r", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p"}}}))
 	logs := make([][]jobs.Entry, 8)
 	var readers errgroup.Group
 	for i := range logs {
 		readers.Go(func() (err error) {
-			logs[i], err = c.ReadLog(ctx, "r")
+			logs[i], err = c.Runs.Read(ctx, "r")
 			return err
 		})
 	}
@@ -35,7 +35,7 @@ func TestReadersOfARunShareItsGraph(t *testing.T) {
 			t.Fatalf("two readers have %p and %p: %+v", spec, log[0].Record.Spec, spec)
 		}
 	}
-	if runs, err := c.Runs(ctx, 0); err != nil || runs[0].Spec.Pipeline == spec.Pipeline {
+	if runs, err := c.Runs.List(ctx, 0); err != nil || runs[0].Spec.Pipeline == spec.Pipeline {
 		t.Errorf("a list of runs holds their graphs, %v", err)
 	}
 	unused := weak.Make(spec)

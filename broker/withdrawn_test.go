@@ -79,11 +79,11 @@ func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
 			t.Parallel()
 			g, c, said := connectGuarded(t)
 			ctx := within(t)
-			seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+			seq := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 			g.set(t, "right", may)
 			written := make(chan error, 1)
 			go func() {
-				_, err := c.Append(ctx, "r", "m", seq, claim())
+				_, err := c.Runs.Append(ctx, "r", "m", seq, claim())
 				written <- err
 			}()
 			g.restoreOn(t, said, "waiting for it")
@@ -98,13 +98,13 @@ func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
-	seq := must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	seq := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	out := make(chan jobs.Entry, 16)
-	background(t, func(ctx context.Context) error { return c.Follow(ctx, "r", 0, out) })
+	background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 0, out) })
 	receive(t, ctx, out)
 	g.set(t, "right", denying("", "_INBOX.>"))
 	g.restoreOn(t, said, "waiting for it")
-	second := must[uint64](t)(c.Append(ctx, "r", "m", seq, claim()))
+	second := must[uint64](t)(c.Runs.Append(ctx, "r", "m", seq, claim()))
 	for e := receive(t, ctx, out); e.Sequence != second; e = receive(t, ctx, out) {
 		if e.Sequence > second {
 			t.Fatalf("sequence %d is missing", second)
@@ -116,18 +116,18 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
-	check(t, c.EnsureLane(ctx, "any"))
+	check(t, c.Queue.EnsureLane(ctx, "any"))
 	delivered := make(chan *broker.Delivery, 16)
-	p := broker.NewPuller(c, 4, func(d *broker.Delivery) { delivered <- d })
+	p := broker.NewPuller(c.Queue, 4, func(d *broker.Delivery) { delivered <- d })
 	p.Serve("any", 1)
 	background(t, p.Run)
 	heard := make(chan struct{}, 256)
 	background(t, func(ctx context.Context) error {
-		return c.Controls(ctx, "w", func(jobs.RunID, jobs.Control) { heard <- struct{}{} })
+		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { heard <- struct{}{} })
 	})
 	asked := make(chan struct{}, 256)
 	background(t, func(ctx context.Context) error {
-		return c.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
+		return c.Control.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
 	})
 	publish(t, ctx, c, job("any", "m"))
 	check(t, receive(t, ctx, delivered).Ack())
@@ -141,8 +141,8 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
 	for control, question := heard, asked; control != nil || question != nil; {
-		check(t, c.SendWorkerControl("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
-		check(t, c.SendQuestion("r", &jobs.Question{Worker: "w"}))
+		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		check(t, c.Control.Ask("r", &jobs.Question{Worker: "w"}))
 		select {
 		case <-control:
 			control = nil
@@ -163,7 +163,7 @@ func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	g.set(t, "right", denying("", "mp.ask.>"))
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
 	defer c.Close()
-	background(t, func(ctx context.Context) error { return c.Questions(ctx, "r", func(*jobs.Question) {}) })
+	background(t, func(ctx context.Context) error { return c.Control.Questions(ctx, "r", func(*jobs.Question) {}) })
 	said.await(t, "may not receive the questions of workers")
 }
 
@@ -174,7 +174,7 @@ func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
 	g.set(t, "another", nil)
 	said.await(t, "NATS does not accept these credentials")
 	g.restoreOn(t, said, "no connection to NATS; trying again")
-	must[uint64](t)(c.Append(ctx, "r", "m", 0, claim()))
+	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	if text := said.text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
 		t.Errorf("it says\n%s", text)
 	}

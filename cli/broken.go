@@ -22,7 +22,7 @@ func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
 	if errors.Is(err, jobs.ErrNewer) {
 		return "an orchestrator of that version goes on with it"
 	}
-	return fmt.Sprintf("no orchestrator decides for it before its log changes; `orchestrator runs end %s --force` ends it, and `%s` removes all of it from NATS", run, c.DropCommand(run))
+	return fmt.Sprintf("no orchestrator decides for it before its log changes; `orchestrator runs end %s --force` ends it, and `%s` removes all of it from NATS", run, c.Runs.DropCommand(run))
 }
 
 // explainUnreadable adds that to the error; others stay as they are.
@@ -36,7 +36,7 @@ func explainUnreadable(c *broker.Conn, run jobs.RunID, err error) error {
 // markUnreadable finds the rows of runs whose logs cannot be read. An
 // orchestrator has read the log of its run, so only runs without one are checked.
 func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
-	holders, err := kv.Holders(ctx, c)
+	holders, err := kv.Holders(ctx, c.Conn)
 	if err != nil {
 		return err
 	}

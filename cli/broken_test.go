@@ -3,6 +3,8 @@ package cli_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -19,7 +21,7 @@ func TestUnreadableRun(t *testing.T) {
 		}
 	}
 	odd := jobs.Record{Expansion: &jobs.Expansion{Module: "no-such-family"}}
-	if _, err := c.Append(t.Context(), "bad", "", 0, odd); err != nil {
+	if _, err := c.Runs.Append(t.Context(), "bad", "", 0, odd); err != nil {
 		t.Fatal(err)
 	}
 	_, stdout, _ := prog.exec(t, "runs", "list")
@@ -44,7 +46,7 @@ func TestUnreadableRun(t *testing.T) {
 // force alone.
 func TestRunsEnd(t *testing.T) {
 	prog, c := onServer(t)
-	if _, err := c.NATS().RequestWithContext(t.Context(), "mp.run.bad.spec", []byte("no specification")); err != nil {
+	if _, err := c.Request(t.Context(), &nats.Msg{Subject: "mp.run.bad.spec", Data: []byte("no specification")}); err != nil {
 		t.Fatal(err)
 	}
 	_, stdout, _ := prog.exec(t, "runs", "list")

@@ -100,7 +100,7 @@ func (a *app) offered(cmd *cobra.Command, p *place, names func(context.Context, 
 
 func (a *app) completeRuns(p *place) completer {
 	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
-		runs, err := s.conn.Runs(ctx, 50)
+		runs, err := s.conn.Runs.List(ctx, 50)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +125,7 @@ func (a *app) completeRetry(p *place) completer {
 			if err != nil {
 				return nil, err
 			}
-			spec, err := s.conn.Spec(ctx, run)
+			spec, err := s.conn.Runs.Spec(ctx, run)
 			if err != nil {
 				return nil, err
 			}
@@ -136,7 +136,7 @@ func (a *app) completeRetry(p *place) completer {
 
 func (a *app) completeWorkers(p *place) completer {
 	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
-		workers, err := kv.Workers(ctx, s.conn)
+		workers, err := kv.Workers(ctx, s.conn.Conn)
 		if err != nil {
 			return nil, err
 		}

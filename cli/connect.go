@@ -136,7 +136,7 @@ func (a *app) token(s *connection) (string, error) {
 // dial connects to a target. timeout 0 goes on trying until ctx ends.
 func (a *app) dial(ctx context.Context, t target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
 	c, err := broker.Connect(ctx, broker.Config{
-		URL: t.url, Name: "modpipe " + a.program, Options: t.options, ConnectTimeout: timeout, Prefix: "mp", Replicas: a.set.replicas, Logger: log,
+		URL: t.url, Name: "modpipe " + a.program, Options: t.options, ConnectTimeout: timeout, Replicas: a.set.replicas, Logger: log,
 	})
 	switch {
 	case err == nil:
@@ -172,9 +172,7 @@ func (a *app) enter(ctx context.Context, h holder, timeout time.Duration) (*brok
 // watchConnection calls down and up as the connection goes and comes, and
 // gone once it has been down for limit. It returns when ctx ends.
 func watchConnection(ctx context.Context, c *broker.Conn, limit time.Duration, down, up, gone func()) {
-	nc := c.NATS()
-	changes := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
-	defer nc.RemoveStatusListener(changes)
+	changes := c.StatusChanged(ctx, nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
 	var over <-chan time.Time
 	for {
 		select {

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/natsprobe"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -123,7 +125,8 @@ type doctor struct {
 	target   target
 	remote   bool
 	conn     *broker.Conn // nil = there is none
-	assets   []broker.Asset
+	probe    *natsprobe.Probe
+	assets   []natsprobe.Asset
 	workers  []jobs.WorkerInfo
 	asked    bool // workers is known
 	findings []finding
@@ -194,7 +197,7 @@ func (d *doctor) examineServer(ctx context.Context) {
 	if !d.examineReach(ctx) || !d.examineJetStream(ctx) {
 		return
 	}
-	d.assets = within(ctx, func(ctx context.Context) []broker.Asset { return d.conn.Assets(ctx, doctorBuckets()...) })
+	d.assets = within(ctx, func(ctx context.Context) []natsprobe.Asset { return d.probe.Assets(ctx) })
 	d.examineLimits(ctx)
 	d.examinePermissions(ctx)
 	d.examineStreams(ctx)
@@ -206,8 +209,16 @@ func (d *doctor) examineServer(ctx context.Context) {
 }
 
 // doctorBuckets are the kinds of buckets that there are.
-func doctorBuckets() []string {
-	return []string{"workers", "lanes", "leases", "locks", "stats", "sweep"}
+func doctorBuckets() (names []string) {
+	for _, kind := range []string{"workers", "lanes", "leases", "locks", "stats", "sweep"} {
+		names = append(names, topology.Bucket(kind))
+	}
+	return names
+}
+
+// use takes the connection to examine.
+func (d *doctor) use(c *broker.Conn) {
+	d.conn, d.probe = c, natsprobe.New(c.Conn, doctorBuckets()...)
 }
 
 // within gives one question its time.
@@ -224,7 +235,7 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 	}
 	why := d.target.describe()
 	c, err := broker.Attach(ctx, broker.Config{
-		URL: d.target.url, Name: "modpipe doctor", Options: d.target.options, Prefix: "mp", Logger: d.app.silentLogger(),
+		URL: d.target.url, Name: "modpipe doctor", Options: d.target.options, Logger: d.app.silentLogger(),
 		ConnectTimeout: cmp.Or(d.app.set.timeout, doctorConnect),
 	})
 	if err != nil {
@@ -232,7 +243,7 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 		d.fault("server", d.target.reachAdvice(err), "%s", firstLine(err.Error(), 300))
 		return func() {}
 	}
-	d.conn = c
+	d.use(c)
 	d.ok("nats", "%s", why)
 	return c.Close
 }
@@ -253,7 +264,7 @@ func (d *doctor) reachEmbedded(ctx context.Context) (end func()) {
 		d.fault("server", "look at what the message names: the directory, or the address on loopback", "the embedded server does not start: %v", err)
 		return func() {}
 	}
-	d.conn = s.conn
+	d.use(s.conn)
 	return s.close
 }
 

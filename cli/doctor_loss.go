@@ -31,7 +31,7 @@ func (d *doctor) examineLoss(ctx context.Context) {
 	}
 	ctx, stop := context.WithTimeout(ctx, doctorStep+lookAgain)
 	defer stop()
-	holders, err := kv.Holders(ctx, d.conn)
+	holders, err := kv.Holders(ctx, d.conn.Conn)
 	if err != nil {
 		return // the permissions say so
 	}
@@ -72,16 +72,16 @@ func isStream(asset string) bool {
 }
 
 func (d *doctor) examineReaders(ctx context.Context) {
-	deaf, err := d.conn.DeafReaders(ctx, doctorBuckets()...)
+	lost, err := d.probe.LostReaders(ctx)
 	if err != nil {
 		return // of a user that may not list consumers
 	}
-	if len(deaf) == 0 {
+	if len(lost) == 0 {
 		d.ok("readers", "none waits beyond the end of its stream")
 		return
 	}
 	var text []string
-	for _, r := range deaf {
+	for _, r := range lost {
 		text = append(text, fmt.Sprintf("a reader of %s waits after sequence %d, and the stream ends at %d", r.Stream, r.Position, r.End))
 	}
 	d.fault("readers", "the stream was lost and created again, and these readers receive nothing new: restart the orchestrators, workers and followers that do not notice it within seconds", "%s", few(text, 3))
@@ -128,15 +128,15 @@ func both(a, b []string) (common []string) {
 }
 
 func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
-	holders, err := kv.Holders(ctx, d.conn)
+	holders, err := kv.Holders(ctx, d.conn.Conn)
 	if err != nil {
 		return odd{}, err
 	}
-	workers, err := kv.Workers(ctx, d.conn)
+	workers, err := kv.Workers(ctx, d.conn.Conn)
 	if err != nil {
 		return odd{}, err
 	}
-	runs, err := d.conn.UnendedRuns(ctx, time.Now().Add(24*time.Hour))
+	runs, err := d.conn.Runs.ListOpen(ctx, time.Now().Add(24*time.Hour))
 	if err != nil {
 		return odd{}, err
 	}

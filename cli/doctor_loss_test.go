@@ -23,12 +23,12 @@ func TestDoctorShowsWhatALossLeft(t *testing.T) {
 	c := connect(t, s.URL())
 	js, err := jetstream.New(s.Connect(t))
 	ok(t, err)
-	registry, err := kv.OpenRegistry(ctx, c, 10*time.Minute)
+	registry, err := kv.OpenRegistry(ctx, c.Conn, 10*time.Minute)
 	ok(t, err)
 	ok(t, registry.Register(ctx, jobs.WorkerInfo{Name: "idle", Incarnation: "1", Slots: 1}))
 	write := func(cell jobs.ModuleID, rec jobs.Record) {
 		t.Helper()
-		_, err := c.Append(ctx, "r1", cell, 0, rec)
+		_, err := c.Runs.Append(ctx, "r1", cell, 0, rec)
 		ok(t, err)
 	}
 	write("", jobs.Record{Spec: &jobs.Spec{Run: "r1", Pipeline: &pipeline.Pipeline{Name: "p"}}})

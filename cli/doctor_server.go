@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/natsprobe"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -28,11 +30,11 @@ const (
 
 func (d *doctor) examineReach(ctx context.Context) bool {
 	type answer struct {
-		facts broker.ServerFacts
+		facts natsprobe.Server
 		err   error
 	}
 	a := within(ctx, func(ctx context.Context) answer {
-		f, err := d.conn.ServerFacts(ctx)
+		f, err := d.probe.Server(ctx)
 		return answer{f, err}
 	})
 	if a.err != nil {
@@ -51,8 +53,8 @@ func (d *doctor) examineReach(ctx context.Context) bool {
 	text += fmt.Sprintf(", round trip %s", roundTrip(f.RoundTrip))
 	version, _, _ := strings.Cut(f.Version, "-")
 	switch {
-	case jobs.CompareVersions(version, broker.LeastServer) < 0:
-		d.fault("server", "update nats-server to "+broker.LeastServer+" or newer: the registry of workers needs limits of age that leave markers", "%s", text)
+	case jobs.CompareVersions(version, natsprobe.LeastServer) < 0:
+		d.fault("server", "update nats-server to "+natsprobe.LeastServer+" or newer: the registry of workers needs limits of age that leave markers", "%s", text)
 	case f.RoundTrip > 200*time.Millisecond:
 		d.warn("server", "every hop of a chain of modules takes several round trips: run orchestrator and workers nearer to the server", "%s", text)
 	default:
@@ -75,7 +77,7 @@ func roundTrip(t time.Duration) string {
 func (d *doctor) examinePayload(most int64) {
 	text := fmt.Sprintf("messages of up to %s (max_payload)", bytesText(most))
 	switch {
-	case most < broker.LeastPayload:
+	case most < jetstream.LeastPayload:
 		d.fault("payload", "raise max_payload to 1MB: modpipe does not work with less than 128 KiB", "%s", text)
 	case most < goodPayload:
 		d.warn("payload", "raise max_payload to 1MB: larger results go through the object store, which is slower", "%s", text)
@@ -85,7 +87,7 @@ func (d *doctor) examinePayload(most int64) {
 }
 
 func (d *doctor) examineJetStream(ctx context.Context) bool {
-	err := within(ctx, d.conn.JetStream)
+	err := within(ctx, d.probe.JetStream)
 	if err == nil {
 		d.ok("jetstream", "on")
 		return true
@@ -102,11 +104,11 @@ func (d *doctor) examineJetStream(ctx context.Context) bool {
 
 func (d *doctor) examineLimits(ctx context.Context) {
 	type answer struct {
-		facts broker.AccountFacts
+		facts natsprobe.Account
 		err   error
 	}
 	a := within(ctx, func(ctx context.Context) answer {
-		f, err := d.conn.AccountFacts(ctx)
+		f, err := d.probe.Account(ctx, 0)
 		return answer{f, err}
 	})
 	if a.err != nil {
@@ -176,7 +178,7 @@ func bytesText(n int64) string {
 
 // examinePermissions tries what an orchestrator and a worker do.
 func (d *doctor) examinePermissions(ctx context.Context) {
-	trials := within(ctx, func(ctx context.Context) []broker.Trial { return d.conn.Trials(ctx, doctorBuckets()...) })
+	trials := within(ctx, func(ctx context.Context) []natsprobe.Trial { return d.probe.Trials(ctx) })
 	var orchestrator, worker, silent []string
 	tried := len(trials)
 	for _, t := range trials {
@@ -196,7 +198,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 		}
 		tried++
 		name := d.assets[i].Name
-		if err := within(ctx, func(ctx context.Context) error { return d.conn.MayCreate(ctx, name) }); isDenied(err) {
+		if err := within(ctx, func(ctx context.Context) error { return d.probe.MayCreate(ctx, name) }); isDenied(err) {
 			orchestrator = append(orchestrator, "make "+name+", which is not there: "+err.Error())
 		}
 	}
@@ -265,7 +267,7 @@ func (d *doctor) examineStreams(ctx context.Context) {
 func (d *doctor) laneDifferences(ctx context.Context, breaks, others *[]string) string {
 	ctx, stop := context.WithTimeout(ctx, doctorStep)
 	defer stop()
-	n, found, err := d.conn.LaneDifferences(ctx)
+	n, found, err := d.probe.Lanes(ctx)
 	if err != nil {
 		return ""
 	}
@@ -304,7 +306,7 @@ func (d *doctor) examineRegistry() {
 func (d *doctor) examineClock(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, doctorStep)
 	defer stop()
-	ahead, exact, err := d.conn.Clock(ctx)
+	ahead, exact, err := d.probe.Clock(ctx)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		d.ok("clock", "not compared: the server tells its time with a stream, and has no stream yet")
@@ -338,7 +340,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 	}
 	ctx, stop := context.WithTimeout(ctx, doctorStep)
 	defer stop()
-	workers, err := kv.Workers(ctx, d.conn)
+	workers, err := kv.Workers(ctx, d.conn.Conn)
 	if err != nil {
 		d.warn("workers", "see the permissions above", "they cannot be read: %v", err)
 		return

@@ -170,7 +170,7 @@ func TestDoctorRemote(t *testing.T) {
 	}
 
 	c := connect(t, s.URL())
-	registry, err := kv.OpenRegistry(t.Context(), c, 10*time.Minute)
+	registry, err := kv.OpenRegistry(t.Context(), c.Conn, 10*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

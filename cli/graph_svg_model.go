@@ -221,7 +221,7 @@ func pastRun(ctx context.Context, s *session, id string) (*pipeline.Pipeline, *r
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := s.conn.ReadLog(ctx, run)
+	log, err := s.conn.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -180,7 +180,7 @@ func TestHostileWorkersAreHarmless(t *testing.T) {
 
 func register(t *testing.T, c *broker.Conn) {
 	t.Helper()
-	registry, err := kv.OpenRegistry(t.Context(), c, time.Minute)
+	registry, err := kv.OpenRegistry(t.Context(), c.Conn, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 	countFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
 	switchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
 	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *session, run jobs.RunID, args []string) error {
-		log, err := s.conn.ReadLog(ctx, run)
+		log, err := s.conn.Runs.Read(ctx, run)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 		wanted[t] = true
 	}
 	lines := newLineSplitter(a.Stdout, m)
-	err := s.conn.ReadLogs(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
+	err := s.conn.Logs.Read(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
 		if !wanted[e.ID.Module] || o.attempt == 0 && e.ID.Attempt != m.newest[e.ID.Module] {
 			return nil
 		}
@@ -184,7 +184,7 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 	if isTerminal(a.Stdout) { // which modules must not command
 		return a.printLines(ctx, s, run, m, moduleID, attempt)
 	}
-	return s.conn.ReadLogs(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
+	return s.conn.Logs.Read(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
 		for _, p := range e.Chunk.Parts {
 			if _, err := a.Stdout.Write(p.Data); err != nil {
 				return err
@@ -197,7 +197,7 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 // printLines prints one module's attempt in lines.
 func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, moduleID jobs.ModuleID, attempt jobs.Attempt) error {
 	lines := newLineSplitter(a.Stdout, m)
-	if err := s.conn.ReadLogs(ctx, run, moduleID, attempt, lines.add); err != nil {
+	if err := s.conn.Logs.Read(ctx, run, moduleID, attempt, lines.add); err != nil {
 		return err
 	}
 	return lines.flush()

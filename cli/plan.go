@@ -78,7 +78,7 @@ func (a *app) history(ctx context.Context, p place, file, pipeline string) map[s
 		return nil
 	}
 	defer s.close()
-	known, err := kv.Durations(ctx, s.conn, pipeline)
+	known, err := kv.Durations(ctx, s.conn.Conn, pipeline)
 	if err != nil {
 		return nil
 	}

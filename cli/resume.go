@@ -85,7 +85,7 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(rep.Status))
 	}
 	r.pipeline = rep.Pipeline
-	leases, err := kv.OpenLeases(ctx, s.conn)
+	leases, err := kv.OpenLeases(ctx, s.conn.Conn)
 	if err != nil {
 		return nil, err
 	}

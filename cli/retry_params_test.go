@@ -102,7 +102,7 @@ func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
 	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "old", Pipeline: graph}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Append(t.Context(), "old", "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed}}); err != nil {
+	if _, err := c.Runs.Append(t.Context(), "old", "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed}}); err != nil {
 		t.Fatal(err)
 	}
 	p.ranBy(t, 5, "run old cannot have other parameters: an earlier version of modpipe", "runs", "retry", "old", "--from", "start", "--param", "a=b")

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -273,7 +274,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name string) {
 	ctx, stop := context.WithTimeout(ctx, workerPatience)
 	defer stop()
-	registry, err := kv.OpenRegistry(ctx, c, ttl)
+	registry, err := kv.OpenRegistry(ctx, c.Conn, ttl)
 	if err != nil {
 		return
 	}
@@ -352,7 +353,7 @@ func (r *runner) estimate(ctx context.Context, s *session) {
 	}
 	ctx, stop := context.WithTimeout(ctx, estimatePatience)
 	defer stop()
-	if known, err := kv.Durations(ctx, s.conn, r.pipeline); err == nil {
+	if known, err := kv.Durations(ctx, s.conn.Conn, r.pipeline); err == nil {
 		p.estimates(known.Took)
 	}
 }
@@ -378,7 +379,7 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*report.Rep
 	if err == nil {
 		err = errStopped
 	}
-	if errors.Is(err, broker.ErrStoreGone) || errors.As(err, new(*broker.GoneError)) {
+	if errors.Is(err, natsembed.ErrStoreGone) || errors.As(err, new(*broker.GoneError)) {
 		return nil, err // there is nothing to report from
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
@@ -403,7 +404,7 @@ func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict 
 	}
 	ctx, stop := context.WithTimeout(ctx, closingPatience)
 	defer stop()
-	log, err := c.ReadLog(ctx, jobs.RunID(rep.Run))
+	log, err := c.Runs.Read(ctx, jobs.RunID(rep.Run))
 	if err != nil {
 		return v
 	}
@@ -470,7 +471,7 @@ func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
 		ID: uuid.NewString(), By: bySignal, Reason: signalError{sig}.Error(),
 	})
 	if errors.Is(err, broker.ErrNotFound) {
-		r.stop(s.conn.Gone(r.run))
+		r.stop(s.conn.Runs.Gone(r.run))
 		return err
 	}
 	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {

@@ -64,7 +64,7 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 			return err
 		}
 		defer s.close()
-		runs, err := s.conn.Runs(ctx, limit)
+		runs, err := s.conn.Runs.List(ctx, limit)
 		if err != nil {
 			return err
 		}
@@ -168,7 +168,7 @@ func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error)
 		}
 		return jobs.RunID(id), nil
 	}
-	runs, err := c.Runs(ctx, 1)
+	runs, err := c.Runs.List(ctx, 1)
 	if err != nil {
 		return "", err
 	}
@@ -266,14 +266,14 @@ func (a *app) runsWaitCommand(p *place) *cobra.Command {
 
 func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time.Duration) error {
 	if s.dead {
-		if ended, err := s.conn.Ended(ctx, run); err == nil && !ended {
+		if ended, err := s.conn.Runs.Ended(ctx, run); err == nil && !ended {
 			if _, err := orchestrator.Report(ctx, s.conn, run); err != nil {
 				return err
 			}
 			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
 		}
 	}
-	if ended, err := s.conn.Ended(ctx, run); err == nil && !ended {
+	if ended, err := s.conn.Runs.Ended(ctx, run); err == nil && !ended {
 		a.warnOrphan(ctx, s, run)
 	}
 	waiting := ctx

@@ -16,6 +16,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -137,7 +138,7 @@ func leftBySignal(ctx context.Context, err error) error {
 	switch {
 	case errors.As(cause, &signalError{}):
 		return nil
-	case errors.Is(cause, broker.ErrStoreGone):
+	case errors.Is(cause, natsembed.ErrStoreGone):
 		return cause
 	}
 	return err

@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // session is a connection, with all that this process keeps up for it.
 type session struct {
 	conn   *broker.Conn
-	server *broker.Server // inside this process; nil = elsewhere
-	store  *store         // held for server; nil = elsewhere
-	file   *listenFile    // by which programs of this user find server; nil = there is none
-	dead   bool           // the store is ours alone: whatever is running in it has lost its orchestrator
-	mends  sync.WaitGroup // what looks after server
+	server *natsembed.Server // inside this process; nil = elsewhere
+	store  *store            // held for server; nil = elsewhere
+	file   *listenFile       // by which programs of this user find server; nil = there is none
+	dead   bool              // the store is ours alone: whatever is running in it has lost its orchestrator
+	mends  sync.WaitGroup    // what looks after server
 	leave  context.CancelFunc
 }
 
@@ -80,7 +81,7 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 	s.lookAfter(ctx, server, h.lost)
 	s.conn, err = broker.Connect(ctx, broker.Config{
 		URL: "nats://" + server.Address(), Name: "modpipe " + a.program, Options: server.Options(),
-		ConnectTimeout: 30 * time.Second, Prefix: "mp", Logger: log,
+		ConnectTimeout: 30 * time.Second, Logger: log,
 	})
 	if err == nil {
 		err = st.announce(holder{URL: server.URL(), Token: h.secret(), Pin: h.pin(), Reader: h.as == reads, Serves: h.as == serves})
@@ -94,10 +95,10 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 
 // embedServer starts the server. Where its port is known, the programs of this
 // user can find it before it listens: one that waits for it would be refused else.
-func (a *app) embedServer(ctx context.Context, s *session, h hosting, log *slog.Logger) (*broker.Server, error) {
-	cfg := broker.EmbedConfig{Store: s.store.data(), Token: h.secret(), SyncAlways: h.sync, Logger: log}
+func (a *app) embedServer(ctx context.Context, s *session, h hosting, log *slog.Logger) (*natsembed.Server, error) {
+	cfg := natsembed.Config{Store: s.store.data(), Token: h.secret(), SyncAlways: h.sync, Logger: log}
 	if h.door == nil {
-		return broker.Embed(cfg)
+		return natsembed.Start(cfg)
 	}
 	announce := func(address string) {
 		var err error
@@ -110,7 +111,7 @@ func (a *app) embedServer(ctx context.Context, s *session, h hosting, log *slog.
 	if early {
 		announce(h.door.address)
 	}
-	server, err := broker.Embed(cfg)
+	server, err := natsembed.Start(cfg)
 	if err == nil && !early {
 		announce(server.Address())
 	}
@@ -133,11 +134,11 @@ func (h hosting) pin() string {
 
 // lookAfter has the server started again when its disk had been full, until
 // close, and calls lost when its store was removed.
-func (s *session) lookAfter(ctx context.Context, server *broker.Server, lost context.CancelCauseFunc) {
+func (s *session) lookAfter(ctx context.Context, server *natsembed.Server, lost context.CancelCauseFunc) {
 	ctx, s.leave = context.WithCancel(context.WithoutCancel(ctx))
 	s.server = server
 	s.mends.Go(func() {
-		if err := server.Mend(ctx); err != nil && lost != nil {
+		if err := server.Repair(ctx); err != nil && lost != nil {
 			lost(infrastructureError("embedded NATS server on %s: %w while this process used it; its runs and their logs are lost.\nStart again: a new store is created", s.store.dir, err))
 		}
 	})

@@ -17,8 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -250,7 +250,7 @@ func (l *leaving) verdict(ctx context.Context, err error) error {
 		return sig
 	case errors.Is(cause, errLeft):
 		return nil
-	case errors.Is(cause, broker.ErrStoreGone):
+	case errors.Is(cause, natsembed.ErrStoreGone):
 		return cause
 	}
 	return err

@@ -111,7 +111,7 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 			if s.dead {
 				return a.showWorkers(rows) // no other worker can be on this server
 			}
-			workers, err := kv.Workers(ctx, s.conn)
+			workers, err := kv.Workers(ctx, s.conn.Conn)
 			if err != nil {
 				return err
 			}
@@ -182,19 +182,19 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 				return err
 			}
 			defer s.close()
-			workers, err := kv.Workers(ctx, s.conn)
+			workers, err := kv.Workers(ctx, s.conn.Conn)
 			if err != nil {
 				return err
 			}
 			if !slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool { return w.Name == args[0] }) {
 				return notFoundError("there is no worker %q%s", args[0], didYouMean(args[0], workerNames(workers)))
 			}
-			registry, err := kv.OpenRegistry(ctx, s.conn, 0) // it is there: a worker is in it
+			registry, err := kv.OpenRegistry(ctx, s.conn.Conn, 0) // it is there: a worker is in it
 			if err != nil {
 				return err
 			}
 			send := func() error {
-				return s.conn.SendWorkerControl(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
+				return s.conn.Control.SendWorker(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
 			}
 			if err := drain(ctx, registry, args[0], send); err != nil {
 				return err

@@ -2,11 +2,12 @@ package jobs
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/modpipe/modpipe/internal/wire"
 )
 
 // Message is what crosses a process boundary: the set is sealed.
@@ -19,12 +20,10 @@ const Version = 1
 
 // Errors of decoding that callers branch on.
 var (
-	ErrNewer     = errors.New("the message is of a newer version of modpipe: update this program")
-	ErrMalformed = errors.New("not a modpipe message")
+	ErrNewer     = wire.ErrNewer
+	ErrMalformed = wire.ErrMalformed
+	ErrTooLarge  = wire.ErrTooLarge // a message exceeds the limit of its kind
 )
-
-// ErrTooLarge says that something is longer than may be sent or stored.
-var ErrTooLarge = errors.New("too large")
 
 // Marshal encodes m: its version, then a msgpack map with short keys. Empty
 // fields that are optional are left out. ErrTooLarge above the limit of its kind.

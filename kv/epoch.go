@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 )
 
 // epochKey is the entry of the epoch in the bucket of what is done in turn.
@@ -29,33 +30,33 @@ type Epoch struct {
 // of runs is not the one that the present epoch is about, it takes the next: one
 // more than the entry says and than known, which the caller had before, in case
 // the server has lost the entry, too; and at least the hours since 2020.
-func Fencing(ctx context.Context, c *broker.Conn, r *Registry, known Epoch) (Epoch, error) {
+func Fencing(ctx context.Context, c *jetstream.Conn, r *Registry, known Epoch) (Epoch, error) {
 	since, err := r.Created(ctx)
 	if err != nil {
 		return Epoch{}, err
 	}
-	runs, err := c.RunsCreated(ctx)
+	runs, err := c.StreamInfo(ctx, topology.RunsStream)
 	if err != nil {
-		return Epoch{}, err
+		return Epoch{}, fmt.Errorf("read when the stream of runs was created: %w", err)
 	}
-	if runs.After(since) {
-		since = runs
+	if runs.Created.After(since) {
+		since = runs.Created
 	}
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "sweep"})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("sweep")})
 	if err != nil {
 		return Epoch{}, err
 	}
 	for {
 		e, err := fencing(ctx, b, since, known)
-		if !errors.Is(err, broker.ErrConflict) { // else another has taken it
+		if !errors.Is(err, jetstream.ErrConflict) { // else another has taken it
 			return e, err
 		}
 	}
 }
 
-func fencing(ctx context.Context, b *broker.Bucket, since time.Time, known Epoch) (Epoch, error) {
+func fencing(ctx context.Context, b *jetstream.Bucket, since time.Time, known Epoch) (Epoch, error) {
 	last, err := b.Last(ctx, epochKey)
-	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+	if err != nil && !errors.Is(err, jetstream.ErrNotFound) {
 		return Epoch{}, fmt.Errorf("read the epoch of fencing tokens: %w", err)
 	}
 	var number uint64

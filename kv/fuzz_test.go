@@ -3,7 +3,7 @@ package kv
 import (
 	"testing"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -18,7 +18,7 @@ func FuzzEntries(f *testing.F) {
 	seed(f, &lock)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e := broker.BucketEntry{Key: "w", Value: data}
+		e := jetstream.BucketEntry{Key: "w", Value: data}
 		have, ok := worker(e)
 		if ok && have.Name != "w" {
 			t.Fatalf("a heartbeat of %q counts under w", have.Name)
@@ -27,7 +27,7 @@ func FuzzEntries(f *testing.F) {
 		holder(e)
 		_ = free(e, w)
 		key := lockKey(jobs.Lock{Name: "db"})
-		roomIn(broker.BucketEntry{Key: key, Value: data}, []jobs.Lock{{Name: "db", Max: 1}})
+		roomIn(jetstream.BucketEntry{Key: key, Value: data}, []jobs.Lock{{Name: "db", Max: 1}})
 		if _, err := decode[jobs.LaneSet](e); err == nil {
 			_, _ = decode[jobs.Durations](e)
 		}

@@ -3,6 +3,8 @@ package kv_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -20,7 +22,7 @@ func TestAHeartbeatCountsUnderItsSendersNameOnly(t *testing.T) {
 	check(t, err)
 	put := func(key string, data []byte) {
 		t.Helper()
-		_, err := c.NATS().RequestWithContext(ctx, "$KV.mp-workers."+key, data)
+		_, err := c.Request(ctx, &nats.Msg{Subject: "$KV.mp-workers." + key, Data: data})
 		check(t, err)
 	}
 	for _, body := range [][]byte{ghost, {}, {1, 0xc0}, {1, 0xc1}, []byte("\x00")} {

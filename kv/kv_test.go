@@ -69,7 +69,7 @@ func watch(t *testing.T, f func(context.Context) error) {
 
 func registry(t *testing.T, c *broker.Conn, ttl time.Duration) *kv.Registry {
 	t.Helper()
-	r, err := kv.OpenRegistry(t.Context(), c, ttl)
+	r, err := kv.OpenRegistry(t.Context(), c.Conn, ttl)
 	check(t, err)
 	return r
 }
@@ -220,7 +220,7 @@ func TestLanes(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
-	l, err := kv.OpenLanes(ctx, c)
+	l, err := kv.OpenLanes(ctx, c.Conn)
 	check(t, err)
 	set := jobs.LaneSet{Requires: pipeline.Requirements{OS: "linux"}, Slots: 1}
 	first, err := l.Put(ctx, "os_linux", set)

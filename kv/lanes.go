@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -17,11 +18,11 @@ const (
 )
 
 // Lanes is the bucket of lanes (mp-lanes).
-type Lanes struct{ bucket *broker.Bucket }
+type Lanes struct{ bucket *jetstream.Bucket }
 
 // OpenLanes opens or makes it.
-func OpenLanes(ctx context.Context, c *broker.Conn) (*Lanes, error) {
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "lanes", TTL: lanesTTL, MarkerTTL: time.Hour})
+func OpenLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour})
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (l *Lanes) Put(ctx context.Context, lane jobs.Lane, set jobs.LaneSet) (uint
 	switch {
 	case err == nil && bytes.Equal(last.Value, value) && time.Since(last.Time) < lanesRenew:
 		return last.Revision, nil
-	case err != nil && !errors.Is(err, broker.ErrNotFound):
+	case err != nil && !errors.Is(err, jetstream.ErrNotFound):
 		return 0, fmt.Errorf("enter lane %s: %w", lane, err)
 	}
 	revision, err := l.bucket.Put(ctx, string(lane), value)
@@ -63,7 +64,7 @@ type LaneChange struct {
 // Watch sends lanes until ctx ends (then it returns nil), over reconnects,
 // after which the watch restarts. A lane that cannot be read is left out.
 func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
-	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {
 		case e.Begun:
 			return send(ctx, out, LaneChange{Began: true})

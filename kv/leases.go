@@ -11,7 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -32,11 +33,11 @@ const (
 // run. An entry lives for 3 s unless it is renewed. It keeps two from deciding
 // at the same time; that
 // a stale holder changes nothing is seen to by the run's log.
-type Leases struct{ bucket *broker.Bucket }
+type Leases struct{ bucket *jetstream.Bucket }
 
 // OpenLeases opens or makes it.
-func OpenLeases(ctx context.Context, c *broker.Conn) (*Leases, error) {
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "leases", TTL: leaseTTL, MarkerTTL: markerTTL})
+func OpenLeases(ctx context.Context, c *jetstream.Conn) (*Leases, error) {
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("leases"), TTL: leaseTTL, MarkerTTL: markerTTL})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func OpenLeases(ctx context.Context, c *broker.Conn) (*Leases, error) {
 // TTL is how long an entry lives that is not renewed.
 func (l *Leases) TTL() time.Duration { return cmp.Or(l.bucket.TTL(), leaseTTL) }
 
-// Holder reads the holder of a lease; broker.ErrNotFound without one.
+// Holder reads the holder of a lease; jetstream.ErrNotFound without one.
 func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 	if unknownRun(key) {
 		return jobs.Lease{Holder: key}, nil // its holder renews it
@@ -59,7 +60,7 @@ func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 }
 
 // holder decodes an entry. One that cannot be read has a holder all the same.
-func holder(e broker.BucketEntry) jobs.Lease {
+func holder(e jetstream.BucketEntry) jobs.Lease {
 	h, err := decode[jobs.Lease](e)
 	if err != nil {
 		h.Holder, h.Unread = "an orchestrator of another version", true
@@ -69,9 +70,9 @@ func holder(e broker.BucketEntry) jobs.Lease {
 
 // Holders reads the holders of all leases, and creates nothing: without a
 // bucket there are none.
-func Holders(ctx context.Context, c *broker.Conn) (map[string]jobs.Lease, error) {
-	b, err := c.FindBucket(ctx, "leases")
-	if errors.Is(err, broker.ErrNotFound) {
+func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.Lease, error) {
+	b, err := c.FindBucket(ctx, topology.Bucket("leases"))
+	if errors.Is(err, jetstream.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -111,14 +112,14 @@ func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) 
 			if h := holder(last); h.Instance != lease.value.Instance { // not our own write, whose answer was lost
 				return nil, fmt.Errorf("%s: %w: %s", key, ErrHeld, h.Holder)
 			}
-		case !errors.Is(err, broker.ErrNotFound):
+		case !errors.Is(err, jetstream.ErrNotFound):
 			return nil, fmt.Errorf("read the lease of %s: %w", key, err)
 		}
 		err = lease.write(ctx, last.Revision)
 		if err == nil {
 			return lease, nil
 		}
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, jetstream.ErrConflict) {
 			return nil, fmt.Errorf("take the lease of %s: %w", key, err)
 		}
 	}
@@ -226,12 +227,12 @@ func (l *Lease) Renew(ctx context.Context) error {
 	l.mu.Unlock()
 	for {
 		err := l.write(ctx, revision)
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, jetstream.ErrConflict) {
 			return err
 		}
 		last, err := l.leases.bucket.Last(ctx, l.key)
 		switch {
-		case errors.Is(err, broker.ErrNotFound):
+		case errors.Is(err, jetstream.ErrNotFound):
 		case err != nil:
 			return err
 		case holder(last).Instance != l.value.Instance:
@@ -247,7 +248,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 func (l *Lease) Release(ctx context.Context) error {
 	for {
 		last, err := l.leases.bucket.Last(ctx, l.key)
-		if errors.Is(err, broker.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
+		if errors.Is(err, jetstream.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
 			return nil
 		}
 		if err == nil {
@@ -256,7 +257,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, jetstream.ErrConflict) {
 			return fmt.Errorf("give the lease of %s back: %w", l.key, err)
 		}
 	}
@@ -275,7 +276,7 @@ type LeaseChange struct {
 // Watch sends changes in order until ctx ends (then it returns nil); it restarts
 // by itself after reconnects.
 func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
-	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		c := LeaseChange{Key: e.Key, Gone: e.Gone, Expired: e.Expired, Began: e.Begun, Synced: e.Synced}
 		if !e.Gone && !e.Begun && !e.Synced {
 			c.Lease = holder(e)
@@ -288,7 +289,7 @@ func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 // entry that is there is given back or expires. ErrHeld when it is renewed.
 func (l *Leases) AwaitFree(ctx context.Context, key string) error {
 	seen := false
-	err := l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+	err := l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {
 		case e.Begun:
 			seen = false // what is sent again is no renewal

@@ -15,7 +15,7 @@ import (
 
 func openLeases(t *testing.T, c *broker.Conn) *kv.Leases {
 	t.Helper()
-	l, err := kv.OpenLeases(t.Context(), c)
+	l, err := kv.OpenLeases(t.Context(), c.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestLeaseGoneEarly(t *testing.T) {
 		c := connect(t, s)
 		leases := openLeases(t, c)
 		lease := acquire(t, leases, "r1", "first")
-		bucket, err := c.FindBucket(t.Context(), "leases")
+		bucket, err := c.FindBucket(t.Context(), "mp-leases")
 		if err != nil {
 			t.Fatal(err)
 		}

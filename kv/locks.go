@@ -9,7 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -19,11 +20,11 @@ const lockMarkerTTL = time.Hour
 // Locks is the bucket of the keys and limits that all runs share (mp-locks),
 // one entry for each that has holders. Entries do not go by age: whether a
 // holder still counts is said by its run's log, which the caller reads.
-type Locks struct{ bucket *broker.Bucket }
+type Locks struct{ bucket *jetstream.Bucket }
 
 // OpenLocks opens or makes it.
-func OpenLocks(ctx context.Context, c *broker.Conn) (*Locks, error) {
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "locks", MarkerTTL: lockMarkerTTL})
+func OpenLocks(ctx context.Context, c *jetstream.Conn) (*Locks, error) {
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("locks"), MarkerTTL: lockMarkerTTL})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, err
 func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
 	last, err := l.bucket.Last(ctx, lockKey(lock))
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, jetstream.ErrNotFound) {
 		return none, last.Revision, nil
 	}
 	if err != nil {
@@ -74,7 +75,7 @@ func (l *Locks) Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry,
 		return false, fmt.Errorf("write the holders of %s: this version cannot read the stored entry", lock.Name)
 	}
 	err := l.write(ctx, lock, entry, revision)
-	if errors.Is(err, broker.ErrConflict) {
+	if errors.Is(err, jetstream.ErrConflict) {
 		return false, nil
 	}
 	return err == nil, err
@@ -96,7 +97,7 @@ func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry,
 // begins, until ctx ends (then it returns nil); it restarts by itself after
 // reconnects.
 func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) error {
-	return ended(ctx, l.bucket.Watch(ctx, func(e broker.BucketEntry) error {
+	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {
 		case e.Synced:
 			f()
@@ -111,7 +112,7 @@ func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) e
 }
 
 // roomIn reports whether an entry is one of the locks, and not full.
-func roomIn(e broker.BucketEntry, locks []jobs.Lock) bool {
+func roomIn(e jetstream.BucketEntry, locks []jobs.Lock) bool {
 	i := slices.IndexFunc(locks, func(l jobs.Lock) bool { return lockKey(l) == e.Key })
 	if i < 0 || e.Gone {
 		return i >= 0

@@ -21,7 +21,7 @@ import (
 
 func openLocks(t *testing.T, c *broker.Conn) *kv.Locks {
 	t.Helper()
-	l, err := kv.OpenLocks(t.Context(), c)
+	l, err := kv.OpenLocks(t.Context(), c.Conn)
 	check(t, err)
 	return l
 }

@@ -29,7 +29,7 @@ func TestALockOfANewerVersionIsHeld(t *testing.T) {
 	check(t, err)
 	bucket, err := js.KeyValue(ctx, "mp-locks")
 	check(t, err)
-	leases, err := kv.OpenLeases(ctx, c)
+	leases, err := kv.OpenLeases(ctx, c.Conn)
 	check(t, err)
 	for text, says := range map[string]string{"\x7fnewer": "a newer version", "": "cannot be read"} {
 		for _, lock := range []jobs.Lock{database, {Name: "licences", Limit: true, Max: 3}} {

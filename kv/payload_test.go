@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -28,7 +29,7 @@ func words(n int) (words []string) {
 func TestLongestEntries(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
-	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = broker.LeastPayload })
+	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = jetstream.LeastPayload })
 	c := connect(t, s)
 	const most = 500 // attempts of a worker, and holders of a limit
 
@@ -38,7 +39,7 @@ func TestLongestEntries(t *testing.T) {
 			w.Running = append(w.Running, jobs.RunningEntry{Run: jobs.RunID(x), Module: jobs.ModuleID(words(1)[0]), Attempt: 1})
 		}
 		w.Capabilities.Tags = words(200)
-		registry, err := kv.OpenRegistry(ctx, c, 0)
+		registry, err := kv.OpenRegistry(ctx, c.Conn, 0)
 		check(t, err)
 		check(t, registry.Register(ctx, w))
 		list, err := registry.List(ctx)
@@ -52,7 +53,7 @@ func TestLongestEntries(t *testing.T) {
 		}
 	})
 	t.Run("limit", func(t *testing.T) {
-		locks, err := kv.OpenLocks(ctx, c)
+		locks, err := kv.OpenLocks(ctx, c.Conn)
 		check(t, err)
 		lock := jobs.Lock{Name: "l", Limit: true, Max: most}
 		entry := jobs.LockEntry{Name: "l", Limit: true}
@@ -67,7 +68,7 @@ func TestLongestEntries(t *testing.T) {
 		}
 	})
 	t.Run("durations", func(t *testing.T) {
-		stats, err := kv.OpenStats(ctx, c)
+		stats, err := kv.OpenStats(ctx, c.Conn)
 		check(t, err)
 		took := map[string]time.Duration{}
 		var longest string
@@ -82,7 +83,7 @@ func TestLongestEntries(t *testing.T) {
 		}
 	})
 	t.Run("lane", func(t *testing.T) {
-		lanes, err := kv.OpenLanes(ctx, c)
+		lanes, err := kv.OpenLanes(ctx, c.Conn)
 		check(t, err)
 		_, err = lanes.Put(ctx, "h_1", jobs.LaneSet{Requires: pipeline.Requirements{Tags: words(1000)}, Slots: 1})
 		check(t, err)

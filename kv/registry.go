@@ -10,7 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // Registry is the bucket of workers (mp-workers).
 type Registry struct {
-	bucket *broker.Bucket
+	bucket *jetstream.Bucket
 
 	mu  sync.Mutex
 	own map[string]mine // by name: those that were entered here
@@ -38,9 +39,9 @@ type mine struct {
 
 // OpenRegistry opens or makes it; ttl counts only when it is made here (0 =
 // 3 s).
-func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Registry, error) {
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{
-		Kind: "workers", Memory: true, TTL: cmp.Or(ttl, defaultTTL), MarkerTTL: markerTTL,
+func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*Registry, error) {
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{
+		Name: topology.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), MarkerTTL: markerTTL,
 	})
 	if err != nil {
 		return nil, err
@@ -50,9 +51,9 @@ func OpenRegistry(ctx context.Context, c *broker.Conn, ttl time.Duration) (*Regi
 
 // Workers reads the live workers of a NATS, by name, and makes nothing:
 // without a registry there are none.
-func Workers(ctx context.Context, c *broker.Conn) ([]jobs.WorkerInfo, error) {
-	b, err := c.FindBucket(ctx, "workers")
-	if errors.Is(err, broker.ErrNotFound) {
+func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {
+	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
+	if errors.Is(err, jetstream.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -63,13 +64,13 @@ func Workers(ctx context.Context, c *broker.Conn) ([]jobs.WorkerInfo, error) {
 
 // RegistryMade is when the registry of a NATS was made, by the clock of the
 // server: zero when there is none, or when it may not be looked at.
-func RegistryMade(ctx context.Context, c *broker.Conn) (time.Time, error) {
-	b, err := c.FindBucket(ctx, "workers")
+func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
+	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
 	var made time.Time
 	if err == nil {
 		made, err = b.Created(ctx)
 	}
-	if errors.Is(err, broker.ErrNotFound) || errors.Is(err, broker.ErrDenied) {
+	if errors.Is(err, jetstream.ErrNotFound) || errors.Is(err, jetstream.ErrDenied) {
 		return time.Time{}, nil
 	}
 	return made, err
@@ -100,7 +101,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) e
 	for {
 		last, err := r.bucket.Last(ctx, w.Name)
 		switch {
-		case errors.Is(err, broker.ErrNotFound):
+		case errors.Is(err, jetstream.ErrNotFound):
 		case err != nil:
 			return err
 		default:
@@ -109,7 +110,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) e
 			}
 		}
 		err = r.update(ctx, w, value, last.Revision)
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, jetstream.ErrConflict) {
 			return err
 		} // else the entry has changed in between, or it is our own first try
 	}
@@ -135,7 +136,7 @@ func (r *Registry) known(name string) (mine, bool) {
 
 // free reports whether w may have the name of an entry that is there: one that
 // does not count takes no name.
-func free(e broker.BucketEntry, w jobs.WorkerInfo) error {
+func free(e jetstream.BucketEntry, w jobs.WorkerInfo) error {
 	if _, ok := worker(e); !ok {
 		return nil
 	}
@@ -160,7 +161,7 @@ func (r *Registry) Beat(ctx context.Context, w jobs.WorkerInfo) error {
 	}
 	own, _ := r.known(w.Name)
 	err = r.update(ctx, w, value, own.revision)
-	if errors.Is(err, broker.ErrConflict) {
+	if errors.Is(err, jetstream.ErrConflict) {
 		err = r.enter(ctx, w, value)
 	}
 	if err != nil {
@@ -177,11 +178,11 @@ func (r *Registry) Leave(ctx context.Context, name string) error {
 		return nil
 	}
 	err := r.bucket.DeleteAt(ctx, name, own.revision)
-	if !errors.Is(err, broker.ErrConflict) {
+	if !errors.Is(err, jetstream.ErrConflict) {
 		return err
 	}
 	last, err := r.bucket.Last(ctx, name)
-	if have, _ := worker(last); errors.Is(err, broker.ErrNotFound) || err == nil && have.Incarnation != own.incarnation {
+	if have, _ := worker(last); errors.Is(err, jetstream.ErrNotFound) || err == nil && have.Incarnation != own.incarnation {
 		return nil
 	}
 	if err == nil {
@@ -224,7 +225,7 @@ type Change struct {
 // time to live: an observer without news does not know whether a worker is absent.
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
-	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e broker.BucketEntry) error {
+	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e jetstream.BucketEntry) error {
 		c, ok := changeOf(e)
 		if !ok {
 			return nil
@@ -240,7 +241,7 @@ const (
 )
 
 // changeOf makes a change of an entry; false when that does not count.
-func changeOf(e broker.BucketEntry) (c Change, ok bool) {
+func changeOf(e jetstream.BucketEntry) (c Change, ok bool) {
 	c, ok = Change{Began: e.Begun, Synced: e.Synced, Beat: e.Beat, At: time.Now()}, true
 	switch {
 	case e.Begun, e.Synced, e.Beat:
@@ -262,7 +263,7 @@ func encode(w *jobs.WorkerInfo) ([]byte, error) {
 // worker decodes an entry, which counts only under the name of the worker that
 // it describes. Of one that a newer version has written the name is known, and
 // that it lives; anything else is no heartbeat.
-func worker(e broker.BucketEntry) (w jobs.WorkerInfo, ok bool) {
+func worker(e jetstream.BucketEntry) (w jobs.WorkerInfo, ok bool) {
 	w, err := decode[jobs.WorkerInfo](e)
 	if err != nil {
 		return jobs.WorkerInfo{Name: e.Key}, errors.Is(err, jobs.ErrNewer)

@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -16,11 +17,11 @@ import (
 const statsTTL = 180 * 24 * time.Hour
 
 // Stats holds how long modules took (mp-stats), one entry a pipeline.
-type Stats struct{ bucket *broker.Bucket }
+type Stats struct{ bucket *jetstream.Bucket }
 
 // OpenStats opens or makes it.
-func OpenStats(ctx context.Context, c *broker.Conn) (*Stats, error) {
-	b, err := c.OpenBucket(ctx, broker.BucketConfig{Kind: "stats", TTL: statsTTL})
+func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("stats"), TTL: statsTTL})
 	if err != nil {
 		return nil, err
 	}
@@ -29,9 +30,9 @@ func OpenStats(ctx context.Context, c *broker.Conn) (*Stats, error) {
 
 // Durations reads those of a pipeline and makes nothing: without a bucket
 // there are none.
-func Durations(ctx context.Context, c *broker.Conn, pipeline string) (jobs.Durations, error) {
-	b, err := c.FindBucket(ctx, "stats")
-	if errors.Is(err, broker.ErrNotFound) {
+func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Durations, error) {
+	b, err := c.FindBucket(ctx, topology.Bucket("stats"))
+	if errors.Is(err, jetstream.ErrNotFound) {
 		return jobs.Durations{}, nil
 	}
 	if err != nil {
@@ -48,7 +49,7 @@ func (s *Stats) Durations(ctx context.Context, pipeline string) (jobs.Durations,
 
 func (s *Stats) read(ctx context.Context, pipeline string) (jobs.Durations, uint64, error) {
 	e, err := s.bucket.Last(ctx, statsKey(pipeline))
-	if errors.Is(err, broker.ErrNotFound) {
+	if errors.Is(err, jetstream.ErrNotFound) {
 		return jobs.Durations{}, e.Revision, nil
 	}
 	if err != nil {
@@ -68,7 +69,7 @@ func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.D
 		}
 		d.Add(took)
 		err = s.update(ctx, pipeline, d, revision)
-		if !errors.Is(err, broker.ErrConflict) {
+		if !errors.Is(err, jetstream.ErrConflict) {
 			return err
 		}
 	}
@@ -82,7 +83,7 @@ func (s *Stats) update(ctx context.Context, pipeline string, d jobs.Durations, r
 		if err == nil {
 			_, err = s.bucket.Update(ctx, statsKey(pipeline), value, revision)
 		}
-		if !errors.Is(err, broker.ErrTooLarge) || len(d.Took) == 0 {
+		if !errors.Is(err, jetstream.ErrTooLarge) || len(d.Took) == 0 {
 			return err
 		}
 		d.Halve()

@@ -42,7 +42,7 @@ func (s *server) keepAside(ctx context.Context, run jobs.RunID, lease *kv.Lease,
 		if err := lease.Renew(ctx); errors.Is(err, kv.ErrHeld) {
 			return // somebody else tries
 		}
-		if ended, err := s.broker.Ended(ctx, run); err == nil && ended {
+		if ended, err := s.broker.Runs.Ended(ctx, run); err == nil && ended {
 			break
 		}
 		select {

@@ -8,9 +8,10 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
@@ -38,11 +39,11 @@ func (f faulty) Handle(_ context.Context, r slog.Record) error {
 // estimated stores as the durations of a pipeline what cannot be read, which
 // every orchestrator of it logs.
 func estimated(ctx context.Context, c *broker.Conn, pipeline string) error {
-	if _, err := kv.OpenStats(ctx, c); err != nil {
+	if _, err := kv.OpenStats(ctx, c.Conn); err != nil {
 		return err
 	}
 	sum := sha256.Sum256([]byte(pipeline))
-	_, err := c.NATS().Request("$KV.mp-stats."+hex.EncodeToString(sum[:16]), []byte("none"), time.Minute)
+	_, err := c.Request(ctx, &nats.Msg{Subject: "$KV.mp-stats." + hex.EncodeToString(sum[:16]), Data: []byte("none")})
 	return err
 }
 
@@ -79,10 +80,10 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		if panics != 1 || len(left) != 2 {
 			t.Errorf("in an hour runs were left: %v", left)
 		}
-		if ended, err := c.Ended(ctx, "good"); err != nil || !ended {
+		if ended, err := c.Runs.Ended(ctx, "good"); err != nil || !ended {
 			t.Errorf("the other run: %v, %v", ended, err)
 		}
-		holders, err := kv.Holders(ctx, c)
+		holders, err := kv.Holders(ctx, c.Conn)
 		if err != nil || holders["bad"].Problem == "" {
 			t.Errorf("its lease says nothing: %+v, %v", holders["bad"], err)
 		}
@@ -92,7 +93,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		if left := l.after(); len(left) != 2 {
 			t.Errorf("after its end: %v", left)
 		}
-		if holders, err := kv.Holders(ctx, c); err != nil || holders["bad"].Holder != "" {
+		if holders, err := kv.Holders(ctx, c.Conn); err != nil || holders["bad"].Holder != "" {
 			t.Errorf("its lease is held after its end: %+v, %v", holders["bad"], err)
 		}
 		r, err := orchestrator.Report(ctx, c, "bad")
@@ -135,7 +136,7 @@ func TestEndByForce(t *testing.T) {
 		t.Errorf("a run that has ended: %v", err)
 	}
 	s.submit("led")
-	leases, err := kv.OpenLeases(ctx, s.conn)
+	leases, err := kv.OpenLeases(ctx, s.conn.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,11 +147,11 @@ func TestEndByForce(t *testing.T) {
 		t.Errorf("a run that somebody decides for: %v", err)
 	}
 	for subject, data := range map[string][]byte{"mp.run.bad.spec": []byte("no specification"), "mp.run.odd.spec": {1, 0xc0}} {
-		if _, err := s.conn.NATS().Request(subject, data, time.Minute); err != nil {
+		if _, err := s.conn.Request(ctx, &nats.Msg{Subject: subject, Data: data}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	runs, err := s.conn.Runs(ctx, 0)
+	runs, err := s.conn.Runs.List(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestSweepRemovesJobsThatNobodyCanDo(t *testing.T) {
 	s.publish("none")
 	newer := []byte{jobs.Version + 1, 0x80}
 	for _, subject := range []string{"mp.job.any.open.n.1", "mp.job.any.gone.n.1", "mp.job.any.open.n.x", "mp.job.nolane.x.y.z.w"} {
-		if _, err := s.conn.NATS().Request(subject, newer, time.Minute); err != nil {
+		if _, err := s.conn.Request(t.Context(), &nats.Msg{Subject: subject, Data: newer}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -199,7 +200,7 @@ func TestSweepRemovesJobsThatNobodyCanDo(t *testing.T) {
 
 func (s *shelf) queued() int {
 	s.t.Helper()
-	list, err := s.conn.QueuedJobs(s.t.Context())
+	list, err := s.conn.Queue.List(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
 	}

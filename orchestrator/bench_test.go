@@ -90,7 +90,7 @@ func benchmarkRun(b *testing.B, modules int, needs func(int) []pipeline.Need) {
 
 // commitAtOnce is a worker of 64 slots whose modules do nothing.
 func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
-	registry, err := kv.OpenRegistry(ctx, conn, time.Minute)
+	registry, err := kv.OpenRegistry(ctx, conn.Conn, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -98,18 +98,21 @@ func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
 	if err := registry.Register(ctx, w); err != nil {
 		return err
 	}
-	if err := conn.EnsureLane(ctx, "any"); err != nil {
+	if err := conn.Queue.EnsureLane(ctx, "any"); err != nil {
 		return err
 	}
+	var commits errgroup.Group
+	commits.SetLimit(4 * w.Slots)
 	var puller *broker.Puller
-	puller = broker.NewPuller(conn, w.Slots, func(d *broker.Delivery) {
+	puller = broker.NewPuller(conn.Queue, w.Slots, func(d *broker.Delivery) {
 		job := d.Job
 		now := time.Now()
 		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
-		conn.AppendAsync(ctx, job.Run, job.Module, job.Fence, rec, func(_ uint64, err error) {
-			if err == nil {
-				_ = d.Ack() // a job that comes again is refused by its cell
+		commits.Go(func() error {
+			if _, err := conn.Runs.Append(ctx, job.Run, job.Module, job.Fence, rec); err == nil {
+				_ = d.Ack() // a job that is delivered again is refused by its cell
 			}
+			return nil
 		})
 		puller.Release(d.Slots)
 	})

@@ -31,7 +31,7 @@ var errUnchanged = errors.New("its log has not changed")
 // before. It looks at how far the log goes before it reads it, so that what
 // is written meanwhile is a change.
 func (s *server) attempt(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.Lease, err error) {
-	newest, err = s.broker.Newest(ctx, run)
+	newest, err = s.broker.Runs.Newest(ctx, run)
 	switch {
 	case err != nil:
 		return 0, nil, fmt.Errorf("look at the log of run %s: %w", run, err)

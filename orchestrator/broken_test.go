@@ -56,7 +56,7 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		odd := jobs.Record{Expansion: &jobs.Expansion{Module: "m"}} // m is no family
-		if _, err := c.Append(ctx, "r", "", 0, odd); err != nil {
+		if _, err := c.Runs.Append(ctx, "r", "", 0, odd); err != nil {
 			t.Fatal(err)
 		}
 		if err := orchestrator.Check(ctx, c, "r"); !errors.Is(err, schedule.ErrCorrupt) || !orchestrator.Unreadable(err) {
@@ -68,13 +68,13 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 		if left := l.after(); len(left) != 1 || !orchestrator.Unreadable(left[0]) {
 			t.Errorf("in an hour it was left %d times: %v", len(left), left)
 		}
-		if _, err := c.Append(ctx, "r", "", 0, jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}); err != nil {
+		if _, err := c.Runs.Append(ctx, "r", "", 0, jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}); err != nil {
 			t.Fatal(err)
 		}
 		if left := l.after(); len(left) != 2 {
 			t.Errorf("after its log had changed: %d times: %v", len(left), left)
 		}
-		if err := c.ForgetRun(ctx, "r"); err != nil {
+		if err := c.Runs.Forget(ctx, "r"); err != nil {
 			t.Fatal(err)
 		}
 		if left := l.after(); len(left) != 2 {
@@ -96,7 +96,7 @@ func TestALockOfANewerVersionIsWaitedFor(t *testing.T) {
 	if _, err := locks.Acquire(s.ctx, s.locks(), db, h); err != nil {
 		t.Fatal(err)
 	}
-	js, err := jetstream.New(s.conn.NATS())
+	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ type OpenClaim struct {
 // OpenClaims reads those of a run from its log. broker.ErrNotFound when there
 // is no such run.
 func OpenClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]OpenClaim, error) {
-	log, err := c.ReadLog(ctx, run)
+	log, err := c.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ import (
 func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 	// An end is removed only long after its run, so what is seen here holds for
 	// the write below.
-	if ended, err := c.Ended(ctx, spec.Run); err != nil {
+	if ended, err := c.Runs.Ended(ctx, spec.Run); err != nil {
 		return fmt.Errorf("look for run %s: %w", spec.Run, err)
 	} else if ended {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
@@ -30,10 +30,10 @@ func Submit(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 		return err
 	}
 	var err error
-	if spec.Registry, err = kv.RegistryMade(ctx, c); err != nil {
+	if spec.Registry, err = kv.RegistryMade(ctx, c.Conn); err != nil {
 		return fmt.Errorf("look at the registry of workers: %w", err)
 	}
-	_, err = c.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
+	_, err = c.Runs.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
 	if errors.Is(err, broker.ErrConflict) {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
 	}
@@ -47,7 +47,7 @@ func want(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 		if k.Outputs.Blob.SHA256 == "" {
 			continue
 		}
-		if err := c.WantBlob(ctx, k.Outputs.Blob); err != nil {
+		if err := c.Values.Renew(ctx, k.Outputs.Blob); err != nil {
 			return fmt.Errorf("keep the result of %s, of run %s: %w", k.Module, spec.RetryOf, err)
 		}
 	}
@@ -69,14 +69,14 @@ func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Can
 		if state.Ended() != nil || state.Live() == 0 {
 			return fmt.Errorf("run %s: %w", run, ErrEnded)
 		}
-		_, err = c.Append(ctx, run, "", state.CancelSequence(), jobs.Record{Cancel: &cancel})
+		_, err = c.Runs.Append(ctx, run, "", state.CancelSequence(), jobs.Record{Cancel: &cancel})
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, broker.ErrConflict) {
 			return err
 		}
-		last, err := c.LastCancel(ctx, run)
+		last, err := c.Runs.LastCancel(ctx, run)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.
 			err = panicked(run, v)
 		}
 	}()
-	entries, err := c.ReadLog(ctx, run)
+	entries, err := c.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
 	}
@@ -123,7 +123,7 @@ func load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.
 
 func reportOf(ctx context.Context, c *broker.Conn, state *schedule.Run) (*report.Report, error) {
 	return state.Report(func(o jobs.Outputs) (map[string]string, error) {
-		values, err := c.Outputs(ctx, o)
+		values, err := c.Values.Outputs(ctx, o)
 		if errors.Is(err, broker.ErrNotFound) {
 			err = fmt.Errorf("%w: %w", jobs.ErrMalformed, err) // it does not come back
 		}

@@ -26,13 +26,13 @@ const (
 // broker.ErrNotFound, ErrEnded, and ErrDecided unless the orchestrator that
 // holds the run has set it aside.
 func End(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error {
-	if there, err := c.Exists(ctx, run); err != nil || !there {
+	if there, err := c.Runs.Exists(ctx, run); err != nil || !there {
 		return errors.Join(err, missing(run, there))
 	}
-	if ended, err := c.Ended(ctx, run); err != nil || ended {
+	if ended, err := c.Runs.Ended(ctx, run); err != nil || ended {
 		return errors.Join(err, over(run, ended))
 	}
-	holders, err := kv.Holders(ctx, c)
+	holders, err := kv.Holders(ctx, c.Conn)
 	if err != nil {
 		return err
 	}
@@ -42,14 +42,14 @@ func End(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error 
 	if err := kill(ctx, c, run, why); err != nil {
 		return err
 	}
-	_, err = c.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
+	_, err = c.Runs.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
 	switch {
 	case errors.Is(err, broker.ErrConflict):
 		return over(run, true)
 	case err != nil:
 		return err
 	}
-	return c.PurgeRun(ctx, run)
+	return c.Queue.PurgeRun(ctx, run)
 }
 
 func missing(run jobs.RunID, there bool) error {
@@ -76,7 +76,7 @@ func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error
 		}
 		for _, r := range running {
 			cancel := &jobs.CancelAttempt{Module: r.Module, Attempt: r.Attempt, Kill: true, Reason: why}
-			if err := c.SendRunControl(run, jobs.Control{Cancel: cancel}); err != nil {
+			if err := c.Control.SendRun(run, jobs.Control{Cancel: cancel}); err != nil {
 				return err
 			}
 		}
@@ -89,7 +89,7 @@ func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error
 }
 
 func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []jobs.RunningEntry, err error) {
-	workers, err := kv.Workers(ctx, c)
+	workers, err := kv.Workers(ctx, c.Conn)
 	for i := range workers {
 		for _, r := range workers[i].Running {
 			if r.Run == run {
@@ -103,7 +103,7 @@ func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []j
 // endedByForce is the report of a run whose log cannot be folded, when it was
 // ended all the same; nil when it was not.
 func endedByForce(ctx context.Context, c *broker.Conn, run jobs.RunID) *report.Report {
-	last, err := c.LastEnd(ctx, run)
+	last, err := c.Runs.LastEnd(ctx, run)
 	end := last.Record.End
 	if err != nil || end == nil {
 		return nil

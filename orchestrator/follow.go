@@ -27,16 +27,16 @@ import (
 // its log is dropped, also when the sink is so slow that this happens meanwhile,
 // and a broker.GoneError when NATS loses the log.
 func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
-	if there, err := c.Exists(ctx, run); err != nil {
+	if there, err := c.Runs.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !there {
-		if err := c.Dropped(ctx, run); err != nil {
+		if err := c.Runs.Dropped(ctx, run); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink, away: func() bool { return !c.NATS().IsConnected() }, gone: c.Gone(run),
+		run: run, sink: sink, away: func() bool { return !c.Connected() }, gone: c.Runs.Gone(run),
 		entries: make(chan jobs.Entry, entriesBuffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.AttemptID]*attemptLog{},
@@ -47,7 +47,7 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 	g.Go(func() error { return watchGone(ctx, c, run) })
 	if logs {
 		f.logs = true
-		g.Go(func() error { return c.FollowLogs(ctx, run, f.chunks) })
+		g.Go(func() error { return c.Logs.Follow(ctx, run, f.chunks) })
 	}
 	g.Go(func() error {
 		if err := contained(slog.New(slog.DiscardHandler), run, func() error { return f.loop(ctx) }); err != nil {
@@ -71,7 +71,7 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink
 // wherever they begin again from the first.
 func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
 	for {
-		err := c.Follow(ctx, run, 0, out)
+		err := c.Runs.Follow(ctx, run, 0, out)
 		if !errors.Is(err, broker.ErrReconnected) {
 			return err
 		}
@@ -85,7 +85,7 @@ func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<-
 
 // watchGone is broker.WatchGone for who may do without it.
 func watchGone(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
-	err := c.WatchGone(ctx, run)
+	err := c.Runs.WatchGone(ctx, run)
 	if errors.Is(err, broker.ErrDenied) {
 		return nil
 	}

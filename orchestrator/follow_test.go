@@ -70,7 +70,7 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 		time.AfterFunc(time.Minute, func() {
 			restore()
 			chunk := jobs.LogChunk{Writer: "n", Number: 1, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("the line\n")}}}
-			if err := c.AppendLog(t.Context(), "r", r.id, chunk); err != nil {
+			if err := c.Logs.Append(t.Context(), "r", r.id, chunk); err != nil {
 				t.Error(err)
 			}
 			d.set(false)
@@ -105,7 +105,7 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 		output := func(text string) {
 			chunks++
 			chunk := jobs.LogChunk{Writer: "n", Number: chunks, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte(text + "\n")}}}
-			if err := c.AppendLog(t.Context(), "r", r.id, chunk); err != nil {
+			if err := c.Logs.Append(t.Context(), "r", r.id, chunk); err != nil {
 				t.Error(err)
 			}
 		}
@@ -174,7 +174,7 @@ func (w *written) write(cell jobs.ModuleID, rec jobs.Record) uint64 {
 
 func (w *written) writeAfter(cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
 	w.t.Helper()
-	seq, err := w.c.Append(w.t.Context(), "r", cell, expect, rec)
+	seq, err := w.c.Runs.Append(w.t.Context(), "r", cell, expect, rec)
 	if err != nil {
 		w.t.Error(err)
 	}

@@ -75,7 +75,7 @@ func (s *site) logged(h heard) *broker.Conn {
 // as much as it likes.
 func (s *site) resize(stream string, more int64) {
 	s.t.Helper()
-	js, err := jetstream.New(s.conn.NATS())
+	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ modules:
 				t.Fatal(err)
 			}
 			h.await(s, "no room", stream)
-			if ended, err := s.conn.Ended(s.ctx, "r"); ended || err != nil {
+			if ended, err := s.conn.Runs.Ended(s.ctx, "r"); ended || err != nil {
 				t.Fatalf("it has ended in a full %s: %v", stream, err)
 			}
 			s.resize(stream, -1)
@@ -186,7 +186,7 @@ modules:
 		t.Fatal(err)
 	}
 	h.await(s, "no room", "max_file_store")
-	if ended, err := s.conn.Ended(s.ctx, "r"); ended || err != nil {
+	if ended, err := s.conn.Runs.Ended(s.ctx, "r"); ended || err != nil {
 		t.Fatalf("it has ended without room: %v", err)
 	}
 	free()
@@ -206,7 +206,7 @@ modules:
 // useUp takes all storage that the server has left, until free.
 func (s *site) useUp() (free func()) {
 	s.t.Helper()
-	js, err := jetstream.New(s.conn.NATS())
+	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func (s *site) useUp() (free func()) {
 // eachOnce checks that a run's log has one outcome of each attempt.
 func (s *site) eachOnce(run jobs.RunID) {
 	s.t.Helper()
-	log, err := s.conn.ReadLog(s.ctx, run)
+	log, err := s.conn.Runs.Read(s.ctx, run)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func awaitTaken(ctx context.Context, c *broker.Conn, entries <-chan jobs.Entry) 
 				return Taken, errKnown
 			}
 		case <-look.C:
-			holders, err := kv.Holders(ctx, c)
+			holders, err := kv.Holders(ctx, c.Conn)
 			switch {
 			case err != nil:
 				return Taken, err

@@ -35,14 +35,14 @@ func TestHandOver(t *testing.T) {
 		}
 		write := func(run jobs.RunID, expect uint64, rec jobs.Record) {
 			t.Helper()
-			if _, err := c.Append(ctx, run, "", expect, rec); err != nil {
+			if _, err := c.Runs.Append(ctx, run, "", expect, rec); err != nil {
 				t.Fatal(err)
 			}
 		}
 		write("r1", 0, jobs.Record{Spec: &jobs.Spec{Run: "r1"}})
 		want("r1", orchestrator.Unserved)
 
-		leases, err := kv.OpenLeases(ctx, c)
+		leases, err := kv.OpenLeases(ctx, c.Conn)
 		if err != nil {
 			t.Fatal(err)
 		}

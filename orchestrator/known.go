@@ -24,7 +24,7 @@ var ErrOther = errors.New("it is another run")
 // broker.ErrNotFound when there is no such run, and a broker.DroppedError when
 // its log is gone, so that it cannot be compared.
 func Known(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
-	have, err := c.Spec(ctx, spec.Run)
+	have, err := c.Runs.Spec(ctx, spec.Run)
 	if err != nil {
 		return err
 	}

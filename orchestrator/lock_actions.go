@@ -103,7 +103,7 @@ func leaveLocks(ctx context.Context, c *broker.Conn, cfg Config, state *schedule
 		return
 	}
 	run := state.Spec().Run
-	bucket, err := kv.OpenLocks(ctx, c)
+	bucket, err := kv.OpenLocks(ctx, c.Conn)
 	if err == nil {
 		err = locks.Leave(ctx, bucket, run, used)
 	}

@@ -50,10 +50,10 @@ func (k *shared) watch(ctx context.Context, changed func()) error {
 		return nil
 	}
 	var err error
-	if k.bucket, err = kv.OpenLocks(ctx, k.conn); err != nil {
+	if k.bucket, err = kv.OpenLocks(ctx, k.conn.Conn); err != nil {
 		return fmt.Errorf("open the bucket of locks: %w", err)
 	}
-	leases, err := kv.OpenLeases(ctx, k.conn)
+	leases, err := kv.OpenLeases(ctx, k.conn.Conn)
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
@@ -101,7 +101,7 @@ type otherLogs struct {
 }
 
 func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Record, error) {
-	last, err := o.conn.Last(ctx, run, cell)
+	last, err := o.conn.Runs.Last(ctx, run, cell)
 	if errors.Is(err, broker.ErrNotFound) {
 		err = nil
 	}
@@ -109,10 +109,10 @@ func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID)
 }
 
 func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (bool, error) {
-	if ended, err := o.conn.Ended(ctx, run); ended || err != nil {
+	if ended, err := o.conn.Runs.Ended(ctx, run); ended || err != nil {
 		return ended, err
 	}
-	there, err := o.conn.Exists(ctx, run)
+	there, err := o.conn.Runs.Exists(ctx, run)
 	return !there && err == nil, err
 }
 
@@ -127,11 +127,11 @@ func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run,
 
 func (o otherLogs) Close(ctx context.Context, run jobs.RunID, c schedule.Close) (bool, error) {
 	if c.Purge != nil {
-		if err := o.conn.PurgeJob(ctx, c.Lane, run, *c.Purge); err != nil {
+		if err := o.conn.Queue.Purge(ctx, c.Lane, run, *c.Purge); err != nil {
 			return false, err
 		}
 	}
-	_, err := o.conn.Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: signed(c.Outcome, o.name)})
+	_, err := o.conn.Runs.Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: signed(c.Outcome, o.name)})
 	if errors.Is(err, broker.ErrConflict) {
 		return false, nil
 	}

@@ -150,7 +150,7 @@ func (s *site) tokens() []int {
 
 func (s *site) locks() *kv.Locks {
 	s.t.Helper()
-	l, err := kv.OpenLocks(s.ctx, s.conn)
+	l, err := kv.OpenLocks(s.ctx, s.conn.Conn)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ modules:
 
 func (s *site) log(run jobs.RunID) []jobs.Entry {
 	s.t.Helper()
-	log, err := s.conn.ReadLog(s.ctx, run)
+	log, err := s.conn.Runs.Read(s.ctx, run)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -362,7 +362,7 @@ func TestAnOrphanIsClosed(t *testing.T) {
 			if n := takeovers(log); n != 1 {
 				t.Errorf("%d takeovers", n)
 			}
-			if queued, err := s.conn.Queued(s.ctx, job.Lane, "orphan", jobs.AttemptID{Module: "m", Attempt: 1}); err != nil || queued != claimed {
+			if queued, err := s.conn.Queue.Has(s.ctx, job.Lane, "orphan", jobs.AttemptID{Module: "m", Attempt: 1}); err != nil || queued != claimed {
 				t.Errorf("its job is in the queue: %v, %v", queued, err)
 			}
 			s.workerOf(worker.Config{Name: "late", Tags: []string{"late"}})
@@ -388,7 +388,7 @@ modules:
   m: {limit: licence, run: 'true'}
   alone: {not-in-parallel: true, priority: high, limit: licence, run: 'true'}
 `)
-	if _, err := s.conn.Append(s.ctx, "r1", "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "dead"}}); err != nil {
+	if _, err := s.conn.Runs.Append(s.ctx, "r1", "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "dead"}}); err != nil {
 		t.Fatal(err)
 	}
 	licence := jobs.Lock{Name: "licence", Limit: true, Max: 1}
@@ -409,11 +409,11 @@ func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 	}
 	m := state.Module(0)
 	job := &jobs.Job{Run: run, Module: moduleID, Name: m.Name, Attempt: 1, Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: 1, Keyed: true, Epoch: 1}
-	if err := s.conn.EnsureLane(s.ctx, job.Lane); err != nil {
+	if err := s.conn.Queue.EnsureLane(s.ctx, job.Lane); err != nil {
 		s.t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	s.conn.PublishJob(s.ctx, job, func(err error) { done <- err })
+	s.conn.Queue.Publish(s.ctx, job, func(err error) { done <- err })
 	if err := <-done; err != nil {
 		s.t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
 	s.t.Helper()
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
-	if _, err := s.conn.Append(s.ctx, run, moduleID, 0, rec); err != nil {
+	if _, err := s.conn.Runs.Append(s.ctx, run, moduleID, 0, rec); err != nil {
 		s.t.Fatal(err)
 	}
 }

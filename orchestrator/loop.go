@@ -227,7 +227,7 @@ func (l *loop) asked(ctx context.Context, q *jobs.Question) {
 			return
 		}
 		l.cfg.Logger.Debug("answered whose an attempt is", "run", l.run, "module", q.Module, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
-		if err := l.broker.SendWorkerControl(q.Worker, jobs.Control{Answer: &a}); err != nil {
+		if err := l.broker.Control.SendWorker(q.Worker, jobs.Control{Answer: &a}); err != nil {
 			l.cfg.Logger.Debug("an answer was not sent; the worker asks again", "worker", q.Worker, "error", err)
 		}
 	})
@@ -235,7 +235,7 @@ func (l *loop) asked(ctx context.Context, q *jobs.Question) {
 
 // probe asks a worker whether it still runs what it has claimed.
 func (l *loop) probe(p schedule.Probe) {
-	if err := l.broker.SendWorkerControl(p.Worker, jobs.Control{Probe: &p.Probe}); err != nil {
+	if err := l.broker.Control.SendWorker(p.Worker, jobs.Control{Probe: &p.Probe}); err != nil {
 		l.cfg.Logger.Debug("a question to a worker was not sent; it is repeated", "worker", p.Worker, "error", err)
 	}
 }
@@ -282,7 +282,7 @@ func (l *loop) say(e report.Event) {
 // cleanUp removes what is left of the run from the queue, and from what all
 // runs share.
 func (l *loop) cleanUp(ctx context.Context) error {
-	if err := l.broker.PurgeRun(ctx, l.run); err != nil {
+	if err := l.broker.Queue.PurgeRun(ctx, l.run); err != nil {
 		return fmt.Errorf("purge the jobs of run %s: %w", l.run, err)
 	}
 	leaveLocks(ctx, l.broker, l.cfg, l.state)

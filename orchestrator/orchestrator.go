@@ -75,7 +75,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 	for led := false; ; led = true {
 		end, in, err := lead(ctx, c, run, cfg, lease, doubt, &epoch)
 		if led && errors.Is(err, broker.ErrNotFound) {
-			err = c.Gone(run)
+			err = c.Runs.Gone(run)
 		}
 		if ctx.Err() != nil {
 			return end, err
@@ -101,7 +101,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 // Acquire takes the right to decide for a run, which need not exist yet.
 // kv.ErrHeld when somebody else has it.
 func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*kv.Lease, error) {
-	leases, err := kv.OpenLeases(ctx, c)
+	leases, err := kv.OpenLeases(ctx, c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("open the bucket of leases: %w", err)
 	}
@@ -176,7 +176,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 	if err != nil {
 		return jobs.End{}, doubt, err
 	}
-	fencing, err := kv.Fencing(ctx, c, b.registry, *epoch)
+	fencing, err := kv.Fencing(ctx, c.Conn, b.registry, *epoch)
 	if err != nil {
 		return jobs.End{}, doubt, err
 	}
@@ -192,7 +192,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 	}
 	if end := state.Ended(); end != nil {
 		leaveLocks(ctx, c, cfg, state)
-		return *end, doubt, c.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
+		return *end, doubt, c.Queue.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
 	}
 	name := state.Spec().Pipeline.Name
 	if known, err := b.stats.Durations(ctx, name); err == nil {
@@ -239,7 +239,7 @@ type takeover struct {
 // the log is read again.
 func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 	for {
-		entries, err := t.conn.ReadLog(ctx, t.run)
+		entries, err := t.conn.Runs.Read(ctx, t.run)
 		if err != nil {
 			return nil, fmt.Errorf("read the log of run %s: %w", t.run, err)
 		}
@@ -259,7 +259,7 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 			return nil, err
 		}
 		control, _ := state.Control()
-		t.sequence, err = t.conn.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name}})
+		t.sequence, err = t.conn.Runs.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name}})
 		if err == nil {
 			return state, nil
 		}
@@ -289,13 +289,13 @@ type buckets struct {
 }
 
 func openBuckets(ctx context.Context, c *broker.Conn, workerTTL time.Duration) (b buckets, err error) {
-	if b.registry, err = kv.OpenRegistry(ctx, c, workerTTL); err != nil {
+	if b.registry, err = kv.OpenRegistry(ctx, c.Conn, workerTTL); err != nil {
 		return b, fmt.Errorf("open the registry of workers: %w", err)
 	}
-	if b.lanes, err = kv.OpenLanes(ctx, c); err != nil {
+	if b.lanes, err = kv.OpenLanes(ctx, c.Conn); err != nil {
 		return b, fmt.Errorf("open the bucket of lanes: %w", err)
 	}
-	if b.stats, err = kv.OpenStats(ctx, c); err != nil {
+	if b.stats, err = kv.OpenStats(ctx, c.Conn); err != nil {
 		return b, fmt.Errorf("open the bucket of durations: %w", err)
 	}
 	return b, nil
@@ -321,12 +321,14 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	start := func(f func() error) {
 		g.Go(func() error { return contained(l.cfg.Logger, l.run, f) })
 	}
-	start(func() error { return l.broker.Follow(ctx, l.run, after, l.entries) })
+	start(func() error { return l.broker.Runs.Follow(ctx, l.run, after, l.entries) })
 	start(func() error { return registry.Watch(ctx, l.changes) })
 	start(func() error { return watchGone(ctx, l.broker, l.run) })
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
-	start(func() error { return l.broker.Questions(ctx, l.run, func(q *jobs.Question) { l.asked(ctx, q) }) })
+	start(func() error {
+		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question) { l.asked(ctx, q) })
+	})
 	start(func() error {
 		if err := l.loop(ctx); err != nil {
 			return err

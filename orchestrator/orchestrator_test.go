@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -196,7 +197,7 @@ modules:
 	if _, large := rep.Modules[0].Outputs["big"].(report.LargeOutput); !large {
 		t.Errorf("an output of 300,000 bytes stands in the report as %T", rep.Modules[0].Outputs["big"])
 	}
-	if _, err := s.conn.NATS().RequestWithContext(s.ctx, "$JS.API.STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
+	if _, err := s.conn.APIOnce(s.ctx, "STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
 		t.Fatal(err)
 	}
 	rep, err := orchestrator.Report(s.ctx, s.conn, jobs.RunID(rep.Run))
@@ -266,7 +267,7 @@ modules:
 // jumped.
 func (s *site) seize(run jobs.RunID, name string) *kv.Lease {
 	s.t.Helper()
-	bucket, err := s.conn.FindBucket(s.ctx, "leases")
+	bucket, err := s.conn.FindBucket(s.ctx, "mp-leases")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -357,7 +358,7 @@ func TestWhatPeopleMayWriteDoesNotCorruptARun(t *testing.T) {
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n")
 	for _, bad := range []string{"", "text", "\x01\xc1"} {
 		for _, subject := range []string{"mp.run.r1.cancel", "mp.run.r1.spec"} {
-			if _, err := s.conn.NATS().RequestWithContext(s.ctx, subject, []byte(bad)); err != nil {
+			if _, err := s.conn.Request(s.ctx, &nats.Msg{Subject: subject, Data: []byte(bad)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -388,7 +389,7 @@ modules:
   a: {run: exit 1}
   b: {matrix: {x: [1, 2, 3, 4, 5, 6, 7, 8, 9]}, run: sleep 100}
 `)
-	js, err := jetstream.New(s.conn.NATS())
+	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		t.Fatal(err)
 	}

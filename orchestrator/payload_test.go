@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -17,7 +17,7 @@ import (
 // messages that modpipe works with, whose specification, environment, output
 // and results are all larger.
 func TestSmallestPayload(t *testing.T) {
-	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = broker.LeastPayload }))
+	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = jetstream.LeastPayload }))
 	for _, name := range []string{"w1", "w2"} {
 		s.worker(name)
 	}

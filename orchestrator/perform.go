@@ -26,7 +26,7 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
 	case schedule.Close:
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
-		if err := l.broker.SendRunControl(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
+		if err := l.broker.Control.SendRun(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
 			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Module, "error", err)
 		}
 	case schedule.Probe:
@@ -63,7 +63,7 @@ func (l *loop) fail(ctx context.Context, err error) {
 }
 
 func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
-	if err := l.broker.EnsureLane(ctx, a.Lane); err != nil {
+	if err := l.broker.Queue.EnsureLane(ctx, a.Lane); err != nil {
 		l.fail(ctx, err)
 		return
 	}
@@ -79,7 +79,7 @@ func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 // append writes a record. A refusal needs nothing: whoever was first stands
 // in the log, and its entry arrives.
 func (l *loop) append(ctx context.Context, cell jobs.ModuleID, expect uint64, rec jobs.Record) {
-	if _, err := l.broker.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
+	if _, err := l.broker.Runs.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
 		l.fail(ctx, err)
 	}
 }
@@ -89,7 +89,7 @@ func (l *loop) close(ctx context.Context, a schedule.Close) {
 		if p, ok := l.sent.Load(*a.Purge); ok {
 			p.(*publication).await(ctx)
 		}
-		if err := l.broker.PurgeJob(ctx, a.Lane, l.run, *a.Purge); err != nil {
+		if err := l.broker.Queue.Purge(ctx, a.Lane, l.run, *a.Purge); err != nil {
 			l.fail(ctx, err)
 			return
 		}
@@ -111,7 +111,7 @@ func signed(o jobs.Outcome, name string) *jobs.Outcome {
 }
 
 func (l *loop) audit(ctx context.Context, a schedule.Audit) {
-	queued, err := l.broker.Queued(ctx, a.Lane, l.run, a.ID)
+	queued, err := l.broker.Queue.Has(ctx, a.Lane, l.run, a.ID)
 	if err != nil {
 		l.fail(ctx, err)
 		return
@@ -166,7 +166,7 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
 			return
 		}
 		job.StoreBy = by
-		l.broker.PublishJob(ctx, job, func(err error) {
+		l.broker.Queue.Publish(ctx, job, func(err error) {
 			if err == nil || errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrReconnected) { // the last was not sent
 				l.sent.CompareAndDelete(a.ID, p)
 				close(p.answered)

@@ -61,7 +61,7 @@ func (l *loop) outputs(ctx context.Context, o jobs.Outputs, fetch bool) (map[str
 	if o.Blob.SHA256 == "" || !fetch || o.Typed {
 		return o.Values, nil
 	}
-	return l.broker.Outputs(ctx, o)
+	return l.broker.Values.Outputs(ctx, o)
 }
 
 // result is what a Go function has returned, for those that read it.
@@ -69,7 +69,7 @@ func (l *loop) result(ctx context.Context, o jobs.Outputs, fetch bool) (any, err
 	if o.Blob.SHA256 != "" && !fetch {
 		return nil, nil
 	}
-	data, err := l.broker.Result(ctx, o)
+	data, err := l.broker.Values.Result(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ const (
 // one has its name; the entry of a killed one is waited for, until it expires.
 func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	cfg.Config = cfg.withDefaults()
-	leases, err := kv.OpenLeases(ctx, c)
+	leases, err := kv.OpenLeases(ctx, c.Conn)
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
@@ -64,7 +64,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		}
 		return err
 	}
-	left, err := c.QueuedRuns(ctx)
+	left, err := c.Queue.Runs(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		over: make(chan result),
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.WatchRuns(gctx, s.runs) })
+	g.Go(func() error { return c.Runs.Watch(gctx, s.runs) })
 	g.Go(func() error { return leases.Watch(gctx, s.held) })
 	g.Go(func() error { return s.keepPresence(gctx, presence) })
 	g.Go(func() error { return s.sweeps(gctx) })
@@ -90,14 +90,14 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 
 // Serving reports whether anybody serves this NATS.
 func Serving(ctx context.Context, c *broker.Conn) (bool, error) {
-	holders, err := kv.Holders(ctx, c)
+	holders, err := kv.Holders(ctx, c.Conn)
 	return serving(holders), err
 }
 
 // Decided reports whether somebody decides for a run, or soon will, since he
 // serves.
 func Decided(ctx context.Context, c *broker.Conn, run jobs.RunID) (bool, error) {
-	holders, err := kv.Holders(ctx, c)
+	holders, err := kv.Holders(ctx, c.Conn)
 	if _, held := holders[string(run)]; held || err != nil {
 		return held, err
 	}
@@ -224,7 +224,7 @@ func (s *server) forgetLost() {
 			continue
 		}
 		delete(s.open, run)
-		s.cfg.Logger.Error("run lost", "run", string(run), "error", s.broker.Gone(run))
+		s.cfg.Logger.Error("run lost", "run", string(run), "error", s.broker.Runs.Gone(run))
 	}
 	s.seen = nil
 }
@@ -322,7 +322,7 @@ func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.Lease, error) {
 	}
 	cfg := s.cfg.Config
 	cfg.Lease = lease
-	ended, err := s.broker.Ended(ctx, run)
+	ended, err := s.broker.Runs.Ended(ctx, run)
 	if err == nil && !ended && s.cfg.Adopted != nil {
 		s.cfg.Adopted(run)
 	}

@@ -194,16 +194,16 @@ func TestServeClearsUp(t *testing.T) {
 	s.run("name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
 	stored := make(chan error, 1)
 	job := &jobs.Job{Run: "r1", Lane: "any", Module: "a", Attempt: 1}
-	s.conn.PublishJob(s.ctx, job, func(err error) { stored <- err })
+	s.conn.Queue.Publish(s.ctx, job, func(err error) { stored <- err })
 	if err := <-stored; err != nil {
 		t.Fatal(err)
 	}
-	if runs, err := s.conn.QueuedRuns(s.ctx); err != nil || !runs["r1"] || len(runs) != 1 {
+	if runs, err := s.conn.Queue.Runs(s.ctx); err != nil || !runs["r1"] || len(runs) != 1 {
 		t.Fatalf("in the queue: %v, %v", runs, err)
 	}
 	newServers(s).start("one")
 	for {
-		runs, err := s.conn.QueuedRuns(s.ctx)
+		runs, err := s.conn.Queue.Runs(s.ctx)
 		if err != nil {
 			t.Fatalf("left in the queue: %v, %v", runs, err)
 		}
@@ -283,7 +283,7 @@ func connectTo(t *testing.T, n *natstest.Server) *broker.Conn {
 
 func openLeases(t *testing.T, n *natstest.Server) *kv.Leases {
 	t.Helper()
-	leases, err := kv.OpenLeases(t.Context(), connectTo(t, n))
+	leases, err := kv.OpenLeases(t.Context(), connectTo(t, n).Conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func TestSlowFollower(t *testing.T) {
 		close(goOn)
 		t.Fatal(rep, err)
 	}
-	if in := follower.NATS().Stats().InBytes; in > 10<<20 {
+	if in := follower.BytesReceived(); in > 10<<20 {
 		t.Errorf("%d bytes were sent to who takes none", in)
 	}
 	close(goOn)
@@ -244,7 +244,7 @@ func (s *site) awaitOutcome(run jobs.RunID) {
 	ctx, stop := context.WithCancel(s.ctx)
 	entries := make(chan jobs.Entry)
 	var g errgroup.Group
-	g.Go(func() error { return s.conn.Follow(ctx, run, 0, entries) })
+	g.Go(func() error { return s.conn.Runs.Follow(ctx, run, 0, entries) })
 	defer g.Wait() //nolint:errcheck // it ends with ctx
 	defer stop()
 	for {

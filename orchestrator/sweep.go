@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -98,14 +99,14 @@ type sweep struct {
 }
 
 func (s *sweep) sweep(ctx context.Context) error {
-	usage, err := s.conn.RunsUsage(ctx)
+	usage, err := s.conn.Runs.Usage(ctx)
 	if err != nil {
 		return err
 	}
 	s.now = usage.Now
 	limit := cmp.Or(s.keep.Bytes, usage.MaxBytes)
 	pressed := share(usage, limit) > pressedAbove
-	blobs, err := s.conn.BlobsUsage(ctx)
+	blobs, err := s.conn.Values.Usage(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (s *sweep) sweep(ctx context.Context) error {
 		every = sweepPressed
 	}
 	every = cmp.Or(s.keep.Every, every)
-	if s.done.Ours, err = kv.SweepTurn(ctx, s.conn, s.now, every); err != nil || !s.done.Ours {
+	if s.done.Ours, err = kv.SweepTurn(ctx, s.conn.Conn, s.now, every); err != nil || !s.done.Ours {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(every, sweepPressed))
@@ -122,7 +123,7 @@ func (s *sweep) sweep(ctx context.Context) error {
 	if err := s.dropJobs(ctx); err != nil {
 		return err
 	}
-	ended, err := s.conn.EndedRuns(ctx)
+	ended, err := s.conn.Runs.ListEnded(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,14 +140,14 @@ func (s *sweep) sweep(ctx context.Context) error {
 	return err
 }
 
-func share(u broker.Usage, limit int64) float64 { return float64(u.Bytes) / float64(limit) }
+func share(u jetstream.Usage, limit int64) float64 { return float64(u.Bytes) / float64(limit) }
 
 // look finds out which runs somebody is busy with. It comes after the list of
 // those that have ended, so that nobody is missed: no worker takes up an ended
 // run.
 func (s *sweep) look(ctx context.Context) error {
 	s.busy = map[jobs.RunID]bool{}
-	workers, err := kv.Workers(ctx, s.conn)
+	workers, err := kv.Workers(ctx, s.conn.Conn)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (s *sweep) look(ctx context.Context) error {
 			s.busy[e.Run] = true
 		}
 	}
-	leases, err := kv.Holders(ctx, s.conn)
+	leases, err := kv.Holders(ctx, s.conn.Conn)
 	for run := range leases {
 		s.busy[jobs.RunID(run)] = true
 	}
@@ -183,7 +184,7 @@ func (s *sweep) aged(ctx context.Context, ended []broker.EndedRun) (left []broke
 }
 
 func (s *sweep) drop(ctx context.Context, run jobs.RunID) error {
-	err := s.conn.DropRun(ctx, run)
+	err := s.conn.Runs.Drop(ctx, run)
 	if errors.Is(err, broker.ErrNotFound) { // somebody has made away with it
 		return nil
 	}
@@ -198,13 +199,13 @@ func (s *sweep) forget(ctx context.Context, e broker.EndedRun) error {
 		return nil
 	}
 	s.done.Forgotten++
-	return s.conn.ForgetRun(ctx, e.Run)
+	return s.conn.Runs.Forget(ctx, e.Run)
 }
 
 // makeRoom drops the oldest until there is room.
 func (s *sweep) makeRoom(ctx context.Context, oldest []broker.EndedRun, limit int64) error {
 	for len(oldest) > 0 {
-		usage, err := s.conn.RunsUsage(ctx)
+		usage, err := s.conn.Runs.Usage(ctx)
 		if err != nil || share(usage, limit) < pressedUntil {
 			return err
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 )
 
-func full(blobs broker.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
+func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
 
 // dropBlobs drops large values, those first that nobody has stored for
 // longest, until there is room. None goes that somebody needs, or may need:
@@ -39,7 +39,7 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	blobs, err := s.conn.StoredBlobs(ctx)
+	blobs, err := s.conn.Values.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,17 +47,17 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for dropped := 0; len(blobs) > 0 && blobs[0].Stored.Before(before); blobs = blobs[1:] {
-		if needed[blobs[0].SHA256] {
+	for dropped := 0; len(blobs) > 0 && blobs[0].Time.Before(before); blobs = blobs[1:] {
+		if needed[string(blobs[0].Digest)] {
 			continue
 		}
 		if dropped++; dropped%droppedAtOnce == 1 {
-			usage, err := s.conn.BlobsUsage(ctx)
+			usage, err := s.conn.Values.Usage(ctx)
 			if err != nil || share(usage, usage.MaxBytes) < pressedUntil {
 				return err
 			}
 		}
-		gone, err := s.conn.DropBlob(ctx, blobs[0])
+		gone, err := s.conn.Values.Drop(ctx, blobs[0])
 		if err != nil {
 			return err
 		}
@@ -70,12 +70,12 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 
 // idleBefore is the time before which nothing was stored that is not in a log.
 func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
-	usage, err := s.conn.BlobsUsage(ctx) // for the time: a sweep may take long
+	usage, err := s.conn.Values.Usage(ctx) // for the time: a sweep may take long
 	if err != nil {
 		return time.Time{}, err
 	}
 	before := usage.Now
-	oldest, err := s.conn.OldestJob(ctx)
+	oldest, err := s.conn.Queue.Oldest(ctx)
 	if err == nil && !oldest.IsZero() && oldest.Before(before) {
 		before = oldest
 	}
@@ -84,13 +84,13 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 
 // needed are the blobs that runs refer to which have not ended, or only just.
 func (s *sweep) needed(ctx context.Context) (map[string]bool, error) {
-	runs, err := s.conn.UnendedRuns(ctx, s.now.Add(-s.keep.Grace))
+	runs, err := s.conn.Runs.ListOpen(ctx, s.now.Add(-s.keep.Grace))
 	if err != nil {
 		return nil, err
 	}
 	needed := map[string]bool{}
 	for _, run := range runs {
-		if err := s.conn.BlobsOf(ctx, run, func(digest string) { needed[digest] = true }); err != nil {
+		if err := s.conn.Runs.Blobs(ctx, run, func(digest string) { needed[digest] = true }); err != nil {
 			return nil, err
 		}
 	}

@@ -20,18 +20,18 @@ const mostJobsRead = 1000
 //   - Those of a newer version, after the grace, unless an orchestrator of a
 //     newer version decides for the run: newer workers have had their chance.
 func (s *sweep) dropJobs(ctx context.Context) error {
-	queued, err := s.conn.QueuedJobs(ctx)
+	queued, err := s.conn.Queue.List(ctx)
 	if err != nil {
 		return err
 	}
-	leases, err := kv.Holders(ctx, s.conn)
+	leases, err := kv.Holders(ctx, s.conn.Conn)
 	if err != nil {
 		return err
 	}
 	exists, read := map[jobs.RunID]bool{}, 0
 	for _, q := range queued {
 		if _, known := exists[q.Run]; !known && q.Run != "" {
-			if exists[q.Run], err = s.conn.Exists(ctx, q.Run); err != nil {
+			if exists[q.Run], err = s.conn.Runs.Exists(ctx, q.Run); err != nil {
 				return err
 			}
 		}
@@ -42,7 +42,7 @@ func (s *sweep) dropJobs(ctx context.Context) error {
 		}
 		if err == nil && (newer || !exists[q.Run]) {
 			s.done.Jobs++
-			err = s.conn.DropJob(ctx, q)
+			err = s.conn.Queue.Drop(ctx, q)
 		}
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func (s *sweep) dropJobs(ctx context.Context) error {
 // newer reports whether a job is of a newer version, and has been in the queue
 // for the grace.
 func (s *sweep) newer(ctx context.Context, q broker.QueuedJob) (bool, error) {
-	stored, err := s.conn.CheckJob(ctx, q)
+	stored, err := s.conn.Queue.Check(ctx, q)
 	switch {
 	case errors.Is(err, jobs.ErrNewer):
 		return s.now.Sub(stored) >= s.keep.Grace, nil

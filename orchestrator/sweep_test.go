@@ -26,6 +26,7 @@ import (
 // shelf is a NATS server with logs of runs on it that nobody executes.
 type shelf struct {
 	t    *testing.T
+	nats *natstest.Server
 	conn *broker.Conn
 }
 
@@ -38,7 +39,7 @@ func newShelf(t *testing.T) *shelf {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return &shelf{t, c}
+	return &shelf{t, s, c}
 }
 
 // atOnce is a retention that a test need not wait for.
@@ -55,7 +56,7 @@ func (s *shelf) submit(run jobs.RunID) {
 func (s *shelf) ended(run jobs.RunID) {
 	s.t.Helper()
 	s.submit(run)
-	if _, err := s.conn.Append(s.t.Context(), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}); err != nil {
+	if _, err := s.conn.Runs.Append(s.t.Context(), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -72,7 +73,7 @@ func (s *shelf) sweep(r orchestrator.Retention) orchestrator.Swept {
 // left checks which runs have a log.
 func (s *shelf) left(want ...jobs.RunID) {
 	s.t.Helper()
-	runs, err := s.conn.Runs(s.t.Context(), 0)
+	runs, err := s.conn.Runs.List(s.t.Context(), 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func TestSweepSpares(t *testing.T) {
 	for _, run := range []jobs.RunID{"worked", "led", "free"} {
 		s.ended(run)
 	}
-	registry, err := kv.OpenRegistry(t.Context(), s.conn, time.Minute)
+	registry, err := kv.OpenRegistry(t.Context(), s.conn.Conn, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestSweepBySize(t *testing.T) {
 	for i := range 100 {
 		s.ended(jobs.RunID(fmt.Sprintf("r%02d", i)))
 	}
-	usage, err := s.conn.RunsUsage(t.Context())
+	usage, err := s.conn.Runs.Usage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,14 +196,14 @@ func TestSweepBySize(t *testing.T) {
 		t.Errorf("with room: %+v", done)
 	}
 	s.sweep(orchestrator.Retention{Every: atOnce, Grace: atOnce, Bytes: limit})
-	usage, err = s.conn.RunsUsage(t.Context())
+	usage, err = s.conn.Runs.Usage(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if share := float64(usage.Bytes) / float64(limit); share > 0.6 || share < 0.3 {
 		t.Errorf("%.2f of the limit is used", share)
 	}
-	runs, err := s.conn.Runs(t.Context(), 0)
+	runs, err := s.conn.Runs.List(t.Context(), 0)
 	if err != nil || len(runs) == 0 {
 		t.Fatal(err, len(runs))
 	}
@@ -221,7 +222,7 @@ func (s *shelf) value(seed uint64, n int) jobs.Outputs {
 	for i := range text {
 		text[i] = 'a' + byte(r.UintN(26))
 	}
-	o, err := s.conn.PutOutputs(s.t.Context(), map[string]string{"o": string(text)})
+	o, err := s.conn.Values.PutOutputs(s.t.Context(), map[string]string{"o": string(text)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -232,7 +233,7 @@ func (s *shelf) value(seed uint64, n int) jobs.Outputs {
 func (s *shelf) there(values ...jobs.Outputs) (there []bool) {
 	s.t.Helper()
 	for _, o := range values {
-		_, err := s.conn.Outputs(s.t.Context(), o)
+		_, err := s.conn.Values.Outputs(s.t.Context(), o)
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
 			s.t.Fatal(err)
 		}
@@ -244,7 +245,7 @@ func (s *shelf) there(values ...jobs.Outputs) (there []bool) {
 // fill gives the store of large values a limit of which so much is used.
 func (s *shelf) fill(share float64) {
 	s.t.Helper()
-	js, err := jetstream.New(s.conn.NATS())
+	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -261,7 +262,7 @@ func (s *shelf) fill(share float64) {
 
 func (s *shelf) append(run jobs.RunID, cell jobs.ModuleID, rec jobs.Record) {
 	s.t.Helper()
-	if _, err := s.conn.Append(s.t.Context(), run, cell, 0, rec); err != nil {
+	if _, err := s.conn.Runs.Append(s.t.Context(), run, cell, 0, rec); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -298,7 +299,7 @@ func TestSweepLargeValues(t *testing.T) {
 	if diff := cmp.Diff(want, s.there(all...)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	usage, err := s.conn.BlobsUsage(t.Context())
+	usage, err := s.conn.Values.Usage(t.Context())
 	if err != nil || float64(usage.Bytes) > 0.6*float64(usage.MaxBytes) {
 		t.Errorf("%+v, %v", usage, err)
 	}
@@ -312,7 +313,7 @@ func TestSweepLargeValues(t *testing.T) {
 func TestSweepSparesLargeValues(t *testing.T) {
 	s := newShelf(t)
 	long := func(seed uint64) map[string]string { // more than a record holds
-		return map[string]string{"l": must(s.conn.Outputs(t.Context(), s.value(seed, 900<<10)))["o"]}
+		return map[string]string{"l": must(s.conn.Values.Outputs(t.Context(), s.value(seed, 900<<10)))["o"]}
 	}
 	ended, result, kept := s.value(1, 100<<10), s.value(2, 100<<10), s.value(3, 100<<10)
 	s.ended("ended")
@@ -330,11 +331,11 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	if diff := cmp.Diff([]bool{false, true, true, true}, s.there(ended, result, kept, young)); diff != "" {
 		t.Errorf("ended, result, kept, young (-want +got):\n%s", diff)
 	}
-	if runs, err := s.conn.Runs(t.Context(), 0); err != nil || len(runs) != 2 {
+	if runs, err := s.conn.Runs.List(t.Context(), 0); err != nil || len(runs) != 2 {
 		t.Errorf("a specification is gone: %d runs, %v", len(runs), err)
 	}
 	s.append("open", "", jobs.Record{End: &jobs.End{Status: report.RunCancelled}})
-	if err := s.conn.PurgeRun(t.Context(), "open"); err != nil {
+	if err := s.conn.Queue.PurgeRun(t.Context(), "open"); err != nil {
 		t.Fatal(err)
 	}
 	s.fill(0.9)
@@ -352,11 +353,11 @@ func TestSweepSparesLargeValues(t *testing.T) {
 // publish puts a job into the queue.
 func (s *shelf) publish(run jobs.RunID) {
 	s.t.Helper()
-	if err := s.conn.EnsureLane(s.t.Context(), "any"); err != nil {
+	if err := s.conn.Queue.EnsureLane(s.t.Context(), "any"); err != nil {
 		s.t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	s.conn.PublishJob(s.t.Context(), &jobs.Job{Run: run, Lane: "any", Module: "m", Attempt: 1}, func(err error) { done <- err })
+	s.conn.Queue.Publish(s.t.Context(), &jobs.Job{Run: run, Lane: "any", Module: "m", Attempt: 1}, func(err error) { done <- err })
 	if err := <-done; err != nil {
 		s.t.Fatal(err)
 	}
@@ -436,7 +437,7 @@ func (s *site) dropped(run jobs.RunID) *broker.DroppedError {
 	defer tick.Stop()
 	for {
 		var gone *broker.DroppedError
-		if err := s.conn.Dropped(s.ctx, run); errors.As(err, &gone) {
+		if err := s.conn.Runs.Dropped(s.ctx, run); errors.As(err, &gone) {
 			return gone
 		} else if err != nil {
 			s.t.Fatal(err)

@@ -96,7 +96,7 @@ modules:
 `)
 	stray := func(expect uint64) uint64 {
 		t.Helper()
-		seq, err := s.conn.Append(s.ctx, "r1", "a", expect, jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: report.AttemptFailed}})
+		seq, err := s.conn.Runs.Append(s.ctx, "r1", "a", expect, jobs.Record{Outcome: &jobs.Outcome{Attempt: 7, Status: report.AttemptFailed}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,15 +109,15 @@ modules:
 		return err
 	})
 	s.until("a to run", func() bool { return len(s.marks()) == 1 })
-	last, err := s.conn.Last(s.ctx, "r1", "a")
+	last, err := s.conn.Runs.Last(s.ctx, "r1", "a")
 	if err != nil || last.Record.Claim == nil {
 		t.Fatalf("the last record is %+v, %v", last, err)
 	}
-	if err := s.conn.NATS().Publish("mp.run.r1.mod.a", []byte("no message")); err != nil {
+	if err := s.conn.Publish("mp.run.r1.mod.a", []byte("no message")); err != nil {
 		t.Fatal(err)
 	}
 	s.until("the junk to be stored", func() bool {
-		e, err := s.conn.Last(s.ctx, "r1", "a")
+		e, err := s.conn.Runs.Last(s.ctx, "r1", "a")
 		return err == nil && e.Unread != nil
 	})
 	s.touch("may-end")

@@ -75,9 +75,9 @@ const mostError = 64 << 10
 // store stores what a command has set, or a function has returned.
 func (a *task) store(ctx context.Context, e exec.Result) (jobs.Outputs, error) {
 	if e.Typed {
-		return a.s.conn.PutResult(ctx, e.Value)
+		return a.s.conn.Values.PutResult(ctx, e.Value)
 	}
-	return a.s.conn.PutOutputs(ctx, e.Outputs)
+	return a.s.conn.Values.PutOutputs(ctx, e.Outputs)
 }
 
 // Ack takes the job out of the queue.
@@ -121,7 +121,7 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 	chunk.Writer = a.Nonce()
 	var stored func(context.Context) error
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		stored, err = a.s.conn.SendLog(ctx, a.job.Run, jobs.AttemptID{Module: a.job.Module, Attempt: a.job.Attempt}, chunk)
+		stored, err = a.s.conn.Logs.Send(ctx, a.job.Run, jobs.AttemptID{Module: a.job.Module, Attempt: a.job.Attempt}, chunk)
 		return err
 	})
 	if err != nil {

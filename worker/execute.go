@@ -84,9 +84,9 @@ func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error
 	defer stop()
 	err := persist(ctx, func(ctx context.Context) (err error) {
 		if o.Typed {
-			o.Result, err = a.s.conn.Result(ctx, o)
+			o.Result, err = a.s.conn.Values.Result(ctx, o)
 		} else {
-			o.Values, err = a.s.conn.Outputs(ctx, o)
+			o.Values, err = a.s.conn.Values.Outputs(ctx, o)
 		}
 		if errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) {
 			err = answer{err, attempt.ErrNotFound} // it stays so

@@ -31,7 +31,7 @@ func (s *shift) endGone(ctx context.Context) error {
 		}
 		open := s.byRun()
 		for run, tasks := range open {
-			there, err := s.conn.HasLog(ctx, run)
+			there, err := s.conn.Runs.HasLog(ctx, run)
 			switch {
 			case errors.Is(err, broker.ErrDenied): // this worker cannot know
 				return nil
@@ -65,7 +65,7 @@ func (s *shift) endTasks(run jobs.RunID, tasks []*task) {
 		if a.Discarded() {
 			continue
 		}
-		s.log.Warn("attempt ended: the log of its run is gone", "attempt", a.String(), "error", s.conn.Gone(run))
+		s.log.Warn("attempt ended: the log of its run is gone", "attempt", a.String(), "error", s.conn.Runs.Gone(run))
 		a.Stops().Ask(attempt.Stop{Status: report.AttemptCancelled, Text: "the log of its run is gone", Grace: a.job.Grace, Discard: true})
 		a.Ack()
 	}

@@ -21,10 +21,10 @@ import (
 // open opens the buckets, waiting for NATS.
 func (s *shift) open(ctx context.Context) error {
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		if s.registry, err = kv.OpenRegistry(ctx, s.conn, s.cfg.WorkerTTL); err != nil {
+		if s.registry, err = kv.OpenRegistry(ctx, s.conn.Conn, s.cfg.WorkerTTL); err != nil {
 			return err
 		}
-		s.lanes, err = kv.OpenLanes(ctx, s.conn)
+		s.lanes, err = kv.OpenLanes(ctx, s.conn.Conn)
 		return err
 	})
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *shift) open(ctx context.Context) error {
 	}
 	s.ttl = s.registry.TTL()
 	s.self.TTL, s.self.Lease = s.ttl, attempt.NewLease(s.ttl)
-	s.puller = broker.NewPuller(s.conn, s.cfg.Slots, s.handle)
+	s.puller = broker.NewPuller(s.conn.Queue, s.cfg.Slots, s.handle)
 	return nil
 }
 
@@ -254,7 +254,7 @@ func (s *shift) keepDeliveries(ctx context.Context) error {
 
 // goodbye removes the entry, if NATS answers soon.
 func (s *shift) goodbye(ctx context.Context) {
-	if !s.conn.NATS().IsConnected() {
+	if !s.conn.Connected() {
 		return // it expires
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

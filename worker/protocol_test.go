@@ -24,7 +24,7 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	s := newShift(w)
 	s.self.TTL, s.self.Lease = time.Second, attempt.NewLease(time.Minute)
 	s.self.Lease.Renew(time.Now(), time.Now())
-	s.puller = broker.NewPuller(c, 1, nil)
+	s.puller = broker.NewPuller(c.Queue, 1, nil)
 	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
 		Run: "r1", Module: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})
@@ -80,7 +80,7 @@ func TestRefusedCommit(t *testing.T) {
 					last = a.Token()
 					continue
 				}
-				seq, err := c.Append(t.Context(), "r1", "m", last, rec(a))
+				seq, err := c.Runs.Append(t.Context(), "r1", "m", last, rec(a))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -90,7 +90,7 @@ func TestRefusedCommit(t *testing.T) {
 			if err != nil || v != tc.want {
 				t.Errorf("verdict %v, %v; want %v", v, err, tc.want)
 			}
-			e, err := c.Last(t.Context(), "r1", "m")
+			e, err := c.Runs.Last(t.Context(), "r1", "m")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestRefusedCommit(t *testing.T) {
 func TestUnansweredClaimIsFound(t *testing.T) {
 	c := dial(t)
 	a := lone(t, c, true)
-	seq, err := c.Append(t.Context(), "r1", "m", 0, a.Claim())
+	seq, err := c.Runs.Append(t.Context(), "r1", "m", 0, a.Claim())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,20 +68,20 @@ type runLog struct{ conn *broker.Conn }
 func (l runLog) Connection() uint64 { return l.conn.Connection() }
 
 func (l runLog) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error) {
-	seq, err := l.conn.Append(l.conn.PinTo(ctx, on), run, cell, expect, rec)
+	seq, err := l.conn.Runs.Append(l.conn.PinTo(ctx, on), run, cell, expect, rec)
 	return seq, understood(err)
 }
 
 func (l runLog) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
-	entry, err := l.conn.Last(ctx, run, cell)
+	entry, err := l.conn.Runs.Last(ctx, run, cell)
 	return entry, understood(err)
 }
 
 func (l runLog) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
-	ended, err := l.conn.Ended(ctx, run)
+	ended, err := l.conn.Runs.Ended(ctx, run)
 	if err == nil && !ended {
 		var there bool
-		if there, err = l.conn.Exists(ctx, run); err == nil && !there {
+		if there, err = l.conn.Runs.Exists(ctx, run); err == nil && !there {
 			err = fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 		}
 	}
@@ -89,5 +89,5 @@ func (l runLog) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
 }
 
 func (l runLog) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
-	return l.conn.SendQuestion(run, &q)
+	return l.conn.Control.Ask(run, &q)
 }

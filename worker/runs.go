@@ -23,7 +23,7 @@ func (r *runsSeen) exists(ctx context.Context, s *shift, run jobs.RunID) bool {
 	if r.seen(run) {
 		return true
 	}
-	there, err := s.conn.Exists(ctx, run)
+	there, err := s.conn.Runs.Exists(ctx, run)
 	if err == nil && !there && r.note(&r.absent, run) {
 		s.log.Warn("left jobs of a run that does not exist; a sweep removes them", "run", run)
 	}

@@ -63,7 +63,7 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
 	t.Cleanup(b.conn.Close)
 	b.lane("any", jobs.LaneSet{Slots: 1})
-	if _, err := b.conn.Append(t.Context(), run, "", 0, jobs.Record{Spec: &jobs.Spec{Run: run}}); err != nil {
+	if _, err := b.conn.Runs.Append(t.Context(), run, "", 0, jobs.Record{Spec: &jobs.Spec{Run: run}}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: 10 * time.Second}
@@ -87,7 +87,7 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 	answering := make(chan struct{})
 	go func() {
 		defer close(answering)
-		_ = b.conn.Questions(follow, run, func(q *jobs.Question) { b.answer(follow, q) })
+		_ = b.conn.Control.Questions(follow, run, func(q *jobs.Question) { b.answer(follow, q) })
 	}()
 	done := make(chan struct{})
 	go func() {
@@ -113,7 +113,7 @@ func (b *bench) follow(ctx context.Context) {
 		records := make(chan jobs.Entry)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- b.conn.Follow(ctx, run, 0, records)
+			ended <- b.conn.Runs.Follow(ctx, run, 0, records)
 			close(records)
 		}()
 		for e := range records {
@@ -136,21 +136,21 @@ func (b *bench) follow(ctx context.Context) {
 // nobody has claimed: a worker asks about what was published before it has
 // looked at the queue.
 func (b *bench) answer(ctx context.Context, q *jobs.Question) {
-	last, _ := b.conn.Last(ctx, run, q.Module) // without a record the sequence is 0
+	last, _ := b.conn.Runs.Last(ctx, run, q.Module) // without a record the sequence is 0
 	a := jobs.Answer{ID: q.ID, State: jobs.StandsOpen, Last: last.Sequence}
 	if c := last.Record.Claim; c != nil && c.Attempt == q.Attempt && c.Nonce != q.Nonce {
 		a.State = jobs.StandsTaken
 	}
-	_ = b.conn.SendWorkerControl(q.Worker, jobs.Control{Answer: &a})
+	_ = b.conn.Control.SendWorker(q.Worker, jobs.Control{Answer: &a})
 }
 
 func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {
 	b.t.Helper()
-	lanes, err := kv.OpenLanes(b.t.Context(), b.conn)
+	lanes, err := kv.OpenLanes(b.t.Context(), b.conn.Conn)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.conn.EnsureLane(b.t.Context(), lane); err != nil {
+	if err := b.conn.Queue.EnsureLane(b.t.Context(), lane); err != nil {
 		b.t.Fatal(err)
 	}
 	rev, err := lanes.Put(b.t.Context(), lane, set)
@@ -173,11 +173,11 @@ func (b *bench) job(script string) *jobs.Job {
 func (b *bench) publish(j *jobs.Job) {
 	b.t.Helper()
 	spec := &jobs.Spec{Run: j.Run, Pipeline: &pipeline.Pipeline{Name: j.Pipeline}}
-	if _, err := b.conn.Append(b.t.Context(), j.Run, "", 0, jobs.Record{Spec: spec}); err != nil && !errors.Is(err, broker.ErrConflict) {
+	if _, err := b.conn.Runs.Append(b.t.Context(), j.Run, "", 0, jobs.Record{Spec: spec}); err != nil && !errors.Is(err, broker.ErrConflict) {
 		b.t.Fatal(err)
 	}
 	published := make(chan error, 1)
-	b.conn.PublishJob(b.t.Context(), j, func(err error) { published <- err })
+	b.conn.Queue.Publish(b.t.Context(), j, func(err error) { published <- err })
 	if err := <-published; err != nil {
 		b.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func (b *bench) publish(j *jobs.Job) {
 // write plays another writer of a cell.
 func (b *bench) write(j *jobs.Job, expect uint64, rec jobs.Record) uint64 {
 	b.t.Helper()
-	seq, err := b.conn.Append(b.t.Context(), run, j.Module, expect, rec)
+	seq, err := b.conn.Runs.Append(b.t.Context(), run, j.Module, expect, rec)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func (b *bench) gone(pid int) {
 
 func (b *bench) queued(j *jobs.Job) bool {
 	b.t.Helper()
-	in, err := b.conn.Queued(b.t.Context(), j.Lane, run, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt})
+	in, err := b.conn.Queue.Has(b.t.Context(), j.Lane, run, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func (b *bench) telling(send func() error) (stop func()) {
 
 // cancelling asks for the end of an attempt until stop.
 func (b *bench) cancelling(ask jobs.CancelAttempt) (stop func()) {
-	return b.telling(func() error { return b.conn.SendRunControl(run, jobs.Control{Cancel: &ask}) })
+	return b.telling(func() error { return b.conn.Control.SendRun(run, jobs.Control{Cancel: &ask}) })
 }
 
 func (b *bench) ends(want error) {
@@ -327,7 +327,7 @@ func (b *bench) exists(file string) bool {
 
 func (b *bench) log(j *jobs.Job) (text string, chunks int) {
 	b.t.Helper()
-	err := b.conn.ReadLogs(b.t.Context(), run, j.Module, j.Attempt, func(e broker.LogEntry) error {
+	err := b.conn.Logs.Read(b.t.Context(), run, j.Module, j.Attempt, func(e broker.LogEntry) error {
 		chunks++
 		if e.Chunk.Number != chunks {
 			b.t.Errorf("chunk %d stands in place %d", e.Chunk.Number, chunks)
@@ -357,7 +357,7 @@ func TestJobIsRunCommittedAndAcknowledged(t *testing.T) {
 	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
 	b.worker.Drain()
 	b.ends(nil)
-	registry, err := kv.OpenRegistry(t.Context(), b.conn, 0)
+	registry, err := kv.OpenRegistry(t.Context(), b.conn.Conn, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,7 +448,7 @@ func TestRefusedOutcomeIsDiscarded(t *testing.T) {
 	b.write(j, 0, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o1"}})
 	b.publish(j) // with a fence that is past, and no reason to doubt
 	b.eventually("the job is acknowledged", func() bool { return !b.queued(j) })
-	last, err := b.conn.Last(t.Context(), run, j.Module)
+	last, err := b.conn.Runs.Last(t.Context(), run, j.Module)
 	if err != nil || last.Record.Outcome.By != "o1" {
 		t.Errorf("the cell holds %+v, %v", last.Record, err)
 	}
@@ -518,7 +518,7 @@ func TestCancel(t *testing.T) {
 func TestCancelWhileItFetches(t *testing.T) {
 	s := natstest.InProcess(t)
 	b := newBench(t, s)
-	large, err := b.conn.PutOutputs(t.Context(), map[string]string{"v": strings.Repeat("x", 1<<20)})
+	large, err := b.conn.Values.PutOutputs(t.Context(), map[string]string{"v": strings.Repeat("x", 1<<20)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -541,7 +541,7 @@ func TestHandBack(t *testing.T) {
 	j := b.job("echo $$ >pid; exec sleep 300")
 	b.publish(j)
 	pid := b.pid("pid")
-	b.telling(func() error { return b.conn.SendWorkerControl("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}) })
+	b.telling(func() error { return b.conn.Control.SendWorker("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}) })
 	if o := b.outcome(j); o.Status != report.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}
@@ -687,7 +687,7 @@ func TestLanes(t *testing.T) {
 	for lane, set := range lanes {
 		last = max(last, b.lane(lane, set))
 	}
-	registry, err := kv.OpenRegistry(t.Context(), b.conn, 0)
+	registry, err := kv.OpenRegistry(t.Context(), b.conn.Conn, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -754,7 +754,7 @@ func TestBrokenMachineTakesNoAttempts(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 	b.eventually("the registry says that it takes no attempts", func() bool {
-		workers, err := kv.Workers(t.Context(), b.conn)
+		workers, err := kv.Workers(t.Context(), b.conn.Conn)
 		return err == nil && len(workers) == 1 && strings.Contains(workers[0].Unable, missing)
 	})
 	second := b.job("touch began")
@@ -767,7 +767,7 @@ func TestBrokenMachineTakesNoAttempts(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	b.eventually("the registry says that it works again", func() bool {
-		workers, err := kv.Workers(t.Context(), b.conn)
+		workers, err := kv.Workers(t.Context(), b.conn.Conn)
 		return err == nil && len(workers) == 1 && workers[0].Unable == ""
 	})
 }

@@ -66,18 +66,18 @@ func (s *sample) over(near *broker.Conn, move func(context.Context, *sample, end
 func valueUp(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	value := s.value("up")
 	began := time.Now()
-	_, err := e.far.PutOutputs(ctx, value)
+	_, err := e.far.Values.PutOutputs(ctx, value)
 	return time.Since(began), err
 }
 
 func valueDown(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	value := s.value("down")
-	stored, err := e.near.PutOutputs(ctx, value)
+	stored, err := e.near.Values.PutOutputs(ctx, value)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	got, err := e.far.Outputs(ctx, stored)
+	got, err := e.far.Values.Outputs(ctx, stored)
 	if err == nil && got["down"] != value["down"] {
 		err = errors.New("another value arrived")
 	}
@@ -96,7 +96,7 @@ func logUp(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 			sent = sent[1:]
 		}
 		part := jobs.LogPart{Stream: jobs.Stdout, Data: s.data[at:min(at+logChunk, len(s.data))]}
-		wait, err := e.far.SendLog(ctx, "r", s.key(), jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{part}})
+		wait, err := e.far.Logs.Send(ctx, "r", s.key(), jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{part}})
 		if err != nil {
 			return 0, err
 		}
@@ -113,7 +113,7 @@ func logUp(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 // logDown reads what logUp has sent.
 func logDown(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	began, bytes := time.Now(), 0
-	err := e.far.ReadLogs(ctx, "r", s.key().Module, 1, func(l broker.LogEntry) error {
+	err := e.far.Logs.Read(ctx, "r", s.key().Module, 1, func(l broker.LogEntry) error {
 		for _, p := range l.Chunk.Parts {
 			bytes += len(p.Data)
 		}

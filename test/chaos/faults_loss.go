@@ -74,7 +74,7 @@ func (w *world) knows(ctx context.Context) func(run string) (there, ended bool) 
 		err := until(ctx, nodePatience, 100*time.Millisecond, "NATS answers", func() bool {
 			asked, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
-			log, err := w.conn.ReadLog(asked, jobsRun(run))
+			log, err := w.conn.Runs.Read(asked, jobsRun(run))
 			if errors.Is(err, broker.ErrNotFound) {
 				there, ended = false, false
 				return true

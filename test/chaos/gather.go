@@ -35,7 +35,7 @@ func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
 		return nil, err
 	}
 	for _, s := range runs {
-		log, err := w.conn.ReadLog(ctx, jobsRun(s.plan.run))
+		log, err := w.conn.Runs.Read(ctx, jobsRun(s.plan.run))
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func (w *world) queued(ctx context.Context) map[string]int {
 	left := map[string]int{}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	answer, err := w.conn.NATS().RequestWithContext(ctx, "$JS.API.STREAM.INFO.MP_JOBS", []byte(`{"subjects_filter":">"}`))
+	answer, err := w.conn.APIOnce(ctx, "STREAM.INFO.MP_JOBS", []byte(`{"subjects_filter":">"}`))
 	var info struct {
 		State struct{ Subjects map[string]int }
 		Error *struct{ Description string }
@@ -105,7 +105,7 @@ func (w *world) queued(ctx context.Context) map[string]int {
 
 // held are the leases, keys and limits that ended runs still have.
 func (w *world) held(ctx context.Context, runs []submitted) []string {
-	leases, err := kv.Holders(ctx, w.conn)
+	leases, err := kv.Holders(ctx, w.conn.Conn)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -115,7 +115,7 @@ func (w *world) held(ctx context.Context, runs []submitted) []string {
 			left = append(left, fmt.Sprintf("the lease of %s, which %s holds,", s.plan.run, l.Holder))
 		}
 	}
-	locks, err := kv.OpenLocks(ctx, w.conn)
+	locks, err := kv.OpenLocks(ctx, w.conn.Conn)
 	if err != nil {
 		return append(left, err.Error())
 	}

@@ -103,7 +103,7 @@ func (l *ledger) follow(ctx context.Context, c *broker.Conn) error {
 			}
 		}
 	})
-	return c.WatchRuns(ctx, changes)
+	return c.Runs.Watch(ctx, changes)
 }
 
 const (
@@ -194,7 +194,7 @@ func (w *world) foreground(ctx context.Context, p *plan, file string) {
 			if w.lostSomething() {
 				return // with its log, perhaps: serve goes on with what is left
 			}
-			if ended, err := w.conn.Exists(ctx, jobsRun(p.run)); err == nil && !ended {
+			if ended, err := w.conn.Runs.Exists(ctx, jobsRun(p.run)); err == nil && !ended {
 				continue // it did not get so far
 			}
 		}

@@ -192,7 +192,7 @@ func (r *rehearsal) play(ctx context.Context, t trial) ([]time.Duration, error) 
 		return nil, err
 	}
 	return times, until(ctx, trialPatience, 50*time.Millisecond, "the run has ended", func() bool {
-		ended, err := r.conn.Ended(ctx, jobsRun(r.run))
+		ended, err := r.conn.Runs.Ended(ctx, jobsRun(r.run))
 		return ended && err == nil
 	})
 }
@@ -200,7 +200,7 @@ func (r *rehearsal) play(ctx context.Context, t trial) ([]time.Duration, error) 
 // ready waits until every program is there, and every worker is known.
 func (r *rehearsal) ready(ctx context.Context) error {
 	return until(ctx, trialPatience, 50*time.Millisecond, "all programs are there", func() bool {
-		live, err := kv.Workers(ctx, r.conn)
+		live, err := kv.Workers(ctx, r.conn.Conn)
 		known := map[string]bool{}
 		for _, w := range live {
 			known[w.Name] = true
@@ -273,7 +273,7 @@ func cutWorker(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
 func (r *rehearsal) open() error { return os.WriteFile(r.gate, nil, 0o600) }
 
 func killServe(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
-	log, err := r.conn.ReadLog(ctx, jobsRun(r.run))
+	log, err := r.conn.Runs.Read(ctx, jobsRun(r.run))
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +342,7 @@ func loseNode(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
 func (r *rehearsal) leader(ctx context.Context) (*node, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	answer, err := r.conn.NATS().RequestWithContext(ctx, "$JS.API.STREAM.INFO.MP_RUNS", nil)
+	answer, err := r.conn.APIOnce(ctx, "STREAM.INFO.MP_RUNS", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -120,10 +120,10 @@ func (w *world) connect(ctx context.Context) error {
 		return err
 	}
 	for _, open := range []func() error{
-		func() error { _, err := kv.OpenRegistry(ctx, w.conn, 0); return err },
-		func() error { _, err := kv.OpenLanes(ctx, w.conn); return err },
-		func() error { _, err := kv.OpenStats(ctx, w.conn); return err },
-		func() error { _, err := kv.OpenLeases(ctx, w.conn); return err },
+		func() error { _, err := kv.OpenRegistry(ctx, w.conn.Conn, 0); return err },
+		func() error { _, err := kv.OpenLanes(ctx, w.conn.Conn); return err },
+		func() error { _, err := kv.OpenStats(ctx, w.conn.Conn); return err },
+		func() error { _, err := kv.OpenLeases(ctx, w.conn.Conn); return err },
 	} {
 		if err := open(); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,18 +58,21 @@ func mebi(n uint64) float64 { return float64(n) / (1 << 20) }
 
 func (s *site) sample(ctx context.Context) (*sample, error) {
 	out := &sample{Processes: map[string]usage{}, Taken: int(s.taken.Load())}
-	js, err := jetstream.New(s.client.NATS())
+	answer, err := s.client.APIOnce(ctx, "STREAM.LIST", nil)
 	if err != nil {
 		return nil, err
 	}
-	streams := js.ListStreams(ctx)
-	for info := range streams.Info() {
-		out.Stored += info.State.Bytes
-		out.Messages += info.State.Msgs
-		out.Consumers += info.State.Consumers
+	var list struct {
+		Streams []jetstream.StreamInfo `json:"streams"`
 	}
-	if err := streams.Err(); err != nil {
+	if err := json.Unmarshal(answer.Data, &list); err != nil {
 		return nil, err
+	}
+	for i := range list.Streams {
+		state := &list.Streams[i].State
+		out.Stored += state.Bytes
+		out.Messages += state.Msgs
+		out.Consumers += state.Consumers
 	}
 	for _, p := range s.processes {
 		if out.Processes[p.name], err = usageOf(p.cmd.Process.Pid); err != nil {

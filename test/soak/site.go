@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
@@ -58,7 +59,7 @@ var retention = orchestrator.Retention{
 
 func (s *site) inProcess(ctx context.Context, dir string) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	server, err := broker.Embed(broker.EmbedConfig{Store: filepath.Join(dir, "nats"), Logger: logger})
+	server, err := natsembed.Start(natsembed.Config{Store: filepath.Join(dir, "nats"), Logger: logger})
 	if err != nil {
 		return err
 	}

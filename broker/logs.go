@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Logs holds the output of modules.
+type Logs struct {
+	c *jetstream.Conn
+	bodies
+}
+
+// Append stores a chunk. It retries until the chunk is stored or ctx ends, also
+// while the stream is full. A chunk that was sent twice is read once.
+func (l *Logs) Append(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chunk jobs.LogChunk) error {
+	stored, err := l.Send(ctx, run, id, chunk)
+	if err != nil {
+		return err
+	}
+	return stored(ctx)
+}
+
+// Send sends a chunk and returns without waiting for the answer, so that a
+// writer can send several. It waits while the window of the link is full. The
+// returned function, which must be called, waits until the chunk is stored and
+// retries as Append does.
+func (l *Logs) Send(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chunk jobs.LogChunk) (wait func(context.Context) error, err error) {
+	if !topology.ValidToken(string(run)) || !topology.ValidToken(string(id.Module)) {
+		return nil, fmt.Errorf("run %q, module %q: they must be tokens of a subject", run, id.Module)
+	}
+	body, err := jobs.Marshal(&chunk)
+	if err != nil {
+		return nil, err
+	}
+	subject := topology.Log(run, id)
+	m, err := l.pack(ctx, subject, body, jetstream.WaitWhenFull)
+	if err != nil {
+		return nil, err
+	}
+	jetstream.SetHeader(m, nats.MsgIdHdr, chunkID(subject, &chunk))
+	first, err := l.c.StoreBulk(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		_, err := jetstream.RetryWhenFull(ctx, l.c, jetstream.WaitWhenFull, topology.LogsStream, func(ctx context.Context) (uint64, error) {
+			if first == nil {
+				if first, err = l.c.StoreBulk(ctx, m); err != nil {
+					return 0, err
+				}
+			}
+			select {
+			case err := <-first:
+				first = nil
+				return 0, err
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("write to %s: %w", subject, err)
+		}
+		return nil
+	}, nil
+}
+
+// LogEntry is a chunk with its attempt.
+type LogEntry struct {
+	ID    jobs.AttemptID
+	Chunk jobs.LogChunk
+	// Unread is why the chunk cannot be read: a newer version has written it, or
+	// it is malformed. Parts are empty then; Writer and Number are set if the id
+	// of the message contains them.
+	Unread error
+}
+
+// Follow sends the chunks of all attempts of a run, from the first, live,
+// until ctx ends (then it returns nil). Reconnects cause neither gaps nor repeats.
+func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) error {
+	o := newOrdered(func(e LogEntry) error { return deliver(ctx, out, e) })
+	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.beat}
+	err := l.c.Feed(ctx, src, l.chunks(ctx, o))
+	if err != nil {
+		return fmt.Errorf("follow the output of run %s: %w", run, err)
+	}
+	return nil
+}
+
+// Read calls f with the stored chunks of a run (module "" = all modules,
+// attempt 0 = all attempts) as they are now, in order.
+func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
+	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, module, attempt)}}
+	o := newOrdered(f)
+	err := l.c.ReadAll(ctx, src, l.chunks(ctx, o))
+	if err == nil {
+		err = o.flush()
+	}
+	if err != nil {
+		return fmt.Errorf("read the output of run %s: %w", run, err)
+	}
+	return nil
+}
+
+// chunks decodes chunks. It reports unreadable chunks once per attempt.
+func (l *Logs) chunks(ctx context.Context, o *ordered) func(jetstream.Message) error {
+	return func(m jetstream.Message) error {
+		id, ok := topology.ParseLog(m.Subject)
+		if !ok {
+			l.c.WarnOnce(m.Subject, "skipped output: its subject names no attempt", "subject", clip(m.Subject))
+			return nil
+		}
+		e := LogEntry{ID: id}
+		var err error
+		if e.Chunk, err = l.chunk(ctx, m); unreadable(err) {
+			l.c.WarnOnce(m.Subject, "skipped unreadable output", "module", id.Module, "attempt", id.Attempt, "error", err)
+			e.Unread, err = err, nil
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("read %s at %d: %w", m.Subject, m.Seq, err)
+		case e.Unread != nil && e.Chunk.Number == 0: // its place among the others is not known
+			return o.f(e)
+		}
+		return o.add(writer{id, e.Chunk.Writer}, e)
+	}
+}
+
+// chunk decodes a chunk. For an unreadable one it returns the writer and the number
+// in the id of the message.
+func (l *Logs) chunk(ctx context.Context, m jetstream.Message) (jobs.LogChunk, error) {
+	body, err := l.unpack(ctx, m.Msg, jobs.MaxSmall)
+	if err == nil {
+		var chunk jobs.LogChunk
+		if chunk, err = jobs.Unmarshal[jobs.LogChunk](body); err == nil {
+			return chunk, nil
+		}
+	}
+	return signed(m.Msg), err
+}
+
+// chunkID identifies a chunk, so that the server stores it once.
+func chunkID(subject string, chunk *jobs.LogChunk) string {
+	return subject + "." + chunk.Writer + "." + strconv.Itoa(chunk.Number)
+}
+
+// signed returns the writer and the number in the id of a chunk.
+func signed(m *nats.Msg) jobs.LogChunk {
+	rest, ok := strings.CutPrefix(m.Header.Get(nats.MsgIdHdr), m.Subject+".")
+	nonce, number, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 1 {
+		return jobs.LogChunk{}
+	}
+	return jobs.LogChunk{Writer: nonce, Number: n}
+}

@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// entry decodes a record. The caller must not change a specification, which other
+// readers share. An unreadable record is an entry with Unread where others than
+// orchestrators write: any worker can write to cells, and any user can submit and
+// cancel.
+func (r *Runs) entry(ctx context.Context, m jetstream.Message) (jobs.Entry, error) {
+	_, cell, kind, ok := topology.ParseRun(m.Subject)
+	if !ok {
+		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", m.Subject)
+	}
+	read := r.record
+	if kind == topology.Spec {
+		read = r.spec
+	}
+	e := jobs.Entry{Sequence: m.Seq, Time: m.Time, Cell: cell}
+	rec, err := read(ctx, m)
+	if err != nil {
+		err = fmt.Errorf("read %s at %d: %w", m.Subject, m.Seq, err)
+	}
+	switch {
+	case err == nil:
+		e.Record = rec
+	case unreadable(err) && (cell != "" || kind == topology.Spec || kind == topology.Cancel):
+		e.Unread, e.Cancels = err, kind == topology.Cancel
+	default:
+		return jobs.Entry{}, err
+	}
+	return e, nil
+}
+
+// record reads a record and checks that it belongs on its subject. It returns
+// jobs.ErrMalformed, jobs.ErrNewer or ErrTooLarge.
+func (r *Runs) record(ctx context.Context, m jetstream.Message) (jobs.Record, error) {
+	run, cell, kind, _ := topology.ParseRun(m.Subject)
+	most := jobs.MaxSmall
+	if kind == topology.Spec || kind == topology.Control {
+		most = jobs.MaxMessage
+	}
+	body, err := r.unpack(ctx, m.Msg, most)
+	if err != nil {
+		return jobs.Record{}, incomplete(err)
+	}
+	rec, err := jobs.UnmarshalRecord(body, most)
+	if err != nil {
+		return jobs.Record{}, err
+	}
+	switch subject, err := topology.Record(run, cell, &rec); {
+	case err != nil:
+		return jobs.Record{}, fmt.Errorf("%w: %w", jobs.ErrMalformed, err)
+	case subject != m.Subject:
+		return jobs.Record{}, fmt.Errorf("%w: its record belongs on %s", jobs.ErrMalformed, subject)
+	case rec.Spec != nil && rec.Spec.Run != run:
+		return jobs.Record{}, fmt.Errorf("%w: it specifies another run, %q", jobs.ErrMalformed, clip(string(rec.Spec.Run)))
+	}
+	return rec, nil
+}

@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// ends selects the submissions and the ends of all runs. begun is called before
+// reading from the start.
+func ends(headersOnly bool, begun func() error) jetstream.Source {
+	return jetstream.Source{
+		Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.Spec), topology.Run("*", topology.End)},
+		HeadersOnly: headersOnly, Began: begun,
+	}
+}
+
+// RunSummary describes a run in a list.
+type RunSummary struct {
+	Spec    jobs.Spec // its Pipeline has the name alone; without Origin
+	Started time.Time
+	End     *jobs.End // nil while it runs
+	Ended   time.Time
+	Problem error // why its specification or its end cannot be read; nil = they can
+}
+
+// List lists the runs on this NATS, newest first, at most limit (0 = all).
+func (r *Runs) List(ctx context.Context, limit int) ([]RunSummary, error) {
+	found := map[jobs.RunID]*RunSummary{}
+	src := ends(false, func() error {
+		clear(found)
+		return nil
+	})
+	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
+		run, _, kind, _ := topology.ParseRun(m.Subject)
+		if found[run] != nil && kind == topology.Spec {
+			return nil // the first one counts
+		}
+		e, err := r.entry(ctx, m)
+		if err == nil {
+			err = e.Unread
+		}
+		switch {
+		case err != nil && !unreadable(err):
+			return err
+		case err != nil:
+			if found[run] == nil {
+				found[run] = &RunSummary{Spec: jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{}}, Started: m.Time}
+			}
+			found[run].Problem = err
+		default:
+			summarize(found, run, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	runs := make([]RunSummary, 0, len(found))
+	for _, s := range found {
+		runs = append(runs, *s)
+	}
+	slices.SortFunc(runs, func(a, b RunSummary) int { return b.Started.Compare(a.Started) })
+	if limit > 0 && len(runs) > limit {
+		runs = runs[:limit]
+	}
+	return runs, nil
+}
+
+func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
+	switch rec := e.Record; {
+	case rec.Spec != nil:
+		spec := *rec.Spec
+		spec.Pipeline, spec.Origin = &pipeline.Pipeline{}, nil
+		if rec.Spec.Pipeline != nil {
+			spec.Pipeline.Name = rec.Spec.Pipeline.Name
+		}
+		found[run] = &RunSummary{Spec: spec, Started: e.Time}
+	case rec.End != nil && found[run] != nil:
+		found[run].End, found[run].Ended = rec.End, e.Time
+	}
+}
+
+// RunChange is a change of the runs on this NATS.
+type RunChange struct {
+	Run    jobs.RunID
+	Ended  bool // the run has ended; else it was submitted
+	Began  bool // alone: the watch starts or restarts; a run that is not sent before the next Synced no longer exists
+	Synced bool // alone: all runs that existed when the watch began have been sent
+}
+
+// Watch sends the submissions and ends of all runs, in order, and then every
+// new one, until ctx ends (then it returns nil). It restarts after a reconnect,
+// and when the stream was recreated. It does not read the records themselves.
+func (r *Runs) Watch(ctx context.Context, out chan<- RunChange) error {
+	src := ends(true, func() error { return deliver(ctx, out, RunChange{Began: true}) })
+	src.CaughtUp = func() error { return deliver(ctx, out, RunChange{Synced: true}) }
+	err := r.c.Feed(ctx, src, func(m jetstream.Message) error {
+		run, _, kind, _ := topology.ParseRun(m.Subject)
+		return deliver(ctx, out, RunChange{Run: run, Ended: kind == topology.End})
+	})
+	if err != nil {
+		return fmt.Errorf("watch the runs: %w", err)
+	}
+	return nil
+}
+
+// EndedRun describes a run that has ended, for the sweep.
+type EndedRun struct {
+	Run     jobs.RunID
+	Ended   time.Time // by the server's clock
+	Dropped bool      // only its end is left
+}
+
+// listHeaders reads which runs were submitted, in order, and which have ended, in
+// order. It does not read the records themselves.
+func (r *Runs) listHeaders(ctx context.Context) (submitted []jobs.RunID, ended []EndedRun, err error) {
+	src := ends(true, func() error {
+		submitted, ended = nil, nil
+		return nil
+	})
+	err = r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
+		run, _, kind, _ := topology.ParseRun(m.Subject)
+		if kind == topology.Spec {
+			submitted = append(submitted, run)
+		} else {
+			ended = append(ended, EndedRun{Run: run, Ended: m.Time})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the runs and their ends: %w", err)
+	}
+	return submitted, ended, nil
+}
+
+// ListEnded lists the runs that have ended, in the order of their ends.
+func (r *Runs) ListEnded(ctx context.Context) ([]EndedRun, error) {
+	submitted, ended, err := r.listHeaders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	exists := map[jobs.RunID]bool{}
+	for _, run := range submitted {
+		exists[run] = true
+	}
+	for i := range ended {
+		ended[i].Dropped = !exists[ended[i].Run]
+	}
+	slices.SortStableFunc(ended, func(a, b EndedRun) int { return a.Ended.Compare(b.Ended) })
+	return ended, nil
+}
+
+// ListOpen lists the runs that have no end, or one after since.
+func (r *Runs) ListOpen(ctx context.Context, since time.Time) ([]jobs.RunID, error) {
+	submitted, ended, err := r.listHeaders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	closed := map[jobs.RunID]bool{}
+	for _, e := range ended {
+		if e.Ended.Before(since) {
+			closed[e.Run] = true
+		}
+	}
+	return slices.DeleteFunc(submitted, func(run jobs.RunID) bool { return closed[run] }), nil
+}
+
+// Usage returns the size of all logs of runs.
+func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
+	u, err := r.c.Usage(ctx, topology.RunsStream)
+	u.MaxBytes = cmp.Or(u.MaxBytes, topology.RunsBytes)
+	return u, err
+}
+
+// Blobs calls f with the digest of every value to which the log of a run refers:
+// long records, and outputs.
+func (r *Runs) Blobs(ctx context.Context, run jobs.RunID, f func(digest string)) error {
+	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
+	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
+		if byReference(m.Msg) {
+			f(m.Header.Get(headerBlob))
+		}
+		e, err := r.entry(ctx, m)
+		if err == nil && e.Cell == "" {
+			err = e.Unread
+		}
+		switch {
+		case unreadable(err) && !errors.Is(err, jobs.ErrNewer): // no reader follows its references
+			return nil
+		case err != nil:
+			return err
+		}
+		for _, o := range outputsIn(&e.Record) {
+			f(o.Blob.SHA256)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("find the blobs of run %s: %w", run, err)
+	}
+	return nil
+}
+
+func outputsIn(rec *jobs.Record) (found []jobs.Outputs) {
+	if rec.Outcome != nil {
+		found = append(found, rec.Outcome.Outputs)
+	}
+	if rec.Spec != nil {
+		for _, k := range rec.Spec.Kept {
+			found = append(found, k.Outputs)
+		}
+	}
+	return found
+}

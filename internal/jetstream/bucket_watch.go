@@ -1,0 +1,58 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// List reads all existing keys.
+func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) {
+	var entries []BucketEntry
+	src := b.source()
+	src.Began = func() error {
+		entries = nil
+		return nil
+	}
+	err := b.c.ReadAll(ctx, src, func(l Message) error {
+		if e := b.entry(l); !e.Gone {
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", b.Name(), err)
+	}
+	return entries, nil
+}
+
+// Watch calls f with every entry and then with every change, until ctx ends
+// (then it returns nil) or f fails. It restarts after a reconnect, and when the
+// bucket was recreated.
+func (b *Bucket) Watch(ctx context.Context, f func(BucketEntry) error) error {
+	return b.watch(ctx, b.source(), f)
+}
+
+// WatchClosely is Watch that also calls f once per beat while nothing changes,
+// and restarts when the server is silent for four beats.
+func (b *Bucket) WatchClosely(ctx context.Context, beat time.Duration, f func(BucketEntry) error) error {
+	src := b.source()
+	src.Beat, src.OnBeat = beat, func() error { return f(BucketEntry{Beat: true}) }
+	return b.watch(ctx, src, f)
+}
+
+func (b *Bucket) watch(ctx context.Context, src Source, f func(BucketEntry) error) error {
+	src.Began = func() error { return f(BucketEntry{Begun: true}) }
+	src.CaughtUp = func() error { return f(BucketEntry{Synced: true}) }
+	if err := b.c.Feed(ctx, src, func(l Message) error { return f(b.entry(l)) }); err != nil {
+		return fmt.Errorf("watch %s: %w", b.Name(), err)
+	}
+	return nil
+}
+
+func (b *Bucket) source() Source {
+	return Source{
+		Stream: b.stream(), Filters: []string{b.subject(">")}, Latest: true,
+		missing: b.recreate,
+	}
+}

@@ -1,0 +1,303 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	reconnectWait = 100 * time.Millisecond
+	reconnectMost = 2 * time.Second
+	saySoEvery    = 10 * time.Second
+)
+
+// dial connects, waiting as long as the configuration and ctx allow.
+func (c *Conn) dial(ctx context.Context) error {
+	tried := new(tries)
+	nc, err := nats.Connect(c.cfg.URL, append(c.options(tried), c.cfg.Options...)...)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	c.nc = nc
+	tried.nc.Store(nc)
+	if nc.IsConnected() {
+		tried.rose()
+		c.link.rise(false)
+	}
+	if err := c.awaitFirst(ctx, tried); err != nil {
+		nc.Close()
+		return err
+	}
+	c.ConnectedFor(c.Connection())
+	if err := c.calls.open(nc); err != nil {
+		nc.Close()
+		return err
+	}
+	return nil
+}
+
+func (c *Conn) options(t *tries) []nats.Option {
+	return []nats.Option{
+		nats.Name(c.cfg.Name),
+		nats.CustomInboxPrefix(c.cfg.Inbox),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		nats.CustomReconnectDelay(func(rounds int) time.Duration { return c.again(t, rounds) }),
+		nats.ReconnectBufSize(-1), // nothing is sent late
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(), // again decides
+		nats.SetCustomDialer(&dialer{net.Dialer{Timeout: nats.DefaultTimeout}, t}),
+		nats.ErrorHandler(c.onError),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { t.failed(err) }),
+		nats.ConnectHandler(func(*nats.Conn) { t.rose(); c.link.rise(false) }),
+		nats.ReconnectHandler(func(*nats.Conn) { t.rose(); c.onReconnect() }),
+		nats.DisconnectErrHandler(c.onDisconnect),
+		nats.ClosedHandler(c.onClosed),
+	}
+}
+
+// tries are the attempts to connect.
+type tries struct {
+	nc        atomic.Pointer[nats.Conn]
+	connected atomic.Bool // once at least
+	final     int         // rounds in a row that failed for a permanent reason; the client's goroutine owns it
+
+	mu     sync.Mutex
+	reason error  // why the last attempt failed
+	said   string // the reason that was last reported
+}
+
+// failed notes why an attempt to connect failed. It ignores ErrNoServers, which
+// follows a better reason.
+func (t *tries) failed(err error) {
+	if err == nil || errors.Is(err, nats.ErrNoServers) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason = withoutPorts(err)
+}
+
+// why returns the reason of the last failed attempt; nil when none is known.
+func (t *tries) why() error {
+	if nc := t.nc.Load(); nc != nil {
+		t.failed(nc.LastError())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.reason
+}
+
+// news returns the reason unless it was already reported.
+func (t *tries) news() error {
+	why := t.why()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if why == nil || why.Error() == t.said {
+		return nil
+	}
+	t.said = why.Error()
+	return why
+}
+
+// rose notes a connection and forgets earlier failures.
+func (t *tries) rose() {
+	t.connected.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason, t.said = nil, ""
+}
+
+// sourcePort matches the local end of a connection in the text of an error.
+var sourcePort = regexp.MustCompile(`\S+->`)
+
+// tryError is why an attempt to connect failed, without the text that differs
+// between attempts.
+type tryError struct {
+	text string
+	err  error
+}
+
+func (e *tryError) Error() string { return e.text }
+func (e *tryError) Unwrap() error { return e.err }
+
+func withoutPorts(err error) error {
+	return &tryError{sourcePort.ReplaceAllString(err.Error(), ""), err}
+}
+
+// dialer notes why it cannot dial. For a refused connection nats.go itself
+// reports only that there are no servers.
+type dialer struct {
+	net.Dialer
+	tries *tries
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := d.Dialer.Dial(network, address) // the interface has no context; Timeout bounds it
+	if err != nil {
+		d.tries.failed(err)
+	}
+	return c, err
+}
+
+// again is called after every failed round through all servers, and returns the
+// pause before the next round. A permanent reason ends the attempts at a first
+// connection. Later the program waits in every case: the server may reload its
+// configuration, and the service that knows the users may return.
+func (c *Conn) again(t *tries, rounds int) time.Duration {
+	why := t.why()
+	if !insecure(why) && !refused(why) {
+		t.final = 0
+	} else {
+		t.final++
+	}
+	switch {
+	case !t.connected.Load() && (t.final >= insecureTries || t.final >= refusedTries && refused(why)):
+		c.link.end(c.unreachable(why))
+	case t.connected.Load() || t.told():
+		if err := t.news(); err != nil {
+			c.log.Warn("no connection to NATS; trying again", "url", c.URL(), "error", c.explained(err))
+		}
+	}
+	return reconnectDelay(rounds)
+}
+
+// told reports whether the wait for the connection was reported.
+func (t *tries) told() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.said != ""
+}
+
+// refusedTries is how often in a row a server may refuse the credentials of a
+// first connection.
+const refusedTries = 2
+
+// refused reports whether the server refuses the credentials.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// explained adds ErrRefused to a refusal of the credentials.
+func (c *Conn) explained(err error) error {
+	if refused(err) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+// reconnectDelay grows with the rounds through all servers: it is short for a
+// restart and long in an outage. The jitter spreads the connections of a fleet.
+func reconnectDelay(rounds int) time.Duration {
+	d := min(reconnectWait<<min(max(rounds-1, 0), 10), reconnectMost)
+	return d/2 + time.Duration(time.Now().UnixNano()%int64(d/2+1))
+}
+
+// awaitFirst waits for the first connection.
+func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
+	if t := c.cfg.ConnectTimeout; t > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t, fmt.Errorf("no connection within %v", t))
+		defer cancel()
+	}
+	for first := true; ; first = false {
+		wait, cancel := context.WithTimeout(ctx, c.patience(first))
+		err := c.link.await(wait)
+		over := wait.Err() == nil
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case over: // the attempts have ended
+			return err
+		case ctx.Err() != nil:
+			return c.unreachable(late(context.Cause(ctx), t.why()))
+		}
+		waiting := []any{"url", redact(c.cfg.URL)}
+		_ = t.news() // the warning below is the report
+		if err := t.why(); err != nil {
+			waiting = append(waiting, "error", c.explained(err))
+		}
+		c.log.Warn("waiting for NATS", waiting...)
+	}
+}
+
+// late is the end of a wait, with the reason of the last failed attempt.
+func late(cause, why error) error {
+	if why == nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", cause, why)
+}
+
+func (c *Conn) patience(first bool) time.Duration {
+	if first {
+		return time.Second
+	}
+	return saySoEvery
+}
+
+// unreachable is the error of a failed connection: ErrRefused for refused
+// credentials, ErrInsecure for TLS, else ErrUnreachable.
+func (c *Conn) unreachable(why error) error {
+	url := redact(c.cfg.URL)
+	if url == "" {
+		url = "the embedded server"
+	}
+	if refused(why) {
+		return fmt.Errorf("%w: %s: %w", ErrRefused, url, why)
+	}
+	if insecure(why) {
+		return fmt.Errorf("%w with %s: %w", ErrInsecure, url, why)
+	}
+	return fmt.Errorf("%w at %s: %w", ErrUnreachable, url, why)
+}
+
+func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
+	c.link.fall()
+	c.calls.fail(ErrLost, func(call) bool { return true })
+	if err != nil {
+		c.log.Warn("lost the connection to NATS; reconnecting", "url", c.URL(), "error", c.explained(withoutPorts(err)))
+	}
+}
+
+func (c *Conn) onReconnect() {
+	c.ConnectedFor(c.Connection())
+	c.calls.refuse(nil) // permissions may have changed
+	c.link.rise(true)
+	c.log.Info("reconnected to NATS", "url", c.URL())
+}
+
+func (c *Conn) onClosed(nc *nats.Conn) {
+	why := nc.LastError()
+	if why == nil {
+		why = nats.ErrConnectionClosed
+	}
+	c.link.end(c.unreachable(why))
+	c.calls.refuse(fmt.Errorf("%w: %w", ErrUnreachable, nats.ErrConnectionClosed))
+}
+
+func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		if c.denied.received(err) == 0 {
+			c.log.Warn("NATS denies a permission", "url", c.URL(), "error", err)
+		}
+	case refused(err): // again reports it
+	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
+		c.log.Debug("a reader is slower than NATS", "subject", sub.Subject)
+	default:
+		c.log.Warn("NATS reports an error", "url", c.URL(), "error", err)
+	}
+}
