@@ -19,9 +19,6 @@ const (
 	headerRank = "Mp-Rank" // of a job: jobs.Rank; the bell of its lane repeats it
 )
 
-// always is the largest body that every server takes in a message.
-const always = jetstream.LeastPayload - jetstream.HeadRoom
-
 // bodies puts bodies into messages and takes them out.
 type bodies struct {
 	c     *jetstream.Conn
@@ -35,7 +32,7 @@ func (b *bodies) pack(ctx context.Context, subject string, body []byte, full jet
 	if err := jetstream.Compress(m); err != nil {
 		return nil, err
 	}
-	if n := len(m.Data); n <= always || n <= topology.LongestBody && n <= b.c.MaxBody() {
+	if len(m.Data) <= min(topology.LongestBody, b.c.MaxBody()) {
 		return m, nil
 	}
 	digest, err := b.store.WhenFull(full).PutBytes(ctx, m.Data)

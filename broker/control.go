@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -69,6 +70,10 @@ func (k *Control) Receive(ctx context.Context, worker string, f func(run jobs.Ru
 	})
 }
 
+// questionsRetry is the time between two attempts to receive questions, after a
+// denial.
+const questionsRetry = 30 * time.Second
+
 // Questions calls f, one call at a time, with every question about a run until
 // ctx ends (then it returns nil). It drops a question that does not name the
 // worker of its subject. Few runs have questions, so a missing
@@ -81,7 +86,7 @@ func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Qu
 			return err
 		}
 		k.c.Logger().Warn("the NATS user may not receive the questions of workers: a worker that cannot tell whether an attempt is its own waits without an answer", "run", run, "subscription", subject)
-		if pause.For(ctx, jetstream.DeniedPatience) != nil {
+		if pause.For(ctx, questionsRetry) != nil {
 			return nil //nolint:nilerr // ctx has ended
 		}
 	}

@@ -23,7 +23,8 @@ const (
 	giveUpAfter = 2 * time.Second // for the answer to a request
 	passedOver  = time.Second     // after which slots are kept for a job of several
 	farewell    = 250 * time.Millisecond
-	mostAtOnce  = 256 // jobs of one request
+	reopenAfter = time.Second // after a permission was withdrawn
+	mostAtOnce  = 256         // jobs of one request
 
 	// linger is how long a second request waits on the server when the first
 	// one, after a bell, found nothing: the server rings before the lane's

@@ -393,7 +393,7 @@ func (p *Puller) openLater(ctx context.Context, l *lane) {
 	}
 	l.opening = true
 	p.work.Go(func() error {
-		if pause.For(ctx, jetstream.AskAgain) == nil {
+		if pause.For(ctx, reopenAfter) == nil {
 			p.send(ctx, event{do: func() { p.reopen(l) }})
 		}
 		return nil

@@ -121,13 +121,13 @@ func (s Store) putOnce(ctx context.Context, v *value) error {
 
 // send stores a value as new chunks.
 func (s Store) send(ctx context.Context, id string, v *value) error {
-	chunks, err := s.c.Upload(ctx, s.chunkSubject(id), v.in, v.size)
+	chunks, each, err := s.c.Upload(ctx, s.chunkSubject(id), v.in, v.size)
 	if err != nil {
 		return err
 	}
 	return s.writeEntry(ctx, v.digest(), &natsjs.ObjectInfo{
-		ObjectMeta: natsjs.ObjectMeta{Name: string(v.digest()), Opts: &natsjs.ObjectMetaOptions{ChunkSize: uint32(chunks.Size)}}, //nolint:gosec // a chunk is short
-		Bucket:     s.bucket, NUID: id, Size: uint64(v.size), Chunks: uint32(chunks.Count),                                       //nolint:gosec // not negative
+		ObjectMeta: natsjs.ObjectMeta{Name: string(v.digest()), Opts: &natsjs.ObjectMetaOptions{ChunkSize: uint32(each)}}, //nolint:gosec // a chunk is short
+		Bucket:     s.bucket, NUID: id, Size: uint64(v.size), Chunks: uint32(chunks),                                      //nolint:gosec // not negative
 		Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(v.sum[:]), ModTime: time.Now().UTC(),
 	}, anySequence)
 }

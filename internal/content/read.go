@@ -144,7 +144,11 @@ func (s Store) replicated(ctx context.Context) bool {
 
 // find reads the entry of the value.
 func (r *reader) find(ctx context.Context) (*entry, error) {
-	e, err := jetstream.Retry(ctx, r.s.c, func(ctx context.Context) (*entry, error) { return r.s.readEntry(ctx, r.digest) })
+	m, err := r.s.c.Last(ctx, r.s.stream(), r.s.entrySubject(string(r.digest)))
+	var e *entry
+	if err == nil {
+		e, err = r.s.parseEntry(m)
+	}
 	if err == nil && e.Deleted {
 		err = jetstream.ErrNotFound
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// TryTimeout bounds the wait for one answer.
-const TryTimeout = 3 * time.Second
+// tryTimeout bounds the wait for one answer.
+const tryTimeout = 3 * time.Second
 
 // sweepEvery is the time between two searches for calls that have waited too long.
 const sweepEvery = 250 * time.Millisecond
@@ -74,7 +74,7 @@ func (t *calls) subscribe() error {
 // openLater subscribes the inbox again after a while, because NATS has denied it
 // for now. The next denial calls openLater again.
 func (t *calls) openLater() {
-	time.AfterFunc(AskAgain, func() {
+	time.AfterFunc(askAgain, func() {
 		if t.subscribe() == nil {
 			t.refuse(nil)
 		}
@@ -238,7 +238,7 @@ func (t *calls) sweep() {
 func (t *calls) late(now, sent time.Time) bool {
 	took := now.Sub(sent)
 	if !t.patient {
-		return took > TryTimeout
+		return took > tryTimeout
 	}
 	return took > answerWithin || took > stallAfter && now.Sub(t.lastAnswer) > stallAfter
 }

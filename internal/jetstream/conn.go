@@ -179,7 +179,7 @@ func (c *Conn) askJetStream(ctx context.Context, patience time.Duration) (silent
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err = c.StreamInfo(wait, c.cfg.Probe)
-	code := ErrorCode(err)
+	code := errorCode(err)
 	if why := c.calls.unanswerable(); why != nil {
 		return false, fmt.Errorf("receive answers from %s: %w", c.URL(), why)
 	}

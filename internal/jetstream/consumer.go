@@ -22,10 +22,10 @@ const (
 
 // EnsureConsumer creates a consumer unless it exists, in whatever configuration.
 func (c *Conn) EnsureConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
-	_, err := Retry(ctx, c, func(ctx context.Context) (struct{}, error) {
+	_, err := retry(ctx, c, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.createConsumerOnce(ctx, stream, cfg, nil)
 	})
-	if code := ErrorCode(err); code == codeConsumerExists || code == codeConsumerDiffers {
+	if code := errorCode(err); code == codeConsumerExists || code == codeConsumerDiffers {
 		return nil
 	}
 	return err
@@ -59,7 +59,7 @@ func (c *Conn) createConsumerOnce(ctx context.Context, stream string, cfg jetstr
 		subject += "." + cfg.FilterSubject
 	}
 	m, err := c.APIOnce(ctx, subject, body)
-	if ErrorCode(err) == codeNoResources {
+	if errorCode(err) == codeNoResources {
 		if c.room.due("consumers of "+stream, time.Now()) {
 			c.log.Warn("NATS has no place for a reader: are the servers up that hold the stream, and is max_ha_assets reached? Trying again", "stream", stream, "url", c.URL(), "error", err)
 		}

@@ -15,6 +15,10 @@ import (
 // configuration, or the service that it asks for permissions is down. Then the
 // program waits, and reports the permission that it waits for.
 
+// deniedPatience is how long a working program waits for a permission that it
+// has never used successfully.
+const deniedPatience = 30 * time.Second
+
 // DeniedError is one denial of a permission: ErrDenied, or ErrWithdrawn when the
 // program waits for the permission.
 type DeniedError struct {
@@ -111,13 +115,13 @@ func (d *denials) classify(subject string, subscription bool, now time.Time) *De
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	since := d.since[key]
-	if now.Sub(since.last) > DeniedPatience/2 { // it was allowed in between
+	if now.Sub(since.last) > deniedPatience/2 { // it was allowed in between
 		since.first = now
 	}
 	since.last = now
 	d.since[key] = since
 	worked = worked || subscription && d.workedBefore(since.first)
-	patient := !d.settled.IsZero() && now.Sub(since.first) < DeniedPatience
+	patient := !d.settled.IsZero() && now.Sub(since.first) < deniedPatience
 	e.Passing = !d.strict && (worked || patient)
 	return e
 }

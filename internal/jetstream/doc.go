@@ -3,7 +3,7 @@
 //
 // A Conn is one connection. All its requests go through one table of calls
 // (call.go), so that a wait ends by the answer, by a denied permission (ErrDenied,
-// with the subject), by the loss of the connection, or after TryTimeout. Transient
+// with the subject), by the loss of the connection, or after tryTimeout. Transient
 // errors are retried until the caller's context ends; all others are returned
 // immediately. Nothing is buffered while the connection is down, so no write
 // arrives minutes late. A context can be pinned to one connection (pin.go).

@@ -23,7 +23,7 @@ var (
 	ErrTooLarge    = wire.ErrTooLarge
 )
 
-// Errors of one attempt, which Retry repeats.
+// Errors of one attempt, which retry repeats.
 var (
 	ErrLost      = errors.New("the connection was lost before the answer")
 	ErrNoAnswer  = errors.New("no answer from NATS")
@@ -53,16 +53,16 @@ const (
 	codeStreamOffline    jetstream.ErrorCode = 10118
 )
 
-// ErrorCode is the JetStream error code in err, 0 when there is none.
-func ErrorCode(err error) jetstream.ErrorCode {
+// errorCode is the JetStream error code in err, 0 when there is none.
+func errorCode(err error) jetstream.ErrorCode {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode
 	}
 	return 0
 }
 
-// AnswerError finds the error in a JetStream answer; nil when it has none.
-func AnswerError(data []byte) error {
+// answerError finds the error in a JetStream answer; nil when it has none.
+func answerError(data []byte) error {
 	var answer struct {
 		Error *jetstream.APIError `json:"error"`
 	}

@@ -13,14 +13,8 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// Retry intervals after a denial.
-const (
-	// AskAgain is the pause between attempts to use a withdrawn permission.
-	AskAgain = time.Second
-	// DeniedPatience is how long a working program waits for a permission that it
-	// has never used successfully.
-	DeniedPatience = 30 * time.Second
-)
+// askAgain is the pause between attempts to use a withdrawn permission.
+const askAgain = time.Second
 
 // Subscribe calls f with every message on a subject, on a goroutine of the
 // subscription. Messages may be lost. It does not wait for a withdrawn permission.
@@ -47,7 +41,7 @@ func (c *Conn) Listen(ctx context.Context, subjects []string, f func(*nats.Msg))
 		if !errors.Is(err, ErrWithdrawn) {
 			return err
 		}
-		if pause.For(ctx, AskAgain) != nil {
+		if pause.For(ctx, askAgain) != nil {
 			return nil //nolint:nilerr // ctx has ended
 		}
 	}

@@ -17,13 +17,13 @@ const (
 // smallPeers reports whether a cluster has enough servers for a stream, but not
 // enough room on them. A single server answers with another code.
 func smallPeers(err error) bool {
-	return ErrorCode(err) == codeNoPeers && strings.Contains(err.Error(), "storage")
+	return errorCode(err) == codeNoPeers && strings.Contains(err.Error(), "storage")
 }
 
 // unplaced explains why a stream found no place. It returns other errors
 // unchanged.
 func unplaced(cfg jetstream.StreamConfig, err error) error {
-	switch code := ErrorCode(err); {
+	switch code := errorCode(err); {
 	case code == codeNoPeers && smallPeers(err):
 		return fmt.Errorf("%w, not even for little of it in %s: %w", ErrFull, copies(cfg.Replicas), err)
 	case code == codeNoCluster, code == codeNoPeers:

@@ -20,7 +20,7 @@ type Message struct {
 // Last reads the newest message of a subject from the stream's leader, or returns
 // ErrNotFound.
 func (c *Conn) Last(ctx context.Context, stream, subject string) (Message, error) {
-	m, err := Retry(ctx, c, func(ctx context.Context) (Message, error) { return c.LastOnce(ctx, stream, subject) })
+	m, err := retry(ctx, c, func(ctx context.Context) (Message, error) { return c.LastOnce(ctx, stream, subject) })
 	if err != nil {
 		return Message{}, fmt.Errorf("read the last of %s: %w", subject, err)
 	}
@@ -35,7 +35,7 @@ func (c *Conn) LastOnce(ctx context.Context, stream, subject string) (Message, e
 // First reads the first message of a subject from the stream's leader, or returns
 // ErrNotFound.
 func (c *Conn) First(ctx context.Context, stream, subject string) (Message, error) {
-	m, err := Retry(ctx, c, func(ctx context.Context) (Message, error) {
+	m, err := retry(ctx, c, func(ctx context.Context) (Message, error) {
 		return c.get(ctx, stream, map[string]any{"seq": 1, "next_by_subj": subject})
 	})
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Retry calls op until it succeeds, fails for good, or ctx ends. Each try
+// retry calls op until it succeeds, fails for good, or ctx ends. Each try
 // waits for the connection first.
-func Retry[T any](ctx context.Context, c *Conn, op func(context.Context) (T, error)) (T, error) {
+func retry[T any](ctx context.Context, c *Conn, op func(context.Context) (T, error)) (T, error) {
 	var last error
 	try := func() (T, error) {
 		var zero T

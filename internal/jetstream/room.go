@@ -25,9 +25,9 @@ const reportEvery = time.Minute
 // which they are reported. A server whose disk fails a write does not answer.
 const silentTries = 3
 
-// RetryWhenFull is Retry for writes to a stream that may be full.
+// RetryWhenFull is retry for writes to a stream that may be full.
 func RetryWhenFull[T any](ctx context.Context, c *Conn, full FullPolicy, stream string, op func(context.Context) (T, error)) (T, error) {
-	v, err := Retry(ctx, c, func(ctx context.Context) (T, error) {
+	v, err := retry(ctx, c, func(ctx context.Context) (T, error) {
 		v, err := op(ctx)
 		switch {
 		case err == nil:
@@ -116,7 +116,7 @@ func (c *Conn) roomText(ctx context.Context, stream string, why error) string {
 	ctx, cancel := context.WithTimeout(ctx, roomPatience)
 	defer cancel()
 	info, err := c.StreamInfoOnce(ctx, stream)
-	if err != nil || info.Config.MaxBytes <= 0 || ErrorCode(why) != codeStoreFailed {
+	if err != nil || info.Config.MaxBytes <= 0 || errorCode(why) != codeStoreFailed {
 		return fmt.Sprintf("the storage of the NATS server or account is used up, not the stream %s: free some of its disk, and start it again where its disk was full, or raise its limit (max_file_store, or the account's)", stream)
 	}
 	text := fmt.Sprintf("stream %s holds %.1f of at most %.1f MiB: enlarge it (nats stream edit %s --max-bytes SIZE)",

@@ -25,7 +25,7 @@ func (c *Conn) Server() Server {
 
 // MaxBody is the largest body that the server takes in a message with headers, in
 // bytes.
-func (c *Conn) MaxBody() int { return max(int(c.nc.MaxPayload())-HeadRoom, 0) }
+func (c *Conn) MaxBody() int { return max(int(c.nc.MaxPayload())-headRoom, 0) }
 
 // Logger is where the connection reports.
 func (c *Conn) Logger() *slog.Logger { return c.log }

@@ -42,6 +42,16 @@ func (c *Conn) Request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	return c.calls.ask(ctx, m)
 }
 
+// Ask is Request for an answer that JetStream gives: it returns the error in the
+// answer.
+func (c *Conn) Ask(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	answer, err := c.Request(ctx, m)
+	if err != nil || len(answer.Data) == 0 || answer.Data[0] != '{' { // a status is the whole answer
+		return answer, err
+	}
+	return answer, answerError(answer.Data)
+}
+
 // Publish sends a message that no stream acknowledges. It may be lost.
 func (c *Conn) Publish(subject string, body []byte) error { return c.nc.Publish(subject, body) }
 
@@ -109,7 +119,7 @@ func (c *Conn) StoreBulk(ctx context.Context, m *nats.Msg) (<-chan error, error)
 // stored reads the acknowledgement of a publish.
 func stored(ack []byte) (uint64, error) {
 	if bytes.Contains(ack, []byte(`"error"`)) {
-		if err := AnswerError(ack); err != nil {
+		if err := answerError(ack); err != nil {
 			return 0, err
 		}
 	}

@@ -85,13 +85,13 @@ func (c *Conn) createStream(ctx context.Context, cfg jetstream.StreamConfig) err
 		}
 		_, err = c.API(ctx, "STREAM.CREATE."+cfg.Name, body)
 		switch {
-		case err == nil, ErrorCode(err) == codeNameInUse:
+		case err == nil, errorCode(err) == codeNameInUse:
 			return nil
 		case noRoomFor(err) && cfg.MaxBytes > leastBytes:
 			cfg.MaxBytes /= 2
 		case noRoomFor(err) && cfg.MaxBytes > 0: // other streams reserve the whole store: take a part of the unused space
 			cfg.MaxBytes = -1
-		case ErrorCode(err) == codeNotCreated && tries < creations:
+		case errorCode(err) == codeNotCreated && tries < creations:
 			if err := pause.For(ctx, time.Duration(tries)*50*time.Millisecond); err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ func (c *Conn) findStream(ctx context.Context, stream string) (missing, known bo
 
 // StreamInfo returns the state of a stream, or ErrNotFound.
 func (c *Conn) StreamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
-	return Retry(ctx, c, func(ctx context.Context) (*jetstream.StreamInfo, error) { return c.StreamInfoOnce(ctx, stream) })
+	return retry(ctx, c, func(ctx context.Context) (*jetstream.StreamInfo, error) { return c.StreamInfoOnce(ctx, stream) })
 }
 
 // StreamInfoOnce is StreamInfo without retries.
@@ -217,7 +217,7 @@ const apiPrefix = "$JS.API."
 
 // API asks the JetStream API, and retries after transient errors.
 func (c *Conn) API(ctx context.Context, subject string, body []byte) (*nats.Msg, error) {
-	return Retry(ctx, c, func(ctx context.Context) (*nats.Msg, error) { return c.APIOnce(ctx, subject, body) })
+	return retry(ctx, c, func(ctx context.Context) (*nats.Msg, error) { return c.APIOnce(ctx, subject, body) })
 }
 
 // APIOnce is API without retries.
@@ -226,5 +226,5 @@ func (c *Conn) APIOnce(ctx context.Context, subject string, body []byte) (*nats.
 	if err != nil {
 		return nil, err
 	}
-	return m, AnswerError(m.Data)
+	return m, answerError(m.Data)
 }

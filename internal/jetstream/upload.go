@@ -19,47 +19,42 @@ const resumeWithin = 90 * time.Second
 const (
 	mostChunk  = 128 << 10
 	leastChunk = 1 << 10
-	// HeadRoom is what a message leaves of the server's max_payload, for headers.
-	HeadRoom = 8 << 10
+	// headRoom is what a message leaves of the server's max_payload, for headers.
+	headRoom = 8 << 10
 )
 
-// Chunks describes a value that was stored in messages.
-type Chunks struct {
-	Count int
-	Size  int // of each but the last, in bytes
-}
-
 // Upload stores size bytes of r, from its start, in messages on one subject, in
-// order, and returns when all are acknowledged. It holds no more than one chunk in
-// memory, besides what the window of the link allows.
+// order, and returns when all are acknowledged: their number, and the size of each
+// but the last. It holds no more than one chunk in memory, besides what the window
+// of the link allows.
 //
 // It continues as long as acknowledgements arrive, however slow the link is, and
 // resumes after a broken connection at the first chunk that was not acknowledged.
 // An error that Transient reports may have stored a part: the next upload needs
 // another subject.
-func (c *Conn) Upload(ctx context.Context, subject string, r io.ReadSeeker, size int64) (Chunks, error) {
+func (c *Conn) Upload(ctx context.Context, subject string, r io.ReadSeeker, size int64) (chunks, each int, err error) {
 	if err := c.pinned(ctx); err != nil {
-		return Chunks{}, err
+		return 0, 0, err
 	}
 	d := c.carrier(ctx)
-	each := d.chunkBytes()
+	each = d.chunkBytes()
 	total := int((size + int64(each) - 1) / int64(each))
 	u := &upload{c: d, subject: subject, r: r, size: size, each: each, total: total, ended: make(chan chunkEnd, total)} // so that no answer blocks
 	for u.stored < total {
 		if err := u.connected(ctx); err != nil {
-			return Chunks{}, err
+			return 0, 0, err
 		}
 		if err := u.send(ctx); err != nil {
-			return Chunks{}, err
+			return 0, 0, err
 		}
 	}
-	return Chunks{Count: total, Size: each}, nil
+	return total, each, nil
 }
 
 // chunkBytes is the size of one chunk: the bytes that the link carries in a short
 // time, limited by the server's maximum.
 func (c *Conn) chunkBytes() int {
-	return int(min(int64(c.flow.message()), max(c.nc.MaxPayload()-HeadRoom, leastChunk)))
+	return int(min(int64(c.flow.message()), max(c.nc.MaxPayload()-headRoom, leastChunk)))
 }
 
 // upload is one Upload.

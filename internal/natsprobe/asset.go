@@ -10,12 +10,8 @@ import (
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
-	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 )
-
-// longestMessage is what modpipe sends in one message, with its headers, in bytes.
-const longestMessage = topology.LongestBody + jetstream.HeadRoom
 
 // Asset describes an existing stream or bucket.
 type Asset struct {
@@ -80,7 +76,7 @@ func differences(want, have *natsjs.StreamConfig) []Difference {
 	note(have.Discard != want.Discard && (have.MaxBytes > 0 || have.MaxMsgs > 0), want.Discard == natsjs.DiscardNew,
 		"when it is full it discards %s messages instead of %s ones", discarded(have.Discard), discarded(want.Discard))
 	note(have.MaxMsgs > 0, false, "it holds at most %d messages", have.MaxMsgs)
-	note(have.MaxMsgSize > 0 && have.MaxMsgSize < longestMessage, true, "it refuses messages above %d bytes; up to %d are sent", have.MaxMsgSize, longestMessage)
+	note(have.MaxMsgSize > 0 && have.MaxMsgSize < topology.LongestMessage, true, "it refuses messages above %d bytes; up to %d are sent", have.MaxMsgSize, topology.LongestMessage)
 	note(want.MaxAge == 0 && have.MaxAge > 0 && !bucketName(want.Name), false, "what is older than %v is gone", have.MaxAge)
 	note(want.Storage == natsjs.FileStorage && have.Storage != want.Storage && !bucketName(want.Name), false, "it is in memory: a restart of the server loses it")
 	note(want.AllowDirect && !have.AllowDirect, false, "it does not allow direct gets")

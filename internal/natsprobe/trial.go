@@ -31,6 +31,7 @@ type Trial struct {
 const (
 	headerStream                        = "Nats-Expected-Stream"
 	codeWrongStream    natsjs.ErrorCode = 10060
+	trialTimeout                        = 3 * time.Second        // for one answer, as for every call
 	trialAfterPing                      = 150 * time.Millisecond // until all denials have arrived
 	trialDoesNotExist                   = "modpipe-doctor"
 	trialNothingInside                  = `{"stream_name":"` + trialDoesNotExist + `"}`
@@ -77,11 +78,8 @@ type silent struct {
 func (t *trials) ask(what string, worker bool, m *nats.Msg) {
 	t.done = append(t.done, Trial{What: what, Subject: m.Subject, Worker: worker})
 	t.asked = append(t.asked, asked{len(t.done) - 1, func(ctx context.Context) error {
-		answer, err := t.c.Request(ctx, m)
-		if err != nil || len(answer.Data) == 0 || answer.Data[0] != '{' {
-			return err // the status was the whole answer
-		}
-		return jetstream.AnswerError(answer.Data)
+		_, err := t.c.Ask(ctx, m)
+		return err
 	}})
 }
 
@@ -113,7 +111,7 @@ func (t *trials) streams() {
 	t.api("remove jobs of a run", "STREAM.PURGE."+topology.JobsStream, `{"filter":"`+topology.JobsOfRun(jobs.RunID(t.scratch))+`"}`)
 	t.done = append(t.done, Trial{What: "read " + topology.RunsStream + ", with a real consumer", Subject: "$JS.API.CONSUMER.CREATE." + topology.RunsStream + ".*." + topology.Records(jobs.RunID(t.scratch))})
 	t.asked = append(t.asked, asked{len(t.done) - 1, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, jetstream.TryTimeout)
+		ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 		defer cancel()
 		if _, err := t.c.StreamInfoOnce(ctx, topology.RunsStream); err != nil {
 			return nil // it is missing; the permission to see it is another trial
@@ -215,12 +213,12 @@ func (t *trials) sendOrSubscribe(subject string, q silent) error {
 func allowed(err error) error {
 	var api *natsjs.APIError
 	switch {
-	case err == nil, errors.Is(err, jetstream.ErrNotReady), errors.Is(err, jetstream.ErrNotFound), jetstream.ErrorCode(err) == codeWrongStream:
+	case err == nil, errors.Is(err, jetstream.ErrNotReady), errors.Is(err, jetstream.ErrNotFound), errors.As(err, &api) && api.ErrorCode == codeWrongStream:
 		return nil
 	case errors.As(err, &api) && api.Code >= 400 && api.Code < 500:
 		return nil
 	case errors.Is(err, jetstream.ErrNoAnswer), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w within %v", jetstream.ErrNoAnswer, jetstream.TryTimeout)
+		return fmt.Errorf("%w within %v", jetstream.ErrNoAnswer, trialTimeout)
 	}
 	return err
 }

@@ -30,6 +30,9 @@ const AckWait = 10 * time.Second
 // message delays a heartbeat for long on a slow link.
 const LongestBody = 128 << 10
 
+// LongestMessage is LongestBody with headers.
+const LongestMessage = LongestBody + 8<<10
+
 // BlobsAge is how long a large value is kept that is not stored again.
 const BlobsAge = 30 * 24 * time.Hour
 
