@@ -31,7 +31,7 @@ func (s *shift) open(ctx context.Context) error {
 		return err
 	}
 	s.ttl = s.registry.TTL()
-	s.self.TTL, s.self.Lease = s.ttl, attempt.NewLease(s.ttl)
+	s.self.TTL, s.self.KeyLease = s.ttl, attempt.NewKeyLease(s.ttl)
 	s.puller = broker.NewPuller(s.conn.Queue, s.cfg.Slots, s.handle)
 	return nil
 }
@@ -55,7 +55,7 @@ func (s *shift) register(ctx context.Context) error {
 		})
 		switch {
 		case err == nil:
-			s.self.Lease.Renew(sent, time.Now())
+			s.self.KeyLease.Renew(sent, time.Now())
 			return nil
 		case !errors.Is(err, kv.ErrTaken):
 			return err
@@ -120,7 +120,7 @@ func (s *shift) beat(ctx context.Context) error {
 	if err := s.registry.Beat(ctx, me); err != nil {
 		return err
 	}
-	gap := s.self.Lease.Renew(sent, time.Now())
+	gap := s.self.KeyLease.Renew(sent, time.Now())
 	s.commands.Beat(s.deadline())
 	if gap {
 		s.recheck() // others may have thought us lost
@@ -137,7 +137,7 @@ func (s *shift) deadline() time.Time {
 	if s.alone() {
 		return time.Time{}
 	}
-	until, _ := s.self.Lease.Next()
+	until, _ := s.self.KeyLease.Next()
 	return until
 }
 
@@ -166,7 +166,7 @@ func (s *shift) verify(ctx context.Context) error {
 // before anyone else may start.
 func (s *shift) lapses(ctx context.Context) error {
 	for {
-		until, renewed := s.self.Lease.Next()
+		until, renewed := s.self.KeyLease.Next()
 		t := time.NewTimer(time.Until(until))
 		select {
 		case <-renewed:
@@ -177,7 +177,7 @@ func (s *shift) lapses(ctx context.Context) error {
 			t.Stop()
 			return nil
 		}
-		if _, live := s.self.Lease.State(time.Now()); live {
+		if _, live := s.self.KeyLease.State(time.Now()); live {
 			continue
 		}
 		s.lapse()

@@ -22,8 +22,8 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 		t.Fatal(err)
 	}
 	s := newShift(w)
-	s.self.TTL, s.self.Lease = time.Second, attempt.NewLease(time.Minute)
-	s.self.Lease.Renew(time.Now(), time.Now())
+	s.self.TTL, s.self.KeyLease = time.Second, attempt.NewKeyLease(time.Minute)
+	s.self.KeyLease.Renew(time.Now(), time.Now())
 	s.puller = broker.NewPuller(c.Queue, 1, nil)
 	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
 		Run: "r1", Module: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
@@ -123,10 +123,10 @@ func TestGapSinceTheClaimMakesItLost(t *testing.T) {
 		t.Fatal("not claimed")
 	}
 	later := time.Now().Add(2 * time.Minute)
-	if _, live := a.s.self.Lease.State(later); live {
+	if _, live := a.s.self.KeyLease.State(later); live {
 		t.Fatal("it does not lapse")
 	}
-	a.s.self.Lease.Renew(later, later)
+	a.s.self.KeyLease.Renew(later, later)
 	e, _, err := a.execute(t.Context())
 	if err != nil || e.Status != report.AttemptLost || !e.Started.IsZero() {
 		t.Errorf("%+v, %v", e, err)

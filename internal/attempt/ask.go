@@ -10,23 +10,23 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// errLeft ends a question to which no answer is needed any more.
-var errLeft = errors.New("it was told to end before there was an answer whose it is")
+// errLeft ends a question whose answer is no longer needed.
+var errLeft = errors.New("it was asked to end before the orchestrator answered")
 
 var errUnanswered = errors.New("no answer from the orchestrator of the run")
 
-// askAgain is how long an answer is waited for, at first.
+// askAgain is how long the first question waits for an answer.
 const askAgain = 4 * FirstPause
 
-// ask asks whoever decides for the run about the attempt, naming the newest
-// record of the cell, until there is an answer or the run has ended, which is
-// one. Nothing is written meanwhile. Where the answer names the last sequence
-// of the cell, the next write expects it. ErrReconnected: at was read on another
-// connection, and a server that has lost the last part of the log may never
-// reach that sequence; the caller has to look again.
-func (d *Delivery) ask(ctx context.Context, at seen) (jobs.Answer, error) {
+// ask asks the orchestrator of the run about the attempt, and names the newest
+// record of the cell. It repeats the question until there is an answer, or the run
+// has ended, which counts as one; it writes nothing until then. When the answer
+// names the last sequence of the cell, the next write expects it. ErrReconnected
+// means that at was read on another connection: a server that has lost the last
+// part of the log may never reach that sequence, so the caller reads again.
+func (d *Delivery) ask(ctx context.Context, at cellView) (jobs.Answer, error) {
 	wait := askAgain
-	d.w.Logger.Debug("asks whose attempt this is", "attempt", d.String())
+	d.w.Logger.Debug("asking the orchestrator who holds the attempt", "attempt", d.String())
 	for {
 		if d.w.Log.Connection() != at.on {
 			return jobs.Answer{}, fmt.Errorf("ask about %s: %w", d, ErrReconnected)
@@ -75,7 +75,7 @@ func (d *Delivery) askOnce(ctx context.Context, sequence uint64, most time.Durat
 	return jobs.Answer{}, errUnanswered
 }
 
-// Answered hears an answer to a question of this delivery or another.
+// Answered passes on an answer, to a question of this delivery or of another one.
 func (d *Delivery) Answered(a *jobs.Answer) {
 	if id := d.asking.Load(); id == nil || *id != a.ID {
 		return
@@ -87,16 +87,16 @@ func (d *Delivery) Answered(a *jobs.Answer) {
 	}
 }
 
-// learn takes over what an answer says of the cell.
+// learn adopts what an answer says about the cell.
 func (d *Delivery) learn(a jobs.Answer, on uint64) {
-	p := *d.place.Load()
+	p := *d.position.Load()
 	switch a.State {
 	case jobs.StandsYours:
-		p = place{on: on, expect: a.Last, claim: a.Claim, epoch: a.Epoch}
+		p = position{on: on, expect: a.Last, claim: a.Claim, epoch: a.Epoch}
 	case jobs.StandsOpen:
-		p = place{on: on, expect: a.Last, epoch: a.Epoch}
+		p = position{on: on, expect: a.Last, epoch: a.Epoch}
 	case jobs.StandsClosed, jobs.StandsTaken:
 		return
 	}
-	d.place.Store(&p)
+	d.position.Store(&p)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// silent is a log whose orchestrators answer nothing. The connection is made
-// again after the second question.
+// silent is a log whose orchestrators do not answer. It reconnects
+// after the second question.
 type silent struct {
 	Log
 	asked int
@@ -31,7 +31,7 @@ func (l *silent) Ask(context.Context, jobs.RunID, jobs.Question) error {
 
 func (l *silent) Ended(context.Context, jobs.RunID) (bool, error) { return false, nil }
 
-// still is time that passes in no time.
+// still is a clock whose pauses take no time.
 type still struct{}
 
 func (still) Now() time.Time                             { return time.Unix(0, 0) }
@@ -44,13 +44,13 @@ func (still) Within(ctx context.Context, _ time.Duration) (context.Context, cont
 	return context.WithCancel(ctx)
 }
 
-// TestAQuestionEndsWithItsConnection: it names a sequence that was read there. A
-// server that has lost the last part of the log may never come to it again.
+// The question names a sequence that was read on the connection. A
+// server that has lost the last part of the log may never reach it again.
 func TestAQuestionEndsWithItsConnection(t *testing.T) {
 	log := &silent{}
-	w := &Worker{Name: "w", Incarnation: "w", TTL: time.Second, Lease: NewLease(time.Second), Log: log, Clock: still{}, Logger: slog.New(slog.DiscardHandler)}
+	w := &Worker{Name: "w", Incarnation: "w", TTL: time.Second, KeyLease: NewKeyLease(time.Second), Log: log, Clock: still{}, Logger: slog.New(slog.DiscardHandler)}
 	d := w.Deliver(&jobs.Job{Run: "r", Module: "m", Attempt: 1}, Arrival{Nonce: "n", Connection: 1})
-	if _, err := d.ask(t.Context(), seen{what: unclear, sequence: 54, on: 1}); !errors.Is(err, ErrReconnected) {
+	if _, err := d.ask(t.Context(), cellView{state: unexplained, sequence: 54, on: 1}); !errors.Is(err, ErrReconnected) {
 		t.Errorf("%v, want %v", err, ErrReconnected)
 	}
 	if log.asked != 2 {

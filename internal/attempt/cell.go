@@ -8,28 +8,29 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// sight is what a delivery finds in its module's cell.
-type sight int
+// cellState is what a delivery finds in the cell of its module.
+type cellState int
 
 const (
-	nothingNew    sight = iota // what its next write expects
-	myClaim                    // by this delivery of this incarnation
-	myOutcome                  //
-	anothersClaim              // of this attempt: another delivery runs it
-	closed                     // it has an outcome
-	unclear                    // anything else: it cannot be told from noise, and hides what stands below
+	asExpected    cellState = iota // the record that its next write expects
+	myClaim                        // by this delivery of this incarnation
+	myOutcome                      // likewise
+	anothersClaim                  // of this attempt, by another delivery, which runs it
+	closed                         // it has an outcome
+	unexplained                    // any other record: it may be noise, and hides the records before it
 )
 
-// seen is a sight, and where.
-type seen struct {
-	what     sight
-	sequence uint64 // of the newest record of the cell; 0 = there is none
+// cellView is the state of a cell, and where it was read.
+type cellView struct {
+	state    cellState
+	sequence uint64 // of the newest record of the cell; 0 = it has none
 	on       uint64 // connection on which it was read, or an earlier one
 }
 
-// look reads the newest record of the cell, until NATS answers or ctx ends.
-func (d *Delivery) look(ctx context.Context) (seen, error) {
-	at := seen{on: d.w.Log.Connection()}
+// readCell reads the newest record of the cell. It tries until NATS answers or ctx
+// ends.
+func (d *Delivery) readCell(ctx context.Context) (cellView, error) {
+	at := cellView{on: d.w.Log.Connection()}
 	var entry jobs.Entry
 	err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
 		entry, err = d.w.Log.Last(ctx, d.job.Run, d.job.Module)
@@ -38,19 +39,19 @@ func (d *Delivery) look(ctx context.Context) (seen, error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return at, fmt.Errorf("read the cell of %s: %w", d, err)
 	}
-	at.what, at.sequence = d.judge(entry), entry.Sequence
+	at.state, at.sequence = d.classify(entry), entry.Sequence
 	return at, nil
 }
 
-// judge knows its own records by incarnation and nonce, never by the name of
-// the worker. An entry without a sequence stands for an empty cell.
-func (d *Delivery) judge(e jobs.Entry) sight {
+// classify recognises records of this delivery by incarnation and nonce, never by
+// the name of the worker. An entry without a sequence means an empty cell.
+func (d *Delivery) classify(e jobs.Entry) cellState {
 	mine := func(incarnation, nonce string) bool { return incarnation == d.w.Incarnation && nonce == d.from.Nonce }
 	claim, outcome, n := e.Record.Claim, e.Record.Outcome, d.job.Attempt
-	p := d.place.Load()
+	p := d.position.Load()
 	switch {
 	case e.Sequence == p.expect && p.claim == 0 && p.on == d.w.Log.Connection():
-		return nothingNew
+		return asExpected
 	case claim != nil && claim.Attempt == n && mine(claim.Incarnation, claim.Nonce):
 		return myClaim
 	case outcome != nil && outcome.Attempt == n && outcome.By == "" && mine(outcome.Incarnation, outcome.Nonce):
@@ -60,7 +61,7 @@ func (d *Delivery) judge(e jobs.Entry) sight {
 	case claim != nil && claim.Attempt == n:
 		return anothersClaim
 	}
-	return unclear
+	return unexplained
 }
 
 // over reports whether the run has its end record.

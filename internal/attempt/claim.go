@@ -8,40 +8,40 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Verdict is what becomes of a delivery.
+// Verdict is what to do with a delivery.
 type Verdict int
 
 // The verdicts.
 const (
 	Start Verdict = iota
-	Leave         // it is somebody else's, or unknown: no acknowledgement of any kind
-	Drop          // it is closed: acknowledge and forget
+	Leave         // another delivery holds the attempt, or its holder is unknown: do not acknowledge
+	Drop          // the attempt is closed: acknowledge the job, and forget it
 )
 
 // claimAfter is how long an attempt without a key runs before it claims.
 const claimAfter = 20 * time.Millisecond
 
-// maxOdd is how often a refusal is tried again that the cell does not
-// explain: a write that is still in flight on another replica does so for a
-// moment.
-const maxOdd = 50
+// maxUnexplainedRefusals is how often a write is repeated when the cell does not
+// explain its refusal. A write that is in flight on another replica causes such
+// refusals for a moment.
+const maxUnexplainedRefusals = 50
 
-var errOdd = errors.New("the cell refuses what it should take")
+var errRefusedUnexplained = errors.New("the cell refuses a write that it should accept")
 
-// Admit decides whether the delivery may start. What is doubtful claims first,
-// so that a module which kills its worker at once is seen to: its next
-// delivery is, and the loss after it counts. What is older than the connection
-// is asked about before that.
+// Admit decides whether the delivery may start. A delivery that may be a duplicate
+// claims first. So a module that kills its worker immediately is noticed: its next
+// delivery may be a duplicate, and the loss after that one counts. A job that is
+// older than the connection is asked about before that.
 func (d *Delivery) Admit(ctx context.Context) Verdict {
 	if d.from.MaybeDuplicate || d.from.Older {
 		if ended, err := d.over(ctx); err != nil {
-			return d.puzzled(err)
+			return d.leaveQueued(err)
 		} else if ended {
 			return Drop
 		}
 	}
 	if d.from.Older {
-		if v := d.inquire(ctx); v != Start || d.Claimed() {
+		if v := d.admitOlder(ctx); v != Start || d.Claimed() {
 			return v
 		}
 	}
@@ -51,56 +51,56 @@ func (d *Delivery) Admit(ctx context.Context) Verdict {
 	return Start
 }
 
-// inquire looks at the cell of a delivery that may not claim without an answer,
-// and asks unless the attempt is closed. Another delivery's claim says nothing
-// here: it may be noise that was written when the module was still waiting,
-// before the server lost what let it start.
-func (d *Delivery) inquire(ctx context.Context) Verdict {
-	at, err := d.look(ctx)
+// admitOlder reads the cell of a delivery that may not claim without an answer, and
+// asks unless the attempt is closed. Another delivery's claim means nothing here:
+// it may be noise from a time at which the module was waiting, before the server
+// lost the records that let it start.
+func (d *Delivery) admitOlder(ctx context.Context) Verdict {
+	at, err := d.readCell(ctx)
 	switch {
 	case err != nil:
-		return d.puzzled(err)
-	case at.what == closed:
-		return at.what.verdict()
+		return d.leaveQueued(err)
+	case at.state == closed:
+		return at.state.verdict()
 	}
 	return d.askFor(ctx, at)
 }
 
-// askFor asks, and says what to do by the answer: Start where the delivery
-// holds the attempt, or may claim it. It gives up after a time to live: where
-// nobody decides for a run, its jobs must not take all slots for ever. Such a
-// job is left alone, is delivered again, and is asked about again.
-func (d *Delivery) askFor(ctx context.Context, at seen) Verdict {
+// askFor asks, and turns the answer into a verdict: Start when the delivery holds
+// the attempt, or may claim it. It gives up after a time to live, because the jobs
+// of a run without an orchestrator must not take all slots for ever. Such a job
+// stays in the queue, is delivered again, and is asked about again.
+func (d *Delivery) askFor(ctx context.Context, at cellView) Verdict {
 	patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
 	defer cancel()
 	a, err := d.ask(patience, at)
 	if err != nil {
-		return d.puzzled(err)
+		return d.leaveQueued(err)
 	}
 	return answers[a.State]
 }
 
-// answers is what to do by an answer.
+// answers maps an answer to a verdict.
 var answers = map[jobs.Standing]Verdict{
 	jobs.StandsClosed: Drop, jobs.StandsTaken: Leave, jobs.StandsYours: Start, jobs.StandsOpen: Start,
 }
 
-// verdict is what to do with a job by what the cell shows.
-func (s sight) verdict() Verdict {
+// verdict is what to do with a job in view of its cell.
+func (s cellState) verdict() Verdict {
 	switch s {
-	case nothingNew, myClaim:
+	case asExpected, myClaim:
 		return Start
 	case myOutcome, closed:
 		return Drop
-	case anothersClaim, unclear:
+	case anothersClaim, unexplained:
 	}
 	return Leave
 }
 
-// puzzled leaves a job alone whose cell could not be read: it will be
-// delivered again.
-func (d *Delivery) puzzled(err error) Verdict {
-	d.w.Logger.Warn("left a job alone", "attempt", d.String(), "error", err)
+// leaveQueued leaves a job whose cell could not be read in the queue, which
+// delivers it again.
+func (d *Delivery) leaveQueued(err error) Verdict {
+	d.w.Logger.Warn("left a job in the queue", "attempt", d.String(), "error", err)
 	return Leave
 }
 
@@ -116,11 +116,11 @@ func (d *Delivery) Claim() jobs.Record {
 func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 	gaps, err := d.awaitLease(ctx)
 	if err != nil {
-		return d.puzzled(err)
+		return d.leaveQueued(err)
 	}
 	d.gaps = gaps
 	wait := FirstPause
-	for range maxOdd {
+	for range maxUnexplainedRefusals {
 		patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
 		p, err := d.append(patience, d.Claim())
 		cancel()
@@ -129,42 +129,42 @@ func (d *Delivery) claimFirst(ctx context.Context) Verdict {
 			return Start
 		}
 		if errors.Is(err, ErrDenied) {
-			return d.puzzled(err)
+			return d.leaveQueued(err)
 		}
 		broken := err
-		at, err := d.look(ctx)
+		at, err := d.readCell(ctx)
 		if err != nil {
-			return d.puzzled(err)
+			return d.leaveQueued(err)
 		}
-		if errors.Is(broken, ErrReconnected) && at.what != myClaim { // its fence means nothing any more
-			return d.puzzled(broken)
+		if errors.Is(broken, ErrReconnected) && at.state != myClaim { // its fence means nothing any more
+			return d.leaveQueued(broken)
 		}
-		switch at.what {
+		switch at.state {
 		case myClaim:
 			d.holdAt(at)
 			return Start
-		case unclear:
+		case unexplained:
 			if v := d.askFor(ctx, at); v != Start || d.Claimed() {
 				return v
 			}
 			continue
-		case nothingNew:
+		case asExpected:
 		case myOutcome, anothersClaim, closed:
-			return at.what.verdict()
+			return at.state.verdict()
 		}
 		if err := d.w.Clock.Pause(ctx, wait); err != nil {
-			return d.puzzled(err)
+			return d.leaveQueued(err)
 		}
 		wait = min(2*wait, MaxPause)
 	}
-	return d.puzzled(errOdd)
+	return d.leaveQueued(errRefusedUnexplained)
 }
 
-// append writes a record into the cell, expecting what the delivery knows of
-// it, and returns the place of the record. It writes no second claim: that the
-// first one stands may have been found when the connection was made again.
-func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
-	p := *d.place.Load()
+// append writes a record into the cell, expecting what the delivery knows of it,
+// and returns the position of the record. It writes no second claim: Reconnected
+// may have found the first one.
+func (d *Delivery) append(ctx context.Context, rec jobs.Record) (position, error) {
+	p := *d.position.Load()
 	if rec.Claim != nil && p.claim != 0 {
 		return p, nil
 	}
@@ -173,25 +173,25 @@ func (d *Delivery) append(ctx context.Context, rec jobs.Record) (place, error) {
 	return p, err
 }
 
-// hold notes that the claim of this delivery stands at a place.
-func (d *Delivery) hold(p place) {
+// hold notes the position of this delivery's claim.
+func (d *Delivery) hold(p position) {
 	if p.claim == 0 {
 		p.claim = p.expect
 	}
-	d.place.Store(&p)
+	d.position.Store(&p)
 }
 
-// holdAt is hold for a claim that was read.
-func (d *Delivery) holdAt(at seen) {
-	p := place{on: at.on, expect: at.sequence, epoch: d.place.Load().epoch}
+// holdAt is hold for a claim that was read from the cell.
+func (d *Delivery) holdAt(at cellView) {
+	p := position{on: at.on, expect: at.sequence, epoch: d.position.Load().epoch}
 	d.hold(p)
 }
 
 // awaitLease waits for a live lease.
 func (d *Delivery) awaitLease(ctx context.Context) (gaps int, err error) {
 	for {
-		_, renewed := d.w.Lease.Next()
-		gaps, live := d.w.Lease.State(d.w.Clock.Now())
+		_, renewed := d.w.KeyLease.Next()
+		gaps, live := d.w.KeyLease.State(d.w.Clock.Now())
 		if live {
 			return gaps, nil
 		}
@@ -201,20 +201,20 @@ func (d *Delivery) awaitLease(ctx context.Context) (gaps int, err error) {
 	}
 }
 
-// MayStart is the last word before the start. What holds a key starts only
-// under a lease that has had no gap since its claim was sent; what may not is
-// lost.
+// MayStart reports whether the attempt may start; it is the last check before the
+// start. An attempt with a key starts only under a lease that has had no gap since
+// its claim was sent; otherwise it is lost.
 func (d *Delivery) MayStart() bool {
-	return !d.job.Keyed || d.w.Lease.Unbroken(d.gaps, d.w.Clock.Now()) || d.w.Alone != nil && d.w.Alone()
+	return !d.job.Keyed || d.w.KeyLease.Unbroken(d.gaps, d.w.Clock.Now()) || d.w.Alone != nil && d.w.Alone()
 }
 
-// claimRunning claims an attempt without a key while it runs; refused, it
-// ends what it runs, unless the cell does not say whose the attempt is: then it
-// asks, and goes on meanwhile.
+// claimRunning claims an attempt without a key while it runs. When the claim is
+// refused it ends the execution, unless the cell does not show the holder of the
+// attempt: then it asks, and the execution goes on.
 func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 	wait := FirstPause
-	for range maxOdd {
-		var p place
+	for range maxUnexplainedRefusals {
+		var p position
 		err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
 			p, err = d.append(ctx, d.Claim())
 			return err
@@ -224,17 +224,17 @@ func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 			return
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrReconnected) {
-			return // without a claim: the commit finds out
+			return // without a claim: the commit resolves it
 		}
-		at, err := d.look(ctx)
+		at, err := d.readCell(ctx)
 		if err != nil {
 			return
 		}
-		switch at.what {
+		switch at.state {
 		case myClaim:
 			d.holdAt(at)
 			return
-		case unclear:
+		case unexplained:
 			a, err := d.ask(ctx, at)
 			switch {
 			case err != nil || a.State == jobs.StandsYours:
@@ -244,7 +244,7 @@ func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 				return
 			}
 			continue
-		case nothingNew:
+		case asExpected:
 		case myOutcome, anothersClaim, closed:
 			d.supersede(superseded)
 			return
@@ -256,9 +256,9 @@ func (d *Delivery) claimRunning(ctx context.Context, superseded func()) {
 	}
 }
 
-// supersede ends an execution that is another's, or of an attempt that is closed.
+// supersede ends an execution whose attempt another delivery holds, or is closed.
 func (d *Delivery) supersede(superseded func()) {
-	d.w.Logger.Info("somebody else has this attempt: ended and discarded", "attempt", d.String())
+	d.w.Logger.Info("another delivery holds this attempt, or it is closed: ended and discarded", "attempt", d.String())
 	d.stops.Ask(Stop{Text: "superseded", Discard: true})
 	superseded()
 }

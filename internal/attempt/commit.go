@@ -7,19 +7,19 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Sign fills in whose outcome it is.
+// Sign fills in which delivery the outcome is of.
 func (d *Delivery) Sign(o *jobs.Outcome) *jobs.Outcome {
 	o.Attempt, o.Worker, o.Incarnation, o.Nonce = d.job.Attempt, d.w.Name, d.w.Incarnation, d.from.Nonce
 	return o
 }
 
 // Commit writes the outcome, expecting the claim's sequence, else the fence.
-// Its verdict is what becomes of the job: Drop when the attempt is closed, by
-// this outcome or by another, which makes this one worthless; Leave when
-// another delivery holds it, or the log has lost what this one held it by.
+// Its verdict is what to do with the job: Drop when the attempt is closed, by this
+// outcome or by another one, which makes this one worthless; Leave when another
+// delivery holds it, or the log has lost the claim of this one.
 func (d *Delivery) Commit(ctx context.Context, o *jobs.Outcome) (Verdict, error) {
 	wait := FirstPause
-	for range maxOdd {
+	for range maxUnexplainedRefusals {
 		err := Persist(ctx, d.w.Clock, func(ctx context.Context) error {
 			_, err := d.append(ctx, jobs.Record{Outcome: o})
 			return err
@@ -31,18 +31,18 @@ func (d *Delivery) Commit(ctx context.Context, o *jobs.Outcome) (Verdict, error)
 		if !broken && !errors.Is(err, ErrConflict) {
 			return Leave, err
 		}
-		at, err := d.look(ctx)
+		at, err := d.readCell(ctx)
 		if err != nil {
 			return Leave, err
 		}
 		v, again, err := d.refused(ctx, at, broken)
 		if err != nil || !again {
-			if v == Leave || at.what != myOutcome {
-				d.w.Logger.Info("the outcome came too late and is discarded", "attempt", d.String(), "status", string(o.Status))
+			if v == Leave || at.state != myOutcome {
+				d.w.Logger.Info("discarded an outcome that came too late", "attempt", d.String(), "status", string(o.Status))
 			}
 			return v, err
 		}
-		if at.what != nothingNew {
+		if at.state != asExpected {
 			continue
 		}
 		if err := d.w.Clock.Pause(ctx, wait); err != nil { // refused by a write that cannot be read yet
@@ -50,26 +50,26 @@ func (d *Delivery) Commit(ctx context.Context, o *jobs.Outcome) (Verdict, error)
 		}
 		wait = min(2*wait, MaxPause)
 	}
-	return Leave, errOdd
+	return Leave, errRefusedUnexplained
 }
 
-// refused says what a refused outcome means by what stands in the cell; again,
-// when it is to be written once more. broken says that it was not sent, as the
-// connection is another one now.
-func (d *Delivery) refused(ctx context.Context, at seen, broken bool) (v Verdict, again bool, err error) {
-	switch at.what {
+// refused turns the state of the cell after a refused outcome into a verdict; again
+// means that the outcome has to be written once more. broken means that it was not
+// sent, because there is a new connection.
+func (d *Delivery) refused(ctx context.Context, at cellView, broken bool) (v Verdict, again bool, err error) {
+	switch at.state {
 	case myOutcome:
 		return Drop, false, nil
 	case myClaim:
 		d.holdAt(at)
 		return Leave, true, nil
 	case anothersClaim, closed:
-		return at.what.verdict(), false, nil
-	case nothingNew:
+		return at.state.verdict(), false, nil
+	case asExpected:
 		return Leave, true, nil
-	case unclear:
+	case unexplained:
 	}
-	if broken { // what it held the attempt by is gone, or hidden: it is forgotten
+	if broken { // the claim is gone, or hidden: forget the attempt
 		return Leave, false, nil
 	}
 	held := d.Claimed()

@@ -11,20 +11,20 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// What Log answers with, beside success; any other error is no answer.
+// The answers of Log, beside success. Any other error is not an answer.
 var (
-	ErrConflict = errors.New("someone else has written first")
+	ErrConflict = errors.New("another write came first")
 	ErrNotFound = errors.New("not found")
 	ErrDenied   = errors.New("permission denied")
-	// ErrReconnected: the connection is another one now, and nothing was sent.
-	ErrReconnected = errors.New("the connection was made again")
+	// ErrReconnected means that there is a new connection, and that nothing was sent.
+	ErrReconnected = errors.New("reconnected")
 )
 
-// Log is what a delivery needs of its run's log.
+// Log is what a delivery needs of the log of its run.
 type Log interface {
-	// Connection is the number of the present connection. A server that was
-	// restarted may have lost the last part of a log and use its sequences
-	// again: what was read on one connection is not true on another.
+	// Connection is the number of the present connection. A restarted server
+	// may have lost the last part of a log, and use its sequences again. So a
+	// sequence that was read on one connection means nothing on another.
 	Connection() uint64
 	// Append writes a record to a cell, expecting its last sequence as it was
 	// on a connection, and returns the record's. It is not sent on another
@@ -35,7 +35,7 @@ type Log interface {
 	// Ended reports whether the run has its end record. ErrNotFound when there
 	// is no such run; ErrDenied.
 	Ended(ctx context.Context, run jobs.RunID) (bool, error)
-	// Ask sends a question to whoever decides for the run. It may be lost.
+	// Ask sends a question to the orchestrator of the run. It may be lost.
 	Ask(ctx context.Context, run jobs.RunID, q jobs.Question) error
 }
 
@@ -50,54 +50,54 @@ type Clock interface {
 	Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 }
 
-// Executor is what a delivery has done by whoever owns it.
-type Executor interface {
-	// Execute runs the job, with Delivery.Watch beside it, gives its slots
-	// back, and returns the outcome when the processes are gone and all that
-	// the outcome refers to is stored. It starts nothing unless MayStart.
-	// What it returns does not count where somebody else has closed the attempt.
+// Host does for a delivery what is not part of the protocol.
+type Host interface {
+	// Execute runs the job, with Delivery.Watch beside it, and gives its slots
+	// back. It returns the outcome when the processes are gone and everything
+	// that the outcome refers to is stored. It starts nothing unless MayStart.
+	// The outcome does not count when the attempt was closed by another process.
 	Execute(ctx context.Context) (*jobs.Outcome, error)
-	// Release gives the slots back of what is not executed.
+	// Release gives back the slots of a delivery that is not executed.
 	Release(ctx context.Context)
-	// Ack takes the job out of the queue, if it came on the present connection:
-	// on another one its place in the queue may be another job's.
+	// Ack removes the job from the queue, if it came on the present connection.
+	// On another one its place in the queue may belong to another job.
 	Ack()
 }
 
-// Worker is who serves deliveries.
+// Worker serves deliveries.
 type Worker struct {
 	Name        string
 	Incarnation string
 	TTL         time.Duration // of its entry in the registry; bounds the wait for the answer to a claim
-	Lease       *Lease
+	KeyLease    *KeyLease
 	Log         Log
 	Clock       Clock
 	Logger      *slog.Logger
-	// Alone reports whether no other process can hold what this worker holds:
+	// Alone reports whether no other process can hold the keys of this worker:
 	// then a gap of its lease means nothing. nil = never.
 	Alone func() bool
 }
 
-// Arrival is how a job came.
+// Arrival is how a job arrived.
 type Arrival struct {
 	Nonce          string // that no other delivery has
 	MaybeDuplicate bool   // a copy of it may have been executed
-	// Older: it was stored before the connection was made, so what led to it
-	// may be lost.
+	// Older means that it was stored before the connection began, so the records
+	// that led to it may be lost.
 	Older      bool
-	Connection uint64 // on which it came
+	Connection uint64 // on which it arrived
 }
 
 // Delivery is one copy of a job on its way to the acknowledgement.
 type Delivery struct {
-	w       *Worker
-	job     *jobs.Job
-	from    Arrival
-	began   time.Time
-	stops   *Stops
-	recheck chan struct{} // holds one token when it should look whether it is still its own
-	place   atomic.Pointer[place]
-	gaps    int // of the lease, when its claim was sent
+	w        *Worker
+	job      *jobs.Job
+	from     Arrival
+	began    time.Time
+	stops    *Stops
+	recheck  chan struct{} // holds one token when it should read the cell again
+	position atomic.Pointer[position]
+	gaps     int // of the lease, when its claim was sent
 
 	asked    int                         // questions so far
 	asking   atomic.Pointer[string]      // id of the one that waits for an answer
@@ -105,21 +105,21 @@ type Delivery struct {
 	answered chan struct{}               // holds one token when there is one
 }
 
-// place is what a delivery knows of its cell.
-type place struct {
+// position is what a delivery knows of its cell.
+type position struct {
 	on     uint64 // connection on which it was read
 	expect uint64 // last sequence of the cell: what the next write expects
 	claim  uint64 // sequence of its claim; 0 = none
 	epoch  uint64 // of the job, or of the answer that led to the claim
 }
 
-// Deliver makes a delivery of a job.
+// Deliver returns a delivery of a job.
 func (w *Worker) Deliver(job *jobs.Job, from Arrival) *Delivery {
 	d := &Delivery{
 		w: w, job: job, from: from, began: w.Clock.Now(),
 		stops: NewStops(), recheck: make(chan struct{}, 1), answered: make(chan struct{}, 1),
 	}
-	d.place.Store(&place{on: from.Connection, expect: job.Fence, epoch: job.Epoch})
+	d.position.Store(&position{on: from.Connection, expect: job.Fence, epoch: job.Epoch})
 	return d
 }
 
@@ -132,12 +132,12 @@ func (d *Delivery) Nonce() string { return d.from.Nonce }
 // Began is when it arrived.
 func (d *Delivery) Began() time.Time { return d.began }
 
-// Stops is where its end is asked for.
+// Stops holds the requests to end it.
 func (d *Delivery) Stops() *Stops { return d.stops }
 
-// Token is its fencing token; 0 = none: it has no claim.
+// Token is its fencing token; 0 = none, because it has no claim.
 func (d *Delivery) Token() uint64 {
-	p := d.place.Load()
+	p := d.position.Load()
 	if p.claim == 0 {
 		return 0
 	}
@@ -145,7 +145,7 @@ func (d *Delivery) Token() uint64 {
 }
 
 // Claimed reports whether it is known to have a claim.
-func (d *Delivery) Claimed() bool { return d.place.Load().claim != 0 }
+func (d *Delivery) Claimed() bool { return d.position.Load().claim != 0 }
 
 // Is reports whether both are copies of one attempt.
 func (d *Delivery) Is(o *Delivery) bool {
@@ -157,9 +157,9 @@ func (d *Delivery) String() string {
 	return fmt.Sprintf("%s %s #%d", d.job.Run, d.job.Name, d.job.Attempt)
 }
 
-// Serve takes the delivery to its end. ctx ends when the worker has to go and
-// nothing can be stored any more. The error says that the outcome is not.
-func (d *Delivery) Serve(ctx context.Context, x Executor) error {
+// Serve takes the delivery to its end. ctx ends when the worker has to end and
+// nothing can be stored any more. The error means that the outcome is not stored.
+func (d *Delivery) Serve(ctx context.Context, x Host) error {
 	switch d.Admit(ctx) {
 	case Leave:
 		x.Release(ctx)
@@ -181,9 +181,8 @@ func (d *Delivery) Serve(ctx context.Context, x Executor) error {
 	return d.settle(ctx, o, x)
 }
 
-// settle stores the outcome and acknowledges the job. ctx ends it when the
-// worker has to go.
-func (d *Delivery) settle(ctx context.Context, o *jobs.Outcome, x Executor) error {
+// settle stores the outcome and acknowledges the job.
+func (d *Delivery) settle(ctx context.Context, o *jobs.Outcome, x Host) error {
 	v, err := d.Commit(ctx, o)
 	if err != nil {
 		return fmt.Errorf("commit %s as %s: %w", d, o.Status, err)
@@ -194,19 +193,20 @@ func (d *Delivery) settle(ctx context.Context, o *jobs.Outcome, x Executor) erro
 	return nil
 }
 
-// settleDiscarded takes an attempt that others have closed out of the queue.
-func (d *Delivery) settleDiscarded(ctx context.Context, x Executor) {
+// settleDiscarded removes the job of an attempt from the queue that another process
+// has closed.
+func (d *Delivery) settleDiscarded(ctx context.Context, x Host) {
 	if st, _ := d.stops.Asked(); st.Forget {
 		return
 	}
-	if seen, err := d.look(ctx); err == nil && seen.what == closed {
+	if seen, err := d.readCell(ctx); err == nil && seen.state == closed {
 		x.Ack()
 	}
 }
 
-// Watch goes along with an execution until ctx ends: it claims what outlives
-// 20 ms, and when told to look, ends what is nobody's any more; then it calls
-// superseded, perhaps more than once.
+// Watch accompanies an execution until ctx ends. It claims an attempt that takes
+// longer than 20 ms. After Recheck it ends an execution that has lost its attempt,
+// and then calls superseded, perhaps more than once.
 func (d *Delivery) Watch(ctx context.Context, superseded func()) {
 	if !d.Claimed() {
 		if d.w.Clock.Pause(ctx, claimAfter) != nil {
@@ -215,14 +215,14 @@ func (d *Delivery) Watch(ctx context.Context, superseded func()) {
 		d.claimRunning(ctx, superseded)
 	}
 	for d.w.Clock.Await(ctx, d.recheck) == nil {
-		if seen, err := d.look(ctx); err == nil && (seen.what == anothersClaim || seen.what == closed) {
+		if seen, err := d.readCell(ctx); err == nil && (seen.state == anothersClaim || seen.state == closed) {
 			d.supersede(superseded)
 		}
 	}
 }
 
-// Recheck has Watch look whether the attempt is still this delivery's: after a
-// gap of the lease others may have thought its worker lost.
+// Recheck makes Watch read the cell again: after a gap of the lease other processes
+// may have concluded that the worker is lost.
 func (d *Delivery) Recheck() {
 	select {
 	case d.recheck <- struct{}{}:

@@ -8,15 +8,15 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// How long it waits between tries: twice as long each time.
+// The pause between two tries doubles from FirstPause up to MaxPause.
 const (
 	FirstPause = 20 * time.Millisecond
 	MaxPause   = time.Second
 )
 
-// Persist calls f until it gives an answer: anything but NATS being away. The
-// answers are nil, a refusal, an absence, another connection, a denied
-// permission, and that there is too much of it.
+// Persist calls f until it returns an answer: a result of any kind but an
+// unreachable NATS. The answers are nil, a refusal, an absence, a new connection, a
+// denied permission, and data that is too large.
 func Persist(ctx context.Context, c Clock, f func(context.Context) error) error {
 	wait := FirstPause
 	for {

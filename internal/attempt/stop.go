@@ -13,30 +13,30 @@ import (
 
 // Stop is a request to end an attempt before its time.
 type Stop struct {
-	Status  report.AttemptStatus // what the outcome says, whatever the exit code
+	Status  report.AttemptStatus // of the outcome, whatever the exit code
 	Text    string
-	Grace   time.Duration // between TERM and KILL; 0 = KILL at once
-	Discard bool          // somebody else has closed the attempt: there is no outcome to commit
-	Forget  bool          // with Discard: nor is the job acknowledged
+	Grace   time.Duration // between TERM and KILL; 0 = KILL immediately
+	Discard bool          // another process has closed the attempt: there is no outcome to commit
+	Forget  bool          // with Discard: the job is not acknowledged either
 }
 
-// Stops holds what was asked of an attempt. The first request says how it
-// ends; later ones can only make it end sooner, or for nothing.
+// Stops holds the requests to end an attempt. The first one decides how it ends;
+// later ones can only shorten the grace, or discard the outcome.
 type Stops struct {
-	changed chan struct{} // holds one token after a request, until it is looked at
+	changed chan struct{} // holds one token after a request, until it is received
 
 	mu     sync.Mutex
 	first  *Stop
-	within context.CancelFunc // of what is done before the execution; may be nil
+	within context.CancelFunc // of the work before the execution; may be nil
 }
 
-// NewStops holds nothing yet.
+// NewStops holds no request.
 func NewStops() *Stops { return &Stops{changed: make(chan struct{}, 1)} }
 
-// Changed gives a token after a request.
+// Changed receives a token after a request.
 func (s *Stops) Changed() <-chan struct{} { return s.changed }
 
-// Ask asks for the end.
+// Ask adds a request.
 func (s *Stops) Ask(req Stop) {
 	s.mu.Lock()
 	if s.first == nil {
@@ -58,8 +58,8 @@ func (s *Stops) Ask(req Stop) {
 	}
 }
 
-// Within is a context for what is done before the execution, one thing at a
-// time: it ends when the end is asked for.
+// Within returns a context for work before the execution, one piece at a time. A
+// request ends it.
 func (s *Stops) Within(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	s.mu.Lock()
@@ -70,7 +70,7 @@ func (s *Stops) Within(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// Asked is what was asked, if anything was.
+// Asked returns the request, if there is one.
 func (s *Stops) Asked() (Stop, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,14 +80,15 @@ func (s *Stops) Asked() (Stop, bool) {
 	return *s.first, true
 }
 
-// Discarded reports whether somebody else has closed the attempt.
+// Discarded reports whether another process has closed the attempt.
 func (d *Delivery) Discarded() bool {
 	st, ok := d.stops.Asked()
 	return ok && st.Discard
 }
 
-// Lapsed hears that the worker's lease has: what holds a key is killed without
-// grace, before anyone else may start. It reports whether this attempt is.
+// Lapsed ends the attempt because the lease of the worker has lapsed, if it holds a
+// key: without a grace, before another worker may start it. It reports whether it
+// did.
 func (d *Delivery) Lapsed() bool {
 	if !d.job.Keyed || !d.Claimed() {
 		return false
@@ -96,42 +97,42 @@ func (d *Delivery) Lapsed() bool {
 	return true
 }
 
-// lost is the end of what holds a key under a lease that has lapsed.
+// lost is the end of an attempt with a key under a lease that has lapsed.
 func (d *Delivery) lost() Stop {
 	return Stop{Status: report.AttemptLost, Text: "worker " + d.w.Name + " could not renew its lease"}
 }
 
-// Reconnected reads the cell of a delivery when the connection was made again,
-// before the worker's next heartbeat: the server may have lost the last part of
-// the log. The delivery goes on when its own claim is the last record of the
-// cell, also one that was not answered. Everything else is killed and
-// forgotten: it is delivered again, or known to the orchestrator.
+// Reconnected reads the cell of a delivery on a new connection, before the worker's
+// next heartbeat: the server may have lost the last part of the log. The delivery
+// goes on when its own claim is the last record of the cell, even if that was not
+// answered. Otherwise the execution is killed and forgotten: the job is delivered
+// again, or the orchestrator knows about it.
 func (d *Delivery) Reconnected(ctx context.Context) error {
-	if d.place.Load().on == d.w.Log.Connection() {
-		return nil // it came on this connection, or has looked on it
+	if d.position.Load().on == d.w.Log.Connection() {
+		return nil // it arrived on this connection, or has read the cell on it
 	}
-	at, err := d.look(ctx)
+	at, err := d.readCell(ctx)
 	if err != nil {
 		return err
 	}
-	switch at.what {
+	switch at.state {
 	case myClaim:
 		d.holdAt(at)
-	case myOutcome: // the commit finds it
-	case nothingNew, anothersClaim, closed, unclear:
+	case myOutcome: // the commit recognises it
+	case asExpected, anothersClaim, closed, unexplained:
 		d.forget()
 	}
 	return nil
 }
 
 func (d *Delivery) forget() {
-	d.w.Logger.Info("forgotten: the connection to NATS was made again, and the log does not say that this worker holds the attempt", "attempt", d.String())
+	d.w.Logger.Info("forgot an attempt after a new connection to NATS: the log does not show that this worker holds it", "attempt", d.String())
 	d.stops.Ask(Stop{Text: "its claim was lost", Discard: true, Forget: true})
 }
 
-// Probed hears that the orchestrator has a claim of this worker which its
-// heartbeats do not name, and that no delivery holds: it is recorded as lost.
-// on is the connection on which that was heard.
+// Probed records an attempt as lost that this worker has claimed, according to the
+// orchestrator, and that no delivery of it holds. on is the connection on which the
+// orchestrator asked.
 func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	o := &jobs.Outcome{
 		Attempt: p.Attempt, Status: report.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
@@ -139,12 +140,12 @@ func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	}
 	_, err := w.Log.Append(ctx, on, p.Run, p.Module, p.Sequence, jobs.Record{Outcome: o})
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {
-		return nil // the log has gone on, or it is asked again
+		return nil // the log has grown, or the orchestrator asks again
 	}
 	return err
 }
 
-// Cancelled hears a request to cancel an attempt of a run: this one or another.
+// Cancelled passes on a request to cancel an attempt of a run: this one or another.
 func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 	if d.job.Run != run || d.job.Module != c.Module || d.job.Attempt != c.Attempt {
 		return
@@ -159,7 +160,7 @@ func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 	d.stops.Ask(st)
 }
 
-// HandBack asks for the end because the worker goes.
+// HandBack asks for the end because the worker has to end.
 func (d *Delivery) HandBack(text string, grace time.Duration) {
 	d.stops.Ask(Stop{Status: report.AttemptHandedBack, Text: text, Grace: grace})
 }

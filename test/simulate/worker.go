@@ -44,7 +44,7 @@ func (k *worker) offers(l jobs.Lane) bool {
 func (k *worker) start() {
 	k.begin()
 	k.self = &attempt.Worker{
-		Name: k.name, Incarnation: k.w.name(k.name + "."), TTL: workerTTL, Lease: attempt.NewLease(workerTTL),
+		Name: k.name, Incarnation: k.w.name(k.name + "."), TTL: workerTTL, KeyLease: attempt.NewKeyLease(workerTTL),
 		Log: cells{k}, Clock: clock{k.party}, Logger: quiet,
 	}
 	k.work = &scope{p: k.party}
@@ -85,7 +85,7 @@ func (k *worker) register() {
 		revision := s.put(me, s.written[k.name])
 		return func() {
 			k.entered, k.revision = true, revision
-			k.self.Lease.Renew(sent, k.now())
+			k.self.KeyLease.Renew(sent, k.now())
 			k.watchLease()
 			k.after(workerTTL/3, "heartbeat is due", k.heartbeat)
 			k.after(ackWait/3, "keeps its deliveries", k.keep)
@@ -126,7 +126,7 @@ func (k *worker) renew(expect uint64, again bool) {
 		}
 		return func() {
 			k.revision = revision
-			if k.self.Lease.Renew(sent, k.now()) {
+			if k.self.KeyLease.Renew(sent, k.now()) {
 				k.w.note(k.name, "has its lease again")
 				k.watchLease()
 				k.recheck()
@@ -156,10 +156,10 @@ func (k *worker) watchLease() {
 		return
 	}
 	k.beating = true
-	until, _ := k.self.Lease.Next()
+	until, _ := k.self.KeyLease.Next()
 	k.w.after(k.until(until)+k.w.between(0, 20*time.Millisecond), k.party, "looks at its lease", func() {
 		k.beating = false
-		if _, live := k.self.Lease.State(k.now()); live {
+		if _, live := k.self.KeyLease.State(k.now()); live {
 			k.watchLease()
 			return
 		}

@@ -8,7 +8,7 @@ import (
 func TestLease(t *testing.T) {
 	t0 := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
-	l := NewLease(3 * time.Second) // 2.5 s
+	l := NewKeyLease(3 * time.Second) // 2.5 s
 	if _, live := l.State(t0); live {
 		t.Error("live before it began")
 	}
@@ -18,7 +18,7 @@ func TestLease(t *testing.T) {
 		t.Error("not live in its time")
 	}
 	if _, live := l.State(at(2500)); live {
-		t.Error("it counts from the acknowledgement, not from when the heartbeat was sent")
+		t.Error("the lease was extended from the acknowledgement, not from the heartbeat")
 	}
 	if !l.Renew(at(2600), at(2700)) {
 		t.Error("the gap was not seen")
@@ -28,7 +28,7 @@ func TestLease(t *testing.T) {
 	}
 	gaps, _ = l.State(at(2700))
 	if gap := l.Renew(at(6000), at(6010)); !gap || l.Unbroken(gaps, at(6010)) {
-		t.Error("a gap that nobody was awake to see is none")
+		t.Error("a gap in which the process was suspended was not noticed")
 	}
 	l.Renew(at(5000), at(6020)) // a late answer to an older heartbeat
 	if until, _ := l.Next(); !until.Equal(at(8500)) {
