@@ -41,6 +41,7 @@ type loop struct {
 	locks   *shared
 	waits   map[int]locks.Refusal // what modules were last said to wait for in the cluster
 	failure error                 // of a task: the run cannot go on here
+	fetched bool                  // the answer that was taken last has brought fetched values
 	broken  chan error            // that a task panicked
 
 	prepared sync.Map      // jobs.Lane → schedule.Prepare: lanes that were entered
@@ -132,9 +133,15 @@ func (l *loop) guard(task func()) {
 	}
 }
 
-// drain takes what has arrived meanwhile, so that one decision serves it all.
+// drain takes what else has arrived, so that one decision serves it all. It
+// stops at fetched values: the decision that they lead to is carried out before
+// others are taken, so that one set of them is in memory.
 func (l *loop) drain() error {
 	for range entriesBuffered {
+		if l.fetched {
+			l.fetched = false
+			return nil
+		}
 		select {
 		case e := <-l.entries:
 			if err := l.fold(e); err != nil {
@@ -152,23 +159,18 @@ func (l *loop) drain() error {
 }
 
 func (l *loop) decide(ctx context.Context, timer *time.Timer) {
-	for {
-		actions, wake := l.dispatcher.Decide(l.now())
-		again := false
-		for _, a := range actions {
-			again = l.perform(ctx, a) || again
-		}
-		if again {
-			continue // something was answered at once
-		}
-		wait := time.Hour
-		if !wake.IsZero() {
-			wait = max(0, wake.Sub(l.now()))
-		}
-		timer.Reset(wait)
-		l.due = time.Now().Add(wait)
-		return
+	actions, wake := l.dispatcher.Decide(l.now())
+	for _, a := range actions {
+		l.perform(ctx, a)
 	}
+	wait := time.Hour
+	if l.failure != nil {
+		wait = 0
+	} else if !wake.IsZero() {
+		wait = max(0, wake.Sub(l.now()))
+	}
+	timer.Reset(wait)
+	l.due = time.Now().Add(wait)
 }
 
 // now is the time by the clock of the log.

@@ -3,26 +3,23 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// perform carries out one decision. It reports whether it was answered at
-// once, so that there may be more to decide.
-func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
+// perform carries out one decision.
+func (l *loop) perform(ctx context.Context, a schedule.Action) {
 	switch a := a.(type) {
 	case schedule.Prepare:
 		l.tasks.add(func() { l.prepare(ctx, a) })
-	case schedule.Evaluate:
-		return l.evaluate(ctx, a)
-	case schedule.Expand:
-		return l.expand(ctx, a)
+	case schedule.Fetch:
+		l.tasks.add(func() { l.fetch(ctx, a) })
 	case schedule.Publish:
-		return l.publish(ctx, a)
+		l.publish(ctx, a)
 	case schedule.Close:
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
@@ -43,8 +40,9 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) bool {
 		l.tasks.add(func() { l.append(ctx, "", a.Expect, jobs.Record{Cancel: &a.Cancel}) })
 	case schedule.Finish:
 		l.tasks.add(func() { l.append(ctx, "", 0, jobs.Record{End: &a.End}) })
+	default:
+		l.failure = fmt.Errorf("run %s: this program cannot carry out a decision of type %T: please report this", l.run, a)
 	}
-	return false
 }
 
 // answer hands what became of a task to the loop.
@@ -121,26 +119,34 @@ func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 	}
 }
 
-func (l *loop) evaluate(ctx context.Context, a schedule.Evaluate) bool {
-	m := l.state.Module(a.Node)
-	return l.withScope(ctx, l.state.Needs(a.Node), m.ConditionReads(), func(s pipeline.Scope, err error) {
-		holds := false
-		if err == nil {
-			holds, err = l.state.Spec().Pipeline.Condition(m, s)
+// fetch loads values that are kept by reference.
+func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
+	values := make([]jobs.Outputs, len(a.Refs))
+	var err error
+	for i, ref := range a.Refs {
+		if values[i], err = l.load(ctx, ref); err != nil {
+			break
 		}
-		l.dispatcher.Evaluated(a.Node, holds, err)
+	}
+	l.answer(ctx, func() {
+		l.dispatcher.Fetched(a, values, err)
+		l.fetched = true
 	})
 }
 
-func (l *loop) expand(ctx context.Context, a schedule.Expand) bool {
-	m := l.state.Module(a.Node)
-	return l.withScope(ctx, l.state.Needs(a.Node), m.Dynamic.Reads, func(s pipeline.Scope, err error) {
-		var combinations [][]pipeline.Pair
-		if err == nil {
-			combinations, err = l.state.Spec().Pipeline.Combinations(m, s)
+// load is a value that is kept by reference, inline.
+func (l *loop) load(ctx context.Context, ref schedule.Ref) (v jobs.Outputs, err error) {
+	if ref.Value.Typed {
+		if v.Result, err = l.broker.Values.Result(ctx, ref.Value); err != nil {
+			return v, fmt.Errorf("fetch the result of %s: %w", ref.Need, err)
 		}
-		l.dispatcher.Expanded(a.Node, combinations, err)
-	})
+		v.Typed = true
+		return v, nil
+	}
+	if v.Values, err = l.broker.Values.Outputs(ctx, ref.Value); err != nil {
+		return v, fmt.Errorf("fetch the outputs of %s: %w", ref.Need, err)
+	}
+	return v, nil
 }
 
 // storeWithin is how long the server may take to store a job before a copy of
@@ -148,38 +154,22 @@ func (l *loop) expand(ctx context.Context, a schedule.Expand) bool {
 // somebody else may have ended the run is looked at before it starts.
 const storeWithin = 5 * time.Second
 
-func (l *loop) publish(ctx context.Context, a schedule.Publish) bool {
-	m := l.state.Module(a.Node)
+func (l *loop) publish(ctx context.Context, a schedule.Publish) {
 	now := l.now()
-	by := l.storeBy(now)
-	p := &publication{answered: make(chan struct{}), until: time.Now().Add(by.Sub(now))}
-	l.sent.Store(a.ID, p)
-	answered := false
-	send := func(s pipeline.Scope, err error) {
-		var job *jobs.Job
-		if err == nil {
-			job, err = l.job(a, m, s)
-		}
-		if err != nil {
-			answered = true
-			l.dispatcher.Unpublished(a.Node, a.ID, time.Time{}, err)
-			return
-		}
-		job.StoreBy = by
-		l.broker.Queue.Publish(ctx, job, func(err error) {
-			if err == nil || errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrReconnected) { // the last was not sent
-				l.sent.CompareAndDelete(a.ID, p)
-				close(p.answered)
-			}
-			l.published(ctx, a, job, err)
-		})
+	job, id := a.Job, a.ID()
+	job.StoreBy = l.storeBy(now)
+	for _, w := range job.Warnings {
+		l.cfg.Logger.Warn(w, "module", job.Name)
 	}
-	if m.Static() {
-		send(pipeline.Scope{}, nil)
-	} else {
-		l.withScope(ctx, l.state.Needs(a.Node), m.TextReads(), send)
-	}
-	return answered
+	p := &publication{answered: make(chan struct{}), until: time.Now().Add(job.StoreBy.Sub(now))}
+	l.sent.Store(id, p)
+	l.broker.Queue.Publish(ctx, job, func(err error) {
+		if err == nil || errors.Is(err, broker.ErrConflict) || errors.Is(err, broker.ErrReconnected) { // the last was not sent
+			l.sent.CompareAndDelete(id, p)
+			close(p.answered)
+		}
+		l.published(ctx, a, err)
+	})
 }
 
 // publication is one that is not answered. The server handles a purge apart
@@ -220,15 +210,15 @@ func (l *loop) storeBy(now time.Time) time.Time {
 	return by
 }
 
-func (l *loop) published(ctx context.Context, a schedule.Publish, job *jobs.Job, err error) {
+func (l *loop) published(ctx context.Context, a schedule.Publish, err error) {
 	switch {
 	case err == nil, errors.Is(err, broker.ErrConflict):
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrReconnected):
 		l.fail(ctx, err)
 	case errors.Is(err, broker.ErrTooLarge): // at every try
-		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID, time.Time{}, err) })
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID(), time.Time{}, err) })
 	default:
-		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.ID.Module, "error", err)
-		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID, job.StoreBy, nil) })
+		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.Module, "error", err)
+		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID(), a.StoreBy, nil) })
 	}
 }

@@ -19,28 +19,16 @@ type Prepare struct {
 	Set  jobs.LaneSet
 }
 
-// Evaluate asks for the condition of a module. Answer with Dispatcher.Evaluated.
-type Evaluate struct{ Node int }
-
-// Expand asks for the combinations of a family's axes. Answer with Dispatcher.Expanded.
-type Expand struct{ Node int }
-
-// Publish puts the job of an attempt on its lane. Answer with
-// Dispatcher.Unpublished when it cannot be made, or its fate is unknown.
+// Publish puts the job of an attempt on its lane. The caller sets StoreBy.
+// Answer with Dispatcher.Unpublished when it cannot be stored, or it is not
+// known whether it was.
 type Publish struct {
-	Node  int
-	ID    jobs.AttemptID
-	Lane  jobs.Lane
-	Slots int
-	Fence uint64
-	Epoch uint64
-	Keyed bool
-	// ClaimFirst: workers were lost under the module, so the attempt claims
-	// before it starts; what kills its worker at once would not be counted.
-	ClaimFirst bool
-	Again      bool
-	Rank       jobs.Rank
+	Node int
+	*jobs.Job
 }
+
+// Key names the attempt.
+func (p Publish) ID() jobs.AttemptID { return jobs.AttemptID{Module: p.Module, Attempt: p.Attempt} }
 
 // Close records an outcome in a module's cell, expecting that nothing was
 // written there since. Purge removes the attempt's job first: nobody claimed it.
@@ -80,8 +68,6 @@ type CancelRun struct {
 type Finish struct{ End jobs.End }
 
 func (Prepare) action()   {}
-func (Evaluate) action()  {}
-func (Expand) action()    {}
 func (Publish) action()   {}
 func (Close) action()     {}
 func (Ask) action()       {}

@@ -53,7 +53,7 @@ modules:
 	if rep.Status != report.RunSucceeded {
 		t.Errorf("done again it ended %s: %s", rep.Status, rep.Error)
 	}
-	if diff := cmp.Diff([]string{"flaky", "ignored", "tests (x=2)", "after-ignored", "merge", "cleanup"}, second.order); diff != "" {
+	if diff := cmp.Diff([]string{"flaky", "tests (x=2)", "ignored", "merge", "after-ignored", "cleanup"}, second.order); diff != "" {
 		t.Errorf("what ran again (-want +got):\n%s", diff)
 	}
 	for _, m := range rep.Modules {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -72,38 +71,6 @@ func (d *Dispatcher) Prepared(name jobs.Lane, revision uint64) {
 	l.prepared, l.revision = true, revision
 	d.refreshLane(l)
 	d.measureLanes()
-}
-
-// Evaluated answers Evaluate: whether the module's condition holds, or what
-// is wrong with it.
-func (d *Dispatcher) Evaluated(node int, holds bool, err error) {
-	n, m := d.run.nodes[node], d.memo(node)
-	if m.condition != conditionAsked || n.status.Terminal() {
-		return
-	}
-	m.condition = conditionFalse
-	switch {
-	case err != nil:
-		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "if: " + err.Error()})
-	case !holds:
-		d.closeWithout(n, jobs.Outcome{Status: report.AttemptSkipped, Reason: "its condition is false: " + n.module.If})
-	default:
-		m.condition = conditionTrue
-		d.run.changed = append(d.run.changed, node)
-	}
-}
-
-// Expanded answers Expand: the matrix of each member, or what is wrong.
-func (d *Dispatcher) Expanded(node int, combinations [][]pipeline.Pair, err error) {
-	n := d.run.nodes[node]
-	if n.status.Terminal() || n.expanded {
-		return
-	}
-	if err != nil {
-		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: " + err.Error()})
-		return
-	}
-	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Module: jobs.ModuleID(n.module.Token), Combinations: combinations}})
 }
 
 // Unpublished answers Publish: the job cannot be made (err; the module fails),

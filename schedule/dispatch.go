@@ -51,7 +51,8 @@ type Dispatcher struct {
 type memo struct {
 	condition conditionState
 	attempt   jobs.Attempt // that the rest is about
-	published bool         // its job was put on the lane by this dispatcher
+	published bool         // its job was put on the lane by this dispatcher, or is
+	fetching  bool         // about to be, once the values have been fetched that its texts read
 	uncertain time.Time    // the publication was not answered: nothing is done before
 	again     bool
 	claimed   bool      // its claim was heard of
@@ -181,7 +182,7 @@ func (d *Dispatcher) look(i int, now time.Time) {
 	case n.module.Dynamic != nil:
 		if !n.since.IsZero() && !m.expanding && !m.closing && d.run.stopped(n) == "" {
 			m.expanding = true
-			d.do(Expand{Node: i})
+			d.evaluate(n, forExpansion)
 		}
 	default:
 		if l := d.lane(n); n.status != report.Waiting {
@@ -246,7 +247,7 @@ func (d *Dispatcher) want(i int, now time.Time) {
 	switch {
 	case m.condition == conditionUnknown:
 		m.condition = conditionAsked
-		d.do(Evaluate{Node: i})
+		d.evaluate(n, forCondition)
 	case m.condition != conditionTrue:
 	case n.granted && d.relock(n, m):
 	case n.granted:
@@ -466,15 +467,9 @@ func (l *lane) settled() bool {
 
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {
 	m.published, m.passedBy, m.sent, m.audited = true, 0, now, now
-	again := m.again || d.run.epoch > 1
 	d.active[n.index] = true
 	if d.tickAt.IsZero() {
 		d.tickAt = now.Add(time.Second)
 	}
-	d.do(Publish{
-		Node: n.index, ID: jobs.AttemptID{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt},
-		Lane: n.lane, Slots: n.module.Slots, Fence: n.cell, Epoch: d.fencing,
-		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, Again: again,
-		Rank: d.lane(n).rank(n),
-	})
+	d.evaluate(n, forJob)
 }

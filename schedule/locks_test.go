@@ -266,7 +266,7 @@ modules:
 func TestReclaimAtFirstSight(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	id := l.queue[0].ID
+	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
 	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "before"}, l.now)
@@ -288,7 +288,7 @@ func TestReclaimAtFirstSight(t *testing.T) {
 func TestReclaim(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	id := l.queue[0].ID
+	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
 	c, may := l.run.Reclaim(id, f, l.now)
@@ -319,7 +319,7 @@ func TestReclaim(t *testing.T) {
 func TestReclaimWhatTheLogHasLost(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()
-	id := l.queue[0].ID
+	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
 	f.Synced(l.now)
 	id.Attempt = 2

@@ -20,7 +20,7 @@ func claimed(t *testing.T, src string, c jobs.Claim) (*player, *schedule.Fleet) 
 	p := newPlayer(t, src, ok)
 	f := p.fleet(1)
 	p.d = schedule.NewDispatcher(p.run, f)
-	c.Attempt, c.Started = p.decideUntilPublished().ID.Attempt, p.now
+	c.Attempt, c.Started = p.decideUntilPublished().Attempt, p.now
 	p.write("a", "a", jobs.Record{Claim: &c})
 	return p, f
 }
@@ -83,7 +83,7 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 		f := p.fleet(1)
 		f.Seen(jobs.WorkerInfo{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
 		p.d = schedule.NewDispatcher(p.run, f)
-		c.Attempt = p.decideUntilPublished().ID.Attempt
+		c.Attempt = p.decideUntilPublished().Attempt
 		p.now = p.now.Add(10 * testTTL)
 		f.Gone("silent", false)
 		c.Started = p.now.Add(-time.Hour) // the server's clock may have gone back, and stamps what it stores
@@ -118,7 +118,7 @@ modules:
   b: {command: ["true"], priority: high}
 `, ok)
 	p.d = schedule.NewDispatcher(p.run, p.fleet(1)) // has taken over, and does not know of a's job
-	if first := p.decideUntilPublished(); first.ID.Module != "b" {
+	if first := p.decideUntilPublished(); first.Module != "b" {
 		t.Fatalf("%+v", first)
 	}
 	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: p.now}})
@@ -133,7 +133,7 @@ modules:
 		}
 	}
 	p.now = p.now.Add(time.Minute)
-	if again := p.decideUntilPublished(); again.ID.Attempt != 2 {
+	if again := p.decideUntilPublished(); again.Attempt != 2 {
 		t.Errorf("%+v", again)
 	}
 }
@@ -142,10 +142,10 @@ modules:
 func TestAMissingJobIsPublishedAgain(t *testing.T) {
 	p := newPlayer(t, one, ok)
 	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
-	id := p.decideUntilPublished().ID
+	id := p.decideUntilPublished().ID()
 	p.queue = nil
 	p.d.Missing(id)
-	if again := p.decideUntilPublished(); again.ID != id || !again.Again {
+	if again := p.decideUntilPublished(); again.ID() != id || !again.MaybeDuplicate {
 		t.Errorf("%+v", again)
 	}
 }

@@ -29,7 +29,9 @@ type player struct {
 	// before is called ahead of every round; it may write to the log.
 	before func(p *player, round int)
 	queue  []schedule.Publish
-	most   int // jobs out at the same time
+	most   int                     // jobs out at the same time
+	jobs   map[string]*jobs.Job    // the newest of each module
+	stored map[string]jobs.Outputs // by digest: what the log holds by reference
 }
 
 func ok(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: report.AttemptSucceeded} }
@@ -65,7 +67,7 @@ func newPlayer(t *testing.T, src string, ends func(string, jobs.Attempt) jobs.Ou
 
 func newPlayerOf(t *testing.T, spec *jobs.Spec, ends func(string, jobs.Attempt) jobs.Outcome) *player {
 	t.Helper()
-	p := &player{t: t, now: epochStart, last: map[string]uint64{}, ends: ends}
+	p := &player{t: t, now: epochStart, last: map[string]uint64{}, jobs: map[string]*jobs.Job{}, ends: ends}
 	p.run = schedule.NewRun(func(e report.Event) { p.events = append(p.events, e) })
 	p.write("spec", "", jobs.Record{Spec: spec})
 	p.write("ctl", "", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}})
@@ -131,19 +133,14 @@ func (p *player) perform(a schedule.Action) {
 	switch a := a.(type) {
 	case schedule.Prepare:
 		p.d.Prepared(a.Lane, 1)
-	case schedule.Evaluate:
-		m := p.run.Module(a.Node)
-		holds, err := p.run.Spec().Pipeline.Condition(m, p.scope(a.Node))
-		p.d.Evaluated(a.Node, holds, err)
-	case schedule.Expand:
-		m := p.run.Module(a.Node)
-		combinations, err := p.run.Spec().Pipeline.Combinations(m, p.scope(a.Node))
-		p.d.Expanded(a.Node, combinations, err)
+	case schedule.Fetch:
+		p.fetch(a)
 	case schedule.Publish:
 		p.order = append(p.order, p.run.Module(a.Node).Name)
 		p.queue = append(p.queue, a)
+		p.jobs[a.Name] = a.Job
 	case schedule.Close:
-		p.queue = slices.DeleteFunc(p.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.ID == *a.Purge })
+		p.queue = slices.DeleteFunc(p.queue, func(q schedule.Publish) bool { return a.Purge != nil && q.ID() == *a.Purge })
 		if p.last[string(a.Cell)] == a.Expect {
 			p.write(string(a.Cell), a.Cell, jobs.Record{Outcome: &a.Outcome})
 		}
@@ -159,16 +156,18 @@ func (p *player) perform(a schedule.Action) {
 	}
 }
 
-func (p *player) scope(node int) pipeline.Scope {
-	s := pipeline.Scope{Needs: map[string]pipeline.NeedView{}}
-	for name, n := range p.run.Needs(node) {
-		v := pipeline.NeedView{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values}
-		for _, m := range n.Members {
-			v.Members = append(v.Members, pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status), Outputs: m.Outputs.Values})
+// fetch answers from what is stored.
+func (p *player) fetch(a schedule.Fetch) {
+	var values []jobs.Outputs
+	for _, ref := range a.Refs {
+		v, ok := p.stored[ref.Value.Blob.SHA256]
+		if !ok {
+			p.d.Fetched(a, nil, fmt.Errorf("fetch the outputs of %s: not found", ref.Need))
+			return
 		}
-		s.Needs[name] = v
+		values = append(values, v)
 	}
-	return s
+	p.d.Fetched(a, values, nil)
 }
 
 // finishFirst ends the job that has waited longest.
@@ -178,10 +177,10 @@ func (p *player) finishFirst() {
 	p.queue = p.queue[1:]
 	started := p.now
 	p.now = p.now.Add(time.Second)
-	o := p.ends(p.run.Module(job.Node).Name, job.ID.Attempt)
-	o.Attempt, o.Worker, o.Started, o.Finished = job.ID.Attempt, "w", started, p.now
-	if p.last[string(job.ID.Module)] == job.Fence {
-		p.write(string(job.ID.Module), job.ID.Module, jobs.Record{Outcome: &o})
+	o := p.ends(p.run.Module(job.Node).Name, job.Attempt)
+	o.Attempt, o.Worker, o.Started, o.Finished = job.Attempt, "w", started, p.now
+	if p.last[string(job.Module)] == job.Fence {
+		p.write(string(job.Module), job.Module, jobs.Record{Outcome: &o})
 	}
 }
 

@@ -89,7 +89,7 @@ modules:
 		first := p.decideUntilPublished()
 		p.queue = nil
 		p.now = p.now.Add(time.Millisecond)
-		p.write(string(first.ID.Module), first.ID.Module, jobs.Record{Outcome: &jobs.Outcome{
+		p.write(string(first.Module), first.Module, jobs.Record{Outcome: &jobs.Outcome{
 			Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Started: p.now.Add(-time.Millisecond), Finished: p.now,
 		}})
 		actions, _ := p.d.Decide(p.now)

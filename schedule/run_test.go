@@ -1,7 +1,6 @@
 package schedule_test
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,15 +43,21 @@ func pipelines() *rapid.Generator[*pipeline.Pipeline] {
 	})
 }
 
+// wrong is a condition that cannot be evaluated.
+const wrong = "fromJSON('{')"
+
+// quick is a command that reads nothing.
+var quick = &pipeline.Command{Args: []pipeline.Text{{{Literal: "true"}}}}
+
 func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
-	m := &pipeline.Module{Name: fmt.Sprintf("m%d", i), Token: fmt.Sprintf("m%d", i), Slots: rapid.IntRange(1, 3).Draw(t, "slots")}
+	m := &pipeline.Module{Name: fmt.Sprintf("m%d", i), Token: fmt.Sprintf("m%d", i), Slots: rapid.IntRange(1, 3).Draw(t, "slots"), Command: quick}
 	for k := range i {
 		if rapid.IntRange(0, 3).Draw(t, "need") == 0 {
 			m.Needs = append(m.Needs, pipeline.Need{Module: fmt.Sprintf("m%d", k), Optional: rapid.IntRange(0, 2).Draw(t, "optional") == 0})
 		}
 	}
 	m.Unselected = rapid.IntRange(0, 12).Draw(t, "unselected") == 0
-	m.If = rapid.SampledFrom([]string{"", "", "", "", "true", "false", "error"}).Draw(t, "if")
+	m.If = rapid.SampledFrom([]string{"", "", "", "", "true", "false", wrong}).Draw(t, "if")
 	p := &m.Policy
 	p.AlwaysRun = rapid.IntRange(0, 4).Draw(t, "always-run") == 0
 	p.IgnoreFailure = rapid.IntRange(0, 5).Draw(t, "ignore-failure") == 0
@@ -73,16 +78,6 @@ func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
 	return m
 }
 
-func (w *world) condition(node int) (bool, error) {
-	switch w.pipe.Modules[node].If {
-	case "error":
-		return false, errors.New("it cannot be evaluated")
-	case "false":
-		return false, nil
-	}
-	return true, nil
-}
-
 // step does one thing that may happen next.
 func (w *world) step() {
 	switch rapid.IntRange(0, 15).Draw(w.t, "step") {
@@ -91,7 +86,7 @@ func (w *world) step() {
 		w.decide()
 	case 3, 4, 5:
 		if n := len(w.pending); n > 0 {
-			w.perform(rapid.IntRange(0, n-1).Draw(w.t, "action"), w.condition)
+			w.perform(rapid.IntRange(0, n-1).Draw(w.t, "action"))
 		}
 	case 6, 7:
 		w.startOne()
@@ -184,7 +179,7 @@ func (w *world) settle() {
 		wake := w.decide()
 		busy := len(w.pending) > 0
 		for len(w.pending) > 0 {
-			w.perform(0, w.condition)
+			w.perform(0)
 		}
 		for len(w.queue) > 0 {
 			busy = w.startOne() || busy
@@ -310,7 +305,7 @@ func (w *world) allowed(m *pipeline.Module) []report.Status {
 	switch m.If {
 	case "false":
 		own = []report.Status{report.Skipped}
-	case "error":
+	case wrong:
 		own = []report.Status{report.Failed}
 	}
 	own = append(own, report.Failed) // for want of a worker

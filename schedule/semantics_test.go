@@ -469,7 +469,7 @@ func TestFleetLoss(t *testing.T) {
 	f := p.fleet(1)
 	p.d = schedule.NewDispatcher(p.run, f)
 	publish := p.decideUntilPublished()
-	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: publish.ID.Attempt, Worker: "w", Incarnation: "w", Started: p.now}})
+	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: publish.Attempt, Worker: "w", Incarnation: "w", Started: p.now}})
 	if p.decideCloses() {
 		t.Fatal("a live worker's attempt was closed")
 	}
@@ -530,13 +530,13 @@ func TestSkippedAttempts(t *testing.T) {
 		p.d = schedule.NewDispatcher(p.run, p.fleet(1))
 		job := p.decideUntilPublished()
 		if tt.claims {
-			p.write("a", job.ID.Module, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w"}})
+			p.write("a", job.Module, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w"}})
 		}
 		o := &jobs.Outcome{Attempt: 1, Status: report.AttemptSkipped, Reason: "no need"}
 		if tt.began {
 			o.Started, o.Finished = p.now, p.now
 		}
-		p.write("a", job.ID.Module, jobs.Record{Outcome: o})
+		p.write("a", job.Module, jobs.Record{Outcome: o})
 		rep, err := p.run.Report(nil)
 		if err != nil {
 			t.Fatal(err)

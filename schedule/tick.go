@@ -108,7 +108,7 @@ func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
 		d.close(n, jobs.Outcome{Attempt: n.attempt, Status: report.AttemptCancelled, By: "orchestrator", Reason: why}, m.published || d.run.epoch > 1)
 		return
 	}
-	if !m.published {
+	if !m.published || m.fetching {
 		return
 	}
 	if !m.uncertain.IsZero() {

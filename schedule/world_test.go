@@ -141,18 +141,15 @@ func (w *world) fold(n int) {
 }
 
 // perform carries out the i-th pending action.
-func (w *world) perform(i int, conditions func(node int) (bool, error)) {
+func (w *world) perform(i int) {
 	a := w.pending[i]
 	w.pending = slices.Delete(w.pending, i, i+1)
 	switch a := a.(type) {
 	case schedule.Prepare:
 		w.dispatcher.Prepared(a.Lane, 1)
-	case schedule.Evaluate:
-		holds, err := conditions(a.Node)
-		w.dispatcher.Evaluated(a.Node, holds, err)
 	case schedule.Publish:
-		if _, there := w.queue[a.ID]; !there {
-			w.queue[a.ID] = a
+		if _, there := w.queue[a.ID()]; !there {
+			w.queue[a.ID()] = a
 		}
 	case schedule.Close:
 		if a.Purge != nil {
@@ -201,7 +198,7 @@ func (w *world) start(id jobs.AttemptID, worker string) {
 	job := w.queue[id]
 	delete(w.queue, id)
 	x := &execution{id: id, node: job.Node, worker: worker, fence: job.Fence, keyed: job.Keyed}
-	doubtful := job.Again
+	doubtful := job.MaybeDuplicate
 	if doubtful && w.last[cellSubject(id.Module)] != job.Fence {
 		return // reads the cell first, and finds the job decided
 	}
@@ -294,7 +291,7 @@ func (w *world) kill(name string) {
 	for id, x := range w.working {
 		if x.worker == name && x.claimed == 0 {
 			delete(w.working, id)
-			w.queue[id] = schedule.Publish{Node: x.node, ID: id, Fence: x.fence, Keyed: x.keyed, Again: true}
+			w.queue[id] = schedule.Publish{Node: x.node, Job: &jobs.Job{Module: id.Module, Attempt: id.Attempt, Fence: x.fence, Keyed: x.keyed, MaybeDuplicate: true}}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -37,7 +38,8 @@ type Forecast struct {
 
 // Of plays the pipeline on the workers. took is how long each module takes;
 // known is what the scheduler knows of that beforehand, by module name (nil:
-// nothing). It fails when the run would not succeed on these workers.
+// nothing). Conditions are taken as true. It fails when the run would not succeed
+// on these workers.
 func Of(p *pipeline.Pipeline, workers []Worker, took func(*pipeline.Module) time.Duration, known map[string]time.Duration) (Forecast, error) {
 	g := &game{
 		workers: workers, took: took, now: beginning, free: map[string]int{}, lanes: map[jobs.Lane][]waiting{},
@@ -127,7 +129,7 @@ func (e *events) Pop() any {
 
 func (g *game) play(p *pipeline.Pipeline, known map[string]time.Duration) (Forecast, error) {
 	err := errors.Join(
-		g.write("", jobs.Record{Spec: &jobs.Spec{Run: "forecast", Pipeline: p}}),
+		g.write("", jobs.Record{Spec: &jobs.Spec{Run: "forecast", Pipeline: unread(p)}}),
 		g.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}),
 	)
 	if err != nil {
@@ -144,6 +146,19 @@ func (g *game) play(p *pipeline.Pipeline, known map[string]time.Duration) (Forec
 		return Forecast{}, fmt.Errorf("the run would end %s: %s", end.Status, end.Error)
 	}
 	return g.result, nil
+}
+
+// unread is a pipeline in which no module reads what others give: nothing runs
+// that could give it.
+func unread(p *pipeline.Pipeline) *pipeline.Pipeline {
+	q := *p
+	q.Modules = slices.Clone(p.Modules)
+	for i, m := range p.Modules {
+		c := *m
+		c.If, c.Func, c.Command = "", nil, &pipeline.Command{Run: "true", Shell: "sh"}
+		q.Modules[i] = &c
+	}
+	return &q
 }
 
 // step carries out what is decided now, or lets time pass until something ends.
@@ -176,8 +191,6 @@ func (g *game) perform(a schedule.Action) error {
 			g.serves[station{w.Name, a.Lane}] = w.Capabilities.Offer(a.Set.Requires)
 		}
 		g.decide.Prepared(a.Lane, 1)
-	case schedule.Evaluate:
-		g.decide.Evaluated(a.Node, true, nil)
 	case schedule.Publish:
 		g.queued++
 		g.lanes[a.Lane] = append(g.lanes[a.Lane], waiting{g.queued, a})
@@ -273,7 +286,7 @@ func (g *game) happen() error {
 	e := heap.Pop(&g.coming).(event)
 	g.now = e.at
 	x := e.of
-	id := x.job.ID
+	id := x.job.ID()
 	if e.at.Before(x.ends) {
 		return g.write(id.Module, jobs.Record{Claim: &jobs.Claim{
 			Attempt: id.Attempt, Worker: x.worker, Incarnation: x.worker, Nonce: x.worker, Started: x.started,

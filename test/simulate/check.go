@@ -29,6 +29,12 @@ type truth struct {
 	locks    []jobs.Lock             // of the cluster, that it uses
 	granted  map[jobs.AttemptID]bool // attempts
 	running  []*task
+	readings map[string]reading      // by module, as declared
+	values   map[string]jobs.Outputs // by module: what it has set or returned
+	families map[string][]string     // of those that are expanded: the members
+
+	expanding *pipeline.Module // the family that was expanded last
+
 	ready    map[jobs.ModuleID]time.Duration // since when modules are
 	led      bool                            // somebody has taken the run over
 	mayStart bool                            // nobody has cancelled the run, and nothing of it has failed
@@ -39,6 +45,7 @@ func (t *truth) begin() {
 	t.modules = map[jobs.ModuleID]*pipeline.Module{}
 	t.closed, t.outcomes = map[jobs.AttemptID]time.Duration{}, map[jobs.AttemptID]*jobs.Outcome{}
 	t.over = map[jobs.ModuleID]time.Duration{}
+	t.values, t.families = map[string]jobs.Outputs{}, map[string][]string{}
 	t.granted, t.ready, t.mayStart = map[jobs.AttemptID]bool{}, map[jobs.ModuleID]time.Duration{}, true
 	t.final, t.tokens = map[jobs.ModuleID]jobs.Attempt{}, map[string]uint64{}
 }
@@ -86,6 +93,9 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	case t.state.Skipped():
 	case e.Record.Outcome != nil:
 		c.outcome(w, t, id, e, second, final)
+		c.closedByCondition(w, t, id, e)
+	case e.Record.Expansion != nil:
+		c.expanded(w, t, id, e.Record.Expansion)
 	case e.Record.Grant != nil:
 		c.granted(w, t, id, e.Record.Grant)
 	case e.Record.End != nil:
@@ -113,12 +123,18 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	case o != nil:
 		id := jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}
 		t.outcomes[id], t.closed[id] = o, at
-		if m := t.modules[e.Cell]; m != nil && t.state.StatusOf(m.Name).Terminal() {
+		m := t.modules[e.Cell]
+		if m != nil && o.Attempt != 0 {
+			t.values[m.Name] = o.Outputs
+		}
+		if m != nil && t.state.StatusOf(m.Name).Terminal() {
 			t.over[e.Cell] = at
 		}
 		if o.Status == report.AttemptSucceeded {
 			t.final[e.Cell] = o.Attempt
 		}
+	case e.Record.Expansion != nil:
+		t.expand(e.Record.Expansion)
 	case e.Record.Grant != nil:
 		for _, id := range e.Record.Grant.Attempts {
 			t.granted[id] = true
@@ -242,6 +258,7 @@ func (c *checks) starts(w *world, x *task) {
 		c.needsEnded(w, t, x, m)
 		c.open(w, t, x)
 		c.delayed(w, t, x, m)
+		c.asDeclared(w, t, x, m)
 	}
 	if j.Keyed {
 		c.fence(w, t, x, m)
@@ -287,8 +304,10 @@ func (c *checks) acked(w *world, j *jobs.Job) {
 // needsEnded: a module never starts before its needs ended.
 func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 	for _, need := range m.Needs {
-		if s := t.state.StatusOf(need.Module); !s.Terminal() {
-			w.fail("%s starts while %s is %s", x, need.Module, s)
+		for _, s := range t.statuses(need.Module) {
+			if !s.Terminal() {
+				w.fail("%s starts while %s is %s", x, need.Module, s)
+			}
 		}
 	}
 }

@@ -18,6 +18,11 @@ type climate struct {
 	needs      float64 // of a module, of each before it
 	optional   float64 // needs that are
 	conditions float64 // modules that have one
+	reads      float64 // modules that read the result of a need, of each need
+	lists      float64 // modules that return a list
+	families   float64 // modules that are one, of each need that returns a list
+	large      float64 // results that are kept by reference
+	damaged    float64 // of those: that cannot be read
 	keys       float64 // modules that have some
 	failing    float64 // executions
 	quick      float64 // executions that hardly last
@@ -46,6 +51,7 @@ func (w *world) drawClimate() climate {
 	c := climate{
 		runs: 1 + w.rand.IntN(2), modules: 9, orchestrators: 1 + w.rand.IntN(3), workers: 1 + w.rand.IntN(4), slots: 3,
 		mixed: 0.3, foreign: 0.1, needs: 0.2, optional: 0.3, conditions: 0.15, keys: 0.35,
+		reads: 0.3, lists: 0.15, families: 0.7, large: 0.4, damaged: 0.02,
 		failing: 0.15, quick: 0.3, faults: 0.9, registry: 0.04, handovers: 0.06, losses: 0.5, breakdowns: 0.04, aftermath: 0.3, stores: 0.06, noise: 0.3,
 		delay: 10 * time.Millisecond, trouble: 25 * time.Second, lingers: w.chance(0.3),
 	}
@@ -99,6 +105,7 @@ func (w *world) quiet(c *climate) {
 func (w *world) orderly(c *climate) {
 	c.runs, c.orchestrators, c.workers, c.slots = 1, 1, 1+w.rand.IntN(2), 2
 	c.keys, c.foreign, c.conditions, c.needs, c.failing, c.faults, c.noise = 0.1, 0.3, 0, 0.15, 0, 0, 0
+	c.reads, c.lists, c.large = 0, 0, 0
 	c.net, c.orderly = weather{}, true
 }
 

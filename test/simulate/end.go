@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 
@@ -44,7 +45,9 @@ func (c *checks) replay(w *world, r *run) {
 // statuses: every module has ended in a status that the table of fates gives
 // for how what it needs has.
 func (c *checks) statuses(w *world, r *run) {
-	for _, m := range r.truth.spec.Pipeline.Modules {
+	tokens := slices.Sorted(maps.Keys(r.truth.modules))
+	for _, token := range tokens {
+		m := r.truth.modules[token]
 		if s := r.truth.state.StatusOf(m.Name); !slices.Contains(c.allowed(w, r, m), s) {
 			w.fail("%s in %s ended %s; the table of fates says one of %v", m.Name, r.id, s, c.allowed(w, r, m))
 		}
@@ -53,22 +56,33 @@ func (c *checks) statuses(w *world, r *run) {
 
 // allowed is the table of fates, written a second time.
 func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []report.Status {
+	all := c.allowedBy(w, r, m, m.Needs)
+	if m.Dynamic == nil {
+		return all
+	}
+	// The needs that its axes read decide about a family, all of them once the run is stopped.
+	reads := slices.DeleteFunc(slices.Clone(m.Needs), func(n pipeline.Need) bool { return !slices.Contains(m.Dynamic.Reads, n.Module) })
+	return append(all, c.allowedBy(w, r, m, reads)...)
+}
+
+func (c *checks) allowedBy(w *world, r *run, m *pipeline.Module, needs []pipeline.Need) []report.Status {
 	t := &r.truth
 	if m.Unselected {
 		return []report.Status{report.Skipped}
 	}
 	bad, cancelled, skipped, allSkipped, required := false, false, false, true, false
-	for _, n := range m.Needs {
-		s := t.state.StatusOf(n.Module)
-		bad = bad || s.Bad()
-		cancelled = cancelled || s == report.Cancelled
-		skipped = skipped || (s == report.Skipped && !n.Optional)
-		allSkipped = allSkipped && s == report.Skipped
-		required = required || !n.Optional
+	for _, n := range needs {
+		for _, s := range t.statuses(n.Module) {
+			bad = bad || s.Bad()
+			cancelled = cancelled || s == report.Cancelled
+			skipped = skipped || (s == report.Skipped && !n.Optional)
+			allSkipped = allSkipped && s == report.Skipped
+			required = required || !n.Optional
+		}
 	}
 	stopped := c.cancelled(w, t, r.id)
 	if m.Policy.AlwaysRun {
-		if len(m.Needs) > 0 && allSkipped && required {
+		if len(needs) > 0 && allSkipped && required {
 			return []report.Status{report.Skipped}
 		}
 		stopped = stopped && t.cancels > 1
@@ -83,19 +97,22 @@ func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []report.Status {
 		}
 		stopped = stopped || !t.spec.Pipeline.FailSlow
 	}
-	return own(m, stopped || w.server.lost) // a cancellation may be lost after a worker has heeded it
+	return own(w, t, m, stopped || w.server.lost) // a cancellation may be lost after a worker has heeded it
 }
 
 // own are the statuses of a module that its needs have let run.
-func own(m *pipeline.Module, stopped bool) []report.Status {
-	var list []report.Status
-	switch m.If {
-	case "false":
-		list = []report.Status{report.Skipped, report.Failed}
-	case "error":
+func own(w *world, t *truth, m *pipeline.Module, stopped bool) []report.Status {
+	list := []report.Status{report.Succeeded, report.Failed, report.TimedOut}
+	holds, err := t.condition(w, m)
+	switch {
+	case w.server.lost && (m.Dynamic != nil || t.readings[t.declared(m)].want != ""):
+		list = append(list, report.Skipped) // what it has read may have been lost since
+	case m.Dynamic != nil:
+		list = t.unexpanded(w, m)
+	case err != nil:
 		list = []report.Status{report.Failed}
-	default:
-		list = []report.Status{report.Succeeded, report.Failed, report.TimedOut}
+	case !holds:
+		list = []report.Status{report.Skipped, report.Failed}
 	}
 	if m.Policy.IgnoreFailure {
 		list = slices.DeleteFunc(list, func(s report.Status) bool { return s == report.Failed || s == report.TimedOut })

@@ -64,18 +64,18 @@ func (w *world) desert() {
 // submit writes the specification of a run.
 func (w *world) submit(id jobs.RunID) *run {
 	w.server.logs[id] = newLog()
-	r := &run{id: id, boot: w.server.boot}
+	r := &run{id: id, boot: w.server.boot, readings: map[string]reading{}}
 	w.runs = append(w.runs, r)
 	r.truth.begin()
-	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline()}})
+	r.truth.readings = r.readings
+	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline(r)}})
 	r.truth.locks = r.truth.state.Locks()
 	return r
 }
 
-// pipeline draws a graph with every policy that the core decides about. The
-// text of a condition says how it comes out.
-func (w *world) pipeline() *pipeline.Pipeline {
-	p := &pipeline.Pipeline{Name: "p", FailSlow: w.chance(0.5), Limits: map[string]int{"l": 1 + w.rand.IntN(2)}}
+// pipeline draws a graph with every policy that the core decides about.
+func (w *world) pipeline(r *run) *pipeline.Pipeline {
+	p := &pipeline.Pipeline{Name: "p", Families: map[string][]int{}, FailSlow: w.chance(0.5), Limits: map[string]int{"l": 1 + w.rand.IntN(2)}}
 	if w.climate.shared {
 		p.Limits["shared"], p.ClusterLimits = places, []string{"shared"}
 	}
@@ -84,14 +84,21 @@ func (w *world) pipeline() *pipeline.Pipeline {
 	}
 	alone := w.chance(0.15)
 	for i := range 1 + w.rand.IntN(w.climate.modules) {
-		p.Modules = append(p.Modules, w.module(i, alone))
+		m := w.module(i, alone)
+		w.lists(m)
+		w.reads(r, p, m)
+		w.expands(p, m)
+		p.Modules = append(p.Modules, m)
 	}
 	return p
 }
 
+// wrong is a condition that cannot be evaluated.
+const wrong = "fromJSON('{')"
+
 func (w *world) module(i int, alone bool) *pipeline.Module {
 	name := "m" + utoa(uint64(i))
-	m := &pipeline.Module{Name: name, Token: name, Slots: 1}
+	m := &pipeline.Module{Name: name, Token: name, Slots: 1, Command: &pipeline.Command{Run: "true", Shell: "sh"}}
 	for k := range i {
 		if w.chance(w.climate.needs) {
 			m.Needs = append(m.Needs, pipeline.Need{Module: "m" + utoa(uint64(k)), Optional: w.chance(w.climate.optional)})
@@ -102,7 +109,7 @@ func (w *world) module(i int, alone bool) *pipeline.Module {
 	}
 	m.Unselected = w.chance(0.05)
 	if w.chance(w.climate.conditions) {
-		m.If = []string{"true", "true", "false", "error"}[w.rand.IntN(4)]
+		m.If = []string{"true", "true", "false", wrong}[w.rand.IntN(4)]
 	}
 	p := &m.Policy
 	p.AlwaysRun, p.IgnoreFailure = w.chance(0.2), w.chance(0.15)
@@ -145,6 +152,3 @@ func (w *world) shareLocks(p *pipeline.Policy) {
 	}
 	p.Keys = append(p.Keys, p.ClusterKeys...)
 }
-
-// combinations are those of a family.
-func combinations(*pipeline.Module) ([][]pipeline.Pair, error) { return nil, nil }

@@ -44,6 +44,7 @@ type server struct {
 	written  map[string]uint64 // last revision in the registry, also of what is gone
 	leases   map[jobs.RunID]*entry[leaseHolder]
 	locks    map[string]lockRecord
+	blobs    map[string]stored // by digest
 	revision uint64
 	sweeping bool
 
@@ -88,7 +89,7 @@ func newServer(w *world) *server {
 	return &server{
 		w: w, boot: 1, logs: map[jobs.RunID]*log{},
 		registry: map[string]*entry[jobs.WorkerInfo]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
-		locks: map[string]lockRecord{}, made: epoch.Add(-time.Second),
+		locks: map[string]lockRecord{}, blobs: map[string]stored{}, made: epoch.Add(-time.Second),
 	}
 }
 

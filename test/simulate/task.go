@@ -54,6 +54,9 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		t.c.wait(s, nil, w.between(time.Millisecond, 40*time.Millisecond)) // the rest of the log is stored
 	}
 	o.Started, o.Finished = started, t.k.now()
+	if o.Status == report.AttemptSucceeded {
+		o.Outputs = w.result(t.Job())
+	}
 	return o, s.Err()
 }
 

@@ -185,6 +185,8 @@ type run struct {
 	clean bool // it has ended and its jobs were purged by somebody who had seen that
 	truth truth
 
+	readings map[string]reading // by module, of those that read a result
+
 	deserted bool // nobody will decide for it, and it need not end
 	gone     bool // the server has lost all of it
 

@@ -1,0 +1,209 @@
+package schedule
+
+import (
+	"fmt"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
+)
+
+// Fetch loads values that the log holds by reference: the module's condition,
+// its axes or its texts read them. Answer with Dispatcher.Fetched.
+type Fetch struct {
+	Node int
+	Refs []Ref
+
+	attempt jobs.Attempt
+	purpose purpose
+}
+
+// Ref is a value that is kept by reference.
+type Ref struct {
+	Need  string // whose value it is, for messages
+	Value jobs.Outputs
+}
+
+func (Fetch) action() {}
+
+// purpose is what a module needs values for.
+type purpose uint8
+
+const (
+	forCondition purpose = iota // whether it runs
+	forExpansion                // which members a family has
+	forJob                      // the job of an attempt
+)
+
+// evaluate does what purpose says, or first fetches the values for it.
+func (d *Dispatcher) evaluate(n *node, p purpose) {
+	refs := d.run.refs(n, p)
+	if len(refs) == 0 {
+		d.evaluated(n, p, nil, nil)
+		return
+	}
+	d.memo(n.index).fetching = p == forJob
+	d.do(Fetch{Node: n.index, Refs: refs, attempt: n.attempt, purpose: p})
+}
+
+// Fetched answers Fetch: the values of its references, in their order and
+// inline, or why they cannot be had. Nothing keeps them after the call.
+func (d *Dispatcher) Fetched(f Fetch, values []jobs.Outputs, err error) {
+	n := d.run.nodes[f.Node]
+	if !d.awaits(n, f) {
+		return
+	}
+	d.memo(n.index).fetching = false
+	loaded := make(map[string]jobs.Outputs, len(values))
+	for i, v := range values {
+		loaded[f.Refs[i].Value.Blob.SHA256] = v
+	}
+	d.evaluated(n, f.purpose, loaded, err)
+}
+
+// awaits reports whether n still needs what was fetched.
+func (d *Dispatcher) awaits(n *node, f Fetch) bool {
+	m := d.memo(n.index)
+	switch {
+	case n.status.Terminal() || n.expanded:
+		return false
+	case f.purpose == forCondition:
+		return m.condition == conditionAsked
+	case f.purpose == forExpansion:
+		return true
+	case n.attempt != f.attempt || !m.fetching:
+		return false
+	}
+	if m.closing || n.claim != nil || d.run.stopped(n) != "" {
+		m.fetching, m.published = false, false // if the attempt stays open, its job is published after all
+		return false
+	}
+	return true
+}
+
+// evaluated does what purpose says with the values that were fetched for it.
+func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Outputs, err error) {
+	var s pipeline.Scope
+	if err == nil && (p != forJob || !n.module.Static()) {
+		s, err = d.run.scope(n, loaded)
+	}
+	switch p {
+	case forCondition:
+		d.decideCondition(n, s, err)
+	case forExpansion:
+		d.expand(n, s, err)
+	case forJob:
+		d.publishJob(n, s, err)
+	}
+}
+
+// decideCondition closes a module whose condition is false or cannot be evaluated.
+func (d *Dispatcher) decideCondition(n *node, s pipeline.Scope, err error) {
+	m := d.memo(n.index)
+	holds := false
+	if err == nil {
+		holds, err = d.run.pipeline.Condition(n.module, s)
+	}
+	m.condition = conditionFalse
+	switch {
+	case err != nil:
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "if: " + err.Error()})
+	case !holds:
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptSkipped, Reason: "its condition is false: " + n.module.If})
+	default:
+		m.condition = conditionTrue
+		d.run.changed = append(d.run.changed, n.index)
+	}
+}
+
+// expand records the members of a family.
+func (d *Dispatcher) expand(n *node, s pipeline.Scope, err error) {
+	var combinations [][]pipeline.Pair
+	if err == nil {
+		combinations, err = d.run.pipeline.Combinations(n.module, s)
+	}
+	if err != nil {
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: " + err.Error()})
+		return
+	}
+	d.control = append(d.control, jobs.Record{Expansion: &jobs.Expansion{Module: jobs.ModuleID(n.module.Token), Combinations: combinations}})
+}
+
+// refs are the values kept by reference that a module reads for a purpose.
+func (r *Run) refs(n *node, p purpose) []Ref {
+	reads := readsFor(n.module, p)
+	if len(reads) == 0 {
+		return nil
+	}
+	var refs []Ref
+	known := map[string]bool{"": true}
+	add := func(need string, v jobs.Outputs) {
+		if sum := v.Blob.SHA256; !known[sum] {
+			known[sum] = true
+			refs = append(refs, Ref{need, v})
+		}
+	}
+	needs := r.Needs(n.index)
+	for _, name := range reads {
+		need := needs[name]
+		add(name, need.Outputs)
+		for _, member := range need.Members {
+			if !member.Outputs.Typed { // expressions do not read the results of members
+				add(name, member.Outputs)
+			}
+		}
+	}
+	return refs
+}
+
+// readsFor are the direct needs whose values a module reads for a purpose.
+func readsFor(m *pipeline.Module, p purpose) []string {
+	switch p {
+	case forCondition:
+		return m.ConditionReads()
+	case forExpansion:
+		return m.Dynamic.Reads
+	}
+	return m.TextReads()
+}
+
+// scope is what the expressions of a module may read. A value by reference is
+// empty unless it was loaded: then no expression reads it.
+func (r *Run) scope(n *node, loaded map[string]jobs.Outputs) (pipeline.Scope, error) {
+	needs := r.Needs(n.index)
+	s := pipeline.Scope{Needs: make(map[string]pipeline.NeedView, len(needs))}
+	inline := func(v jobs.Outputs) jobs.Outputs {
+		if v.Blob.SHA256 != "" {
+			return loaded[v.Blob.SHA256]
+		}
+		return v
+	}
+	for name, need := range needs {
+		v := pipeline.NeedView{Status: string(need.Status), Reason: need.Reason}
+		if need.Outputs.Typed {
+			var err error
+			if v.Result, err = resultOf(inline(need.Outputs)); err != nil {
+				return s, fmt.Errorf("fetch the result of %s: %w", name, err)
+			}
+		} else {
+			v.Outputs = inline(need.Outputs).Values
+		}
+		for _, m := range need.Members {
+			view := pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status)}
+			if !m.Outputs.Typed {
+				view.Outputs = inline(m.Outputs).Values
+			}
+			v.Members = append(v.Members, view)
+		}
+		s.Needs[name] = v
+	}
+	return s, nil
+}
+
+// resultOf is what a Go function has returned, nil where it was not loaded.
+func resultOf(v jobs.Outputs) (any, error) {
+	if !v.Typed {
+		return nil, nil
+	}
+	return jobs.DecodeResult(v.Result)
+}

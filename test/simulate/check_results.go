@@ -1,0 +1,123 @@
+package simulate
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
+)
+
+// closed: a module that ends without an attempt ends as its condition says.
+func (c *checks) closedByCondition(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
+	o, m := e.Record.Outcome, t.modules[e.Cell]
+	if m == nil || m.Dynamic != nil || o.Attempt != 0 || w.server.lost {
+		return
+	}
+	holds, err := t.condition(w, m)
+	switch {
+	case o.Status == report.AttemptSkipped && (holds || err != nil):
+		w.fail("%s in %s is skipped, and its condition (%s) gives %v, %v", m.Name, id, m.If, holds, err)
+	case strings.HasPrefix(o.Error, "if: ") && err == nil:
+		w.fail("%s in %s fails by its condition (%s), which can be evaluated: %s", m.Name, id, m.If, o.Error)
+	}
+}
+
+// expanded: a family has a member for each element of the list that it reads.
+func (c *checks) expanded(w *world, t *truth, id jobs.RunID, x *jobs.Expansion) {
+	m := t.expanding
+	if m == nil || w.server.lost {
+		return
+	}
+	var want []string
+	if v, err := w.server.load(t.values[m.Dynamic.Reads[0]]); err != nil {
+		w.fail("%s in %s is expanded, and its list cannot be read: %v", m.Name, id, err)
+	} else if v.Typed {
+		list, _ := wire.Plain(v.Result)
+		for _, item := range list.([]any) {
+			want = append(want, item.(string))
+		}
+	}
+	var have []string
+	for _, pairs := range x.Combinations {
+		have = append(have, pairs[0].Value)
+	}
+	if !slices.Equal(want, have) {
+		w.fail("%s in %s has the members %v; its list gives %v", m.Name, id, have, want)
+	}
+}
+
+// asDeclared: an execution has a condition that holds, and its job carries the
+// results of its needs as the log has them.
+func (c *checks) asDeclared(w *world, t *truth, x *task, m *pipeline.Module) {
+	if w.server.lost { // a need may have been executed again, with another result
+		return
+	}
+	j := x.Job()
+	if holds, err := t.condition(w, m); !holds && j.Attempt == 1 {
+		w.fail("%s starts, and its condition (%s) gives %v, %v", x, m.If, holds, err)
+	}
+	for name, need := range j.Needs {
+		if _, expanded := t.families[name]; expanded || need.Family {
+			continue
+		}
+		if have := t.state.StatusOf(name); need.Status != have || !reflect.DeepEqual(need.Outputs, t.values[name]) {
+			w.fail("%s is told that %s is %s with %v; the log says %s with %v", x, name, need.Status, need.Outputs, have, t.values[name])
+		}
+	}
+	r, reads := t.readings[t.declared(m)]
+	if !reads || !r.text {
+		return
+	}
+	word, err := t.word(w, r)
+	if have := fmt.Sprint(j.Command.Args); err != nil || have != fmt.Sprint([]string{"echo", word}) {
+		w.fail("%s executes %s; what it reads is %q, %v", x, have, word, err)
+	}
+}
+
+// expand puts the members of a family in its place. What the family was is
+// kept for checks of the expansion.
+func (t *truth) expand(x *jobs.Expansion) {
+	t.expanding = t.modules[x.Module]
+	if t.expanding == nil || t.state.StatusOf(t.expanding.Name).Terminal() { // its list is empty, or it had ended
+		return
+	}
+	members, err := t.spec.Pipeline.Members(t.expanding, x.Combinations)
+	if err != nil {
+		return // the fold has said so
+	}
+	delete(t.modules, x.Module)
+	for _, m := range members {
+		t.modules[jobs.ModuleID(m.Token)] = m
+		t.families[t.expanding.Name] = append(t.families[t.expanding.Name], m.Name)
+	}
+}
+
+// statuses are those of a module, of an expanded family its members'.
+func (t *truth) statuses(name string) []report.Status {
+	members, expanded := t.families[name]
+	if !expanded {
+		return []report.Status{t.state.StatusOf(name)}
+	}
+	var list []report.Status
+	for _, m := range members {
+		list = append(list, t.state.StatusOf(m))
+	}
+	return list
+}
+
+// unexpanded is how a family ends that has no members.
+func (t *truth) unexpanded(w *world, m *pipeline.Module) []report.Status {
+	v, err := w.server.load(t.values[m.Dynamic.Reads[0]])
+	if err != nil {
+		return []report.Status{report.Failed}
+	}
+	if list, _ := wire.Plain(v.Result); v.Typed && len(list.([]any)) > 0 {
+		return nil
+	}
+	return []report.Status{report.Skipped}
+}

@@ -1,0 +1,158 @@
+package simulate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// change is one thing heard from the registry.
+type change struct {
+	worker        jobs.WorkerInfo
+	gone, left    bool
+	began, synced bool
+}
+
+// stream is an ordered feed from the server to a loop.
+type stream struct {
+	d     *decider
+	items []func()
+	last  time.Duration
+	turn  int // grows when it begins anew
+}
+
+// feedLag is how far a feed is behind at most, while it is not cut off: one
+// that is silent for longer begins anew.
+const feedLag = 300 * time.Millisecond
+
+// push has the server send an item.
+func (q *stream) push(what string, f func()) {
+	w := q.d.o.w
+	if !q.d.o.connected() {
+		return
+	}
+	q.items = append(q.items, f)
+	q.last = max(q.last+time.Microsecond, w.now+min(w.delay(), feedLag))
+	q.schedule(what)
+}
+
+func (q *stream) schedule(what string) {
+	turn := q.turn
+	q.d.o.w.at(q.last, q.d.o.party, what, q.d.during(func() {
+		if q.turn != turn || len(q.items) == 0 || q.d.o.cutIn {
+			return
+		}
+		items := q.items
+		q.items = nil
+		for _, f := range items { // what was held up comes at once
+			if q.turn == turn && q.d.loop != nil {
+				f()
+			}
+		}
+		if q.d.loop != nil {
+			q.d.loop.step()
+		}
+	}))
+}
+
+func (q *stream) anew() {
+	q.items, q.last = nil, 0
+	q.turn++
+}
+
+// follow begins to read the log and the registry, or begins anew.
+func (d *decider) follow() {
+	l := d.loop
+	if l == nil {
+		return
+	}
+	l.feed.anew()
+	l.watch.anew()
+	l.bells.anew()
+	turn := l.watch.turn
+	d.persist("follow", func() func() {
+		if d.loop == l && l.watch.turn == turn {
+			l.snapshot()
+		}
+		return func() {}
+	})
+}
+
+// snapshot sends all that is in the log and in the registry.
+func (l *loop) snapshot() {
+	s := l.d.o.w.server
+	var all []jobs.WorkerInfo
+	for _, k := range l.d.o.w.workers {
+		if e := s.registry[k.name]; e != nil {
+			all = append(all, e.value)
+		}
+	}
+	l.watch.push("the registry's watch begins", func() {
+		l.hear(change{began: true})()
+		for _, k := range all {
+			l.hear(change{worker: k})()
+		}
+		l.hear(change{synced: true})()
+	})
+	l.beats()
+	if len(l.d.run.truth.locks) > 0 {
+		l.bells.push("the watch of locks begins", l.locksChanged)
+	}
+	l.d.entryStored(s.logs[l.d.run.id])
+}
+
+// entryStored has the loop hear of all that is in the log now.
+func (d *decider) entryStored(log *log) {
+	l := d.loop
+	if l == nil {
+		return
+	}
+	entries := log.entries
+	l.feed.push("hears of the log", func() {
+		for i, _ := slices.BinarySearchFunc(entries, l.cursor+1, func(e jobs.Entry, seq uint64) int { return int(e.Sequence) - int(seq) }); i < len(entries); i++ {
+			if d.loop != l {
+				return
+			}
+			l.fold(entries[i])
+		}
+	})
+}
+
+func (d *decider) registryChanged(c change) {
+	if d.loop != nil {
+		d.loop.watch.push("hears of the registry", d.loop.hear(c))
+	}
+}
+
+// hear is what the loop does when it hears a change of the registry.
+func (l *loop) hear(c change) func() {
+	return func() {
+		now := l.now()
+		switch {
+		case c.began:
+			l.fleet.Restart()
+		case c.synced:
+			l.fleet.Synced(now)
+		case c.gone:
+			l.fleet.Gone(c.worker.Name, c.left)
+		default:
+			l.fleet.Seen(c.worker, now)
+		}
+		l.fleet.Heard(now)
+	}
+}
+
+// watchBeat is how often the watch of the registry says that nothing changes.
+const watchBeat = workerTTL / 5
+
+// beats has it do so.
+func (l *loop) beats() {
+	turn := l.watch.turn
+	l.d.o.w.after(watchBeat, nil, "tells who watches that nothing has changed", func() {
+		if l.d.loop == l && l.watch.turn == turn {
+			l.watch.push("hears that nothing has changed", func() { l.fleet.Heard(l.now()) })
+			l.beats()
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package simulate
+
+import (
+	"slices"
+
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// takeOver records who decides from here on, and folds what stood before.
+func (d *decider) takeOver() {
+	s := d.o.w.server
+	d.persist("read the log", func() func() {
+		entries, fencing, safe := slices.Clip(s.logs[d.run.id].entries), s.epoch(), s.boot == d.run.boot
+		return func() {
+			if len(entries) == 0 {
+				d.o.w.note(d.o.name, "finds nothing of", d.run.id)
+				d.told = true
+				d.endTerm()
+				return
+			}
+			state, err := schedule.Load(entries, nil)
+			if err != nil {
+				d.o.w.fail("%s cannot fold the log of %s: %v", d.o.name, d.run.id, err)
+				return
+			}
+			if state.Ended() != nil {
+				d.purgeRun()
+				return
+			}
+			control, _ := state.Control()
+			last := entries[len(entries)-1].Sequence
+			d.epoch = schedule.NextEpoch(state, d.epoch, safe, fencing)
+			epoch := d.epoch
+			d.tell(func() { // the epoch stands in the lease before it stands in the log
+				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
+				d.append("", control, takeover, func(seq uint64) {
+					if seq == 0 {
+						d.takeOver()
+						return
+					}
+					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, fencing: fencing, safe: safe})
+				})
+			})
+		}
+	})
+}
+
+// tell writes the lease until it is stored.
+func (d *decider) tell(then func()) {
+	told := false
+	d.write(func() {
+		if !told {
+			told = true
+			then()
+		}
+	})
+	d.o.after(patience, "writes its lease again", d.during(func() {
+		if !told {
+			told = true
+			d.tell(then)
+		}
+	}))
+}
+
+// begin begins to decide.
+func (d *decider) begin(l *loop) {
+	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.AttemptID]*publication{}
+	l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
+	l.taker = l.newTaker()
+	d.loop = l
+	d.follow()
+}
