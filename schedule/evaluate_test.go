@@ -144,3 +144,18 @@ modules:
 		t.Errorf("the module is %s", s)
 	}
 }
+
+// TestLateEndOfAFamilyIsNoNoise: the run is cancelled, which ends the family,
+// before the outcome arrives that was to close it.
+func TestLateEndOfAFamilyIsNoNoise(t *testing.T) {
+	p := newPlayer(t, readers, nil)
+	p.ends = large(p)
+	p.d = schedule.NewDispatcher(p.run, p.fleet(4))
+	p.decideUntilPublished()
+	p.finishFirst()
+	p.cancel("1")
+	p.write("each", "each", jobs.Record{Outcome: &jobs.Outcome{Status: report.AttemptFailed, Error: "matrix: the list cannot be read"}})
+	if p.run.Skipped() || p.run.StatusOf("each") != report.Cancelled {
+		t.Errorf("the family is %s; the record is noise: %v", p.run.StatusOf("each"), p.run.Skipped())
+	}
+}

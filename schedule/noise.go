@@ -82,6 +82,13 @@ func (n *node) misfit(c *jobs.Claim) string {
 	return ""
 }
 
+// endedBeside reports whether an outcome closes a family that has ended, or was
+// expanded, by records outside its cell. An orchestrator that had not seen these
+// may write it, so it is no noise.
+func (n *node) endedBeside(o *jobs.Outcome) bool {
+	return o != nil && o.Attempt == 0 && n.module.Dynamic != nil && (n.status.Terminal() || n.expanded)
+}
+
 // misfitOutcome is misfit for an outcome.
 func (n *node) misfitOutcome(o *jobs.Outcome) string {
 	early := n.status == report.Waiting && (n.module.Dynamic == nil || n.since.IsZero())

@@ -36,6 +36,8 @@ func (r *Run) applyCell(e jobs.Entry) {
 		why = "it is neither a claim nor an outcome"
 	}
 	switch {
+	case why != "" && n.endedBeside(outcome):
+		n.cell = e.Sequence
 	case why != "":
 		r.skip(e, n, why)
 	case claim != nil:

@@ -33,7 +33,8 @@ type truth struct {
 	values   map[string]jobs.Outputs // by module: what it has set or returned
 	families map[string][]string     // of those that are expanded: the members
 
-	expanding *pipeline.Module // the family that was expanded last
+	expanding *pipeline.Module                   // the family that was expanded last
+	known     map[jobs.ModuleID]*pipeline.Module // modules, and members whose expansion was lost since
 
 	ready    map[jobs.ModuleID]time.Duration // since when modules are
 	led      bool                            // somebody has taken the run over
@@ -45,6 +46,7 @@ func (t *truth) begin() {
 	t.modules = map[jobs.ModuleID]*pipeline.Module{}
 	t.closed, t.outcomes = map[jobs.AttemptID]time.Duration{}, map[jobs.AttemptID]*jobs.Outcome{}
 	t.over = map[jobs.ModuleID]time.Duration{}
+	t.known = map[jobs.ModuleID]*pipeline.Module{}
 	t.values, t.families = map[string]jobs.Outputs{}, map[string][]string{}
 	t.granted, t.ready, t.mayStart = map[jobs.AttemptID]bool{}, map[jobs.ModuleID]time.Duration{}, true
 	t.final, t.tokens = map[jobs.ModuleID]jobs.Attempt{}, map[string]uint64{}
@@ -117,7 +119,7 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	case e.Record.Spec != nil:
 		t.spec = e.Record.Spec
 		for _, m := range t.spec.Pipeline.Modules {
-			t.modules[jobs.ModuleID(m.Token)] = m
+			t.modules[jobs.ModuleID(m.Token)], t.known[jobs.ModuleID(m.Token)] = m, m
 		}
 	case t.state.Skipped():
 	case o != nil:
@@ -245,7 +247,7 @@ func (c *checks) holds(_ *world, x *task) bool {
 // starts checks an execution that begins.
 func (c *checks) starts(w *world, x *task) {
 	r := w.runOf(x.Job().Run)
-	t, m, j := &r.truth, r.truth.modules[x.Job().Module], x.Job()
+	t, m, j := &r.truth, r.truth.known[x.Job().Module], x.Job()
 	w.note(x.k.name, "executes", x.String(), "token", x.Token())
 	if m == nil {
 		w.fail("%s starts, which is no module of the run", x)
@@ -360,7 +362,7 @@ func (c *checks) held(w *world, t *truth, x *task) {
 			continue
 		}
 		all++
-		p := &t.modules[y.Job().Module].Policy
+		p := &t.known[y.Job().Module].Policy
 		if p.Exclusive {
 			alone = y.String()
 		}

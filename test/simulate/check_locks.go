@@ -10,7 +10,7 @@ import (
 
 // locksOf are the keys and limits of the cluster that an attempt needs.
 func (t *truth) locksOf(moduleID jobs.ModuleID) []jobs.Lock {
-	p := &t.modules[moduleID].Policy
+	p := &t.known[moduleID].Policy
 	return slices.DeleteFunc(slices.Clone(t.locks), func(l jobs.Lock) bool {
 		if l.Limit {
 			return !slices.Contains(p.Limits, l.Name)

@@ -92,7 +92,7 @@ func (t *truth) expand(x *jobs.Expansion) {
 	}
 	delete(t.modules, x.Module)
 	for _, m := range members {
-		t.modules[jobs.ModuleID(m.Token)] = m
+		t.modules[jobs.ModuleID(m.Token)], t.known[jobs.ModuleID(m.Token)] = m, m
 		t.families[t.expanding.Name] = append(t.families[t.expanding.Name], m.Name)
 	}
 }

@@ -107,10 +107,10 @@ func (s *server) loseQueue(from time.Duration) {
 
 // again folds a log that has lost its end.
 func (t *truth) again(l *log) {
-	tokens, running, locks, readings := t.tokens, t.running, t.locks, t.readings
+	before := *t
 	*t = truth{}
 	t.begin()
-	t.tokens, t.running, t.locks, t.readings = tokens, running, locks, readings
+	t.tokens, t.running, t.locks, t.readings, t.known = before.tokens, before.running, before.locks, before.readings, before.known
 	for i := range l.entries {
 		_ = t.record(&l.entries[i], l.at[i]) // what it finds was found when the entry was written
 	}
