@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
@@ -126,20 +127,29 @@ func (s *server) load(v jobs.Outputs) (jobs.Outputs, error) {
 	return b.value, nil
 }
 
-// fetch loads values by reference.
+// fetch loads values by reference. What is large may take long.
 func (l *loop) fetch(a schedule.Fetch) {
-	l.d.persist("fetch values", func() func() {
-		var values []jobs.Outputs
-		var err error
-		for _, ref := range a.Refs {
-			v, lerr := l.d.o.w.server.load(ref.Value)
-			if lerr != nil && err == nil {
-				err = fmt.Errorf("fetch the outputs of %s: %w", ref.Need, lerr)
-			}
-			values = append(values, v)
+	w := l.d.o.w
+	load := func() { l.d.persist("fetch values", func() func() { return l.answered(w.server.loadAll(l, a)) }) }
+	if w.chance(0.5) {
+		load()
+		return
+	}
+	l.d.o.after(w.between(time.Millisecond, one(w.rand, 100*time.Millisecond, time.Second, 8*time.Second)), "has fetched for long", l.d.during(load))
+}
+
+// loadAll loads values for a loop, and returns how it takes them.
+func (s *server) loadAll(l *loop, a schedule.Fetch) func() {
+	var values []jobs.Outputs
+	var err error
+	for _, ref := range a.Refs {
+		v, lerr := s.load(ref.Value)
+		if lerr != nil && err == nil {
+			err = fmt.Errorf("fetch the outputs of %s: %w", ref.Need, lerr)
 		}
-		return l.answered(func() { l.dispatcher.Fetched(a, values, err) })
-	})
+		values = append(values, v)
+	}
+	return func() { l.dispatcher.Fetched(a, values, err) }
 }
 
 // word is what a module reads: the word, or why it cannot be read.
