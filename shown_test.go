@@ -20,6 +20,9 @@ func TestExamplesShowEveryExport(t *testing.T) {
 		shown := shownIn(files)
 		for _, name := range exports {
 			_, method, _ := strings.Cut(name, ".")
+			if name == "Program.Functions" {
+				continue // for modpipe's own packages: users cannot name its type
+			}
 			if !shown[name] && (method == "" || !shown[method]) {
 				t.Errorf("package %s: no example shows %s", dir, name)
 			}

@@ -3,7 +3,6 @@ package cli
 import (
 	"maps"
 
-	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -112,7 +111,7 @@ func (p *program) identity() (*pipeline.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := inside.Of(built).Identity()
+	id, err := built.Functions().Identity()
 	if err != nil {
 		return nil, infrastructureError("%w", err)
 	}

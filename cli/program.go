@@ -14,18 +14,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe"
-	"github.com/modpipe/modpipe/internal/inside"
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/exec/function"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
-	"github.com/modpipe/modpipe/worker"
 )
 
 // Main is the main function of a program that has a pipeline of its own: its
 // orchestrator and its workers in one binary. It has the orchestrator's
 // commands, without FILE, and worker. It does not return.
 func Main(name string, define func(*modpipe.Builder)) {
-	if code, ok := answerCall(name, define); ok {
-		os.Exit(code)
+	build := func() (call.Program, error) {
+		p, err := modpipe.Build(name, define)
+		if err != nil {
+			return nil, err
+		}
+		return p.Functions(), nil
+	}
+	switch asked, err := function.Answer(os.Args[1:], build); {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitInfrastructure)
+	case asked:
+		os.Exit(exitOK)
 	}
 	os.Exit(Program(context.Background(), name, define, System())) //nolint:forbidigo // it is a main
 }
@@ -111,7 +122,7 @@ func (a *app) ownWorkerCommand() *cobra.Command {
 }
 
 // functions are the program's Go functions; nil when there is no program.
-func (a *app) functions() (worker.Functions, error) {
+func (a *app) functions() (call.Program, error) {
 	if a.own == nil {
 		return nil, nil
 	}
@@ -120,9 +131,9 @@ func (a *app) functions() (worker.Functions, error) {
 		return nil, err
 	}
 	if a.own.isolated {
-		return &isolated{inside.Of(p)}, nil
+		return function.Isolated(p.Functions()), nil
 	}
-	return inside.Of(p), nil
+	return p.Functions(), nil
 }
 
 // graph is the program's pipeline with parameters.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/call"
-	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -205,7 +204,7 @@ func (x *player) call(m *pipeline.Module, req call.Request) (res call.Response, 
 		ctx, stop = context.WithTimeout(ctx, m.Policy.Timeout)
 		defer stop()
 	}
-	res = inside.Of(x.program).Afresh().Call(ctx, req)
+	res = x.program.Functions().Fresh().Call(ctx, req)
 	return res, errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Config configures a worker. The zero value is a worker with a name of its
@@ -38,7 +36,7 @@ type Config struct {
 	WorkerTTL    time.Duration     // for the registry, when it is made here; 1 s to 10 m, 0 = 3 s
 	ExitWhenIdle bool              // Run drains by itself when it has had nothing to run for 2 s
 	Version      string            // of the program, for lists of workers
-	Functions    Functions         // of the program that the worker is part of; nil = it runs commands only
+	Functions    call.Program      // of the program that the worker is part of; nil = it runs commands only
 	Began        func()            // called by Run once it is registered and takes jobs from then on; may be nil
 	Logger       *slog.Logger      // nil = discard
 	// Alone reports whether no other process has joined the server, which is in
@@ -98,14 +96,6 @@ func patternFault(pattern string) error {
 		return fmt.Errorf("pass-env: %q is no pattern", pattern)
 	}
 	return nil
-}
-
-// Functions are the Go functions of the program that a worker is part of.
-type Functions interface {
-	// Identity returns which program it is; lanes require it.
-	Identity() (pipeline.Program, error)
-	// Call runs one attempt, and returns soon when ctx ends.
-	Call(ctx context.Context, req call.Request) call.Response
 }
 
 // filled is the configuration with its defaults.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/modpipe/modpipe/internal/attempt"
+	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/exec/function"
 	"github.com/modpipe/modpipe/jobs"
@@ -35,7 +36,7 @@ func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.S
 }
 
 // functionsOf is the executor of the program's functions.
-func functionsOf(f Functions) function.Executor {
+func functionsOf(f call.Program) function.Executor {
 	if f == nil {
 		return function.Executor{}
 	}

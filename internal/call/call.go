@@ -1,13 +1,29 @@
-// Package call holds what passes between whoever runs an attempt (a worker, a
-// test, a process of its own) and the program that has the Go functions: a
-// Request with everything that the attempt knows, and the Response. Both are
-// plain data, so that they cross a process boundary.
+// Package call defines how Go functions of a pipeline are called: a Request with
+// everything that is known about an attempt, and the Response of the program that
+// has the functions. Both are plain data, so that they can cross the boundary of a
+// process.
 package call
 
 import (
+	"context"
 	"io"
 	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
 )
+
+// Program is a built definition, as workers, the command line and tests use it.
+type Program interface {
+	// Identity returns the program's name, executable and graph. Only a worker
+	// of the same program takes its jobs.
+	Identity() (pipeline.Program, error)
+	// Call runs one attempt of a module: the condition, then the function, or
+	// the preparation of the command. It returns soon when ctx ends.
+	Call(ctx context.Context, req Request) Response
+	// Fresh returns the same program with another run of its definition, so that
+	// nothing is shared through variables that functions have captured.
+	Fresh() Program
+}
 
 // Request asks for one attempt of a module.
 type Request struct {

@@ -1,4 +1,4 @@
-package cli
+package function
 
 import (
 	"bytes"
@@ -14,28 +14,32 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/call"
-	"github.com/modpipe/modpipe/internal/inside"
 	"github.com/modpipe/modpipe/internal/wire"
 )
 
-// callWord is the first argument of a process that this program starts for
-// one attempt; the second is the directory in which they exchange request and
-// response. The parent holds the process's stdin: when it closes, however the
-// parent has ended, the process ends.
+// callWord is the first argument of a process that this program starts for one
+// call. The second one is the directory in which they exchange request and
+// response. The parent holds the stdin of the process, which ends when the stdin
+// closes, however the parent has ended.
 const callWord = "modpipe-call-1"
+
+// orphaned is the exit code of a process whose parent has ended.
+const orphaned = 3
 
 const (
 	requestFile  = "request"
 	responseFile = "response"
 )
 
-// isolated runs every attempt in a process of its own.
-type isolated struct{ inside.Program }
+// Isolated returns a program that runs each call in a process of its own. The
+// program that it is part of calls Answer first.
+func Isolated(p call.Program) call.Program { return isolated{p} }
+
+type isolated struct{ call.Program }
 
 // Call starts the process, and returns when it has ended.
-func (p *isolated) Call(ctx context.Context, req call.Request) call.Response {
+func (p isolated) Call(ctx context.Context, req call.Request) call.Response {
 	res, err := p.inProcess(ctx, req)
 	if err != nil {
 		return call.Response{Error: fmt.Sprintf("in a process of its own: %v", err)}
@@ -43,7 +47,7 @@ func (p *isolated) Call(ctx context.Context, req call.Request) call.Response {
 	return res
 }
 
-func (p *isolated) inProcess(ctx context.Context, req call.Request) (res call.Response, err error) {
+func (p isolated) inProcess(ctx context.Context, req call.Request) (res call.Response, err error) {
 	dir, err := os.MkdirTemp("", "modpipe-call-")
 	if err != nil {
 		return res, err
@@ -62,7 +66,7 @@ func (p *isolated) inProcess(ctx context.Context, req call.Request) (res call.Re
 	}
 	data, err = os.ReadFile(filepath.Join(dir, responseFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return res, fmt.Errorf("it has ended without an answer: %w", ended)
+		return res, fmt.Errorf("it ended without an answer: %w", ended)
 	}
 	if err != nil {
 		return res, err
@@ -70,8 +74,8 @@ func (p *isolated) inProcess(ctx context.Context, req call.Request) (res call.Re
 	return res, wire.Decode(data, &res)
 }
 
-// start runs the process to its end; ended says how that was.
-func (p *isolated) start(ctx context.Context, dir string, req call.Request) (ended, err error) {
+// start runs the process to its end; ended is how it ended.
+func (p isolated) start(ctx context.Context, dir string, req call.Request) (ended, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -117,19 +121,16 @@ func watchCall(ctx context.Context, process *os.Process, stdin io.Closer, abando
 	}
 }
 
-// answerCall runs one attempt when this process was started for one.
-func answerCall(name string, define func(*modpipe.Builder)) (code int, ok bool) {
-	if len(os.Args) != 3 || os.Args[1] != callWord {
-		return 0, false
+// Answer runs one call when this process was started for one, which its arguments
+// tell; asked is false for any other process. build builds the program.
+func Answer(args []string, build func() (call.Program, error)) (asked bool, err error) {
+	if len(args) != 2 || args[0] != callWord {
+		return false, nil
 	}
-	if err := answer(os.Args[2], name, define); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return exitInfrastructure, true
-	}
-	return exitOK, true
+	return true, answer(args[1], build)
 }
 
-func answer(dir, name string, define func(*modpipe.Builder)) error {
+func answer(dir string, build func() (call.Program, error)) error {
 	data, err := os.ReadFile(filepath.Join(dir, requestFile))
 	if err != nil {
 		return err
@@ -139,7 +140,7 @@ func answer(dir, name string, define func(*modpipe.Builder)) error {
 		return err
 	}
 	req.Log = os.Stdout
-	program, err := modpipe.Build(name, define)
+	program, err := build()
 	if err != nil {
 		return err
 	}
@@ -147,9 +148,9 @@ func answer(dir, name string, define func(*modpipe.Builder)) error {
 	defer stop()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(exitInfrastructure) // the parent has gone
+		os.Exit(orphaned)
 	}()
-	res := inside.Of(program).Call(ctx, req)
+	res := program.Call(ctx, req)
 	data, err = wire.Encode(&res)
 	if err != nil {
 		return err
