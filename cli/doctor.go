@@ -259,7 +259,7 @@ func (d *doctor) reachEmbedded(ctx context.Context) (end func()) {
 		d.fault("server", "set TMPDIR to a directory that can be written to", "no server can be started on a temporary store: %v", err)
 		return func() {}
 	}
-	s, err := d.app.embed(ctx, st, hosting{token: newToken(), as: reads}, d.app.silentLogger())
+	s, err := d.app.embed(ctx, st, hosting{token: newToken(), as: roleRead}, d.app.silentLogger())
 	if err != nil {
 		d.fault("server", "look at what the message names: the directory, or the address on loopback", "the embedded server does not start: %v", err)
 		return func() {}

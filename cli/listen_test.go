@@ -33,7 +33,7 @@ func listener(t *testing.T, home string, o listenOptions) (*session, *door) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := a.embed(t.Context(), st, hosting{door: d, as: serves}, slog.New(slog.DiscardHandler))
+	s, err := a.embed(t.Context(), st, hosting{door: d, as: roleServe}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func (r *runner) embed(ctx context.Context) (*session, error) {
 	if st.temporary {
 		r.progress.note("%s the store %s: this one keeps its data in a temporary one, %s, and leaves no history", holderText(r.storeDir), r.storeDir, st.dir)
 	}
-	h := hosting{as: runs, sync: r.options.syncAlways, token: newToken(), lost: r.stop}
+	h := hosting{as: roleRun, sync: r.options.syncAlways, token: newToken(), lost: r.stop}
 	if r.options.listen != "" {
 		if h.door, err = r.app.doorOf(storeOfSecrets(st, r.storeDir), r.options.listenOptions); err != nil {
 			st.close()

@@ -191,7 +191,7 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 		st.close()
 		return nil, err
 	}
-	s, err := a.embed(ctx, st, hosting{door: d, as: serves, sync: o.syncAlways, lost: o.lost}, log)
+	s, err := a.embed(ctx, st, hosting{door: d, as: roleServe, sync: o.syncAlways, lost: o.lost}, log)
 	if err != nil {
 		return nil, err
 	}

@@ -50,20 +50,20 @@ func (s *session) close() {
 	}
 }
 
-// role is what a process does with the store that it holds.
-type role int
+// storeRole is what a process does with the store that it holds.
+type storeRole int
 
 const (
-	runs   role = iota
-	reads       // and is soon gone
-	serves      // takes the runs of others
+	roleRun   storeRole = iota
+	roleRead            // and is soon gone
+	roleServe           // takes the runs of others
 )
 
 // hosting is how a server is embedded.
 type hosting struct {
 	token string // of its clients, when it does not listen
 	door  *door  // nil = it listens for programs that find it by its store only
-	as    role
+	as    storeRole
 	sync  bool // every write is on disk before it is acknowledged
 
 	lost context.CancelCauseFunc // ends what needs the store when it is removed; may be nil
@@ -84,7 +84,7 @@ func (a *app) embed(ctx context.Context, st *store, h hosting, log *slog.Logger)
 		ConnectTimeout: 30 * time.Second, Logger: log,
 	})
 	if err == nil {
-		err = st.announce(holder{URL: server.URL(), Token: h.secret(), Pin: h.pin(), Reader: h.as == reads, Serves: h.as == serves})
+		err = st.announce(holder{URL: server.URL(), Token: h.secret(), Pin: h.pin(), Reader: h.as == roleRead, Serves: h.as == roleServe})
 	}
 	if err != nil {
 		s.close()
@@ -190,7 +190,7 @@ func (a *app) openStore(ctx context.Context, dir string) (*session, error) {
 	for {
 		st, err := hold(dir)
 		if err == nil {
-			s, err := a.embed(ctx, st, hosting{token: newToken(), as: reads}, a.quietLogger())
+			s, err := a.embed(ctx, st, hosting{token: newToken(), as: roleRead}, a.quietLogger())
 			if err == nil {
 				s.dead = true
 			}
