@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // listenOptions are the flags about joining an embedded server.
@@ -155,7 +157,7 @@ const resolvePatience = 2 * time.Second
 func reachableName(ctx context.Context) string {
 	ctx, stop := context.WithTimeout(ctx, resolvePatience)
 	defer stop()
-	name := hostName()
+	name := ident.Host()
 	if addresses, err := net.DefaultResolver.LookupHost(ctx, name); err == nil && len(addresses) > 0 {
 		return name
 	}

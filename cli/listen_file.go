@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
@@ -62,7 +63,7 @@ func writeListening(ctx context.Context, state string, l listening) (*listenFile
 			return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
 		}
 	}
-	l.PID, l.Host = os.Getpid(), hostName()
+	l.PID, l.Host = os.Getpid(), ident.Host()
 	text, err := json.Marshal(l)
 	if err == nil {
 		err = errors.Join(removed(path), writeFile(path, append(text, '\n'), 0o600))
@@ -111,7 +112,7 @@ func readListening(state, port string) (listening, bool) {
 	}
 	var l listening
 	text, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(text, &l) != nil || l.Host != hostName() {
+	if err != nil || json.Unmarshal(text, &l) != nil || l.Host != ident.Host() {
 		return listening{}, false
 	}
 	return l, true

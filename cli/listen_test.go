@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // listener embeds a server that listens, for a user with a state directory.
@@ -208,7 +209,7 @@ func TestStaleListenFileMisleadsNobody(t *testing.T) {
 		t.Error("a server of another machine is believed to be of this one")
 	}
 	live.close()
-	text, err = json.Marshal(listening{Address: "127.0.0.1:4222", Host: hostName(), PID: os.Getpid()})
+	text, err = json.Marshal(listening{Address: "127.0.0.1:4222", Host: ident.Host(), PID: os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}

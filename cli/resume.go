@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -335,7 +335,7 @@ func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) er
 // withdraw cancels a run that no orchestrator takes.
 func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
 	fate := "the run is cancelled"
-	err := orchestrator.Cancel(ctx, c, run, jobs.Cancel{ID: uuid.NewString(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
+	err := orchestrator.Cancel(ctx, c, run, jobs.Cancel{ID: ident.New(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
 	if err != nil {
 		fate = fmt.Sprintf("the run could not be cancelled (%v)", err)
 	}

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -147,7 +147,7 @@ func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
 			return nil, err
 		}
 	}
-	r.name = hostName() + "-" + uuid.NewString()[:8]
+	r.name = ident.OnHost()
 	if r.spec == nil {
 		return r.takeOver(ctx, s)
 	}
@@ -468,7 +468,7 @@ func signalText(sig os.Signal, n int) string {
 
 func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
 	err := orchestrator.Cancel(ctx, s.conn, r.run, jobs.Cancel{
-		ID: uuid.NewString(), By: bySignal, Reason: signalError{sig}.Error(),
+		ID: ident.New(), By: bySignal, Reason: signalError{sig}.Error(),
 	})
 	if errors.Is(err, broker.ErrNotFound) {
 		r.stop(s.conn.Runs.Gone(r.run))

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
@@ -225,7 +225,7 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
 		who := a.startedBy()
 		err := orchestrator.Cancel(ctx, s.conn, run, jobs.Cancel{
-			ID: uuid.NewString(), By: who, Reason: firstOf(reason, "cancelled by "+who),
+			ID: ident.New(), By: who, Reason: firstOf(reason, "cancelled by "+who),
 		})
 		if errors.Is(err, orchestrator.ErrEnded) {
 			return notFoundError("run %s has ended already", run)

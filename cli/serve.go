@@ -10,11 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
@@ -207,7 +207,7 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 
 // serveOn decides for runs until ctx ends.
 func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
-	name := firstOf(o.name, hostName()+"-"+uuid.NewString()[:8])
+	name := firstOf(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
 		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},

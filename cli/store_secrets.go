@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // token is the secret that clients of the embedded server join with, and its
@@ -88,7 +90,7 @@ func newCertificate() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := hostName()
+	name := ident.Host()
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "modpipe on " + name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(certificateLife),

@@ -9,8 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
@@ -104,7 +103,7 @@ type Lease struct {
 // Acquire takes the lease of a key, a run's id for example, unless another
 // process has it: ErrHeld, with the holder's name in the text.
 func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
-	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: uuid.NewString()}}
+	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: ident.New()}}
 	for {
 		last, err := l.bucket.Last(ctx, key)
 		switch {

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
-
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -59,7 +58,7 @@ func want(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 // when there is no such run; ErrEnded when its last module has ended.
 func Cancel(ctx context.Context, c *broker.Conn, run jobs.RunID, cancel jobs.Cancel) error {
 	if cancel.ID == "" {
-		cancel.ID = uuid.NewString()
+		cancel.ID = ident.New()
 	}
 	for {
 		state, err := load(ctx, c, run)

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -303,8 +302,7 @@ func openBuckets(ctx context.Context, c *broker.Conn, workerTTL time.Duration) (
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
-		host, _ := os.Hostname()
-		c.Name = host + "-" + uuid.NewString()[:8]
+		c.Name = ident.OnHost()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -25,7 +25,7 @@ type task struct {
 }
 
 func (s *shift) newTask(d *broker.Delivery) *task {
-	from := attempt.Arrival{Nonce: rand.Text(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
+	from := attempt.Arrival{Nonce: ident.New(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
 	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
 }
 

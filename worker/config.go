@@ -2,11 +2,9 @@ package worker
 
 import (
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
@@ -101,7 +100,7 @@ func patternFault(pattern string) error {
 // filled is the configuration with its defaults.
 func (c Config) filled() Config {
 	if c.Name == "" {
-		c.Name = freshName()
+		c.Name = ident.OnHost()
 	}
 	if dir, err := filepath.Abs(c.Workspace); err == nil && c.Workspace != "" {
 		c.Workspace = dir
@@ -112,18 +111,4 @@ func (c Config) filled() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-// freshName is the host's name, as far as it fits, and a random suffix.
-func freshName() string {
-	host, _ := os.Hostname()
-	host, _, _ = strings.Cut(host, ".")
-	host = strings.Map(func(r rune) rune {
-		if r < 128 && jobs.ValidID(string(r)) {
-			return r
-		}
-		return '-'
-	}, host)
-	host = cmp.Or(host[:min(len(host), 56)], "worker")
-	return host + "-" + strings.ToLower(rand.Text()[:6])
 }

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/exec/function"
 	"github.com/modpipe/modpipe/internal/exec/process"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -75,7 +75,7 @@ func newShift(w *Worker) *shift {
 	return &shift{
 		w: w, cfg: w.cfg, conn: w.conn, log: log, started: time.Now(),
 		self: &attempt.Worker{
-			Name: w.cfg.Name, Incarnation: rand.Text(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
+			Name: w.cfg.Name, Incarnation: ident.New(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 			Alone: w.cfg.Alone,
 		},
 		health: newHealth(), tools: newToolbox(w.cfg, w.program), functions: functionsOf(w.cfg.Functions),

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 )
 
@@ -108,7 +108,7 @@ func (s Store) putOnce(ctx context.Context, v *value) error {
 	case err != nil && !errors.Is(err, jetstream.ErrNotFound):
 		return err
 	}
-	id := nuid.Next()
+	id := ident.New()
 	err = s.send(ctx, id, v)
 	switch {
 	case err != nil && !errors.Is(err, jetstream.ErrNoAnswer) && !errors.Is(err, jetstream.ErrLost): // else the entry may be stored

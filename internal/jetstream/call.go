@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
+
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // tryTimeout bounds the wait for one answer.
@@ -46,7 +47,7 @@ type call struct {
 }
 
 func newCalls(inbox string) *calls {
-	return &calls{root: inbox, prefix: inbox + "." + nuid.Next() + ".", waiting: map[uint64]call{}, used: map[string]bool{}, allowed: func(string) {}}
+	return &calls{root: inbox, prefix: inbox + "." + ident.New() + ".", waiting: map[uint64]call{}, used: map[string]bool{}, allowed: func(string) {}}
 }
 
 // open subscribes the inbox. It precedes every call.

@@ -10,7 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
+
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // reading is one push consumer of a feed.
@@ -59,7 +60,7 @@ func (c *Conn) feedOnce(ctx context.Context, src *Source, at *position, link *in
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	name := nuid.Next()
+	name := ident.New()
 	if err := r.begin(ctx, name, inbox); err != nil {
 		if errors.Is(err, ErrEnough) { // it was made, and had nothing
 			c.dropConsumer(src.Stream, name)

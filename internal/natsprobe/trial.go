@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/topology"
@@ -42,7 +42,7 @@ const (
 // configuration. Only a consumer that reads nothing is really created, in memory,
 // and deleted.
 func (p *Probe) Trials(ctx context.Context) []Trial {
-	t := &trials{c: p.c, scratch: trialDoesNotExist + "-" + nuid.Next(), buckets: p.buckets}
+	t := &trials{c: p.c, scratch: trialDoesNotExist + "-" + ident.New(), buckets: p.buckets}
 	t.streams()
 	t.publishes()
 	t.lanes()
