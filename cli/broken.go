@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -30,7 +31,7 @@ func explainUnreadable(c *broker.Conn, run jobs.RunID, err error) error {
 	if err == nil || !orchestrator.Unreadable(err) {
 		return err
 	}
-	return infrastructureError("run %s: %w\n%s", run, err, unreadableAdvice(c, run, err))
+	return exit.Infrastructuref("run %s: %w\n%s", run, err, unreadableAdvice(c, run, err))
 }
 
 // markUnreadable finds the rows of runs whose logs cannot be read. An

@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -70,7 +72,7 @@ func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 }
 
 // offer makes a completer of what a session knows, for the first argument.
-func (a *app) offer(p *place, names func(context.Context, *session) ([]string, error)) completer {
+func (a *app) offer(p *store.Location, names func(context.Context, *access.Session) ([]string, error)) completer {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -80,17 +82,17 @@ func (a *app) offer(p *place, names func(context.Context, *session) ([]string, e
 }
 
 // offered is what a session knows.
-func (a *app) offered(cmd *cobra.Command, p *place, names func(context.Context, *session) ([]string, error)) ([]string, cobra.ShellCompDirective) {
-	a.bind.bind(cmd)
+func (a *app) offered(cmd *cobra.Command, p *store.Location, names func(context.Context, *access.Session) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	a.bind.Bind(cmd)
 	ctx, stop := context.WithTimeout(cmd.Context(), completionPatience)
 	defer stop()
 	a.jsonErr = true // a shell wants no log lines
-	a.set.timeout = min(a.set.timeout, completionPatience)
+	a.set.ConnectTimeout = min(a.set.ConnectTimeout, completionPatience)
 	s, err := a.open(ctx, *p)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	defer s.close()
+	defer s.Close()
 	list, err := names(ctx, s)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -98,9 +100,9 @@ func (a *app) offered(cmd *cobra.Command, p *place, names func(context.Context, 
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-func (a *app) completeRuns(p *place) completer {
-	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
-		runs, err := s.conn.Runs.List(ctx, 50)
+func (a *app) completeRuns(p *store.Location) completer {
+	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
+		runs, err := s.Conn.Runs.List(ctx, 50)
 		if err != nil {
 			return nil, err
 		}
@@ -114,18 +116,18 @@ func (a *app) completeRuns(p *place) completer {
 }
 
 // completeRetry offers runs, and then the modules of the one that was named.
-func (a *app) completeRetry(p *place) completer {
+func (a *app) completeRetry(p *store.Location) completer {
 	runs := a.completeRuns(p)
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
 			return runs(cmd, args, word)
 		}
-		return a.offered(cmd, p, func(ctx context.Context, s *session) ([]string, error) {
-			run, err := findRun(ctx, s.conn, args[0])
+		return a.offered(cmd, p, func(ctx context.Context, s *access.Session) ([]string, error) {
+			run, err := findRun(ctx, s.Conn, args[0])
 			if err != nil {
 				return nil, err
 			}
-			spec, err := s.conn.Runs.Spec(ctx, run)
+			spec, err := s.Conn.Runs.Spec(ctx, run)
 			if err != nil {
 				return nil, err
 			}
@@ -134,9 +136,9 @@ func (a *app) completeRetry(p *place) completer {
 	}
 }
 
-func (a *app) completeWorkers(p *place) completer {
-	return a.offer(p, func(ctx context.Context, s *session) ([]string, error) {
-		workers, err := kv.Workers(ctx, s.conn.Conn)
+func (a *app) completeWorkers(p *store.Location) completer {
+	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
+		workers, err := kv.Workers(ctx, s.Conn.Conn)
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,8 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/connect"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/natsprobe"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -48,7 +53,7 @@ const (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	where := &place{}
+	where := &store.Location{}
 	cmd := &cobra.Command{
 		Use: "doctor [FILE]", Short: "Look whether runs would work here, and say what to do", ValidArgsFunction: a.completeFile,
 		Long: "Look whether runs would work here: the NATS server, its limits, what we may do there, clocks, the store,\n" +
@@ -56,7 +61,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			"server. Without a server, one is started on a temporary store.\n\n" +
 			"Exit codes: 0 when there is no fault (warnings are none), 2 usage, 3 a fault.",
 	}
-	where.define(cmd.Flags(), "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
+	defineLocation(cmd.Flags(), where, "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
 	cmd.RunE = a.do(between(0, 1, "doctor [FILE]"), func(ctx context.Context, args []string) error {
 		d := &doctor{app: a, place: *where}
 		if err := d.start(args); err != nil {
@@ -75,18 +80,18 @@ func (a *app) showDiagnosis(d *diagnosis) error {
 	err := a.emit(d, func(w io.Writer) { d.table(w, a.paint(w)) }, func(w io.Writer) {
 		for _, f := range d.Findings {
 			if f.State != healthOK {
-				writeln(w, f.Check)
+				console.Writeln(w, f.Check)
 			}
 		}
 	})
 	if err == nil && d.State == healthFault {
-		err = exitWith(exitInfrastructure)
+		err = exit.With(exit.Infrastructure)
 	}
 	return err
 }
 
 // table writes a line for each finding, and below it what to do.
-func (d *diagnosis) table(w io.Writer, paint painter) {
+func (d *diagnosis) table(w io.Writer, paint console.Painter) {
 	wide := 0
 	for _, f := range d.Findings {
 		wide = max(wide, len(f.Check))
@@ -94,35 +99,35 @@ func (d *diagnosis) table(w io.Writer, paint painter) {
 	counts := map[string]int{}
 	for _, f := range d.Findings {
 		counts[f.State]++
-		writef(w, "%s %s  %s\n", paint.health(f.State, pad(f.State, len(healthWarning))), pad(f.Check, wide), below(safetext.Text(f.Found)))
+		console.Writef(w, "%s %s  %s\n", healthColour(paint, f.State, phrase.Pad(f.State, len(healthWarning))), phrase.Pad(f.Check, wide), phrase.Indent(safetext.Text(f.Found)))
 		for line := range strings.Lines(f.Advice) {
-			writef(w, "%s→ %s\n", strings.Repeat(" ", len(healthWarning)+wide+3), strings.TrimRight(line, "\n"))
+			console.Writef(w, "%s→ %s\n", strings.Repeat(" ", len(healthWarning)+wide+3), strings.TrimRight(line, "\n"))
 		}
 	}
-	writef(w, "\n%s: %d ok", count(len(d.Findings), "check"), counts[healthOK])
+	console.Writef(w, "\n%s: %d ok", phrase.Count(len(d.Findings), "check"), counts[healthOK])
 	if n := counts[healthWarning]; n > 0 {
-		writef(w, ", %s", count(n, "warning"))
+		console.Writef(w, ", %s", phrase.Count(n, "warning"))
 	}
 	if n := counts[healthFault]; n > 0 {
-		writef(w, ", %s", count(n, "fault"))
+		console.Writef(w, ", %s", phrase.Count(n, "fault"))
 	}
-	writeln(w)
+	console.Writeln(w)
 }
 
 // health colours text after a finding's word, in the colours of statuses.
-func (p painter) health(state, text string) string {
-	return p.status(map[string]string{healthOK: "succeeded", healthWarning: "retrying", healthFault: "failed"}[state], text)
+func healthColour(p console.Painter, state, text string) string {
+	return p.Status(map[string]string{healthOK: "succeeded", healthWarning: "retrying", healthFault: "failed"}[state], text)
 }
 
 // doctor looks at everything, one thing after the other.
 type doctor struct {
 	app   *app
-	place place
+	place store.Location
 
 	file     string // "" = none
 	pipeline *pipeline.Pipeline
 	store    string // the workspace's
-	target   target
+	target   connect.Target
 	remote   bool
 	conn     *broker.Conn // nil = there is none
 	probe    *natsprobe.Probe
@@ -145,10 +150,10 @@ func (d *doctor) start(args []string) (err error) {
 		}
 		dir = fileDir(d.app, d.file)
 	}
-	if _, d.store, err = d.place.resolve(d.app.env, dir); err != nil {
+	if _, d.store, err = d.place.Resolve(d.app.env, dir); err != nil {
 		return err
 	}
-	d.target, d.remote, err = d.app.remote()
+	d.target, d.remote, err = d.app.nats.Named()
 	return err
 }
 
@@ -233,14 +238,14 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 	if !d.remote {
 		return d.reachEmbedded(ctx)
 	}
-	why := d.target.describe()
+	why := d.target.Describe()
 	c, err := broker.Attach(ctx, broker.Config{
-		URL: d.target.url, Name: "modpipe doctor", Options: d.target.options, Logger: d.app.silentLogger(),
-		ConnectTimeout: cmp.Or(d.app.set.timeout, doctorConnect),
+		URL: d.target.URL, Name: "modpipe doctor", Options: d.target.Options, Logger: d.app.silentLogger(),
+		ConnectTimeout: cmp.Or(d.app.set.ConnectTimeout, doctorConnect),
 	})
 	if err != nil {
 		d.ok("nats", "%s", why)
-		d.fault("server", d.target.reachAdvice(err), "%s", firstLine(err.Error(), 300))
+		d.fault("server", d.target.ReachAdvice(err), "%s", phrase.FirstLine(err.Error(), 300))
 		return func() {}
 	}
 	d.use(c)
@@ -250,35 +255,20 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 
 func (d *doctor) reachEmbedded(ctx context.Context) (end func()) {
 	why := "no server is configured"
-	if o := d.app.bind.origin["server"]; o != "" {
+	if o := d.app.bind.Origin["server"]; o != "" {
 		why = "from " + o
 	}
 	d.ok("nats", "embedded: `run` starts a server inside its process (%s)", why)
-	st, err := borrow()
+	st, err := store.Borrow()
 	if err != nil {
 		d.fault("server", "set TMPDIR to a directory that can be written to", "no server can be started on a temporary store: %v", err)
 		return func() {}
 	}
-	s, err := d.app.embed(ctx, st, hosting{token: newToken(), as: roleRead}, d.app.silentLogger())
+	s, err := d.app.sessions.Embed(ctx, st, access.Hosting{Token: store.NewToken(), As: access.RoleRead}, d.app.silentLogger())
 	if err != nil {
 		d.fault("server", "look at what the message names: the directory, or the address on loopback", "the embedded server does not start: %v", err)
 		return func() {}
 	}
-	d.use(s.conn)
-	return s.close
-}
-
-func (t target) reachAdvice(err error) string {
-	if isDenied(err) || errors.Is(err, broker.ErrRefused) || errors.Is(err, broker.ErrInsecure) {
-		return t.refusedAdvice(err)
-	}
-	return "is a server running there, and does the network let us through? --server names another; --server embedded needs none"
-}
-
-// few are the first of a list, on one line.
-func few(list []string, most int) string {
-	if len(list) <= most {
-		return strings.Join(list, "; ")
-	}
-	return strings.Join(list[:most], "; ") + fmt.Sprintf("; and %d more", len(list)-most)
+	d.use(s.Conn)
+	return s.Close
 }

@@ -1,6 +1,10 @@
 package cli
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/modpipe/modpipe/internal/phrase"
+)
 
 // examineCopies says in how many copies a cluster keeps what is there: how
 // many are asked for counts only where something is made.
@@ -17,7 +21,7 @@ func (d *doctor) examineCopies() {
 			least = n
 		}
 		least, most = min(least, n), max(most, n)
-		if n < d.app.set.replicas {
+		if n < d.app.set.Replicas {
 			fewer = append(fewer, a.Name)
 		}
 	}
@@ -28,8 +32,8 @@ func (d *doctor) examineCopies() {
 	switch {
 	case there == 0:
 	case len(fewer) > 0:
-		d.warn("copies", fmt.Sprintf("--replicas counts where something is made; on a cluster of enough servers `nats stream edit STREAM --replicas %d` changes what is there\n(the stream of a bucket is KV_ and its name)", d.app.set.replicas),
-			"%s; fewer than %d of %s", text, d.app.set.replicas, few(fewer, 5))
+		d.warn("copies", fmt.Sprintf("--replicas counts where something is made; on a cluster of enough servers `nats stream edit STREAM --replicas %d` changes what is there\n(the stream of a bucket is KV_ and its name)", d.app.set.Replicas),
+			"%s; fewer than %d of %s", text, d.app.set.Replicas, phrase.Few(fewer, 5))
 	default:
 		d.ok("copies", "%s", text)
 	}

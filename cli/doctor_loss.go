@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -61,7 +62,7 @@ func (d *doctor) examineMissing(holders map[string]jobs.Lease) bool {
 	}
 	d.fault("lost streams", "was the store of the server lost, or a stream deleted? A connected program that has the permission creates them within seconds;\n"+
 		"if this stays, start an orchestrator or a worker that may create streams, and submit again the runs whose logs were in them",
-		"%s: missing, although %s and %s use this NATS", strings.Join(missing, ", "), count(len(d.workers), "worker"), count(len(holders), "lease"))
+		"%s: missing, although %s and %s use this NATS", strings.Join(missing, ", "), phrase.Count(len(d.workers), "worker"), phrase.Count(len(holders), "lease"))
 	return true
 }
 
@@ -84,7 +85,7 @@ func (d *doctor) examineReaders(ctx context.Context) {
 	for _, r := range lost {
 		text = append(text, fmt.Sprintf("a reader of %s waits after sequence %d, and the stream ends at %d", r.Stream, r.Position, r.End))
 	}
-	d.fault("readers", "the stream was lost and created again, and these readers receive nothing new: restart the orchestrators, workers and followers that do not notice it within seconds", "%s", few(text, 3))
+	d.fault("readers", "the stream was lost and created again, and these readers receive nothing new: restart the orchestrators, workers and followers that do not notice it within seconds", "%s", phrase.Few(text, 3))
 }
 
 // odd is what looks wrong with the runs that have no end, in words.
@@ -170,24 +171,24 @@ func (o *odd) claim(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) {
 
 func (d *doctor) reportWaiting(ctx context.Context, found *odd) {
 	if len(found.waiting) == 0 {
-		d.ok("runs", "%s without an end, each with an orchestrator that decides for it", count(found.open, "run"))
+		d.ok("runs", "%s without an end, each with an orchestrator that decides for it", phrase.Count(found.open, "run"))
 		return
 	}
 	advice := "`orchestrator resume RUN` takes one over, or start `orchestrator serve`"
 	if serving, err := orchestrator.Serving(ctx, d.conn); err == nil && serving {
 		advice = "an orchestrator serves, and does not take them: is its --max-runs reached? Look into its log, or start it again"
 	}
-	d.warn("runs", advice, "no orchestrator decides for %s: %s", count(len(found.waiting), "run"), few(found.waiting, 5))
+	d.warn("runs", advice, "no orchestrator decides for %s: %s", phrase.Count(len(found.waiting), "run"), phrase.Few(found.waiting, 5))
 }
 
 func (d *doctor) reportClaims(found *odd) {
 	if len(found.unregistered) > 0 {
 		d.warn("absent workers", "the orchestrator of the run declares the attempts lost within seconds; if this stays, `orchestrator resume RUN`, or start the workers again",
-			"claimed by workers that are not registered: %s", few(found.unregistered, 5))
+			"claimed by workers that are not registered: %s", phrase.Few(found.unregistered, 5))
 	}
 	if len(found.idle) > 0 {
 		d.warn("claims", "the server may have lost the outcomes: the orchestrator of the run asks the worker, which gives the attempts up;\nif this stays, `orchestrator runs cancel RUN`, or start the worker again",
-			"claimed, and the worker does not execute it: %s", few(found.idle, 5))
+			"claimed, and the worker does not execute it: %s", phrase.Few(found.idle, 5))
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
@@ -32,7 +34,7 @@ func (d *doctor) examineStore() {
 	if d.remote {
 		return
 	}
-	if err := ourTemporary(d.store); err != nil {
+	if err := store.OurTemporary(d.store); err != nil {
 		d.fault("store", "set HOME or XDG_STATE_HOME, or name another directory with --store", "%v", err)
 		return
 	}
@@ -44,11 +46,11 @@ func (d *doctor) examineStore() {
 	text := d.store
 	switch {
 	case there:
-		text += fmt.Sprintf(", holds %s", bytesText(size))
+		text += fmt.Sprintf(", holds %s", phrase.Bytes(size))
 	default:
 		text += ", made by the first run"
 	}
-	if h, ok := readHolder(d.store); ok {
+	if h, ok := store.ReadHolder(d.store); ok {
 		text += fmt.Sprintf(", held by process %d", h.PID)
 	}
 	if err := tryWrite(at); err != nil {
@@ -57,7 +59,7 @@ func (d *doctor) examineStore() {
 	}
 	free, known := diskFree(at)
 	if known {
-		text += fmt.Sprintf(", %s free", bytesText(free))
+		text += fmt.Sprintf(", %s free", phrase.Bytes(free))
 	}
 	switch {
 	case known && free < leastDisk:
@@ -103,7 +105,7 @@ func sizeOf(dir string) (size int64, there bool) {
 // examineWorkers: without a server, a run brings its own worker.
 func (d *doctor) examineWorkers() {
 	if !d.remote {
-		d.ok("workers", "a run brings its own, with %s (--max-parallel)", count(machine.CPUs(), "slot"))
+		d.ok("workers", "a run brings its own, with %s (--max-parallel)", phrase.Count(machine.CPUs(), "slot"))
 	}
 }
 
@@ -120,7 +122,7 @@ func (d *doctor) examineShell() {
 	}
 	text := strings.Join(found, ", ")
 	if len(missing) > 0 {
-		text = joinText("; ", text, "not on PATH: "+strings.Join(missing, ", "))
+		text = phrase.Join("; ", text, "not on PATH: "+strings.Join(missing, ", "))
 	}
 	if d.remote {
 		text += " (" + where + ")"
@@ -168,11 +170,11 @@ func (d *doctor) examineTools(ctx context.Context) {
 	const advice = "install what is missing, put it on PATH, or start a worker that offers it (`worker capabilities` shows what one offers)"
 	switch {
 	case len(lacks) == 0:
-		d.ok("requirements", "%s of %s wait on %s: %s can serve all of them", count(len(d.pipeline.Modules), "module"), d.file, count(len(lanes), "lane"), who)
+		d.ok("requirements", "%s of %s wait on %s: %s can serve all of them", phrase.Count(len(d.pipeline.Modules), "module"), d.file, phrase.Count(len(lanes), "lane"), who)
 	case d.remote:
-		d.warn("requirements", advice, "%s", few(lacks, 6))
+		d.warn("requirements", advice, "%s", phrase.Few(lacks, 6))
 	default:
-		d.fault("requirements", advice, "%s", few(lacks, 6))
+		d.fault("requirements", advice, "%s", phrase.Few(lacks, 6))
 	}
 }
 
@@ -260,15 +262,15 @@ func (d *doctor) examineDirectories() {
 			relative = append(relative, name+"="+v)
 		}
 	}
-	if dir := env.configDir(); dir != "" {
-		file := filepath.Join(dir, "modpipe", d.app.bind.program+".yaml")
+	if dir := env.ConfigDir(); dir != "" {
+		file := filepath.Join(dir, "modpipe", d.app.bind.Program+".yaml")
 		if _, err := os.Stat(file); err == nil {
 			parts = append(parts, "settings from "+file)
 		} else {
 			parts = append(parts, "no settings in "+file)
 		}
 	}
-	parts = append(parts, "data in "+stateDir(env))
+	parts = append(parts, "data in "+store.StateDir(env))
 	text := strings.Join(parts, ", ")
 	switch {
 	case len(relative) > 0:

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/natsprobe"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -44,7 +46,7 @@ func (d *doctor) examineReach(ctx context.Context) bool {
 	f := a.facts
 	text := fmt.Sprintf("nats-server %s", f.Version)
 	if f.Name != "" && f.Name != "modpipe-embedded" {
-		text += " (" + shorten(f.Name, 24)
+		text += " (" + phrase.Shorten(f.Name, 24)
 		if f.Cluster != "" {
 			text += ", cluster " + f.Cluster
 		}
@@ -75,7 +77,7 @@ func roundTrip(t time.Duration) string {
 }
 
 func (d *doctor) examinePayload(most int64) {
-	text := fmt.Sprintf("messages of up to %s (max_payload)", bytesText(most))
+	text := fmt.Sprintf("messages of up to %s (max_payload)", phrase.Bytes(most))
 	switch {
 	case most < jetstream.LeastPayload:
 		d.fault("payload", "raise max_payload to 1MB: modpipe does not work with less than 128 KiB", "%s", text)
@@ -98,7 +100,7 @@ func (d *doctor) examineJetStream(ctx context.Context) bool {
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		advice = d.conn.URL() + " answers pings but JetStream does not: the log of that server says why; a cluster needs more than half of its servers"
 	}
-	d.fault("jetstream", advice, "%s", firstLine(err.Error(), 300))
+	d.fault("jetstream", advice, "%s", phrase.FirstLine(err.Error(), 300))
 	return false
 }
 
@@ -126,9 +128,9 @@ func (d *doctor) examineLimits(ctx context.Context) {
 			missing++
 		}
 	}
-	text := joinText(", ", "streams "+limitText(int64(f.Streams), int64(f.MaxStreams), plainNumber),
+	text := phrase.Join(", ", "streams "+limitText(int64(f.Streams), int64(f.MaxStreams), plainNumber),
 		"consumers "+limitText(int64(f.Consumers), int64(f.MaxConsumers), plainNumber),
-		"storage "+limitText(f.Storage, f.MaxStorage, bytesText), "memory "+limitText(f.Memory, f.MaxMemory, bytesText))
+		"storage "+limitText(f.Storage, f.MaxStorage, phrase.Bytes), "memory "+limitText(f.Memory, f.MaxMemory, phrase.Bytes))
 	var faults, warnings []string
 	short := func(what string, used, most, least, good int64) {
 		switch left := most - used; {
@@ -162,20 +164,6 @@ func limitText(used, most int64, show func(int64) string) string {
 
 func plainNumber(n int64) string { return fmt.Sprint(n) }
 
-func bytesText(n int64) string {
-	f, unit := float64(n), "B"
-	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if f < 1024 {
-			break
-		}
-		f, unit = f/1024, u
-	}
-	if f >= 100 || f == float64(int64(f)) {
-		return fmt.Sprintf("%.0f %s", f, unit)
-	}
-	return fmt.Sprintf("%.1f %s", f, unit)
-}
-
 // examinePermissions tries what an orchestrator and a worker do.
 func (d *doctor) examinePermissions(ctx context.Context) {
 	trials := within(ctx, func(ctx context.Context) []natsprobe.Trial { return d.probe.Trials(ctx) })
@@ -207,7 +195,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 	case len(orchestrator) > 0:
 		d.fault("permissions", permit, "denied: %s", strings.Join(orchestrator, "; "))
 	case len(silent) > 0:
-		d.warn("permissions", "without an answer nothing is known: is the server overloaded, or does a cluster elect a leader?", "no answer: %s", few(silent, 3))
+		d.warn("permissions", "without an answer nothing is known: is the server overloaded, or does a cluster elect a leader?", "no answer: %s", phrase.Few(silent, 3))
 	default:
 		d.ok("permissions", "%d operations tried, none is denied", tried)
 	}
@@ -228,9 +216,9 @@ func (d *doctor) examineStreams(ctx context.Context) {
 		case a.Err != nil:
 			unknown = append(unknown, a.Name)
 		case a.Refuses && float64(a.Bytes) > streamFull*float64(a.MaxBytes):
-			breaks = append(breaks, fmt.Sprintf("%s is full: %s of %s", a.Name, bytesText(a.Bytes), bytesText(a.MaxBytes)))
+			breaks = append(breaks, fmt.Sprintf("%s is full: %s of %s", a.Name, phrase.Bytes(a.Bytes), phrase.Bytes(a.MaxBytes)))
 		case a.MaxBytes > 0:
-			room = append(room, fmt.Sprintf("%s %s of %s", a.Name, bytesText(a.Bytes), bytesText(a.MaxBytes)))
+			room = append(room, fmt.Sprintf("%s %s of %s", a.Name, phrase.Bytes(a.Bytes), phrase.Bytes(a.MaxBytes)))
 		}
 		for _, diff := range a.Differences {
 			if diff.Breaks {
@@ -241,7 +229,7 @@ func (d *doctor) examineStreams(ctx context.Context) {
 		}
 	}
 	lanes := d.laneDifferences(ctx, &breaks, &others)
-	text := joinText(", ", fmt.Sprintf("%d of %d streams and buckets are there", len(d.assets)-len(missing)-len(unknown), len(d.assets)), lanes)
+	text := phrase.Join(", ", fmt.Sprintf("%d of %d streams and buckets are there", len(d.assets)-len(missing)-len(unknown), len(d.assets)), lanes)
 	if !d.remote {
 		text = "they can be made"
 	} else if len(missing) > 0 {
@@ -256,9 +244,9 @@ func (d *doctor) examineStreams(ctx context.Context) {
 	const change = "change it with `nats stream edit` or `nats consumer edit`; or delete it while nothing runs, and the next run makes it as it should be"
 	switch {
 	case len(breaks) > 0:
-		d.fault("streams", change, "%s", few(append(breaks, others...), 5))
+		d.fault("streams", change, "%s", phrase.Few(append(breaks, others...), 5))
 	case len(others) > 0:
-		d.warn("streams", "if that is not meant so: "+change, "%s", few(others, 5))
+		d.warn("streams", "if that is not meant so: "+change, "%s", phrase.Few(others, 5))
 	default:
 		d.ok("streams", "%s", text)
 	}
@@ -278,7 +266,7 @@ func (d *doctor) laneDifferences(ctx context.Context, breaks, others *[]string) 
 			*others = append(*others, diff.Text)
 		}
 	}
-	return count(n, "lane")
+	return phrase.Count(n, "lane")
 }
 
 // examineRegistry looks at the bucket of workers, whose limit of age decides
@@ -289,7 +277,7 @@ func (d *doctor) examineRegistry() {
 		if a.Err != nil || !strings.HasSuffix(a.Name, "-workers") {
 			continue
 		}
-		text := fmt.Sprintf("a worker that is silent for %s is lost", shortDuration(a.TTL))
+		text := fmt.Sprintf("a worker that is silent for %s is lost", jobs.ShortDuration(a.TTL))
 		switch {
 		case a.TTL == 0:
 			d.fault("registry", "delete the bucket "+a.Name+" while no worker runs; --worker-ttl says how it is made", "entries of workers never end: a loss is never noticed")
@@ -347,7 +335,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 	}
 	d.workers, d.asked = workers, true
 	if len(workers) == 0 {
-		d.warn("workers", "start one on each machine that shall work: worker --server "+d.target.shown()+"\nor give the run slots of its own: run --local N",
+		d.warn("workers", "start one on each machine that shall work: worker --server "+d.target.Shown()+"\nor give the run slots of its own: run --local N",
 			"none: a run would wait, and its modules fail after their queue-timeout")
 		return
 	}
@@ -365,15 +353,15 @@ func (d *doctor) readWorkers(ctx context.Context) {
 			unable = append(unable, w.Name+": "+w.Unable)
 		}
 		if w.Version != programVersion() {
-			odd = append(odd, w.Name+" "+firstOf(w.Version, "of an unknown version"))
+			odd = append(odd, w.Name+" "+cmp.Or(w.Version, "of an unknown version"))
 		}
 	}
-	text := fmt.Sprintf("%s with %s, %d used: %s", count(len(workers), "worker"), count(slots, "slot"), used, few(names, 8))
+	text := fmt.Sprintf("%s with %s, %d used: %s", phrase.Count(len(workers), "worker"), phrase.Count(slots, "slot"), used, phrase.Few(names, 8))
 	switch {
 	case len(unable) > 0:
-		d.warn("workers", "free what is missing there; the worker tries by itself and goes on", "%s; these cannot begin attempts: %s", text, few(unable, 8))
+		d.warn("workers", "free what is missing there; the worker tries by itself and goes on", "%s; these cannot begin attempts: %s", text, phrase.Few(unable, 8))
 	case len(odd) > 0:
-		d.warn("workers", "run one version everywhere", "%s; this is %s, and different are: %s", text, programVersion(), few(odd, 8))
+		d.warn("workers", "run one version everywhere", "%s; this is %s, and different are: %s", text, programVersion(), phrase.Few(odd, 8))
 	case draining == len(workers):
 		d.warn("workers", "start others: those that drain take nothing new", "%s; all of them drain", text)
 	default:

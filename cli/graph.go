@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,16 +12,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
 // graphOptions say what is drawn of a pipeline.
 type graphOptions struct {
-	source source
-	place  place
-	run    string
+	source   source
+	location store.Location
+	run      string
 }
 
 func (a *app) graphCommand() *cobra.Command {
@@ -34,10 +39,10 @@ func (a *app) graphCommand() *cobra.Command {
 			"what that run took. It then shows how the modules of the run ended, in the graph that the run had.",
 	}
 	o.source.define(cmd.Flags())
-	o.place.define(cmd.Flags(), "whose earlier runs to ask (default: the git work tree that holds FILE, else FILE's directory)")
-	textFlag(cmd.Flags(), &o.run, "run", "", "RUN", "", "show how this run ended, \"latest\" for the newest (-o svg, -o html)")
+	defineLocation(cmd.Flags(), &o.location, "whose earlier runs to ask (default: the git work tree that holds FILE, else FILE's directory)")
+	settings.TextFlag(cmd.Flags(), &o.run, "run", "", "RUN", "", "show how this run ended, \"latest\" for the newest (-o svg, -o html)")
 	_ = cmd.RegisterFlagCompletionFunc("run", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-		return a.completeRuns(&o.place)(cmd, nil, word)
+		return a.completeRuns(&o.location)(cmd, nil, word)
 	})
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
@@ -45,11 +50,11 @@ func (a *app) graphCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.set.output == "svg" || a.set.output == "html" {
+		if a.set.Output == "svg" || a.set.Output == "html" {
 			return a.paintGraph(ctx, o, args[0], p)
 		}
 		return a.untilSignal(ctx, func() error {
-			if a.set.output == "mermaid" {
+			if a.set.Output == "mermaid" {
 				newDrawing(p).mermaid(a.Stdout)
 			} else {
 				newDrawing(p).dot(a.Stdout)
@@ -57,8 +62,8 @@ func (a *app) graphCommand() *cobra.Command {
 			return nil
 		})
 	}, func() []string {
-		if o.run != "" && a.set.output != "svg" && a.set.output != "html" {
-			return []string{"--run" + a.bind.fromOf("run") + ": only -o svg and -o html show a run"}
+		if o.run != "" && a.set.Output != "svg" && a.set.Output != "html" {
+			return []string{"--run" + a.bind.FromOf("run") + ": only -o svg and -o html show a run"}
 		}
 		return nil
 	})
@@ -73,7 +78,7 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 	}
 	return a.untilSignal(ctx, func() error {
 		pic := newPicture(newDrawing(graph), rep, took)
-		if a.set.output == "html" {
+		if a.set.Output == "html" {
 			return pic.html(a.Stdout)
 		}
 		b := pic.inBoxes()
@@ -85,21 +90,21 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 // facts are what a picture shows: the graph, and the run of it or how long modules have taken.
 func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration, err error) {
 	if o.run == "" {
-		return p, nil, a.history(ctx, o.place, file, p.Name), nil
+		return p, nil, a.history(ctx, o.location, file, p.Name), nil
 	}
-	s, err := a.openFor(ctx, o.place, filepath.Dir(a.path(file)))
+	s, err := a.sessions.OpenFor(ctx, o.location, filepath.Dir(a.path(file)))
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	defer s.close()
+	defer s.Close()
 	graph, rep, err = pastRun(ctx, s, o.run)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
-		return nil, nil, nil, notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
+		return nil, nil, nil, exit.NotFoundf("there is no run %s here; `orchestrator runs list` shows those that are", o.run)
 	case err != nil:
 		return nil, nil, nil, err
 	case graph.Name != p.Name:
-		return nil, nil, nil, notFoundError("run %s is one of the pipeline %q, and %s holds %q", rep.Run, graph.Name, file, p.Name)
+		return nil, nil, nil, exit.NotFoundf("run %s is one of the pipeline %q, and %s holds %q", rep.Run, graph.Name, file, p.Name)
 	}
 	return graph, rep, nil, nil
 }
@@ -158,36 +163,36 @@ func (d *drawing) label(i int) string {
 	for _, pair := range m.Matrix {
 		values = append(values, pair.Axis+"="+pair.Value)
 	}
-	return firstOf(strings.Join(values, ", "), m.Name)
+	return cmp.Or(strings.Join(values, ", "), m.Name)
 }
 
 func (d *drawing) dot(w io.Writer) {
-	writef(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
+	console.Writef(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
 	node := func(indent string, i int) {
 		shape := ""
 		if d.p.Modules[i].Dynamic != nil {
 			shape = ", peripheries=2"
 		}
-		writef(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
+		console.Writef(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
 	}
 	for _, i := range d.alone {
 		node("  ", i)
 	}
 	for n, f := range d.families {
-		writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
+		console.Writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
 		for _, i := range d.members[f] {
 			node("    ", i)
 		}
-		writeln(w, "  }")
+		console.Writeln(w, "  }")
 	}
 	for _, e := range d.edges {
 		style := ""
 		if e.optional {
 			style = " [style=dashed]"
 		}
-		writef(w, "  m%d -> m%d%s;\n", e.from, e.to, style)
+		console.Writef(w, "  m%d -> m%d%s;\n", e.from, e.to, style)
 	}
-	writeln(w, "}")
+	console.Writeln(w, "}")
 }
 
 func quoteDot(s string) string {
@@ -195,30 +200,30 @@ func quoteDot(s string) string {
 }
 
 func (d *drawing) mermaid(w io.Writer) {
-	writeln(w, "flowchart LR")
+	console.Writeln(w, "flowchart LR")
 	node := func(indent string, i int) {
 		left, right := "[", "]"
 		if d.p.Modules[i].Dynamic != nil {
 			left, right = "[[", "]]"
 		}
-		writef(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
+		console.Writef(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
 	}
 	for _, i := range d.alone {
 		node("  ", i)
 	}
 	for n, f := range d.families {
-		writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
+		console.Writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
 		for _, i := range d.members[f] {
 			node("    ", i)
 		}
-		writeln(w, "  end")
+		console.Writeln(w, "  end")
 	}
 	for _, e := range d.edges {
 		arrow := "-->"
 		if e.optional {
 			arrow = "-.->"
 		}
-		writef(w, "  m%d %s m%d\n", e.from, arrow, e.to)
+		console.Writef(w, "  m%d %s m%d\n", e.from, arrow, e.to)
 	}
 }
 

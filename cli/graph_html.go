@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 )
 
@@ -103,7 +104,7 @@ func (p *picture) html(w io.Writer) error {
 	p.svg(&svg, b, nil)
 	page := htmlPage{
 		Title: p.title(), Facts: p.head(b)[1:], Picture: template.HTML(svg.String()), // svg escapes what it writes
-		Total: seconds(p.total), Ran: p.report != nil,
+		Total: phrase.Seconds(p.total), Ran: p.report != nil,
 	}
 	if p.report != nil && p.report.Error != "" {
 		page.Facts = append(page.Facts, p.report.Error)
@@ -154,7 +155,7 @@ func (p *picture) openGroups(groups []htmlGroup) {
 			}
 		}
 		g.Open = g.Open || len(g.Rows) <= listedMembers
-		g.Text = count(len(g.Rows), "member")
+		g.Text = phrase.Count(len(g.Rows), "member")
 		for _, s := range order {
 			if s != "" {
 				g.Text += ", " + strconv.Itoa(counts[s]) + " " + s
@@ -226,7 +227,7 @@ func (p *picture) row(i int, needs string) htmlRow {
 			r.Worker = of.Attempts[n-1].Worker
 		}
 		if of.Started != nil {
-			r.Wait = seconds(of.Wait)
+			r.Wait = phrase.Seconds(of.Wait)
 		}
 	}
 	return r

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 )
 
 // The measures of a picture, in pixels; text is 13 high.
@@ -62,17 +66,6 @@ func svgText(s string) string {
 	var b strings.Builder
 	_ = xml.EscapeText(&b, []byte(s)) // a builder does not fail
 	return b.String()
-}
-
-// shorten takes out of the middle of a text what is above so many letters:
-// names often begin alike.
-func shorten(s string, most int) string {
-	r := []rune(s)
-	if len(r) <= most {
-		return s
-	}
-	tail := (most - 1) / 2
-	return string(r[:most-1-tail]) + "…" + string(r[len(r)-tail:])
 }
 
 // textWidth is about how wide a text is, in a wide font. Which one there is,
@@ -133,9 +126,9 @@ func (p *picture) durationText(m *pictured) string {
 	case !m.timed:
 		return ""
 	case p.measured:
-		return seconds(m.seconds)
+		return phrase.Seconds(m.seconds)
 	}
-	return "≈ " + seconds(m.seconds)
+	return "≈ " + phrase.Seconds(m.seconds)
 }
 
 // say writes what a box shows.
@@ -161,12 +154,12 @@ func (p *picture) say(x *graphBox) svgBox {
 
 func (p *picture) sayAlone(x *graphBox, b *svgBox) {
 	m := &p.modules[x.members[0]]
-	b.rows = []svgRow{{left: shorten(x.title, svgMostWords), class: "name", right: p.durationText(m)}}
+	b.rows = []svgRow{{left: phrase.Shorten(x.title, svgMostWords), class: "name", right: p.durationText(m)}}
 	detail := strings.Join(append(nonEmpty(strings.ReplaceAll(m.status, "_", " ")), m.marks...), " · ")
 	if detail != "" {
 		b.rows = append(b.rows, svgRow{left: detail, class: "small"})
 	}
-	b.full = joinText(", ", x.title, strings.ReplaceAll(m.status, "_", " "), p.durationText(m), strings.Join(m.marks, ", "), m.why())
+	b.full = phrase.Join(", ", x.title, strings.ReplaceAll(m.status, "_", " "), p.durationText(m), strings.Join(m.marks, ", "), m.why())
 }
 
 func (p *picture) sayGroup(x *graphBox, b *svgBox) {
@@ -179,7 +172,7 @@ func (p *picture) sayGroup(x *graphBox, b *svgBox) {
 		}
 	}
 	times := fmt.Sprintf("× %d", len(members))
-	b.rows = []svgRow{{left: shorten(x.title, svgMostWords), class: "name", right: times}}
+	b.rows = []svgRow{{left: phrase.Shorten(x.title, svgMostWords), class: "name", right: times}}
 	totals := statusCounts(members)
 	marks := sharedMarks(members)
 	if detail := strings.Join(marks, " · "); detail != "" {
@@ -188,27 +181,27 @@ func (p *picture) sayGroup(x *graphBox, b *svgBox) {
 	if x.listed {
 		for i := range members {
 			m := &members[i]
-			label := firstOf(m.label, m.name)
+			label := cmp.Or(m.label, m.name)
 			b.rows = append(b.rows, svgRow{
-				left: shorten(label, svgMostWords+4), class: "small", critical: m.critical,
-				right: joinText(" · ", strings.ReplaceAll(m.status, "_", " "), p.durationText(m)),
+				left: phrase.Shorten(label, svgMostWords+4), class: "small", critical: m.critical,
+				right: phrase.Join(" · ", strings.ReplaceAll(m.status, "_", " "), p.durationText(m)),
 			})
 		}
 	} else {
 		if len(totals) > 0 {
-			b.rows = append(b.rows, svgRow{left: shorten(strings.ReplaceAll(strings.Join(totals, ", "), "_", " "), svgMostWords+10), class: "small"})
+			b.rows = append(b.rows, svgRow{left: phrase.Shorten(strings.ReplaceAll(strings.Join(totals, ", "), "_", " "), svgMostWords+10), class: "small"})
 		}
 		if longest.timed {
 			b.rows = append(b.rows, svgRow{left: "longest " + p.durationText(longest), class: "small"})
 		}
 	}
-	b.full = joinText(", ", x.title+" "+times, strings.Join(totals, ", "), strings.Join(marks, ", "))
+	b.full = phrase.Join(", ", x.title+" "+times, strings.Join(totals, ", "), strings.Join(marks, ", "))
 	for i := range members {
 		if i == 20 {
 			b.full += "\n…"
 			break
 		}
-		b.full += "\n" + joinText(", ", members[i].name, members[i].status, p.durationText(&members[i]))
+		b.full += "\n" + phrase.Join(", ", members[i].name, members[i].status, p.durationText(&members[i]))
 	}
 }
 
@@ -232,7 +225,7 @@ func (c *pictured) why() string {
 	if c.of == nil {
 		return ""
 	}
-	return firstLine(firstOf(c.of.Error, c.of.Reason), 160)
+	return phrase.FirstLine(cmp.Or(c.of.Error, c.of.Reason), 160)
 }
 
 func (b *svgBox) measure() {
@@ -265,9 +258,9 @@ func (p *picture) svg(w io.Writer, b *boxed, head []string) {
 		top += 8
 	}
 	width, height := wide+2*svgMargin, top+l.height+svgMargin
-	writef(w, `<svg xmlns="http://www.w3.org/2000/svg" class="pic" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-labelledby="pic-title pic-desc">`+"\n", width, height, width, height)
-	writef(w, "<title id=\"pic-title\">%s</title>\n<desc id=\"pic-desc\">%s</desc>\n<style>%s</style>\n", svgText(p.title()), svgText(p.describe(b)), svgStyle)
-	writef(w, "<rect class=\"back\" width=\"%d\" height=\"%d\"/>\n", width, height)
+	console.Writef(w, `<svg xmlns="http://www.w3.org/2000/svg" class="pic" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-labelledby="pic-title pic-desc">`+"\n", width, height, width, height)
+	console.Writef(w, "<title id=\"pic-title\">%s</title>\n<desc id=\"pic-desc\">%s</desc>\n<style>%s</style>\n", svgText(p.title()), svgText(p.describe(b)), svgStyle)
+	console.Writef(w, "<rect class=\"back\" width=\"%d\" height=\"%d\"/>\n", width, height)
 	for n, line := range head {
 		class := "small"
 		switch {
@@ -276,15 +269,15 @@ func (p *picture) svg(w io.Writer, b *boxed, head []string) {
 		case strings.HasPrefix(line, "critical path"):
 			class = "small critical"
 		}
-		line = shorten(line, max(int(float64(wide)/(svgSmall*0.6)), 40))
-		writef(w, "<text class=\"%s\" x=\"%d\" y=\"%d\">%s</text>\n", class, svgMargin, svgMargin+n*svgHeadLine+12, svgText(line))
+		line = phrase.Shorten(line, max(int(float64(wide)/(svgSmall*0.6)), 40))
+		console.Writef(w, "<text class=\"%s\" x=\"%d\" y=\"%d\">%s</text>\n", class, svgMargin, svgMargin+n*svgHeadLine+12, svgText(line))
 	}
-	writef(w, "<g transform=\"translate(%d %d)\">\n", svgMargin, top)
+	console.Writef(w, "<g transform=\"translate(%d %d)\">\n", svgMargin, top)
 	p.svgLinks(w, b, l)
 	for n := range boxes {
 		boxes[n].write(w, l.boxes[n])
 	}
-	writeln(w, "</g>\n</svg>")
+	console.Writeln(w, "</g>\n</svg>")
 }
 
 // title names the picture.
@@ -294,14 +287,14 @@ func (p *picture) title() string {
 	}
 	text := fmt.Sprintf("%s, run %s: %s", p.pipeline, p.report.Run, p.report.Status)
 	if p.report.Status != "running" {
-		text += " in " + seconds(p.report.Duration)
+		text += " in " + phrase.Seconds(p.report.Duration)
 	}
 	return text
 }
 
 // head are the lines above the picture.
 func (p *picture) head(b *boxed) []string {
-	lines := []string{p.title(), joinText(": ", p.counts(), strings.ReplaceAll(strings.Join(statusCounts(p.modules), ", "), "_", " "))}
+	lines := []string{p.title(), phrase.Join(": ", p.counts(), strings.ReplaceAll(strings.Join(statusCounts(p.modules), ", "), "_", " "))}
 	if text := p.criticalText(); text != "" {
 		lines = append(lines, text)
 	}
@@ -322,7 +315,7 @@ func (p *picture) head(b *boxed) []string {
 }
 
 func (p *picture) counts() string {
-	return count(len(p.modules), "module") + " in " + count(p.waves, "wave")
+	return phrase.Count(len(p.modules), "module") + " in " + phrase.Count(p.waves, "wave")
 }
 
 // describe is the picture in words, for people who do not see it.
@@ -349,13 +342,13 @@ func (p *picture) svgLinks(w io.Writer, b *boxed, l *layout) {
 	for _, critical := range []bool{false, true} {
 		for n, s := range l.segments {
 			if hot[n] == critical {
-				writef(w, "<path class=\"%s\" d=\"%s\"/>\n", linkClass(s.optional, critical), s.path())
+				console.Writef(w, "<path class=\"%s\" d=\"%s\"/>\n", linkClass(s.optional, critical), s.path())
 			}
 		}
 	}
 	for n, x := range l.boxes {
 		if class := tips[n]; class != "" {
-			writef(w, "<path class=\"%s\" d=\"M%d %dl-7 -4v8z\"/>\n", class, x.x, x.y+x.h/2)
+			console.Writef(w, "<path class=\"%s\" d=\"M%d %dl-7 -4v8z\"/>\n", class, x.x, x.y+x.h/2)
 		}
 	}
 }
@@ -414,19 +407,19 @@ func (s layoutSegment) path() string {
 
 func (b *svgBox) write(w io.Writer, at layoutBox) {
 	class := strings.TrimSpace(b.class + map[bool]string{true: " critical"}[b.critical])
-	writef(w, "<g class=\"%s\"><title>%s</title>", class, svgText(b.full))
-	writef(w, `<rect class="box" x="%d" y="%d" width="%d" height="%d" rx="5"/>`, at.x, at.y, at.w, at.h)
-	writef(w, `<rect class="bar" x="%d" y="%d" width="4" height="%d" rx="2"/>`, at.x+1, at.y+1, at.h-2)
+	console.Writef(w, "<g class=\"%s\"><title>%s</title>", class, svgText(b.full))
+	console.Writef(w, `<rect class="box" x="%d" y="%d" width="%d" height="%d" rx="5"/>`, at.x, at.y, at.w, at.h)
+	console.Writef(w, `<rect class="bar" x="%d" y="%d" width="4" height="%d" rx="2"/>`, at.x+1, at.y+1, at.h-2)
 	for n, r := range b.rows {
 		y := at.y + n*svgLine + 18
 		more := ""
 		if r.critical {
 			more = " critical"
 		}
-		writef(w, `<text class="%s%s" x="%d" y="%d">%s</text>`, r.class, more, at.x+svgPad+2, y, svgText(r.left))
+		console.Writef(w, `<text class="%s%s" x="%d" y="%d">%s</text>`, r.class, more, at.x+svgPad+2, y, svgText(r.left))
 		if r.right != "" {
-			writef(w, `<text class="small end%s" x="%d" y="%d">%s</text>`, more, at.x+at.w-svgPad+2, y, svgText(r.right))
+			console.Writef(w, `<text class="small end%s" x="%d" y="%d">%s</text>`, more, at.x+at.w-svgPad+2, y, svgText(r.right))
 		}
 	}
-	writeln(w, "</g>")
+	console.Writeln(w, "</g>")
 }

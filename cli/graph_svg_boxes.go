@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -62,7 +63,7 @@ func (p *picture) group(key func(int) string) *boxed {
 		if k == "" || !known {
 			n = len(b.boxes)
 			at[k] = n
-			b.boxes = append(b.boxes, graphBox{title: firstOf(shownKey(k), p.modules[i].name)})
+			b.boxes = append(b.boxes, graphBox{title: cmp.Or(shownKey(k), p.modules[i].name)})
 		}
 		of[i] = n
 		b.boxes[n].members = append(b.boxes[n].members, i)
@@ -100,7 +101,7 @@ var namesNumber = regexp.MustCompile(`[ _.#-]*(ID)?[0-9]+$`)
 // stem is a module's family, or its name without a number at the end.
 func (p *picture) stem(i int) string {
 	m := &p.modules[i]
-	return firstOf(m.family, namesNumber.ReplaceAllString(m.name, ""), m.name)
+	return cmp.Or(m.family, namesNumber.ReplaceAllString(m.name, ""), m.name)
 }
 
 func (p *picture) stemAndWave(i int) string {

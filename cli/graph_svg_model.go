@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -179,7 +181,7 @@ func (p *picture) criticalText() string {
 	if p.measured {
 		what = "critical path: "
 	}
-	return what + seconds(p.total) + " = " + strings.Join(names, " → ")
+	return what + phrase.Seconds(p.total) + " = " + strings.Join(names, " → ")
 }
 
 // statusCounts are the totals by status, worst first.
@@ -216,16 +218,16 @@ func statusRank(status string) int {
 
 // pastRun reads how a run ended, and the graph that it had: its families are
 // expanded.
-func pastRun(ctx context.Context, s *session, id string) (*pipeline.Pipeline, *report.Report, error) {
-	run, err := findRun(ctx, s.conn, id)
+func pastRun(ctx context.Context, s *access.Session, id string) (*pipeline.Pipeline, *report.Report, error) {
+	run, err := findRun(ctx, s.Conn, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := s.conn.Runs.Read(ctx, run)
+	log, err := s.Conn.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, nil, err
 	}
-	rep, err := orchestrator.Report(ctx, s.conn, run)
+	rep, err := orchestrator.Report(ctx, s.Conn, run)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,22 +13,25 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
 // source says which pipeline a command is about.
 type source struct {
-	params    []pair
+	params    []settings.Pair
 	selection pipeline.Selection
 }
 
 func (s *source) define(fs *pflag.FlagSet) {
-	pairsFlag(fs, &s.params, "param", "a parameter of the pipeline (repeatable)")
-	listFlag(fs, &s.selection.Only, "only", "MODULE", false, "take this module and what it needs (repeatable)")
-	listFlag(fs, &s.selection.Category, "category", "CATEGORY", false, "take the modules of this category and what they need (repeatable)")
-	switchFlag(fs, &s.selection.NoNeeds, "no-needs", "", "take what --only and --category name alone: without what it needs and without always-run modules")
-	listFlag(fs, &s.selection.Skip, "skip", "MODULE", false, "leave this module out (repeatable)")
-	listFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
+	settings.PairsFlag(fs, &s.params, "param", "a parameter of the pipeline (repeatable)")
+	settings.ListFlag(fs, &s.selection.Only, "only", "MODULE", false, "take this module and what it needs (repeatable)")
+	settings.ListFlag(fs, &s.selection.Category, "category", "CATEGORY", false, "take the modules of this category and what they need (repeatable)")
+	settings.SwitchFlag(fs, &s.selection.NoNeeds, "no-needs", "", "take what --only and --category name alone: without what it needs and without always-run modules")
+	settings.ListFlag(fs, &s.selection.Skip, "skip", "MODULE", false, "leave this module out (repeatable)")
+	settings.ListFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
 }
 
 func (a *app) completeSource(cmd *cobra.Command) {
@@ -50,9 +53,9 @@ func (a *app) text(file string) ([]byte, error) {
 	src, err := readFile(a.path(file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, usageError("there is no file %s", file)
+		return nil, exit.Usagef("there is no file %s", file)
 	case err != nil:
-		return nil, usageError("pipeline file: %w", err)
+		return nil, exit.Usagef("pipeline file: %w", err)
 	}
 	return src, nil
 }
@@ -98,9 +101,9 @@ func (a *app) loadUntilSignal(ctx context.Context, file string, s source) (*pipe
 func faultsError(err error) error {
 	var faults pipeline.Faults
 	if !errors.As(err, &faults) {
-		return usageError("%w", err)
+		return exit.Usagef("%w", err)
 	}
-	return usageError("%s\n%w", count(len(faults), "fault"), err)
+	return exit.Usagef("%s\n%w", phrase.Count(len(faults), "fault"), err)
 }
 
 // moduleNames are the names of a pipeline's modules that take part.
@@ -117,7 +120,7 @@ func moduleNames(p *pipeline.Pipeline) []string {
 // readEnvFile reads lines of KEY=VALUE: a byte order mark, blank lines and
 // those that begin with # count for nothing, "export" before a key neither; a
 // value may stand in quotes, in double ones with \n, \t, \" and \\.
-func readEnvFile(path string) (pairs []pair, faults []string) {
+func readEnvFile(path string) (pairs []settings.Pair, faults []string) {
 	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, []string{fmt.Sprintf("--env-file: %v", err)}
@@ -139,29 +142,29 @@ func readEnvFile(path string) (pairs []pair, faults []string) {
 	return pairs, faults
 }
 
-func parseEnvLine(line string) (pair, error) {
-	p, err := parsePair(line)
+func parseEnvLine(line string) (settings.Pair, error) {
+	p, err := settings.ParsePair(line)
 	if err != nil {
-		return pair{}, err
+		return settings.Pair{}, err
 	}
-	if err := checkVariable(p.key); err != nil {
-		return pair{}, err
+	if err := checkVariable(p.Key); err != nil {
+		return settings.Pair{}, err
 	}
-	p.value = strings.TrimSpace(p.value)
-	if p.value == "" || (p.value[0] != '"' && p.value[0] != '\'') {
-		before, _, _ := strings.Cut(p.value, " #")
-		p.value = strings.TrimSpace(before)
+	p.Value = strings.TrimSpace(p.Value)
+	if p.Value == "" || (p.Value[0] != '"' && p.Value[0] != '\'') {
+		before, _, _ := strings.Cut(p.Value, " #")
+		p.Value = strings.TrimSpace(before)
 		return p, nil
 	}
-	quote := p.value[:1]
-	body, rest, closed := cutQuoted(p.value[1:], quote)
+	quote := p.Value[:1]
+	body, rest, closed := cutQuoted(p.Value[1:], quote)
 	if rest = strings.TrimSpace(rest); !closed || rest != "" && rest[0] != '#' {
-		return pair{}, fmt.Errorf("the value of %s begins with %s and does not end with it", p.key, quote)
+		return settings.Pair{}, fmt.Errorf("the value of %s begins with %s and does not end with it", p.Key, quote)
 	}
 	if quote == `"` {
 		body = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\"`, `"`, `\\`, `\`).Replace(body)
 	}
-	p.value = body
+	p.Value = body
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -10,8 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/lines"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -24,7 +31,7 @@ type logOptions struct {
 	follow  bool
 }
 
-func (a *app) runsLogsCommand(p *place) *cobra.Command {
+func (a *app) runsLogsCommand(p *store.Location) *cobra.Command {
 	o := &logOptions{}
 	cmd := &cobra.Command{
 		Use: "logs RUN [MODULE]", Short: "Print what modules wrote", ValidArgsFunction: a.completeRuns(p),
@@ -33,10 +40,10 @@ func (a *app) runsLogsCommand(p *place) *cobra.Command {
 			"MODULE is a module or a family. Without --attempt, the newest attempt of each module.\n" +
 			"--follow prints lines as they come, of every attempt, until the run has ended.",
 	}
-	countFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
-	switchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
-	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *session, run jobs.RunID, args []string) error {
-		log, err := s.conn.Runs.Read(ctx, run)
+	settings.CountFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
+	settings.SwitchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
+	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
+		log, err := s.Conn.Runs.Read(ctx, run)
 		if err != nil {
 			return err
 		}
@@ -130,7 +137,7 @@ func (m *logModules) only(run jobs.RunID, name string) (*logModules, error) {
 	for _, t := range m.order {
 		names = append(names, m.names[t])
 	}
-	return nil, notFoundError("run %s has no module %q%s", run, name, didYouMean(name, names))
+	return nil, exit.NotFoundf("run %s has no module %q%s", run, name, phrase.DidYouMean(name, names))
 }
 
 func (m *logModules) has(name string) bool {
@@ -146,7 +153,7 @@ func (m *logModules) width() int {
 }
 
 // printLogs prints what is stored now.
-func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
+func (a *app) printLogs(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
 	if m.one {
 		return a.printBytes(ctx, s, run, m, o)
 	}
@@ -156,7 +163,7 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 		wanted[t] = true
 	}
 	lines := newLineSplitter(a.Stdout, m)
-	err := s.conn.Logs.Read(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
+	err := s.Conn.Logs.Read(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
 		if !wanted[e.ID.Module] || o.attempt == 0 && e.ID.Attempt != m.newest[e.ID.Module] {
 			return nil
 		}
@@ -169,22 +176,22 @@ func (a *app) printLogs(ctx context.Context, s *session, run jobs.RunID, m *logM
 }
 
 // printBytes prints one module's attempt as it was written.
-func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
+func (a *app) printBytes(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
 	moduleID := m.order[0]
 	attempt := jobs.Attempt(o.attempt)
 	switch {
 	case attempt == 0 && m.newest[moduleID] == 0:
-		writef(a.Stderr, "%s has not started: there is no log\n", m.names[moduleID])
+		console.Writef(a.Stderr, "%s has not started: there is no log\n", m.names[moduleID])
 		return nil
 	case attempt == 0:
 		attempt = m.newest[moduleID]
 	case attempt > m.newest[moduleID]:
-		return notFoundError("%s of run %s has had %s", m.names[moduleID], run, count(int(m.newest[moduleID]), "attempt"))
+		return exit.NotFoundf("%s of run %s has had %s", m.names[moduleID], run, phrase.Count(int(m.newest[moduleID]), "attempt"))
 	}
-	if isTerminal(a.Stdout) { // which modules must not command
+	if console.IsTerminal(a.Stdout) { // which modules must not command
 		return a.printLines(ctx, s, run, m, moduleID, attempt)
 	}
-	return s.conn.Logs.Read(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
+	return s.Conn.Logs.Read(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
 		for _, p := range e.Chunk.Parts {
 			if _, err := a.Stdout.Write(p.Data); err != nil {
 				return err
@@ -195,30 +202,30 @@ func (a *app) printBytes(ctx context.Context, s *session, run jobs.RunID, m *log
 }
 
 // printLines prints one module's attempt in lines.
-func (a *app) printLines(ctx context.Context, s *session, run jobs.RunID, m *logModules, moduleID jobs.ModuleID, attempt jobs.Attempt) error {
+func (a *app) printLines(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, moduleID jobs.ModuleID, attempt jobs.Attempt) error {
 	lines := newLineSplitter(a.Stdout, m)
-	if err := s.conn.Logs.Read(ctx, run, moduleID, attempt, lines.add); err != nil {
+	if err := s.Conn.Logs.Read(ctx, run, moduleID, attempt, lines.add); err != nil {
 		return err
 	}
 	return lines.flush()
 }
 
 // followLogs prints lines as they come.
-func (a *app) followLogs(ctx context.Context, s *session, run jobs.RunID, m *logModules, o *logOptions) error {
-	if s.dead {
+func (a *app) followLogs(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
+	if s.Dead {
 		return a.printLogs(ctx, s, run, m, o) // nothing more will come
 	}
 	width := m.width()
-	_, err := orchestrator.Follow(ctx, s.conn, run, true, func(e report.Event) {
+	_, err := orchestrator.Follow(ctx, s.Conn, run, true, func(e report.Event) {
 		if e.Event != report.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
 			return
 		}
 		e = shownEvent(e)
 		if m.one {
-			writeln(a.Stdout, e.Text)
+			console.Writeln(a.Stdout, e.Text)
 			return
 		}
-		writeln(a.Stdout, m.prefix(e.Module, width)+e.Text)
+		console.Writeln(a.Stdout, m.prefix(e.Module, width)+e.Text)
 	})
 	return err
 }
@@ -269,7 +276,7 @@ func (l *lineSplitter) flush() error {
 func (l *lineSplitter) line(k lineKey, line lines.Line) error {
 	text := safetext.Output(line.String())
 	if !l.modules.one {
-		text = l.modules.prefix(firstOf(l.modules.names[k.id.Module], string(k.id.Module)), l.width) + text
+		text = l.modules.prefix(cmp.Or(l.modules.names[k.id.Module], string(k.id.Module)), l.width) + text
 	}
 	_, err := io.WriteString(l.w, text+"\n")
 	return err
@@ -277,5 +284,5 @@ func (l *lineSplitter) line(k lineKey, line lines.Line) error {
 
 // prefix stands before each line of a module.
 func (m *logModules) prefix(name string, width int) string {
-	return pad(safetext.Line(name), width) + " | "
+	return phrase.Pad(safetext.Line(name), width) + " | "
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -29,15 +30,15 @@ func (o *offers) defineInside(fs *pflag.FlagSet) {
 }
 
 func (o *offers) defineFor(fs *pflag.FlagSet, of string) {
-	listFlag(fs, &o.tags, "tags", "A,B", true, of+"tags that modules may require")
-	listFlag(fs, &o.tools, "tools", "A,B", true, of+"tools beside those found on PATH, as name or name=version; only:a,b offers these alone")
-	listFlag(fs, &o.labels, "labels", "K=V,...", true, of+"labels that modules may require")
+	settings.ListFlag(fs, &o.tags, "tags", "A,B", true, of+"tags that modules may require")
+	settings.ListFlag(fs, &o.tools, "tools", "A,B", true, of+"tools beside those found on PATH, as name or name=version; only:a,b offers these alone")
+	settings.ListFlag(fs, &o.labels, "labels", "K=V,...", true, of+"labels that modules may require")
 }
 
 // faults are what is wrong with the flags' values.
 func (o *offers) faults() (faults []string) {
 	for _, l := range o.labels {
-		if _, err := parsePair(l); err != nil {
+		if _, err := settings.ParsePair(l); err != nil {
 			faults = append(faults, fmt.Sprintf("--labels: %q: %v", l, err))
 		}
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"maps"
 
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -10,7 +12,7 @@ import (
 // load reads a file, or takes this program's definition, binds its parameters
 // and selects modules. origin is what the pipeline was made of.
 func (a *app) load(file string, s source) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
-	origin = &jobs.Origin{Params: pairsMap(s.params), Selection: s.selection}
+	origin = &jobs.Origin{Params: settings.PairMap(s.params), Selection: s.selection}
 	if a.own != nil {
 		origin.Program, err = a.own.identity()
 	} else {
@@ -20,7 +22,7 @@ func (a *app) load(file string, s source) (p *pipeline.Pipeline, origin *jobs.Or
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = a.assemble(origin, a.env.lookup)
+	p, err = a.assemble(origin, a.env.Lookup)
 	return p, origin, err
 }
 
@@ -62,7 +64,7 @@ func (a *app) bound(o *jobs.Origin, lookup func(string) (string, bool)) (*pipeli
 
 // rebind makes the pipeline of an earlier run with other parameters. Those
 // that are not named keep their values.
-func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []pair) (*pipeline.Pipeline, *jobs.Origin, error) {
+func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*pipeline.Pipeline, *jobs.Origin, error) {
 	if err := a.canRebind(run, old.Origin); err != nil {
 		return nil, nil, err
 	}
@@ -71,8 +73,8 @@ func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []pair) (*pipeline.P
 	if o.Params == nil {
 		o.Params = map[string]string{}
 	}
-	maps.Copy(o.Params, pairsMap(params))
-	p, err := a.assemble(&o, environment(old.Origin.Env).lookup)
+	maps.Copy(o.Params, settings.PairMap(params))
+	p, err := a.assemble(&o, settings.Environment(old.Origin.Env).Lookup)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,12 +88,12 @@ func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []pair) (*pipeline.P
 func (a *app) canRebind(run jobs.RunID, o *jobs.Origin) error {
 	switch {
 	case o == nil:
-		return notFoundError("run %s cannot have other parameters: an earlier version of modpipe has submitted it, without the text of its pipeline.\n"+
+		return exit.NotFoundf("run %s cannot have other parameters: an earlier version of modpipe has submitted it, without the text of its pipeline.\n"+
 			"Start a new run of the pipeline with `run` and --param, or leave --param out", run)
 	case o.Program == nil:
 		return nil
 	case a.own == nil || a.own.name != o.Program.Name:
-		return usageError("run %s cannot have other parameters from this program: the Go program %s defines its pipeline.\n"+
+		return exit.Usagef("run %s cannot have other parameters from this program: the Go program %s defines its pipeline.\n"+
 			"Run `%s runs retry %s --from start --param …`", run, *o.Program, o.Program.Name, run)
 	}
 	id, err := a.own.identity()
@@ -99,7 +101,7 @@ func (a *app) canRebind(run jobs.RunID, o *jobs.Origin) error {
 		return err
 	}
 	if id.Graph != o.Program.Graph {
-		return usageError("run %s cannot have other parameters: the definition of the Go program %s has changed since (run: %s, now: %s).\n"+
+		return exit.Usagef("run %s cannot have other parameters: the definition of the Go program %s has changed since (run: %s, now: %s).\n"+
 			"Run the build of then, or start a new run with `%s run` and --param", run, id.Name, *o.Program, *id, id.Name)
 	}
 	return nil
@@ -113,7 +115,7 @@ func (p *program) identity() (*pipeline.Program, error) {
 	}
 	id, err := built.Functions().Identity()
 	if err != nil {
-		return nil, infrastructureError("%w", err)
+		return nil, exit.Infrastructuref("%w", err)
 	}
 	return &id, nil
 }

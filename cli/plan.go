@@ -12,7 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -38,14 +41,14 @@ type planStep struct {
 }
 
 func (a *app) planCommand() *cobra.Command {
-	s, where := &source{}, &place{}
+	s, where := &source{}, &store.Location{}
 	cmd := &cobra.Command{
 		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: a.completeFile,
 		Long: "Show what a run would do, and run nothing: the waves in which modules may start,\n" +
 			"the lane on which each waits for a worker, and how long it has usually taken.",
 	}
 	s.define(cmd.Flags())
-	where.define(cmd.Flags(), "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
+	defineLocation(cmd.Flags(), where, "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
 	a.completeSource(cmd)
 	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
 		p, err := a.loadUntilSignal(ctx, args[0], *s)
@@ -57,7 +60,7 @@ func (a *app) planCommand() *cobra.Command {
 			plan := newPlan(p, took)
 			return a.emit(plan, plan.table, func(w io.Writer) {
 				for _, m := range plan.Modules {
-					writeln(w, safetext.Line(m.Name))
+					console.Writeln(w, safetext.Line(m.Name))
 				}
 			})
 		})
@@ -70,15 +73,15 @@ const historyPatience = 3 * time.Second
 
 // history is how long the pipeline's modules have taken before, as far as the
 // server or store that a run would use knows. A plan is as good without.
-func (a *app) history(ctx context.Context, p place, file, pipeline string) map[string]time.Duration {
+func (a *app) history(ctx context.Context, p store.Location, file, pipeline string) map[string]time.Duration {
 	ctx, stop := context.WithTimeout(ctx, historyPatience)
 	defer stop()
-	s, err := a.openFor(ctx, p, filepath.Dir(a.path(file)))
+	s, err := a.sessions.OpenFor(ctx, p, filepath.Dir(a.path(file)))
 	if err != nil {
 		return nil
 	}
-	defer s.close()
-	known, err := kv.Durations(ctx, s.conn.Conn, pipeline)
+	defer s.Close()
+	known, err := kv.Durations(ctx, s.Conn.Conn, pipeline)
 	if err != nil {
 		return nil
 	}
@@ -149,20 +152,20 @@ func newNeedGraph(p *pipeline.Pipeline) *needGraph {
 func (g *needGraph) stand(m *pipeline.Module, n pipeline.Need) []int { return g.resolver.Resolve(m, n) }
 
 func (p *planShown) table(w io.Writer) {
-	g := grid{head: []string{"WAVE", "MODULE", "LANE", "ESTIMATE", "NEEDS"}}
+	g := console.Table{Head: []string{"WAVE", "MODULE", "LANE", "ESTIMATE", "NEEDS"}}
 	last := 0
 	byWave := slices.Clone(p.Modules)
 	slices.SortStableFunc(byWave, func(x, y planStep) int { return cmp.Compare(x.Wave, y.Wave) })
 	for _, m := range byWave {
 		last = m.Wave
-		g.add(strconv.Itoa(m.Wave), stepName(m), string(m.Lane), durationOrDash(m.Estimate), orDash(strings.Join(m.Needs, ", ")))
+		g.Add(strconv.Itoa(m.Wave), stepName(m), string(m.Lane), durationOrDash(m.Estimate), phrase.OrDash(strings.Join(m.Needs, ", ")))
 	}
-	g.write(w)
-	writef(w, "\n%s in %s", count(len(p.Modules), "module"), count(last, "wave"))
+	g.Write(w)
+	console.Writef(w, "\n%s in %s", phrase.Count(len(p.Modules), "module"), phrase.Count(last, "wave"))
 	if n := len(p.Skipped); n > 0 {
-		writef(w, ", %d not selected", n)
+		console.Writef(w, ", %d not selected", n)
 	}
-	writeln(w)
+	console.Writeln(w)
 }
 
 func stepName(m planStep) string {
@@ -176,5 +179,5 @@ func durationOrDash(s *float64) string {
 	if s == nil {
 		return "-"
 	}
-	return seconds(*s)
+	return phrase.Seconds(*s)
 }

@@ -15,8 +15,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/connect"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -88,14 +93,16 @@ func (a *app) workerRoot() *cobra.Command {
 // app is one execution of one of the programs.
 type app struct {
 	Process
-	program string
-	env     environment
-	set     *settings
-	bind    *binder
-	own     *program             // the user's own pipeline; nil = pipelines are in files
-	ended   func(*report.Report) // hears the report of a run; may be nil
-	logs    []*logger            // to be flushed at the end
-	jsonErr bool                 // errors go to stderr as one JSON object: --progress json
+	program  string
+	env      settings.Environment
+	set      *settings.Settings
+	bind     *settings.Binder
+	nats     *connect.Dialer
+	sessions *access.Opener
+	own      *program             // the user's own pipeline; nil = pipelines are in files
+	ended    func(*report.Report) // hears the report of a run; may be nil
+	logs     []*console.Logger    // to be flushed at the end
+	jsonErr  bool                 // errors go to stderr as one JSON object: --progress json
 
 	working sync.WaitGroup // what untilSignal has started
 
@@ -112,8 +119,10 @@ func newApp(program string, p Process) *app {
 	if p.Outlive == nil {
 		p.Outlive = func() {}
 	}
-	a := &app{Process: p, program: program, env: newEnvironment(p.Env), set: &settings{}}
-	a.bind = newBinder(program, a.env)
+	a := &app{Process: p, program: program, env: settings.NewEnvironment(p.Env), set: &settings.Settings{}}
+	a.bind = settings.NewBinder(program, a.env)
+	a.nats = &connect.Dialer{Connection: &a.set.Connection, Bind: a.bind, Env: a.env, Program: program}
+	a.sessions = &access.Opener{NATS: a.nats, Log: a.quietLogger}
 	return a
 }
 
@@ -121,7 +130,7 @@ func newApp(program string, p Process) *app {
 func (a *app) root(short string) *cobra.Command {
 	root := &cobra.Command{Use: a.program, Short: short}
 	a.group(root)
-	a.set.define(root.PersistentFlags(), a.program)
+	a.set.Define(root.PersistentFlags(), a.program)
 	_ = root.RegisterFlagCompletionFunc("output", completeFormat)
 	_ = root.RegisterFlagCompletionFunc("progress", completeProgress)
 	return root
@@ -136,7 +145,7 @@ func (a *app) group(cmd *cobra.Command) {
 		}
 		cmd.SetOut(a.Stderr)
 		_ = cmd.Help()
-		return usageError("%s needs a command", cmd.CommandPath())
+		return exit.Usagef("%s needs a command", cmd.CommandPath())
 	}
 }
 
@@ -144,13 +153,13 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	text := fmt.Sprintf("unknown command %q for %q", word, cmd.CommandPath())
 	if s := cmd.SuggestionsFor(word); len(s) > 0 {
-		return usageError("%s: did you mean %s?", text, strings.Join(s, " or "))
+		return exit.Usagef("%s: did you mean %s?", text, strings.Join(s, " or "))
 	}
-	return usageError("%s; %s --help lists them", text, cmd.CommandPath())
+	return exit.Usagef("%s; %s --help lists them", text, cmd.CommandPath())
 }
 
 // kept has a logger flushed before the program ends.
-func (a *app) kept(l *logger) *slog.Logger {
+func (a *app) kept(l *console.Logger) *slog.Logger {
 	a.logs = append(a.logs, l)
 	return l.Logger
 }
@@ -159,14 +168,14 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	stop := reapOrphans(ctx)
 	defer stop()
 	err := a.executed(ctx, root)
-	if !errors.As(err, new(signalError)) {
+	if !errors.As(err, new(exit.SignalError)) {
 		a.working.Wait()
 	}
 	for _, l := range a.logs {
-		l.flush()
+		l.Flush()
 	}
 	if err == nil {
-		return exitOK
+		return exit.OK
 	}
 	code, text := a.explain(err)
 	if text != "" {
@@ -200,7 +209,7 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 			a.group(cmd)
 		}
 	}
-	a.bind.adopt(root)
+	a.bind.Adopt(root)
 	return root.ExecuteContext(ctx)
 }
 
@@ -210,7 +219,7 @@ func (a *app) complain(text string) {
 		newJSONProgress(a.Stderr).failure(text)
 		return
 	}
-	writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))
+	console.Writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))
 }
 
 // interruptible returns a context that the first signal cancels, with an
@@ -221,7 +230,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 	watcher.Go(func() {
 		select {
 		case s := <-a.Signals:
-			cancel(signalError{s})
+			cancel(exit.SignalError{Signal: s})
 		case <-ctx.Done():
 		}
 	})
@@ -256,7 +265,7 @@ func (a *app) do(check argsCheck, body action, more ...func() []string) func(*co
 		ctx, stop := a.interruptible(cmd.Context())
 		defer stop()
 		err := body(ctx, args)
-		if cause := (signalError{}); errors.As(context.Cause(ctx), &cause) && err != nil {
+		if cause := (exit.SignalError{}); errors.As(context.Cause(ctx), &cause) && err != nil {
 			return cause
 		}
 		return err

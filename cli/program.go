@@ -16,6 +16,8 @@ import (
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/exec/function"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -34,9 +36,9 @@ func Main(name string, define func(*modpipe.Builder)) {
 	switch asked, err := function.Answer(os.Args[1:], build); {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(exitInfrastructure)
+		os.Exit(exit.Infrastructure)
 	case asked:
-		os.Exit(exitOK)
+		os.Exit(exit.OK)
 	}
 	os.Exit(Program(context.Background(), name, define, System())) //nolint:forbidigo // it is a main
 }
@@ -90,7 +92,7 @@ func (a *app) withoutFile(cmd *cobra.Command) *cobra.Command {
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usageError("unexpected argument %q: the pipeline is %s itself", args[0], a.own.name)
+			return exit.Usagef("unexpected argument %q: the pipeline is %s itself", args[0], a.own.name)
 		}
 		return inner(cmd, []string{a.own.name})
 	}
@@ -98,7 +100,7 @@ func (a *app) withoutFile(cmd *cobra.Command) *cobra.Command {
 }
 
 func (a *app) isolatedFlag(cmd *cobra.Command) {
-	switchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in a process of its own: what modules share in memory, and on no other machine, shows")
+	settings.SwitchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in a process of its own: what modules share in memory, and on no other machine, shows")
 }
 
 // ownWorkerCommand is the worker of the program.
@@ -108,9 +110,9 @@ func (a *app) ownWorkerCommand() *cobra.Command {
 	a.isolatedFlag(cmd)
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		a.bind.prefix = "MODPIPE_WORKER_"
-		if f := cmd.Flags().Lookup("connect-timeout"); !f.Changed && a.bind.env[a.bind.variable("connect-timeout")] == "" {
-			a.set.timeout = 0 // a worker goes on trying
+		a.bind.Prefix = "MODPIPE_WORKER_"
+		if f := cmd.Flags().Lookup("connect-timeout"); !f.Changed && a.bind.Env[a.bind.Variable("connect-timeout")] == "" {
+			a.set.ConnectTimeout = 0 // a worker goes on trying
 		}
 		if _, err := a.own.build(); err != nil {
 			return err

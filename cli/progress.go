@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 
+	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -36,7 +35,7 @@ func (a *app) newProgress(p *pipeline.Pipeline) progress {
 		names = moduleNames(p)
 	}
 	plain := newPlainProgress(a.Stderr, a.paint(a.Stderr), names)
-	switch a.set.progress {
+	switch a.set.Progress {
 	case "json":
 		return newJSONProgress(a.Stderr)
 	case "quiet":
@@ -85,41 +84,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// painter colours words, or leaves them alone.
-type painter bool
-
 // paint colours what goes to a terminal, unless it or its user cannot see it.
-func (a *app) paint(w io.Writer) painter {
-	return painter(isTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
-}
-
-// status colours text after a status's word.
-func (p painter) status(word, text string) string {
-	code := ""
-	switch word {
-	case "succeeded", "cached":
-		code = "32"
-	case "failed", "timed_out", "dependency_failed", "lost", string(unreadable):
-		code = "31"
-	case "cancelled", "ignored_failure", "retrying", "waiting":
-		code = "33"
-	case "skipped", "started", "ready":
-		code = "90"
-	}
-	if !bool(p) || code == "" {
-		return text
-	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}
-
-// seconds is a duration for people: 12.3s, 4m05s, 1h02m.
-func seconds(s float64) string {
-	d := time.Duration(s * float64(time.Second))
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%.1fs", s)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+func (a *app) paint(w io.Writer) console.Painter {
+	return console.Painter(console.IsTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
 }

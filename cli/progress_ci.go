@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/report"
 )
@@ -29,7 +32,7 @@ type ciProgress struct {
 	groups  int
 }
 
-func newCIProgress(w io.Writer, paint painter, system ciSystem) *ciProgress {
+func newCIProgress(w io.Writer, paint console.Painter, system ciSystem) *ciProgress {
 	return &ciProgress{plainProgress: newPlainProgress(w, paint, nil), system: system, spools: map[string]*spool{}}
 }
 
@@ -68,7 +71,7 @@ func (p *ciProgress) begin(e report.Event) {
 		s.started = e.Time
 	}
 	if s.size > 0 {
-		s.line(fmt.Sprintf("--- attempt %d on %s", e.Attempt, orDash(e.Worker)))
+		s.line(fmt.Sprintf("--- attempt %d on %s", e.Attempt, phrase.OrDash(e.Worker)))
 	}
 }
 
@@ -102,7 +105,7 @@ func (p *ciProgress) group(s *spool, e report.Event) {
 		return
 	}
 	p.groups++
-	f := ciFold{title: safetext.Line(joinText("  ", e.Status, endText(e))), number: p.groups, from: s.started, to: e.Time}
+	f := ciFold{title: safetext.Line(phrase.Join("  ", e.Status, endText(e))), number: p.groups, from: s.started, to: e.Time}
 	p.write(p.system.open(f), s.writeTo, p.system.shut(f))
 }
 
@@ -120,9 +123,9 @@ const (
 
 // alarmText is why a module failed, and its last lines.
 func (p *ciProgress) alarmText(e report.Event) string {
-	text := firstOf(whyText(e.Error, e.Reason), e.Status)
+	text := cmp.Or(whyText(e.Error, e.Reason), e.Status)
 	if t := p.tails.of[e.Module]; t != nil {
-		last := strings.Join(each(t.lines[max(0, len(t.lines)-alarmLines):], safetext.Line), "\n")
+		last := strings.Join(phrase.Each(t.lines[max(0, len(t.lines)-alarmLines):], safetext.Line), "\n")
 		if len(last) > alarmBytes {
 			last = strings.ToValidUTF8(last[len(last)-alarmBytes:], "")
 		}
@@ -133,7 +136,7 @@ func (p *ciProgress) alarmText(e report.Event) string {
 
 // close writes what is left of modules whose end is never reported.
 func (p *ciProgress) close() {
-	p.log.flush()
+	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(p.spools)) {
@@ -163,7 +166,7 @@ func (p *ciProgress) last(r *report.Report) {
 	defer p.out.mu.Unlock()
 	var b strings.Builder
 	p.tails.write(&b, r, p.paint)
-	writeln(&b)
+	console.Writeln(&b)
 	writeSummary(&b, r, p.paint)
 	p.write("", func(w io.Writer) { _, _ = io.WriteString(w, b.String()) }, "")
 }
@@ -223,7 +226,7 @@ func (s *spool) writeTo(w io.Writer) {
 	}
 	_, _ = w.Write(s.memory.Bytes())
 	if s.dropped > 0 {
-		writef(w, "… and %s that were not kept: no room in %s\n", count(s.dropped, "line"), os.TempDir())
+		console.Writef(w, "… and %s that were not kept: no room in %s\n", phrase.Count(s.dropped, "line"), os.TempDir())
 	}
 }
 

@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/report"
 )
@@ -15,21 +17,21 @@ const (
 // stepSummary is a report in GitHub's Markdown.
 func stepSummary(r *report.Report, t *tails) string {
 	var b strings.Builder
-	writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(string(r.Run)), r.Status, seconds(r.Duration))
+	console.Writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(string(r.Run)), r.Status, phrase.Seconds(r.Duration))
 	if r.Error != "" {
-		writef(&b, "%s\n\n", safetext.Markdown(firstLine(r.Error, 300)))
+		console.Writef(&b, "%s\n\n", safetext.Markdown(phrase.FirstLine(r.Error, 300)))
 	}
-	writef(&b, "%s: %s\n\n", count(len(r.Modules), "module"), totalsText(r))
+	console.Writef(&b, "%s: %s\n\n", phrase.Count(len(r.Modules), "module"), totalsText(r))
 	for _, w := range r.Warnings {
-		writef(&b, "> warning: %s\n\n", safetext.Markdown(w))
+		console.Writef(&b, "> warning: %s\n\n", safetext.Markdown(w))
 	}
 	g := summaryGrid(r)
-	row := func(cells []string) { writef(&b, "| %s |\n", strings.Join(cells, " | ")) }
-	row(g.head)
+	row := func(cells []string) { console.Writef(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	row(g.Head)
 	row([]string{"---", "---", "---:", "---:", "---", "---"})
-	for i, cells := range g.rows {
+	for i, cells := range g.Rows {
 		if b.Len() > summaryBytes*2/3 {
-			writef(&b, "\n… and %s\n", count(len(g.rows)-i, "more row"))
+			console.Writef(&b, "\n… and %s\n", phrase.Count(len(g.Rows)-i, "more row"))
 			break
 		}
 		escaped := make([]string, len(cells))
@@ -56,6 +58,6 @@ func summaryFailures(b *strings.Builder, r *report.Report, t *tails) {
 		if b.Len()+len(text) > summaryBytes {
 			return
 		}
-		writef(b, "\n#### %s: %s%s\n\n%s\n", safetext.Markdown(m.Name), m.Status, safetext.Markdown(tailPlace(m)), text)
+		console.Writef(b, "\n#### %s: %s%s\n\n%s\n", safetext.Markdown(m.Name), m.Status, safetext.Markdown(tailPlace(m)), text)
 	}
 }

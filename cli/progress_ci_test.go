@@ -145,9 +145,9 @@ func TestAutoProgress(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp("orchestrator", Process{Env: c.env, Stderr: &bytes.Buffer{}})
-			a.set.progress = "auto"
+			a.set.Progress = "auto"
 			if c.flag != "" {
-				a.set.progress = c.flag
+				a.set.Progress = c.flag
 			}
 			if got := fmt.Sprintf("%T", a.newProgress(nil)); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/report"
 )
@@ -20,7 +21,7 @@ const (
 
 // jsonProgress writes one event a line, and nothing else.
 type jsonProgress struct {
-	log *logger
+	log *console.Logger
 	mu  sync.Mutex
 	enc *json.Encoder // guarded by mu
 	seq uint64        // guarded by mu
@@ -31,7 +32,7 @@ func newJSONProgress(w io.Writer) *jsonProgress {
 	enc := json.NewEncoder(safetext.JSONWriter(w))
 	enc.SetEscapeHTML(false)
 	p := &jsonProgress{enc: enc}
-	p.log = newEventLogger(jsonWarnings{p})
+	p.log = console.NewEventLogger(jsonWarnings{p})
 	return p
 }
 
@@ -49,7 +50,7 @@ func (p *jsonProgress) note(string, ...any) {}
 
 func (p *jsonProgress) end(*report.Report) {}
 
-func (p *jsonProgress) close() { p.log.flush() }
+func (p *jsonProgress) close() { p.log.Flush() }
 
 // event numbers the events: they come from the run and from the fleet.
 func (p *jsonProgress) event(e report.Event) {

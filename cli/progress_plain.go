@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -18,17 +21,17 @@ const widestName = 36
 // begins with the time since the run's start and a word, what modules print
 // with the module's name and a bar.
 type plainProgress struct {
-	log   *logger
+	log   *console.Logger
 	out   *lockedWriter // everything below is guarded by its mu
-	paint painter
+	paint console.Painter
 	width int // of the names' column
 	start time.Time
 	tails *tails
 }
 
-func newPlainProgress(w io.Writer, paint painter, names []string) *plainProgress {
+func newPlainProgress(w io.Writer, paint console.Painter, names []string) *plainProgress {
 	out := &lockedWriter{w: w}
-	p := &plainProgress{log: newLogger(out, paint, slog.LevelWarn), out: out, paint: paint, tails: newTails()}
+	p := &plainProgress{log: console.NewLogger(out, paint, slog.LevelWarn), out: out, paint: paint, tails: newTails()}
 	for _, n := range names {
 		p.width = min(widestName, max(p.width, utf8.RuneCountInString(n)))
 	}
@@ -38,7 +41,7 @@ func newPlainProgress(w io.Writer, paint painter, names []string) *plainProgress
 func (p *plainProgress) logger() *slog.Logger { return p.log.Logger }
 
 func (p *plainProgress) note(format string, args ...any) {
-	writef(p.out, format+"\n", args...)
+	console.Writef(p.out, format+"\n", args...)
 }
 
 func (p *plainProgress) event(e report.Event) {
@@ -52,7 +55,7 @@ func (p *plainProgress) event(e report.Event) {
 func (p *plainProgress) told(e report.Event) {
 	p.tails.event(e)
 	if e.Event == report.EventModuleOutput {
-		writef(p.out.w, "%s | %s\n", pad(e.Module, p.width), e.Text)
+		console.Writef(p.out.w, "%s | %s\n", phrase.Pad(e.Module, p.width), e.Text)
 		return
 	}
 	if e.Event == report.EventRunStarted {
@@ -69,7 +72,7 @@ func (p *plainProgress) line(at time.Time, word, text string) {
 	if !p.start.IsZero() && at.After(p.start) {
 		elapsed = at.Sub(p.start).Seconds()
 	}
-	writef(p.out.w, "%8s  %s %s\n", seconds(elapsed), p.paint.status(word, pad(word, 18)), text)
+	console.Writef(p.out.w, "%8s  %s %s\n", phrase.Seconds(elapsed), p.paint.Status(word, phrase.Pad(word, 18)), text)
 }
 
 // workerLeft is the reason of a worker's loss when it went in order.
@@ -79,9 +82,9 @@ const workerLeft = "left"
 func eventText(e report.Event) (word, text string) {
 	switch e.Event {
 	case report.EventRunStarted:
-		return "run", fmt.Sprintf("%s of %s, %s", e.Run, e.Pipeline, count(e.Modules, "module"))
+		return "run", fmt.Sprintf("%s of %s, %s", e.Run, e.Pipeline, phrase.Count(e.Modules, "module"))
 	case report.EventModuleStarted:
-		text = e.Module + "  on " + orDash(e.Worker)
+		text = e.Module + "  on " + phrase.OrDash(e.Worker)
 		if e.Attempt > 1 {
 			text += fmt.Sprintf(", attempt %d", e.Attempt)
 		}
@@ -94,30 +97,30 @@ func eventText(e report.Event) (word, text string) {
 		}
 		return e.Status, endText(e)
 	case report.EventFamilyExpanded:
-		return "expanded", fmt.Sprintf("%s  into %s", e.Module, count(e.Modules, "module"))
+		return "expanded", fmt.Sprintf("%s  into %s", e.Module, phrase.Count(e.Modules, "module"))
 	case report.EventWorkerJoined:
-		return "worker joined", fmt.Sprintf("%s, %s", e.Worker, count(e.Slots, "slot"))
+		return "worker joined", fmt.Sprintf("%s, %s", e.Worker, phrase.Count(e.Slots, "slot"))
 	case report.EventWorkerLost:
 		if e.Reason == workerLeft {
 			return "worker left", e.Worker
 		}
-		return "worker lost", joinText("  ", e.Worker, firstOf(e.Reason, e.Error))
+		return "worker lost", phrase.Join("  ", e.Worker, cmp.Or(e.Reason, e.Error))
 	case report.EventWaiting:
 		return "waiting", waitingText(e)
 	case report.EventRunEnded:
-		return "run " + e.Status, joinText("  ", durationText(e.Duration), firstOf(e.Error, e.Reason))
+		return "run " + e.Status, phrase.Join("  ", durationText(e.Duration), cmp.Or(e.Error, e.Reason))
 	case report.EventModuleReady, report.EventModuleOutput:
 	}
 	return "", ""
 }
 
 func endText(e report.Event) string {
-	exit := ""
-	why := firstLine(whyText(e.Error, e.Reason), 300)
+	code := ""
+	why := phrase.FirstLine(whyText(e.Error, e.Reason), 300)
 	if e.ExitCode != nil && *e.ExitCode != 0 && why == "" {
-		exit = fmt.Sprintf("exit code %d", *e.ExitCode)
+		code = fmt.Sprintf("exit code %d", *e.ExitCode)
 	}
-	return joinText("  ", e.Module, durationText(e.Duration), why, exit)
+	return phrase.Join("  ", e.Module, durationText(e.Duration), why, code)
 }
 
 // whyText is an error with the reason behind it, unless one says the other.
@@ -125,15 +128,15 @@ func whyText(err, reason string) string {
 	if strings.Contains(err, reason) {
 		return err
 	}
-	return joinText(": ", reason, err)
+	return phrase.Join(": ", reason, err)
 }
 
 func retryText(e report.Event) string {
 	when := "at once"
 	if e.In != nil && *e.In > 0 {
-		when = "in " + seconds(*e.In)
+		when = "in " + phrase.Seconds(*e.In)
 	}
-	why := firstLine(firstOf(e.Error, e.Reason, e.Status), 300)
+	why := phrase.FirstLine(cmp.Or(e.Error, e.Reason, e.Status), 300)
 	if why == "" && e.ExitCode != nil {
 		why = fmt.Sprintf("exit code %d", *e.ExitCode)
 	}
@@ -144,7 +147,7 @@ func retryText(e report.Event) string {
 }
 
 func waitingText(e report.Event) string {
-	text := joinText(": ", e.Module, firstOf(e.Missing, e.Reason, "no capable worker"))
+	text := phrase.Join(": ", e.Module, cmp.Or(e.Missing, e.Reason, "no capable worker"))
 	if e.Closest != "" {
 		text += "; closest is " + e.Closest
 	}
@@ -158,44 +161,17 @@ func durationText(d *float64) string {
 	if d == nil || *d == 0 { // nothing ran
 		return ""
 	}
-	return seconds(*d)
+	return phrase.Seconds(*d)
 }
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func firstOf(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
-}
-
-// joinText joins what is there of parts.
-func joinText(between string, parts ...string) string {
-	var there []string
-	for _, p := range parts {
-		if p != "" {
-			there = append(there, p)
-		}
-	}
-	return strings.Join(there, between)
-}
-
-func (p *plainProgress) close() { p.log.flush() }
+func (p *plainProgress) close() { p.log.Flush() }
 
 func (p *plainProgress) end(r *report.Report) {
 	r = shownReport(r)
-	p.log.flush()
+	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)
-	writeln(p.out.w)
+	console.Writeln(p.out.w)
 	writeSummary(p.out.w, r, p.paint)
 }

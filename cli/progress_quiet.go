@@ -4,27 +4,28 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/report"
 )
 
 // quietProgress shows what went wrong, at the end.
 type quietProgress struct {
-	log   *logger
+	log   *console.Logger
 	out   *lockedWriter
-	paint painter
+	paint console.Painter
 	tails *tails // guarded by out.mu
 }
 
-func newQuietProgress(w io.Writer, paint painter) *quietProgress {
+func newQuietProgress(w io.Writer, paint console.Painter) *quietProgress {
 	out := &lockedWriter{w: w}
-	return &quietProgress{log: newLogger(out, paint, slog.LevelError), out: out, paint: paint, tails: newTails()}
+	return &quietProgress{log: console.NewLogger(out, paint, slog.LevelError), out: out, paint: paint, tails: newTails()}
 }
 
 func (p *quietProgress) logger() *slog.Logger { return p.log.Logger }
 
 func (p *quietProgress) note(string, ...any) {}
 
-func (p *quietProgress) close() { p.log.flush() }
+func (p *quietProgress) close() { p.log.Flush() }
 
 func (p *quietProgress) event(e report.Event) {
 	e = shownEvent(e)
@@ -35,7 +36,7 @@ func (p *quietProgress) event(e report.Event) {
 
 func (p *quietProgress) end(r *report.Report) {
 	r = shownReport(r)
-	p.log.flush()
+	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)

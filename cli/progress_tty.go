@@ -14,6 +14,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
+	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -37,10 +38,10 @@ const (
 // changed is that keys are not echoed into the picture; the cursor stays
 // visible, below it. close undoes that, from any goroutine, at any time.
 type ttyProgress struct {
-	log   *logger
+	log   *console.Logger
 	out   *os.File
 	env   []string
-	paint painter
+	paint console.Painter
 
 	mu      sync.Mutex // guards what follows; not held while the terminal is written to by the view
 	state   *liveState
@@ -55,12 +56,12 @@ type ttyProgress struct {
 	done  chan struct{} // closed when the view has gone
 }
 
-func newTTYProgress(out *os.File, env []string, paint painter, p *pipeline.Pipeline) *ttyProgress {
+func newTTYProgress(out *os.File, env []string, paint console.Painter, p *pipeline.Pipeline) *ttyProgress {
 	t := &ttyProgress{
 		out: out, env: env, paint: paint, state: newLiveState(p), tails: newTails(),
 		done: make(chan struct{}), quiet: func() {},
 	}
-	t.log = newLogger(noteWriter{t}, paint, slog.LevelWarn)
+	t.log = console.NewLogger(noteWriter{t}, paint, slog.LevelWarn)
 	return t
 }
 
@@ -94,7 +95,7 @@ func (p *ttyProgress) note(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.program == nil || p.stopped {
-		writef(p.out, format+"\n", args...)
+		console.Writef(p.out, format+"\n", args...)
 		return
 	}
 	p.state.note(fmt.Sprintf(format, args...))
@@ -153,7 +154,7 @@ func (p *ttyProgress) goOn(why string) {
 func (p *ttyProgress) goPlain(why string) {
 	p.plain = newPlainProgress(p.out, p.paint, nil)
 	p.plain.start, p.plain.tails = p.state.started, p.tails
-	writeln(p.out, why)
+	console.Writeln(p.out, why)
 }
 
 // giveBack undoes what was done to the terminal, and says again what the
@@ -162,7 +163,7 @@ func (p *ttyProgress) giveBack() {
 	p.quiet()
 	p.quiet = func() {}
 	for _, n := range p.state.notes {
-		writeln(p.out, n)
+		console.Writeln(p.out, n)
 	}
 	p.state.notes = nil
 }
@@ -216,17 +217,17 @@ func (p *ttyProgress) leave() {
 // the end has not been shown.
 func (p *ttyProgress) close() {
 	p.stop(false)
-	p.log.flush()
+	p.log.Flush()
 }
 
 func (p *ttyProgress) end(r *report.Report) {
 	r = shownReport(r)
 	p.stop(true)
-	p.log.flush()
+	p.log.Flush()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tails.write(p.out, r, p.paint)
-	writeln(p.out)
+	console.Writeln(p.out)
 	writeSummary(p.out, r, p.paint)
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -167,5 +168,5 @@ func roughly(d time.Duration) string {
 	case d < 10*time.Minute:
 		step = 10 * time.Second
 	}
-	return "about " + shortDuration((d + step/2).Truncate(step)) + " left"
+	return "about " + jobs.ShortDuration((d + step/2).Truncate(step)) + " left"
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -116,7 +117,7 @@ func (s *liveState) shootWaits(x *liveShot, rows int) {
 	}
 	x.waitsN += max(0, s.retrying.size-countWaits(x.waits, "retrying"))
 	if plain > 0 {
-		add(fmt.Sprintf("(%s)", count(plain, "module")), "ready", "for a free slot")
+		add(fmt.Sprintf("(%s)", phrase.Count(plain, "module")), "ready", "for a free slot")
 	}
 }
 
@@ -159,9 +160,9 @@ func andMore(name string, n int) string {
 func retryWhen(m *liveModule, now time.Time) string {
 	when := "at once"
 	if d := m.retryAt.Sub(now); d > 0 {
-		when = "in " + seconds(d.Seconds())
+		when = "in " + phrase.Seconds(d.Seconds())
 	}
-	return joinText(": ", when+fmt.Sprintf(" after attempt %d", m.attempt), m.why)
+	return phrase.Join(": ", when+fmt.Sprintf(" after attempt %d", m.attempt), m.why)
 }
 
 // held says which key or limit a module waits for, "" when none is known.
@@ -189,7 +190,7 @@ func (s *liveState) held(m *liveModule) string {
 func slowestText(modules []liveModule) string {
 	var parts []string
 	for i := range modules {
-		parts = append(parts, modules[i].name+" "+seconds(modules[i].took.Seconds()))
+		parts = append(parts, modules[i].name+" "+phrase.Seconds(modules[i].took.Seconds()))
 	}
 	return strings.Join(parts, ", ")
 }

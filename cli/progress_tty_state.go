@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -230,7 +231,7 @@ func (s *liveState) ready(m *liveModule) {
 
 // wait is told of the first few modules on a lane; the others are counted.
 func (s *liveState) wait(m *liveModule, e report.Event) {
-	m.why, m.closest = firstOf(e.Missing, e.Reason, "no capable worker"), e.Closest
+	m.why, m.closest = cmp.Or(e.Missing, e.Reason, "no capable worker"), e.Closest
 	if m.list == nil {
 		s.queued.push(m)
 	}
@@ -274,7 +275,7 @@ func (s *liveState) release(m *liveModule) {
 
 func (s *liveState) retry(m *liveModule, e report.Event, now time.Time) {
 	s.become(m, report.Retrying)
-	m.why, m.retryAt = firstLine(firstOf(e.Error, e.Reason, e.Status), 200), time.Time{}
+	m.why, m.retryAt = phrase.FirstLine(cmp.Or(e.Error, e.Reason, e.Status), 200), time.Time{}
 	if e.In != nil && *e.In > 0 {
 		m.retryAt = notAfter(e.Time, now).Add(time.Duration(*e.In * float64(time.Second)))
 	}
@@ -287,7 +288,7 @@ func (s *liveState) end(m *liveModule, e report.Event) {
 		return
 	}
 	s.become(m, to)
-	m.why, m.last = firstLine(whyText(e.Error, e.Reason), 200), ""
+	m.why, m.last = phrase.FirstLine(whyText(e.Error, e.Reason), 200), ""
 	if e.Worker != "" {
 		m.worker = s.worker(e.Worker).name // not the event's own copy
 	}

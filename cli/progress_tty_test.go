@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"pgregory.net/rapid"
 
+	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -73,7 +74,7 @@ func liveRun(n int) (s *liveState, now time.Time) {
 	return s, now
 }
 
-func draw(s *liveState, now time.Time, width, height int, paint painter) string {
+func draw(s *liveState, now time.Time, width, height int, paint console.Painter) string {
 	lines := liveView{paint: paint, width: width, height: height}.lines(s.shot(now, height))
 	return strings.Join(lines, "\n") + "\n"
 }
@@ -83,7 +84,7 @@ func TestLiveView(t *testing.T) {
 	for _, modules := range []int{10, 10_000} {
 		s, now := liveRun(modules)
 		for _, size := range []struct{ width, height int }{{80, 24}, {200, 50}} {
-			for _, paint := range []painter{false, true} {
+			for _, paint := range []console.Painter{false, true} {
 				name := fmt.Sprintf("live_%d_%dx%d", modules, size.width, size.height)
 				if paint {
 					name += "_colour"

@@ -7,13 +7,15 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/report"
 )
 
 // liveView draws a shot into lines of a terminal.
 type liveView struct {
-	paint         painter
+	paint         console.Painter
 	width, height int // of what may be written to, at least 1
 }
 
@@ -53,7 +55,7 @@ func (v liveView) lines(x *liveShot) []string {
 		if gap > 0 {
 			all = append(all, "")
 		}
-		all = append(all, v.row(liveCell{text: title, tint: v.paint.bold}))
+		all = append(all, v.row(liveCell{text: title, tint: v.paint.Bold}))
 		all = append(all, v.cut(want, min(rows, shown), rows, title, draw)...)
 	}
 	names := v.nameWidth(x, rows)
@@ -98,7 +100,7 @@ func (v liveView) cut(want, shown, rows int, title string, draw func(int) string
 		lines = append(lines, draw(i))
 	}
 	if rest := want - shown; rest > 0 && shown > 0 {
-		lines = append(lines, v.row(liveCell{text: fmt.Sprintf("%s… and %d more %s", indent, rest, title), tint: v.paint.faint}))
+		lines = append(lines, v.row(liveCell{text: fmt.Sprintf("%s… and %d more %s", indent, rest, title), tint: v.paint.Faint}))
 	} else if rest > 0 {
 		lines = append(lines, v.row(liveCell{text: fmt.Sprintf("%s%d %s", indent, rest, title)}))
 	}
@@ -106,12 +108,12 @@ func (v liveView) cut(want, shown, rows int, title string, draw func(int) string
 }
 
 func (v liveView) header(x *liveShot) []string {
-	title := v.row(liveCell{text: safetext.Line(x.pipeline), most: max(8, v.width/3), tint: v.paint.bold},
-		liveCell{text: "run " + x.run, tint: v.paint.faint}, liveCell{text: elapsedText(x)})
+	title := v.row(liveCell{text: safetext.Line(x.pipeline), most: max(8, v.width/3), tint: v.paint.Bold},
+		liveCell{text: "run " + x.run, tint: v.paint.Faint}, liveCell{text: elapsedText(x)})
 	lines := []string{title, v.progressLine(x), v.countsLine(x)}
 	for _, note := range x.notes {
 		for _, l := range wrap(safetext.Line(note), v.width, 2) {
-			lines = append(lines, v.paint.status("waiting", l))
+			lines = append(lines, v.paint.Status("waiting", l))
 		}
 	}
 	return lines
@@ -129,12 +131,12 @@ func elapsedText(x *liveShot) string {
 // and a line to draw again.
 func goingOn(d time.Duration) string {
 	if d < 10*time.Second {
-		return seconds(d.Truncate(100 * time.Millisecond).Seconds())
+		return phrase.Seconds(d.Truncate(100 * time.Millisecond).Seconds())
 	}
 	if d < time.Minute {
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	}
-	return seconds(d.Seconds())
+	return phrase.Seconds(d.Seconds())
 }
 
 // progressLine is a bar in which every kind has its letter, and the share that is done.
@@ -170,7 +172,7 @@ func (v liveView) bar(width, total int, parts []barPart) string {
 		n = max(0, min(n, left))
 		left -= n
 		drawn += n
-		b.WriteString(v.paint.status(p.tint, strings.Repeat(p.letter, n)))
+		b.WriteString(v.paint.Status(p.tint, strings.Repeat(p.letter, n)))
 	}
 	return b.String() + strings.Repeat(" ", left)
 }
@@ -187,11 +189,11 @@ func (v liveView) countsLine(x *liveShot) string {
 			n -= x.hidden
 		}
 		if n > 0 {
-			parts = append(parts, v.paint.status(string(status), fmt.Sprintf("%d %s", n, status)))
+			parts = append(parts, v.paint.Status(string(status), fmt.Sprintf("%d %s", n, status)))
 		}
 	}
 	if x.hidden > 0 {
-		parts = append(parts, v.paint.faint(fmt.Sprintf("%d not selected", x.hidden)))
+		parts = append(parts, v.paint.Faint(fmt.Sprintf("%d not selected", x.hidden)))
 	}
 	return ansi.Truncate(strings.Join(parts, ", "), v.width, "…")
 }
@@ -217,7 +219,7 @@ func (v liveView) failedRow(m *liveModule, names int, x *liveShot) string {
 	word := string(m.status)
 	took := ""
 	if m.took > 0 {
-		took = seconds(m.took.Seconds())
+		took = phrase.Seconds(m.took.Seconds())
 	}
 	return v.row(nameCell(m.name, names), v.wordCell(word, 9), liveCell{text: took, least: 6},
 		v.placeCell(m, x), liveCell{text: safetext.Line(m.why)})
@@ -226,7 +228,7 @@ func (v liveView) failedRow(m *liveModule, names int, x *liveShot) string {
 func (v liveView) runningRow(m *liveModule, names int, x *liveShot) string {
 	text := goingOn(max(0, x.now.Sub(m.started)))
 	if usual := x.took[m.name]; usual > 0 {
-		text += " of ~" + seconds(usual.Seconds())
+		text += " of ~" + phrase.Seconds(usual.Seconds())
 	}
 	width := 6
 	if len(x.took) > 0 {
@@ -236,7 +238,7 @@ func (v liveView) runningRow(m *liveModule, names int, x *liveShot) string {
 		text += fmt.Sprintf(", attempt %d", m.attempt)
 	}
 	return v.row(nameCell(m.name, names), liveCell{text: text, least: width}, v.placeCell(m, x),
-		liveCell{text: lastText(m.last), tint: v.paint.faint})
+		liveCell{text: lastText(m.last), tint: v.paint.Faint})
 }
 
 // placeCell is the module's worker, when there is more than one.
@@ -245,12 +247,12 @@ func (v liveView) placeCell(m *liveModule, x *liveShot) liveCell {
 		return liveCell{}
 	}
 	width := min(x.workerWidth, max(8, v.width/8))
-	return liveCell{text: safetext.Line(m.worker), least: width, most: width, tint: v.paint.faint}
+	return liveCell{text: safetext.Line(m.worker), least: width, most: width, tint: v.paint.Faint}
 }
 
 // wordCell is a status, in its colour.
 func (v liveView) wordCell(word string, width int) liveCell {
-	return liveCell{text: word, least: width, tint: func(text string) string { return v.paint.status(word, text) }}
+	return liveCell{text: word, least: width, tint: func(text string) string { return v.paint.Status(word, text) }}
 }
 
 func (v liveView) waitRow(w liveWait, names int) string {
@@ -260,10 +262,10 @@ func (v liveView) waitRow(w liveWait, names int) string {
 func (v liveView) footer(x *liveShot) []string {
 	var lines []string
 	if len(x.slowest) > 0 {
-		lines = append(lines, v.row(liveCell{text: "slowest", least: 7, tint: v.paint.bold}, liveCell{text: safetext.Line(slowestText(x.slowest))}))
+		lines = append(lines, v.row(liveCell{text: "slowest", least: 7, tint: v.paint.Bold}, liveCell{text: safetext.Line(slowestText(x.slowest))}))
 	}
 	if len(x.workers) > 0 {
-		lines = append(lines, v.row(liveCell{text: "workers", least: 7, tint: v.paint.bold}, liveCell{text: v.workersText(x)}))
+		lines = append(lines, v.row(liveCell{text: "workers", least: 7, tint: v.paint.Bold}, liveCell{text: v.workersText(x)}))
 	}
 	return lines
 }
@@ -367,18 +369,6 @@ const indent = "  "
 // nameCell is the first column of such a row.
 func nameCell(name string, width int) liveCell {
 	return liveCell{text: indent + safetext.Line(name), least: width + len(indent), most: width + len(indent)}
-}
-
-// bold and faint are for titles and for what matters less.
-func (p painter) bold(text string) string { return p.sgr("1", text) }
-
-func (p painter) faint(text string) string { return p.sgr("90", text) }
-
-func (p painter) sgr(code, text string) string {
-	if !bool(p) || text == "" {
-		return text
-	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
 // lastText is what a terminal would show of a line: of a bar that is drawn

@@ -13,7 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/redact"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -38,7 +45,7 @@ on that one's. "latest" stands for the newest run.
 
 Exit codes: as those of run; 5 when there is no such run, when it has ended, or
 when its orchestrator lives.`,
-		ValidArgsFunction: a.completeRuns(&o.place),
+		ValidArgsFunction: a.completeRuns(&o.Location),
 	}
 	o.define(cmd.Flags(), resumeWorkspace)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -49,8 +56,8 @@ when its orchestrator lives.`,
 		if err != nil {
 			return err
 		}
-		r.prepare = func(ctx context.Context, s *session) (err error) {
-			r.run, err = findRun(ctx, s.conn, args[0])
+		r.prepare = func(ctx context.Context, s *access.Session) (err error) {
+			r.run, err = findRun(ctx, s.Conn, args[0])
 			return err
 		}
 		return r.drive(cmd.Context())
@@ -65,7 +72,7 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	workspace, store, err := o.resolve(a.env, dir)
+	workspace, store, err := o.Resolve(a.env, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -73,19 +80,19 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 }
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
-func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
-	rep, err := orchestrator.Report(ctx, s.conn, r.run)
+func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, error) {
+	rep, err := orchestrator.Report(ctx, s.Conn, r.run)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, noRunError(r.run)
 	}
 	if err != nil {
-		return nil, explainUnreadable(s.conn, r.run, err)
+		return nil, explainUnreadable(s.Conn, r.run, err)
 	}
 	if rep.Status != report.RunRunning {
-		return nil, notFoundError("run %s has ended already: it %s", r.run, ended(rep.Status))
+		return nil, exit.NotFoundf("run %s has ended already: it %s", r.run, ended(rep.Status))
 	}
 	r.pipeline = rep.Pipeline
-	leases, err := kv.OpenLeases(ctx, s.conn.Conn)
+	leases, err := kv.OpenLeases(ctx, s.Conn.Conn)
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +104,10 @@ func (r *runner) takeOver(ctx context.Context, s *session) (*kv.Lease, error) {
 	err = leases.AwaitFree(ctx, string(r.run))
 	var lease *kv.Lease
 	if err == nil {
-		lease, err = orchestrator.Acquire(ctx, s.conn, r.run, r.name)
+		lease, err = orchestrator.Acquire(ctx, s.Conn, r.run, r.name)
 	}
 	if errors.Is(err, kv.ErrHeld) {
-		return nil, notFoundError("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.run, who, r.run)
+		return nil, exit.NotFoundf("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.run, who, r.run)
 	}
 	if err == nil {
 		r.progress.note("taking run %s over", r.run)
@@ -117,13 +124,13 @@ func ended(s report.RunStatus) string {
 }
 
 func noRunError(run jobs.RunID) error {
-	return notFoundError("there is no run %s here; `orchestrator runs list` shows those that are", run)
+	return exit.NotFoundf("there is no run %s here; `orchestrator runs list` shows those that are", run)
 }
 
-func (a *app) runsRetryCommand(p *place) *cobra.Command {
+func (a *app) runsRetryCommand(p *store.Location) *cobra.Command {
 	o := &execution{}
 	id, from, detach := "", "", false
-	var params []pair
+	var params []settings.Pair
 	cmd := &cobra.Command{
 		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRetry(p),
 		Long: `Run again what of a run has not succeeded, and what follows it.
@@ -140,10 +147,10 @@ old run stays. The run holds the text of its file for this; where a Go program
 defines the pipeline, that program must be asked.`,
 	}
 	fs := cmd.Flags()
-	textFlag(fs, &from, "from", "", "failed|start", "failed", "failed keeps the results of what has succeeded, start keeps none")
-	pairsFlag(fs, &params, "param", "with --from start: another value for a parameter (repeatable)")
-	textFlag(fs, &id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
-	switchFlag(fs, &detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
+	settings.TextFlag(fs, &from, "from", "", "failed|start", "failed", "failed keeps the results of what has succeeded, start keeps none")
+	settings.PairsFlag(fs, &params, "param", "with --from start: another value for a parameter (repeatable)")
+	settings.TextFlag(fs, &id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
+	settings.SwitchFlag(fs, &detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		faults := func() []string {
@@ -152,13 +159,13 @@ defines the pipeline, that program must be asked.`,
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), faults); err != nil {
 			return err
 		}
-		o.place = *p
+		o.Location = *p
 		r, err := a.runnerOf(o)
 		if err != nil {
 			return err
 		}
 		r.run = jobs.RunID(id)
-		r.prepare = func(ctx context.Context, s *session) error {
+		r.prepare = func(ctx context.Context, s *access.Session) error {
 			return r.again(ctx, s, args[0], orchestrator.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
 		}
 		if detach {
@@ -171,13 +178,13 @@ defines the pipeline, that program must be asked.`,
 
 func (a *app) fromFaults(from string) (faults []string) {
 	if from != "failed" && from != "start" {
-		faults = append(faults, fmt.Sprintf("--from%s: %q is not one of failed, start", a.bind.fromOf("from"), from))
+		faults = append(faults, fmt.Sprintf("--from%s: %q is not one of failed, start", a.bind.FromOf("from"), from))
 	}
 	return faults
 }
 
 func (a *app) retryParamFaults(from string) []string {
-	if a.bind.origin["param"] != "--param" || from == "start" {
+	if a.bind.Origin["param"] != "--param" || from == "start" {
 		return nil
 	}
 	return []string{"--param gives other parameters to a run that begins from its start: add --from start"}
@@ -185,16 +192,16 @@ func (a *app) retryParamFaults(from string) []string {
 
 // retryParams are those of the command line. Values in the environment and the
 // configuration file are for new runs: here the old run has its own.
-func (a *app) retryParams(params []pair) []pair {
-	if a.bind.origin["param"] != "--param" {
+func (a *app) retryParams(params []settings.Pair) []settings.Pair {
+	if a.bind.Origin["param"] != "--param" {
 		return nil
 	}
 	return params
 }
 
 // again makes the specification of a run that does another again.
-func (r *runner) again(ctx context.Context, s *session, old string, redo orchestrator.Redo, params []pair) error {
-	run, err := findRun(ctx, s.conn, old)
+func (r *runner) again(ctx context.Context, s *access.Session, old string, redo orchestrator.Redo, params []settings.Pair) error {
+	run, err := findRun(ctx, s.Conn, old)
 	if err != nil {
 		return err
 	}
@@ -203,17 +210,17 @@ func (r *runner) again(ctx context.Context, s *session, old string, redo orchest
 			return r.app.rebind(run, spec, params)
 		}
 	}
-	spec, err := orchestrator.Again(ctx, s.conn, run, redo)
+	spec, err := orchestrator.Again(ctx, s.Conn, run, redo)
 	if unknown, ok := errors.AsType[*orchestrator.UnknownModuleError](err); ok {
-		return notFoundError("%w%s", err, didYouMean(unknown.Module, unknown.Known))
+		return exit.NotFoundf("%w%s", err, phrase.DidYouMean(unknown.Module, unknown.Known))
 	}
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return noRunError(run)
 	case errors.Is(err, orchestrator.ErrRunning):
-		return notFoundError("run %s has not ended: there is nothing to run again yet", run)
+		return exit.NotFoundf("run %s has not ended: there is nothing to run again yet", run)
 	case errors.Is(err, orchestrator.ErrNothing):
-		return notFoundError("all of run %s has succeeded: there is nothing to run again", run)
+		return exit.NotFoundf("all of run %s has succeeded: there is nothing to run again", run)
 	case err != nil:
 		return err
 	}
@@ -222,16 +229,16 @@ func (r *runner) again(ctx context.Context, s *session, old string, redo orchest
 	}
 	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), count(len(spec.Kept), "module"))
+	r.progress.note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
 	return nil
 }
 
 // paramsText names parameters without their values, which may be secret.
-func paramsText(params []pair) string {
+func paramsText(params []settings.Pair) string {
 	if len(params) == 0 {
 		return ""
 	}
-	return " with another " + strings.Join(slices.Sorted(maps.Keys(pairsMap(params))), ", ")
+	return " with another " + strings.Join(slices.Sorted(maps.Keys(settings.PairMap(params))), ", ")
 }
 
 // redoneText says what is done again.
@@ -253,7 +260,7 @@ func (a *app) detach(ctx context.Context, spec *jobs.Spec, storeDir string) erro
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	return a.handOver(ctx, s, spec)
 }
 
@@ -265,44 +272,44 @@ func (a *app) detachRetry(ctx context.Context, r *runner) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	if err := r.prepare(ctx, s); err != nil {
 		return err
 	}
 	return a.handOver(ctx, s, r.spec)
 }
 
-func (a *app) handOver(ctx context.Context, s *session, spec *jobs.Spec) error {
+func (a *app) handOver(ctx context.Context, s *access.Session, spec *jobs.Spec) error {
 	if err := a.submit(ctx, s, spec); err != nil {
 		return err
 	}
-	if err := a.awaitTaken(ctx, s.conn, spec.Run); err != nil {
+	if err := a.awaitTaken(ctx, s.Conn, spec.Run); err != nil {
 		return err
 	}
 	return a.emit(struct {
 		Run jobs.RunID `json:"run"`
-	}{spec.Run}, func(w io.Writer) { writeln(w, spec.Run) }, func(w io.Writer) { writeln(w, spec.Run) })
+	}{spec.Run}, func(w io.Writer) { console.Writeln(w, spec.Run) }, func(w io.Writer) { console.Writeln(w, spec.Run) })
 }
 
 // submit stores a run. An id that is known is answered with its run, if that
 // is the run that is to be submitted: a submission may be repeated.
-func (a *app) submit(ctx context.Context, s *session, spec *jobs.Spec) error {
-	err := orchestrator.Submit(ctx, s.conn, spec)
+func (a *app) submit(ctx context.Context, s *access.Session, spec *jobs.Spec) error {
+	err := orchestrator.Submit(ctx, s.Conn, spec)
 	if !errors.Is(err, orchestrator.ErrExists) {
 		if err != nil {
 			err = fmt.Errorf("submit run %s: %w", spec.Run, err)
 		}
 		return err
 	}
-	err = orchestrator.Known(ctx, s.conn, spec)
+	err = orchestrator.Known(ctx, s.Conn, spec)
 	switch {
 	case err == nil:
-		writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
+		console.Writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
 		return nil
 	case errors.Is(err, orchestrator.ErrOther):
-		return notFoundError("run %s exists already, and %w: choose another --run-id, or leave it out", spec.Run, err)
+		return exit.NotFoundf("run %s exists already, and %w: choose another --run-id, or leave it out", spec.Run, err)
 	case errors.As(err, new(*broker.DroppedError)):
-		return notFoundError("run %s exists already, and cannot be compared with this one: %w\nchoose another --run-id, or leave it out", spec.Run, err)
+		return exit.NotFoundf("run %s exists already, and cannot be compared with this one: %w\nchoose another --run-id, or leave it out", spec.Run, err)
 	}
 	return fmt.Errorf("compare with run %s, which exists already: %w", spec.Run, err)
 }
@@ -320,11 +327,11 @@ func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) er
 	how, err := orchestrator.AwaitTaken(waiting, c, run)
 	switch {
 	case err == nil && how == orchestrator.Unserved:
-		writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
+		console.Writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
 	case err == nil && how == orchestrator.Queued:
-		writeln(a.Stderr, "the orchestrator that serves decides for as many runs as it may (--max-runs): the run waits its turn")
+		console.Writeln(a.Stderr, "the orchestrator that serves decides for as many runs as it may (--max-runs): the run waits its turn")
 	case ctx.Err() != nil:
-		writef(a.Stderr, "run %s is submitted, and starts when an orchestrator takes it: `orchestrator runs cancel %s` cancels it\n", run, run)
+		console.Writef(a.Stderr, "run %s is submitted, and starts when an orchestrator takes it: `orchestrator runs cancel %s` cancels it\n", run, run)
 		return context.Cause(ctx)
 	case errors.Is(err, context.DeadlineExceeded):
 		return a.withdraw(ctx, c, run)
@@ -339,29 +346,29 @@ func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) erro
 	if err != nil {
 		fate = fmt.Sprintf("the run could not be cancelled (%v)", err)
 	}
-	return infrastructureError("run %s did not start: an orchestrator serves %s, and took no run over within %s; %s.\n"+
-		"Look into the log of the orchestrator, start it again, and submit again", run, redact(c.URL()), shortDuration(takenWithin), fate)
+	return exit.Infrastructuref("run %s did not start: an orchestrator serves %s, and took no run over within %s; %s.\n"+
+		"Look into the log of the orchestrator, start it again, and submit again", run, redact.URLs(c.URL()), jobs.ShortDuration(takenWithin), fate)
 }
 
 // openServing connects to where an orchestrator serves: the server that the
 // settings name, else the process that serves the workspace's store.
-func (a *app) openServing(ctx context.Context, storeDir string) (*session, error) {
-	if t, remote, err := a.remote(); err != nil {
+func (a *app) openServing(ctx context.Context, storeDir string) (*access.Session, error) {
+	if t, remote, err := a.nats.Named(); err != nil {
 		return nil, err
 	} else if remote {
-		return a.openRemote(ctx, t)
+		return a.sessions.OpenRemote(ctx, t)
 	}
-	if err := ourTemporary(storeDir); err != nil {
+	if err := store.OurTemporary(storeDir); err != nil {
 		return nil, err
 	}
-	h, ok := readHolder(storeDir)
+	h, ok := store.ReadHolder(storeDir)
 	if !ok || !h.Serves {
-		return nil, usageError("--detach hands the run to an orchestrator that serves, and none serves this workspace:\n" +
+		return nil, exit.Usagef("--detach hands the run to an orchestrator that serves, and none serves this workspace:\n" +
 			"start `orchestrator dev` here, or name a NATS server (--server) on which `orchestrator serve` runs")
 	}
-	c, err := a.enter(ctx, h, a.set.timeout)
+	c, err := a.nats.Join(ctx, h, a.set.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: c}, nil
+	return &access.Session{Conn: c}, nil
 }

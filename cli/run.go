@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -17,8 +18,15 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/atomicfile"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -28,21 +36,21 @@ import (
 type runOptions struct {
 	source
 	execution
-	env       []pair
+	env       []settings.Pair
 	envFiles  []string
-	fromFiles []pair // the variables in envFiles
-	labels    []pair
+	fromFiles []settings.Pair // the variables in envFiles
+	labels    []settings.Pair
 	id        string
 	detach    bool
 }
 
 // execution are the flags of every command that carries a run out here.
 type execution struct {
-	place
+	store.Location
 	offers
 	maxParallel int
 	local       int
-	listenOptions
+	access.ListenOptions
 	report     string
 	workerTTL  time.Duration
 	reconnect  time.Duration
@@ -50,36 +58,36 @@ type execution struct {
 }
 
 func (o *execution) define(fs *pflag.FlagSet, workspace string) {
-	o.place.define(fs, workspace)
+	defineLocation(fs, &o.Location, workspace)
 	o.defineCarrying(fs)
 }
 
 // defineCarrying defines all but the place.
 func (o *execution) defineCarrying(fs *pflag.FlagSet) {
-	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
-	countFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
-	o.listenOptions.define(fs, "", "let workers join the embedded server at this address, with a token, and beyond this machine with TLS")
+	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
+	settings.CountFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
+	o.ListenOptions.Define(fs, "", "let workers join the embedded server at this address, with a token, and beyond this machine with TLS")
 	o.defineInside(fs)
 	syncFlag(fs, &o.syncAlways)
-	textFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
-	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
-	timeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+	settings.TextFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
+	settings.TimeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
 }
 
 // syncFlag is about a server inside this process only: any other has its own
 // configuration.
 func syncFlag(fs *pflag.FlagSet, to *bool) {
-	switchFlag(fs, to, "sync-always", "", "have the embedded server write to disk before it acknowledges: survives a power cut, and is slower")
+	settings.SwitchFlag(fs, to, "sync-always", "", "have the embedded server write to disk before it acknowledges: survives a power cut, and is slower")
 }
 
 // faults are what is wrong with the flags' values.
 func (o *execution) faults(a *app) (faults []string) {
 	if o.report != "" {
-		if err := replaceable(a.path(o.report), o.report); err != nil {
-			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.fromOf("report"), err))
+		if err := atomicfile.Check(a.path(o.report), o.report); err != nil {
+			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.FromOf("report"), err))
 		}
 	}
-	return slices.Concat(faults, o.listenOptions.faults(a), o.needsListen(a), o.offers.faults())
+	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.offers.faults())
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -109,11 +117,11 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	fs := cmd.Flags()
 	o.source.define(fs)
 	o.execution.define(fs, "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
-	pairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
-	listFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
-	pairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
-	textFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
-	switchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
+	settings.PairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
+	settings.ListFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
+	settings.PairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
+	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
+	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
 	a.completeSource(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
@@ -134,7 +142,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 	if err != nil {
 		return err
 	}
-	workspace, store, err := o.resolve(a.env, filepath.Dir(abs))
+	workspace, store, err := o.Resolve(a.env, filepath.Dir(abs))
 	if err != nil {
 		return err
 	}
@@ -159,8 +167,8 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 func (o *runOptions) faults(a *app) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, p := range o.env {
-		if err := checkVariable(p.key); err != nil {
-			fault("--env%s: %v", a.bind.fromOf("env"), err)
+		if err := checkVariable(p.Key); err != nil {
+			fault("--env%s: %v", a.bind.FromOf("env"), err)
 		}
 	}
 	for _, file := range o.envFiles {
@@ -173,10 +181,10 @@ func (o *runOptions) faults(a *app) (faults []string) {
 // idFaults are what is wrong with an id that the user has chosen.
 func (a *app) idFaults(id string) (faults []string) {
 	if id != "" && !jobs.ValidID(id) {
-		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("run-id"), id))
+		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("run-id"), id))
 	}
 	if id == latest {
-		faults = append(faults, fmt.Sprintf("--run-id%s: %q stands for the newest run", a.bind.fromOf("run-id"), id))
+		faults = append(faults, fmt.Sprintf("--run-id%s: %q stands for the newest run", a.bind.FromOf("run-id"), id))
 	}
 	return faults
 }
@@ -187,8 +195,8 @@ func (a *app) detachFaults(detach bool) (faults []string) {
 		return nil
 	}
 	for _, flag := range append(offerFlags(), "max-parallel", "local", "listen", "report") {
-		if a.bind.origin[flag] != "" {
-			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.fromOf(flag)))
+		if a.bind.Origin[flag] != "" {
+			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.FromOf(flag)))
 		}
 	}
 	return faults
@@ -197,7 +205,7 @@ func (a *app) detachFaults(detach bool) (faults []string) {
 // spec is the run as it is submitted.
 func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) *jobs.Spec {
 	spec := &jobs.Spec{
-		Run: jobs.RunID(o.id), Pipeline: p, Labels: pairsMap(o.labels),
+		Run: jobs.RunID(o.id), Pipeline: p, Labels: settings.PairMap(o.labels),
 		StartedBy: a.startedBy(), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
 	}
 	if spec.Run == "" {
@@ -207,9 +215,9 @@ func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, wor
 	return spec
 }
 
-func appendVars(env []pipeline.Pair, pairs []pair) []pipeline.Pair {
+func appendVars(env []pipeline.Pair, pairs []settings.Pair) []pipeline.Pair {
 	for _, p := range pairs {
-		env = append(env, pipeline.Pair{Axis: p.key, Value: p.value})
+		env = append(env, pipeline.Pair{Axis: p.Key, Value: p.Value})
 	}
 	return env
 }
@@ -221,13 +229,13 @@ func newRunID(now time.Time) jobs.RunID {
 }
 
 func (a *app) startedBy() string {
-	name := firstOf(a.env["USER"], a.env["LOGNAME"], a.env["USERNAME"])
+	name := cmp.Or(a.env["USER"], a.env["LOGNAME"], a.env["USERNAME"])
 	if name == "" {
 		if u, err := user.Current(); err == nil {
 			name = u.Username
 		}
 	}
-	return orDash(name) + "@" + ident.Host()
+	return phrase.OrDash(name) + "@" + ident.Host()
 }
 
 // gitHead is the commit of a work tree; "" when there is none.
@@ -255,7 +263,7 @@ func writeReport(path string, r *report.Report) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(text, '\n'), 0o644)
+	return atomicfile.Write(path, append(text, '\n'), 0o644)
 }
 
 // deliver writes what was asked for: the report's file, and stdout.
@@ -263,13 +271,13 @@ func (r *runner) deliver(rep *report.Report) error {
 	var err error
 	if r.options.report != "" {
 		if err = writeReport(r.app.path(r.options.report), rep); err != nil {
-			err = infrastructureError("--report: %w", err)
+			err = exit.Infrastructuref("--report: %w", err)
 		}
 	}
-	if r.app.set.output == "" {
+	if r.app.set.Output == "" {
 		return err
 	}
 	return errors.Join(err, r.app.emit(rep,
 		func(w io.Writer) { writeSummary(w, shownReport(rep), r.app.paint(w)) },
-		func(w io.Writer) { writeln(w, rep.Run) }))
+		func(w io.Writer) { console.Writeln(w, rep.Run) }))
 }

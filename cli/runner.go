@@ -12,8 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/connect"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/natsembed"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/redact"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -32,15 +38,15 @@ type runner struct {
 	progress  progress
 
 	run      jobs.RunID
-	pipeline string                                      // its name; "" = to be read from its log
-	spec     *jobs.Spec                                  // to be stored; nil = the run is there, and is taken over
-	prepare  func(ctx context.Context, s *session) error // of a run whose spec is made from another's; may be nil
-	name     string                                      // of this orchestrator
+	pipeline string                                             // its name; "" = to be read from its log
+	spec     *jobs.Spec                                         // to be stored; nil = the run is there, and is taken over
+	prepare  func(ctx context.Context, s *access.Session) error // of a run whose spec is made from another's; may be nil
+	name     string                                             // of this orchestrator
 
 	submitted uint64 // connection on which the run was; 0 = it was there
 
-	stop    context.CancelCauseFunc // ends everything, with its reason
-	session atomic.Pointer[session] // set once the run is ours: from then on a signal cancels it
+	stop    context.CancelCauseFunc        // ends everything, with its reason
+	session atomic.Pointer[access.Session] // set once the run is ours: from then on a signal cancels it
 }
 
 const (
@@ -79,7 +85,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 	if err != nil {
 		return causeOf(ctx, err)
 	}
-	defer s.close()
+	defer s.Close()
 	finish, err := r.work(ctx, stop, s, slots)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 	if err != nil {
 		return err
 	}
-	return exitWith(r.code(ctx, s, rep))
+	return exit.With(r.code(ctx, s, rep))
 }
 
 // sweepPatience bounds the sweep of a store that only runs use; what it does
@@ -110,14 +116,14 @@ const sweepPatience = 5 * time.Second
 
 // sweep drops the logs of old runs from the workspace's store, beside the run.
 // Elsewhere, those that serve see to it. wait returns when it is over.
-func (r *runner) sweep(ctx context.Context, s *session) (wait func()) {
-	if s.server == nil || s.store.temporary {
+func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
+	if s.Server == nil || s.Store.Temporary {
 		return func() {}
 	}
 	ctx, stop := context.WithTimeout(ctx, sweepPatience)
 	var g sync.WaitGroup
 	g.Go(func() {
-		if _, err := orchestrator.Sweep(ctx, s.conn, orchestrator.Retention{}); err != nil && ctx.Err() == nil {
+		if _, err := orchestrator.Sweep(ctx, s.Conn, orchestrator.Retention{}); err != nil && ctx.Err() == nil {
 			r.progress.logger().Warn("logs of old runs are not dropped", "error", err)
 		}
 	})
@@ -129,7 +135,7 @@ func (r *runner) sweep(ctx context.Context, s *session) (wait func()) {
 
 // orchestrate takes the right to decide for the run, stores it if it is new,
 // and follows it to its end.
-func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *session) (*report.Report, error) {
+func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *access.Session) (*report.Report, error) {
 	lease, err := r.have(ctx, s)
 	if err != nil {
 		return nil, causeOf(ctx, err)
@@ -141,7 +147,7 @@ func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, 
 }
 
 // have makes the run ours: stored by us, or taken over.
-func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
+func (r *runner) have(ctx context.Context, s *access.Session) (*kv.Lease, error) {
 	if r.prepare != nil {
 		if err := r.prepare(ctx, s); err != nil {
 			return nil, err
@@ -151,16 +157,16 @@ func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
 	if r.spec == nil {
 		return r.takeOver(ctx, s)
 	}
-	exists := notFoundError("run %s exists already: choose another --run-id, or leave it out", r.run)
-	lease, err := orchestrator.Acquire(ctx, s.conn, r.run, r.name)
+	exists := exit.NotFoundf("run %s exists already: choose another --run-id, or leave it out", r.run)
+	lease, err := orchestrator.Acquire(ctx, s.Conn, r.run, r.name)
 	if errors.Is(err, kv.ErrHeld) {
 		return nil, exists
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.submitted = s.conn.Connection()
-	if err := orchestrator.Submit(ctx, s.conn, r.spec); err != nil {
+	r.submitted = s.Conn.Connection()
+	if err := orchestrator.Submit(ctx, s.Conn, r.spec); err != nil {
 		if errors.Is(err, orchestrator.ErrExists) {
 			_ = lease.Release(ctx) // else it expires
 			return nil, exists
@@ -172,7 +178,7 @@ func (r *runner) have(ctx context.Context, s *session) (*kv.Lease, error) {
 
 // causeOf is the signal that ended ctx, if one did, else err.
 func causeOf(ctx context.Context, err error) error {
-	if sig, ok := errors.AsType[signalError](context.Cause(ctx)); ok {
+	if sig, ok := errors.AsType[exit.SignalError](context.Cause(ctx)); ok {
 		return sig
 	}
 	return err
@@ -180,31 +186,31 @@ func causeOf(ctx context.Context, err error) error {
 
 // connect starts or finds the server, and says where the run is. slots is
 // the size of the worker in this process, 0 = none.
-func (r *runner) connect(ctx context.Context) (s *session, slots int, err error) {
-	t, remote, err := r.app.remote()
+func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err error) {
+	t, remote, err := r.app.nats.Named()
 	if err != nil {
 		return nil, 0, err
 	}
 	if !remote {
 		s, err = r.embed(ctx)
-		if served, ok := errors.AsType[*servedError](err); ok {
+		if served, ok := errors.AsType[*store.ServedError](err); ok {
 			s, err = r.beside(ctx, served)
 			return s, r.options.local, err
 		}
 		return s, r.options.slots(), err
 	}
-	if r.options.listen != "" {
-		return nil, 0, usageError("--listen is for the embedded server, and %s names %s", t.origin, t.shown())
+	if r.options.Listen != "" {
+		return nil, 0, exit.Usagef("--listen is for the embedded server, and %s names %s", t.Origin, t.Shown())
 	}
-	if err := r.offersNothing(fmt.Sprintf("%s names %s", t.origin, t.shown())); err != nil {
+	if err := r.offersNothing(fmt.Sprintf("%s names %s", t.Origin, t.Shown())); err != nil {
 		return nil, 0, err
 	}
-	r.progress.note("%s%s", t.describe(), localText(r.options.local))
-	c, err := r.app.dial(ctx, t, r.app.set.timeout, r.progress.logger())
+	r.progress.note("%s%s", t.Describe(), localText(r.options.local))
+	c, err := r.app.nats.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.logger())
 	if err != nil {
 		return nil, 0, err
 	}
-	return &session{conn: c}, r.options.local, nil
+	return &access.Session{Conn: c}, r.options.local, nil
 }
 
 // offersNothing refuses flags of the worker inside this process when there
@@ -214,8 +220,8 @@ func (r *runner) offersNothing(where string) error {
 		return nil
 	}
 	for _, flag := range offerFlags() {
-		if r.app.bind.origin[flag] == "--"+flag {
-			return usageError("--%s is for a worker inside this process, and this run has no such worker: %s; add --local N, or give it to the workers", flag, where)
+		if r.app.bind.Origin[flag] == "--"+flag {
+			return exit.Usagef("--%s is for a worker inside this process, and this run has no such worker: %s; add --local N, or give it to the workers", flag, where)
 		}
 	}
 	return nil
@@ -225,11 +231,11 @@ func localText(slots int) string {
 	if slots == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", and %s here", count(slots, "slot"))
+	return fmt.Sprintf(", and %s here", phrase.Count(slots, "slot"))
 }
 
 // work starts the worker inside this process. finish ends it.
-func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *session, slots int) (finish func(), err error) {
+func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, slots int) (finish func(), err error) {
 	if slots == 0 {
 		return func() {}, nil
 	}
@@ -240,10 +246,10 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(), Alone: s.alone(),
+		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(), Alone: s.Alone(),
 	}
 	r.options.apply(&cfg)
-	w, err := worker.New(s.conn, cfg)
+	w, err := worker.New(s.Conn, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +264,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *sess
 		}
 		return err
 	})
-	awaitWorker(ctx, s.conn, r.options.workerTTL, w.Name())
+	awaitWorker(ctx, s.Conn, r.options.workerTTL, w.Name())
 	return func() {
 		if ctx.Err() != nil {
 			kill()
@@ -295,8 +301,8 @@ func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name st
 }
 
 // workerName is "local" where no other worker can have that name.
-func (r *runner) workerName(s *session) string {
-	if s.server != nil && r.options.listen == "" {
+func (r *runner) workerName(s *access.Session) string {
+	if s.Server != nil && r.options.Listen == "" {
 		return "local"
 	}
 	return ""
@@ -304,17 +310,17 @@ func (r *runner) workerName(s *session) string {
 
 // follow runs the orchestrator and shows the run until it has ended. Without
 // a report there is nothing more to say of the run than the error.
-func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *session, lease *kv.Lease) (*report.Report, error) {
+func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, lease *kv.Lease) (*report.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
 	defer end()
 	var rep *report.Report
 	r.estimate(gctx, s)
 	g.Go(func() error {
-		_, err := orchestrator.Run(gctx, s.conn, r.run, orchestrator.Config{
+		_, err := orchestrator.Run(gctx, s.Conn, r.run, orchestrator.Config{
 			Name: r.name, Lease: lease,
 			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
-			Alone: s.server != nil && r.options.listen == "", Submitted: r.submitted,
+			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.note("%v; following it", err)
@@ -324,12 +330,12 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = orchestrator.Follow(gctx, s.conn, r.run, true, r.progress.event)
+		rep, err = orchestrator.Follow(gctx, s.Conn, r.run, true, r.progress.event)
 		return err
 	})
-	if s.server == nil {
+	if s.Server == nil {
 		g.Go(func() error {
-			r.watchConnection(watching, s.conn, stop)
+			r.watchConnection(watching, s.Conn, stop)
 			return nil
 		})
 	}
@@ -344,7 +350,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *se
 const estimatePatience = 2 * time.Second
 
 // estimate tells a progress that wants to know how long modules usually take.
-func (r *runner) estimate(ctx context.Context, s *session) {
+func (r *runner) estimate(ctx context.Context, s *access.Session) {
 	p, ok := r.progress.(interface {
 		estimates(took map[string]time.Duration)
 	})
@@ -353,25 +359,27 @@ func (r *runner) estimate(ctx context.Context, s *session) {
 	}
 	ctx, stop := context.WithTimeout(ctx, estimatePatience)
 	defer stop()
-	if known, err := kv.Durations(ctx, s.conn.Conn, r.pipeline); err == nil {
+	if known, err := kv.Durations(ctx, s.Conn.Conn, r.pipeline); err == nil {
 		p.estimates(known.Took)
 	}
 }
 
 func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop context.CancelCauseFunc) {
 	limit := r.options.reconnect
-	watchConnection(ctx, c, limit,
-		func() { r.progress.note("the connection to NATS is lost; trying again for %s", shortDuration(limit)) },
-		func() { r.progress.note("connected to NATS again, at %s", redact(c.URL())) },
+	connect.Watch(ctx, c, limit,
+		func() {
+			r.progress.note("the connection to NATS is lost; trying again for %s", jobs.ShortDuration(limit))
+		},
+		func() { r.progress.note("connected to NATS again, at %s", redact.URLs(c.URL())) },
 		func() { stop(errAway) })
 }
 
 // giveUp is what is left to say of a run that this process no longer follows.
-func (r *runner) giveUp(ctx context.Context, s *session, err error) (*report.Report, error) {
+func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*report.Report, error) {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {
-		return nil, infrastructureError("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
-			"but nothing new of run %s starts before an orchestrator takes it over: `orchestrator resume %s`, or one that serves", shortDuration(r.options.reconnect), r.run, r.run)
+		return nil, exit.Infrastructuref("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
+			"but nothing new of run %s starts before an orchestrator takes it over: `orchestrator resume %s`, or one that serves", jobs.ShortDuration(r.options.reconnect), r.run, r.run)
 	}
 	if cause != nil && ctx.Err() != nil {
 		err = cause
@@ -384,7 +392,7 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*report.Rep
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
-	rep, rerr := orchestrator.Report(last, s.conn, r.run)
+	rep, rerr := orchestrator.Report(last, s.Conn, r.run)
 	if rerr != nil {
 		return nil, err
 	}
@@ -392,8 +400,8 @@ func (r *runner) giveUp(ctx context.Context, s *session, err error) (*report.Rep
 }
 
 // code is the exit code of the run's verdict.
-func (r *runner) code(ctx context.Context, s *session, rep *report.Report) int {
-	return verdictOf(context.WithoutCancel(ctx), s.conn, rep).code()
+func (r *runner) code(ctx context.Context, s *access.Session, rep *report.Report) int {
+	return verdictOf(context.WithoutCancel(ctx), s.Conn, rep).code()
 }
 
 // verdictOf adds to a report the cancellation of the run.
@@ -438,10 +446,10 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 		switch {
 		case n == 0: // an echo
 		case s == nil && n == 1:
-			stop(signalError{sig})
+			stop(exit.SignalError{Signal: sig})
 		case s != nil && n <= 2:
 			if n == 2 {
-				t := time.AfterFunc(lastPatience, func() { stop(signalError{sig}) })
+				t := time.AfterFunc(lastPatience, func() { stop(exit.SignalError{Signal: sig}) })
 				defer t.Stop()
 			}
 			answers.Go(func() error { r.progress.note("%s", signalText(sig, n)); return nil })
@@ -453,7 +461,7 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 			case <-closed:
 			case <-time.After(livePatience):
 			}
-			r.app.Exit(signalCode(sig))
+			r.app.Exit(exit.SignalCode(sig))
 			return
 		}
 	}
@@ -461,17 +469,17 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 
 func signalText(sig os.Signal, n int) string {
 	if n == 1 {
-		return signalName(sig) + ": cancelling the run; always-run modules still run. Once more ends those too"
+		return exit.SignalName(sig) + ": cancelling the run; always-run modules still run. Once more ends those too"
 	}
-	return signalName(sig) + ": ending everything. Once more leaves at once"
+	return exit.SignalName(sig) + ": ending everything. Once more leaves at once"
 }
 
-func (r *runner) cancel(ctx context.Context, s *session, sig os.Signal) error {
-	err := orchestrator.Cancel(ctx, s.conn, r.run, jobs.Cancel{
-		ID: ident.New(), By: bySignal, Reason: signalError{sig}.Error(),
+func (r *runner) cancel(ctx context.Context, s *access.Session, sig os.Signal) error {
+	err := orchestrator.Cancel(ctx, s.Conn, r.run, jobs.Cancel{
+		ID: ident.New(), By: bySignal, Reason: exit.SignalError{Signal: sig}.Error(),
 	})
 	if errors.Is(err, broker.ErrNotFound) {
-		r.stop(s.conn.Runs.Gone(r.run))
+		r.stop(s.Conn.Runs.Gone(r.run))
 		return err
 	}
 	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {

@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
@@ -22,7 +28,7 @@ import (
 const latest = "latest"
 
 func (a *app) runsCommand() *cobra.Command {
-	p := &place{}
+	p := &store.Location{}
 	cmd := &cobra.Command{
 		Use: "runs", Short: "Look at runs, wait for them, cancel them, run them again",
 		Long: "Look at runs, wait for them, cancel them, run them again.\n\n" +
@@ -30,7 +36,7 @@ func (a *app) runsCommand() *cobra.Command {
 			`"latest" stands for the newest run.`,
 	}
 	a.group(cmd)
-	p.define(cmd.PersistentFlags(), workspaceRead)
+	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
 	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsEndCommand(p), a.runsRetryCommand(p), a.runsWaitCommand(p))
 	return cmd
 }
@@ -50,21 +56,21 @@ type runRow struct {
 // broken reports whether no orchestrator can handle the run.
 func (r runRow) broken() bool { return r.Status == unreadable }
 
-func (a *app) runsListCommand(p *place) *cobra.Command {
+func (a *app) runsListCommand(p *store.Location) *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
-	countFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most so many; 0 = all")
+	settings.CountFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most so many; 0 = all")
 	cmd.RunE = a.do(between(0, 0, "runs list"), func(ctx context.Context, _ []string) error {
 		s, err := a.open(ctx, *p)
-		if errors.Is(err, errNoStore) {
-			writeln(a.Stderr, err)
+		if errors.Is(err, store.ErrNone) {
+			console.Writeln(a.Stderr, err)
 			return a.showRuns(nil)
 		}
 		if err != nil {
 			return err
 		}
-		defer s.close()
-		runs, err := s.conn.Runs.List(ctx, limit)
+		defer s.Close()
+		runs, err := s.Conn.Runs.List(ctx, limit)
 		if err != nil {
 			return err
 		}
@@ -72,11 +78,11 @@ func (a *app) runsListCommand(p *place) *cobra.Command {
 		for i := range runs {
 			rows[i] = newRunRow(&runs[i])
 		}
-		if err := markUnreadable(ctx, s.conn, rows); err != nil {
+		if err := markUnreadable(ctx, s.Conn, rows); err != nil {
 			return err
 		}
-		if s.dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == report.RunRunning }) {
-			writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
+		if s.Dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == report.RunRunning }) {
+			console.Writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
 		}
 		return a.showRuns(rows)
 	})
@@ -112,44 +118,36 @@ func (a *app) showRuns(rows []runRow) error {
 		if slices.ContainsFunc(rows, runRow.broken) {
 			head = append(head, "PROBLEM")
 		}
-		g := grid{head: head, tint: func(column int, cell, padded string) string {
+		g := console.Table{Head: head, Tint: func(column int, cell, padded string) string {
 			if column == 2 {
-				return paint.status(cell, padded)
+				return paint.Status(cell, padded)
 			}
 			return padded
 		}}
 		for _, r := range rows {
-			cells := []string{string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), seconds(r.Duration), labelsText(r.Labels)}
+			cells := []string{string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), phrase.Seconds(r.Duration), phrase.Labels(r.Labels)}
 			if r.broken() {
 				cells = append(cells, strings.Join(strings.Fields(r.Error), " "))
 			}
-			g.add(cells...)
+			g.Add(cells...)
 		}
-		g.write(w)
+		g.Write(w)
 	}, func(w io.Writer) {
 		for _, r := range rows {
-			writeln(w, r.Run)
+			console.Writeln(w, r.Run)
 		}
 	})
 }
 
-func labelsText(labels map[string]string) string {
-	var parts []string
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		parts = append(parts, k+"="+labels[k])
-	}
-	return strings.Join(parts, ",")
-}
-
 // aRun is a command about one run, whose id is the first argument.
-func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
+func (a *app) aRun(p *store.Location, check argsCheck, body func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
 	return a.do(check, func(ctx context.Context, args []string) error {
 		s, err := a.open(ctx, *p)
 		if err != nil {
 			return err
 		}
-		defer s.close()
-		run, err := findRun(ctx, s.conn, args[0])
+		defer s.Close()
+		run, err := findRun(ctx, s.Conn, args[0])
 		if err != nil {
 			return err
 		}
@@ -157,14 +155,14 @@ func (a *app) aRun(p *place, check argsCheck, body func(ctx context.Context, s *
 		if errors.Is(err, broker.ErrNotFound) {
 			return noRunError(run)
 		}
-		return explainUnreadable(s.conn, run, err)
+		return explainUnreadable(s.Conn, run, err)
 	}, faults...)
 }
 
 func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error) {
 	if id != latest {
 		if !jobs.ValidID(id) {
-			return "", notFoundError("%q cannot be the id of a run", id)
+			return "", exit.NotFoundf("%q cannot be the id of a run", id)
 		}
 		return jobs.RunID(id), nil
 	}
@@ -173,16 +171,16 @@ func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error)
 		return "", err
 	}
 	if len(runs) == 0 {
-		return "", notFoundError("there is no run here yet")
+		return "", exit.NotFoundf("there is no run here yet")
 	}
 	return runs[0].Spec.Run, nil
 }
 
-func (a *app) runsShowCommand(p *place) *cobra.Command {
+func (a *app) runsShowCommand(p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: a.completeRuns(p),
-		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
-			rep, err := orchestrator.Report(ctx, s.conn, run)
+		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
+			rep, err := orchestrator.Report(ctx, s.Conn, run)
 			if err != nil {
 				return err
 			}
@@ -190,50 +188,50 @@ func (a *app) runsShowCommand(p *place) *cobra.Command {
 				a.warnOrphan(ctx, s, run)
 			}
 			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shownReport(rep), a.paint(w)) },
-				func(w io.Writer) { writeln(w, rep.Run) })
+				func(w io.Writer) { console.Writeln(w, rep.Run) })
 		}),
 	}
 }
 
 // writeReportTable is a report for people.
-func writeReportTable(w io.Writer, r *report.Report, paint painter) {
+func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
 	line := func(what, text string) {
 		if text != "" {
-			writef(w, "%-12s%s\n", what, below(text))
+			console.Writef(w, "%-12s%s\n", what, phrase.Indent(text))
 		}
 	}
 	line("run", string(r.Run))
 	line("pipeline", r.Pipeline)
-	line("status", paint.status(string(r.Status), string(r.Status)))
+	line("status", paint.Status(string(r.Status), string(r.Status)))
 	line("error", r.Error)
 	if r.Started != nil {
 		line("started", r.Started.Local().Format(time.DateTime))
 	}
-	line("duration", seconds(r.Duration))
+	line("duration", phrase.Seconds(r.Duration))
 	line("by", r.StartedBy)
 	line("commit", r.Commit)
-	line("labels", labelsText(r.Labels))
+	line("labels", phrase.Labels(r.Labels))
 	line("workers", strings.Join(r.Workers, ", "))
-	writeln(w)
+	console.Writeln(w)
 	writeSummary(w, r, paint)
 }
 
-func (a *app) runsCancelCommand(p *place) *cobra.Command {
+func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
 	reason := ""
 	cmd := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run; a second time ends its always-run modules too", ValidArgsFunction: a.completeRuns(p)}
-	textFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
-	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
+	settings.TextFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
+	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
 		who := a.startedBy()
-		err := orchestrator.Cancel(ctx, s.conn, run, jobs.Cancel{
-			ID: ident.New(), By: who, Reason: firstOf(reason, "cancelled by "+who),
+		err := orchestrator.Cancel(ctx, s.Conn, run, jobs.Cancel{
+			ID: ident.New(), By: who, Reason: cmp.Or(reason, "cancelled by "+who),
 		})
 		if errors.Is(err, orchestrator.ErrEnded) {
-			return notFoundError("run %s has ended already", run)
+			return exit.NotFoundf("run %s has ended already", run)
 		}
 		if err != nil {
 			return err
 		}
-		writef(a.Stderr, "the cancellation of run %s is stored\n", run)
+		console.Writef(a.Stderr, "the cancellation of run %s is stored\n", run)
 		a.warnOrphan(ctx, s, run)
 		return nil
 	})
@@ -242,38 +240,38 @@ func (a *app) runsCancelCommand(p *place) *cobra.Command {
 
 // warnOrphan warns about a run that goes on when no orchestrator decides for it, and none
 // will by itself.
-func (a *app) warnOrphan(ctx context.Context, s *session, run jobs.RunID) {
-	if !s.dead {
-		there, err := orchestrator.Decided(ctx, s.conn, run)
+func (a *app) warnOrphan(ctx context.Context, s *access.Session, run jobs.RunID) {
+	if !s.Dead {
+		there, err := orchestrator.Decided(ctx, s.Conn, run)
 		if err != nil || there {
 			return
 		}
 	}
-	writef(a.Stderr, "no orchestrator decides for run %s: it goes on when one takes it over, as `orchestrator resume %s` does\n", run, run)
+	console.Writef(a.Stderr, "no orchestrator decides for run %s: it goes on when one takes it over, as `orchestrator resume %s` does\n", run, run)
 }
 
-func (a *app) runsWaitCommand(p *place) *cobra.Command {
+func (a *app) runsWaitCommand(p *store.Location) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "wait RUN", Short: "Wait for a run's end, and exit as `run` would", ValidArgsFunction: a.completeRuns(p),
 	}
-	timeFlag(cmd.Flags(), &timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
-	cmd.RunE = a.aRun(p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
+	settings.TimeFlag(cmd.Flags(), &timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
+	cmd.RunE = a.aRun(p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
 		return a.wait(ctx, s, run, timeout)
 	})
 	return cmd
 }
 
-func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time.Duration) error {
-	if s.dead {
-		if ended, err := s.conn.Runs.Ended(ctx, run); err == nil && !ended {
-			if _, err := orchestrator.Report(ctx, s.conn, run); err != nil {
+func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeout time.Duration) error {
+	if s.Dead {
+		if ended, err := s.Conn.Runs.Ended(ctx, run); err == nil && !ended {
+			if _, err := orchestrator.Report(ctx, s.Conn, run); err != nil {
 				return err
 			}
-			return infrastructureError("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
+			return exit.Infrastructuref("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
 		}
 	}
-	if ended, err := s.conn.Runs.Ended(ctx, run); err == nil && !ended {
+	if ended, err := s.Conn.Runs.Ended(ctx, run); err == nil && !ended {
 		a.warnOrphan(ctx, s, run)
 	}
 	waiting := ctx
@@ -283,23 +281,23 @@ func (a *app) wait(ctx context.Context, s *session, run jobs.RunID, timeout time
 		defer stop()
 	}
 	var show progress = newSilentProgress()
-	if a.set.progress != "auto" {
+	if a.set.Progress != "auto" {
 		show = a.newProgress(nil)
 		defer show.close()
 	}
-	rep, err := orchestrator.Follow(waiting, s.conn, run, a.set.progress != "auto", show.event)
+	rep, err := orchestrator.Follow(waiting, s.Conn, run, a.set.Progress != "auto", show.event)
 	if waiting.Err() != nil && ctx.Err() == nil && rep == nil {
-		return infrastructureError("run %s has not ended within %s; it goes on", run, shortDuration(timeout))
+		return exit.Infrastructuref("run %s has not ended within %s; it goes on", run, jobs.ShortDuration(timeout))
 	}
 	if err != nil {
 		return err
 	}
 	show.end(rep)
-	if a.set.output != "" {
+	if a.set.Output != "" {
 		if err := a.emit(rep, func(w io.Writer) { writeSummary(w, shownReport(rep), a.paint(w)) },
-			func(w io.Writer) { writeln(w, rep.Run) }); err != nil {
+			func(w io.Writer) { console.Writeln(w, rep.Run) }); err != nil {
 			return err
 		}
 	}
-	return exitWith(verdictOf(ctx, s.conn, rep).code())
+	return exit.With(verdictOf(ctx, s.Conn, rep).code())
 }

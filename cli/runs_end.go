@@ -1,16 +1,22 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 )
 
-func (a *app) runsEndCommand(p *place) *cobra.Command {
+func (a *app) runsEndCommand(p *store.Location) *cobra.Command {
 	force, reason := false, ""
 	cmd := &cobra.Command{
 		Use: "end RUN --force", Short: "End a run that cannot be handled", ValidArgsFunction: a.completeRuns(p),
@@ -24,26 +30,26 @@ orchestrator decides for is left alone: "runs cancel" ends it in order.
 Exit codes: 0 the run has been ended; 5 there is no such run, it has ended
 already, or a live orchestrator decides for it.`,
 	}
-	switchFlag(cmd.Flags(), &force, "force", "", "end it although its modules have not ended (required)")
-	textFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
+	settings.SwitchFlag(cmd.Flags(), &force, "force", "", "end it although its modules have not ended (required)")
+	settings.TextFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
 	faults := func() []string {
 		if force {
 			return nil
 		}
 		return []string{"runs end RUN ends a run without regard for its modules: add --force, or end it in order with `orchestrator runs cancel RUN`"}
 	}
-	body := func(ctx context.Context, s *session, run jobs.RunID, _ []string) error {
-		why := firstOf(reason, "ended by force by "+a.startedBy())
-		err := orchestrator.End(ctx, s.conn, run, why)
+	body := func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
+		why := cmp.Or(reason, "ended by force by "+a.startedBy())
+		err := orchestrator.End(ctx, s.Conn, run, why)
 		switch {
 		case errors.Is(err, orchestrator.ErrEnded):
-			return notFoundError("run %s has ended already", run)
+			return exit.NotFoundf("run %s has ended already", run)
 		case errors.Is(err, orchestrator.ErrDecided):
-			return notFoundError("%w: `orchestrator runs cancel %s` ends it in order", err, run)
+			return exit.NotFoundf("%w: `orchestrator runs cancel %s` ends it in order", err, run)
 		case err != nil:
 			return err
 		}
-		writef(a.Stderr, "run %s has been ended\n", run)
+		console.Writef(a.Stderr, "run %s has been ended\n", run)
 		return nil
 	}
 	cmd.RunE = a.aRun(p, between(1, 1, "runs end RUN --force"), body, faults)

@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -14,9 +14,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/connect"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/natsembed"
+	"github.com/modpipe/modpipe/internal/redact"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -25,10 +31,10 @@ import (
 
 // serveOptions are the flags of `serve` and `dev`.
 type serveOptions struct {
-	place
+	store.Location
 	offers // dev: of its worker
 	name   string
-	listenOptions
+	access.ListenOptions
 	maxRuns    int
 	workerTTL  time.Duration
 	keepRuns   time.Duration
@@ -46,20 +52,20 @@ const devListen = "127.0.0.1:4222"
 
 func (o *serveOptions) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	o.place.define(fs, "whose store to use (default: the git work tree around the working directory, else that directory)")
-	textFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, of one live one only (default: the host's name and a suffix)")
+	defineLocation(fs, &o.Location, "whose store to use (default: the git work tree around the working directory, else that directory)")
+	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, of one live one only (default: the host's name and a suffix)")
 	syncFlag(fs, &o.syncAlways)
-	countFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
-	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
-	timeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run so long after its end; where room is short, the oldest sooner")
+	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
+	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run so long after its end; where room is short, the oldest sooner")
 }
 
 func (o *serveOptions) faults(a *app) func() []string {
 	return func() (faults []string) {
 		if o.name != "" && !jobs.ValidID(o.name) {
-			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.fromOf("name"), o.name))
+			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, o.listenOptions.faults(a), o.offers.faults())
+		return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.offers.faults())
 	}
 }
 
@@ -83,7 +89,7 @@ Exit codes: 0 told to leave, 2 usage, 3 NATS denies or fails, 5 a live one has
 this name.`,
 	}
 	o.define(cmd)
-	o.listenOptions.define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
+	o.ListenOptions.Define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
 	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return a.serve(ctx, o) }, o.faults(a))
 	return cmd
 }
@@ -104,9 +110,9 @@ second stops at once. The same signal twice within a second counts once.`,
 	}
 	o.define(cmd)
 	fs := cmd.Flags()
-	o.listenOptions.define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
-	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
-	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	o.ListenOptions.Define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
+	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
+	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
 	o.defineInside(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
@@ -127,8 +133,8 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	if err != nil {
 		return leftBySignal(ctx, err)
 	}
-	defer s.close()
-	return leftBySignal(ctx, a.serveOn(ctx, s.conn, o, log))
+	defer s.Close()
+	return leftBySignal(ctx, a.serveOn(ctx, s.Conn, o, log))
 }
 
 // leftBySignal makes being told to leave no error, and the loss of the store
@@ -136,7 +142,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 func leftBySignal(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	switch {
-	case errors.As(cause, &signalError{}):
+	case errors.As(cause, &exit.SignalError{}):
 		return nil
 	case errors.Is(cause, natsembed.ErrStoreGone):
 		return cause
@@ -145,61 +151,61 @@ func leftBySignal(ctx context.Context, err error) error {
 }
 
 // served connects to the server that is to be served, or embeds it.
-func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*session, error) {
-	t, remote, err := a.remote()
+func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*access.Session, error) {
+	t, remote, err := a.nats.Named()
 	if err != nil {
 		return nil, err
 	}
-	embeds := o.listen != "" || o.noToken || o.noTLS || o.syncAlways || a.bind.origin["store"] != "" || a.set.server == embedded
+	embeds := o.Listen != "" || o.NoToken || o.NoTLS || o.syncAlways || a.bind.Origin["store"] != "" || a.set.Server == settings.Embedded
 	switch {
 	case remote && embeds:
-		return nil, usageError("--listen, --store, --no-token, --no-tls and --sync-always are for a server inside this process, and %s names %s", t.origin, t.shown())
+		return nil, exit.Usagef("--listen, --store, --no-token, --no-tls and --sync-always are for a server inside this process, and %s names %s", t.Origin, t.Shown())
 	case embeds:
-		return a.embedServing(ctx, o, firstOf(o.listen, devListen), log)
+		return a.embedServing(ctx, o, cmp.Or(o.Listen, devListen), log)
 	case !remote:
-		if t, err = a.target(&a.set.connection); err != nil {
+		if t, err = a.nats.Target(&a.set.Connection); err != nil {
 			return nil, err
 		}
-		t.url, t.origin = defaultServer, "default"
+		t.URL, t.Origin = connect.DefaultServer, "default"
 	}
 	timeout := time.Duration(0) // goes on trying
-	if a.bind.origin["connect-timeout"] != "" {
-		timeout = a.set.timeout
+	if a.bind.Origin["connect-timeout"] != "" {
+		timeout = a.set.ConnectTimeout
 	}
-	c, err := a.dial(ctx, t, timeout, log)
+	c, err := a.nats.Dial(ctx, t, timeout, log)
 	if err != nil {
 		return nil, err
 	}
-	log.Info("connected", "server", redact(c.URL()))
-	return &session{conn: c}, nil
+	log.Info("connected", "server", redact.URLs(c.URL()))
+	return &access.Session{Conn: c}, nil
 }
 
 // embedServing embeds a server on the workspace's store for others to use.
-func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, log *slog.Logger) (*session, error) {
+func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, log *slog.Logger) (*access.Session, error) {
 	_, storeDir, err := o.resolveHere(a)
 	if err != nil {
 		return nil, err
 	}
-	st, err := holdSoon(ctx, storeDir)
+	st, err := store.HoldFree(ctx, storeDir)
 	if err != nil {
 		return nil, err
 	}
-	opened := o.listenOptions
-	opened.listen = listen
-	d, err := a.doorOf(st, opened)
+	opened := o.ListenOptions
+	opened.Listen = listen
+	d, err := access.NewDoor(st, opened, store.StateDir(a.env))
 	if err != nil {
-		st.close()
+		st.Close()
 		return nil, err
 	}
-	s, err := a.embed(ctx, st, hosting{door: d, as: roleServe, sync: o.syncAlways, lost: o.lost}, log)
+	s, err := a.sessions.Embed(ctx, st, access.Hosting{Door: d, As: access.RoleServe, Sync: o.syncAlways, Lost: o.lost}, log)
 	if err != nil {
 		return nil, err
 	}
-	log.Info("embedded NATS server", "url", redact(s.server.URL()), "store", storeDir)
-	for _, text := range d.warnings() {
+	log.Info("embedded NATS server", "url", redact.URLs(s.Server.URL()), "store", storeDir)
+	for _, text := range d.Warnings() {
 		log.Warn(text)
 	}
-	for _, text := range d.instructions(ctx, a.workerProgram(), s.server.URL()) {
+	for _, text := range d.Instructions(ctx, a.workerProgram(), s.Server.URL()) {
 		log.Info(text)
 	}
 	return s, nil
@@ -207,7 +213,7 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 
 // serveOn decides for runs until ctx ends.
 func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
-	name := firstOf(o.name, ident.OnHost())
+	name := cmp.Or(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
 		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},
@@ -227,16 +233,16 @@ func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log 
 		},
 	})
 	if errors.Is(err, kv.ErrHeld) {
-		return notFoundError("a live orchestrator is named %s already: choose another --name", name)
+		return exit.NotFoundf("a live orchestrator is named %s already: choose another --name", name)
 	}
 	return err
 }
 
 // dev is the life of `dev`.
 func (a *app) dev(ctx context.Context, o *serveOptions) error {
-	if t, remote, err := a.remote(); err != nil || remote {
+	if t, remote, err := a.nats.Named(); err != nil || remote {
 		if err == nil {
-			err = usageError("dev embeds its NATS server, and %s names %s: use serve and worker there", t.origin, t.shown())
+			err = exit.Usagef("dev embeds its NATS server, and %s names %s: use serve and worker there", t.Origin, t.Shown())
 		}
 		return err
 	}
@@ -263,21 +269,21 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 	if err != nil {
 		return l.verdict(ctx, err)
 	}
-	defer s.close()
+	defer s.Close()
 	var w *worker.Worker
 	cfg := worker.Config{
 		Functions: functions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log, Alone: s.alone(),
+		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log, Alone: s.Alone(),
 	}
 	o.apply(&cfg)
 	cfg.Began = func() { sayWorking(log, w, cfg) }
-	if w, err = worker.New(s.conn, cfg); err != nil {
-		return usageError("%w", err)
+	if w, err = worker.New(s.Conn, cfg); err != nil {
+		return exit.Usagef("%w", err)
 	}
 	l.working(w)
 	var g errgroup.Group
 	g.Go(func() error {
-		err := a.serveOn(serving, s.conn, o, log)
+		err := a.serveOn(serving, s.Conn, o, log)
 		w.Drain()
 		return err
 	})
@@ -302,24 +308,15 @@ func (o *serveOptions) resolveHere(a *app) (workspace, store string, err error) 
 	if err != nil {
 		return "", "", err
 	}
-	return o.resolve(a.env, dir)
-}
-
-// addressFree reports whether the address is free.
-func addressFree(address string) bool {
-	l, err := net.Listen("tcp", address) //nolint:noctx // binding does not wait
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
+	return o.Resolve(a.env, dir)
 }
 
 // freeListen is the address for dev's server. Where the usual one is taken, by
 // another dev for example, any other will do: the store says which.
 func (a *app) freeListen(o *serveOptions, log *slog.Logger) string {
-	if a.bind.origin["listen"] != "" || addressFree(o.listen) {
-		return o.listen
+	if a.bind.Origin["listen"] != "" || access.AddressFree(o.Listen) {
+		return o.Listen
 	}
-	log.Warn("another process listens there, so the NATS server takes a free port", "address", o.listen)
+	log.Warn("another process listens there, so the NATS server takes a free port", "address", o.Listen)
 	return "127.0.0.1:0"
 }

@@ -12,6 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -59,9 +63,9 @@ func TestErrorCodes(t *testing.T) {
 		{orchestrator.ErrExists, 5},
 		{orchestrator.ErrEnded, 5},
 		{kv.ErrTaken, 5},
-		{usageError("x"), 2},
-		{signalError{os.Interrupt}, 130},
-		{signalError{syscall.SIGHUP}, 129},
+		{exit.Usagef("x"), 2},
+		{exit.SignalError{Signal: os.Interrupt}, 130},
+		{exit.SignalError{Signal: syscall.SIGHUP}, 129},
 		{errors.New("a disk"), 3},
 	} {
 		if got, _ := a.explain(fmt.Errorf("context: %w", c.err)); got != c.want {
@@ -87,8 +91,8 @@ func TestEnvFile(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	want := []pair{{"A", "1"}, {"B", "two words"}, {"C", `its \n`}, {"D", "a\nb \"c\" # d"}, {"E", ""}, {"F", "x#y"}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(pair{})); diff != "" {
+	want := []settings.Pair{{Key: "A", Value: "1"}, {Key: "B", Value: "two words"}, {Key: "C", Value: `its \n`}, {Key: "D", Value: "a\nb \"c\" # d"}, {Key: "E", Value: ""}, {Key: "F", Value: "x#y"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings.Pair{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -108,69 +112,9 @@ func TestReadFileIsBounded(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"nats://me:secret@prod:4222":             "nats://prod:4222",
-		"nats://token@a:1, tls://b:2":            "nats://a:1,tls://b:2",
-		"prod":                                   "nats://prod",
-		"me:secret@prod:4222":                    "nats://prod:4222",
-		"nats://me:sec%ret@prod:4222":            "nats://…",
-		"wss://x.example/nats?jwt=eyJhbGciOiJFZ": "wss://x.example/nats",
-	} {
-		if got := redact(in); got != want {
-			t.Errorf("%s: %s, not %s", in, got, want)
-		}
-	}
-}
-
-func TestStore(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "s")
-	first, err := hold(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := first.announce(holder{URL: "nats://127.0.0.1:1", Token: "t"}); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(filepath.Join(dir, "server.json"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("server.json: %v, %v", info.Mode(), err)
-	}
-	if _, err := hold(dir); !errors.Is(err, errHeld) {
-		t.Errorf("held twice: %v", err)
-	}
-	second, err := holdOrBorrow(t.Context(), dir)
-	if err != nil || !second.temporary {
-		t.Fatalf("a run beside a run: %+v, %v", second, err)
-	}
-	second.close()
-	if _, err := os.Stat(second.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the temporary store is left: %v", err)
-	}
-	secret, path, err := first.token()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("token: %v, %v", info.Mode(), err)
-	}
-	if again, _, _ := first.token(); again != secret {
-		t.Error("the token does not outlive the run")
-	}
-	first.close()
-	if _, known := readHolder(dir); known {
-		t.Error("server.json outlives its process")
-	}
-	third, err := hold(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	third.close()
-}
-
 func TestListen(t *testing.T) {
 	for listen, want := range map[string]bool{"127.0.0.1:0": false, "localhost:1": false, "[::1]:1": false, ":1": true, "0.0.0.0:1": true, "build.example:1": true} {
-		if open, err := checkListen(listen); err != nil || open != want {
+		if open, err := access.CheckListen(listen); err != nil || open != want {
 			t.Errorf("%s: %t, %v", listen, open, err)
 		}
 	}
@@ -190,18 +134,18 @@ func TestTools(t *testing.T) {
 }
 
 func TestWords(t *testing.T) {
-	if got := didYouMean("max-paralel", []string{"max-parallel", "report"}); got != ": did you mean max-parallel?" {
+	if got := phrase.DidYouMean("max-paralel", []string{"max-parallel", "report"}); got != ": did you mean max-parallel?" {
 		t.Error(got)
 	}
-	if got := didYouMean("xyz", []string{"max-parallel"}); got != "" {
+	if got := phrase.DidYouMean("xyz", []string{"max-parallel"}); got != "" {
 		t.Error(got)
 	}
 	for s, want := range map[float64]string{0.04: "0.0s", 59.9: "59.9s", 61.5: "1m01s", 3725: "1h02m"} {
-		if got := seconds(s); got != want {
+		if got := phrase.Seconds(s); got != want {
 			t.Errorf("%g: %s, not %s", s, got, want)
 		}
 	}
-	if got := shortDuration(10 * time.Minute); got != "10m" {
+	if got := jobs.ShortDuration(10 * time.Minute); got != "10m" {
 		t.Error(got)
 	}
 	a, b := newRunID(start), newRunID(start.Add(time.Second))

@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"io"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 
-	"golang.org/x/term"
-
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/report"
 )
@@ -30,7 +26,7 @@ func shownReport(r *report.Report) *report.Report {
 	shown.Run, shown.Status = safetext.Line(r.Run), report.RunStatus(safetext.Line(string(r.Status)))
 	shown.Pipeline, shown.StartedBy, shown.Commit = safetext.Line(r.Pipeline), safetext.Line(r.StartedBy), safetext.Line(r.Commit)
 	shown.Error, shown.Labels = safetext.Text(r.Error), shownLabels(r.Labels)
-	shown.Warnings, shown.Workers = each(r.Warnings, safetext.Text), each(r.Workers, safetext.Line)
+	shown.Warnings, shown.Workers = phrase.Each(r.Warnings, safetext.Text), phrase.Each(r.Workers, safetext.Line)
 	shown.Modules = slices.Clone(r.Modules)
 	for i := range shown.Modules {
 		shownModule(&shown.Modules[i])
@@ -54,22 +50,4 @@ func shownLabels(labels map[string]string) map[string]string {
 		shown[safetext.Line(k)] = safetext.Line(labels[k])
 	}
 	return shown
-}
-
-func each(texts []string, f func(string) string) []string {
-	shown := slices.Clone(texts)
-	for i := range shown {
-		shown[i] = f(shown[i])
-	}
-	return shown
-}
-
-// below is text of several lines whose second and later lines are indented, so
-// that none of them looks like a line of ours.
-func below(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
-
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

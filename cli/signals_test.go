@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/modpipe/modpipe/internal/exit"
 )
 
 // TestSignalEchoCountsOnce: a signal within a second of the same one says
@@ -99,7 +101,7 @@ func TestRunTakesAnEchoForOneSignal(t *testing.T) {
 			signals <- syscall.SIGTERM
 			synctest.Wait()
 		}
-		if context.Cause(ctx) != error(signalError{syscall.SIGTERM}) || h.exit != 0 { //nolint:errorlint // the very one
+		if context.Cause(ctx) != error(exit.SignalError{Signal: syscall.SIGTERM}) || h.exit != 0 { //nolint:errorlint // the very one
 			t.Errorf("ended by %v, exit code %d", context.Cause(ctx), h.exit)
 		}
 		<-time.After(time.Second)
@@ -127,7 +129,7 @@ func TestSchemaEndsAtTheFirstSignal(t *testing.T) {
 		<-out.asked
 		signals <- syscall.SIGTERM
 	}()
-	if code := Orchestrator(t.Context(), Process{Args: []string{"schema"}, Stdout: out, Stderr: io.Discard, Signals: signals}); code != exitTerminated {
+	if code := Orchestrator(t.Context(), Process{Args: []string{"schema"}, Stdout: out, Stderr: io.Discard, Signals: signals}); code != exit.Terminated {
 		t.Errorf("exit code %d, want 143", code)
 	}
 }

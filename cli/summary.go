@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -24,26 +27,26 @@ func summaryOrder() []report.Status {
 }
 
 // writeSummary writes the table of modules, the totals and the verdict.
-func writeSummary(w io.Writer, r *report.Report, paint painter) {
+func writeSummary(w io.Writer, r *report.Report, paint console.Painter) {
 	writeModules(w, r, paint)
-	writeln(w)
+	console.Writeln(w)
 	writeVerdict(w, r, paint)
 }
 
-func writeModules(w io.Writer, r *report.Report, paint painter) {
+func writeModules(w io.Writer, r *report.Report, paint console.Painter) {
 	g := summaryGrid(r)
-	g.tint = func(column int, cell, padded string) string {
+	g.Tint = func(column int, cell, padded string) string {
 		if column == 1 {
-			return paint.status(cell, padded)
+			return paint.Status(cell, padded)
 		}
 		return padded
 	}
-	g.write(w)
+	g.Write(w)
 }
 
 // summaryGrid has a row for each module, or for many that went the same way.
-func summaryGrid(r *report.Report) grid {
-	g := grid{head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"}}
+func summaryGrid(r *report.Report) console.Table {
+	g := console.Table{Head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"}}
 	sizes := map[string]int{}
 	for i := range r.Modules {
 		sizes[foldGroup(&r.Modules[i])]++
@@ -54,14 +57,14 @@ func summaryGrid(r *report.Report) grid {
 		group := foldGroup(m)
 		switch {
 		case !folds(group, sizes[group]):
-			g.add(summaryRow(m)...)
+			g.Add(summaryRow(m)...)
 		case !folded[group]:
 			folded[group] = true
 			reason := ""
 			if group == notSelected {
 				reason = notSelected
 			}
-			g.add(fmt.Sprintf("(%s)", count(sizes[group], "module")), string(m.Status), "-", "-", "-", reason)
+			g.Add(fmt.Sprintf("(%s)", phrase.Count(sizes[group], "module")), string(m.Status), "-", "-", "-", reason)
 		}
 	}
 	return g
@@ -102,12 +105,12 @@ func tally(r *report.Report) (totals map[report.Status]int, unselected int) {
 func summaryRow(m *report.Module) []string {
 	worker, attempts, duration := "-", "-", "-"
 	if n := len(m.Attempts); n > 0 {
-		worker, attempts = orDash(m.Attempts[n-1].Worker), strconv.Itoa(n)
+		worker, attempts = phrase.OrDash(m.Attempts[n-1].Worker), strconv.Itoa(n)
 	}
 	if m.Started != nil {
-		duration = seconds(m.Duration)
+		duration = phrase.Seconds(m.Duration)
 	}
-	return []string{m.Name, string(m.Status), duration, attempts, worker, firstLine(moduleEnd(m), 120)}
+	return []string{m.Name, string(m.Status), duration, attempts, worker, phrase.FirstLine(moduleEnd(m), 120)}
 }
 
 // moduleEnd is why a module ended so: of a module that was cancelled while it
@@ -116,7 +119,7 @@ func moduleEnd(m *report.Module) string {
 	if isInterrupted(m.Status, m.Error) && m.Reason != "" {
 		return m.Reason + "; " + m.Error
 	}
-	return firstOf(m.Error, m.Reason)
+	return cmp.Or(m.Error, m.Reason)
 }
 
 // totalsText says how many modules ended in which way.
@@ -137,17 +140,17 @@ func totalsText(r *report.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-func writeVerdict(w io.Writer, r *report.Report, paint painter) {
+func writeVerdict(w io.Writer, r *report.Report, paint console.Painter) {
 	for _, warning := range r.Warnings {
-		writef(w, "warning: %s\n", below(warning))
+		console.Writef(w, "warning: %s\n", phrase.Indent(warning))
 	}
-	writef(w, "%s: %s\n", count(len(r.Modules), "module"), totalsText(r))
-	verdict := fmt.Sprintf("run %s %s", r.Run, paint.status(string(r.Status), string(r.Status)))
+	console.Writef(w, "%s: %s\n", phrase.Count(len(r.Modules), "module"), totalsText(r))
+	verdict := fmt.Sprintf("run %s %s", r.Run, paint.Status(string(r.Status), string(r.Status)))
 	if r.Status != report.RunRunning {
-		verdict += " in " + seconds(r.Duration)
+		verdict += " in " + phrase.Seconds(r.Duration)
 	}
 	if r.Error != "" {
-		verdict += ": " + below(r.Error)
+		verdict += ": " + phrase.Indent(r.Error)
 	}
-	writeln(w, verdict)
+	console.Writeln(w, verdict)
 }

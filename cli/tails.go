@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -64,25 +66,25 @@ func isInterrupted(status report.Status, text string) bool {
 }
 
 // write shows each failed module with its error and its last lines.
-func (t *tails) write(w io.Writer, r *report.Report, paint painter) {
+func (t *tails) write(w io.Writer, r *report.Report, paint console.Painter) {
 	for i := range r.Modules {
 		m := &r.Modules[i]
 		if !showsTail(m.Status) && !isInterrupted(m.Status, m.Error) {
 			continue
 		}
-		writef(w, "\n--- %s: %s%s\n", m.Name, paint.status(string(m.Status), string(m.Status)), tailPlace(m))
+		console.Writef(w, "\n--- %s: %s%s\n", m.Name, paint.Status(string(m.Status), string(m.Status)), tailPlace(m))
 		if text := moduleEnd(m); m.Error != "" {
-			writef(w, "%s\n", below(text))
+			console.Writef(w, "%s\n", phrase.Indent(text))
 		}
 		last := t.of[m.Name]
 		if last == nil {
 			continue
 		}
 		if last.total > len(last.lines) {
-			writef(w, "  … the last %d of %d lines\n", len(last.lines), last.total)
+			console.Writef(w, "  … the last %d of %d lines\n", len(last.lines), last.total)
 		}
 		for _, l := range last.lines {
-			writef(w, "  %s\n", l)
+			console.Writef(w, "  %s\n", l)
 		}
 	}
 }

@@ -8,7 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -30,15 +34,15 @@ type faultShown struct {
 }
 
 func (a *app) validateCommand() *cobra.Command {
-	var params []pair
+	var params []settings.Pair
 	cmd := &cobra.Command{
 		Use: "validate FILE...", Short: "Find all faults of pipeline files", ValidArgsFunction: a.completeFiles,
 		Long: "Find all faults of pipeline files, and run nothing. Parameters that a run would require\n" +
 			"and that are not given are taken to be empty, or the first of their options.",
 	}
-	pairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
+	settings.PairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
 	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(ctx context.Context, args []string) error {
-		return a.untilSignal(ctx, func() error { return a.validate(args, pairsMap(params)) })
+		return a.untilSignal(ctx, func() error { return a.validate(args, settings.PairMap(params)) })
 	})
 	return cmd
 }
@@ -61,13 +65,13 @@ func (a *app) validate(files []string, params map[string]string) error {
 	if err := a.emit(found, func(w io.Writer) {
 		for _, v := range found {
 			if v.Valid {
-				writef(w, "%s: valid, %s\n", v.File, count(v.Modules, "module"))
+				console.Writef(w, "%s: valid, %s\n", v.File, phrase.Count(v.Modules, "module"))
 			}
 		}
 	}, func(w io.Writer) {
 		for _, v := range found {
 			if v.Valid {
-				writeln(w, v.File)
+				console.Writeln(w, v.File)
 			}
 		}
 	}); err != nil {
@@ -75,7 +79,7 @@ func (a *app) validate(files []string, params map[string]string) error {
 	}
 	a.warn(warnings)
 	if len(faults) > 0 {
-		return usageError("%w", errors.Join(faults...))
+		return exit.Usagef("%w", errors.Join(faults...))
 	}
 	return nil
 }
@@ -83,14 +87,14 @@ func (a *app) validate(files []string, params map[string]string) error {
 // warn prints what a pipeline's author should look at.
 func (a *app) warn(warnings pipeline.Faults) {
 	for _, w := range warnings {
-		writef(a.Stderr, "%s: warning: %s\n", a.program, safetext.Text(w.String()))
+		console.Writef(a.Stderr, "%s: warning: %s\n", a.program, safetext.Text(w.String()))
 	}
 }
 
 // check parses and binds a file.
 func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, error) {
 	if a.own != nil {
-		return a.own.graph(a.own.params(params), a.env.lookup)
+		return a.own.graph(a.own.params(params), a.env.Lookup)
 	}
 	f, err := a.parse(file)
 	if err != nil {
@@ -105,7 +109,7 @@ func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, 
 		}
 	}
 	maps.Copy(given, params) // also what is not declared: that is a fault
-	p, err := f.Bind(given, a.env.lookup)
+	p, err := f.Bind(given, a.env.Lookup)
 	if err != nil {
 		return nil, faultsError(err)
 	}

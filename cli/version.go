@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/phrase"
 )
 
 // versionShown is the program's version as -o json has it.
@@ -49,8 +52,8 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: a.do(between(0, 0, "version"), func(context.Context, []string) error {
 			v := buildVersion(a.program)
 			return a.emit(v, func(w io.Writer) {
-				writef(w, "%s %s\ncommit %s\n%s %s/%s\n", v.Program, v.Version, orDash(v.Commit), v.Go, v.OS, v.Arch)
-			}, func(w io.Writer) { writeln(w, v.Version) })
+				console.Writef(w, "%s %s\ncommit %s\n%s %s/%s\n", v.Program, v.Version, phrase.OrDash(v.Commit), v.Go, v.OS, v.Arch)
+			}, func(w io.Writer) { console.Writeln(w, v.Version) })
 		}),
 	}
 }

@@ -17,9 +17,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/connect"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/natsembed"
+	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/redact"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -56,13 +62,13 @@ The same signal twice within a second counts once.
 Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
 name, 130 and 143 stopped at once by INT and TERM.`
 	fs := root.Flags()
-	textFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, of one live worker only (default: the host's name and a suffix)")
-	countFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
-	textFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh, empty directory for each attempt)")
-	listFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
-	timeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
-	switchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
-	timeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
+	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, of one live worker only (default: the host's name and a suffix)")
+	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
+	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh, empty directory for each attempt)")
+	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
+	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
 	o.define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -130,7 +136,7 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	watcher.Go(func() { l.watch(done) })
 	defer func() { kill(nil); close(done); watcher.Wait() }()
 
-	c, err := a.dial(ctx, t, a.set.timeout, log)
+	c, err := a.nats.Dial(ctx, t, a.set.ConnectTimeout, log)
 	if err != nil {
 		return l.verdict(ctx, err)
 	}
@@ -138,44 +144,44 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	var w *worker.Worker
 	cfg.Began = func() { sayWorking(log, w, cfg) }
 	if w, err = worker.New(c, cfg); err != nil {
-		return usageError("%w", err)
+		return exit.Usagef("%w", err)
 	}
-	log.Info("connected", "server", redact(c.URL()), "worker", w.Name())
+	log.Info("connected", "server", redact.URLs(c.URL()), "worker", w.Name())
 	l.working(w)
 	err = w.Run(ctx)
 	if errors.Is(err, kv.ErrTaken) {
-		return notFoundError("a live worker is named %s already: choose another --name", w.Name())
+		return exit.NotFoundf("a live worker is named %s already: choose another --name", w.Name())
 	}
 	return l.verdict(ctx, err)
 }
 
 func sayWorking(log *slog.Logger, w *worker.Worker, cfg worker.Config) {
-	log.Info("working", "worker", w.Name(), "slots", cfg.Slots, "workspace", firstOf(cfg.Workspace, "a fresh directory for each attempt"))
+	log.Info("working", "worker", w.Name(), "slots", cfg.Slots, "workspace", cmp.Or(cfg.Workspace, "a fresh directory for each attempt"))
 }
 
 // workerTarget is the server to work for.
-func (a *app) workerTarget() (target, error) {
-	if a.set.server == embedded {
-		return target{}, usageError("--server%s: a worker embeds no server; name one", a.bind.fromOf("server"))
+func (a *app) workerTarget() (connect.Target, error) {
+	if a.set.Server == settings.Embedded {
+		return connect.Target{}, exit.Usagef("--server%s: a worker embeds no server; name one", a.bind.FromOf("server"))
 	}
-	t, ok, err := a.remote()
+	t, ok, err := a.nats.Named()
 	if err != nil || ok {
 		return t, err
 	}
-	t, err = a.target(&a.set.connection)
-	t.url, t.origin = defaultServer, "default"
+	t, err = a.nats.Target(&a.set.Connection)
+	t.URL, t.Origin = connect.DefaultServer, "default"
 	return t, err
 }
 
 func (a *app) workerLogger() *slog.Logger {
 	if a.jsonErr {
-		return a.kept(newJSONLogger(a.Stderr))
+		return a.kept(console.NewJSONLogger(a.Stderr))
 	}
 	level := slog.LevelInfo
-	if a.set.progress == "quiet" {
+	if a.set.Progress == "quiet" {
 		level = slog.LevelError
 	}
-	return a.kept(newLogger(a.Stderr, a.paint(a.Stderr), level))
+	return a.kept(console.NewLogger(a.Stderr, a.paint(a.Stderr), level))
 }
 
 // leaving is what signals make of a worker: the first drains it, the second
@@ -219,10 +225,10 @@ func (l *leaving) watch(done <-chan struct{}) {
 		case 1:
 			l.first(sig)
 		case 2:
-			l.log.Warn(signalName(sig) + ": stopping at once")
-			l.kill(signalError{sig})
+			l.log.Warn(exit.SignalName(sig) + ": stopping at once")
+			l.kill(exit.SignalError{Signal: sig})
 		default:
-			l.app.Exit(signalCode(sig))
+			l.app.Exit(exit.SignalCode(sig))
 		}
 	}
 }
@@ -238,13 +244,13 @@ func (l *leaving) first(sig os.Signal) {
 		l.kill(errLeft)
 		return
 	}
-	l.log.Info(signalName(sig) + ": draining; once more stops at once")
+	l.log.Info(exit.SignalName(sig) + ": draining; once more stops at once")
 	l.worker.Drain()
 }
 
 // verdict is how the worker's end counts.
 func (l *leaving) verdict(ctx context.Context, err error) error {
-	var sig signalError
+	var sig exit.SignalError
 	switch cause := context.Cause(ctx); {
 	case errors.As(cause, &sig):
 		return sig
@@ -275,7 +281,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 		shown := showCapabilities(c)
 		return a.emit(shown, func(w io.Writer) { writeCapabilities(w, shown) }, func(w io.Writer) {
 			for _, t := range slices.Sorted(maps.Keys(shown.Tools)) {
-				writeln(w, t)
+				console.Writeln(w, t)
 			}
 		})
 	}, o.faults)
@@ -286,7 +292,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 const fewTools = 40
 
 func writeCapabilities(w io.Writer, c capabilitiesShown) {
-	line := func(what, text string) { writef(w, "%-8s %s\n", what, safetext.Line(orDash(text))) }
+	line := func(what, text string) { console.Writef(w, "%-8s %s\n", what, safetext.Line(phrase.OrDash(text))) }
 	line("os", c.OS)
 	line("arch", c.Arch)
 	if c.Program != nil {
@@ -295,7 +301,7 @@ func writeCapabilities(w io.Writer, c capabilitiesShown) {
 	line("cpus", fmt.Sprint(c.CPUs))
 	line("memory", fmt.Sprintf("%d MiB", c.Memory>>20))
 	line("tags", strings.Join(c.Tags, ", "))
-	line("labels", labelsText(c.Labels))
+	line("labels", phrase.Labels(c.Labels))
 	var tools []string
 	for _, t := range slices.Sorted(maps.Keys(c.Tools)) {
 		if v := c.Tools[t]; v != "" {

@@ -13,17 +13,21 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
 func (a *app) workersCommand() *cobra.Command {
-	p := &place{}
+	p := &store.Location{}
 	cmd := &cobra.Command{Use: "workers", Short: "Look at workers, and send them home"}
 	a.group(cmd)
-	p.define(cmd.PersistentFlags(), workspaceRead)
+	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
 	cmd.AddCommand(a.workersListCommand(p), a.workersDrainCommand(p))
 	return cmd
 }
@@ -94,24 +98,24 @@ func newWorkerRow(w *jobs.WorkerInfo) workerRow {
 	return row
 }
 
-func (a *app) workersListCommand(p *place) *cobra.Command {
+func (a *app) workersListCommand(p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the workers that are there",
 		RunE: a.do(between(0, 0, "workers list"), func(ctx context.Context, _ []string) error {
 			rows := []workerRow{}
 			s, err := a.open(ctx, *p)
-			if errors.Is(err, errNoStore) {
-				writeln(a.Stderr, err)
+			if errors.Is(err, store.ErrNone) {
+				console.Writeln(a.Stderr, err)
 				return a.showWorkers(rows)
 			}
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			if s.dead {
+			defer s.Close()
+			if s.Dead {
 				return a.showWorkers(rows) // no other worker can be on this server
 			}
-			workers, err := kv.Workers(ctx, s.conn.Conn)
+			workers, err := kv.Workers(ctx, s.Conn.Conn)
 			if err != nil {
 				return err
 			}
@@ -125,15 +129,15 @@ func (a *app) workersListCommand(p *place) *cobra.Command {
 
 func (a *app) showWorkers(rows []workerRow) error {
 	return a.emit(rows, func(w io.Writer) {
-		g := grid{head: []string{"NAME", "SLOTS", "OS/ARCH", "PROGRAM", "TAGS", "LABELS", "VERSION", "RUNNING"}}
+		g := console.Table{Head: []string{"NAME", "SLOTS", "OS/ARCH", "PROGRAM", "TAGS", "LABELS", "VERSION", "RUNNING"}}
 		for _, r := range rows {
-			g.add(r.Name, fmt.Sprintf("%d/%d", r.Used, r.Slots), r.Offers.OS+"/"+r.Offers.Arch, programText(r, rows),
-				orDash(strings.Join(r.Offers.Tags, ",")), orDash(labelsText(r.Offers.Labels)), orDash(r.Version), runningText(r))
+			g.Add(r.Name, fmt.Sprintf("%d/%d", r.Used, r.Slots), r.Offers.OS+"/"+r.Offers.Arch, programText(r, rows),
+				phrase.OrDash(strings.Join(r.Offers.Tags, ",")), phrase.OrDash(phrase.Labels(r.Offers.Labels)), phrase.OrDash(r.Version), runningText(r))
 		}
-		g.write(w)
+		g.Write(w)
 	}, func(w io.Writer) {
 		for _, r := range rows {
-			writeln(w, safetext.Line(r.Name))
+			console.Writeln(w, safetext.Line(r.Name))
 		}
 	})
 }
@@ -160,7 +164,7 @@ func runningText(r workerRow) string {
 	for _, x := range r.Running {
 		parts = append(parts, fmt.Sprintf("%s/%s", x.Run, x.Module))
 	}
-	text := orDash(strings.Join(parts, " "))
+	text := phrase.OrDash(strings.Join(parts, " "))
 	if r.Unable != "" {
 		text += " (takes no attempts: " + r.Unable + ")"
 	}
@@ -173,7 +177,7 @@ func runningText(r workerRow) string {
 // drainPatience is how long a worker may take to say that it drains.
 const drainPatience = 15 * time.Second
 
-func (a *app) workersDrainCommand(p *place) *cobra.Command {
+func (a *app) workersDrainCommand(p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: a.completeWorkers(p),
 		RunE: a.do(between(1, 1, "workers drain NAME"), func(ctx context.Context, args []string) error {
@@ -181,25 +185,25 @@ func (a *app) workersDrainCommand(p *place) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			workers, err := kv.Workers(ctx, s.conn.Conn)
+			defer s.Close()
+			workers, err := kv.Workers(ctx, s.Conn.Conn)
 			if err != nil {
 				return err
 			}
 			if !slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool { return w.Name == args[0] }) {
-				return notFoundError("there is no worker %q%s", args[0], didYouMean(args[0], workerNames(workers)))
+				return exit.NotFoundf("there is no worker %q%s", args[0], phrase.DidYouMean(args[0], workerNames(workers)))
 			}
-			registry, err := kv.OpenRegistry(ctx, s.conn.Conn, 0) // it is there: a worker is in it
+			registry, err := kv.OpenRegistry(ctx, s.Conn.Conn, 0) // it is there: a worker is in it
 			if err != nil {
 				return err
 			}
 			send := func() error {
-				return s.conn.Control.SendWorker(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
+				return s.Conn.Control.SendWorker(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
 			}
 			if err := drain(ctx, registry, args[0], send); err != nil {
 				return err
 			}
-			writef(a.Stderr, "worker %s drains\n", args[0])
+			console.Writef(a.Stderr, "worker %s drains\n", args[0])
 			return nil
 		}),
 	}
@@ -216,7 +220,7 @@ func workerNames(workers []jobs.WorkerInfo) []string {
 // drain sends, again and again since control messages may be lost, until the
 // worker says that it drains, or is gone.
 func drain(ctx context.Context, registry *kv.Registry, name string, send func() error) error {
-	ctx, stop := context.WithTimeoutCause(ctx, drainPatience, infrastructureError("worker %s has not answered within %s", name, shortDuration(drainPatience)))
+	ctx, stop := context.WithTimeoutCause(ctx, drainPatience, exit.Infrastructuref("worker %s has not answered within %s", name, jobs.ShortDuration(drainPatience)))
 	defer stop()
 	changes := make(chan kv.Change)
 	watching, end := context.WithCancel(ctx)

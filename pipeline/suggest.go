@@ -7,7 +7,7 @@ import (
 
 // didYouMean suggests the known word that is nearest to word; empty when none is near.
 func didYouMean(word string, known []string) string {
-	if best := nearest(word, known); best != "" {
+	if best := Nearest(word, known, max(1, len(word)/3)); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return ""
@@ -24,15 +24,18 @@ func knownOr(word string, known []string, what string) string {
 	return what + ": " + strings.Join(known, ", ")
 }
 
-// maxSuggestable is how long a word may be for a correction, in bytes.
-const maxSuggestable = 200
+// maxWord is how long a word may be for a suggestion, in bytes.
+const maxWord = 200
 
-func nearest(word string, known []string) string {
-	if len(word) > maxSuggestable {
+// Nearest returns the known word that differs least from word, letter case
+// aside; "" when each differs by more than within edits. An edit is an
+// insertion, a deletion, a replacement, or a swap of neighbours.
+func Nearest(word string, known []string, within int) string {
+	if len(word) > maxWord {
 		return ""
 	}
 	word = strings.ToLower(word)
-	best, least := "", 1+max(1, len(word)/3)
+	best, least := "", within+1
 	for _, k := range known {
 		if len(k)-len(word) >= least || len(word)-len(k) >= least {
 			continue // at least so many insertions or deletions
@@ -44,13 +47,13 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// distance counts the insertions, deletions, replacements and swaps of
-// neighbours that make b of a; limit, when there are as many or more.
+// distance counts the edits that turn a into b. It returns limit when there are
+// as many or more.
 func distance(a, b string, limit int) int {
-	if len(b) > 2*maxSuggestable {
+	if len(b) > 2*maxWord {
 		return limit
 	}
-	var rows [3][2*maxSuggestable + 1]int
+	var rows [3][2*maxWord + 1]int
 	before, last, row := rows[0][:], rows[1][:], rows[2][:]
 	for j := range len(b) + 1 {
 		last[j] = j
@@ -70,7 +73,7 @@ func distance(a, b string, limit int) int {
 			least = min(least, row[j+1])
 		}
 		if least > limit {
-			return limit // a swap reaches back one row, and gains one at most
+			return limit // a swap reaches back one row, and saves one edit at most
 		}
 		before, last, row = last, row, before
 	}

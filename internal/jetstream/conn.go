@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/internal/redact"
 )
 
 // Config configures a connection.
@@ -114,7 +116,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 func newConn(cfg Config) *Conn {
 	calls := newCalls(cfg.Inbox)
 	return &Conn{
-		cfg: cfg, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger.With("url", redact(cfg.URL))),
+		cfg: cfg, log: cfg.Logger, link: newLink(), calls: calls, denied: newDenials(calls, cfg.Logger.With("url", redact.URLs(cfg.URL))),
 		window: make(chan struct{}, asyncWindow), creating: make(chan struct{}, 1), flow: newFlow(), intake: newIntake(),
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/redact"
 )
 
 const (
@@ -224,7 +226,7 @@ func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 		case ctx.Err() != nil:
 			return c.unreachable(late(context.Cause(ctx), t.why()))
 		}
-		waiting := []any{"url", redact(c.cfg.URL)}
+		waiting := []any{"url", redact.URLs(c.cfg.URL)}
 		_ = t.news() // the warning below is the report
 		if err := t.why(); err != nil {
 			waiting = append(waiting, "error", c.explained(err))
@@ -251,7 +253,7 @@ func (c *Conn) patience(first bool) time.Duration {
 // unreachable is the error of a failed connection: ErrRefused for refused
 // credentials, ErrInsecure for TLS, else ErrUnreachable.
 func (c *Conn) unreachable(why error) error {
-	url := redact(c.cfg.URL)
+	url := redact.URLs(c.cfg.URL)
 	if url == "" {
 		url = "the embedded server"
 	}

@@ -3,9 +3,10 @@ package jetstream
 import (
 	"context"
 	"log/slog"
-	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/redact"
 )
 
 // Server describes the server at the other end of a connection.
@@ -50,27 +51,7 @@ func (c *Conn) StatusChanged(ctx context.Context, states ...nats.Status) <-chan 
 // ones while there is no connection.
 func (c *Conn) URL() string {
 	if url := c.nc.ConnectedUrlRedacted(); url != "" {
-		return redact(url)
+		return redact.URLs(url)
 	}
-	return redact(c.cfg.URL)
-}
-
-// redact removes users, passwords and tokens from a list of URLs.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, u := range list {
-		u = strings.TrimSpace(u)
-		scheme, rest, ok := strings.Cut(u, "://")
-		if !ok {
-			scheme, rest = "", u
-		}
-		if at := strings.LastIndex(rest, "@"); at >= 0 {
-			rest = rest[at+1:]
-		}
-		if ok {
-			rest = scheme + "://" + rest
-		}
-		list[i] = rest
-	}
-	return strings.Join(list, ",")
+	return redact.URLs(c.cfg.URL)
 }

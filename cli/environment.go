@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
+)
+
+// workerProgram is the command of the worker that belongs to this program.
+func (a *app) workerProgram() string {
+	if a.own != nil {
+		return access.ShellWord(a.own.name) + " worker"
+	}
+	return "worker"
+}
+
+// defineLocation defines the flags that say which workspace, and which store, a
+// command is about.
+func defineLocation(fs *pflag.FlagSet, to *store.Location, workspace string) {
+	settings.TextFlag(fs, &to.Workspace, "workspace", "", "DIR", "", workspace)
+	settings.TextFlag(fs, &to.Dir, "store", "", "DIR", "", "where the embedded server keeps its data (default: a directory per workspace under $XDG_STATE_HOME/modpipe)")
+}
+
+// workspaceRead is the help of --workspace where nothing runs.
+const workspaceRead = "without a server: whose runs (default: the git work tree around the working directory, else that directory)"
+
+// open connects a command that looks at runs or workers: to the server that
+// the settings name, else to the run that holds the workspace's store, else to
+// a server of its own on that store.
+func (a *app) open(ctx context.Context, p store.Location) (*access.Session, error) {
+	dir, err := a.workDir()
+	if err != nil {
+		return nil, err
+	}
+	return a.sessions.OpenFor(ctx, p, dir)
+}
+
+// workDir is where the command was started.
+func (a *app) workDir() (string, error) {
+	if a.Dir != "" {
+		return a.Dir, nil
+	}
+	return os.Getwd()
+}
+
+// quietLogger tells of errors only, and of warnings in commands that read
+// output.
+func (a *app) quietLogger() *slog.Logger {
+	if a.jsonErr {
+		return slog.New(slog.DiscardHandler)
+	}
+	level := slog.LevelError
+	if a.readsOutput {
+		level = slog.LevelWarn
+	}
+	return a.kept(console.NewLogger(a.Stderr, a.paint(a.Stderr), level))
+}

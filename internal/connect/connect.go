@@ -1,0 +1,204 @@
+package connect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/redact"
+	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/store"
+)
+
+// This file and connect_*.go alone know nats.go: what users say about
+// servers and credentials becomes options of a connection.
+
+// DefaultServer is where a worker looks when nothing names a server.
+const DefaultServer = nats.DefaultURL
+
+// Target is a NATS server, and what gets us in.
+type Target struct {
+	URL     string
+	Origin  string // the flag, variable or file that named it
+	Options []nats.Option
+}
+
+// Shown is the target's address without credentials.
+func (t Target) Shown() string { return redact.URLs(t.URL) }
+
+// Describe is the target as the first line of a run names it.
+func (t Target) Describe() string {
+	if t.Origin == "" {
+		return t.Shown()
+	}
+	return t.Shown() + ", from " + t.Origin
+}
+
+// Dialer connects a program to NATS servers, as its settings ask.
+type Dialer struct {
+	Connection *settings.Connection
+	Bind       *settings.Binder // has the origins of the settings
+	Env        settings.Environment
+	Program    string // the connections are named after it
+}
+
+// Named is the server that the settings name; false when they name none.
+func (d *Dialer) Named() (Target, bool, error) {
+	s := d.Connection
+	origin := ""
+	for _, flag := range []string{"server", "context", "creds", "nkey", "tlsca", "tlscert", "tlskey", "tls-pin", "token-file"} {
+		if o := d.Bind.Origin[flag]; o != "" {
+			origin = o
+			break
+		}
+	}
+	if origin == "" || s.Server == settings.Embedded {
+		return Target{}, false, nil
+	}
+	t, err := d.Target(s)
+	t.Origin = origin
+	return t, true, err
+}
+
+// Target turns settings into a URL and options, as the nats CLI does: a
+// context first, and over it whatever else is set.
+func (d *Dialer) Target(s *settings.Connection) (Target, error) {
+	if err := d.checkSettings(s); err != nil {
+		return Target{}, err
+	}
+	server, options, err := d.contextOptions(s)
+	if err != nil {
+		return Target{}, err
+	}
+	token, err := d.token(s)
+	if err != nil {
+		return Target{}, err
+	}
+	if token != "" {
+		options = append(options, nats.Token(token))
+	}
+	if err := checkOptions(options); err != nil {
+		return Target{}, exit.Usagef("NATS credentials: %w", err)
+	}
+	if pin, ok := parsePin(s.TLSPin); ok {
+		options = append(options, pin.option)
+	}
+	t := Target{URL: cmp.Or(server, nats.DefaultURL), Options: options}
+	if own, ok := d.ownServerAt(t); ok {
+		t.Options = append(t.Options, own.option)
+	}
+	return t, nil
+}
+
+// checkSettings says at once which of the files that were named are not there,
+// and what is no address.
+func (d *Dialer) checkSettings(s *settings.Connection) error {
+	var faults []string
+	for _, f := range []struct{ flag, path string }{
+		{"creds", s.Creds},
+		{"nkey", s.NKey},
+		{"tlsca", s.TLSCA},
+		{"tlscert", s.TLSCert},
+		{"tlskey", s.TLSKey},
+		{"token-file", s.TokenFile},
+	} {
+		if f.path == "" || strings.Contains(f.path, "://") || strings.HasPrefix(f.path, "~") || strings.HasPrefix(f.path, "data:") {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			faults = append(faults, fmt.Sprintf("--%s%s: %v", f.flag, d.Bind.FromOf(f.flag), err))
+		}
+	}
+	if text := addressFault(s.Server); text != "" {
+		faults = append(faults, fmt.Sprintf("--server%s: %s; an address is nats://host:4222, or several separated by commas", d.Bind.FromOf("server"), text))
+	}
+	if _, ok := parsePin(s.TLSPin); s.TLSPin != "" && !ok {
+		faults = append(faults, fmt.Sprintf("--tls-pin%s: %q is not sha256: and 64 hexadecimal digits", d.Bind.FromOf("tls-pin"), s.TLSPin))
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") && s.Context == "" {
+		faults = append(faults, "--tlscert and --tlskey belong together: one of them is not set")
+	}
+	return settings.FaultList(faults)
+}
+
+// token is the server's token from a file, else from NATS_TOKEN: a secret is
+// never a flag.
+func (d *Dialer) token(s *settings.Connection) (string, error) {
+	if s.TokenFile == "" {
+		return d.Env["NATS_TOKEN"], nil
+	}
+	text, err := os.ReadFile(s.TokenFile)
+	if err != nil {
+		return "", exit.Usagef("--token-file%s: %w", d.Bind.FromOf("token-file"), err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// Dial connects to a target. timeout 0 goes on trying until ctx ends.
+func (d *Dialer) Dial(ctx context.Context, t Target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
+	c, err := broker.Connect(ctx, broker.Config{
+		URL: t.URL, Name: "modpipe " + d.Program, Options: t.Options, ConnectTimeout: timeout, Replicas: d.Connection.Replicas, Logger: log,
+	})
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrRefused), errors.Is(err, broker.ErrInsecure):
+		return nil, exit.Infrastructuref("NATS at %s: %w\n%s", t.Describe(), err, t.refusedAdvice(err))
+	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		return nil, exit.Infrastructuref("NATS at %s cannot be reached: %w\nis a server running there? --server names another%s",
+			t.Describe(), err, embedHint(d.Program))
+	}
+	return nil, exit.Infrastructuref("NATS at %s: %w", t.Describe(), err)
+}
+
+func embedHint(program string) string {
+	if program == "orchestrator" {
+		return "; --server embedded needs none"
+	}
+	return ""
+}
+
+// Join connects to a server that another process of this user embeds.
+func (d *Dialer) Join(ctx context.Context, h store.Holder, timeout time.Duration) (*broker.Conn, error) {
+	t := Target{URL: h.URL}
+	if h.Token != "" {
+		t.Options = append(t.Options, nats.Token(h.Token))
+	}
+	if pin, ok := parsePin(h.Pin); ok {
+		t.Options = append(t.Options, pin.option)
+	}
+	return d.Dial(ctx, t, timeout, slog.New(slog.DiscardHandler))
+}
+
+// addressFault is what is wrong with the addresses of servers; they are not
+// shown as they are, because of the passwords in them.
+func addressFault(servers string) string {
+	if servers == "" || servers == settings.Embedded {
+		return ""
+	}
+	for server := range strings.SplitSeq(servers, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Hostname() == "" {
+			return redact.URLs(server) + " is no address of a server"
+		}
+		if n, err := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16); err != nil || n == 0 && u.Port() != "" {
+			return redact.URLs(server) + " has a port that is none"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,24 @@
+package connect
+
+import (
+	"github.com/nats-io/jsm.go/natscontext"
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/settings"
+)
+
+// contextOptions lays settings over a context of the nats CLI, with the nats
+// CLI's own library.
+func (d *Dialer) contextOptions(s *settings.Connection) (server string, options []nats.Option, err error) {
+	nc, err := natscontext.New(s.Context, s.Context != "",
+		natscontext.WithServerURL(s.Server), natscontext.WithCreds(s.Creds), natscontext.WithNKey(s.NKey),
+		natscontext.WithCA(s.TLSCA), natscontext.WithCertificate(s.TLSCert), natscontext.WithKey(s.TLSKey))
+	if err != nil {
+		return "", nil, exit.Usagef("--context%s: %w", d.Bind.FromOf("context"), err)
+	}
+	if options, err = nc.NATSOptions(); err != nil {
+		return "", nil, exit.Usagef("NATS credentials: %w", err)
+	}
+	return nc.ServerURL(), options, nil
+}

@@ -1,0 +1,4 @@
+// Package phrase words numbers, durations and lists for messages and tables.
+//
+// It formats only: it neither writes nor reads anything.
+package phrase

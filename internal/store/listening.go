@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/atomicfile"
+	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/pause"
+)
+
+// Listening is what an embedded server that listens says of itself to other
+// programs of its user, in listen/PORT.json of the state directory.
+type Listening struct {
+	Address    string   `json:"address"`               // HOST:PORT
+	TokenFiles []string `json:"token_files,omitempty"` // the first is for everything; none = it asks for no token
+	Pin        string   `json:"tls_pin,omitempty"`     // of its certificate; "" = it speaks no TLS
+	PID        int      `json:"pid"`
+	Host       string   `json:"host"` // the machine: a home directory may be on several
+}
+
+// ListenFile is the file while its server lives: the holder of the lock beside
+// it wrote it, so a file that a killed process has left is ignored.
+type ListenFile struct {
+	path string
+	lock *os.File
+}
+
+func listenPath(state, port string) string { return filepath.Join(state, "listen", port+".json") }
+
+// lockPatience is for those that look at the lock at this moment.
+const lockPatience = time.Second
+
+// Announce announces a server.
+func Announce(ctx context.Context, state string, l Listening) (*ListenFile, error) {
+	_, port, err := net.SplitHostPort(l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeOurTemporary(state); err != nil {
+		return nil, err
+	}
+	path := listenPath(state, port)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(lockPath(path), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	f := &ListenFile{path, lock}
+	patience, stop := context.WithTimeout(ctx, lockPatience)
+	defer stop()
+	for lockFile(lock) != nil {
+		if pause.For(patience, 20*time.Millisecond) != nil {
+			_ = lock.Close()
+			return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
+		}
+	}
+	l.PID, l.Host = os.Getpid(), ident.Host()
+	text, err := json.Marshal(l)
+	if err == nil {
+		err = errors.Join(removed(path), atomicfile.Write(path, append(text, '\n'), 0o600))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func lockPath(path string) string { return strings.TrimSuffix(path, ".json") + ".lock" }
+
+// removed removes a file that a killed process may have left.
+func removed(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Close removes the file. The lock's own file stays: removing it would let two
+// have it.
+func (f *ListenFile) Close() {
+	if f == nil {
+		return
+	}
+	_ = removed(f.path)
+	_ = f.lock.Close()
+}
+
+// ReadListening reads what our own live server at a port of this machine says
+// of itself.
+func ReadListening(state, port string) (Listening, bool) {
+	path := listenPath(state, port)
+	if OurTemporary(state) != nil || !OwnAndClosed(path) {
+		return Listening{}, false
+	}
+	lock, err := os.Open(lockPath(path))
+	if err != nil {
+		return Listening{}, false
+	}
+	defer func() { _ = lock.Close() }()
+	if lockShared(lock) == nil {
+		return Listening{}, false // its server is gone
+	}
+	var l Listening
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &l) != nil || l.Host != ident.Host() {
+		return Listening{}, false
+	}
+	return l, true
+}
+
+// OwnAndClosed reports whether path is a regular file that belongs to this user
+// and that no other can read.
+func OwnAndClosed(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && ownedByUs(info) && onlyForOwner(info)
+}
+
+// Token reads the token for everything; "" without one.
+func (l Listening) Token() string {
+	if len(l.TokenFiles) == 0 {
+		return ""
+	}
+	text, err := os.ReadFile(l.TokenFiles[0])
+	if err != nil {
+		return "" // the server refuses us, and says why
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// At reports whether the server is at a host and port of this machine.
+func (l Listening) At(host, port string) bool {
+	have, p, err := net.SplitHostPort(l.Address)
+	if err != nil || p != port {
+		return false
+	}
+	ip, own := net.ParseIP(host), net.ParseIP(have)
+	switch {
+	case host == "localhost", have == host, have == "":
+		return true
+	case ip == nil || own == nil:
+		return false
+	}
+	return own.IsUnspecified() || own.Equal(ip)
+}

@@ -1,0 +1,257 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/atomicfile"
+	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/pause"
+)
+
+// Location says which workspace, and which store, a command is about.
+type Location struct {
+	Workspace string // "" = the git work tree around the file or the working directory
+	Dir       string // "" = the workspace's
+}
+
+// workspaceAt is the workspace of a file in dir: the git work tree that holds
+// it, else dir.
+func workspaceAt(dir string) string {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(filepath.Join(d, ".git")); err == nil {
+			return d
+		}
+		if filepath.Dir(d) == d {
+			return dir
+		}
+	}
+}
+
+// Resolve makes both directories absolute. dir is where the file is.
+func (p Location) Resolve(env map[string]string, dir string) (workspace, store string, err error) {
+	if workspace = p.Workspace; workspace == "" {
+		workspace = workspaceAt(dir)
+	}
+	if workspace, err = filepath.Abs(workspace); err != nil {
+		return "", "", err
+	}
+	if info, err := os.Stat(workspace); err != nil || !info.IsDir() {
+		return "", "", exit.Usagef("--workspace: %s is not a directory", workspace)
+	}
+	if real, err := filepath.EvalSymlinks(workspace); err == nil {
+		workspace = real
+	}
+	if p.Dir != "" {
+		store, err = filepath.Abs(p.Dir)
+		return workspace, store, err
+	}
+	return workspace, filepath.Join(StateDir(env), storeName(workspace)), nil
+}
+
+// StateDir is where the data of all workspaces is kept. A home directory in
+// which nothing can be made counts for none: containers give their users / or
+// another user's.
+func StateDir(env map[string]string) string {
+	if env["XDG_STATE_HOME"] != "" {
+		return filepath.Join(env["XDG_STATE_HOME"], "modpipe")
+	}
+	if home := env["HOME"]; home != "" {
+		if dir := filepath.Join(home, ".local", "state", "modpipe"); canBeMade(dir) {
+			return dir
+		}
+	}
+	return TemporaryState()
+}
+
+// canBeMade reports whether we may write into a directory, or make it.
+func canBeMade(dir string) bool {
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			return writable(dir)
+		}
+		above := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || above == dir {
+			return false
+		}
+		dir = above
+	}
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
+
+// storeName tells workspaces apart, and can be read.
+func storeName(workspace string) string {
+	sum := sha256.Sum256([]byte(workspace))
+	return notInNames.ReplaceAllString(filepath.Base(workspace), "_") + "-" + hex.EncodeToString(sum[:6])
+}
+
+// Dir is a directory that this process holds.
+type Dir struct {
+	Path      string
+	lock      *os.File
+	Temporary bool
+}
+
+// Holder is what the process that holds a store says of itself, in server.json.
+type Holder struct {
+	URL    string `json:"url"`
+	Token  string `json:"token,omitempty"`
+	Pin    string `json:"tls_pin,omitempty"` // of its certificate; "" = it speaks no TLS
+	PID    int    `json:"pid"`
+	Reader bool   `json:"reader,omitempty"` // it only reads, and is soon gone
+	Serves bool   `json:"serves,omitempty"` // it takes runs that are submitted to its server
+}
+
+// ErrHeld says that another process holds the store.
+var ErrHeld = errors.New("another process holds the store")
+
+// ServedError says that a process holds the store, and serves its runs.
+type ServedError struct {
+	Holder Holder
+	Dir    string
+}
+
+// Error names the process and the store.
+func (e *ServedError) Error() string {
+	return fmt.Sprintf("process %d serves the store %s already", e.Holder.PID, e.Dir)
+}
+
+// Hold takes the store, making it when it is not there; errHeld.
+func Hold(dir string) (*Dir, error) {
+	if err := makeOurTemporary(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, exit.Infrastructuref("store: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, exit.Infrastructuref("store: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return nil, ErrHeld
+	}
+	_ = os.Remove(filepath.Join(dir, "server.json")) // of a holder that was killed
+	return &Dir{Path: dir, lock: f}, nil
+}
+
+// readerPatience is how long a run waits for a command that reads its store.
+const readerPatience = 5 * time.Second
+
+// HoldOrBorrow takes the store, or a temporary one when another run holds it.
+func HoldOrBorrow(ctx context.Context, dir string) (*Dir, error) {
+	patience, stop := context.WithTimeout(ctx, readerPatience)
+	defer stop()
+	for {
+		s, err := Hold(dir)
+		if !errors.Is(err, ErrHeld) {
+			return s, err
+		}
+		h, known := ReadHolder(dir)
+		if (known && !h.Reader) || pause.For(patience, 50*time.Millisecond) != nil {
+			return Borrow()
+		}
+	}
+}
+
+// HoldExisting takes a store that must be there. Another holder has to be
+// asked instead.
+func HoldExisting(ctx context.Context, dir string) (*Dir, error) {
+	if err := Exists(dir); err != nil {
+		return nil, err
+	}
+	return HoldFree(ctx, dir)
+}
+
+// HoldFree takes a store that only a reader may hold for a moment.
+func HoldFree(ctx context.Context, dir string) (*Dir, error) {
+	patience, stop := context.WithTimeout(ctx, readerPatience)
+	defer stop()
+	for {
+		s, err := Hold(dir)
+		if !errors.Is(err, ErrHeld) {
+			return s, err
+		}
+		h, known := ReadHolder(dir)
+		switch {
+		case known && h.Serves:
+			return nil, exit.NotFoundf("%w", &ServedError{h, dir})
+		case known && !h.Reader:
+			return nil, exit.NotFoundf("process %d holds the store %s: wait until its run has ended", h.PID, dir)
+		case pause.For(patience, 50*time.Millisecond) != nil:
+			return nil, exit.Infrastructuref("the store %s is held by a process that has not written its address", dir)
+		}
+	}
+}
+
+// ErrNone says that nothing has ever run in a workspace.
+var ErrNone = errors.New("nothing has run here yet")
+
+// Exists returns nil when a directory has a store, and ErrNone otherwise.
+func Exists(dir string) error {
+	if err := OurTemporary(dir); err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return &exit.Error{Code: exit.NotFound, Err: fmt.Errorf("%w: there is no store %s\n--server, --workspace and --store say where else to look", ErrNone, dir)}
+	}
+	return nil
+}
+
+// Borrow creates and holds a temporary store.
+func Borrow() (*Dir, error) {
+	dir, err := os.MkdirTemp("", "modpipe-store-")
+	if err != nil {
+		return nil, exit.Infrastructuref("temporary store: %w", err)
+	}
+	s, err := Hold(dir)
+	if err != nil {
+		return nil, err
+	}
+	s.Temporary = true
+	return s, nil
+}
+
+// Data is the directory of the NATS server.
+func (s *Dir) Data() string { return filepath.Join(s.Path, "nats") }
+
+// Announce tells other processes of this user how to reach the server.
+func (s *Dir) Announce(h Holder) error {
+	h.PID = os.Getpid()
+	text, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(s.Path, "server.json"), append(text, '\n'), 0o600)
+}
+
+// ReadHolder reads who holds a store; false when no holder has written it.
+func ReadHolder(dir string) (Holder, bool) {
+	var h Holder
+	text, err := os.ReadFile(filepath.Join(dir, "server.json"))
+	if err != nil || json.Unmarshal(text, &h) != nil {
+		return Holder{}, false
+	}
+	return h, true
+}
+
+// Close lets go of the store; a temporary one is gone then.
+func (s *Dir) Close() {
+	_ = os.Remove(filepath.Join(s.Path, "server.json"))
+	if s.Temporary {
+		_ = os.RemoveAll(s.Path)
+	}
+	_ = s.lock.Close()
+}
