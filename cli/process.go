@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,14 +37,9 @@ type Process struct {
 	Outlive func()           // lets the process outlive the readers of its output; nil = does nothing
 }
 
-// System is the process that runs this code. It takes INT, TERM and, unless
-// it was started to ignore it, HUP over, and has the garbage collector keep
-// half of what is live as room, not all of it: a run of 10,000 modules keeps
-// about 100 MB. GOGC says otherwise.
+// System is the process that runs this code. It receives INT, TERM and, unless the
+// process was started to ignore it, HUP.
 func System() Process {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 	signals := make(chan os.Signal, 16) // three signals mean something, and each may have an echo or a few
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {

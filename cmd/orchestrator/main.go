@@ -1,4 +1,4 @@
-// Command orchestrator runs pipelines and looks after their runs.
+// Command orchestrator runs pipelines and supervises their runs.
 package main
 
 import (
@@ -6,6 +6,10 @@ import (
 	"os"
 
 	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/internal/heap"
 )
 
-func main() { os.Exit(cli.Orchestrator(context.Background(), cli.System())) }
+func main() {
+	heap.Tune()
+	os.Exit(cli.Orchestrator(context.Background(), cli.System()))
+}

@@ -6,6 +6,10 @@ import (
 	"os"
 
 	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/internal/heap"
 )
 
-func main() { os.Exit(cli.Worker(context.Background(), cli.System())) }
+func main() {
+	heap.Tune()
+	os.Exit(cli.Worker(context.Background(), cli.System()))
+}

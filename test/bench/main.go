@@ -28,11 +28,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
+
+	"github.com/modpipe/modpipe/internal/heap"
 )
 
 // row is a line of the table, and an entry of core.json.
@@ -50,7 +51,7 @@ type row struct {
 }
 
 func main() {
-	debug.SetGCPercent(50) // as both programs and every user's do (cli.System)
+	heap.Tune() // as both programs do
 	if len(os.Args) > 1 {
 		if role, ok := roles()[os.Args[1]]; ok {
 			exit(role(os.Args[2:]))
