@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/inorder"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
@@ -83,12 +84,23 @@ type LogEntry struct {
 	Unread error
 }
 
+// writer identifies the writer of a chunk: one delivery of an attempt's job.
+type writer struct {
+	id    jobs.AttemptID
+	nonce string
+}
+
+type buffer = inorder.Buffer[writer, LogEntry]
+
+func newBuffer(f func(LogEntry) error) *buffer { return inorder.New[writer](f) }
+
 // Follow sends the chunks of all attempts of a run, from the first, live,
 // until ctx ends (then it returns nil). Reconnects cause neither gaps nor repeats.
 func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) error {
-	o := newOrdered(func(e LogEntry) error { return deliver(ctx, out, e) })
-	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.beat}
-	err := l.c.Feed(ctx, src, l.chunks(ctx, o))
+	f := func(e LogEntry) error { return deliver(ctx, out, e) }
+	o := newBuffer(f)
+	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.Beat}
+	err := l.c.Feed(ctx, src, l.chunks(ctx, o, f))
 	if err != nil {
 		return fmt.Errorf("follow the output of run %s: %w", run, err)
 	}
@@ -99,10 +111,10 @@ func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) 
 // attempt 0 = all attempts) as they are now, in order.
 func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
 	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, module, attempt)}}
-	o := newOrdered(f)
-	err := l.c.ReadAll(ctx, src, l.chunks(ctx, o))
+	o := newBuffer(f)
+	err := l.c.ReadAll(ctx, src, l.chunks(ctx, o, f))
 	if err == nil {
-		err = o.flush()
+		err = o.Flush()
 	}
 	if err != nil {
 		return fmt.Errorf("read the output of run %s: %w", run, err)
@@ -111,7 +123,7 @@ func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, a
 }
 
 // chunks decodes chunks. It reports unreadable chunks once per attempt.
-func (l *Logs) chunks(ctx context.Context, o *ordered) func(jetstream.Message) error {
+func (l *Logs) chunks(ctx context.Context, o *buffer, f func(LogEntry) error) func(jetstream.Message) error {
 	return func(m jetstream.Message) error {
 		id, ok := topology.ParseLog(m.Subject)
 		if !ok {
@@ -128,9 +140,9 @@ func (l *Logs) chunks(ctx context.Context, o *ordered) func(jetstream.Message) e
 		case err != nil:
 			return fmt.Errorf("read %s at %d: %w", m.Subject, m.Seq, err)
 		case e.Unread != nil && e.Chunk.Number == 0: // its place among the others is not known
-			return o.f(e)
+			return f(e)
 		}
-		return o.add(writer{id, e.Chunk.Writer}, e)
+		return o.Add(writer{id, e.Chunk.Writer}, e.Chunk.Number, e)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/bell"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/topology"
@@ -288,7 +289,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 
 // startOver forgets the known sequences of the queue.
 func (l *lane) startOver() {
-	l.seen, l.heard, l.rung, l.waiting, l.want = 0, 0, 0, nil, true
+	l.seen, l.announced, l.rung, l.waiting, l.want = 0, 0, 0, bell.Waiting{}, true
 }
 
 // onRecreated notes that the queue may have been recreated: then its sequences

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/bell"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/topology"
@@ -19,30 +20,30 @@ import (
 
 // lane is a lane that a puller serves. Run owns it, except for chime.
 type lane struct {
-	name     jobs.Lane
-	next     string // the subject of its requests
-	slots    int    // that one of its jobs takes, as wished
-	chime    chime
-	waiting  []stretch // jobs that its bell announced and that may still wait, oldest first
-	known    int       // number of announced jobs since the last request
-	rung     uint64    // sequence of the newest announced job
-	rank     jobs.Rank // the best rank of the waiting jobs, or the last rank
-	ranked   time.Time // when rank was last learned; zero = never
-	yields   time.Time // until when workers without a scarcer lane may go first; zero = the lane does not yield
-	bell     *nats.Subscription
-	box      *inbox
-	seen     uint64 // sequence of the newest job that was delivered here or requested
-	heard    uint64 // the newest announced job at the time of the request; 0 = the request had another reason
-	retry    bool   // request again, and wait a little: see linger
-	want     bool   // a job may be waiting
-	more     bool   // the last delivery reported that more are waiting
-	out      int    // requested jobs without an answer
-	each     int    // slots reserved for each of them
-	asked    time.Time
-	passed   time.Time // when it was first passed over for lack of slots; zero = it is not
-	checked  time.Time // when a waiting job was last confirmed
-	silenced bool      // NATS denies it, or its consumer is being created
-	opening  bool      // its subscriptions will be renewed
+	name      jobs.Lane
+	next      string // the subject of its requests
+	slots     int    // that one of its jobs takes, as wished
+	chime     bell.Chime
+	waiting   bell.Waiting // jobs that its bell announced and that may still wait, oldest first
+	known     int          // number of announced jobs since the last request
+	rung      uint64       // sequence of the newest announced job
+	rank      jobs.Rank    // the best rank of the waiting jobs, or the last rank
+	ranked    time.Time    // when rank was last learned; zero = never
+	yields    time.Time    // until when workers without a scarcer lane may go first; zero = the lane does not yield
+	bell      *nats.Subscription
+	box       *inbox
+	seen      uint64 // sequence of the newest job that was delivered here or requested
+	announced uint64 // the newest announced job at the time of the request; 0 = the request had another reason
+	retry     bool   // request again, and wait a little: see linger
+	want      bool   // a job may be waiting
+	more      bool   // the last delivery reported that more are waiting
+	out       int    // requested jobs without an answer
+	each      int    // slots reserved for each of them
+	asked     time.Time
+	passed    time.Time // when it was first passed over for lack of slots; zero = it is not
+	checked   time.Time // when a waiting job was last confirmed
+	silenced  bool      // NATS denies it, or its consumer is being created
+	opening   bool      // its subscriptions will be renewed
 }
 
 // inbox receives the answers to a lane's requests. There is one request at a time,
@@ -75,7 +76,7 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 func (p *Puller) listen(l *lane) error {
 	bell, err := p.c.Subscribe(topology.Bell(l.name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if recreated := l.chime.ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); recreated {
+		if recreated := l.chime.Ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); recreated {
 			p.ask(func() { p.recreated = true })
 		}
 		p.rouse()
@@ -190,9 +191,9 @@ func (p *Puller) request(l *lane, n int, now time.Time) {
 		query = fmt.Appendf(nil, `{"batch":1,"no_wait":true,"expires":%d}`, linger.Nanoseconds())
 	}
 	rung := l.rung
-	l.heard = 0
+	l.announced = 0
 	if rung > l.seen && !l.retry {
-		l.heard = rung
+		l.announced = rung
 	}
 	l.want, l.more, l.retry, l.passed = false, false, false, time.Time{}
 	l.known, l.yields = 0, time.Time{}
@@ -245,7 +246,7 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	if l := box.lane; l != nil {
 		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(headerRank)), time.Now())
 		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
-		l.seen, l.heard = max(l.seen, meta.Sequence.Stream), 0
+		l.seen, l.announced = max(l.seen, meta.Sequence.Stream), 0
 	}
 	p.used += slots
 	if byReference(m) {
@@ -358,9 +359,9 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	case code == "404", code == "408":
 		p.answered(box)
 		l.more = false
-		l.forget(l.seen)
-		l.retry = l.heard > 0 // another worker has the job, or the consumer does not know of it yet
-		l.heard = 0
+		l.waiting.Forget(l.seen)
+		l.retry = l.announced > 0 // another worker has the job, or the consumer does not know of it yet
+		l.announced = 0
 	case code == "503", code == "409" && strings.Contains(text, "Deleted"):
 		p.restore(ctx, l)
 	default:

@@ -5,8 +5,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
@@ -23,87 +21,16 @@ const (
 	rankKept = 10 * time.Minute
 )
 
-// stretch is a sequence of jobs with equal ranks that the bell of a lane
-// announced one after the other.
-type stretch struct {
-	first, last uint64 // sequences in the queue
-	jobs        int
-	rank        jobs.Rank
-}
-
-// mostStretches bounds the stretches of one lane. Beyond it, new jobs join the
-// last stretch, which gets the better rank.
-const mostStretches = 64
-
-// chime holds the jobs that the bell of a lane has announced since Run last looked.
-// The bell's subscription writes it, and Run takes it.
-type chime struct {
-	fresh  atomic.Bool // told is not empty
-	mu     sync.Mutex
-	newest uint64
-	told   []stretch
-}
-
-// ring notes a job. It reports whether the queue was recreated or has lost its last
-// part: a bell rings in the order of the sequences.
-func (c *chime) ring(seq uint64, rank jobs.Rank) (recreated bool) {
-	if seq == 0 {
-		return false // not a bell of JetStream
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	recreated = seq <= c.newest
-	if recreated {
-		c.told = nil
-	}
-	c.newest = seq
-	c.told = extend(c.told, stretch{seq, seq, 1, rank})
-	c.fresh.Store(true)
-	return recreated
-}
-
-// take returns the jobs that the bell has announced since the last call.
-func (c *chime) take() []stretch {
-	if !c.fresh.Load() {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	told := c.told
-	c.told = nil
-	c.fresh.Store(false)
-	return told
-}
-
-// extend appends next to list, as part of its last stretch where it can.
-func extend(list []stretch, next stretch) []stretch {
-	if len(list) == 0 {
-		return append(list, next)
-	}
-	last := &list[len(list)-1]
-	if last.rank != next.rank && len(list) < mostStretches {
-		return append(list, next)
-	}
-	last.last, last.jobs = next.last, last.jobs+next.jobs
-	if next.rank.Compare(last.rank) < 0 {
-		last.rank = next.rank
-	}
-	return list
-}
-
-// hearBells takes the jobs that the bells have announced, and decides which lanes
+// takeBells takes the jobs that the bells have announced, and decides which lanes
 // yield.
-func (p *Puller) hearBells(now time.Time) {
+func (p *Puller) takeBells(now time.Time) {
 	for _, l := range p.turn {
-		told := l.chime.take()
-		if len(told) == 0 {
+		n := l.chime.Take(&l.waiting)
+		if n == 0 {
 			continue
 		}
-		for _, s := range told {
-			l.waiting = extend(l.waiting, s)
-			l.known += s.jobs
-		}
-		l.rung = l.waiting[len(l.waiting)-1].last
+		l.known += n
+		l.rung = l.waiting.Newest()
 		l.rate(now)
 		if !l.more && l.yields.IsZero() && p.scarcest(now) < l.rank.Supply() {
 			l.yields = now.Add(yieldFor)
@@ -112,41 +39,13 @@ func (p *Puller) hearBells(now time.Time) {
 }
 
 // rate sets the lane's rank to the best of its known waiting jobs.
-func (l *lane) rate(now time.Time) {
-	for i, s := range l.waiting {
-		if i == 0 || s.rank.Compare(l.rank) < 0 {
-			l.rank = s.rank
-		}
-	}
-	l.ranked = now
-}
+func (l *lane) rate(now time.Time) { l.rank, l.ranked = l.waiting.Best(l.rank), now }
 
-// delivered forgets the jobs up to a delivered one: a lane hands them out in
-// the order of their sequences.
+// delivered forgets the jobs up to a delivered one.
 func (l *lane) delivered(seq uint64, rank jobs.Rank, now time.Time) {
-	l.forget(seq)
+	l.waiting.Forget(seq)
 	l.rank = rank
 	l.rate(now)
-}
-
-// forget drops the jobs up to a sequence, which no longer wait.
-func (l *lane) forget(seq uint64) {
-	kept := l.waiting[:0]
-	for _, s := range l.waiting {
-		if s.last > seq {
-			s.first = max(s.first, seq+1)
-			kept = append(kept, s)
-		}
-	}
-	l.waiting = kept
-}
-
-// oldest is the sequence of the first known waiting job.
-func (l *lane) oldest() uint64 {
-	if len(l.waiting) == 0 {
-		return math.MaxUint64
-	}
-	return l.waiting[0].first
 }
 
 // rings reports whether jobs of the lane are known to wait.
@@ -176,7 +75,7 @@ func (p *Puller) fill(ctx context.Context, now time.Time) {
 	if p.stopping || !p.c.Connected() {
 		return
 	}
-	p.hearBells(now)
+	p.takeBells(now)
 	groups := p.wanting(now)
 	if len(groups) == 0 {
 		return
@@ -233,7 +132,7 @@ func (p *Puller) wanting(now time.Time) [][]*lane {
 		}
 	}
 	slices.SortStableFunc(lanes, func(a, b *lane) int {
-		return cmp.Or(compareLanes(a, b, now), cmp.Compare(a.oldest(), b.oldest()), a.asked.Compare(b.asked))
+		return cmp.Or(compareLanes(a, b, now), cmp.Compare(a.waiting.Oldest(), b.waiting.Oldest()), a.asked.Compare(b.asked))
 	})
 	var groups [][]*lane
 	for i, l := range lanes {

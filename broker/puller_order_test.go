@@ -27,7 +27,7 @@ func (p *Puller) lane(name jobs.Lane) *lane {
 
 // groups takes the bells and returns the lanes in the order of the requests.
 func (p *Puller) groups(now time.Time) [][]jobs.Lane {
-	p.hearBells(now)
+	p.takeBells(now)
 	var all [][]jobs.Lane
 	for _, g := range p.wanting(now) {
 		var names []jobs.Lane
@@ -48,25 +48,25 @@ func expectGroups(t *testing.T, got, want [][]jobs.Lane) {
 
 func TestPullerAsksTheMoreUrgentLaneFirst(t *testing.T) {
 	p := ringing("low", "urgent", "quiet")
-	p.lane("low").chime.ring(1, jobs.Rank{Priority: pipeline.Low, Slots: 8})
-	p.lane("urgent").chime.ring(2, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
+	p.lane("low").chime.Ring(1, jobs.Rank{Priority: pipeline.Low, Slots: 8})
+	p.lane("urgent").chime.Ring(2, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
 	p.lane("quiet").want = true
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"urgent"}, {"low"}, {"quiet"}})
 }
 
 func TestPullerAsksTheOlderOfEqualLanesFirst(t *testing.T) {
 	p := ringing("a", "b")
-	p.lane("a").chime.ring(8, jobs.Rank{Slots: 8})
-	p.lane("b").chime.ring(7, jobs.Rank{Slots: 8})
+	p.lane("a").chime.Ring(8, jobs.Rank{Slots: 8})
+	p.lane("b").chime.Ring(7, jobs.Rank{Slots: 8})
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"b", "a"}})
 }
 
 func TestPullerForgetsTheRankOfWhatWasDelivered(t *testing.T) {
 	p := ringing("a", "b")
 	a := p.lane("a")
-	a.chime.ring(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
-	a.chime.ring(2, jobs.Rank{Priority: pipeline.Low, Slots: 8})
-	p.lane("b").chime.ring(3, jobs.Rank{Slots: 8})
+	a.chime.Ring(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
+	a.chime.Ring(2, jobs.Rank{Priority: pipeline.Low, Slots: 8})
+	p.lane("b").chime.Ring(3, jobs.Rank{Slots: 8})
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"a"}, {"b"}})
 	a.more = true
 	a.delivered(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8}, epoch)
@@ -75,9 +75,9 @@ func TestPullerForgetsTheRankOfWhatWasDelivered(t *testing.T) {
 
 func TestPullerYieldsToWorkersWithoutAScarcerLane(t *testing.T) {
 	p := ringing("any", "gpu")
-	p.lane("gpu").chime.ring(1, jobs.Rank{Slots: 2})
+	p.lane("gpu").chime.Ring(1, jobs.Rank{Slots: 2})
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"gpu"}})
-	p.lane("any").chime.ring(2, jobs.Rank{Slots: 8})
+	p.lane("any").chime.Ring(2, jobs.Rank{Slots: 8})
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"gpu"}})
 	expectGroups(t, p.groups(epoch.Add(yieldFor)), [][]jobs.Lane{{"gpu"}, {"any"}})
 }
@@ -89,18 +89,4 @@ func TestPullerAsksALaneWhoseBellWasLost(t *testing.T) {
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"busy"}, {"deaf"}})
 	p.lane("busy").asked = epoch.Add(time.Hour)
 	expectGroups(t, p.groups(epoch.Add(time.Hour)), [][]jobs.Lane{{"deaf", "busy"}})
-}
-
-func TestStretchesOfALaneAreBounded(t *testing.T) {
-	var c chime
-	for i := range uint64(10_000) {
-		c.ring(i+1, jobs.Rank{Priority: pipeline.Priority(i % 3), Slots: 8})
-	}
-	told := c.take()
-	if len(told) > mostStretches {
-		t.Errorf("%d stretches are kept, at most %d should be", len(told), mostStretches)
-	}
-	if last := told[len(told)-1]; last.last != 10_000 || last.rank.Priority != pipeline.Critical {
-		t.Errorf("the last stretch is %+v; it should reach the newest job and have the best priority", last)
-	}
 }
