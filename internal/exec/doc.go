@@ -23,8 +23,8 @@
 //
 // # How it fails
 //
-// An error of Start is the module's, or the machine's when machine.Caused says
-// so: then the attempt is handed back, for another worker. An execution that
+// The module causes an error of Start, or the machine, as machine.Caused reports:
+// then the attempt is handed back, for another worker. An execution that
 // cannot be ended (a Go function that ignores its context) is abandoned by its
 // Handle, whose Wait then returns.
 //

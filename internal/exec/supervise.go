@@ -43,9 +43,9 @@ func Supervise(t *Task, h Handle) Result {
 	}
 }
 
-// overdue requests the end of a task that has used up its time-out. It returns
-// when to look again: a suspended execution has time left, and one that has ended
-// is judged by finish.
+// overdue requests the end of a task that has used up its time-out. It returns a timer
+// for the next check: a suspended execution has time left, and finish judges one that
+// has ended.
 func (t *Task) overdue(h Handle) <-chan time.Time {
 	ran, ended := h.Ran()
 	if ended {

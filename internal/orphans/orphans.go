@@ -1,11 +1,11 @@
 // Package orphans reaps dead processes that have no parent to wait for them.
 //
-// The first process of a container inherits what others leave behind, and has
-// to collect it. It must not collect what it waits for itself: the exit status
-// would be lost. So everything that the program starts in a session of its
-// own, and collects later, is started by Start and is known here until Done.
-// What it starts otherwise is in its own session, where no orphan of a module
-// can be.
+// The first process of a container inherits the processes that others leave
+// behind, and has to collect them. It must not collect a process that it waits for
+// elsewhere, because the exit status would be lost. So the program starts every
+// process in a separate session by Start, which notes it until Done. All other
+// processes that it starts are in its own session, where no orphan of a module can
+// be.
 package orphans
 
 import (
@@ -14,11 +14,11 @@ import (
 )
 
 var (
-	// mu is held for reading between the start of a process and the entry of
-	// its number, and for writing while a dead one is judged and collected.
+	// mu is held for reading between the start of a process and the entry of its
+	// number, and for writing while a dead process is examined and collected.
 	mu     sync.RWMutex
 	ownMu  sync.Mutex
-	waited = map[int]bool{} // guarded by ownMu: those that are waited for
+	waited = map[int]bool{} // guarded by ownMu: processes that a caller of Start waits for
 )
 
 // Start starts a command that the caller waits for and then reports as Done.
@@ -34,7 +34,7 @@ func Start(cmd *exec.Cmd) error {
 	return nil
 }
 
-// Done says that a process has been collected by who waited for it.
+// Done reports that the caller has collected a process.
 func Done(pid int) {
 	ownMu.Lock()
 	defer ownMu.Unlock()

@@ -37,7 +37,7 @@ func Reap(ctx context.Context) {
 	}
 }
 
-// sweep looks at all processes once.
+// sweep reads the state of all processes once.
 func sweep() {
 	names, err := procfs.List("/proc")
 	if err != nil {
@@ -50,8 +50,8 @@ func sweep() {
 	}
 }
 
-// collectOrphan collects a process if it is dead, was left to this one, and
-// was started by another: it is in another session, and no process waits for it.
+// collectOrphan collects a process that is dead, was left to this one, and was started
+// by another: it is in another session, and no caller of Start waits for it.
 func collectOrphan(pid int) {
 	mu.Lock()
 	defer mu.Unlock()

@@ -80,7 +80,7 @@ func (p isolated) start(ctx context.Context, dir string, req call.Request) (ende
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, callWord, dir) //nolint:noctx // it is told to end first, and killed when it does not
+	cmd := exec.Command(self, callWord, dir) //nolint:noctx // it is asked to end first, and killed when it does not
 	cmd.WaitDelay = time.Second
 	cmd.Stdout, cmd.Stderr = req.Log, req.Log
 	stdin, err := cmd.StdinPipe()
@@ -111,7 +111,7 @@ func watchCall(ctx context.Context, process *os.Process, stdin io.Closer, abando
 		select {
 		case <-done:
 			done = nil
-			_ = process.Signal(syscall.SIGTERM) // where there is none, it is killed later
+			_ = process.Signal(syscall.SIGTERM) // on systems without the signal it is killed later
 		case <-abandoned:
 			_ = process.Kill() // it may have ended just now
 			return

@@ -28,7 +28,7 @@ func script(text string) *jobs.Job {
 	return &jobs.Job{Command: &jobs.CommandJob{Run: text, Shell: "sh"}}
 }
 
-// execute runs a job in a directory of its own and returns what it wrote.
+// execute runs a job in a new directory and returns its result and its output.
 func execute(t *testing.T, job *jobs.Job, change ...func(*setting)) (exec.Result, *exectest.Output) {
 	t.Helper()
 	job.Run, job.Name, job.Attempt, job.Pipeline = "r1", "build", 2, "ci"
@@ -93,7 +93,7 @@ func TestHowACommandEnds(t *testing.T) {
 		{"not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"no-such-tool"}}}, report.AttemptFailed, -1, `cannot start "no-such-tool": not found on PATH, which was "`},
 		{"path not found", &jobs.Job{Command: &jobs.CommandJob{Args: []string{"./missing.sh"}}}, report.AttemptFailed, -1, "missing.sh does not exist"},
 		{"no format", &jobs.Job{Command: &jobs.CommandJob{Run: "printf '\\177bad' >x; chmod +x x; ./x"}}, report.AttemptFailed, -2, ""},
-		{"dir is not there", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, report.AttemptFailed, -1, `dir "sub" does not exist in the workspace`},
+		{"dir does not exist", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "sub"}}, report.AttemptFailed, -1, `dir "sub" does not exist in the workspace`},
 		{"dir leads out", &jobs.Job{Command: &jobs.CommandJob{Run: "true", Dir: "../x"}}, report.AttemptFailed, -1, `dir "../x" leads out of the workspace`},
 		{"bad output line", script(`echo a=1 >>"$MODPIPE_OUTPUT"; echo nonsense >>"$MODPIPE_OUTPUT"`), report.AttemptFailed, 0, `$MODPIPE_OUTPUT line 2: "nonsense" is neither`},
 		{"outputs replaced by a pipe", script(`rm "$MODPIPE_OUTPUT"; mkfifo "$MODPIPE_OUTPUT"`), report.AttemptFailed, 0, "not a regular file"},
@@ -214,14 +214,14 @@ func TestWorkspaces(t *testing.T) {
 	}
 }
 
-// alive reports whether a process is there and no zombie.
+// alive reports whether a process exists and has not ended.
 func alive(pid int) bool {
 	st, ok := procfs.StatOf(pid)
 	return ok && !st.Dead
 }
 
-// outlives reports whether a process was spared. One that was killed may need
-// a moment to go.
+// outlives reports whether a process was not killed. A killed one may need a moment
+// to end.
 func outlives(pid int) bool {
 	for limit := time.Now().Add(time.Minute); alive(pid); {
 		if time.Now().After(limit) {
@@ -262,8 +262,8 @@ func TestAttemptEndsWhenItsProcessesAreGone(t *testing.T) {
 	}
 }
 
-// TestProcessInAnExecIsFound: while a daemon is in an exec it shows no
-// environment to be known by. This one always is.
+// A process that is in an exec shows no environment to be recognised by. This daemon
+// always is in one.
 func TestProcessInAnExecIsFound(t *testing.T) {
 	for range 50 {
 		_, out := execute(t, script(`printf '%s\n' '[ -e up ] || touch up' 'exec sh "$0"' >again; setsid sh -c 'echo $$; exec sh ./again' & `+untilUp))
@@ -277,7 +277,7 @@ func TestProcessInAnExecIsFound(t *testing.T) {
 	}
 }
 
-// within are the live processes whose directory it is.
+// within lists the live processes whose working directory is dir.
 func within(dir string) (pids []int) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range links {
@@ -291,8 +291,8 @@ func within(dir string) (pids []int) {
 	return pids
 }
 
-// TestProcessesThatSucceedEachOther: each starts the next and goes, so that none
-// lives for as long as it takes to look through all processes.
+// Each process starts the next one and ends, so that none lives for as long as a scan
+// of all processes takes.
 func TestProcessesThatSucceedEachOther(t *testing.T) {
 	for range 10 {
 		var dir string
@@ -364,7 +364,7 @@ func TestStops(t *testing.T) {
 		code   int
 	}{
 		{"cancelled", []exec.Stop{{Status: report.AttemptCancelled, Grace: time.Minute}}, report.AttemptCancelled, 5},
-		{"killed at once", []exec.Stop{{Status: report.AttemptLost}}, report.AttemptLost, 137},
+		{"killed immediately", []exec.Stop{{Status: report.AttemptLost}}, report.AttemptLost, 137},
 		{"killed during the grace", []exec.Stop{{Status: report.AttemptCancelled, Grace: time.Hour}, {Status: report.AttemptHandedBack}}, report.AttemptCancelled, 137},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -438,8 +438,8 @@ func TestOutputForms(t *testing.T) {
 		{"a<<E\nE \n EE\nE\nb=1", map[string]string{"a": "E \n EE", "b": "1"}, ""},
 		{"a=1\na=2", map[string]string{"a": "2"}, ""},
 		{"ok=1\nbad line", map[string]string{"ok": "1"}, "line 2"},
-		{"a<<E\nx\ny", map[string]string{}, `line 1: its end "E" does not come`},
-		{"a<<\nx", map[string]string{}, "line 1: nothing stands after <<"},
+		{"a<<E\nx\ny", map[string]string{}, `line 1: the delimiter "E" does not follow`},
+		{"a<<\nx", map[string]string{}, "line 1: no delimiter follows <<"},
 		{"=x", map[string]string{}, "no key"},
 		{"<<E\nE", map[string]string{}, "no key"},
 		{"x=1\n\na=\xff", map[string]string{"x": "1"}, "line 3: the value"},
@@ -454,7 +454,7 @@ func TestOutputForms(t *testing.T) {
 	}
 }
 
-// FuzzOutputs: any value survives the heredoc form, and no input panics.
+// Any value survives the heredoc form, and no input panics.
 func FuzzOutputs(f *testing.F) {
 	f.Add("k", "a\nb", "x=1")
 	f.Add("key", "\r\n\nEOF", "b<<Q\nQ")

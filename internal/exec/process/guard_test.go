@@ -31,7 +31,7 @@ func startTestGuard(t *testing.T) *guard {
 }
 
 // guardedCommand starts a script under a guard and returns when it has
-// written something; its exec.Result comes later.
+// written something. The channel receives its result.
 func guardedCommand(t *testing.T, g *guard, text string, keyed bool) <-chan exec.Result {
 	t.Helper()
 	job := script(text)
@@ -70,8 +70,8 @@ func TestGuardEndsWhatADeadWorkerLeaves(t *testing.T) {
 	waitUntil(t, "the daemon is gone", func() bool { return !alive(pid) })
 }
 
-// A worker may be killed after it has started a process and before it has told
-// the guard its number.
+// A worker may be killed after it has started a process and before it has announced
+// the number to the guard.
 func TestGuardEndsWhatAKilledWorkerWasStarting(t *testing.T) {
 	g := startTestGuard(t)
 	marker := "MODPIPE_OUTPUT=" + filepath.Join(t.TempDir(), "output")
@@ -92,7 +92,7 @@ func TestGuardEndsWhatAKilledWorkerWasStarting(t *testing.T) {
 }
 
 // A keyed command that a stuck worker was starting is killed at the deadline,
-// and counts as killed when the worker tells its number later.
+// and counts as killed when the worker announces its number later.
 func TestGuardKillsAKeyedCommandThatAStuckWorkerWasStarting(t *testing.T) {
 	g := startTestGuard(t)
 	marker := "MODPIPE_OUTPUT=" + filepath.Join(t.TempDir(), "output")
@@ -113,8 +113,8 @@ func TestGuardKillsAKeyedCommandThatAStuckWorkerWasStarting(t *testing.T) {
 	p.reap()
 }
 
-// A worker that gives no sign of life has its keyed modules killed when its
-// lease would lapse, and the others not.
+// The guard of a worker without signs of life kills the keyed modules when the lease
+// would lapse, and no others.
 func TestGuardKillsKeyedModulesAtTheDeadline(t *testing.T) {
 	g := startTestGuard(t)
 	keyed := guardedCommand(t, g, "echo up; sleep 300", true)
@@ -144,7 +144,7 @@ func TestGuardHeedsLaterSignsOfLife(t *testing.T) {
 	}
 }
 
-// A guard that was killed is replaced, and the new one knows what runs.
+// A guard that was killed is replaced, and the new one knows the commands.
 func TestKilledGuardIsReplaced(t *testing.T) {
 	g := startTestGuard(t)
 	done := guardedCommand(t, g, "echo up; sleep 300", true)
@@ -162,8 +162,8 @@ func TestKilledGuardIsReplaced(t *testing.T) {
 	}
 }
 
-// A guard that is stopped is killed and replaced: it must not act later on
-// what it knew.
+// A suspended guard is killed and replaced: it must not act later on outdated
+// knowledge.
 func TestSilentGuardIsReplaced(t *testing.T) {
 	g := startTestGuard(t)
 	g.mu.Lock()
@@ -181,8 +181,8 @@ func TestSilentGuardIsReplaced(t *testing.T) {
 	}
 }
 
-// The end of a process is when it ended, not when the worker notices: one that
-// ended in time has not timed out, one that did not has.
+// The time at which a process ended counts, and not the time at which the worker
+// notices it.
 func TestTimeOfTheEndDecidesAboutTheTimeout(t *testing.T) {
 	g := startTestGuard(t)
 	job := script("sleep 0.2")

@@ -23,39 +23,39 @@ import (
 )
 
 const (
-	// guardTold is how long a message to the guard may take: its pipe is full
-	// only when it does not read.
-	guardTold = time.Second
-	// guardAnswers is how long an answer may take. A guard that was stopped
-	// with the machine runs again when the worker does.
+	// guardSends is how long a message to the guard may take: its pipe is full
+	// only when the guard does not read.
+	guardSends = time.Second
+	// guardAnswers is how long an answer may take. A guard that was suspended
+	// with the machine resumes when the worker does.
 	guardAnswers = time.Second
-	// guardSilent is how long a guard may leave signs of life unanswered
-	// before another takes its place.
+	// guardSilent is how long a guard may leave signs of life unanswered before
+	// it is replaced.
 	guardSilent = 5 * time.Second
-	// guardReported is how often a guard's replacement is reported: a machine
-	// without room for its threads ends each of them.
+	// guardReported is how often the replacement of a guard is reported: a machine
+	// without room for threads ends one guard after the other.
 	guardReported = time.Minute
 )
 
-// guard ends modules when the worker cannot: all of them when the worker was
-// killed, and those that hold a key when the worker is stuck and its lease
-// lapses. It is a process in a session of its own, which this program starts
-// from its own file; see guard_watch_unix.go for what runs there.
+// guard ends commands when this program cannot: all of them when the program was
+// killed, and those that hold a key when it is stuck and its lease lapses. It is a
+// process in a separate session, which this program starts from its own file; the
+// sentry runs there.
 //
-// A guard that ends or falls silent is replaced: the worker is then unguarded
-// for as long as that takes. A nil guard does nothing.
+// A guard that ends or does not answer is replaced. The program is unguarded for as
+// long as that takes. A nil guard does nothing.
 type guard struct {
 	log *slog.Logger
 
 	mu       sync.Mutex
-	watcher  *watcher        // nil while there is none
+	watcher  *watcher        // nil while no process runs
 	groups   map[int]guarded // by leader
-	starting map[string]bool // commands that are being started, by marker: whether they hold a key
-	deadline int64           // of what holds a key; 0 = it has none
+	starting map[string]bool // whether a command that is being started holds a key, by marker
+	deadline int64           // for commands that hold a key; 0 = none
 	asks     map[int]chan account
 	next     int
 	closing  bool
-	replaced time.Time // when that was last reported
+	replaced time.Time // when a replacement was last reported
 }
 
 type guarded struct {
@@ -65,21 +65,21 @@ type guarded struct {
 
 // account is what the guard knows of a command.
 type account struct {
-	ended  time.Time     // zero while it runs, or where the guard has not seen it
-	paused time.Duration // since its start: time in which the guard could not run either
-	killed time.Time     // by the guard; zero = not
+	ended  time.Time     // zero while it runs, or when the guard did not notice its end
+	paused time.Duration // since its start: the time in which the guard was suspended too
+	killed time.Time     // by the guard; zero = it was not
 }
 
 // watcher is one process of the guard.
 type watcher struct {
-	cmd    *exec.Cmd
-	in     *os.File
-	heard  time.Time     // when it last answered; under the guard's mutex
-	ended  chan struct{} // closed when its answers have come to their end
-	failed bool          // it could not be told something; under the guard's mutex
+	cmd      *exec.Cmd
+	in       *os.File
+	answered time.Time     // when it last answered; under the guard's mutex
+	ended    chan struct{} // closed after its last answer
+	failed   bool          // a message could not be sent; under the guard's mutex
 }
 
-// newGuard starts one.
+// newGuard starts a guard.
 func newGuard(log *slog.Logger) (*guard, error) {
 	g := &guard{log: log, groups: map[int]guarded{}, starting: map[string]bool{}, asks: map[int]chan account{}}
 	g.mu.Lock()
@@ -90,7 +90,7 @@ func newGuard(log *slog.Logger) (*guard, error) {
 	return g, nil
 }
 
-// start starts a process and tells it all. The caller holds mu.
+// start starts a process and announces all commands to it. The caller holds mu.
 func (g *guard) start() error {
 	in, err := newOwnPipe()
 	if err != nil {
@@ -103,7 +103,7 @@ func (g *guard) start() error {
 	}
 	w := &watcher{
 		cmd: &exec.Cmd{Path: ownFile(), Args: []string{guardName}, Env: guardEnvironment(), Dir: "/", Stdin: in.r, Stdout: out.w},
-		in:  in.w, heard: time.Now(), ended: make(chan struct{}),
+		in:  in.w, answered: time.Now(), ended: make(chan struct{}),
 	}
 	ownSession(w.cmd)
 	if err := orphans.Start(w.cmd); err != nil {
@@ -111,16 +111,16 @@ func (g *guard) start() error {
 		out.close()
 		return fmt.Errorf("start the guard: %w", err)
 	}
-	_, _ = in.r.Close(), out.w.Close() // the process has its own
+	_, _ = in.r.Close(), out.w.Close() // the process has copies
 	g.watcher = w
-	go g.hear(w, out.r) // ends with the process, which close and replace wait for
+	go g.receive(w, out.r) // ends with the process, which close and replace wait for
 	for pid, x := range g.groups {
-		g.tell("+ %d %d %s", pid, flag(x.keyed), x.marker)
+		g.send("+ %d %d %s", pid, flag(x.keyed), x.marker)
 	}
 	for marker, keyed := range g.starting {
-		g.tell("~ %d %s", flag(keyed), marker)
+		g.send("~ %d %s", flag(keyed), marker)
 	}
-	g.tell("b %d", g.deadline)
+	g.send("b %d", g.deadline)
 	return nil
 }
 
@@ -140,27 +140,27 @@ func flag(on bool) int {
 	return 0
 }
 
-// tell writes one line. The caller holds mu.
-func (g *guard) tell(format string, args ...any) {
+// send writes one line. The caller holds mu.
+func (g *guard) send(format string, args ...any) {
 	w := g.watcher
 	if w == nil || w.failed {
 		return
 	}
-	_ = w.in.SetWriteDeadline(time.Now().Add(guardTold))
+	_ = w.in.SetWriteDeadline(time.Now().Add(guardSends))
 	if _, err := fmt.Fprintf(w.in, format+"\n", args...); err != nil {
 		w.failed = true
 	}
 }
 
-// hear takes the answers of a watcher until it ends.
-func (g *guard) hear(w *watcher, from io.ReadCloser) {
+// receive receives the answers of a watcher until it ends.
+func (g *guard) receive(w *watcher, from io.ReadCloser) {
 	defer close(w.ended)
-	defer func() { _ = from.Close() }() // it has come to its end
+	defer func() { _ = from.Close() }() // it was read to its end
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
 		g.mu.Lock()
-		w.heard = time.Now()
+		w.answered = time.Now()
 		if len(words) == 5 && words[0] == "!" {
 			g.answer(words[1:])
 		}
@@ -182,8 +182,8 @@ func (g *guard) answer(words []string) {
 	ask <- account{ended: fromMonotonic(n[1]), paused: time.Duration(n[2]), killed: fromMonotonic(n[3])}
 }
 
-// starts tells the guard of a command before it is started: the worker may be
-// killed before it knows the process. begun or notStarted follows.
+// starts announces a command before its start: this program may be killed before it
+// knows the process. begun or notStarted follows.
 func (g *guard) starts(marker string, keyed bool) {
 	if g == nil {
 		return
@@ -191,7 +191,7 @@ func (g *guard) starts(marker string, keyed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.starting[marker] = keyed
-	g.tell("~ %d %s", flag(keyed), marker)
+	g.send("~ %d %s", flag(keyed), marker)
 }
 
 func (g *guard) notStarted(marker string) {
@@ -201,10 +201,10 @@ func (g *guard) notStarted(marker string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.starting, marker)
-	g.tell("x 0 %s", marker)
+	g.send("x 0 %s", marker)
 }
 
-// begun and ended tell the guard of a command's process.
+// begun announces the process of a command, and ended its end.
 func (g *guard) begun(p *process, keyed bool) {
 	if g == nil {
 		return
@@ -213,7 +213,7 @@ func (g *guard) begun(p *process, keyed bool) {
 	defer g.mu.Unlock()
 	delete(g.starting, p.marker)
 	g.groups[p.pid] = guarded{keyed, p.marker}
-	g.tell("+ %d %d %s", p.pid, flag(keyed), p.marker)
+	g.send("+ %d %d %s", p.pid, flag(keyed), p.marker)
 }
 
 func (g *guard) ended(p *process) {
@@ -223,11 +223,11 @@ func (g *guard) ended(p *process) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.groups, p.pid)
-	g.tell("- %d", p.pid)
+	g.send("- %d", p.pid)
 }
 
-// beat is a sign of life, with the time at which what holds a key has to be
-// killed unless another sign tells a later one; zero = it has not.
+// beat is a sign of life. At the deadline the guard kills the commands that hold a
+// key, unless another sign moves it; zero = never.
 func (g *guard) beat(deadline time.Time) {
 	if g == nil {
 		return
@@ -238,11 +238,11 @@ func (g *guard) beat(deadline time.Time) {
 	if !deadline.IsZero() {
 		g.deadline = monotonic() + int64(time.Until(deadline))
 	}
-	g.tell("b %d", g.deadline)
+	g.send("b %d", g.deadline)
 }
 
-// account asks what the guard knows of a command. Without an answer nothing
-// is known.
+// account asks what the guard knows of a command. Without an answer it returns the
+// zero value.
 func (g *guard) account(p *process) account {
 	if g == nil {
 		return account{}
@@ -252,7 +252,7 @@ func (g *guard) account(p *process) account {
 	g.next++
 	id := g.next
 	g.asks[id] = ask
-	g.tell("? %d %d", id, p.pid)
+	g.send("? %d %d", id, p.pid)
 	g.mu.Unlock()
 	limit := time.NewTimer(guardAnswers)
 	defer limit.Stop()
@@ -296,7 +296,7 @@ func (x *Executor) Watch(ctx context.Context, interval time.Duration, deadline f
 	}
 }
 
-// check replaces a watcher that has ended or is silent.
+// check replaces a watcher that has ended or does not answer.
 func (g *guard) check(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -309,7 +309,7 @@ func (g *guard) check(now time.Time) {
 		case <-w.ended:
 			why = "it has ended"
 		default:
-			if w.failed || now.Sub(w.heard) > guardSilent {
+			if w.failed || now.Sub(w.answered) > guardSilent {
 				why = "it does not answer"
 			}
 		}
@@ -329,8 +329,8 @@ func (g *guard) check(now time.Time) {
 	report("replaced the guard that ends modules when this worker cannot", "reason", cmp.Or(why, "there was none"))
 }
 
-// discard kills a watcher: one that is stopped must not act on what it knows
-// when it goes on. The caller holds mu.
+// discard kills a watcher: a suspended one must not act on outdated knowledge when it
+// resumes. The caller holds mu.
 func (g *guard) discard(w *watcher) {
 	_ = w.cmd.Process.Kill()
 	_ = w.in.Close()
@@ -339,7 +339,7 @@ func (g *guard) discard(w *watcher) {
 	g.watcher = nil
 }
 
-// close ends the guard. It kills what still runs.
+// close ends the guard, which kills the commands that still run.
 func (g *guard) close() {
 	if g == nil {
 		return
@@ -364,8 +364,8 @@ func (g *guard) close() {
 	orphans.Done(w.cmd.Process.Pid)
 }
 
-// fromMonotonic is a reading of the clock that the guard and the worker share
-// as a time; zero for 0.
+// fromMonotonic converts a reading of the clock that the guard and this program
+// share; zero for 0.
 func fromMonotonic(at int64) time.Time {
 	if at == 0 {
 		return time.Time{}
@@ -373,7 +373,7 @@ func fromMonotonic(at int64) time.Time {
 	return time.Now().Add(time.Duration(at - monotonic()))
 }
 
-// monotonic reads the clock that all processes of a machine share.
+// monotonic reads the clock that all processes of the machine share.
 func monotonic() int64 {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); errors.Is(err, nil) {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// guard has nothing to do it with here.
+// guard does nothing here: Windows has no process groups that signals reach.
 type guard struct{}
 
-// account is what the guard knows of a command: nothing.
+// account is always empty here.
 type account struct {
 	ended  time.Time
 	paused time.Duration

@@ -9,17 +9,16 @@ import (
 	"github.com/modpipe/modpipe/internal/workspace"
 )
 
-// home is what HOME and USER are for commands where the worker's own
-// environment does not say it.
+// home has the values of HOME and USER for commands, where the environment of this
+// program lacks them.
 type home struct {
-	dir  string
-	user string
-	made bool // the worker made dir, and removes it at its end
+	dir       string
+	user      string
+	temporary bool // newHome created dir
 }
 
-// newHome asks the system for the account that the worker runs as. Without a
-// home directory there it makes one, which lasts as long as the worker; warning
-// says so.
+// newHome asks the system for the account of this program. When the account has no
+// home directory it creates a temporary one, and returns a warning.
 func newHome(environ []string) (h home, warning string) {
 	account, err := user.Current()
 	if err == nil {
@@ -34,21 +33,21 @@ func newHome(environ []string) (h home, warning string) {
 	dir, err := os.MkdirTemp("", "modpipe-home-")
 	if err != nil {
 		h.dir = ""
-		return h, fmt.Sprintf("user %s has no home directory and none can be made: %v; HOME of modules is a directory of the attempt", h.user, err)
+		return h, fmt.Sprintf("user %s has no home directory and none can be created: %v; HOME of modules is a directory of the attempt", h.user, err)
 	}
-	h.dir, h.made = dir, true
+	h.dir, h.temporary = dir, true
 	return h, fmt.Sprintf("user %s has no home directory: HOME of modules is %s, until this worker ends", h.user, dir)
 }
 
-// remove removes the directory that newHome made.
+// remove removes the directory that newHome created.
 func (h home) remove() {
-	if h.made {
-		_ = workspace.Remove(h.dir) // it is in a directory for such things
+	if h.temporary {
+		_ = workspace.Remove(h.dir) // it is in the temporary directory
 	}
 }
 
-// variables are HOME and USER where environ lacks them. own is a directory of
-// the attempt, for a worker that has none.
+// variables lists HOME and USER where environ lacks them. own is a directory of the
+// attempt, for a program without a home directory.
 func (h home) variables(environ []string, own string) []string {
 	var env []string
 	if lookup(environ, "HOME") == "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// What a command leaves behind may finish as long as it writes: the end of the
-// log is not lost behind a process substitution.
+// A process that a command leaves behind may finish as long as it writes: the end of
+// the log is not lost behind a process substitution.
 func TestLogBehindAProcessSubstitutionIsComplete(t *testing.T) {
 	job := &jobs.Job{Grace: time.Minute, Command: &jobs.CommandJob{Shell: "bash", Run: `
 exec > >(while IFS= read -r l; do printf 'stamp %s\n' "$l"; done) 2>&1
@@ -33,8 +33,8 @@ exit 3`}}
 	}
 }
 
-// What is left without writing is ended and named; it does not change how the
-// command ended.
+// A process that is left and does not write is ended and named. It does not change
+// how the command ended.
 func TestLeftoverProcessesAreEndedAndNamed(t *testing.T) {
 	for _, tt := range []struct {
 		name, run, ended string
@@ -67,7 +67,7 @@ func TestLeftoverProcessesAreEndedAndNamed(t *testing.T) {
 	}
 }
 
-// What a command leaves is ended by TERM first, and may say its last word.
+// A process that is left is ended by TERM first, and may write its last words.
 func TestLeftoverHasTheChanceToFinish(t *testing.T) {
 	job := script(`sh -c 'trap "echo last word; exit" TERM; echo up; while :; do sleep 0.05; done' & sleep 0.3`)
 	job.Grace = time.Hour

@@ -14,8 +14,8 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// TestAttemptThatCannotBeginIsHandedBack: the machine is to blame for what it lacks,
-// the module for what its command is.
+// The machine causes the errors about what it lacks, and the module those about its
+// command.
 func TestAttemptThatCannotBeginIsHandedBack(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
 	file := filepath.Join(t.TempDir(), "file")
@@ -62,8 +62,8 @@ func TestCommandsOfAWorkerWithoutAPATHFindTheDefault(t *testing.T) {
 	}
 }
 
-// TestHomeAndUserAreAlwaysSet: from the worker's environment, else of its
-// account, else of a directory of the worker's, with a warning.
+// HOME and USER come from the environment of the worker, or else from its account, or
+// else from a temporary directory, with a warning.
 func TestHomeAndUserAreAlwaysSet(t *testing.T) {
 	h, warning := newHome([]string{"HOME=/h", "USER=u"})
 	if got := h.variables([]string{"HOME=/h", "USER=u"}, "/own"); len(got) != 0 || warning != "" {

@@ -10,11 +10,11 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// maxOutputFile is how much an attempt may write to $MODPIPE_OUTPUT.
+// maxOutputFile is how much an attempt may write to $MODPIPE_OUTPUT, in bytes.
 const maxOutputFile = 256 << 20
 
-// readOutputs reads what an attempt has set. With an error it returns what
-// stood before the fault, which always-run readers may still want.
+// readOutputs reads the outputs of an attempt. With an error it returns the outputs
+// before the fault, which always-run readers may still want.
 func readOutputs(path string) (map[string]string, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -23,7 +23,7 @@ func readOutputs(path string) (map[string]string, error) {
 	case err != nil:
 		return nil, fmt.Errorf("$MODPIPE_OUTPUT: %w", err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("$MODPIPE_OUTPUT is not a regular file any more") // a pipe would block, a link lead elsewhere
+		return nil, fmt.Errorf("$MODPIPE_OUTPUT is not a regular file any more") // reading a pipe would block, and a link may lead elsewhere
 	case info.Size() > maxOutputFile:
 		return nil, fmt.Errorf("$MODPIPE_OUTPUT has %d bytes; at most 256 MiB are kept", info.Size())
 	case info.Size() == 0:
@@ -44,10 +44,10 @@ func utf16(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff"))
 }
 
-// parseOutputs reads `key=value` lines and the heredoc form as GitHub's
-// GITHUB_OUTPUT has them: whichever of = and << comes first decides, empty
-// lines mean nothing, the last of equal keys wins. A byte order mark at the
-// beginning and a carriage return at the end of a line are dropped.
+// parseOutputs reads lines of the form `key=value` and GitHub's heredoc form
+// (GITHUB_OUTPUT). The first of = and << decides which of them it is. Empty lines are
+// skipped, and the last of equal keys wins. A byte order mark at the beginning and a
+// carriage return at the end of a line are dropped.
 func parseOutputs(data []byte) (map[string]string, error) {
 	values := map[string]string{}
 	p := outputParser{rest: bytes.TrimPrefix(data, []byte("\uFEFF"))}
@@ -65,13 +65,13 @@ func parseOutputs(data []byte) (map[string]string, error) {
 
 type outputParser struct {
 	rest    []byte
-	line    int // number of the last line that was read
-	started int // number of the line that the current entry began on
+	line    int // of the last line that was read
+	started int // of the first line of the current entry
 }
 
 func (p *outputParser) more() bool { return len(p.rest) > 0 }
 
-// next cuts one line, without the characters that ended it.
+// next returns the next line, without the characters that end it.
 func (p *outputParser) next() string {
 	p.line++
 	line, rest, _ := bytes.Cut(p.rest, []byte("\n"))
@@ -79,7 +79,7 @@ func (p *outputParser) next() string {
 	return string(bytes.TrimSuffix(line, []byte("\r")))
 }
 
-// entry reads one key and its value; no key for an empty line.
+// entry reads one key and its value. The key of an empty line is empty.
 func (p *outputParser) entry() (key, value string, err error) {
 	text := p.next()
 	p.started = p.line
@@ -107,11 +107,11 @@ func (p *outputParser) entry() (key, value string, err error) {
 	return key, value, nil
 }
 
-// heredoc reads the lines up to the delimiter; the end of the last one is not
-// part of the value.
+// heredoc reads the lines up to the delimiter. The end of the last line is not part of
+// the value.
 func (p *outputParser) heredoc(delimiter string) (string, error) {
 	if delimiter == "" {
-		return "", fmt.Errorf("nothing stands after <<: a delimiter must")
+		return "", fmt.Errorf("no delimiter follows <<")
 	}
 	var value strings.Builder
 	for first := true; p.more(); first = false {
@@ -124,8 +124,8 @@ func (p *outputParser) heredoc(delimiter string) (string, error) {
 		}
 		value.WriteString(text)
 	}
-	return "", fmt.Errorf("its end %q does not come", jobs.Clip(delimiter, mostQuoted))
+	return "", fmt.Errorf("the delimiter %q does not follow", jobs.Clip(delimiter, mostQuoted))
 }
 
-// mostQuoted is how much of what a command has written an error quotes.
+// mostQuoted is how many bytes of the output of a command an error quotes.
 const mostQuoted = 80

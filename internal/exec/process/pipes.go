@@ -12,31 +12,30 @@ import (
 )
 
 const (
-	// pipeLinger is how long a read may wait when all processes are gone: the
-	// end of the stream has come by then, unless something has got away that
-	// holds the pipe.
+	// pipeLinger is how long a read may wait when all processes are gone: the end of
+	// the stream has arrived by then, unless an escaped process holds the pipe.
 	pipeLinger = 500 * time.Millisecond
-	// pipeRest is the most that may be in a pipe when its writers are gone.
+	// pipeRest is the most that a pipe may contain when its writers are gone.
 	pipeRest = 1 << 20
 	readSize = 32 << 10
 )
 
-// pipes carry standard output and standard error. They are our own, and not
-// exec's, so that a command ends although other processes hold them.
+// pipes carry standard output and standard error. They are not those of os/exec, so
+// that a command can end although other processes hold them.
 type pipes struct {
 	streams [2]*pipe
-	closed  chan struct{} // closed when both have come to their end
+	closed  chan struct{} // closed when both streams have ended
 	open    atomic.Int32
 }
 
 type pipe struct {
 	stream jobs.Stream
 	r, w   *os.File
-	gone   atomic.Int64 // when the writers had gone, in Unix nanoseconds; 0 = not yet
-	held   atomic.Bool  // something still held it at the end
-	last   atomic.Int64 // when something was read, in Unix nanoseconds
-	busy   atomic.Bool  // what was read is being taken: its writers may wait
-	middle atomic.Bool  // what was read last does not end a line
+	gone   atomic.Int64 // when the writers were gone, in Unix nanoseconds; 0 = not yet
+	held   atomic.Bool  // a process still held it at the end
+	last   atomic.Int64 // the time of the last read, in Unix nanoseconds
+	busy   atomic.Bool  // the sink has not accepted the last piece yet: the writers may wait
+	middle atomic.Bool  // the last piece does not end a line
 }
 
 func newPipes(cmd *osexec.Cmd) (*pipes, error) {
@@ -53,7 +52,7 @@ func newPipes(cmd *osexec.Cmd) (*pipes, error) {
 	return p, nil
 }
 
-// abandon closes everything: nothing was started.
+// abandon closes all pipes of a command that was not started.
 func (p *pipes) abandon() {
 	for _, s := range p.streams {
 		if s != nil {
@@ -63,8 +62,8 @@ func (p *pipes) abandon() {
 	}
 }
 
-// read hands what comes to out, on goroutines of wg, until both streams have
-// ended. The command has its own copies of the writing ends by now.
+// read passes the output to out, on goroutines of wg, until both streams have ended.
+// The command has copies of the writing ends by now.
 func (p *pipes) read(wg *sync.WaitGroup, out exec.Sink) {
 	p.open.Store(int32(len(p.streams)))
 	for _, s := range p.streams {
@@ -78,8 +77,8 @@ func (p *pipes) read(wg *sync.WaitGroup, out exec.Sink) {
 	}
 }
 
-// written is when the command has last written something; now, while what it
-// has written is being taken.
+// written is when the command has last written; now, while the sink has not accepted
+// the last piece.
 func (p *pipes) written(now time.Time) time.Time {
 	var last int64
 	for _, s := range p.streams {
@@ -91,7 +90,7 @@ func (p *pipes) written(now time.Time) time.Time {
 	return time.Unix(0, last)
 }
 
-// newline ends the last line of a stream, where its writer has not.
+// newline ends the last line of a stream, if the writer has not.
 func (p *pipes) newline(stream jobs.Stream) string {
 	for _, s := range p.streams {
 		if s.stream == stream && s.middle.Load() {
@@ -101,20 +100,20 @@ func (p *pipes) newline(stream jobs.Stream) string {
 	return ""
 }
 
-// finish makes the readers return soon: the processes are gone.
+// finish makes the readers return soon, because the processes are gone.
 func (p *pipes) finish() {
 	now := time.Now()
 	for _, s := range p.streams {
 		s.gone.Store(now.UnixNano())
-		_ = s.r.SetReadDeadline(now) // wakes one that waits
+		_ = s.r.SetReadDeadline(now) // wakes a reader that waits
 	}
 }
 
 func (p *pipes) abandoned() bool { return p.streams[0].held.Load() || p.streams[1].held.Load() }
 
-// copy reads until the end of the stream. When the writers are gone it reads
-// what they have left, and waits for the end no longer than pipeLinger: what
-// still holds the pipe then, and goes on writing, is not waited for.
+// copy reads until the end of the stream. When the writers are gone it reads the rest,
+// and waits for the end no longer than pipeLinger. An escaped process that still holds
+// the pipe, and goes on writing, does not delay it further.
 func (s *pipe) copy(out exec.Sink) {
 	defer func() { _ = s.r.Close() }()
 	s.last.Store(time.Now().UnixNano())
@@ -138,10 +137,10 @@ func (s *pipe) copy(out exec.Sink) {
 	s.held.Store(true)
 }
 
-// ready reads what is in the pipe, else what comes before pipeLinger is over.
-// Its error is a timeout when nothing comes.
+// ready reads the content of the pipe, or else the first data before pipeLinger is
+// over. Its error is a time-out when no data arrives.
 func (s *pipe) ready(buf []byte) (int, error) {
-	_ = s.r.SetReadDeadline(time.Time{}) // what is there counts, however late it is
+	_ = s.r.SetReadDeadline(time.Time{}) // available data counts, however late it is
 	if n, err, waits := readNow(s.r, buf); !waits {
 		return n, err
 	}

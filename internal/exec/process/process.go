@@ -8,23 +8,22 @@ import (
 	"github.com/modpipe/modpipe/internal/orphans"
 )
 
-// sweepLimit is how long the end of an attempt waits for processes that were
-// killed and do not go (they hang in the kernel, or belong to another user).
+// sweepLimit is how long the end of an attempt waits for processes that were killed
+// and do not end: they hang in the kernel, or belong to another user.
 const sweepLimit = 5 * time.Second
 
-// process is a command that runs, and everything that it has started. Its
-// methods are called by the one goroutine that supervises it.
+// process is the process of a command, and everything that it has started.
 type process struct {
 	cmd     *exec.Cmd
 	pid     int
 	guard   *guard        // may be nil
-	marker  string        // NAME=value in the environment of whatever the command starts, and of nothing else
+	marker  string        // NAME=value in the environment of everything that the command starts, and of nothing else
 	began   time.Time     // when it was started
 	noticed time.Time     // when its end was noticed; set before exited is closed
 	exited  chan struct{} // closed when the leader has ended; it is not reaped before reap
 }
 
-// newProcess is the process of a command that was started.
+// newProcess returns the process of a command that was started.
 func newProcess(cmd *exec.Cmd, g *guard, marker string) *process {
 	return &process{cmd: cmd, pid: cmd.Process.Pid, guard: g, marker: marker, began: time.Now(), exited: make(chan struct{})}
 }
@@ -36,20 +35,20 @@ func (p *process) wait() {
 	close(p.exited)
 }
 
-// alive reports whether anything but the leader is left.
+// alive reports whether any process but the leader is left.
 func (p *process) alive() bool { return len(p.others()) > 0 }
 
-// reap kills whatever the leader has left behind, collects the leader, and
-// returns how it ended and how many processes could not be ended.
+// reap kills the processes that are left, collects the leader, and returns how it
+// ended and how many processes could not be ended.
 func (p *process) reap() (*os.ProcessState, int) {
 	left := p.sweep()
-	p.guard.ended(p) // while its number is still its own
-	_ = p.cmd.Wait() // the state says it
+	p.guard.ended(p) // before its number can be given to another process
+	_ = p.cmd.Wait() // ProcessState has the result
 	orphans.Done(p.pid)
 	return p.cmd.ProcessState, left
 }
 
-// sweep kills until nothing is left: what is killed may just have forked.
+// sweep kills until no process is left: a killed process may just have forked.
 func (p *process) sweep() int {
 	limit := time.Now().Add(sweepLimit)
 	pause := time.Millisecond

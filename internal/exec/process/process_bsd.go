@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// await has nothing to wait for: the leader is collected as soon as it ends.
+// await returns when the leader has ended. This system collects it at that moment.
 func (p *process) await() { _ = p.cmd.Wait() }
 
-// awaitEnd is not possible here for what is not a child.
+// awaitEnd is not supported here for a process that is not a child.
 func awaitEnd(int) error { return errors.ErrUnsupported }
 
-// zombie is not known here.
+// zombie is false here, because the leader is collected when it ends.
 func (p *process) zombie() bool { return false }
 
-// others is the group, as one, while anything of it is there. What has left
-// the group is not found.
+// others lists the process group, as one entry, while any process of it is left. A
+// process that has left the group is not found.
 func (p *process) others() []int {
 	if syscall.Kill(-p.pid, 0) == nil {
 		return []int{-p.pid}
@@ -25,10 +25,10 @@ func (p *process) others() []int {
 	return nil
 }
 
-// withMark finds nothing: the system does not show environments.
+// withMark finds nothing here: the system does not show environments.
 func withMark(string) []int { return nil }
 
-// leftovers is the group, as one.
+// leftovers lists the process group, as one entry.
 func (p *process) leftovers(*pipes) []leftover {
 	var left []leftover
 	for _, pid := range p.others() {

@@ -16,13 +16,13 @@ import (
 	"github.com/modpipe/modpipe/internal/procfs"
 )
 
-// await returns when the leader has ended, and leaves it uncollected: until
-// then its number cannot be given to another group.
+// await returns when the leader has ended, and does not collect it: until it is
+// collected, no other group can get its number.
 func (p *process) await() {
 	if awaitEnd(p.pid) == nil {
 		return
 	}
-	for { // an older kernel, or no file descriptor: a thread waits
+	for { // an older kernel, or no free file descriptor: a thread waits
 		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return
@@ -30,8 +30,8 @@ func (p *process) await() {
 	}
 }
 
-// awaitEnd returns when a process has ended. It takes no thread: a machine
-// that has no more of them ends the worker.
+// awaitEnd returns when a process has ended. It uses no thread, because a Go program
+// dies on a machine that refuses it another thread.
 func awaitEnd(pid int) error {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
@@ -54,33 +54,32 @@ func awaitEnd(pid int) error {
 	return errors.Join(err, failed)
 }
 
-// zombie reports whether the leader has ended and was not collected.
+// zombie reports whether the leader has ended and is not collected.
 func (p *process) zombie() bool {
 	st, ok := procfs.StatOf(p.pid)
 	return !ok || st.Dead
 }
 
-// others are the live processes that descend from the command, without its
-// leader: those of its session, those that carry its mark in their
-// environment (a daemon has a session of its own), and the children of these.
-// What clears its environment, leaves the session and outlives its parent is
-// not found.
+// others lists the live processes that descend from the command, without its leader:
+// those of its session, those that carry its mark in their environment (a daemon has
+// another session), and the children of these. It does not find a process that clears
+// its environment, leaves the session and outlives its parent.
 func (p *process) others() []int {
-	for range mostLooks {
+	for range mostScans {
 		before := lastPID()
-		if found := p.look(); len(found) > 0 || lastPID() == before {
+		if found := p.scan(); len(found) > 0 || lastPID() == before {
 			return found
-		} // else one that was listed may have gone, and have left one that was not
+		} // else a listed process may have ended, and left a child that was not listed
 	}
 	return nil
 }
 
-// mostLooks bounds how often nothing is to be found on a machine on which
-// processes are started all the time.
-const mostLooks = 20
+// mostScans bounds how often the processes are scanned on a machine that starts
+// processes all the time.
+const mostScans = 20
 
-// look is others at one look.
-func (p *process) look() []int {
+// scan is one scan for others.
+func (p *process) scan() []int {
 	leader := p.pid
 	var found []int
 	for _, pid := range pidsSince(leader) {
@@ -100,9 +99,9 @@ func (p *process) look() []int {
 	return found
 }
 
-// leftovers are the others, and, while the output is still held, what holds it
-// and is not found otherwise: it has cleared its environment and left its
-// session. What is ending by itself is not among them.
+// leftovers lists the others, and, while the output is still open, the processes that
+// hold it and are not found otherwise, because they have cleared their environment and
+// left their session. It leaves out processes that are ending.
 func (p *process) leftovers(out *pipes) []leftover {
 	pids := p.others()
 	select {
@@ -124,7 +123,7 @@ func (p *process) leftovers(out *pipes) []leftover {
 	return left
 }
 
-// nameOf is the command name of a process; empty when it is gone.
+// nameOf is the name of the command that a process runs; empty when it is gone.
 func nameOf(pid int) string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 	if err != nil {
@@ -133,8 +132,8 @@ func nameOf(pid int) string {
 	return strings.TrimSpace(string(text))
 }
 
-// holders are the processes younger than leader that hold a writing end of the
-// pipes. This process and what it is starting right now are not among them.
+// holders lists the processes younger than leader that hold a writing end of the
+// pipes, without this process and its children.
 func (p *pipes) holders(leader int) []int {
 	var wanted []string
 	for _, s := range p.streams {
@@ -152,7 +151,8 @@ func (p *pipes) holders(leader int) []int {
 	return found
 }
 
-// pipeName is how the system names what a file is open on; empty when it is closed.
+// pipeName is the name by which the system shows an open file; empty when it is
+// closed.
 func pipeName(f *os.File) (name string) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -176,12 +176,12 @@ func holdsFile(pid int, names []string) bool {
 	return false
 }
 
-// execLimit is how long a process that is in the middle of an exec is waited
-// for. It takes less than a millisecond, unless the machine has no time for it.
+// execLimit is how long to wait for a process that is in the middle of an exec. An
+// exec takes less than a millisecond on a machine that is not overloaded.
 const execLimit = time.Second
 
-// marked reports whether a process carries the mark. While it is in an exec it
-// shows no environment, so its owner cannot be found.
+// marked reports whether a process carries the mark. A process that is in an exec
+// shows no environment, so marked waits for the end of the exec.
 func (p *process) marked(pid int) bool {
 	limit := time.Now().Add(execLimit)
 	for {
@@ -204,8 +204,8 @@ func withMark(marker string) []int {
 	return found
 }
 
-// bare reports whether a process has no environment, and is in no exec that
-// would give it one: the kernel sets where its code begins last.
+// bare reports whether a process has no environment, and is not in an exec that would
+// give it one. The kernel sets the start of the code last.
 func bare(pid int) bool {
 	const flags, startCode, envStart, envEnd = 6, 23, 47, 48 // as proc(5) counts them, less 3
 	const kernelThread = 0x00200000
@@ -219,12 +219,12 @@ func bare(pid int) bool {
 	return f[startCode] != "0" && f[envStart] == f[envEnd]
 }
 
-// pidsSince lists the processes that may have been made after leader: those
-// of higher numbers, and, when numbers have started again, all.
+// pidsSince lists the processes that may have been started after leader: those with
+// higher numbers, and all of them when the numbers have wrapped around.
 func pidsSince(leader int) []int {
 	last := lastPID()
 	if last == leader {
-		return nil // nothing was started since, anywhere
+		return nil // no process was started since
 	}
 	names, err := readProcesses()
 	if err != nil {
@@ -241,8 +241,8 @@ func pidsSince(leader int) []int {
 	return pids
 }
 
-// readProcesses lists /proc. Without a file descriptor for it this worker could not see
-// that something is left, so it waits for one.
+// readProcesses lists /proc. It waits for a free file descriptor, because without one
+// this program could not see that processes are left.
 func readProcesses() ([]string, error) {
 	limit := time.Now().Add(sweepLimit)
 	for {
@@ -254,8 +254,8 @@ func readProcesses() ([]string, error) {
 	}
 }
 
-// lastPID is the number that was given out last; 0 where the system does not tell, and
-// then all processes are looked at.
+// lastPID is the number of the newest process; 0 when the system does not show it, and
+// then all processes are scanned.
 func lastPID() int {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownSession makes the command the leader of a session, and so of a process
-// group: a signal reaches all of the group, and nothing in it stops because
-// it asks a terminal that is not there for it.
+// ownSession makes the command the leader of a session, and so of a process group: a
+// signal reaches the whole group, and no process of it stops because it reads from a
+// terminal.
 func ownSession(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 }
 
-// soleName reports whether a file has no name but the one it was looked up by.
+// soleName reports whether a file has no second name.
 func soleName(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 1
@@ -29,7 +29,7 @@ func soleName(info os.FileInfo) bool {
 // terminate asks the group to end.
 func (p *process) terminate() { _ = syscall.Kill(-p.pid, syscall.SIGTERM) }
 
-// hasExited reports whether the leader has ended, noticed or not.
+// hasExited reports whether the leader has ended, even if wait has not noticed it.
 func (p *process) hasExited() bool {
 	select {
 	case <-p.exited:
@@ -50,8 +50,8 @@ func signalAll(left []leftover, kill bool) {
 	}
 }
 
-// readNow reads what is in a pipe. waits reports that nothing is, and that its
-// end has not come.
+// readNow reads the content of a pipe. waits reports that the pipe is empty and has
+// not ended.
 func readNow(f *os.File, buf []byte) (n int, err error, waits bool) { // the error belongs to n
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -75,7 +75,7 @@ func readNow(f *os.File, buf []byte) (n int, err error, waits bool) { // the err
 	return n, nil, false
 }
 
-// kill ends the group and the others, which have left it.
+// kill kills the group, and the others, which have left it.
 func (p *process) kill(others []int) {
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	for _, pid := range others {
@@ -83,7 +83,8 @@ func (p *process) kill(others []int) {
 	}
 }
 
-// exitOf is the exit code, 128 + n after signal n, and the signal's name.
+// exitOf returns the exit code, which is 128 + n after signal n, and the name of the
+// signal.
 func exitOf(state *os.ProcessState) (code int, signal string) {
 	ws, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !ws.Signaled() {

@@ -5,8 +5,8 @@ import (
 	"os/exec"
 )
 
-// Windows has no process groups that signals reach: the command itself is
-// ended, at once; what it has started is not.
+// Windows has no process groups that signals reach. The command itself is ended, by
+// force; the processes that it has started are not.
 
 func ownSession(*exec.Cmd) {}
 
@@ -31,10 +31,10 @@ func (p *process) leftovers(*pipes) []leftover { return nil }
 
 func signalAll([]leftover, bool) {}
 
-// readNow has no way to look without waiting.
+// readNow cannot read without waiting here.
 func readNow(*os.File, []byte) (n int, err error, waits bool) { return 0, nil, true }
 
-// soleName is not known: nothing is kept for later attempts.
+// soleName is false here, so that no directory is kept for further attempts.
 func soleName(os.FileInfo) bool { return false }
 
 func exitOf(state *os.ProcessState) (code int, signal string) { return state.ExitCode(), "" }

@@ -11,9 +11,9 @@ import (
 	"github.com/modpipe/modpipe/internal/workspace"
 )
 
-// scratch is what an attempt has of the file system for itself: its TMPDIR,
-// the two files that it talks through, and its workspace where the worker has
-// none. All of it is gone when the attempt has ended.
+// scratch has the private files of an attempt: its TMPDIR, the two files by which it
+// exchanges outputs and needs, and its workspace where the worker has none. They are
+// removed when the attempt has ended.
 type scratch struct {
 	spares    *spares // may be nil
 	root      string
@@ -69,7 +69,7 @@ func (s *scratch) fill(needs []byte) error {
 	return os.WriteFile(s.needs, needs, 0o600)
 }
 
-// save keeps a text in a file that goes with the attempt.
+// save writes a text to a private file of the attempt.
 func (s *scratch) save(name, text string) (string, error) {
 	path := filepath.Join(s.root, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -17,11 +17,11 @@ import (
 	"github.com/modpipe/modpipe/internal/exec"
 )
 
-// guardName is what this program is called when it runs as a guard.
+// guardName is the name of this program when it runs as a guard.
 const guardName = "modpipe-guard"
 
-// A guard has to run in any program that has a worker, a test of one as well,
-// before that does anything of its own.
+// A guard has to run in any program that has a worker, including tests, before that
+// program does anything else.
 func init() { //nolint:gochecknoinits // see above
 	if len(os.Args) == 1 && os.Args[0] == guardName {
 		guardMain()
@@ -29,7 +29,7 @@ func init() { //nolint:gochecknoinits // see above
 	}
 }
 
-// ownFile is the file of this program, also when another has taken its place.
+// ownFile is the file of this program, even when another file has its path now.
 func ownFile() string {
 	if runtime.GOOS == "linux" {
 		return "/proc/self/exe"
@@ -41,20 +41,20 @@ func ownFile() string {
 	return path
 }
 
-// guardEnvironment keeps the guard small: it lives for as long as the worker.
+// guardEnvironment keeps the guard small, because it lives as long as the worker.
 func guardEnvironment() []string { return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=32MiB"} }
 
-// sentry is what runs in the guard's process. One goroutine owns it.
+// sentry is the state of the process of a guard. One goroutine owns it.
 type sentry struct {
 	charges  map[int]*charge   // by leader
 	starting map[string]*start // by marker: commands whose process is not known yet
-	killed   map[int]int64     // when it was killed here, by leader; also of what has ended
-	deadline int64             // of what holds a key; 0 = none
+	killed   map[int]int64     // when this process killed a command, by leader; also of ended ones
+	deadline int64             // for commands that hold a key; 0 = none
 	clock    *exec.Stopwatch   // of this process
 	ends     chan ended        // of leaders
 }
 
-// charge is a command that the guard looks after.
+// charge is a command that the guard watches.
 type charge struct {
 	process *process
 	keyed   bool
@@ -65,7 +65,7 @@ type charge struct {
 // start is a command that the worker is starting.
 type start struct {
 	keyed  bool
-	killed int64 // when processes of it were killed here; 0 = none was
+	killed int64 // when this process killed a process of it; 0 = it did not
 }
 
 type ended struct {
@@ -73,10 +73,10 @@ type ended struct {
 	at     int64
 }
 
-// guardMain reads what the worker tells until the pipe ends, because the
-// worker has. Then it kills everything that the worker has left.
+// guardMain reads the messages of the worker until the pipe ends, because the worker
+// has ended. Then it kills all commands that are left.
 func guardMain() {
-	_ = os.WriteFile("/proc/self/comm", []byte(guardName), 0) // for lists of processes, where there is such a file
+	_ = os.WriteFile("/proc/self/comm", []byte(guardName), 0) // the name in lists of processes, on systems with such a file
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	lines := make(chan string)
 	go func() {
@@ -93,17 +93,17 @@ func guardMain() {
 		due := time.NewTimer(s.due())
 		select {
 		case line, ok := <-lines:
-			s.look()
+			s.readClock()
 			if !ok {
 				s.kill(func(*charge) bool { return true })
 				s.killStarting()
 				return
 			}
-			s.hear(strings.Fields(line))
+			s.receive(strings.Fields(line))
 		case e := <-s.ends:
 			e.charge.ended = e.at
 		case <-tick.C:
-			s.look()
+			s.readClock()
 		case <-due.C:
 		}
 		due.Stop()
@@ -114,7 +114,7 @@ func guardMain() {
 	}
 }
 
-// due is how long it is until what holds a key has to be killed.
+// due is the time until the commands that hold a key have to be killed.
 func (s *sentry) due() time.Duration {
 	if s.deadline == 0 {
 		return time.Hour
@@ -122,17 +122,17 @@ func (s *sentry) due() time.Duration {
 	if d := time.Duration(s.deadline - monotonic()); d > 0 {
 		return d
 	}
-	return exec.ClockInterval // it was killed; what is claimed now must not be missed
+	return exec.ClockInterval // they were killed; a command that is announced now must not be missed
 }
 
-// look notices a gap in which this process was stopped.
-func (s *sentry) look() { s.clock.Ran(time.Now()) }
+// readClock notices a gap in which this process was suspended.
+func (s *sentry) readClock() { s.clock.Ran(time.Now()) }
 
-func (s *sentry) hear(words []string) {
+func (s *sentry) receive(words []string) {
 	if len(words) < 2 {
 		return
 	}
-	n, _ := strconv.ParseInt(words[1], 10, 64) // the worker wrote it
+	n, _ := strconv.ParseInt(words[1], 10, 64) // the worker wrote it, so it is a number
 	switch {
 	case words[0] == "b":
 		s.deadline = n
@@ -171,7 +171,7 @@ func (s *sentry) answer(id int64, pid int) {
 	var paused time.Duration
 	if c := s.charges[pid]; c != nil {
 		select {
-		case e := <-s.ends: // it may have been noticed and not been taken yet
+		case e := <-s.ends: // the end may have been noticed and not been received yet
 			e.charge.ended = e.at
 		default:
 		}
@@ -180,8 +180,8 @@ func (s *sentry) answer(id int64, pid int) {
 	fmt.Println("!", id, at, int64(paused), s.killed[pid])
 }
 
-// kill kills those that which chooses, with all that they have started: the
-// groups first, because one signal kills a whole group.
+// kill kills the commands that which selects, with everything that they have started.
+// It kills the groups first, because one signal kills a whole group.
 func (s *sentry) kill(which func(*charge) bool) {
 	var chosen []*charge
 	for pid, c := range s.charges {
@@ -206,8 +206,8 @@ func (s *sentry) kill(which func(*charge) bool) {
 	}
 }
 
-// killStarted kills the processes of commands that are being started, which
-// carry their marks, as far as there are any yet. It reports whether it found some.
+// killStarted kills the processes of commands that are being started. They carry the
+// marks of these commands. It reports whether it found any.
 func (s *sentry) killStarted(which func(*start) bool) bool {
 	found := false
 	for marker, x := range s.starting {
@@ -223,11 +223,11 @@ func (s *sentry) killStarted(which func(*start) bool) bool {
 	return found
 }
 
-// startLimit is how long a process may take to appear that the worker was
-// starting when it was killed.
+// startLimit is how long the process of a command may take to appear that the worker
+// was starting when it was killed.
 const startLimit = time.Second
 
-// killStarting ends what the worker was starting when it ended.
+// killStarting kills the commands that the worker was starting when it ended.
 func (s *sentry) killStarting() {
 	all := func(*start) bool { return true }
 	limit, last := time.Now().Add(startLimit), time.Now().Add(startLimit+sweepLimit)

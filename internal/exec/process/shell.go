@@ -11,14 +11,14 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// maxWord is how long one argument or one NAME=value may be, with the zero
-// byte that ends it (MAX_ARG_STRLEN of Linux). The same everywhere, so that a
-// pipeline behaves alike on all systems.
+// maxWord is the longest argument or NAME=value, with the zero byte that ends it
+// (MAX_ARG_STRLEN of Linux). It is the same on all systems, so that a pipeline behaves
+// alike everywhere.
 const maxWord = 128 << 10
 
-// argv is the command line of a command, whose script is text. A script that is
-// too long for an argument goes through a file, which save makes and whose path
-// it returns.
+// argv is the command line of a command whose script is text. A script that is too
+// long for an argument goes through a file, which save writes and whose path it
+// returns.
 func argv(c *jobs.CommandJob, text string, save func(text string) (string, error)) ([]string, error) {
 	if c.Run == "" {
 		return words(c.Args)
@@ -55,7 +55,7 @@ func words(args []string) ([]string, error) {
 	return args, nil
 }
 
-// shellForm is how a shell is started on a text and on a file.
+// shellForm is how a shell is started with a text and with a file.
 type shellForm struct{ text, file []string }
 
 func shellOf(name string) (shellForm, bool) {
@@ -76,14 +76,14 @@ func shellOf(name string) (shellForm, bool) {
 	return shellForm{}, false
 }
 
-// pwsh goes on after errors, and forgets exit codes, unless told otherwise.
+// pwsh continues after errors, and ignores exit codes, unless the script sets this.
 const (
 	pwshPrologue = "$ErrorActionPreference = 'stop'\n"
 	pwshEpilogue = "\nif (Test-Path -LiteralPath variable:\\LASTEXITCODE) { exit $LASTEXITCODE }\n"
 )
 
-// lookPath finds name as execvp would: in the PATH of the command itself,
-// relative paths below the directory that it starts in.
+// lookPath finds a program as execvp would: on the PATH of the command itself.
+// Relative paths start at the directory of the command.
 func lookPath(name, dir, path string) (string, error) {
 	if strings.ContainsRune(name, '/') || strings.ContainsRune(name, filepath.Separator) {
 		if !filepath.IsAbs(name) {
@@ -110,8 +110,8 @@ func lookPath(name, dir, path string) (string, error) {
 	return "", fmt.Errorf("not found on PATH, which was %q", path)
 }
 
-// Executable returns the path of the file to run: on Windows with the ending
-// that makes it executable.
+// Executable returns the path of the file to run; on Windows, with the ending that
+// makes it executable.
 func Executable(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Mode().IsRegular() && (runtime.GOOS == "windows" || info.Mode()&0o111 != 0) {

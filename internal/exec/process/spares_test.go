@@ -8,8 +8,8 @@ import (
 	"github.com/modpipe/modpipe/internal/workspace"
 )
 
-// TestSpareDirectories: an attempt finds its directory as if it were new, and
-// leaves nothing under its own name, whatever it did there.
+// An attempt finds its directory as if it were new, and leaves nothing under its name,
+// whatever it did there.
 func TestSpareDirectories(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -73,8 +73,7 @@ func orFirst(errs ...error) error {
 	return nil
 }
 
-// TestSparesThatWereCleanedUp: a program that cleans the directory for temporary
-// files does no harm.
+// A program that removes temporary files causes no failure.
 func TestSparesThatWereCleanedUp(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s := &spares{most: 2}

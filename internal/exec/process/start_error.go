@@ -17,8 +17,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// startError says why the system refused to start a command. The system's own
-// word is often about another file, or about a sum.
+// startError explains why the system refused to start a command. The error of the
+// system is often about another file, or about a sum.
 func startError(cmd *exec.Cmd, err error) error {
 	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		err = pe.Err
@@ -35,8 +35,7 @@ func startError(cmd *exec.Cmd, err error) error {
 // mostLargest is how many variables an error names.
 const mostLargest = 3
 
-// tooLarge names what fills the space that the system has for the environment
-// and the words of a command.
+// tooLarge names the largest parts of the environment and the words of a command.
 func tooLarge(cmd *exec.Cmd) string {
 	env := slices.Clone(cmd.Env)
 	slices.SortStableFunc(env, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
@@ -49,7 +48,7 @@ func tooLarge(cmd *exec.Cmd) string {
 		sum(cmd.Env), len(cmd.Env), sum(cmd.Args), strings.Join(largest, ", "))
 }
 
-// sum is how many bytes texts take, each with the zero byte that ends it.
+// sum is the size of texts, each with the zero byte that ends it.
 func sum(texts []string) int {
 	total := 0
 	for _, t := range texts {
@@ -58,13 +57,13 @@ func sum(texts []string) int {
 	return total
 }
 
-// maxFirstLine is how much of a first line is read to find an interpreter.
+// maxFirstLine is how many bytes of a first line are read to find an interpreter.
 const maxFirstLine = 4 << 10
 
 var byteOrderMark = []byte("\uFEFF")
 
-// fileFault says what in a file, which is there, keeps it from being started;
-// empty when the file does not tell.
+// fileFault explains from the content of a file why it cannot be started; empty when
+// the content does not tell.
 func fileFault(path string, err error) string {
 	head, readErr := headOf(path)
 	if readErr != nil {
@@ -88,8 +87,8 @@ func fileFault(path string, err error) string {
 	return "the file is no program of this system and its first line names no interpreter: begin it with #!/bin/sh, or start it by `run: sh FILE`"
 }
 
-// interpreterFault is about the program that a file needs to run: the
-// interpreter in its first line, or the loader of its libraries.
+// interpreterFault is about the program that a file needs: the interpreter in its
+// first line, or the loader of its libraries.
 func interpreterFault(path string, head []byte, err error) string {
 	name, ok := interpreterOf(head)
 	if !ok {
@@ -116,9 +115,8 @@ func interpreterFault(path string, head []byte, err error) string {
 	return fmt.Sprintf("its interpreter %s, named in its first line, cannot be started: %v", name, err)
 }
 
-// lineEndFault is what a failure may come from when a script was written with
-// the line ends of Windows: its interpreter or its commands then have a
-// carriage return in their names.
+// lineEndFault is a possible cause of a failure of a script with the line ends of
+// Windows: its interpreter or its commands have a carriage return in their names.
 func lineEndFault(path string, job *jobs.CommandJob) string {
 	if job != nil && job.Run != "" && job.Shell != "pwsh" && job.Shell != "python" {
 		if strings.Contains(job.Run, "\r\n") {
@@ -137,7 +135,7 @@ func lineEndFault(path string, job *jobs.CommandJob) string {
 func headOf(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fs.ErrInvalid) // a pipe would block
+		return nil, errors.Join(err, fs.ErrInvalid) // reading a pipe would block
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -147,8 +145,8 @@ func headOf(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFirstLine))
 }
 
-// interpreterOf is the interpreter that the system takes from a first line: a
-// carriage return at its end included.
+// interpreterOf is the interpreter that the system reads from a first line, including
+// a carriage return at its end.
 func interpreterOf(head []byte) (string, bool) {
 	line, ok := strings.CutPrefix(firstOf(head), "#!")
 	if !ok {
@@ -168,7 +166,7 @@ func endsInReturn(head []byte) bool { return strings.HasSuffix(firstOf(head), "\
 
 func quoted(head []byte) string { return fmt.Sprintf("%q", jobs.Clip(firstOf(head), mostQuoted)) }
 
-// loaderOf is the loader that a program names when it is not there; else empty.
+// loaderOf is the loader that a program names when it does not exist; else empty.
 func loaderOf(path string) string {
 	f, err := elf.Open(path)
 	if err != nil {
