@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
@@ -181,13 +182,16 @@ func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
 	return u, err
 }
 
-// Blobs calls f with the digest of every value to which the log of a run refers:
-// long records, and outputs.
-func (r *Runs) Blobs(ctx context.Context, run jobs.RunID, f func(digest string)) error {
+// Mark marks every value to which the log of a run refers: long records, and
+// outputs.
+func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) error {
+	mark := func(digest string) error { return used.Add(ctx, content.Digest(digest), nil) }
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		if byReference(m.Msg) {
-			f(m.Header.Get(headerBlob))
+			if err := mark(m.Header.Get(headerBlob)); err != nil {
+				return err
+			}
 		}
 		e, err := r.entry(ctx, m)
 		if err == nil && e.Cell == "" {
@@ -200,7 +204,9 @@ func (r *Runs) Blobs(ctx context.Context, run jobs.RunID, f func(digest string))
 			return err
 		}
 		for _, o := range outputsIn(&e.Record) {
-			f(o.Blob.SHA256)
+			if err := mark(o.Blob.SHA256); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -10,26 +10,26 @@ import (
 	"github.com/modpipe/modpipe/internal/topology"
 )
 
-// epochKey is the entry of the epoch in the bucket of what is done in turn.
+// epochKey is the entry of the epoch in the bucket of sweeps.
 const epochKey = "epoch"
 
-// firstHour is from when epochs count hours: 20 bits of a fencing token last
+// firstHour is when epochs begin to count hours: 20 bits of a fencing token last
 // until the year 2140.
 var firstHour = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Epoch is the epoch of fencing tokens: one number for all runs, for as long as
-// sequences in the log only grow.
+// Epoch is the epoch of fencing tokens: one number for all runs, while sequences in
+// the log only grow.
 type Epoch struct {
 	Number uint64
-	// Since is when the server may have lost the last part of its streams: when
-	// it made the registry, or the stream of runs, by its clock.
+	// Since is when the server may last have lost the end of its streams: when it
+	// created the registry, or the stream of runs, by its clock.
 	Since time.Time
 }
 
 // Fencing returns the epoch of fencing tokens. When the registry or the stream
-// of runs is not the one that the present epoch is about, it takes the next: one
-// more than the entry says and than known, which the caller had before, in case
-// the server has lost the entry, too; and at least the hours since 2020.
+// of runs was recreated since the present epoch, it takes the next one. Its number
+// is above that of the entry and above known, which the caller had before, because
+// the server may have lost the entry, too; and at least the hours since 2020.
 func Fencing(ctx context.Context, c *jetstream.Conn, r *Registry, known Epoch) (Epoch, error) {
 	since, err := r.Created(ctx)
 	if err != nil {
@@ -48,7 +48,7 @@ func Fencing(ctx context.Context, c *jetstream.Conn, r *Registry, known Epoch) (
 	}
 	for {
 		e, err := fencing(ctx, b, since, known)
-		if !errors.Is(err, jetstream.ErrConflict) { // else another has taken it
+		if !errors.Is(err, jetstream.ErrConflict) { // else another process has taken it
 			return e, err
 		}
 	}

@@ -9,9 +9,10 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestAHeartbeatCountsUnderItsSendersNameOnly: what stands under another name,
-// or is no heartbeat, belongs to no worker and blocks no worker's name.
-func TestAHeartbeatCountsUnderItsSendersNameOnly(t *testing.T) {
+// TestHeartbeatCountsOnlyUnderTheNameOfItsSender: an entry under
+// another name, or one that is not a heartbeat, belongs to no worker and blocks no
+// worker's name.
+func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

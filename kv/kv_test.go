@@ -74,7 +74,7 @@ func registry(t *testing.T, c *broker.Conn, ttl time.Duration) *kv.Registry {
 	return r
 }
 
-func TestANameBelongsToOneLiveIncarnation(t *testing.T) {
+func TestNameBelongsToOneLiveIncarnation(t *testing.T) {
 	t.Parallel()
 	r := registry(t, connect(t, natstest.InProcess(t)), 0)
 	ctx := within(t)
@@ -102,7 +102,7 @@ func TestANameBelongsToOneLiveIncarnation(t *testing.T) {
 
 // What an incarnation has sent before it died may arrive when the next one
 // has the name: the entry stays as it is.
-func TestTheLastWordsOfAnIncarnationComeLate(t *testing.T) {
+func TestLateHeartbeatDoesNotReplaceASuccessor(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -122,7 +122,7 @@ func TestTheLastWordsOfAnIncarnationComeLate(t *testing.T) {
 	check(t, live.Leave(ctx, "w"))
 }
 
-func TestASilentWorkerIsHeardToGo(t *testing.T) {
+func TestEndOfASilentWorkerIsReported(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)
 		r := registry(t, c, 10*time.Second)
@@ -188,7 +188,7 @@ func TestBeatsKeepAWorker(t *testing.T) {
 	})
 }
 
-func TestTheRegistryComesBackAfterARestart(t *testing.T) {
+func TestRegistryIsRecreatedAfterARestart(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	lanesTTL   = 30 * 24 * time.Hour // of a lane that nothing asks for any more
+	lanesTTL   = 30 * 24 * time.Hour // of a lane that no run needs
 	lanesRenew = 24 * time.Hour
 )
 
 // Lanes is the bucket of lanes (mp-lanes).
 type Lanes struct{ bucket *jetstream.Bucket }
 
-// OpenLanes opens or makes it.
+// OpenLanes opens or creates it.
 func OpenLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour})
 	if err != nil {
@@ -29,8 +29,8 @@ func OpenLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
 	return &Lanes{b}, nil
 }
 
-// Put enters a lane, if it is not there as it should be or was entered more
-// than a day ago, and returns its revision.
+// Put writes a lane, unless the same entry is at most a day old, and returns its
+// revision.
 func (l *Lanes) Put(ctx context.Context, lane jobs.Lane, set jobs.LaneSet) (uint64, error) {
 	value, err := jobs.Marshal(&set)
 	if err != nil {
@@ -41,16 +41,16 @@ func (l *Lanes) Put(ctx context.Context, lane jobs.Lane, set jobs.LaneSet) (uint
 	case err == nil && bytes.Equal(last.Value, value) && time.Since(last.Time) < lanesRenew:
 		return last.Revision, nil
 	case err != nil && !errors.Is(err, jetstream.ErrNotFound):
-		return 0, fmt.Errorf("enter lane %s: %w", lane, err)
+		return 0, fmt.Errorf("write lane %s: %w", lane, err)
 	}
 	revision, err := l.bucket.Put(ctx, string(lane), value)
 	if err != nil {
-		return 0, fmt.Errorf("enter lane %s: %w", lane, err)
+		return 0, fmt.Errorf("write lane %s: %w", lane, err)
 	}
 	return revision, nil
 }
 
-// LaneChange is a lane that was entered, with its revision in the bucket;
+// LaneChange is a lane that was written, with its revision in the bucket;
 // Began and Synced as in Change.
 type LaneChange struct {
 	Lane     jobs.Lane
@@ -61,8 +61,8 @@ type LaneChange struct {
 	Synced   bool
 }
 
-// Watch sends lanes until ctx ends (then it returns nil), over reconnects,
-// after which the watch restarts. A lane that cannot be read is left out.
+// Watch sends lanes until ctx ends (then it returns nil). It restarts after
+// reconnects, and leaves out unreadable lanes.
 func (l *Lanes) Watch(ctx context.Context, out chan<- LaneChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {

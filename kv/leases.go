@@ -23,18 +23,17 @@ var (
 
 const (
 	leaseTTL = 3 * time.Second
-	// leaseMargin is how much earlier than the server lets anybody else begin
-	// a holder stops: the drift of clocks, and the time to stop.
+	// leaseMargin is how much earlier a holder stops than the server lets another
+	// process begin: the drift of clocks, and the time to stop.
 	leaseMargin = 500 * time.Millisecond
 )
 
 // Leases is the bucket of leases (mp-leases): which orchestrator decides for a
-// run. An entry lives for 3 s unless it is renewed. It keeps two from deciding
-// at the same time; that
-// a stale holder changes nothing is seen to by the run's log.
+// run. An entry lives for 3 s unless it is renewed. It keeps two orchestrators from
+// deciding at the same time; the run's log refuses the writes of a stale holder.
 type Leases struct{ bucket *jetstream.Bucket }
 
-// OpenLeases opens or makes it.
+// OpenLeases opens or creates it.
 func OpenLeases(ctx context.Context, c *jetstream.Conn) (*Leases, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("leases"), TTL: leaseTTL, MarkerTTL: markerTTL})
 	if err != nil {
@@ -43,7 +42,7 @@ func OpenLeases(ctx context.Context, c *jetstream.Conn) (*Leases, error) {
 	return &Leases{b}, nil
 }
 
-// TTL is how long an entry lives that is not renewed.
+// TTL is how long an entry lives without renewal.
 func (l *Leases) TTL() time.Duration { return cmp.Or(l.bucket.TTL(), leaseTTL) }
 
 // Holder reads the holder of a lease; jetstream.ErrNotFound without one.
@@ -58,7 +57,7 @@ func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
 	return holder(e), nil
 }
 
-// holder decodes an entry. One that cannot be read has a holder all the same.
+// holder decodes an entry. An unreadable entry also has a holder.
 func holder(e jetstream.BucketEntry) jobs.Lease {
 	h, err := decode[jobs.Lease](e)
 	if err != nil {
@@ -67,8 +66,8 @@ func holder(e jetstream.BucketEntry) jobs.Lease {
 	return h
 }
 
-// Holders reads the holders of all leases, and creates nothing: without a
-// bucket there are none.
+// Holders reads the holders of all leases. It creates nothing: without a bucket
+// there are none.
 func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.Lease, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("leases"))
 	if errors.Is(err, jetstream.ErrNotFound) {
@@ -88,7 +87,7 @@ func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.Lease, err
 	return holders, nil
 }
 
-// Lease is one that was acquired. Keep must be running while its holder acts.
+// Lease is an acquired lease. Keep must be running while its holder acts.
 type Lease struct {
 	leases *Leases
 	key    string
@@ -144,33 +143,33 @@ func (l *Lease) write(ctx context.Context, revision uint64) error {
 	return nil
 }
 
-// Epoch is the epoch that the entry tells, 0 before SetEpoch.
+// Epoch is the epoch in the entry, 0 before SetEpoch.
 func (l *Lease) Epoch() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.value.Epoch
 }
 
-// SetEpoch has the entry tell the epoch from its next renewal on.
+// SetEpoch puts the epoch into the entry, at its next renewal.
 func (l *Lease) SetEpoch(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value.Epoch = epoch
 }
 
-// SetProblem has the entry say from its next renewal on that its holder does
-// not act, and why.
+// SetProblem puts the reason into the entry why its holder does not act, at its
+// next renewal.
 func (l *Lease) SetProblem(why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value.Problem = strings.ToValidUTF8(why[:min(len(why), mostProblem)], "")
 }
 
-// mostProblem is how many bytes of a problem an entry holds.
+// mostProblem bounds the text of a problem, in bytes.
 const mostProblem = 1 << 10
 
-// SetFull has the entry tell from its next renewal on whether its holder takes
-// no more runs.
+// SetFull puts into the entry whether its holder takes no more runs, at its next
+// renewal.
 func (l *Lease) SetFull(full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -185,13 +184,13 @@ func (l *Lease) Until() time.Time {
 	return l.until
 }
 
-// Keep renews the lease until ctx ends; then it returns nil. ErrLapsed says
-// that its holder must not act any more: nothing was acknowledged for the time
-// to live less a margin, or another process has it.
+// Keep renews the lease until ctx ends; then it returns nil. After ErrLapsed the
+// holder must not act any more: no renewal was acknowledged for the time to live
+// less a margin, or another process has the lease.
 func (l *Lease) Keep(ctx context.Context) error {
 	every := l.leases.TTL() / 3
 	for renewed := 0; ; renewed++ {
-		if renewed > 1 { // an orchestrator that decides for so long is at work
+		if renewed > 1 { // the orchestrator has begun its work
 			l.leases.bucket.Settle()
 		}
 		renewing, cancel := context.WithDeadline(ctx, l.Until())
@@ -210,10 +209,10 @@ func (l *Lease) Keep(ctx context.Context) error {
 	}
 }
 
-// Renew writes the entry again. One that is gone, because it has expired, or
-// early by a jump of the server's clock, is made again, so a lease that has
-// lapsed is taken again unless another process has it: ErrHeld. What was decided
-// under it before does not count any more: others may have had it in between.
+// Renew writes the entry again. It recreates an entry that has expired, or that a
+// jump of the server's clock has removed early. So it takes a lapsed lease again,
+// unless another process has it: ErrHeld. Earlier decisions under a lapsed lease do
+// not count, because another process may have had it in between.
 func (l *Lease) Renew(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
@@ -241,9 +240,9 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 }
 
-// Release gives the lease back immediately, if it is still ours. A renewal that
-// was under way when Keep was told to end may be stored in between: then the
-// entry has changed, and is ours all the same.
+// Release gives the lease back immediately, unless another process has it. A renewal
+// that was under way when Keep ended may be stored in between: then the entry has
+// changed, and is removed as well.
 func (l *Lease) Release(ctx context.Context) error {
 	for {
 		last, err := l.leases.bucket.Last(ctx, l.key)
@@ -257,12 +256,12 @@ func (l *Lease) Release(ctx context.Context) error {
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrConflict) {
-			return fmt.Errorf("give the lease of %s back: %w", l.key, err)
+			return fmt.Errorf("release the lease of %s: %w", l.key, err)
 		}
 	}
 }
 
-// LeaseChange is one thing heard of the leases; Began and Synced as in Change.
+// LeaseChange is one change of the leases; Began and Synced as in Change.
 type LeaseChange struct {
 	Key     string
 	Lease   jobs.Lease
@@ -272,8 +271,8 @@ type LeaseChange struct {
 	Synced  bool
 }
 
-// Watch sends changes in order until ctx ends (then it returns nil); it restarts
-// by itself after reconnects.
+// Watch sends changes in order until ctx ends (then it returns nil). It restarts
+// after reconnects.
 func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		c := LeaseChange{Key: e.Key, Gone: e.Gone, Expired: e.Expired, Began: e.Begun, Synced: e.Synced}
@@ -284,14 +283,14 @@ func (l *Leases) Watch(ctx context.Context, out chan<- LeaseChange) error {
 	}))
 }
 
-// AwaitFree returns when the lease of a key is free: immediately, or when an
-// entry that is there is given back or expires. ErrHeld when it is renewed.
+// AwaitFree returns when the lease of a key is free: immediately, or when its
+// entry is released or expires. It returns ErrHeld when the lease is renewed.
 func (l *Leases) AwaitFree(ctx context.Context, key string) error {
 	seen := false
 	err := l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {
 		case e.Begun:
-			seen = false // what is sent again is no renewal
+			seen = false // an entry that is sent again was not renewed
 		case e.Synced && !seen, e.Key == key && e.Gone:
 			return errFree
 		case e.Key == key && seen:

@@ -31,8 +31,8 @@ func acquire(t *testing.T, l *kv.Leases, key, name string) *kv.Lease {
 	return lease
 }
 
-// TestLease: it is one holder's at a time, for as long as it is kept, and
-// free within its time to live after.
+// TestLease: one process at a time holds a lease while it keeps it, and the lease is
+// free within its time to live afterwards.
 func TestLease(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)
@@ -71,8 +71,8 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// TestLeaseRelease: a released lease is free immediately; a lease that
-// another process has by now is left alone.
+// TestLeaseRelease: a released lease is free immediately; a release does not end
+// the lease of another process.
 func TestLeaseRelease(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		leases := openLeases(t, connect(t, s))
@@ -93,8 +93,8 @@ func TestLeaseRelease(t *testing.T) {
 	})
 }
 
-// TestLeaseLapses: a holder that hears nothing stops before the server would
-// let anybody else begin.
+// TestLeaseLapses: a holder without an acknowledgement stops before the server lets
+// another process begin.
 func TestLeaseLapses(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		leases := openLeases(t, connect(t, s))
@@ -110,9 +110,9 @@ func TestLeaseLapses(t *testing.T) {
 	})
 }
 
-// TestLeaseGoneEarly: an entry that the server has dropped before its time is
-// made again.
-func TestLeaseGoneEarly(t *testing.T) {
+// TestLeaseIsRenewedAfterItsEntryWasLost: an entry that the server has
+// dropped early is written again.
+func TestLeaseIsRenewedAfterItsEntryWasLost(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)
 		leases := openLeases(t, c)

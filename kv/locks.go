@@ -14,15 +14,15 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// lockMarkerTTL is how long the end of the last holder of a lock can be read.
+// lockMarkerTTL is how long a removed entry leaves a marker.
 const lockMarkerTTL = time.Hour
 
 // Locks is the bucket of the keys and limits that all runs share (mp-locks),
-// one entry for each that has holders. Entries do not go by age: whether a
-// holder still counts is said by its run's log, which the caller reads.
+// one entry for each that has holders. Entries do not expire: the log of a holder's
+// run, which the caller reads, decides whether the holder still counts.
 type Locks struct{ bucket *jetstream.Bucket }
 
-// OpenLocks opens or makes it.
+// OpenLocks opens or creates it.
 func OpenLocks(ctx context.Context, c *jetstream.Conn) (*Locks, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("locks"), MarkerTTL: lockMarkerTTL})
 	if err != nil {
@@ -31,7 +31,8 @@ func OpenLocks(ctx context.Context, c *jetstream.Conn) (*Locks, error) {
 	return &Locks{b}, nil
 }
 
-// lockKey stands for a lock in the bucket: names of locks are free text.
+// lockKey is the key of a lock in the bucket. It has a hash, because names of locks
+// are free text.
 func lockKey(l jobs.Lock) string {
 	kind := "key"
 	if l.Limit {
@@ -48,9 +49,9 @@ func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, err
 }
 
 // Read returns a lock's entry, without holders when there is none, and the
-// revision that a change of it expects. One that cannot be read, since a newer
-// version has written it, is full: of holders that no attempt can be, so that it
-// is waited for as any other, and never written.
+// revision that a change of it expects. An unreadable entry, which a newer version
+// has written, is full of holders that no attempt can be: callers wait for it as
+// for any other, and never write it.
 func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
 	last, err := l.bucket.Last(ctx, lockKey(lock))
@@ -67,9 +68,9 @@ func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint6
 	return entry, last.Revision, nil
 }
 
-// Write stores a lock's entry, or removes one without holders, where its last
-// revision is the given one. It reports false when it is not: another write
-// came first, perhaps an unanswered first try of this call.
+// Write stores a lock's entry, or removes one without holders, if its last
+// revision is the given one. It reports false otherwise: another write came first,
+// perhaps an unanswered first try of this call.
 func (l *Locks) Write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry, revision uint64) (bool, error) {
 	if entry.Name == "" {
 		return false, fmt.Errorf("write the holders of %s: this version cannot read the stored entry", lock.Name)
@@ -94,8 +95,7 @@ func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry,
 }
 
 // Watch calls f whenever one of the locks may have become free, and when it
-// begins, until ctx ends (then it returns nil); it restarts by itself after
-// reconnects.
+// begins, until ctx ends (then it returns nil). It restarts after reconnects.
 func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {
@@ -111,7 +111,7 @@ func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) e
 	}))
 }
 
-// roomIn reports whether an entry is one of the locks, and not full.
+// roomIn reports whether an entry belongs to one of the locks, and is not full.
 func roomIn(e jetstream.BucketEntry, locks []jobs.Lock) bool {
 	i := slices.IndexFunc(locks, func(l jobs.Lock) bool { return lockKey(l) == e.Key })
 	if i < 0 || e.Gone {

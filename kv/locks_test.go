@@ -49,7 +49,7 @@ func holds(t *testing.T, l *kv.Locks, lock jobs.Lock, want ...jobs.Holder) {
 
 var database = jobs.Lock{Name: "the database, of *all* things > here\n", Max: 1}
 
-func TestAKeyHasOneHolder(t *testing.T) {
+func TestKeyHasOneHolder(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	a, b := holder("r1", "m", 1, 1), holder("r2", "m", 1, 1)
@@ -75,9 +75,9 @@ func TestAKeyHasOneHolder(t *testing.T) {
 	}
 }
 
-// TestAnAttemptFollowsItsRun: the next attempt replaces the one before, a
-// newer orchestrator's entry the elder's, and never the other way round.
-func TestAnAttemptFollowsItsRun(t *testing.T) {
+// TestHolderOfARunIsReplacedByNewerOnesOnly: the next attempt replaces the
+// previous one, and a newer orchestrator's entry that of an older one.
+func TestHolderOfARunIsReplacedByNewerOnesOnly(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	takes(t, l, database, holder("r1", "m", 1, 1))
@@ -95,7 +95,7 @@ func TestAnAttemptFollowsItsRun(t *testing.T) {
 	holds(t, l, database, holder("r1", "m", 2, 2))
 }
 
-func TestALimitHasPlaces(t *testing.T) {
+func TestLimitHasAsManyHoldersAsItAllows(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	two, three := jobs.Lock{Name: "licences", Limit: true, Max: 2}, jobs.Lock{Name: "licences", Limit: true, Max: 3}
@@ -113,9 +113,9 @@ func TestALimitHasPlaces(t *testing.T) {
 	holds(t, l, two, c)
 }
 
-// TestManyAtOnce: of many that try at the same time, never more than the limit hold a
-// lock, and everybody gets it in the end.
-func TestManyAtOnce(t *testing.T) {
+// TestConcurrentHoldersStayWithinTheLimit: at most as many as the limit
+// allows hold a lock at a time, and each gets it in the end.
+func TestConcurrentHoldersStayWithinTheLimit(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	ctx := within(t)
@@ -160,7 +160,7 @@ func hold(ctx context.Context, l *kv.Locks, lock jobs.Lock, h jobs.Holder, insid
 	return locks.Release(ctx, l, lock, h.Is)
 }
 
-func TestTheBellOfLocks(t *testing.T) {
+func TestWatchReportsFreeLocks(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	bells := make(chan struct{}, 100)
@@ -182,8 +182,8 @@ func TestTheBellOfLocks(t *testing.T) {
 	}
 }
 
-// TestFreeLocksLeaveNothing: names of locks are free text, so a lock
-// without holders is forgotten after a while; one with a holder never is.
+// TestFreeLocksLeaveNothing: names of locks are free text, so an entry without
+// holders expires; one with a holder does not.
 func TestFreeLocksLeaveNothing(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		l := openLocks(t, connect(t, s))

@@ -7,16 +7,16 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// What stands for the run of a holder of which only a newer version knows, or
-// nobody. Neither can be the id of a run, and both read well where people are
-// told for whom they wait.
+// Runs of holders in an entry that only a newer version can read, or that is
+// damaged. Neither can be the id of a run; both appear in the reasons for which a
+// module waits.
 const (
 	runOfNewer   jobs.RunID = "(known to a newer version of modpipe only)"
 	runOfNothing jobs.RunID = "(unknown: its entry in the bucket of locks cannot be read)"
 )
 
-// unread stands for an entry that cannot be read: as many hold the lock as may.
-// Without its name it cannot be written.
+// unread stands for an unreadable entry: it has as many holders as the lock allows.
+// It has no name, so that Write refuses it.
 func unread(lock jobs.Lock, why error) jobs.LockEntry {
 	run := runOfNothing
 	if errors.Is(why, jobs.ErrNewer) {
@@ -29,5 +29,5 @@ func unread(lock jobs.Lock, why error) jobs.LockEntry {
 	return e
 }
 
-// unknownRun reports whether a key stands for the run of such a holder.
+// unknownRun reports whether a key is the run of such a holder.
 func unknownRun(key string) bool { return key == string(runOfNewer) || key == string(runOfNothing) }

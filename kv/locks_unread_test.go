@@ -16,10 +16,10 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestALockOfANewerVersionIsHeld: an entry that cannot be read has a holder.
-// No orchestrator takes it, releases it or finds its holder to be gone; when it has
-// gone it is free.
-func TestALockOfANewerVersionIsHeld(t *testing.T) {
+// TestLockOfANewerVersionIsHeld: an unreadable entry has a holder. No
+// orchestrator takes it, releases it or counts its holder as gone; without the entry
+// the lock is free.
+func TestLockOfANewerVersionIsHeld(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	c := connect(t, s)

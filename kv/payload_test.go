@@ -24,9 +24,9 @@ func words(n int) (words []string) {
 	return words
 }
 
-// TestLongestEntries: the entries of all buckets fit into one message of the
-// smallest server, however many there are of what they list.
-func TestLongestEntries(t *testing.T) {
+// TestLongestEntriesFitIntoOneMessage: the entries of all buckets fit into one
+// message of the smallest server, however long their lists are.
+func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
 	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = jetstream.LeastPayload })

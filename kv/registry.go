@@ -15,12 +15,12 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// ErrTaken says that a live worker has this name.
+// ErrTaken reports that a live worker has this name.
 var ErrTaken = errors.New("a live worker has this name")
 
 const (
 	defaultTTL = 3 * time.Second
-	markerTTL  = time.Minute // how long the end of an entry can be read; watchers are notified immediately
+	markerTTL  = time.Minute // how long an expired entry leaves a marker; watchers are notified immediately
 )
 
 // Registry is the bucket of workers (mp-workers).
@@ -28,17 +28,16 @@ type Registry struct {
 	bucket *jetstream.Bucket
 
 	mu  sync.Mutex
-	own map[string]mine // by name: those that were entered here
+	own map[string]mine // by name: the entries that this process has written
 }
 
-// mine is an entry that was written here, as far as is known.
+// mine is an entry that this process has written, as far as it knows.
 type mine struct {
 	incarnation string
 	revision    uint64
 }
 
-// OpenRegistry opens or makes it; ttl counts only when it is made here (0 =
-// 3 s).
+// OpenRegistry opens or creates it. ttl counts only when it is created (0 = 3 s).
 func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*Registry, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{
 		Name: topology.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), MarkerTTL: markerTTL,
@@ -49,8 +48,8 @@ func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*R
 	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
-// Workers reads the live workers of a NATS, by name, and makes nothing:
-// without a registry there are none.
+// Workers reads the live workers of a NATS, by name. It creates nothing: without a
+// registry there are none.
 func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
 	if errors.Is(err, jetstream.ErrNotFound) {
@@ -62,8 +61,8 @@ func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) 
 	return (&Registry{bucket: b}).List(ctx)
 }
 
-// RegistryMade is when the registry of a NATS was made, by the clock of the
-// server: zero when there is none, or when it may not be looked at.
+// RegistryMade is when the registry of a NATS was created, by the clock of the
+// server. It is zero when there is none, or when the user may not read it.
 func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
 	var made time.Time
@@ -76,14 +75,14 @@ func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
 	return made, err
 }
 
-// TTL is the time after which a silent worker's entry goes.
+// TTL is the time after which a silent worker's entry expires.
 func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
 
-// Created is when the registry was made, by the clock of the server. It is in
-// memory: a restart of the server makes it again.
+// Created is when the registry was created, by the clock of the server. It is in
+// memory: after a restart of the server it is created again.
 func (r *Registry) Created(ctx context.Context) (time.Time, error) { return r.bucket.Created(ctx) }
 
-// Register enters a worker for the first time: ErrTaken when another
+// Register writes the first entry of a worker. It returns ErrTaken when another
 // incarnation of the name lives.
 func (r *Registry) Register(ctx context.Context, w jobs.WorkerInfo) error {
 	value, err := encode(&w)
@@ -96,7 +95,7 @@ func (r *Registry) Register(ctx context.Context, w jobs.WorkerInfo) error {
 	return nil
 }
 
-// enter writes the entry where it is free, or the incarnation's own.
+// enter writes the entry if the name is free, or the entry is the incarnation's own.
 func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) error {
 	for {
 		last, err := r.bucket.Last(ctx, w.Name)
@@ -112,7 +111,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) e
 		err = r.update(ctx, w, value, last.Revision)
 		if !errors.Is(err, jetstream.ErrConflict) {
 			return err
-		} // else the entry has changed in between, or it is our own first try
+		} // else the entry has changed in between, or this call has written it
 	}
 }
 
@@ -126,7 +125,7 @@ func (r *Registry) update(ctx context.Context, w jobs.WorkerInfo, value []byte, 
 	return err
 }
 
-// known is what is known of the entry of a name that was written here.
+// known returns this process's newest entry of a name.
 func (r *Registry) known(name string) (mine, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,8 +133,8 @@ func (r *Registry) known(name string) (mine, bool) {
 	return own, ok
 }
 
-// free reports whether w may have the name of an entry that is there: one that
-// does not count takes no name.
+// free returns ErrTaken unless w may have the name of an existing entry. An entry
+// that does not count takes no name.
 func free(e jetstream.BucketEntry, w jobs.WorkerInfo) error {
 	if _, ok := worker(e); !ok {
 		return nil
@@ -150,10 +149,10 @@ func free(e jetstream.BucketEntry, w jobs.WorkerInfo) error {
 	return fmt.Errorf("%w: %s, on %s, since %s", ErrTaken, w.Name, cmp.Or(have.Host, "an unknown host"), have.Started.Format(time.RFC3339))
 }
 
-// Beat renews the entry, waiting for the acknowledgement; makes the bucket
-// again when the server has lost it. The entry of another incarnation stays as
-// it is (ErrTaken): a heartbeat that was long under way does not put that of a
-// worker which has died in its place.
+// Beat renews the entry and waits for the acknowledgement. It recreates the bucket
+// when the server has lost it. It does not overwrite the entry of another
+// incarnation (ErrTaken): a late heartbeat of a dead worker does not replace that of
+// its successor.
 func (r *Registry) Beat(ctx context.Context, w jobs.WorkerInfo) error {
 	value, err := encode(&w)
 	if err != nil {
@@ -170,8 +169,8 @@ func (r *Registry) Beat(ctx context.Context, w jobs.WorkerInfo) error {
 	return nil
 }
 
-// Leave removes the entry that was written here, and not one that another
-// incarnation has written since.
+// Leave removes this process's entry, unless another incarnation has written it
+// since.
 func (r *Registry) Leave(ctx context.Context, name string) error {
 	own, ok := r.known(name)
 	if !ok {
@@ -207,22 +206,22 @@ func (r *Registry) List(ctx context.Context) ([]jobs.WorkerInfo, error) {
 	return workers, nil
 }
 
-// Change is one thing heard from the registry.
+// Change is one change of the registry.
 type Change struct {
 	Worker jobs.WorkerInfo // Name alone when Gone
 	Gone   bool            // the entry is absent (left or expired)
 	Left   bool            // Gone by Leave, not by age
 	Began  bool            // alone: the watch starts or restarts; a worker that is not sent before the next Synced is absent
 	Beat   bool            // alone: nothing has changed
-	At     time.Time       // when it arrived, on our own clock: what was stored before has been sent
-	Synced bool            // alone: everything that was there when the watch began has been sent; also after every restart (reconnect): the observer's clocks restart
+	At     time.Time       // when it arrived, by the local clock: everything stored before has been sent
+	Synced bool            // alone: all entries that existed when the watch began have been sent; also after every restart (reconnect): the observer's clocks restart
 }
 
-// Watch sends changes in order until ctx ends (then it returns nil); it
-// restarts by itself after reconnects and when the bucket was created again.
-// A restart sends everything there is, and then Synced: a worker that is not
-// among it is absent. While nothing changes it says so, several times in the
-// time to live: an observer without news does not know whether a worker is absent.
+// Watch sends changes in order until ctx ends (then it returns nil). It restarts
+// after reconnects and when the bucket was recreated. A restart sends all entries,
+// and then Synced: a worker without an entry among them is absent. While nothing
+// changes it sends a Beat, several times in the time to live: an observer without
+// news does not know whether a worker is absent.
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
 	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e jetstream.BucketEntry) error {
@@ -234,13 +233,13 @@ func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	}))
 }
 
-// Bounds of how often a watch of the registry says that nothing has changed.
+// Bounds of the time between two Beats of a watch.
 const (
 	leastBeat = 250 * time.Millisecond
 	mostBeat  = time.Second
 )
 
-// changeOf makes a change of an entry; false when that does not count.
+// changeOf returns the change that an entry reports; false when it does not count.
 func changeOf(e jetstream.BucketEntry) (c Change, ok bool) {
 	c, ok = Change{Began: e.Begun, Synced: e.Synced, Beat: e.Beat, At: time.Now()}, true
 	switch {
@@ -261,8 +260,8 @@ func encode(w *jobs.WorkerInfo) ([]byte, error) {
 }
 
 // worker decodes an entry, which counts only under the name of the worker that
-// it describes. Of one that a newer version has written the name is known, and
-// that it lives; anything else is no heartbeat.
+// it describes. An entry of a newer version shows that the worker of this name
+// lives. Every other unreadable entry does not count.
 func worker(e jetstream.BucketEntry) (w jobs.WorkerInfo, ok bool) {
 	w, err := decode[jobs.WorkerInfo](e)
 	if err != nil {
@@ -280,7 +279,7 @@ func send[T any](ctx context.Context, out chan<- T, v T) error {
 	}
 }
 
-// ended makes the end of ctx no error.
+// ended returns nil when ctx has ended, else err.
 func ended(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():

@@ -13,13 +13,13 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// statsTTL is how long the durations of a pipeline that runs no more are kept.
+// statsTTL is how long the durations of an unused pipeline are kept.
 const statsTTL = 180 * 24 * time.Hour
 
-// Stats holds how long modules took (mp-stats), one entry a pipeline.
+// Stats holds how long modules took (mp-stats), one entry for each pipeline.
 type Stats struct{ bucket *jetstream.Bucket }
 
-// OpenStats opens or makes it.
+// OpenStats opens or creates it.
 func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("stats"), TTL: statsTTL})
 	if err != nil {
@@ -28,7 +28,7 @@ func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
 	return &Stats{b}, nil
 }
 
-// Durations reads those of a pipeline and makes nothing: without a bucket
+// Durations reads the durations of a pipeline. It creates nothing: without a bucket
 // there are none.
 func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Durations, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("stats"))
@@ -41,7 +41,8 @@ func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Du
 	return (&Stats{b}).Durations(ctx, pipeline)
 }
 
-// Durations are those of a pipeline's earlier runs, empty without one.
+// Durations reads the durations of a pipeline's earlier runs; empty when there were
+// none.
 func (s *Stats) Durations(ctx context.Context, pipeline string) (jobs.Durations, error) {
 	d, _, err := s.read(ctx, pipeline)
 	return d, err
@@ -59,8 +60,8 @@ func (s *Stats) read(ctx context.Context, pipeline string) (jobs.Durations, uint
 	return d, e.Revision, err
 }
 
-// Add takes the durations of one run into account. Runs that end at the same
-// time do not lose one another's.
+// Add adds the durations of one run. Runs that end at the same time do not
+// overwrite each other's durations.
 func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.Duration) error {
 	for {
 		d, revision, err := s.read(ctx, pipeline)
@@ -75,8 +76,8 @@ func (s *Stats) Add(ctx context.Context, pipeline string, took map[string]time.D
 	}
 }
 
-// update writes durations, as many as the server takes in one message: those
-// of the modules that take longest, which matter most.
+// update writes as many durations as the server takes in one message: those of the
+// modules that take longest, which matter most.
 func (s *Stats) update(ctx context.Context, pipeline string, d jobs.Durations, revision uint64) error {
 	for {
 		value, err := jobs.Marshal(&d)
@@ -90,7 +91,7 @@ func (s *Stats) update(ctx context.Context, pipeline string, d jobs.Durations, r
 	}
 }
 
-// statsKey is a hash: names of pipelines are free text.
+// statsKey is the key of a pipeline: a hash, because its name is free text.
 func statsKey(pipeline string) string {
 	sum := sha256.Sum256([]byte(pipeline))
 	return hex.EncodeToString(sum[:16])

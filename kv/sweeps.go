@@ -9,14 +9,13 @@ import (
 	"github.com/modpipe/modpipe/internal/topology"
 )
 
-// sweepKey is the one entry of its bucket.
+// sweepKey is the entry of the last sweep in its bucket.
 const sweepKey = "runs"
 
 // SweepTurn reports whether it is this caller's turn to sweep: no other caller
-// has had one since an interval before now, which is the server's time. A caller that
-// gets it by compare-and-set is the only one until the next interval, so that
-// a sweep that is bounded by it is alone. Entries of mp-sweep are read by
-// their time only.
+// has had a turn for an interval before now, which is the server's time. It takes the
+// turn by compare-and-set. So a sweep that takes no longer than the interval is the
+// only one. Only the time of the entry counts.
 func SweepTurn(ctx context.Context, c *jetstream.Conn, now time.Time, interval time.Duration) (bool, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("sweep")})
 	if err != nil {

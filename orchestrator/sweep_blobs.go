@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 )
 
@@ -48,7 +49,7 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 		return err
 	}
 	for dropped := 0; len(blobs) > 0 && blobs[0].Time.Before(before); blobs = blobs[1:] {
-		if needed[string(blobs[0].Digest)] {
+		if needed.Has(blobs[0].Digest) {
 			continue
 		}
 		if dropped++; dropped%droppedAtOnce == 1 {
@@ -82,15 +83,15 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 	return before.Add(-s.keep.Grace), err
 }
 
-// needed are the blobs that runs refer to which have not ended, or only just.
-func (s *sweep) needed(ctx context.Context) (map[string]bool, error) {
+// needed marks the values of runs that have not ended, or only just.
+func (s *sweep) needed(ctx context.Context) (*content.Marks, error) {
 	runs, err := s.conn.Runs.ListOpen(ctx, s.now.Add(-s.keep.Grace))
 	if err != nil {
 		return nil, err
 	}
-	needed := map[string]bool{}
+	needed := new(content.Marks)
 	for _, run := range runs {
-		if err := s.conn.Runs.Blobs(ctx, run, func(digest string) { needed[digest] = true }); err != nil {
+		if err := s.conn.Runs.Mark(ctx, run, needed); err != nil {
 			return nil, err
 		}
 	}

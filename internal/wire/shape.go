@@ -49,9 +49,6 @@ func newAnything() *Shape {
 	return s
 }
 
-// Anything is the shape of a value without a type, as Plain decodes it.
-func Anything() *Shape { return anything }
-
 // target is what a pointer points at; of any other shape the shape itself,
 // and of what decodes itself a value of any type.
 func (s *Shape) target() *Shape {
