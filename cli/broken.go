@@ -6,10 +6,11 @@ import (
 	"fmt"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -28,7 +29,7 @@ func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
 
 // explainUnreadable adds that to the error; others stay as they are.
 func explainUnreadable(c *broker.Conn, run jobs.RunID, err error) error {
-	if err == nil || !orchestrator.Unreadable(err) {
+	if err == nil || !runlog.Unreadable(err) {
 		return err
 	}
 	return exit.Infrastructuref("run %s: %w\n%s", run, err, unreadableAdvice(c, run, err))
@@ -50,7 +51,7 @@ func markUnreadable(ctx context.Context, c *broker.Conn, rows []runRow) error {
 		if held || r.Status != report.RunRunning {
 			continue
 		}
-		if err := orchestrator.Check(ctx, c, r.Run); orchestrator.Unreadable(err) {
+		if err := client.New(c).Check(ctx, r.Run); runlog.Unreadable(err) {
 			r.Status, r.Error = unreadable, err.Error()
 		}
 	}

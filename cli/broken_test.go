@@ -5,8 +5,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -16,7 +16,7 @@ func TestUnreadableRun(t *testing.T) {
 	prog, c := onServer(t)
 	p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
 	for _, run := range []jobs.RunID{"good", "bad"} {
-		if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
+		if err := client.New(c).Submit(t.Context(), &jobs.Spec{Run: run, Pipeline: p}); err != nil {
 			t.Fatal(err)
 		}
 	}

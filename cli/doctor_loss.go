@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -146,7 +146,7 @@ func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
 		if _, held := holders[string(run)]; !held {
 			found.waiting = append(found.waiting, string(run))
 		}
-		claims, err := orchestrator.OpenClaims(ctx, d.conn, run)
+		claims, err := client.New(d.conn).OpenClaims(ctx, run)
 		if err != nil {
 			continue // `runs list` shows what cannot be read
 		}
@@ -158,7 +158,7 @@ func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
 }
 
 // claim notes a claim that is not executed, as far as the registry shows.
-func (o *odd) claim(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) {
+func (o *odd) claim(c *client.OpenClaim, workers []jobs.WorkerInfo) {
 	text := fmt.Sprintf("%s of run %s, attempt %d, by worker %s", c.Module, c.Run, c.Claim.Attempt, c.Claim.Worker)
 	switch claimedBy(c, workers) {
 	case claimAbsent:
@@ -175,7 +175,7 @@ func (d *doctor) reportWaiting(ctx context.Context, found *odd) {
 		return
 	}
 	advice := "`orchestrator resume RUN` takes one over, or start `orchestrator serve`"
-	if serving, err := orchestrator.Serving(ctx, d.conn); err == nil && serving {
+	if serving, err := client.New(d.conn).Serving(ctx); err == nil && serving {
 		advice = "an orchestrator serves, and does not take them: is its --max-runs reached? Look into its log, or start it again"
 	}
 	d.warn("runs", advice, "no orchestrator decides for %s: %s", phrase.Count(len(found.waiting), "run"), phrase.Few(found.waiting, 5))
@@ -201,7 +201,7 @@ const (
 	claimIdle
 )
 
-func claimedBy(c *orchestrator.OpenClaim, workers []jobs.WorkerInfo) claimState {
+func claimedBy(c *client.OpenClaim, workers []jobs.WorkerInfo) claimState {
 	i := slices.IndexFunc(workers, func(w jobs.WorkerInfo) bool {
 		return w.Name == c.Claim.Worker && w.Incarnation == c.Claim.Incarnation
 	})

@@ -8,10 +8,10 @@ import (
 	"syscall"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -27,8 +27,8 @@ func (a *app) explain(err error) (code int, text string) {
 		return withCode.Code, withCode.Error()
 	case errors.As(err, &dropped):
 		return exit.NotFound, dropped.Error()
-	case errors.Is(err, broker.ErrNotFound), errors.Is(err, orchestrator.ErrExists),
-		errors.Is(err, orchestrator.ErrEnded), errors.Is(err, kv.ErrTaken):
+	case errors.Is(err, broker.ErrNotFound), errors.Is(err, client.ErrExists),
+		errors.Is(err, client.ErrEnded), errors.Is(err, kv.ErrTaken):
 		return exit.NotFound, err.Error()
 	case errors.Is(err, broker.ErrDenied):
 		return exit.Infrastructure, err.Error() + "\nthe NATS user of this program lacks that permission"

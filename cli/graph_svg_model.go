@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -227,7 +227,7 @@ func pastRun(ctx context.Context, s *access.Session, id string) (*pipeline.Pipel
 	if err != nil {
 		return nil, nil, err
 	}
-	rep, err := orchestrator.Report(ctx, s.Conn, run)
+	rep, err := client.New(s.Conn).Show(ctx, run)
 	if err != nil {
 		return nil, nil, err
 	}

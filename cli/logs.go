@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/lines"
@@ -20,7 +21,6 @@ import (
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -216,7 +216,7 @@ func (a *app) followLogs(ctx context.Context, s *access.Session, run jobs.RunID,
 		return a.printLogs(ctx, s, run, m, o) // nothing more will come
 	}
 	width := m.width()
-	_, err := orchestrator.Follow(ctx, s.Conn, run, true, func(e report.Event) {
+	_, err := client.New(s.Conn).Follow(ctx, run, true, func(e report.Event) {
 		if e.Event != report.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
 			return
 		}

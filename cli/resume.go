@@ -14,6 +14,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
@@ -81,7 +82,7 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
 func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, error) {
-	rep, err := orchestrator.Report(ctx, s.Conn, r.run)
+	rep, err := client.New(s.Conn).Show(ctx, r.run)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, noRunError(r.run)
 	}
@@ -166,7 +167,7 @@ defines the pipeline, that program must be asked.`,
 		}
 		r.run = jobs.RunID(id)
 		r.prepare = func(ctx context.Context, s *access.Session) error {
-			return r.again(ctx, s, args[0], orchestrator.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
+			return r.again(ctx, s, args[0], client.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
 		}
 		if detach {
 			return a.detachRetry(cmd.Context(), r)
@@ -200,7 +201,7 @@ func (a *app) retryParams(params []settings.Pair) []settings.Pair {
 }
 
 // again makes the specification of a run that does another again.
-func (r *runner) again(ctx context.Context, s *access.Session, old string, redo orchestrator.Redo, params []settings.Pair) error {
+func (r *runner) again(ctx context.Context, s *access.Session, old string, redo client.Redo, params []settings.Pair) error {
 	run, err := findRun(ctx, s.Conn, old)
 	if err != nil {
 		return err
@@ -210,16 +211,16 @@ func (r *runner) again(ctx context.Context, s *access.Session, old string, redo 
 			return r.app.rebind(run, spec, params)
 		}
 	}
-	spec, err := orchestrator.Again(ctx, s.Conn, run, redo)
-	if unknown, ok := errors.AsType[*orchestrator.UnknownModuleError](err); ok {
+	spec, err := client.New(s.Conn).Retry(ctx, run, redo)
+	if unknown, ok := errors.AsType[*client.UnknownModuleError](err); ok {
 		return exit.NotFoundf("%w%s", err, phrase.DidYouMean(unknown.Module, unknown.Known))
 	}
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return noRunError(run)
-	case errors.Is(err, orchestrator.ErrRunning):
+	case errors.Is(err, client.ErrRunning):
 		return exit.NotFoundf("run %s has not ended: there is nothing to run again yet", run)
-	case errors.Is(err, orchestrator.ErrNothing):
+	case errors.Is(err, client.ErrNothing):
 		return exit.NotFoundf("all of run %s has succeeded: there is nothing to run again", run)
 	case err != nil:
 		return err
@@ -242,7 +243,7 @@ func paramsText(params []settings.Pair) string {
 }
 
 // redoneText says what is done again.
-func redoneText(redo orchestrator.Redo) string {
+func redoneText(redo client.Redo) string {
 	switch {
 	case len(redo.Modules) > 0:
 		return strings.Join(redo.Modules, ", ") + " and what follows"
@@ -294,19 +295,19 @@ func (a *app) handOver(ctx context.Context, s *access.Session, spec *jobs.Spec) 
 // submit stores a run. An id that is known is answered with its run, if that
 // is the run that is to be submitted: a submission may be repeated.
 func (a *app) submit(ctx context.Context, s *access.Session, spec *jobs.Spec) error {
-	err := orchestrator.Submit(ctx, s.Conn, spec)
-	if !errors.Is(err, orchestrator.ErrExists) {
+	err := client.New(s.Conn).Submit(ctx, spec)
+	if !errors.Is(err, client.ErrExists) {
 		if err != nil {
 			err = fmt.Errorf("submit run %s: %w", spec.Run, err)
 		}
 		return err
 	}
-	err = orchestrator.Known(ctx, s.Conn, spec)
+	err = client.New(s.Conn).Known(ctx, spec)
 	switch {
 	case err == nil:
 		console.Writef(a.Stderr, "run %s exists already, and is not submitted again\n", spec.Run)
 		return nil
-	case errors.Is(err, orchestrator.ErrOther):
+	case errors.Is(err, client.ErrOther):
 		return exit.NotFoundf("run %s exists already, and %w: choose another --run-id, or leave it out", spec.Run, err)
 	case errors.As(err, new(*broker.DroppedError)):
 		return exit.NotFoundf("run %s exists already, and cannot be compared with this one: %w\nchoose another --run-id, or leave it out", spec.Run, err)
@@ -324,11 +325,11 @@ const takenWithin = 15 * time.Second
 func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
 	waiting, stop := context.WithTimeout(ctx, takenWithin)
 	defer stop()
-	how, err := orchestrator.AwaitTaken(waiting, c, run)
+	how, err := client.New(c).AwaitTaken(waiting, run)
 	switch {
-	case err == nil && how == orchestrator.Unserved:
+	case err == nil && how == client.Unserved:
 		console.Writeln(a.Stderr, "no orchestrator serves this NATS at the moment: the run begins when one does (`orchestrator serve`)")
-	case err == nil && how == orchestrator.Queued:
+	case err == nil && how == client.Queued:
 		console.Writeln(a.Stderr, "the orchestrator that serves decides for as many runs as it may (--max-runs): the run waits its turn")
 	case ctx.Err() != nil:
 		console.Writef(a.Stderr, "run %s is submitted, and starts when an orchestrator takes it: `orchestrator runs cancel %s` cancels it\n", run, run)
@@ -342,7 +343,7 @@ func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) er
 // withdraw cancels a run that no orchestrator takes.
 func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
 	fate := "the run is cancelled"
-	err := orchestrator.Cancel(ctx, c, run, jobs.Cancel{ID: ident.New(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
+	err := client.New(c).Cancel(ctx, run, jobs.Cancel{ID: ident.New(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
 	if err != nil {
 		fate = fmt.Sprintf("the run could not be cancelled (%v)", err)
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/cli"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -99,7 +99,7 @@ func TestRetryOverWorkersFromStartTakesParameters(t *testing.T) {
 func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
 	p, c := onServer(t)
 	graph := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Token: "m", Slots: 1, Command: &pipeline.Command{Run: "true"}}}}
-	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "old", Pipeline: graph}); err != nil {
+	if err := client.New(c).Submit(t.Context(), &jobs.Spec{Run: "old", Pipeline: graph}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Runs.Append(t.Context(), "old", "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed}}); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
@@ -166,8 +167,8 @@ func (r *runner) have(ctx context.Context, s *access.Session) (*kv.Lease, error)
 		return nil, err
 	}
 	r.submitted = s.Conn.Connection()
-	if err := orchestrator.Submit(ctx, s.Conn, r.spec); err != nil {
-		if errors.Is(err, orchestrator.ErrExists) {
+	if err := client.New(s.Conn).Submit(ctx, r.spec); err != nil {
+		if errors.Is(err, client.ErrExists) {
 			_ = lease.Release(ctx) // else it expires
 			return nil, exists
 		}
@@ -330,7 +331,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = orchestrator.Follow(gctx, s.Conn, r.run, true, r.progress.event)
+		rep, err = client.New(s.Conn).Follow(gctx, r.run, true, r.progress.event)
 		return err
 	})
 	if s.Server == nil {
@@ -392,7 +393,7 @@ func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*rep
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
-	rep, rerr := orchestrator.Report(last, s.Conn, r.run)
+	rep, rerr := client.New(s.Conn).Show(last, r.run)
 	if rerr != nil {
 		return nil, err
 	}
@@ -475,14 +476,14 @@ func signalText(sig os.Signal, n int) string {
 }
 
 func (r *runner) cancel(ctx context.Context, s *access.Session, sig os.Signal) error {
-	err := orchestrator.Cancel(ctx, s.Conn, r.run, jobs.Cancel{
+	err := client.New(s.Conn).Cancel(ctx, r.run, jobs.Cancel{
 		ID: ident.New(), By: bySignal, Reason: exit.SignalError{Signal: sig}.Error(),
 	})
 	if errors.Is(err, broker.ErrNotFound) {
 		r.stop(s.Conn.Runs.Gone(r.run))
 		return err
 	}
-	if err != nil && !errors.Is(err, orchestrator.ErrEnded) && ctx.Err() == nil {
+	if err != nil && !errors.Is(err, client.ErrEnded) && ctx.Err() == nil {
 		r.progress.note("cancel the run: %v", err)
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
@@ -20,7 +21,6 @@ import (
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -180,7 +180,7 @@ func (a *app) runsShowCommand(p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: a.completeRuns(p),
 		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
-			rep, err := orchestrator.Report(ctx, s.Conn, run)
+			rep, err := client.New(s.Conn).Show(ctx, run)
 			if err != nil {
 				return err
 			}
@@ -222,10 +222,10 @@ func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
 	settings.TextFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
 	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
 		who := a.startedBy()
-		err := orchestrator.Cancel(ctx, s.Conn, run, jobs.Cancel{
+		err := client.New(s.Conn).Cancel(ctx, run, jobs.Cancel{
 			ID: ident.New(), By: who, Reason: cmp.Or(reason, "cancelled by "+who),
 		})
-		if errors.Is(err, orchestrator.ErrEnded) {
+		if errors.Is(err, client.ErrEnded) {
 			return exit.NotFoundf("run %s has ended already", run)
 		}
 		if err != nil {
@@ -242,7 +242,7 @@ func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
 // will by itself.
 func (a *app) warnOrphan(ctx context.Context, s *access.Session, run jobs.RunID) {
 	if !s.Dead {
-		there, err := orchestrator.Decided(ctx, s.Conn, run)
+		there, err := client.New(s.Conn).Decided(ctx, run)
 		if err != nil || there {
 			return
 		}
@@ -265,7 +265,7 @@ func (a *app) runsWaitCommand(p *store.Location) *cobra.Command {
 func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeout time.Duration) error {
 	if s.Dead {
 		if ended, err := s.Conn.Runs.Ended(ctx, run); err == nil && !ended {
-			if _, err := orchestrator.Report(ctx, s.Conn, run); err != nil {
+			if _, err := client.New(s.Conn).Show(ctx, run); err != nil {
 				return err
 			}
 			return exit.Infrastructuref("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
@@ -285,7 +285,7 @@ func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeo
 		show = a.newProgress(nil)
 		defer show.close()
 	}
-	rep, err := orchestrator.Follow(waiting, s.Conn, run, a.set.Progress != "auto", show.event)
+	rep, err := client.New(s.Conn).Follow(waiting, run, a.set.Progress != "auto", show.event)
 	if waiting.Err() != nil && ctx.Err() == nil && rep == nil {
 		return exit.Infrastructuref("run %s has not ended within %s; it goes on", run, jobs.ShortDuration(timeout))
 	}

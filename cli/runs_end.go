@@ -8,12 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 )
 
 func (a *app) runsEndCommand(p *store.Location) *cobra.Command {
@@ -40,11 +40,11 @@ already, or a live orchestrator decides for it.`,
 	}
 	body := func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
 		why := cmp.Or(reason, "ended by force by "+a.startedBy())
-		err := orchestrator.End(ctx, s.Conn, run, why)
+		err := client.New(s.Conn).End(ctx, run, why)
 		switch {
-		case errors.Is(err, orchestrator.ErrEnded):
+		case errors.Is(err, client.ErrEnded):
 			return exit.NotFoundf("run %s has ended already", run)
-		case errors.Is(err, orchestrator.ErrDecided):
+		case errors.Is(err, client.ErrDecided):
 			return exit.NotFoundf("%w: `orchestrator runs cancel %s` ends it in order", err, run)
 		case err != nil:
 			return err

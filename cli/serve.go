@@ -21,6 +21,7 @@ import (
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/redact"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
@@ -225,7 +226,7 @@ func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log 
 				log.Info("run ended", "run", string(run), "status", string(end.Status), "reason", end.Error)
 			case ctx.Err() != nil:
 				log.Info("run given back", "run", string(run))
-			case orchestrator.Unreadable(err):
+			case runlog.Unreadable(err):
 				log.Error("run left: "+unreadableAdvice(c, run, err)+"; `orchestrator runs show "+string(run)+"` shows what is wrong", "run", string(run), "error", err)
 			default:
 				log.Error("run left", "run", string(run), "error", err)

@@ -13,12 +13,12 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -60,8 +60,8 @@ func TestErrorCodes(t *testing.T) {
 		{broker.ErrUnreachable, 3},
 		{broker.ErrDenied, 3},
 		{broker.ErrNotFound, 5},
-		{orchestrator.ErrExists, 5},
-		{orchestrator.ErrEnded, 5},
+		{client.ErrExists, 5},
+		{client.ErrEnded, 5},
 		{kv.ErrTaken, 5},
 		{exit.Usagef("x"), 2},
 		{exit.SignalError{Signal: os.Interrupt}, 130},

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -59,7 +61,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		}
 		defer c.Close()
 		for run, p := range map[jobs.RunID]*pipeline.Pipeline{"bad": skips("odd"), "good": skips("p")} {
-			if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
+			if err := client.New(c).Submit(ctx, &jobs.Spec{Run: run, Pipeline: p}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -73,7 +75,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		g.Go(func() error { return orchestrator.Serve(ctx, c, cfg) })
 		left, panics := l.after(), 0
 		for _, err := range left {
-			if errors.Is(err, orchestrator.ErrPanicked) {
+			if errors.Is(err, runlog.ErrPanicked) {
 				panics++
 			}
 		}
@@ -87,7 +89,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		if err != nil || holders["bad"].Problem == "" {
 			t.Errorf("its lease says nothing: %+v, %v", holders["bad"], err)
 		}
-		if err := orchestrator.End(ctx, c, "bad", "because"); err != nil {
+		if err := client.New(c).End(ctx, "bad", "because"); err != nil {
 			t.Errorf("end it: %v", err)
 		}
 		if left := l.after(); len(left) != 2 {
@@ -96,11 +98,11 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		if holders, err := kv.Holders(ctx, c.Conn); err != nil || holders["bad"].Holder != "" {
 			t.Errorf("its lease is held after its end: %+v, %v", holders["bad"], err)
 		}
-		r, err := orchestrator.Report(ctx, c, "bad")
+		r, err := client.New(c).Show(ctx, "bad")
 		if err != nil || r.Status != report.RunFailed || r.Error != "because" {
 			t.Errorf("its report: %+v, %v", r, err)
 		}
-		if r, err := orchestrator.Follow(ctx, c, "bad", true, func(report.Event) {}); err != nil || r.Status != report.RunFailed {
+		if r, err := client.New(c).Follow(ctx, "bad", true, func(report.Event) {}); err != nil || r.Status != report.RunFailed {
 			t.Errorf("followed: %+v, %v", r, err)
 		}
 		stop()
@@ -128,11 +130,11 @@ func skips(name string) *pipeline.Pipeline {
 func TestEndByForce(t *testing.T) {
 	s := newShelf(t)
 	ctx := t.Context()
-	if err := orchestrator.End(ctx, s.conn, "none", "x"); !errors.Is(err, broker.ErrNotFound) {
+	if err := client.New(s.conn).End(ctx, "none", "x"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a run that is not there: %v", err)
 	}
 	s.ended("over")
-	if err := orchestrator.End(ctx, s.conn, "over", "x"); !errors.Is(err, orchestrator.ErrEnded) {
+	if err := client.New(s.conn).End(ctx, "over", "x"); !errors.Is(err, client.ErrEnded) {
 		t.Errorf("a run that has ended: %v", err)
 	}
 	s.submit("led")
@@ -143,7 +145,7 @@ func TestEndByForce(t *testing.T) {
 	if _, err := leases.Acquire(ctx, "led", "somebody"); err != nil {
 		t.Fatal(err)
 	}
-	if err := orchestrator.End(ctx, s.conn, "led", "x"); !errors.Is(err, orchestrator.ErrDecided) {
+	if err := client.New(s.conn).End(ctx, "led", "x"); !errors.Is(err, client.ErrDecided) {
 		t.Errorf("a run that somebody decides for: %v", err)
 	}
 	for subject, data := range map[string][]byte{"mp.run.bad.spec": []byte("no specification"), "mp.run.odd.spec": {1, 0xc0}} {
@@ -163,13 +165,13 @@ func TestEndByForce(t *testing.T) {
 		t.Errorf("the list: %v", problems)
 	}
 	for _, run := range []jobs.RunID{"bad", "odd"} {
-		if err := orchestrator.Check(ctx, s.conn, run); !orchestrator.Unreadable(err) {
+		if err := client.New(s.conn).Check(ctx, run); !runlog.Unreadable(err) {
 			t.Errorf("%s: %v", run, err)
 		}
-		if err := orchestrator.End(ctx, s.conn, run, "because"); err != nil {
+		if err := client.New(s.conn).End(ctx, run, "because"); err != nil {
 			t.Errorf("end %s: %v", run, err)
 		}
-		if r, err := orchestrator.Report(ctx, s.conn, run); err != nil || r.Status != report.RunFailed || r.Error != "because" {
+		if r, err := client.New(s.conn).Show(ctx, run); err != nil || r.Status != report.RunFailed || r.Error != "because" {
 			t.Errorf("the report of %s: %+v, %v", run, r, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -74,7 +75,7 @@ func benchmarkRun(b *testing.B, modules int, needs func(int) []pipeline.Need) {
 	for b.Loop() {
 		run++
 		id := jobs.RunID(fmt.Sprint("r", run))
-		if err := orchestrator.Submit(ctx, conn, &jobs.Spec{Run: id, Pipeline: p}); err != nil {
+		if err := client.New(conn).Submit(ctx, &jobs.Spec{Run: id, Pipeline: p}); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := orchestrator.Run(ctx, conn, id, orchestrator.Config{}); err != nil {

@@ -5,24 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/schedule"
 )
-
-// Unreadable reports whether an error says that the log of a run cannot be
-// folded: it is corrupt, a newer version has written it, or modpipe panics over
-// it. Nobody can decide for such a run before its log changes.
-func Unreadable(err error) bool {
-	return errors.Is(err, ErrPanicked) || errors.Is(err, schedule.ErrCorrupt) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, jobs.ErrMalformed)
-}
-
-// Check folds the log of a run, and returns what is wrong with it.
-func Check(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
-	_, err := load(ctx, c, run)
-	return err
-}
 
 // errUnchanged leaves a run alone whose log is as unreadable as it was.
 var errUnchanged = errors.New("its log has not changed")

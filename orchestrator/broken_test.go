@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
@@ -52,20 +54,20 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 		}
 		defer c.Close()
 		p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
-		if err := orchestrator.Submit(ctx, c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
+		if err := client.New(c).Submit(ctx, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 			t.Fatal(err)
 		}
 		odd := jobs.Record{Expansion: &jobs.Expansion{Module: "m"}} // m is no family
 		if _, err := c.Runs.Append(ctx, "r", "", 0, odd); err != nil {
 			t.Fatal(err)
 		}
-		if err := orchestrator.Check(ctx, c, "r"); !errors.Is(err, schedule.ErrCorrupt) || !orchestrator.Unreadable(err) {
+		if err := client.New(c).Check(ctx, "r"); !errors.Is(err, schedule.ErrCorrupt) || !runlog.Unreadable(err) {
 			t.Fatalf("the log is as it should be: %v", err)
 		}
 		var l leavings
 		var g errgroup.Group
 		g.Go(func() error { return orchestrator.Serve(ctx, c, orchestrator.ServeConfig{Left: l.note}) })
-		if left := l.after(); len(left) != 1 || !orchestrator.Unreadable(left[0]) {
+		if left := l.after(); len(left) != 1 || !runlog.Unreadable(left[0]) {
 			t.Errorf("in an hour it was left %d times: %v", len(left), left)
 		}
 		if _, err := c.Runs.Append(ctx, "r", "", 0, jobs.Record{Cancel: &jobs.Cancel{ID: "c"}}); err != nil {

@@ -15,6 +15,6 @@
 // When NATS is away the loop waits. After every new connection, and when the
 // stream of runs is another one, Run takes the run over again from the start of
 // its log. It fails only on what does not pass: a permission, a corrupt log, a
-// newer takeover, a log that NATS has lost. Submit, Cancel,
-// Follow and Report are for anyone who can reach the log; they decide nothing.
+// newer takeover, a log that NATS has lost.
+// Package internal/client has what other programs ask about runs.
 package orchestrator

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
@@ -143,7 +144,7 @@ modules:
 				t.Fatalf("it has ended in a full %s: %v", stream, err)
 			}
 			s.resize(stream, -1)
-			rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
+			rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
 			if err := errors.Join(err, g.Wait()); err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +191,7 @@ modules:
 		t.Fatalf("it has ended without room: %v", err)
 	}
 	free()
-	rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
+	rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func (s *site) eachOnce(run jobs.RunID) {
 func TestSubmitToFullStream(t *testing.T) {
 	s := newSite(t, 0)
 	s.resize("MP_RUNS", 10)
-	err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: "r"})
+	err := client.New(s.conn).Submit(s.ctx, &jobs.Spec{Run: "r"})
 	if !errors.Is(err, broker.ErrFull) || !strings.Contains(err.Error(), "MP_RUNS") || !strings.Contains(err.Error(), "nats stream edit") {
 		t.Errorf("%v", err)
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -33,12 +33,12 @@ func specOf(t *testing.T, file, src string, params map[string]string) *jobs.Spec
 func TestKnownComparesWhatARunDoes(t *testing.T) {
 	s := newSite(t, 0)
 	ctx := t.Context()
-	if err := orchestrator.Known(ctx, s.conn, specOf(t, "p.yaml", knownSource, nil)); !errors.Is(err, broker.ErrNotFound) {
+	if err := client.New(s.conn).Known(ctx, specOf(t, "p.yaml", knownSource, nil)); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a run that was not submitted: %v", err)
 	}
 	first := specOf(t, "p.yaml", knownSource, nil)
 	first.Labels, first.StartedBy = map[string]string{"k": "v"}, "ann@host"
-	if err := orchestrator.Submit(ctx, s.conn, first); err != nil {
+	if err := client.New(s.conn).Submit(ctx, first); err != nil {
 		t.Fatal(err)
 	}
 	with := func(change func(*jobs.Spec)) *jobs.Spec {
@@ -54,7 +54,7 @@ func TestKnownComparesWhatARunDoes(t *testing.T) {
 			s.Env = []pipeline.Pair{{Axis: "A", Value: "0"}, {Axis: "B", Value: "2"}, {Axis: "A", Value: "1"}}
 		}),
 	} {
-		if err := orchestrator.Known(ctx, s.conn, spec); err != nil {
+		if err := client.New(s.conn).Known(ctx, spec); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -68,8 +68,8 @@ func TestKnownComparesWhatARunDoes(t *testing.T) {
 		"another environment (A, B)": with(func(s *jobs.Spec) { s.Env = nil }),
 		"no retry of run r0":         with(func(s *jobs.Spec) { s.RetryOf = "r0" }),
 	} {
-		err := orchestrator.Known(ctx, s.conn, spec)
-		if !errors.Is(err, orchestrator.ErrOther) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hush") {
+		err := client.New(s.conn).Known(ctx, spec)
+		if !errors.Is(err, client.ErrOther) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("want %q, have %v", text, err)
 		}
 	}

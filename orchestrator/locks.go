@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/schedule"
@@ -117,7 +118,7 @@ func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (bool, error) {
 }
 
 func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
-	return load(ctx, o.conn, run)
+	return runlog.Load(ctx, o.conn, run)
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {

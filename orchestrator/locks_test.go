@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -99,7 +100,7 @@ func (r *led) succeeds() {
 	if err := r.finish(); err != nil {
 		r.s.t.Fatal(err)
 	}
-	rep, err := orchestrator.Report(r.s.ctx, r.s.conn, r.id)
+	rep, err := client.New(r.s.conn).Show(r.s.ctx, r.id)
 	if err != nil {
 		r.s.t.Fatal(err)
 	}

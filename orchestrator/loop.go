@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -120,7 +121,7 @@ func (l *loop) loop(ctx context.Context) error {
 
 // guard runs a task; a panic in it ends the loop.
 func (l *loop) guard(task func()) {
-	err := contained(l.cfg.Logger, l.run, func() error {
+	err := runlog.Contain(l.cfg.Logger, l.run, func() error {
 		task()
 		return nil
 	})

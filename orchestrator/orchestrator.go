@@ -11,18 +11,15 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Errors that callers branch on.
-var (
-	ErrExists     = errors.New("a run of this id exists already")
-	ErrEnded      = errors.New("the run has ended")
-	ErrSuperseded = errors.New("another orchestrator has taken the run over")
-)
+// ErrSuperseded reports that another orchestrator has taken the run over.
+var ErrSuperseded = errors.New("another orchestrator has taken the run over")
 
 // Config configures an orchestrator.
 type Config struct {
@@ -53,7 +50,7 @@ type Config struct {
 // returns ctx's error; the run stays as it is. The error is kv.ErrHeld when
 // somebody else decides for the run, ErrSuperseded when another orchestrator
 // has taken it over, broker.ErrNotFound when there is no such run, and
-// schedule.ErrCorrupt when its log cannot be folded, and ErrPanicked.
+// schedule.ErrCorrupt when its log cannot be folded, and runlog.ErrPanicked.
 func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.End, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Fleet != nil {
@@ -124,7 +121,7 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 			return err
 		}
 		var later time.Time
-		err = contained(cfg.Logger, run, func() (err error) {
+		err = runlog.Contain(cfg.Logger, run, func() (err error) {
 			end, later, err = decide(c.Pin(gctx), c, run, cfg, lease, epoch)
 			return err
 		})
@@ -317,11 +314,11 @@ var errEnded = errors.New("ended")
 func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(f func() error) {
-		g.Go(func() error { return contained(l.cfg.Logger, l.run, f) })
+		g.Go(func() error { return runlog.Contain(l.cfg.Logger, l.run, f) })
 	}
 	start(func() error { return l.broker.Runs.Follow(ctx, l.run, after, l.entries) })
 	start(func() error { return registry.Watch(ctx, l.changes) })
-	start(func() error { return watchGone(ctx, l.broker, l.run) })
+	start(func() error { return runlog.WatchGone(ctx, l.broker, l.run) })
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
 	start(func() error {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -100,7 +101,7 @@ func (s *site) submit(id jobs.RunID, src string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: id, Pipeline: p}); err != nil {
+	if err := client.New(s.conn).Submit(s.ctx, &jobs.Spec{Run: id, Pipeline: p}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -116,7 +117,7 @@ func (s *site) run(src string) (*report.Report, []report.Event) {
 		return err
 	})
 	var events []report.Event
-	rep, err := orchestrator.Follow(s.ctx, s.conn, id, true, func(e report.Event) { events = append(events, e) })
+	rep, err := client.New(s.conn).Follow(s.ctx, id, true, func(e report.Event) { events = append(events, e) })
 	if err := errors.Join(err, g.Wait()); err != nil {
 		s.t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ modules:
 	if e := events[len(events)-1]; e.Event != report.EventRunEnded || e.Status != "succeeded" {
 		t.Errorf("the last event is %+v", e)
 	}
-	again, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	again, err := client.New(s.conn).Show(s.ctx, "r1")
 	if err != nil || statuses(again) != want {
 		t.Errorf("read again: %v %v", again, err)
 	}
@@ -200,7 +201,7 @@ modules:
 	if _, err := s.conn.APIOnce(s.ctx, "STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := orchestrator.Report(s.ctx, s.conn, jobs.RunID(rep.Run))
+	rep, err := client.New(s.conn).Show(s.ctx, jobs.RunID(rep.Run))
 	if err != nil {
 		t.Fatalf("a report without an output that is gone: %v", err)
 	}
@@ -229,7 +230,7 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e report.Event) {
+		_, err := client.New(s.conn).Follow(s.ctx, "r1", false, func(e report.Event) {
 			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}
@@ -320,11 +321,11 @@ func (s *site) cancelled(run jobs.RunID) *report.Report {
 		_, err := orchestrator.Run(s.ctx, s.conn, run, orchestrator.Config{})
 		return err
 	})
-	rep, err := orchestrator.Follow(s.ctx, s.conn, run, true, func(e report.Event) {
+	rep, err := client.New(s.conn).Follow(s.ctx, run, true, func(e report.Event) {
 		if e.Event != report.EventModuleStarted {
 			return
 		}
-		if err := orchestrator.Cancel(s.ctx, s.conn, run, jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
+		if err := client.New(s.conn).Cancel(s.ctx, run, jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
 			s.t.Error(err)
 		}
 	})
@@ -343,10 +344,10 @@ func TestCancel(t *testing.T) {
 	if rep.Status != report.RunCancelled || statuses(rep) != "long=cancelled after=cancelled" {
 		t.Errorf("%s: %s", rep.Status, statuses(rep))
 	}
-	if err := orchestrator.Cancel(s.ctx, s.conn, "r1", jobs.Cancel{}); !errors.Is(err, orchestrator.ErrEnded) {
+	if err := client.New(s.conn).Cancel(s.ctx, "r1", jobs.Cancel{}); !errors.Is(err, client.ErrEnded) {
 		t.Errorf("cancelling an ended run: %v", err)
 	}
-	if err := orchestrator.Cancel(s.ctx, s.conn, "other", jobs.Cancel{}); !errors.Is(err, broker.ErrNotFound) {
+	if err := client.New(s.conn).Cancel(s.ctx, "other", jobs.Cancel{}); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("cancelling an unknown run: %v", err)
 	}
 }
@@ -374,8 +375,8 @@ func TestSubmitTwice(t *testing.T) {
 	s := newSite(t, 0)
 	const src = "name: p\nmodules: {a: {run: 'true'}}\n"
 	s.submit("r1", src)
-	err := orchestrator.Submit(s.ctx, s.conn, &jobs.Spec{Run: "r1", Pipeline: &pipeline.Pipeline{Name: "q"}})
-	if !errors.Is(err, orchestrator.ErrExists) {
+	err := client.New(s.conn).Submit(s.ctx, &jobs.Spec{Run: "r1", Pipeline: &pipeline.Pipeline{Name: "q"}})
+	if !errors.Is(err, client.ErrExists) {
 		t.Errorf("submitting an id again: %v", err)
 	}
 }

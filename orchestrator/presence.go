@@ -18,7 +18,7 @@ const nameSlack = time.Second
 func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.Lease, error) {
 	limit := time.Now().Add(leases.TTL() + nameSlack)
 	for said := false; ; said = true {
-		lease, err := leases.Acquire(ctx, servePrefix+cfg.Name, cfg.Name)
+		lease, err := leases.Acquire(ctx, kv.PresenceKey(cfg.Name), cfg.Name)
 		if !errors.Is(err, kv.ErrHeld) || time.Now().After(limit) {
 			return lease, err
 		}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -33,9 +33,6 @@ type ServeConfig struct {
 
 const (
 	defaultMaxRuns = 64
-	// servePrefix makes the keys under which those that serve hold leases of
-	// their own: no run's id has a dot.
-	servePrefix = "serve."
 	// triedAgain is after how long a run is looked at again that somebody
 	// else was quicker to take: its lease is heard of by then.
 	triedAgain = 200 * time.Millisecond
@@ -87,34 +84,6 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	}
 	return err
 }
-
-// Serving reports whether anybody serves this NATS.
-func Serving(ctx context.Context, c *broker.Conn) (bool, error) {
-	holders, err := kv.Holders(ctx, c.Conn)
-	return serving(holders), err
-}
-
-// Decided reports whether somebody decides for a run, or soon will, since he
-// serves.
-func Decided(ctx context.Context, c *broker.Conn, run jobs.RunID) (bool, error) {
-	holders, err := kv.Holders(ctx, c.Conn)
-	if _, held := holders[string(run)]; held || err != nil {
-		return held, err
-	}
-	return serving(holders), nil
-}
-
-func serving(holders map[string]jobs.Lease) bool {
-	for key := range holders {
-		if isPresence(key) {
-			return true
-		}
-	}
-	return false
-}
-
-// isPresence reports whether the lease of this key says that somebody serves.
-func isPresence(key string) bool { return strings.HasPrefix(key, servePrefix) }
 
 // openRun is a run without an end.
 type openRun struct {
@@ -307,7 +276,7 @@ func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
 	case <-ctx.Done():
 		return
 	}
-	if errors.Is(err, ErrPanicked) {
+	if errors.Is(err, runlog.ErrPanicked) {
 		s.keepAside(ctx, run, lease, err)
 	}
 }
@@ -342,11 +311,11 @@ func (s *server) leave(r result) {
 	case r.err == nil, errors.Is(r.err, broker.ErrNotFound), errors.As(r.err, new(*broker.DroppedError)), errors.As(r.err, new(*broker.GoneError)):
 		delete(s.open, r.run)
 		return
-	case errors.Is(r.err, ErrPanicked):
+	case errors.Is(r.err, runlog.ErrPanicked):
 		return // it stays ours, and is not tried again
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
 		run.next = time.Now().Add(triedAgain)
-	case Unreadable(r.err):
+	case runlog.Unreadable(r.err):
 		run.next, run.unread = time.Now().Add(brokenAgain), r.newest
 	default:
 		run.next = time.Now().Add(brokenAgain)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -63,7 +64,7 @@ func (v *servers) start(name string) (stop func()) {
 // end follows a run to its end.
 func (v *servers) end(run jobs.RunID) *report.Report {
 	v.s.t.Helper()
-	rep, err := orchestrator.Follow(v.s.ctx, v.s.conn, run, false, func(report.Event) {})
+	rep, err := client.New(v.s.conn).Follow(v.s.ctx, run, false, func(report.Event) {})
 	if err != nil {
 		v.s.t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := orchestrator.Follow(s.ctx, s.conn, "r1", false, func(e report.Event) {
+		_, err := client.New(s.conn).Follow(s.ctx, "r1", false, func(e report.Event) {
 			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
@@ -73,7 +74,7 @@ func TestSlowFollower(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		_, err := orchestrator.Follow(s.ctx, follower, "r", true, func(e report.Event) {
+		_, err := client.New(follower).Follow(s.ctx, "r", true, func(e report.Event) {
 			once.Do(func() { close(stuck); <-goOn })
 			got.event(e)
 		})
@@ -107,7 +108,7 @@ func TestStuckSink(t *testing.T) {
 		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e report.Event) { <-goOn; told <- e }})
 		return err
 	})
-	rep, err := orchestrator.Follow(s.ctx, s.conn, "r", true, func(report.Event) {})
+	rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
 	close(goOn)
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
@@ -205,7 +206,7 @@ func TestCutAsSlow(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		rep, err := orchestrator.Follow(s.ctx, slow, "r", true, func(e report.Event) {
+		rep, err := client.New(slow).Follow(s.ctx, "r", true, func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				once.Do(n.shut)
 			}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -48,7 +49,7 @@ const atOnce = time.Nanosecond
 func (s *shelf) submit(run jobs.RunID) {
 	s.t.Helper()
 	spec := &jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{Name: "p"}}
-	if err := orchestrator.Submit(s.t.Context(), s.conn, spec); err != nil {
+	if err := client.New(s.conn).Submit(s.t.Context(), spec); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -111,20 +112,20 @@ func TestSweepByAge(t *testing.T) {
 		t.Errorf("%+v", done)
 	}
 	s.left("open")
-	err := orchestrator.Submit(t.Context(), s.conn, &jobs.Spec{Run: "old", Pipeline: &pipeline.Pipeline{Name: "p"}})
-	if !errors.Is(err, orchestrator.ErrExists) {
+	err := client.New(s.conn).Submit(t.Context(), &jobs.Spec{Run: "old", Pipeline: &pipeline.Pipeline{Name: "p"}})
+	if !errors.Is(err, client.ErrExists) {
 		t.Errorf("an id is used again: %v", err)
 	}
 	var dropped *broker.DroppedError
 	for what, ask := range map[string]func() error{
-		"report": func() error { _, err := orchestrator.Report(t.Context(), s.conn, "old"); return err },
-		"cancel": func() error { return orchestrator.Cancel(t.Context(), s.conn, "old", jobs.Cancel{}) },
+		"report": func() error { _, err := client.New(s.conn).Show(t.Context(), "old"); return err },
+		"cancel": func() error { return client.New(s.conn).Cancel(t.Context(), "old", jobs.Cancel{}) },
 		"again": func() error {
-			_, err := orchestrator.Again(t.Context(), s.conn, "old", orchestrator.Redo{})
+			_, err := client.New(s.conn).Retry(t.Context(), "old", client.Redo{})
 			return err
 		},
 		"follow": func() error {
-			_, err := orchestrator.Follow(t.Context(), s.conn, "old", true, func(report.Event) {})
+			_, err := client.New(s.conn).Follow(t.Context(), "old", true, func(report.Event) {})
 			return err
 		},
 		"run": func() error {
@@ -319,7 +320,7 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	s.ended("ended")
 	s.append("ended", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: ended}})
 	spec := &jobs.Spec{Run: "open", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: long(4), Kept: []jobs.Kept{{Module: "k", Outputs: kept}}}
-	if err := orchestrator.Submit(t.Context(), s.conn, spec); err != nil {
+	if err := client.New(s.conn).Submit(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
 	s.append("open", "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: result}})
@@ -345,7 +346,7 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	}
 	spec.Run, spec.RetryOf, spec.Labels = "again", "open", nil
 	spec.Kept[0].Outputs = result
-	if err := orchestrator.Submit(t.Context(), s.conn, spec); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "the result of k") {
+	if err := client.New(s.conn).Submit(t.Context(), spec); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "the result of k") {
 		t.Errorf("a run that keeps what is gone: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/report"
@@ -74,7 +75,7 @@ modules:
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	rep, err := client.New(s.conn).Show(s.ctx, "r1")
 	if err != nil || rep.Status != report.RunSucceeded {
 		t.Fatalf("the run ended as %v, %v", rep, err)
 	}
@@ -124,7 +125,7 @@ modules:
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := orchestrator.Report(s.ctx, s.conn, "r1")
+	rep, err := client.New(s.conn).Show(s.ctx, "r1")
 	if err != nil || rep.Status != report.RunSucceeded || len(rep.Modules[0].Attempts) != 1 {
 		t.Fatalf("the run ended as %+v, %v", rep, err)
 	}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -139,7 +139,7 @@ func (l *load) one(ctx context.Context) error {
 	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p}); err != nil || !s.again {
 		return err
 	}
-	spec, err := orchestrator.Again(ctx, l.conn, run, orchestrator.Redo{})
+	spec, err := client.New(l.conn).Retry(ctx, run, client.Redo{})
 	if err != nil {
 		return fmt.Errorf("again %s: %w", run, err)
 	}
@@ -148,14 +148,14 @@ func (l *load) one(ctx context.Context) error {
 }
 
 func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
-	if err := orchestrator.Submit(ctx, l.conn, spec); err != nil {
+	if err := client.New(l.conn).Submit(ctx, spec); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	l.stored++
 	l.mu.Unlock()
 	cancelled := false
-	rep, err := orchestrator.Follow(ctx, l.conn, spec.Run, true, func(e report.Event) {
+	rep, err := client.New(l.conn).Follow(ctx, spec.Run, true, func(e report.Event) {
 		if e.Event != report.EventModuleStarted {
 			return
 		}
@@ -164,7 +164,7 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 		l.mu.Unlock()
 		if s.cancel && !cancelled {
 			cancelled = true
-			if err := orchestrator.Cancel(ctx, l.conn, spec.Run, jobs.Cancel{By: "soak"}); err != nil {
+			if err := client.New(l.conn).Cancel(ctx, spec.Run, jobs.Cancel{By: "soak"}); err != nil {
 				say("cancel %s: %v", spec.Run, err)
 			}
 		}

@@ -1,21 +1,16 @@
-package orchestrator
+package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
-
-// ErrOther says that the run of an id is not the one that is to be submitted.
-var ErrOther = errors.New("it is another run")
 
 // Known returns nil when the run of spec's id is the one that spec describes:
 // with the same pipeline, parameters and environment, and doing the same run
@@ -23,8 +18,8 @@ var ErrOther = errors.New("it is another run")
 // without their values. Labels and who submitted it do not count.
 // broker.ErrNotFound when there is no such run, and a broker.DroppedError when
 // its log is gone, so that it cannot be compared.
-func Known(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
-	have, err := c.Runs.Spec(ctx, spec.Run)
+func (c *Client) Known(ctx context.Context, spec *jobs.Spec) error {
+	have, err := c.conn.Runs.Spec(ctx, spec.Run)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package orchestrator
+package client
 
 import (
 	"context"
@@ -12,9 +12,6 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// ErrDecided says that a live orchestrator decides for a run.
-var ErrDecided = errors.New("a live orchestrator decides for the run")
-
 const (
 	// killPatience is how long End waits for workers to kill what they run.
 	killPatience = 10 * time.Second
@@ -25,31 +22,31 @@ const (
 // of it, its end is recorded as failed, and its jobs leave the queue.
 // broker.ErrNotFound, ErrEnded, and ErrDecided unless the orchestrator that
 // holds the run has set it aside.
-func End(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error {
-	if there, err := c.Runs.Exists(ctx, run); err != nil || !there {
+func (c *Client) End(ctx context.Context, run jobs.RunID, why string) error {
+	if there, err := c.conn.Runs.Exists(ctx, run); err != nil || !there {
 		return errors.Join(err, missing(run, there))
 	}
-	if ended, err := c.Runs.Ended(ctx, run); err != nil || ended {
+	if ended, err := c.conn.Runs.Ended(ctx, run); err != nil || ended {
 		return errors.Join(err, over(run, ended))
 	}
-	holders, err := kv.Holders(ctx, c.Conn)
+	holders, err := kv.Holders(ctx, c.conn.Conn)
 	if err != nil {
 		return err
 	}
 	if lease, held := holders[string(run)]; held && lease.Problem == "" {
 		return fmt.Errorf("run %s: %w: %s", run, ErrDecided, lease.Holder)
 	}
-	if err := kill(ctx, c, run, why); err != nil {
+	if err := c.kill(ctx, run, why); err != nil {
 		return err
 	}
-	_, err = c.Runs.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
+	_, err = c.conn.Runs.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
 	switch {
 	case errors.Is(err, broker.ErrConflict):
 		return over(run, true)
 	case err != nil:
 		return err
 	}
-	return c.Queue.PurgeRun(ctx, run)
+	return c.conn.Queue.PurgeRun(ctx, run)
 }
 
 func missing(run jobs.RunID, there bool) error {
@@ -68,15 +65,15 @@ func over(run jobs.RunID, ended bool) error {
 
 // kill asks workers to kill what they run of a run, until none runs anything
 // or killPatience has passed: a worker that does not answer may be gone.
-func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error {
+func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 	for limit := time.Now().Add(killPatience); ; {
-		running, err := runningOf(ctx, c, run)
+		running, err := c.runningOf(ctx, run)
 		if err != nil || len(running) == 0 || time.Now().After(limit) {
 			return err
 		}
 		for _, r := range running {
 			cancel := &jobs.CancelAttempt{Module: r.Module, Attempt: r.Attempt, Kill: true, Reason: why}
-			if err := c.Control.SendRun(run, jobs.Control{Cancel: cancel}); err != nil {
+			if err := c.conn.Control.SendRun(run, jobs.Control{Cancel: cancel}); err != nil {
 				return err
 			}
 		}
@@ -88,8 +85,8 @@ func kill(ctx context.Context, c *broker.Conn, run jobs.RunID, why string) error
 	}
 }
 
-func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []jobs.RunningEntry, err error) {
-	workers, err := kv.Workers(ctx, c.Conn)
+func (c *Client) runningOf(ctx context.Context, run jobs.RunID) (running []jobs.RunningEntry, err error) {
+	workers, err := kv.Workers(ctx, c.conn.Conn)
 	for i := range workers {
 		for _, r := range workers[i].Running {
 			if r.Run == run {
@@ -102,8 +99,8 @@ func runningOf(ctx context.Context, c *broker.Conn, run jobs.RunID) (running []j
 
 // endedByForce is the report of a run whose log cannot be folded, when it was
 // ended all the same; nil when it was not.
-func endedByForce(ctx context.Context, c *broker.Conn, run jobs.RunID) *report.Report {
-	last, err := c.Runs.LastEnd(ctx, run)
+func (c *Client) endedByForce(ctx context.Context, run jobs.RunID) *report.Report {
+	last, err := c.conn.Runs.LastEnd(ctx, run)
 	end := last.Record.End
 	if err != nil || end == nil {
 		return nil

@@ -1,10 +1,9 @@
-package orchestrator
+package client
 
 import (
 	"context"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -18,8 +17,8 @@ type OpenClaim struct {
 
 // OpenClaims reads those of a run from its log. broker.ErrNotFound when there
 // is no such run.
-func OpenClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]OpenClaim, error) {
-	log, err := c.Runs.Read(ctx, run)
+func (c *Client) OpenClaims(ctx context.Context, run jobs.RunID) ([]OpenClaim, error) {
+	log, err := c.conn.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, err
 	}

@@ -1,29 +1,22 @@
-package orchestrator
+package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Why a run is not done again.
-var (
-	ErrRunning = errors.New("the run has not ended")
-	ErrNothing = errors.New("everything has succeeded")
-)
-
-// Redo says what of a run is done again.
+// Redo selects the modules of a run that run again.
 type Redo struct {
-	Modules []string // these and what follows them; none = all that has not succeeded
-	Start   bool     // nothing is kept
-	// Bind makes the pipeline anew, with other parameters; nil = it stays as it
-	// is. It is for Start.
+	Modules []string // these and the modules after them; none = all that have not succeeded
+	Start   bool     // no results are kept
+	// Bind builds the pipeline with other parameters; nil = the pipeline of the
+	// run. It is for Start.
 	Bind func(old *jobs.Spec) (*pipeline.Pipeline, *jobs.Origin, error)
 }
 
@@ -38,12 +31,11 @@ func (e *UnknownModuleError) Error() string {
 	return fmt.Sprintf("run %s has no module %q", e.Run, e.Module)
 }
 
-// Again makes the specification of a run that does an ended one again, and
-// keeps what of it has succeeded and is not to be done again; its id is for
-// the caller to choose. broker.ErrNotFound, ErrRunning, ErrNothing, an
+// Retry returns the specification of a run that repeats an ended one. It keeps
+// the results of the modules that do not run again. The caller chooses its id. broker.ErrNotFound, ErrRunning, ErrNothing, an
 // UnknownModuleError, and those of redo.Bind.
-func Again(ctx context.Context, c *broker.Conn, run jobs.RunID, redo Redo) (*jobs.Spec, error) {
-	state, err := load(ctx, c, run)
+func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Spec, error) {
+	state, err := runlog.Load(ctx, c.conn, run)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +64,7 @@ func Again(ctx context.Context, c *broker.Conn, run jobs.RunID, redo Redo) (*job
 	return &spec, nil
 }
 
-// rebound is a run as it begins with the pipeline that Bind makes.
+// rebound is a run as it begins with the pipeline that Bind builds.
 func rebound(old *jobs.Spec, redo Redo) (*schedule.Run, error) {
 	spec := *old
 	spec.Kept = nil

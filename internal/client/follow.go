@@ -1,4 +1,4 @@
-package orchestrator
+package client
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/lines"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
@@ -26,71 +27,49 @@ import (
 // broker.ErrNotFound when there is no such run, a broker.DroppedError when
 // its log is dropped, also when the sink is so slow that this happens meanwhile,
 // and a broker.GoneError when NATS loses the log.
-func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
-	if there, err := c.Runs.Exists(ctx, run); err != nil {
+func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
+	if there, err := c.conn.Runs.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !there {
-		if err := c.Runs.Dropped(ctx, run); err != nil {
+		if err := c.conn.Runs.Dropped(ctx, run); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink, away: func() bool { return !c.Connected() }, gone: c.Runs.Gone(run),
-		entries: make(chan jobs.Entry, entriesBuffered),
+		run: run, sink: sink, away: func() bool { return !c.conn.Connected() }, gone: c.conn.Runs.Gone(run),
+		entries: make(chan jobs.Entry, runlog.Buffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.AttemptID]*attemptLog{},
 	}
 	f.state = schedule.NewRun(f.send)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return followAgain(ctx, c, run, f.entries) })
-	g.Go(func() error { return watchGone(ctx, c, run) })
+	g.Go(func() error { return runlog.Follow(ctx, c.conn, run, f.entries) })
+	g.Go(func() error { return runlog.WatchGone(ctx, c.conn, run) })
 	if logs {
 		f.logs = true
-		g.Go(func() error { return c.Logs.Follow(ctx, run, f.chunks) })
+		g.Go(func() error { return c.conn.Logs.Follow(ctx, run, f.chunks) })
 	}
 	g.Go(func() error {
-		if err := contained(slog.New(slog.DiscardHandler), run, func() error { return f.loop(ctx) }); err != nil {
+		if err := runlog.Contain(slog.New(slog.DiscardHandler), run, func() error { return f.loop(ctx) }); err != nil {
 			return err
 		}
-		return errEnded
+		return errFollowed
 	})
 	err := g.Wait()
-	if Unreadable(err) {
-		if r := endedByForce(context.WithoutCancel(ctx), c, run); r != nil {
+	if runlog.Unreadable(err) {
+		if r := c.endedByForce(context.WithoutCancel(ctx), run); r != nil {
 			return r, nil
 		}
 	}
-	if !errors.Is(err, errEnded) {
+	if !errors.Is(err, errFollowed) {
 		return nil, err
 	}
-	return reportOf(context.WithoutCancel(ctx), c, f.state)
+	return c.reportOf(context.WithoutCancel(ctx), f.state)
 }
 
-// followAgain sends the entries of a log, and an entry without a sequence
-// wherever they begin again from the first.
-func followAgain(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
-	for {
-		err := c.Runs.Follow(ctx, run, 0, out)
-		if !errors.Is(err, broker.ErrReconnected) {
-			return err
-		}
-		select {
-		case out <- jobs.Entry{}:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// watchGone is broker.WatchGone for who may do without it.
-func watchGone(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
-	err := c.Runs.WatchGone(ctx, run)
-	if errors.Is(err, broker.ErrDenied) {
-		return nil
-	}
-	return err
-}
+// errFollowed ends the goroutines of Follow after the end of the run.
+var errFollowed = errors.New("followed to the end")
 
 // chunksBuffered bounds what is read of the logs ahead of the sink: 64 KiB each.
 const chunksBuffered = 64

@@ -1,4 +1,4 @@
-package orchestrator_test
+package client_test
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -27,9 +27,9 @@ func TestHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		want := func(run jobs.RunID, want orchestrator.HandOver) {
+		want := func(run jobs.RunID, want client.HandOver) {
 			t.Helper()
-			if got, err := orchestrator.AwaitTaken(ctx, c, run); got != want || err != nil {
+			if got, err := client.New(c).AwaitTaken(ctx, run); got != want || err != nil {
 				t.Errorf("run %s: %d, %v, want %d", run, got, err, want)
 			}
 		}
@@ -40,7 +40,7 @@ func TestHandOver(t *testing.T) {
 			}
 		}
 		write("r1", 0, jobs.Record{Spec: &jobs.Spec{Run: "r1"}})
-		want("r1", orchestrator.Unserved)
+		want("r1", client.Unserved)
 
 		leases, err := kv.OpenLeases(ctx, c.Conn)
 		if err != nil {
@@ -56,12 +56,12 @@ func TestHandOver(t *testing.T) {
 		keeper.Go(func() error { return presence.Keep(keeping) })
 		patience, end := context.WithTimeout(ctx, time.Minute)
 		defer end()
-		if _, err := orchestrator.AwaitTaken(patience, c, "r1"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := client.New(c).AwaitTaken(patience, "r1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a run that is left alone: %v", err)
 		}
 		presence.SetFull(true)
-		want("r1", orchestrator.Queued)
+		want("r1", client.Queued)
 		write("r1", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "one"}})
-		want("r1", orchestrator.Taken)
+		want("r1", client.Taken)
 	})
 }

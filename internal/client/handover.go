@@ -1,4 +1,4 @@
-package orchestrator
+package client
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -32,14 +33,14 @@ var errKnown = errors.New("known")
 // AwaitTaken waits until it is known what became of a run that was submitted.
 // When ctx ends first, orchestrators serve and none has taken the run: then it
 // returns ctx's cause.
-func AwaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) (HandOver, error) {
+func (c *Client) AwaitTaken(ctx context.Context, run jobs.RunID) (HandOver, error) {
 	result := Taken
-	entries := make(chan jobs.Entry, entriesBuffered)
+	entries := make(chan jobs.Entry, runlog.Buffered)
 	g, watching := errgroup.WithContext(ctx)
-	g.Go(func() error { return followAgain(watching, c, run, entries) })
-	g.Go(func() error { return watchGone(watching, c, run) })
+	g.Go(func() error { return runlog.Follow(watching, c.conn, run, entries) })
+	g.Go(func() error { return runlog.WatchGone(watching, c.conn, run) })
 	g.Go(func() (err error) {
-		result, err = awaitTaken(watching, c, entries)
+		result, err = c.awaitTaken(watching, entries)
 		return err
 	})
 	err := g.Wait()
@@ -54,7 +55,7 @@ func AwaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) (HandOver, 
 	return Taken, err
 }
 
-func awaitTaken(ctx context.Context, c *broker.Conn, entries <-chan jobs.Entry) (HandOver, error) {
+func (c *Client) awaitTaken(ctx context.Context, entries <-chan jobs.Entry) (HandOver, error) {
 	look := time.NewTicker(handOverLook)
 	defer look.Stop()
 	for {
@@ -66,7 +67,7 @@ func awaitTaken(ctx context.Context, c *broker.Conn, entries <-chan jobs.Entry) 
 				return Taken, errKnown
 			}
 		case <-look.C:
-			holders, err := kv.Holders(ctx, c.Conn)
+			holders, err := kv.Holders(ctx, c.conn.Conn)
 			switch {
 			case err != nil:
 				return Taken, err
@@ -82,7 +83,7 @@ func awaitTaken(ctx context.Context, c *broker.Conn, entries <-chan jobs.Entry) 
 // noRoom reports whether one that serves has no room for another run.
 func noRoom(holders map[string]jobs.Lease) bool {
 	for key, lease := range holders {
-		if isPresence(key) && lease.Full {
+		if kv.IsPresence(key) && lease.Full {
 			return true
 		}
 	}

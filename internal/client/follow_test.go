@@ -1,4 +1,4 @@
-package orchestrator_test
+package client_test
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -76,7 +76,7 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 			d.set(false)
 		})
 		var lines []string
-		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e report.Event) {
+		if _, err := client.New(follower).Follow(t.Context(), "r", true, func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				lines = append(lines, e.Text)
 			}
@@ -117,7 +117,7 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 			r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		})
 		var told []string
-		if _, err := orchestrator.Follow(t.Context(), follower, "r", true, func(e report.Event) {
+		if _, err := client.New(follower).Follow(t.Context(), "r", true, func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				told = append(told, e.Text)
 			}
@@ -161,7 +161,7 @@ func submitted(t *testing.T, c *broker.Conn, src string) *written {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := orchestrator.Submit(t.Context(), c, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
+	if err := client.New(c).Submit(t.Context(), &jobs.Spec{Run: "r", Pipeline: p}); err != nil {
 		t.Fatal(err)
 	}
 	return &written{t, c, jobs.AttemptID{Module: jobs.ModuleID(p.Modules[0].Token), Attempt: 1}}

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/jobs"
+)
+
+// Cancel records a cancellation and returns when it is stored; called again,
+// it is the second one, which ends always-run modules too. broker.ErrNotFound
+// when there is no such run; ErrEnded when its last module has ended.
+func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel) error {
+	if cancel.ID == "" {
+		cancel.ID = ident.New()
+	}
+	for {
+		state, err := runlog.Load(ctx, c.conn, run)
+		if err != nil {
+			return err
+		}
+		if state.Ended() != nil || state.Live() == 0 {
+			return fmt.Errorf("run %s: %w", run, ErrEnded)
+		}
+		_, err = c.conn.Runs.Append(ctx, run, "", state.CancelSequence(), jobs.Record{Cancel: &cancel})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, broker.ErrConflict) {
+			return err
+		}
+		last, err := c.conn.Runs.LastCancel(ctx, run)
+		if err != nil {
+			return err
+		}
+		if last.Record.Cancel != nil && last.Record.Cancel.ID == cancel.ID {
+			break // our own write, whose answer was lost
+		}
+	}
+	state, err := runlog.Load(ctx, c.conn, run)
+	if err != nil {
+		return err
+	}
+	if state.TooLate(cancel.ID) {
+		return fmt.Errorf("run %s: %w", run, ErrEnded)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/report"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Show returns the report of a run as it is now. broker.ErrNotFound when there
+// is no such run.
+func (c *Client) Show(ctx context.Context, run jobs.RunID) (*report.Report, error) {
+	state, err := runlog.Load(ctx, c.conn, run)
+	if runlog.Unreadable(err) {
+		if r := c.endedByForce(ctx, run); r != nil {
+			return r, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.reportOf(ctx, state)
+}
+
+func (c *Client) reportOf(ctx context.Context, state *schedule.Run) (*report.Report, error) {
+	return state.Report(func(o jobs.Outputs) (map[string]string, error) {
+		values, err := c.conn.Values.Outputs(ctx, o)
+		if errors.Is(err, broker.ErrNotFound) {
+			err = fmt.Errorf("%w: %w", jobs.ErrMalformed, err) // it does not come back
+		}
+		return values, err
+	})
+}
+
+// Check folds the log of a run and returns the fault that it finds; nil = none.
+func (c *Client) Check(ctx context.Context, run jobs.RunID) error {
+	_, err := runlog.Load(ctx, c.conn, run)
+	return err
+}

@@ -1,0 +1,90 @@
+// Package runlog reads and folds the log of a run for every part of modpipe that
+// needs its state: orchestrators, and the callers that ask about runs.
+//
+// A fold of a damaged log must not take a program down. So Load and Contain turn
+// a panic over one run into ErrPanicked, and Unreadable tells the errors that
+// stay until the log changes from those that pass.
+package runlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// ErrPanicked reports that modpipe panicked over a run. Every other run goes on;
+// this one is set aside.
+var ErrPanicked = errors.New("handling the run panicked, which is a fault of modpipe")
+
+// Buffered bounds the entries of a log that a reader holds ahead of its fold.
+const Buffered = 1024
+
+// Contain calls f and turns a panic in it into ErrPanicked, with the stack in
+// the log.
+func Contain(log *slog.Logger, run jobs.RunID, f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			log.Error("handling a run panicked", "run", run, "panic", v, "stack", string(debug.Stack()))
+			err = panicked(run, v)
+		}
+	}()
+	return f()
+}
+
+func panicked(run jobs.RunID, v any) error {
+	return fmt.Errorf("run %s: %w: %v", run, ErrPanicked, v)
+}
+
+// Unreadable reports whether an error says that the log of a run cannot be
+// folded: it is corrupt, a newer version has written it, or modpipe panics over
+// it. No orchestrator can decide for such a run before its log changes.
+func Unreadable(err error) bool {
+	return errors.Is(err, ErrPanicked) || errors.Is(err, schedule.ErrCorrupt) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, jobs.ErrMalformed)
+}
+
+// Load reads and folds the whole log of a run. broker.ErrNotFound when there is
+// no such run; an error for which Unreadable is true when it cannot be folded.
+func Load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.Run, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(run, v)
+		}
+	}()
+	entries, err := c.Runs.Read(ctx, run)
+	if err != nil {
+		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
+	}
+	return schedule.Load(entries, nil)
+}
+
+// Follow sends the entries of a log to out, and an entry without a sequence
+// before they begin again from the first.
+func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
+	for {
+		err := c.Runs.Follow(ctx, run, 0, out)
+		if !errors.Is(err, broker.ErrReconnected) {
+			return err
+		}
+		select {
+		case out <- jobs.Entry{}:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// WatchGone returns an error when NATS has lost the log of a run. A program
+// without the permission to see it does without the watch.
+func WatchGone(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+	err := c.Runs.WatchGone(ctx, run)
+	if errors.Is(err, broker.ErrDenied) {
+		return nil
+	}
+	return err
+}
