@@ -2,7 +2,6 @@ package broker_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -16,43 +15,6 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
-
-// A real cluster shows these faults after some losses of a node. Here a process
-// between the client and JetStream causes them always, in fake time.
-
-// between answers the requests of clients instead of JetStream.
-func between(t *testing.T, s *natstest.Server, subject, part string, f func(nc *nats.Conn, m *nats.Msg)) (restore func()) {
-	t.Helper()
-	nc := s.Connect(t)
-	own := nc.NewInbox()
-	_, err := nc.Subscribe(own+".>", func(m *nats.Msg) { f(nc, m) })
-	check(t, err)
-	check(t, nc.Flush())
-	return s.Divert(t, subject, own+"."+part)
-}
-
-// consumers lets f change the consumers of a stream's readers before they are
-// created. If f returns false, the request is not answered.
-func consumers(t *testing.T, s *natstest.Server, stream, filter string, f func(cfg map[string]any) bool) (restore func()) {
-	t.Helper()
-	create := "$JS.API.CONSUMER.CREATE." + stream + "."
-	return between(t, s, create+"*."+filter, "{{wildcard(1)}}.>", func(nc *nats.Conn, m *nats.Msg) {
-		var ask struct {
-			Stream string         `json:"stream_name"`
-			Config map[string]any `json:"config"`
-			Action string         `json:"action"`
-		}
-		if err := json.Unmarshal(m.Data, &ask); err != nil {
-			t.Error(err)
-		}
-		if !f(ask.Config) {
-			return
-		}
-		m.Data = must[[]byte](t)(json.Marshal(ask))
-		m.Subject = create + ask.Config["name"].(string)
-		check(t, nc.PublishMsg(m))
-	})
-}
 
 // following follows a run in the background, until stop.
 func following(t *testing.T, ctx context.Context, c *broker.Conn, run jobs.RunID) (out <-chan jobs.Entry, stop func()) {
@@ -87,7 +49,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 			must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
 		}
 		known := 0
-		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
+		s.Consumers(t, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			has := []string{"mp.run.r.mod.none"}
 			for _, cell := range cells[:min(known, len(cells))] {
 				has = append(has, "mp.run.r.mod."+cell)
@@ -120,7 +82,7 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 		ctx := within(t)
 		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		dead := map[any]bool{}
-		consumers(t, s, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
+		s.Consumers(t, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			if len(dead) < 3 {
 				dead[cfg["name"]] = true
 			}
@@ -146,7 +108,7 @@ func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		asked := 0
 		var restore func()
-		restore = between(t, s, "$JS.API.CONSUMER.CREATE.>", ">", func(_ *nats.Conn, m *nats.Msg) {
+		restore = s.Between(t, "$JS.API.CONSUMER.CREATE.>", ">", func(_ *nats.Conn, m *nats.Msg) {
 			if asked++; asked == 5 {
 				restore()
 			}
@@ -182,7 +144,7 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 			},
 		} {
 			for without := 500 * time.Millisecond; without < 8*time.Second; without += 700 * time.Millisecond {
-				look := between(t, s, "$JS.API.STREAM.INFO.>", ">", func(*nats.Conn, *nats.Msg) {})
+				look := s.Between(t, "$JS.API.STREAM.INFO.>", ">", func(*nats.Conn, *nats.Msg) {})
 				store := s.Divert(t, name, "nobody.>")
 				var elected time.Time // written while the write below waits
 				time.AfterFunc(without, func() {
@@ -207,7 +169,7 @@ func TestAStreamThatAnotherProgramCreates(t *testing.T) {
 		defer c.Close()
 		asked := 0
 		var restore func()
-		restore = between(t, s, "$JS.API.STREAM.CREATE.KV_mp-x", "created", func(_ *nats.Conn, m *nats.Msg) {
+		restore = s.Between(t, "$JS.API.STREAM.CREATE.KV_mp-x", "created", func(_ *nats.Conn, m *nats.Msg) {
 			if asked++; asked == 2 {
 				restore()
 			}

@@ -148,6 +148,8 @@ func (r *reader) find(ctx context.Context) (*entry, error) {
 	var e *entry
 	if err == nil {
 		e, err = r.s.parseEntry(m)
+	} else if errors.Is(err, jetstream.ErrNotFound) {
+		err = jetstream.ErrNotFound // without the subject of the entry
 	}
 	if err == nil && e.Deleted {
 		err = jetstream.ErrNotFound

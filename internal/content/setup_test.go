@@ -1,0 +1,75 @@
+package content_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/test/natstest"
+)
+
+// store opens the store on a server, with streams in memory.
+func store(t testing.TB, s *natstest.Server) (content.Store, *jetstream.Conn) {
+	t.Helper()
+	c, err := jetstream.Connect(t.Context(), jetstream.Config{
+		URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute, Memory: true, Logger: slog.New(slog.DiscardHandler),
+		Streams: topology.Streams(), Probe: topology.RunsStream,
+	})
+	check(t, err)
+	return content.New(c, topology.BlobsBucket, topology.BlobsAge), c
+}
+
+// open is store with a connection that lasts as long as the test.
+func open(t testing.TB) (content.Store, *natstest.Server) {
+	t.Helper()
+	s := natstest.InProcess(t)
+	st, c := store(t, s)
+	t.Cleanup(c.Close)
+	return st, s
+}
+
+// within bounds a test: it fails rather than hangs.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	t.Helper()
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// noise returns bytes that cannot be compressed.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b) //nolint:errcheck // never fails
+	return b
+}
+
+func wantMissing(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, jetstream.ErrNotFound) {
+		t.Errorf("%v, want ErrNotFound", err)
+	}
+}

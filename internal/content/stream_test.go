@@ -1,0 +1,79 @@
+package content_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/wire"
+)
+
+// TestValuesOfAnyLength: they are read in parts of any size, and sent once.
+func TestValuesOfAnyLength(t *testing.T) {
+	t.Parallel()
+	st, _ := open(t)
+	ctx := within(t)
+	for _, n := range []int{0, 1, 128 << 10, 128<<10 + 1, 40 << 20} {
+		value := noise(n)
+		d := must[content.Digest](t)(st.Put(ctx, iotest.OneByteReader(bytes.NewReader(value[:min(n, 1000)])))) // without a seeker
+		if n > 1000 {
+			d = must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value)))
+		}
+		before := must[jetstream.Usage](t)(st.Usage(ctx)).Bytes
+		if again := must[content.Digest](t)(st.Put(ctx, io.MultiReader(bytes.NewReader(value)))); again != d {
+			t.Errorf("%d bytes have the digests %s and %s", n, d, again)
+		}
+		if after := must[jetstream.Usage](t)(st.Usage(ctx)).Bytes; after > before+1000 {
+			t.Errorf("a stored value of %d bytes is stored again: %d bytes, and %d before", n, after, before)
+		}
+		r := must[io.ReadCloser](t)(st.Open(ctx, d))
+		if read := must[[]byte](t)(io.ReadAll(r)); !bytes.Equal(read, value) {
+			t.Errorf("of %d bytes %d are read", n, len(read))
+		}
+		check(t, r.Close())
+	}
+}
+
+// TestDamagedValueIsReported: the reader returns an error in place of its end.
+func TestDamagedValueIsReported(t *testing.T) {
+	t.Parallel()
+	st, s := open(t)
+	ctx := within(t)
+	d := must[content.Digest](t)(st.PutBytes(ctx, noise(100)))
+	nc := s.Connect(t)
+	for _, v := range must[[]content.Stored](t)(st.List(ctx)) {
+		if must[bool](t)(st.Drop(ctx, v)) && v.Digest != d {
+			t.Errorf("%s is stored", v.Digest)
+		}
+	}
+	subject := "$O.mp-blobs.M." + base64.URLEncoding.EncodeToString([]byte(d))
+	entry := fmt.Appendf(nil, `{"name":%q,"bucket":"mp-blobs","nuid":"chunks","size":100,"chunks":1}`, d)
+	must[*nats.Msg](t)(nc.RequestWithContext(ctx, "$O.mp-blobs.C.chunks", make([]byte, 100)))
+	must[*nats.Msg](t)(nc.RequestWithContext(ctx, subject, entry))
+	r := must[io.ReadCloser](t)(st.Open(ctx, d))
+	read, err := io.ReadAll(r)
+	if len(read) != 100 || !errors.Is(err, jetstream.ErrNotFound) {
+		t.Errorf("%d bytes are read, %v", len(read), err)
+	}
+	if _, err := st.Bytes(ctx, d, 99); !errors.Is(err, jetstream.ErrTooLarge) {
+		t.Errorf("above the limit: %v", err)
+	}
+}
+
+func TestDigestIsChecked(t *testing.T) {
+	t.Parallel()
+	st, _ := open(t)
+	if _, err := st.Open(within(t), "../x"); !errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("an invalid digest: %v", err)
+	}
+	_, err := st.Open(within(t), content.Digest(bytes.Repeat([]byte("0"), 64)))
+	wantMissing(t, err)
+}
