@@ -68,6 +68,7 @@ func (p *pipes) read(wg *sync.WaitGroup, out exec.Sink) {
 	p.open.Store(int32(len(p.streams)))
 	for _, s := range p.streams {
 		_ = s.w.Close()
+		s.last.Store(time.Now().UnixNano()) // here, because the command may end before the reader runs
 		wg.Go(func() {
 			s.copy(out)
 			if p.open.Add(-1) == 0 {
@@ -116,7 +117,6 @@ func (p *pipes) abandoned() bool { return p.streams[0].held.Load() || p.streams[
 // the pipe, and goes on writing, does not delay it further.
 func (s *pipe) copy(out exec.Sink) {
 	defer func() { _ = s.r.Close() }()
-	s.last.Store(time.Now().UnixNano())
 	buf := make([]byte, readSize)
 	for s.gone.Load() == 0 {
 		n, err := s.r.Read(buf)
