@@ -19,27 +19,27 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Config configures a worker. The zero value is a worker with a name of its
-// own, as many slots as cores and the tools that are on PATH.
+// Config configures a worker. The zero value is a worker with a random name, as many
+// slots as CPUs, and the tools that are on PATH.
 type Config struct {
 	Name         string            // [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
 	Slots        int               // attempts at the same time; 0 = number of CPUs
-	Tags         []string          // words, without regard to case
+	Tags         []string          // words; case does not count
 	Tools        []string          // added to what is found on PATH, "name" or "name=version"
 	OnlyTools    []string          // not nil: replaces what is found on PATH
-	Labels       map[string]string // without regard to case
-	Workspace    string            // where commands run; "" = a fresh directory for each attempt
+	Labels       map[string]string // case does not count
+	Workspace    string            // where commands run; "" = an empty directory for each attempt
 	PassEnv      []string          // names or patterns of its own environment that modules may ask for
 	PassAll      bool              // the embedded worker: modules may ask for anything
 	DrainTimeout time.Duration     // 0 = 30 s
-	WorkerTTL    time.Duration     // for the registry, when it is made here; 1 s to 10 m, 0 = 3 s
-	ExitWhenIdle bool              // Run drains by itself when it has had nothing to run for 2 s
+	WorkerTTL    time.Duration     // of the registry, if this worker creates it; 1 s to 10 m, 0 = 3 s
+	ExitWhenIdle bool              // Run drains the worker when it has had no attempt for 2 s
 	Version      string            // of the program, for lists of workers
-	Functions    call.Program      // of the program that the worker is part of; nil = it runs commands only
-	Began        func()            // called by Run once it is registered and takes jobs from then on; may be nil
+	Functions    call.Program      // of the program that the worker is part of; nil = it executes commands only
+	Began        func()            // called by Run when it is registered and takes jobs; may be nil
 	Logger       *slog.Logger      // nil = discard
-	// Alone reports whether no other process has joined the server, which is in
-	// this one: then a lapsed lease ends nothing. nil = others may have.
+	// Alone reports whether no other process has joined the server, which is in this
+	// one: then a lapsed lease ends nothing. nil = others may have joined.
 	Alone func() bool
 }
 
@@ -97,7 +97,7 @@ func patternFault(pattern string) error {
 	return nil
 }
 
-// filled is the configuration with its defaults.
+// filled returns the configuration with its defaults.
 func (c Config) filled() Config {
 	if c.Name == "" {
 		c.Name = ident.OnHost()

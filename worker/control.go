@@ -7,11 +7,11 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// idleAfter is how long a worker that exits when idle has had nothing to do.
+// idleAfter is how long a worker that exits when idle waits for another attempt.
 const idleAfter = 2 * time.Second
 
 // control handles a request that arrives over core NATS. Requests are repeated until
-// the log answers, so doing one twice changes nothing.
+// the log answers, so handling one twice changes nothing.
 func (s *shift) control(run jobs.RunID, m jobs.Control) {
 	if m.Drain != nil {
 		s.log.Info("told to drain", "by", m.Drain.By)
@@ -28,8 +28,9 @@ func (s *shift) control(run jobs.RunID, m jobs.Control) {
 	}
 }
 
-// probed ends, as lost, an attempt that the log says this worker has claimed,
-// unless it runs it. One question is answered at a time; others are repeated.
+// probed records an attempt as lost that this worker has claimed, according to the
+// log, unless it executes it. It answers one question at a time; the others are
+// repeated.
 func (s *shift) probed(p *jobs.Probe) {
 	held := false
 	s.each(func(a *task) { held = held || a.Nonce() == p.Nonce })
@@ -53,7 +54,7 @@ func (s *shift) probed(p *jobs.Probe) {
 	})
 }
 
-// whenIdle drains a worker that was told to exit when idle.
+// whenIdle drains a worker that exits when idle.
 func (s *shift) whenIdle(ctx context.Context) error {
 	if !s.cfg.ExitWhenIdle {
 		return nil

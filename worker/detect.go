@@ -7,8 +7,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Detect finds out what this machine offers, with all tools on PATH. Versions
-// are those that cfg declares: none is asked for.
+// Detect returns what this machine offers, with all tools on PATH. Versions are those
+// that cfg declares: no tool is run.
 func Detect(_ context.Context, cfg Config) (jobs.Capabilities, error) {
 	if err := cfg.Validate(); err != nil {
 		return jobs.Capabilities{}, fmt.Errorf("worker: %w", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// executor chooses what executes a job. A further executor is chosen here.
+// executor chooses the executor of a job. A further executor is chosen here.
 func (s *shift) executor(job *jobs.Job) exec.Executor {
 	if job.Func != nil {
 		return s.functions
@@ -35,7 +35,7 @@ func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.S
 	return r
 }
 
-// functionsOf is the executor of the program's functions.
+// functionsOf returns the executor of the program's functions.
 func functionsOf(f call.Program) function.Executor {
 	if f == nil {
 		return function.Executor{}
@@ -43,7 +43,7 @@ func functionsOf(f call.Program) function.Executor {
 	return function.Executor{Program: f}
 }
 
-// stops are the requests to end a delivery, for package exec.
+// stops adapts the requests to end a delivery to package exec.
 type stops struct{ *attempt.Stops }
 
 func (s stops) Asked() (exec.Stop, bool) {
@@ -55,8 +55,8 @@ func (s stops) Ask(st exec.Stop) {
 	s.Stops.Ask(attempt.Stop{Status: st.Status, Text: st.Text, Grace: st.Grace})
 }
 
-// results are the needs of the job with the results that are kept by
-// reference.
+// results returns the needs of the job with their values, which it fetches where the
+// job only refers to them.
 func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	needs := make(map[string]jobs.Need, len(a.job.Needs))
 	for name, n := range a.job.Needs {
@@ -75,8 +75,8 @@ func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	return needs, nil
 }
 
-// fetched is an output in hand. A request to end the attempt ends the
-// wait for it.
+// fetched returns outputs with their values. A request to end the attempt ends the
+// wait for them.
 func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
 	if o.Blob.SHA256 == "" {
 		return o, nil
@@ -90,7 +90,7 @@ func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error
 			o.Values, err = a.s.conn.Values.Outputs(ctx, o)
 		}
 		if errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) {
-			err = answer{err, attempt.ErrNotFound} // it stays so
+			err = answer{err, attempt.ErrNotFound} // another try would return the same
 		}
 		return err
 	})

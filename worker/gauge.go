@@ -2,7 +2,7 @@ package worker
 
 import "sync"
 
-// gauge counts what is under way, and reports when nothing is.
+// gauge counts running things, and reports when none is left.
 type gauge struct {
 	mu   sync.Mutex
 	n    int
@@ -19,7 +19,7 @@ func (g *gauge) add(d int) {
 	}
 }
 
-// none is closed when the count is, or next becomes, 0.
+// none returns a channel that is closed when the count is, or next becomes, 0.
 func (g *gauge) none() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()

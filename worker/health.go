@@ -22,13 +22,13 @@ const (
 	trialBytes = 64 << 10         // written by one trial
 )
 
-// health is whether the worker's machine can begin attempts, and the lanes
-// that it serves while it can.
+// health is the state of the machine: whether it can begin attempts, and the lanes
+// that the worker serves while it can.
 type health struct {
 	failed chan struct{} // holds one token after an attempt that could not begin
 
 	mu     sync.Mutex
-	unable string // why it cannot; empty = it can
+	unable string // why the machine cannot begin attempts; empty = it can
 	lanes  map[jobs.Lane]int
 }
 
@@ -36,14 +36,14 @@ func newHealth() *health {
 	return &health{failed: make(chan struct{}, 1), lanes: map[jobs.Lane]int{}}
 }
 
-// reason is why the machine cannot begin attempts; empty when it can.
+// reason is why the machine cannot begin attempts; empty = it can.
 func (h *health) reason() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.unable
 }
 
-// serveLane pulls from a lane, immediately or when the machine can begin attempts.
+// serveLane pulls from a lane, now or when the machine can begin attempts.
 func (s *shift) serveLane(lane jobs.Lane, slots int) {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
@@ -60,9 +60,9 @@ func (s *shift) unserveLane(lane jobs.Lane) {
 	s.puller.Unserve(lane)
 }
 
-// cannotBegin stops the pulling after an attempt that the machine could not
-// begin. It returns before the attempt is handed back, so that this worker
-// does not take its next one.
+// cannotBegin stops pulling after an attempt that the machine could not begin. It
+// returns before the attempt is handed back, so that this worker does not take its
+// next one.
 func (s *shift) cannotBegin(a *task, why string) {
 	s.health.mu.Lock()
 	first := s.health.unable == ""
@@ -83,7 +83,7 @@ func (s *shift) cannotBegin(a *task, why string) {
 	s.beatNow()
 }
 
-// canBegin pulls again.
+// canBegin resumes pulling.
 func (s *shift) canBegin() {
 	s.health.mu.Lock()
 	s.health.unable = ""
@@ -113,9 +113,9 @@ func (s *shift) trials(ctx context.Context) error {
 	}
 }
 
-// tried runs one trial and reports whether the worker takes attempts again.
-// A worker without others beside it does so in any case: no other worker can
-// begin what waits, and its own hand-backs end the wait.
+// tried runs one trial and reports whether the worker takes attempts again. A worker
+// that is alone always does: no other worker can begin its jobs, and its hand-backs
+// end the wait.
 func (s *shift) tried(ctx context.Context, last time.Duration) bool {
 	err := s.trial(ctx)
 	switch {
@@ -124,7 +124,7 @@ func (s *shift) tried(ctx context.Context, last time.Duration) bool {
 		s.canBegin()
 		return true
 	case s.alone():
-		s.log.Debug("a trial failed; no other worker is there: the next attempt tries again", "reason", err)
+		s.log.Debug("a trial failed; there is no other worker, so the next attempt tries again", "reason", err)
 		s.canBegin()
 		return true
 	}
@@ -136,7 +136,7 @@ func (s *shift) tried(ctx context.Context, last time.Duration) bool {
 	return false
 }
 
-// alone reports whether no other process can run what this worker does not.
+// alone reports whether no other process can execute the jobs of this worker.
 func (s *shift) alone() bool { return s.cfg.Alone != nil && s.cfg.Alone() }
 
 // trial begins a command as an attempt does: with a directory, files, pipes, and

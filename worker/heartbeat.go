@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// open opens the buckets, waiting for NATS.
+// open opens the buckets. It waits for NATS.
 func (s *shift) open(ctx context.Context) error {
 	err := persist(ctx, func(ctx context.Context) (err error) {
 		if s.registry, err = kv.OpenRegistry(ctx, s.conn.Conn, s.cfg.WorkerTTL); err != nil {
@@ -36,11 +36,11 @@ func (s *shift) open(ctx context.Context) error {
 	return nil
 }
 
-// takenFor is how long a name that is taken is tried again: an entry that a
-// killed worker has left is gone after its TTL, that of a live one is not.
+// takenFor is how long a taken name is tried: the entry of a killed worker expires
+// after its TTL, that of a live one does not.
 func (s *shift) takenFor() time.Duration { return min(s.ttl+time.Second, 15*time.Second) }
 
-// register enters the worker under its name.
+// register adds the worker to the registry.
 func (s *shift) register(ctx context.Context) error {
 	limit := time.Now().Add(s.takenFor())
 	for said := false; ; said = true {
@@ -63,7 +63,7 @@ func (s *shift) register(ctx context.Context) error {
 			return kv.ErrTaken
 		}
 		if !said {
-			s.log.Warn("a worker of this name was there a moment ago: waiting for its entry to expire", "at_most", s.takenFor())
+			s.log.Warn("waiting for the entry of a worker of the same name to expire", "at_most", s.takenFor())
 		}
 		if err := pause.For(ctx, s.ttl/10); err != nil {
 			return err
@@ -79,8 +79,8 @@ func (s *shift) beatNow() {
 	}
 }
 
-// heartbeats renews the entry and with it the lease, every TTL/3 and when
-// something material has changed.
+// heartbeats renews the entry, and with it the lease: every TTL/3, and when an
+// important value has changed.
 func (s *shift) heartbeats(ctx context.Context) error {
 	tick := time.NewTicker(s.ttl / 3)
 	defer tick.Stop()
@@ -112,7 +112,7 @@ func (s *shift) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(s.conn.Pin(ctx), s.ttl/2)
 	defer cancel()
 	if err := s.verify(ctx); err != nil {
-		return fmt.Errorf("look at what is claimed here: %w", err)
+		return fmt.Errorf("verify the claims of this worker: %w", err)
 	}
 	me := s.describe()
 	me.Settled = s.conn.ConnectedFor(s.verified) >= s.ttl
@@ -123,7 +123,7 @@ func (s *shift) beat(ctx context.Context) error {
 	gap := s.self.KeyLease.Renew(sent, time.Now())
 	s.commands.Beat(s.deadline())
 	if gap {
-		s.recheck() // others may have thought us lost
+		s.recheck() // other processes may have concluded that this worker is lost
 	}
 	return nil
 }
@@ -141,12 +141,12 @@ func (s *shift) deadline() time.Time {
 	return until
 }
 
-// verifiedAtOnce is how many cells are read at the same time.
+// verifiedAtOnce is how many cells are read in parallel.
 const verifiedAtOnce = 32
 
-// verify looks, before the first heartbeat on a new connection, at the cells of
-// what is claimed here, and forgets what is not claimed: the server may have
-// lost the last part of its log.
+// verify reads the cells of claimed attempts before the first heartbeat on a new
+// connection, and forgets attempts that are not claimed: the server may have lost the
+// last part of its log.
 func (s *shift) verify(ctx context.Context) error {
 	on := s.conn.Connection()
 	if s.verified == on {
@@ -162,8 +162,8 @@ func (s *shift) verify(ctx context.Context) error {
 	return nil
 }
 
-// lapses kills what holds a key when the lease lapses: by KILL, without grace,
-// before anyone else may start.
+// lapses kills the attempts that hold a key when the lease lapses: by KILL, before
+// another worker may start them.
 func (s *shift) lapses(ctx context.Context) error {
 	for {
 		until, renewed := s.self.KeyLease.Next()
@@ -189,8 +189,8 @@ func (s *shift) lapses(ctx context.Context) error {
 	}
 }
 
-// lapse kills what holds a key under the lease that has lapsed. Where no other
-// process has joined, nobody can hold it instead.
+// lapse kills the attempts that hold a key under a lapsed lease, unless no other
+// process has joined that could hold it.
 func (s *shift) lapse() {
 	if s.alone() {
 		s.log.Debug("the lease has lapsed; no other process has joined, so nothing is killed")
@@ -209,8 +209,8 @@ func (s *shift) lapse() {
 	s.log.Warn("the lease has lapsed: NATS has not acknowledged a heartbeat in time; the modules that held a key were killed", "attempts", killed)
 }
 
-// reconnects makes again what a restart of the server has lost, and says that
-// the worker is there.
+// reconnects restores the streams that a restart of the server has lost, and sends a
+// heartbeat.
 func (s *shift) reconnects(ctx context.Context) error {
 	again := s.conn.Reconnected(ctx)
 	for {
@@ -224,7 +224,7 @@ func (s *shift) reconnects(ctx context.Context) error {
 		}
 		s.beatNow()
 		if err := s.conn.Ensure(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("make streams again", "error", err)
+			s.log.Warn("restore the streams", "error", err)
 		}
 		s.beatNow()
 	}
@@ -234,7 +234,7 @@ func (s *shift) recheck() {
 	s.each(func(a *task) { a.Recheck() })
 }
 
-// keepDeliveries tells the server that what is open here is being worked on.
+// keepDeliveries reports to the server that the open deliveries are in progress.
 func (s *shift) keepDeliveries(ctx context.Context) error {
 	tick := time.NewTicker(broker.AckWait / 3)
 	defer tick.Stop()
@@ -264,7 +264,8 @@ func (s *shift) goodbye(ctx context.Context) {
 	}
 }
 
-// describe is what the worker says of itself.
+// describe returns the heartbeat. A new field of it is set here, defined in
+// jobs.WorkerInfo, and shown by cli's list of workers; no other file changes.
 func (s *shift) describe() jobs.WorkerInfo {
 	host, _ := os.Hostname()
 	load := machine.Load()
@@ -281,12 +282,12 @@ func (s *shift) describe() jobs.WorkerInfo {
 	return w
 }
 
-// MostListed is how many of its attempts a worker names: the entry must fit
-// into one message of any server. Orchestrators decide by the claims.
+// MostListed is how many of its attempts a worker lists: the entry must fit into one
+// message of any server. Orchestrators decide by the claims.
 const MostListed = 500
 
-// running are the attempts that the worker names, one of each run first: a run
-// that is named is not swept.
+// running lists attempts for the heartbeat, one of each run first: a run that is
+// listed is not swept.
 func (s *shift) running() (named []jobs.RunningEntry) {
 	runs := map[jobs.RunID]bool{}
 	var more []jobs.RunningEntry

@@ -10,9 +10,8 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// consider decides of each lane whether this worker serves it, and says so in
-// a heartbeat immediately: an orchestrator waits for it to know which workers
-// are capable.
+// consider decides for each lane whether this worker serves it, and sends a heartbeat
+// immediately: an orchestrator waits for it to know which workers are capable.
 func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 	var once sync.Once
 	for {
@@ -25,7 +24,7 @@ func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 		for _, c := range batch {
 			synced = synced || c.Synced
 			if c.Began {
-				began, seen = true, 0 // revisions of another bucket count from 1
+				began, seen = true, 0 // the revisions of another bucket count from 1
 			}
 			seen = max(seen, c.Revision)
 			if c.Lane != "" {
@@ -46,7 +45,7 @@ func (s *shift) consider(ctx context.Context, in <-chan kv.LaneChange) error {
 	}
 }
 
-// nextBatch is one change and whatever has come with it.
+// nextBatch waits for a change, and returns it with all others that have arrived.
 func nextBatch(ctx context.Context, in <-chan kv.LaneChange) ([]kv.LaneChange, bool) {
 	var batch []kv.LaneChange
 	select {
@@ -66,8 +65,8 @@ func nextBatch(ctx context.Context, in <-chan kv.LaneChange) ([]kv.LaneChange, b
 	return batch, true
 }
 
-// decide looks at lanes in two passes: those that need nothing to be asked of
-// a tool do not wait for those that do.
+// decide handles lanes in two passes: those that need no tool to be run do not wait
+// for the others.
 func (s *shift) decide(ctx context.Context, lanes []kv.LaneChange) {
 	var asking []kv.LaneChange
 	for _, c := range lanes {
@@ -102,8 +101,8 @@ func (s *shift) serveOrNot(ctx context.Context, c kv.LaneChange) {
 	s.serveLane(c.Lane, max(1, min(c.Set.Slots, s.cfg.Slots)))
 }
 
-// learn adds what a lane asks for to what the heartbeat says, and returns all
-// that is known.
+// learn adds the tools that a lane requires to the heartbeat, and returns all known
+// capabilities.
 func (s *shift) learn(ctx context.Context, tools []pipeline.Tool) jobs.Capabilities {
 	found := map[string]string{}
 	for _, t := range tools {

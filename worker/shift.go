@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// maxSettling is how many attempts whose processes are gone may still be
-	// storing their logs and outcomes.
+	// maxSettling is how many attempts whose processes are gone may be storing their
+	// logs and outcomes.
 	maxSettling = 256
-	// lastWrites is how long outcomes may take when the worker has to go.
+	// lastWrites is how long outcomes may take when the worker has to end.
 	lastWrites = 2 * time.Second
 )
 
@@ -48,7 +48,7 @@ type shift struct {
 	nudge      chan struct{} // holds one token when a heartbeat is due immediately
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
 	probing    chan struct{} // a token while a question about a claim is answered
-	verified   uint64        // connection on which open attempts were looked at; of heartbeats only
+	verified   uint64        // the connection on which open attempts were verified; belongs to heartbeats
 	looked     chan struct{} // closed when all lanes were considered once
 	attemptsWG sync.WaitGroup
 	unsettled  gauge // attempts
@@ -59,13 +59,13 @@ type shift struct {
 	used      int
 	ending    bool // new attempts are handed back immediately
 	draining  bool
-	finished  int       // attempts that are not open any more
-	busy      time.Time // when something was last begun or finished
+	finished  int       // attempts that have ended
+	busy      time.Time // when an attempt last began or ended
 	known     map[string]string
 	lanesSeen uint64
 
-	// work is the context of attempts' writes: it outlives Run's own by
-	// lastWrites. It is here because deliveries come by callback.
+	// work is the context of the writes of attempts: it outlives that of Run by
+	// lastWrites. It is a field because deliveries arrive by callback.
 	work  context.Context //nolint:containedctx // see above
 	letGo context.CancelFunc
 }
@@ -98,7 +98,7 @@ func (s *shift) run(ctx context.Context) error {
 	defer stopLoops()
 	fatal := make(chan error, 1)
 	var wg sync.WaitGroup
-	s.loops(loops, &wg, fatal) //nolint:contextcheck // what runs may outlast ctx: a drain
+	s.loops(loops, &wg, fatal) //nolint:contextcheck // attempts may outlast ctx, in a drain
 
 	var err error
 	select {
@@ -112,15 +112,15 @@ func (s *shift) run(ctx context.Context) error {
 	}
 	s.letGo()
 	stopLoops()
-	wg.Wait()           // the puller's too: nothing new can come
-	s.attemptsWG.Wait() // they have nothing to wait for any more
+	wg.Wait()           // the puller's too: no delivery can arrive any more
+	s.attemptsWG.Wait() // they wait for nothing any more
 	s.goodbye(ctx)
 	return err
 }
 
-// loops starts everything that a shift does beside its attempts.
+// loops starts the loops of a shift.
 func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- error) {
-	lanes := make(chan kv.LaneChange, 256) // a bucket's worth, so that a batch is considered together
+	lanes := make(chan kv.LaneChange, 256) // the size of the bucket, so that a batch is considered together
 	for name, loop := range map[string]func(context.Context) error{
 		"pull":       s.puller.Run,
 		"heartbeat":  s.heartbeats,
@@ -139,8 +139,8 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 	}
 }
 
-// forever keeps a loop going until ctx ends: NATS may be away for long. Only
-// a denied permission is for good.
+// forever restarts a loop until ctx ends: NATS may be away for long. Only a denied
+// permission is final.
 func (s *shift) forever(ctx context.Context, name string, loop func(context.Context) error, fatal chan<- error) {
 	for {
 		err := loop(ctx)
@@ -154,15 +154,15 @@ func (s *shift) forever(ctx context.Context, name string, loop func(context.Cont
 			}
 			return
 		}
-		s.log.Warn("goes on after an error", "loop", name, "error", err)
+		s.log.Warn("loop failed; restarting it", "loop", name, "error", err)
 		if pause.For(ctx, attempt.MaxPause) != nil {
 			return
 		}
 	}
 }
 
-// drained is the orderly end: nothing new, what runs may finish; after the
-// drain timeout it is handed back.
+// drained is the orderly end: no new attempts, and running ones may finish. After the
+// drain timeout they are handed back.
 func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 	s.mu.Lock()
 	s.draining = true
@@ -195,7 +195,7 @@ func (s *shift) drained(ctx context.Context, fatal <-chan error) error {
 	return nil
 }
 
-// handBack ends what still runs, with its grace, and waits for the outcomes.
+// handBack ends the running attempts, with their grace, and waits for the outcomes.
 func (s *shift) handBack(ctx context.Context) {
 	s.endAll(func(a *task) { a.HandBack(s.toldToGo(), a.job.Grace) })
 	select {
@@ -205,7 +205,7 @@ func (s *shift) handBack(ctx context.Context) {
 	}
 }
 
-// halt is the end without grace.
+// halt ends the running attempts without a grace.
 func (s *shift) halt() {
 	s.endAll(func(a *task) { a.HandBack("worker "+s.cfg.Name+" was stopped", 0) })
 	s.lastWrites()
@@ -220,7 +220,7 @@ func (s *shift) lastWrites() {
 	}
 }
 
-// endAll asks all attempts to end, and those that may still come.
+// endAll asks all attempts to end, and those that may still arrive.
 func (s *shift) endAll(end func(*task)) {
 	s.mu.Lock()
 	s.ending = true
@@ -230,7 +230,7 @@ func (s *shift) endAll(end func(*task)) {
 
 func (s *shift) toldToGo() string { return "worker " + s.cfg.Name + " was told to go" }
 
-// names are the attempts that are open, for the log.
+// names lists the open attempts, for the log.
 func (s *shift) names() []string {
 	names := []string{}
 	s.each(func(a *task) { names = append(names, a.String()) })
@@ -244,14 +244,14 @@ func (s *shift) names() []string {
 // mostNamed is how many attempts a line of the log names.
 const mostNamed = 20
 
-// finishedSince is how many attempts were finished after there were so many.
+// finishedSince is how many attempts have ended since their number was before.
 func (s *shift) finishedSince(before int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.finished - before
 }
 
-// handle takes a delivery from the puller, on the puller's goroutine.
+// handle receives a delivery from the puller, on the puller's goroutine.
 func (s *shift) handle(d *broker.Delivery) {
 	a := s.newTask(d)
 	s.unsettled.add(1)
@@ -271,7 +271,7 @@ func (s *shift) handle(d *broker.Delivery) {
 	s.attemptsWG.Go(func() {
 		defer s.forget(a)
 		if twin {
-			a.Release(s.work) // it runs here already, and its first delivery is the one that counts
+			a.Release(s.work) // the attempt runs here already, and its first delivery counts
 			a.leaveRoom()
 			return
 		}

@@ -14,14 +14,14 @@ type Worker struct {
 	conn *broker.Conn
 	cfg  Config
 
-	program *pipeline.Program // nil when it runs commands only
+	program *pipeline.Program // nil when it executes commands only
 
 	drainOnce sync.Once
 	drain     chan struct{} // closed by Drain
 }
 
-// New checks cfg, reports all its faults together, and creates a worker; nothing
-// runs yet.
+// New checks cfg, reports all its faults together, and returns a worker that is not
+// running yet.
 func New(c *broker.Conn, cfg Config) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
@@ -33,7 +33,7 @@ func New(c *broker.Conn, cfg Config) (*Worker, error) {
 	return &Worker{conn: c, cfg: cfg.filled(), program: program, drain: make(chan struct{})}, nil
 }
 
-// program is the one that the worker is part of; nil without one.
+// program returns the program that the worker is part of; nil without one.
 func (c Config) program() (*pipeline.Program, error) {
 	if c.Functions == nil {
 		return nil, nil
@@ -45,18 +45,18 @@ func (c Config) program() (*pipeline.Program, error) {
 	return &id, nil
 }
 
-// Name is the worker's name.
+// Name is the name of the worker.
 func (w *Worker) Name() string { return w.cfg.Name }
 
-// Drain makes Run take nothing new, finish what it runs, hand back what does
-// not end within DrainTimeout, and return. It does not wait.
+// Drain ends the worker in an orderly way: Run takes no new jobs, finishes its
+// attempts, hands back those that do not end within DrainTimeout, and returns. Drain
+// does not wait.
 func (w *Worker) Drain() { w.drainOnce.Do(func() { close(w.drain) }) }
 
-// Run registers and works until Drain has come to its end (nil) or ctx ends
-// (what runs is killed; what it ran is committed as handed back if NATS
-// answers soon; the cause of ctx is returned). kv.ErrTaken says that a live
-// worker has the name, broker.ErrDenied that NATS does not let it work. Call
-// it once.
+// Run registers the worker and works until a drain is over (nil) or ctx ends: then it
+// kills its attempts, commits them as handed back if NATS answers soon, and returns
+// the cause of ctx. kv.ErrTaken means that a live worker has the name, and
+// broker.ErrDenied that NATS denies a permission. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	s, err := w.begin(ctx)
 	if err != nil || s == nil {
@@ -65,8 +65,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return s.run(ctx)
 }
 
-// begin opens what a shift needs and registers. It gives up, without an
-// error, when the worker is told to drain while it waits for NATS.
+// begin opens the buckets and registers. It returns neither a shift nor an error when
+// the worker is drained while it waits for NATS.
 func (w *Worker) begin(ctx context.Context) (*shift, error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()

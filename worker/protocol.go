@@ -32,14 +32,14 @@ func (clock) Within(ctx context.Context, d time.Duration) (context.Context, cont
 	return context.WithTimeout(ctx, d)
 }
 
-// persist calls f until it gives an answer: anything but NATS being away. The
-// answers are nil, a refusal, an absence, a denied permission, and that there
-// is too much of it.
+// persist calls f until it returns an answer: a result of any kind but an unreachable
+// NATS. The answers are nil, a refusal, an absence, a denied permission, and data that
+// is too large.
 func persist(ctx context.Context, f func(context.Context) error) error {
 	return attempt.Persist(ctx, clock{}, func(ctx context.Context) error { return understood(f(ctx)) })
 }
 
-// answer is an error of package broker that is one of package attempt, too.
+// answer is an error of package broker that is also one of package attempt.
 type answer struct {
 	error
 	means error
@@ -47,7 +47,7 @@ type answer struct {
 
 func (a answer) Unwrap() []error { return []error{a.error, a.means} }
 
-// understood tells package attempt what an error of package broker means.
+// understood translates an error of package broker for package attempt.
 func understood(err error) error {
 	switch {
 	case errors.Is(err, broker.ErrConflict):

@@ -10,15 +10,15 @@ import (
 // mostRuns is how many runs are remembered.
 const mostRuns = 1000
 
-// runsSeen remembers which runs exist, and which do not: no program reuses the id of
-// a run twice. Safe for concurrent use.
+// runsSeen remembers which runs exist, and which do not: the id of a run is never used
+// twice. It is safe for concurrent use.
 type runsSeen struct {
 	mu     sync.Mutex
 	known  map[jobs.RunID]bool
-	absent map[jobs.RunID]bool // told of
+	absent map[jobs.RunID]bool // which were reported
 }
 
-// exists reports whether a run exists, or NATS does not say.
+// exists reports whether a run exists. It is true when NATS does not answer.
 func (r *runsSeen) exists(ctx context.Context, s *shift, run jobs.RunID) bool {
 	if r.seen(run) {
 		return true

@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// chunkSize is from which size on a chunk is stored at once; it is at most
-	// one read larger.
+	// chunkSize is the size from which on a chunk is stored immediately. A chunk is
+	// larger by one read at the most.
 	chunkSize = 32 << 10
-	// chunkDelay is how long the first byte of a chunk waits for company.
+	// chunkDelay is how long the first byte of a chunk waits for more output.
 	chunkDelay = 50 * time.Millisecond
 )
 
-// chunksOut is how many chunks of an attempt may be on their way: what a far
-// link needs to be busy. A reader keeps no more for one that was lost.
+// chunksOut is how many chunks of an attempt may be unacknowledged, which keeps a
+// distant link busy. A reader buffers no more chunks behind a lost one.
 const chunksOut = 64
 
-// sendChunk sends a chunk and returns what waits until it is stored.
+// sendChunk sends a chunk and returns a function that waits until it is stored.
 type sendChunk func(context.Context, jobs.LogChunk) (stored func(context.Context) error, err error)
 
-// attemptLog makes chunks of what an attempt writes and stores them, with
-// several on their way. When they are too many (NATS may be away) nothing is
-// read and the command feels it.
+// attemptLog cuts the output of an attempt into chunks and stores them, several at a
+// time. When too many are unacknowledged (NATS may be away) it reads no further
+// output, and the command blocks.
 type attemptLog struct {
 	send  sendChunk
 	in    chan jobs.LogPart
-	count int // chunks made; belongs to run
+	count int // chunks sent; belongs to run
 }
 
 func newAttemptLog(send sendChunk) *attemptLog {
@@ -41,11 +41,11 @@ func (l *attemptLog) Write(s jobs.Stream, data []byte) {
 	l.in <- jobs.LogPart{Stream: s, Data: slices.Clone(data)}
 }
 
-// close says that nothing more is written.
+// close ends the log: there are no more writes.
 func (l *attemptLog) close() { close(l.in) }
 
-// run stores chunks until close, and returns how many there are. When a chunk
-// could not be stored, because ctx has ended, the rest is let go.
+// run stores chunks until close, and returns how many there are. When a chunk could
+// not be stored, because ctx has ended, it drops the rest.
 func (l *attemptLog) run(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -76,7 +76,7 @@ func (l *attemptLog) run(ctx context.Context) (int, error) {
 	return stored, nil
 }
 
-// dispatch sends a chunk, and waits for room among those that are on their way.
+// dispatch sends a chunk, and waits while too many are unacknowledged.
 func (l *attemptLog) dispatch(ctx context.Context, chunk jobs.LogChunk, out chan<- func(context.Context) error) error {
 	stored, err := l.send(ctx, chunk)
 	if err != nil {
@@ -90,8 +90,8 @@ func (l *attemptLog) dispatch(ctx context.Context, chunk jobs.LogChunk, out chan
 	}
 }
 
-// settleChunks waits for chunks, in order, and returns how many are stored
-// before the first that is not.
+// settleChunks waits for the acknowledgements, in order, and returns how many chunks
+// are stored before the first one that is not.
 func settleChunks(ctx context.Context, fail context.CancelCauseFunc, out <-chan func(context.Context) error) (count int) {
 	failed := false
 	for stored := range out {
@@ -113,7 +113,7 @@ func (l *attemptLog) discard() {
 	}
 }
 
-// collect makes the next chunk; more is false when it is the last.
+// collect returns the next chunk; more is false after the last one.
 func (l *attemptLog) collect() (chunk jobs.LogChunk, more bool) {
 	part, ok := <-l.in
 	if !ok {
@@ -138,7 +138,7 @@ func (l *attemptLog) collect() (chunk jobs.LogChunk, more bool) {
 	return chunk, true
 }
 
-// join appends a part, to the last one where that is of the same stream.
+// join appends a part, to the last part if that is of the same stream.
 func join(parts []jobs.LogPart, p jobs.LogPart) []jobs.LogPart {
 	if last := &parts[len(parts)-1]; last.Stream == p.Stream {
 		last.Data = append(last.Data, p.Data...)

@@ -19,21 +19,21 @@ import (
 )
 
 const (
-	// probeLimit is how long a tool may take to say its version.
+	// probeLimit is how long a tool may take to print its version.
 	probeLimit = 5 * time.Second
-	// probeOutput is how much of what it says is looked at.
+	// probeOutput is how many bytes of its output are searched.
 	probeOutput = 64 << 10
 )
 
-// toolbox knows the machine: what it is, and which tools it has. Names are in
+// toolbox has what the machine offers: its properties and its tools. Names are in
 // lower case.
 type toolbox struct {
 	fixed    jobs.Capabilities // all but the tools
-	declared map[string]string // name → version, "" = not said
-	onPath   map[string]string // name → file that a search of PATH finds first
+	declared map[string]string // name → version, "" = not declared
+	onPath   map[string]string // name → the first file on PATH
 
 	mu     sync.Mutex
-	probes map[string]func() string // name → its version, asked for once
+	probes map[string]func() string // name → its version, by running it once
 }
 
 func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
@@ -65,8 +65,8 @@ func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 	return t
 }
 
-// base is what the machine offers beside tools; the maps in it are shared and
-// not changed.
+// base is what the machine offers beside tools. The maps in it are shared, and must
+// not be changed.
 func (t *toolbox) base() jobs.Capabilities { return t.fixed }
 
 func (t *toolbox) has(name string) bool {
@@ -81,7 +81,7 @@ func (t *toolbox) has(name string) bool {
 	return err == nil
 }
 
-// all are the names of all tools.
+// all returns the names of all tools.
 func (t *toolbox) all() map[string]string {
 	names := maps.Clone(t.declared)
 	for name := range t.onPath {
@@ -102,8 +102,8 @@ func (t *toolbox) mustAsk(tools []pipeline.Tool) bool {
 	})
 }
 
-// version is what a requirement compares: of a tool whose version nobody
-// compares it is empty and not asked for.
+// version is the version that a requirement compares. It is empty, and the tool is not
+// run, when the requirement compares none.
 func (t *toolbox) version(ctx context.Context, tool pipeline.Tool) (version string, ok bool) {
 	if !t.has(tool.Name) {
 		return "", false
@@ -146,7 +146,7 @@ func scanPath(path string) map[string]string {
 	return found
 }
 
-// probe asks a tool for its version: the first dotted number that it prints.
+// probe runs a tool and returns its version: the first dotted number that it prints.
 func probe(ctx context.Context, file string) string {
 	for _, word := range []string{"--version", "version"} {
 		if v := firstVersion(process.Output(ctx, probeLimit, probeOutput, file, word)); v != "" {

@@ -14,14 +14,14 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// task is one delivery of a job on its way from the puller to the
-// acknowledgement: what the protocol (package attempt) has done for it.
+// task is one delivery of a job on its way from the puller to the acknowledgement. It
+// is the Host of its Delivery, which has the protocol.
 type task struct {
 	*attempt.Delivery
 	s       *shift
 	d       *broker.Delivery
 	job     *jobs.Job
-	settles bool // it holds room among the commits in the background
+	settles bool // it holds a place among the commits in the background
 }
 
 func (s *shift) newTask(d *broker.Delivery) *task {
@@ -29,8 +29,8 @@ func (s *shift) newTask(d *broker.Delivery) *task {
 	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
 }
 
-// serve takes a delivery to its end. ctx ends when the worker has to go and
-// nothing can be stored any more.
+// serve takes a delivery to its end. ctx ends when the worker has to end and nothing
+// can be stored any more.
 func (a *task) serve(ctx context.Context) {
 	defer a.leaveRoom()
 	if err := a.Serve(ctx, a); err != nil {
@@ -38,13 +38,13 @@ func (a *task) serve(ctx context.Context) {
 	}
 }
 
-// Execute runs the command or function, and stores its log and outputs.
+// Execute executes the job, and stores its log and outputs.
 func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	e, chunks, err := a.execute(ctx)
 	if a.Discarded() {
 		return nil, nil
 	}
-	if err != nil && ctx.Err() == nil { // refused, not unanswered: the outcome says so
+	if err != nil && ctx.Err() == nil { // refused, and not unanswered: the outcome reports it
 		e.Status, e.Error, err = report.AttemptFailed, "its log could not be stored: "+err.Error(), nil
 	}
 	if err != nil {
@@ -69,10 +69,11 @@ func (a *task) outcome(e exec.Result, outputs jobs.Outputs, chunks int) *jobs.Ou
 	})
 }
 
-// mostError is how much of an error is kept: a function may return any.
+// mostError is how many bytes of an error are kept: a function may return an error of
+// any size.
 const mostError = 64 << 10
 
-// store stores what a command has set, or a function has returned.
+// store stores the outputs of a command, or the result of a function.
 func (a *task) store(ctx context.Context, e exec.Result) (jobs.Outputs, error) {
 	if e.Typed {
 		return a.s.conn.Values.PutResult(ctx, e.Value)
@@ -80,15 +81,15 @@ func (a *task) store(ctx context.Context, e exec.Result) (jobs.Outputs, error) {
 	return a.s.conn.Values.PutOutputs(ctx, e.Outputs)
 }
 
-// Ack takes the job out of the queue.
+// Ack removes the job from the queue.
 func (a *task) Ack() {
 	if err := a.d.Ack(); err != nil {
 		a.s.log.Debug("a job was not acknowledged: it will come again and be recognised", "attempt", a.String(), "error", err)
 	}
 }
 
-// execute runs the command and stores its log. Slots go back when the
-// processes are gone; the rest of the log is stored in their absence.
+// execute executes the job and stores its log. The slots are free when the processes
+// are gone; the rest of the log is stored in the background.
 func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err error) {
 	needs, err := a.results(ctx)
 	if err != nil {
@@ -130,8 +131,8 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 	return func(ctx context.Context) error { return persist(ctx, stored) }, nil
 }
 
-// run is the execution proper, watched. An attempt that another process has closed has no
-// log: abandon lets go of it.
+// run executes the job beside Watch. The log of an attempt that another process has
+// closed is abandoned.
 func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out exec.Sink, abandon func()) exec.Result {
 	watched, cancel := context.WithCancel(ctx)
 	watching := make(chan struct{})
@@ -142,7 +143,7 @@ func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out exec.Sin
 	return e
 }
 
-// Release gives the slots back, when there is room for another commit in the
+// Release gives the slots back, when there is a place for another commit in the
 // background.
 func (a *task) Release(ctx context.Context) {
 	select {

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	goneLook  = 5 * time.Second // between two looks at the logs of runs
-	goneTwice = 2               // looks in a row that must miss a log
+	goneLook  = 5 * time.Second // between two checks for the logs of runs
+	goneTwice = 2               // checks in a row that must miss a log
 )
 
-// endGone ends what is executed for runs whose logs NATS no longer has: the
-// server has lost its store, or the run was removed. Nothing of it
-// counts, and no orchestrator is left that could ask for its end.
+// endGone ends the attempts of runs whose logs NATS no longer has, because the server
+// has lost its store, or the run was removed. Their results do not count, and no
+// orchestrator is left that could ask for their end.
 func (s *shift) endGone(ctx context.Context) error {
 	tick := time.NewTicker(goneLook)
 	defer tick.Stop()
@@ -58,8 +58,7 @@ func (s *shift) byRun() map[jobs.RunID][]*task {
 	return open
 }
 
-// endTasks ends attempts without an outcome, and takes their jobs out of the
-// queue.
+// endTasks ends attempts without an outcome, and removes their jobs from the queue.
 func (s *shift) endTasks(run jobs.RunID, tasks []*task) {
 	for _, a := range tasks {
 		if a.Discarded() {
