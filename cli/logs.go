@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -220,7 +221,7 @@ func (a *app) followLogs(ctx context.Context, s *access.Session, run jobs.RunID,
 		if e.Event != report.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
 			return
 		}
-		e = shownEvent(e)
+		e = shown.Event(e)
 		if m.one {
 			console.Writeln(a.Stdout, e.Text)
 			return

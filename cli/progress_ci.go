@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -37,7 +38,7 @@ func newCIProgress(w io.Writer, paint console.Painter, system ciSystem) *ciProgr
 }
 
 func (p *ciProgress) event(e report.Event) {
-	e = shownEvent(e)
+	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	switch e.Event {
@@ -149,7 +150,7 @@ func (p *ciProgress) close() {
 }
 
 func (p *ciProgress) end(r *report.Report) {
-	r = shownReport(r)
+	r = shown.Report(r)
 	p.close()
 	p.last(r)
 	if p.summary == "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/report"
+	"github.com/modpipe/modpipe/test/golden"
 )
 
 // ciHistory is a run whose modules try to be taken for the CI's own words.
@@ -66,13 +67,13 @@ func TestCI(t *testing.T) {
 			}
 			p.end(rep)
 			p.close()
-			compareGolden(t, "ci_"+name+".txt", b.String())
+			golden.Compare(t, "ci_"+name+".txt", b.String())
 			if name == "github" {
 				text, err := os.ReadFile(p.summary)
 				if err != nil {
 					t.Fatal(err)
 				}
-				compareGolden(t, "ci_summary.md", string(text))
+				golden.Compare(t, "ci_summary.md", string(text))
 			}
 		})
 	}

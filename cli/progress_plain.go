@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -45,7 +46,7 @@ func (p *plainProgress) note(format string, args ...any) {
 }
 
 func (p *plainProgress) event(e report.Event) {
-	e = shownEvent(e)
+	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.told(e)
@@ -167,7 +168,7 @@ func durationText(d *float64) string {
 func (p *plainProgress) close() { p.log.Flush() }
 
 func (p *plainProgress) end(r *report.Report) {
-	r = shownReport(r)
+	r = shown.Report(r)
 	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -28,14 +29,14 @@ func (p *quietProgress) note(string, ...any) {}
 func (p *quietProgress) close() { p.log.Flush() }
 
 func (p *quietProgress) event(e report.Event) {
-	e = shownEvent(e)
+	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.event(e)
 }
 
 func (p *quietProgress) end(r *report.Report) {
-	r = shownReport(r)
+	r = shown.Report(r)
 	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -109,7 +110,7 @@ func (p *ttyProgress) estimates(took map[string]time.Duration) {
 }
 
 func (p *ttyProgress) event(e report.Event) {
-	e = shownEvent(e)
+	e = shown.Event(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.plain != nil {
@@ -221,7 +222,7 @@ func (p *ttyProgress) close() {
 }
 
 func (p *ttyProgress) end(r *report.Report) {
-	r = shownReport(r)
+	r = shown.Report(r)
 	p.stop(true)
 	p.log.Flush()
 	p.mu.Lock()

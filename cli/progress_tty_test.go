@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
+	"github.com/modpipe/modpipe/test/golden"
 )
 
 // liveRun is a run in the middle of its life, with everything in it that a
@@ -90,7 +91,7 @@ func TestLiveView(t *testing.T) {
 					name += "_colour"
 				}
 				t.Run(name, func(t *testing.T) {
-					compareGolden(t, name+".txt", draw(s, now, size.width, size.height, paint))
+					golden.Compare(t, name+".txt", draw(s, now, size.width, size.height, paint))
 				})
 			}
 		}

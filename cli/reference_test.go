@@ -8,11 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/test/golden"
 )
 
 // TestReference holds docs/cli.md to the commands; UPDATE_GOLDEN=1 writes it.
 func TestReference(t *testing.T) {
-	compareGolden(t, "../../../docs/cli.md", reference())
+	golden.Compare(t, "../../../docs/cli.md", reference())
 }
 
 func reference() string {

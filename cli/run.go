@@ -26,6 +26,7 @@ import (
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -278,6 +279,6 @@ func (r *runner) deliver(rep *report.Report) error {
 		return err
 	}
 	return errors.Join(err, r.app.emit(rep,
-		func(w io.Writer) { writeSummary(w, shownReport(rep), r.app.paint(w)) },
+		func(w io.Writer) { writeSummary(w, shown.Report(rep), r.app.paint(w)) },
 		func(w io.Writer) { console.Writeln(w, rep.Run) }))
 }

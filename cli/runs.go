@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
@@ -187,7 +188,7 @@ func (a *app) runsShowCommand(p *store.Location) *cobra.Command {
 			if rep.Status == report.RunRunning {
 				a.warnOrphan(ctx, s, run)
 			}
-			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shownReport(rep), a.paint(w)) },
+			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shown.Report(rep), a.paint(w)) },
 				func(w io.Writer) { console.Writeln(w, rep.Run) })
 		}),
 	}
@@ -294,7 +295,7 @@ func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeo
 	}
 	show.end(rep)
 	if a.set.Output != "" {
-		if err := a.emit(rep, func(w io.Writer) { writeSummary(w, shownReport(rep), a.paint(w)) },
+		if err := a.emit(rep, func(w io.Writer) { writeSummary(w, shown.Report(rep), a.paint(w)) },
 			func(w io.Writer) { console.Writeln(w, rep.Run) }); err != nil {
 			return err
 		}

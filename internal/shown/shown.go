@@ -1,4 +1,4 @@
-package cli
+package shown
 
 import (
 	"maps"
@@ -9,9 +9,9 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// shownEvent is an event as people are shown it: none of its text commands a
+// Event is an event as people are shown it: none of its text commands a
 // terminal or a CI system, and names are one line.
-func shownEvent(e report.Event) report.Event {
+func Event(e report.Event) report.Event {
 	e.Module, e.Worker, e.Pipeline = safetext.Line(e.Module), safetext.Line(e.Worker), safetext.Line(e.Pipeline)
 	e.Run, e.Status = safetext.Line(e.Run), safetext.Line(e.Status)
 	e.Missing, e.Closest = safetext.Line(e.Missing), safetext.Line(e.Closest)
@@ -20,8 +20,8 @@ func shownEvent(e report.Event) report.Event {
 	return e
 }
 
-// shownReport is a report as people are shown it.
-func shownReport(r *report.Report) *report.Report {
+// Report is a report as people are shown it.
+func Report(r *report.Report) *report.Report {
 	shown := *r
 	shown.Run, shown.Status = safetext.Line(r.Run), report.RunStatus(safetext.Line(string(r.Status)))
 	shown.Pipeline, shown.StartedBy, shown.Commit = safetext.Line(r.Pipeline), safetext.Line(r.StartedBy), safetext.Line(r.Commit)
