@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // workerProgram is the command of the worker that belongs to this program.
@@ -61,4 +63,14 @@ func (a *app) quietLogger() *slog.Logger {
 		level = slog.LevelWarn
 	}
 	return a.kept(console.NewLogger(a.Stderr, a.paint(a.Stderr), level))
+}
+
+// paint colours what goes to a terminal, unless it or its user cannot see it.
+func (a *app) paint(w io.Writer) console.Painter {
+	return console.Painter(console.IsTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
+}
+
+// newProgress shows a run of p, which is nil when it is not known.
+func (a *app) newProgress(p *pipeline.Pipeline) progress {
+	return newProgress(progressConfig{format: a.set.Progress, out: a.Stderr, paint: a.paint(a.Stderr), env: a.env, environ: a.Env}, p)
 }

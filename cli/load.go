@@ -106,17 +106,6 @@ func faultsError(err error) error {
 	return exit.Usagef("%s\n%w", phrase.Count(len(faults), "fault"), err)
 }
 
-// moduleNames are the names of a pipeline's modules that take part.
-func moduleNames(p *pipeline.Pipeline) []string {
-	var names []string
-	for _, m := range p.Modules {
-		if !m.Unselected {
-			names = append(names, m.Name)
-		}
-	}
-	return names
-}
-
 // readEnvFile reads lines of KEY=VALUE: a byte order mark, blank lines and
 // those that begin with # count for nothing, "export" before a key neither; a
 // value may stand in quotes, in double ones with \n, \t, \" and \\.

@@ -210,7 +210,7 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 // complain writes the last word of a command that went wrong.
 func (a *app) complain(text string) {
 	if a.jsonErr {
-		newJSONProgress(a.Stderr).failure(text)
+		writeFailure(a.Stderr, text)
 		return
 	}
 	console.Writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))

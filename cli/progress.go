@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -27,49 +29,63 @@ type progress interface {
 	logger() *slog.Logger
 }
 
+// progressConfig says how and where a run is shown.
+type progressConfig struct {
+	format  string // of --progress
+	out     io.Writer
+	paint   console.Painter
+	env     settings.Environment
+	environ []string // env as KEY=VALUE
+}
+
+// estimator is a progress that shows how long modules will take.
+type estimator interface {
+	estimates(took map[string]time.Duration)
+}
+
 // newProgress is the progress that --progress asks for, of a run of p, which
 // is nil when it is not known.
-func (a *app) newProgress(p *pipeline.Pipeline) progress {
+func newProgress(c progressConfig, p *pipeline.Pipeline) progress {
 	var names []string
 	if p != nil {
 		names = moduleNames(p)
 	}
-	plain := newPlainProgress(a.Stderr, a.paint(a.Stderr), names)
-	switch a.set.Progress {
+	plain := newPlainProgress(c.out, c.paint, names)
+	switch c.format {
 	case "json":
-		return newJSONProgress(a.Stderr)
+		return newJSONProgress(c.out)
 	case "quiet":
-		return newQuietProgress(a.Stderr, a.paint(a.Stderr))
+		return newQuietProgress(c.out, c.paint)
 	case "tty":
-		why := a.canLive(a.Stderr)
+		why := c.canLive(c.out)
 		if why == "" {
-			return a.liveProgress(p)
+			return c.liveProgress(p)
 		}
 		plain.note("no live view, because %s", why)
 	case "auto":
-		return a.autoProgress(p, plain)
+		return c.autoProgress(p, plain)
 	}
 	return plain
 }
 
 // autoProgress is the live view on a terminal, and in a
 // CI that folds lines, folded ones.
-func (a *app) autoProgress(p *pipeline.Pipeline, plain *plainProgress) progress {
-	if system, ok := a.ciSystem(); ok {
-		ci := newCIProgress(a.Stderr, a.paint(a.Stderr), system)
-		if a.env["GITHUB_ACTIONS"] == "true" {
-			ci.summary = a.env["GITHUB_STEP_SUMMARY"]
+func (c *progressConfig) autoProgress(p *pipeline.Pipeline, plain *plainProgress) progress {
+	if system, ok := c.ciSystem(); ok {
+		ci := newCIProgress(c.out, c.paint, system)
+		if c.env["GITHUB_ACTIONS"] == "true" {
+			ci.summary = c.env["GITHUB_STEP_SUMMARY"]
 		}
 		return ci
 	}
-	if !a.inCI() && a.canLive(a.Stderr) == "" {
-		return a.liveProgress(p)
+	if !c.inCI() && c.canLive(c.out) == "" {
+		return c.liveProgress(p)
 	}
 	return plain
 }
 
-func (a *app) liveProgress(p *pipeline.Pipeline) progress {
-	return newTTYProgress(a.Stderr.(*os.File), a.Env, a.paint(a.Stderr), p)
+func (c *progressConfig) liveProgress(p *pipeline.Pipeline) progress {
+	return newTTYProgress(c.out.(*os.File), c.environ, c.paint, p)
 }
 
 // lockedWriter makes each Write one uninterrupted piece.
@@ -82,9 +98,4 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(p)
-}
-
-// paint colours what goes to a terminal, unless it or its user cannot see it.
-func (a *app) paint(w io.Writer) console.Painter {
-	return console.Painter(console.IsTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
 }

@@ -30,24 +30,24 @@ type ciAlarm struct {
 }
 
 // ciSystem finds the CI in whose environment this is.
-func (a *app) ciSystem() (ciSystem, bool) {
+func (c *progressConfig) ciSystem() (ciSystem, bool) {
 	switch {
-	case a.env["GITHUB_ACTIONS"] == "true":
+	case c.env["GITHUB_ACTIONS"] == "true":
 		return githubCI(rand.Text()), true
-	case a.env["GITLAB_CI"] != "":
+	case c.env["GITLAB_CI"] != "":
 		return gitlabCI(), true
-	case a.env["TF_BUILD"] != "":
+	case c.env["TF_BUILD"] != "":
 		return azureCI(), true
-	case a.env["TEAMCITY_VERSION"] != "":
+	case c.env["TEAMCITY_VERSION"] != "":
 		return teamcityCI(), true
 	}
 	return ciSystem{}, false
 }
 
 // inCI reports whether some CI runs this.
-func (a *app) inCI() bool {
-	_, known := a.ciSystem()
-	return known || a.env["CI"] != "" && a.env["CI"] != "false"
+func (c *progressConfig) inCI() bool {
+	_, known := c.ciSystem()
+	return known || c.env["CI"] != "" && c.env["CI"] != "false"
 }
 
 // githubCI has commands between the modules' lines ignored until it says the

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/golden"
 )
@@ -135,22 +137,18 @@ func TestAutoProgress(t *testing.T) {
 		flag string
 		want string
 	}{
-		"nowhere":          {want: "*cli.plainProgress"},
-		"GitHub":           {env: []string{"GITHUB_ACTIONS=true"}, want: "*cli.ciProgress"},
-		"GitLab":           {env: []string{"GITLAB_CI=true"}, want: "*cli.ciProgress"},
-		"Azure":            {env: []string{"TF_BUILD=True"}, want: "*cli.ciProgress"},
-		"TeamCity":         {env: []string{"TEAMCITY_VERSION=2026.1"}, want: "*cli.ciProgress"},
-		"another CI":       {env: []string{"CI=true"}, want: "*cli.plainProgress"},
-		"asked for plain":  {env: []string{"GITHUB_ACTIONS=true"}, flag: "plain", want: "*cli.plainProgress"},
-		"asked for a view": {flag: "tty", want: "*cli.plainProgress"},
+		"nowhere":          {want: "*progress.plainProgress"},
+		"GitHub":           {env: []string{"GITHUB_ACTIONS=true"}, want: "*progress.ciProgress"},
+		"GitLab":           {env: []string{"GITLAB_CI=true"}, want: "*progress.ciProgress"},
+		"Azure":            {env: []string{"TF_BUILD=True"}, want: "*progress.ciProgress"},
+		"TeamCity":         {env: []string{"TEAMCITY_VERSION=2026.1"}, want: "*progress.ciProgress"},
+		"another CI":       {env: []string{"CI=true"}, want: "*progress.plainProgress"},
+		"asked for plain":  {env: []string{"GITHUB_ACTIONS=true"}, flag: "plain", want: "*progress.plainProgress"},
+		"asked for a view": {flag: "tty", want: "*progress.plainProgress"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newApp("orchestrator", Process{Env: c.env, Stderr: &bytes.Buffer{}})
-			a.set.Progress = "auto"
-			if c.flag != "" {
-				a.set.Progress = c.flag
-			}
-			if got := fmt.Sprintf("%T", a.newProgress(nil)); got != c.want {
+			asked := progressConfig{format: cmp.Or(c.flag, "auto"), out: &bytes.Buffer{}, env: settings.NewEnvironment(c.env)}
+			if got := fmt.Sprintf("%T", newProgress(asked, nil)); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})

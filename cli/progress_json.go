@@ -73,3 +73,6 @@ func (p *jsonProgress) event(e report.Event) {
 func (p *jsonProgress) failure(text string) {
 	p.event(report.Event{Event: eventError, Error: text})
 }
+
+// writeFailure writes why a command failed as one line of JSON.
+func writeFailure(w io.Writer, text string) { newJSONProgress(w).failure(text) }

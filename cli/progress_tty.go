@@ -67,13 +67,13 @@ func newTTYProgress(out *os.File, env []string, paint console.Painter, p *pipeli
 }
 
 // canLive reports whether a live view can be shown on w, "" = it can.
-func (a *app) canLive(w io.Writer) string {
+func (c *progressConfig) canLive(w io.Writer) string {
 	f, ok := w.(*os.File)
 	switch {
 	case !ok || !term.IsTerminal(int(f.Fd())):
 		return "stderr is no terminal"
-	case a.env["TERM"] == "dumb" || a.env["TERM"] == "" && runtime.GOOS != "windows":
-		return fmt.Sprintf("the terminal cannot move its cursor (TERM=%s)", a.env["TERM"])
+	case c.env["TERM"] == "dumb" || c.env["TERM"] == "" && runtime.GOOS != "windows":
+		return fmt.Sprintf("the terminal cannot move its cursor (TERM=%s)", c.env["TERM"])
 	case !inForeground(f):
 		return "this process is in the background"
 	}

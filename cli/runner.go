@@ -352,9 +352,7 @@ const estimatePatience = 2 * time.Second
 
 // estimate tells a progress that wants to know how long modules usually take.
 func (r *runner) estimate(ctx context.Context, s *access.Session) {
-	p, ok := r.progress.(interface {
-		estimates(took map[string]time.Duration)
-	})
+	p, ok := r.progress.(estimator)
 	if !ok {
 		return
 	}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/modpipe/modpipe/test/pty"
+)
+
+// TestLiveViewFails: a bug in the view costs the view, and neither the run nor
+// the terminal.
+func TestLiveViewFails(t *testing.T) {
+	term := pty.Open(t)
+	before := term.Modes(t)
+	go term.Read()
+	p := newTTYProgress(term.Slave, []string{"TERM=xterm"}, true, nil)
+	p.state.names = []string{"a worker that is not there"}
+	events, report := history()
+	p.event(events[0])
+	<-p.done
+	for _, e := range events[1:] {
+		p.event(e)
+	}
+	p.end(report)
+	p.close()
+	for _, want := range []string{"going on with plain lines", "build | line 25", "4 modules: "} {
+		term.Await(t, want)
+	}
+	term.Sane(t, before)
+}
+
+// TestLiveViewIsLeft: at any moment, and from any goroutine, the terminal can
+// be given back; the last picture stays.
+func TestLiveViewIsLeft(t *testing.T) {
+	events, _ := history()
+	for n := range events {
+		term := pty.Open(t)
+		before := term.Modes(t)
+		go term.Read()
+		p := newTTYProgress(term.Slave, []string{"TERM=xterm"}, true, nil)
+		for _, e := range events[:n] {
+			p.event(e)
+		}
+		p.note("note %d", n)
+		var g sync.WaitGroup
+		for range 3 {
+			g.Go(p.close)
+		}
+		g.Wait()
+		term.Await(t, "note "+strconv.Itoa(n))
+		term.Sane(t, before)
+	}
+}
