@@ -17,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -126,7 +127,7 @@ type edge struct {
 
 func newDrawing(p *pipeline.Pipeline) *drawing {
 	d := &drawing{p: p, members: map[string][]int{}}
-	graph := newNeedGraph(p)
+	graph := waves.NewNeeds(p)
 	for i, m := range p.Modules {
 		if m.Unselected {
 			continue
@@ -140,7 +141,7 @@ func newDrawing(p *pipeline.Pipeline) *drawing {
 			d.members[m.Family] = append(d.members[m.Family], i)
 		}
 		for _, n := range m.Needs {
-			for _, j := range graph.stand(m, n) {
+			for _, j := range graph.Of(m, n) {
 				if !p.Modules[j].Unselected {
 					d.edges = append(d.edges, edge{from: j, to: i, optional: n.Optional})
 				}

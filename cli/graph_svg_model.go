@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -47,7 +48,7 @@ type pictured struct {
 func newPicture(d *drawing, rep *report.Report, took map[string]time.Duration) *picture {
 	pic := &picture{pipeline: d.p.Name, report: rep, measured: rep != nil}
 	at := make(map[int]int, len(d.p.Modules))
-	waves := newWaves(d.p)
+	waves := waves.New(d.p)
 	reports := map[string]*report.Module{}
 	if rep != nil {
 		for i := range rep.Modules {
@@ -59,7 +60,7 @@ func newPicture(d *drawing, rep *report.Report, took map[string]time.Duration) *
 			continue
 		}
 		at[i] = len(pic.modules)
-		c := pictured{name: m.Name, family: m.Family, label: d.label(i), wave: waves.of(i), marks: marksOf(m), of: reports[m.Name]}
+		c := pictured{name: m.Name, family: m.Family, label: d.label(i), wave: waves.Of(i), marks: marksOf(m), of: reports[m.Name]}
 		c.time(rep != nil, took)
 		pic.waves = max(pic.waves, c.wave)
 		pic.modules = append(pic.modules, c)

@@ -16,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -90,14 +91,14 @@ func (a *app) history(ctx context.Context, p store.Location, file, pipeline stri
 
 func newPlan(p *pipeline.Pipeline, took map[string]time.Duration) *planShown {
 	plan := &planShown{Pipeline: p.Name, Modules: []planStep{}, Skipped: []string{}}
-	waves := newWaves(p)
+	waves := waves.New(p)
 	for i, m := range p.Modules {
 		if m.Unselected {
 			plan.Skipped = append(plan.Skipped, m.Name)
 			continue
 		}
 		step := planStep{
-			Name: m.Name, Family: m.Family, Dynamic: m.Dynamic != nil, Wave: waves.of(i),
+			Name: m.Name, Family: m.Family, Dynamic: m.Dynamic != nil, Wave: waves.Of(i),
 			Lane: jobs.LaneOf(m.Requires, m.Slots), Slots: m.Slots, Needs: []string{},
 		}
 		for _, n := range m.Needs {
@@ -111,45 +112,6 @@ func newPlan(p *pipeline.Pipeline, took map[string]time.Duration) *planShown {
 	}
 	return plan
 }
-
-// waves finds each module's wave: the length of the longest chain of needs before it.
-type waves struct {
-	graph *needGraph
-	known []int
-}
-
-func newWaves(p *pipeline.Pipeline) *waves {
-	return &waves{graph: newNeedGraph(p), known: make([]int, len(p.Modules))}
-}
-
-func (w *waves) of(i int) int {
-	if w.known[i] > 0 {
-		return w.known[i]
-	}
-	wave := 1
-	m := w.graph.p.Modules[i]
-	for _, n := range m.Needs {
-		for _, j := range w.graph.stand(m, n) {
-			if !w.graph.p.Modules[j].Unselected {
-				wave = max(wave, w.of(j)+1)
-			}
-		}
-	}
-	w.known[i] = wave
-	return wave
-}
-
-// needGraph says which modules a need stands for.
-type needGraph struct {
-	p        *pipeline.Pipeline
-	resolver *pipeline.Resolver
-}
-
-func newNeedGraph(p *pipeline.Pipeline) *needGraph {
-	return &needGraph{p: p, resolver: pipeline.NewResolver(p.Modules, p.Families)}
-}
-
-func (g *needGraph) stand(m *pipeline.Module, n pipeline.Need) []int { return g.resolver.Resolve(m, n) }
 
 func (p *planShown) table(w io.Writer) {
 	g := console.Table{Head: []string{"WAVE", "MODULE", "LANE", "ESTIMATE", "NEEDS"}}

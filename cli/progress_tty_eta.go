@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -55,13 +56,13 @@ func (t *liveETA) layOut(graph *pipeline.Pipeline) {
 	if size == 0 {
 		return
 	}
-	w := newWaves(graph)
+	w := waves.New(graph)
 	waves := make([]int, len(graph.Modules))
 	for i, m := range graph.Modules {
 		for _, n := range m.Needs {
-			t.edges[i] = append(t.edges[i], w.graph.stand(m, n)...)
+			t.edges[i] = append(t.edges[i], w.Needs.Of(m, n)...)
 		}
-		waves[i] = w.of(i)
+		waves[i] = w.Of(i)
 	}
 	slices.SortStableFunc(t.order, func(a, b int) int { return waves[b] - waves[a] })
 }
