@@ -10,6 +10,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/pipeline"
@@ -71,6 +72,6 @@ func (a *app) paint(w io.Writer) console.Painter {
 }
 
 // newProgress shows a run of p, which is nil when it is not known.
-func (a *app) newProgress(p *pipeline.Pipeline) progress {
-	return newProgress(progressConfig{format: a.set.Progress, out: a.Stderr, paint: a.paint(a.Stderr), env: a.env, environ: a.Env}, p)
+func (a *app) newProgress(p *pipeline.Pipeline) progress.Progress {
+	return progress.New(progress.Config{Format: a.set.Progress, Out: a.Stderr, Paint: a.paint(a.Stderr), Env: a.env, Environ: a.Env}, p)
 }

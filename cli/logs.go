@@ -17,6 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/lines"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/shown"
@@ -148,7 +149,7 @@ func (m *logModules) has(name string) bool {
 func (m *logModules) width() int {
 	width := 0
 	for _, t := range m.order {
-		width = min(widestName, max(width, utf8.RuneCountInString(m.names[t])))
+		width = min(progress.WidestName, max(width, utf8.RuneCountInString(m.names[t])))
 	}
 	return width
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/orphans"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/report"
@@ -210,7 +211,7 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 // complain writes the last word of a command that went wrong.
 func (a *app) complain(text string) {
 	if a.jsonErr {
-		writeFailure(a.Stderr, text)
+		progress.WriteFailure(a.Stderr, text)
 		return
 	}
 	console.Writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))

@@ -100,7 +100,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, er
 	who := "one whose name its lease does not tell"
 	if holder, err := leases.Holder(ctx, string(r.run)); err == nil {
 		who = holder.Holder
-		r.progress.note("%s may still decide for run %s; waiting until its lease ends", who, r.run)
+		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", who, r.run)
 	}
 	err = leases.AwaitFree(ctx, string(r.run))
 	var lease *kv.Lease
@@ -111,7 +111,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, er
 		return nil, exit.NotFoundf("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.run, who, r.run)
 	}
 	if err == nil {
-		r.progress.note("taking run %s over", r.run)
+		r.progress.Note("taking run %s over", r.run)
 	}
 	return lease, err
 }
@@ -230,7 +230,7 @@ func (r *runner) again(ctx context.Context, s *access.Session, old string, redo 
 	}
 	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
+	r.progress.Note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
 	return nil
 }
 
@@ -266,7 +266,7 @@ func (a *app) detach(ctx context.Context, spec *jobs.Spec, storeDir string) erro
 }
 
 func (a *app) detachRetry(ctx context.Context, r *runner) error {
-	defer r.progress.close()
+	defer r.progress.Close()
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
 	s, err := a.openServing(ctx, r.storeDir)

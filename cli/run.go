@@ -25,6 +25,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
@@ -158,7 +159,7 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 		progress: a.newProgress(p),
 	}
 	for _, w := range p.Warnings {
-		r.progress.logger().Warn(w.String())
+		r.progress.Logger().Warn(w.String())
 	}
 	return r.drive(ctx)
 }
@@ -279,6 +280,6 @@ func (r *runner) deliver(rep *report.Report) error {
 		return err
 	}
 	return errors.Join(err, r.app.emit(rep,
-		func(w io.Writer) { writeSummary(w, shown.Report(rep), r.app.paint(w)) },
+		func(w io.Writer) { progress.WriteSummary(w, shown.Report(rep), r.app.paint(w)) },
 		func(w io.Writer) { console.Writeln(w, rep.Run) }))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/redact"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
@@ -36,7 +37,7 @@ type runner struct {
 	options   *execution
 	workspace string
 	storeDir  string
-	progress  progress
+	progress  progress.Progress
 
 	run      jobs.RunID
 	pipeline string                                             // its name; "" = to be read from its log
@@ -67,7 +68,7 @@ var (
 // drive is the life of the process.
 func (r *runner) drive(ctx context.Context) error {
 	r.app.Outlive()
-	defer r.progress.close()
+	defer r.progress.Close()
 	ctx, stop := context.WithCancelCause(ctx)
 	r.stop = stop
 	done := make(chan struct{})
@@ -98,7 +99,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (er
 	if rep == nil {
 		return err
 	}
-	r.progress.end(rep)
+	r.progress.End(rep)
 	if r.app.ended != nil {
 		r.app.ended(rep)
 	}
@@ -125,7 +126,7 @@ func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
 	var g sync.WaitGroup
 	g.Go(func() {
 		if _, err := orchestrator.Sweep(ctx, s.Conn, orchestrator.Retention{}); err != nil && ctx.Err() == nil {
-			r.progress.logger().Warn("logs of old runs are not dropped", "error", err)
+			r.progress.Logger().Warn("logs of old runs are not dropped", "error", err)
 		}
 	})
 	return func() {
@@ -206,8 +207,8 @@ func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err
 	if err := r.offersNothing(fmt.Sprintf("%s names %s", t.Origin, t.Shown())); err != nil {
 		return nil, 0, err
 	}
-	r.progress.note("%s%s", t.Describe(), localText(r.options.local))
-	c, err := r.app.nats.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.logger())
+	r.progress.Note("%s%s", t.Describe(), localText(r.options.local))
+	c, err := r.app.nats.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.Logger())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -247,7 +248,7 @@ func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *acce
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.logger(), Alone: s.Alone(),
+		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.Logger(), Alone: s.Alone(),
 	}
 	r.options.apply(&cfg)
 	w, err := worker.New(s.Conn, cfg)
@@ -320,18 +321,18 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	g.Go(func() error {
 		_, err := orchestrator.Run(gctx, s.Conn, r.run, orchestrator.Config{
 			Name: r.name, Lease: lease,
-			Logger: r.progress.logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.event,
+			Logger: r.progress.Logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.Event,
 			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
-			r.progress.note("%v; following it", err)
+			r.progress.Note("%v; following it", err)
 			return nil
 		}
 		return err
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = client.New(s.Conn).Follow(gctx, r.run, true, r.progress.event)
+		rep, err = client.New(s.Conn).Follow(gctx, r.run, true, r.progress.Event)
 		return err
 	})
 	if s.Server == nil {
@@ -352,14 +353,14 @@ const estimatePatience = 2 * time.Second
 
 // estimate tells a progress that wants to know how long modules usually take.
 func (r *runner) estimate(ctx context.Context, s *access.Session) {
-	p, ok := r.progress.(estimator)
+	p, ok := r.progress.(progress.Estimator)
 	if !ok {
 		return
 	}
 	ctx, stop := context.WithTimeout(ctx, estimatePatience)
 	defer stop()
 	if known, err := kv.Durations(ctx, s.Conn.Conn, r.pipeline); err == nil {
-		p.estimates(known.Took)
+		p.Estimates(known.Took)
 	}
 }
 
@@ -367,9 +368,9 @@ func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop conte
 	limit := r.options.reconnect
 	connect.Watch(ctx, c, limit,
 		func() {
-			r.progress.note("the connection to NATS is lost; trying again for %s", jobs.ShortDuration(limit))
+			r.progress.Note("the connection to NATS is lost; trying again for %s", jobs.ShortDuration(limit))
 		},
-		func() { r.progress.note("connected to NATS again, at %s", redact.URLs(c.URL())) },
+		func() { r.progress.Note("connected to NATS again, at %s", redact.URLs(c.URL())) },
 		func() { stop(errAway) })
 }
 
@@ -451,14 +452,14 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 				t := time.AfterFunc(lastPatience, func() { stop(exit.SignalError{Signal: sig}) })
 				defer t.Stop()
 			}
-			answers.Go(func() error { r.progress.note("%s", signalText(sig, n)); return nil })
+			answers.Go(func() error { r.progress.Note("%s", signalText(sig, n)); return nil })
 			answers.Go(func() error { return r.cancel(ctx, s, sig) })
 		default:
 			closed := make(chan struct{})
-			answers.Go(func() error { defer close(closed); r.progress.close(); return nil })
+			answers.Go(func() error { defer close(closed); r.progress.Close(); return nil })
 			select {
 			case <-closed:
-			case <-time.After(livePatience):
+			case <-time.After(progress.ClosePatience):
 			}
 			r.app.Exit(exit.SignalCode(sig))
 			return
@@ -482,7 +483,7 @@ func (r *runner) cancel(ctx context.Context, s *access.Session, sig os.Signal) e
 		return err
 	}
 	if err != nil && !errors.Is(err, client.ErrEnded) && ctx.Err() == nil {
-		r.progress.note("cancel the run: %v", err)
+		r.progress.Note("cancel the run: %v", err)
 	}
 	return err
 }

@@ -21,9 +21,9 @@ func (r *runner) embed(ctx context.Context) (*access.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.progress.note("%s, %s (%s), in %s", settings.Embedded, phrase.Count(r.options.slots(), "slot"), why, r.workspace)
+	r.progress.Note("%s, %s (%s), in %s", settings.Embedded, phrase.Count(r.options.slots(), "slot"), why, r.workspace)
 	if st.Temporary {
-		r.progress.note("%s the store %s: this one keeps its data in a temporary one, %s, and leaves no history", holderText(r.storeDir), r.storeDir, st.Path)
+		r.progress.Note("%s the store %s: this one keeps its data in a temporary one, %s, and leaves no history", holderText(r.storeDir), r.storeDir, st.Path)
 	}
 	h := access.Hosting{As: access.RoleRun, Sync: r.options.syncAlways, Token: store.NewToken(), Lost: r.stop}
 	if r.options.Listen != "" {
@@ -32,12 +32,12 @@ func (r *runner) embed(ctx context.Context) (*access.Session, error) {
 			return nil, err
 		}
 	}
-	s, err := r.app.sessions.Embed(ctx, st, h, r.progress.logger())
+	s, err := r.app.sessions.Embed(ctx, st, h, r.progress.Logger())
 	if err != nil || h.Door == nil {
 		return s, err
 	}
 	for _, text := range append(h.Door.Warnings(), h.Door.Instructions(ctx, r.app.workerProgram(), s.Server.URL())...) {
-		r.progress.note("%s", text)
+		r.progress.Note("%s", text)
 	}
 	return s, nil
 }
@@ -60,7 +60,7 @@ func (r *runner) beside(ctx context.Context, served *store.ServedError) (*access
 	if err := r.offersNothing(served.Error()); err != nil {
 		return nil, err
 	}
-	r.progress.note("beside process %d, which serves %s%s", h.PID, served.Dir, localText(r.options.local))
+	r.progress.Note("beside process %d, which serves %s%s", h.PID, served.Dir, localText(r.options.local))
 	c, err := r.app.nats.Join(ctx, h, r.app.set.ConnectTimeout)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
@@ -214,7 +215,7 @@ func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
 	line("labels", phrase.Labels(r.Labels))
 	line("workers", strings.Join(r.Workers, ", "))
 	console.Writeln(w)
-	writeSummary(w, r, paint)
+	progress.WriteSummary(w, r, paint)
 }
 
 func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
@@ -281,21 +282,21 @@ func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeo
 		waiting, stop = context.WithTimeout(ctx, timeout)
 		defer stop()
 	}
-	var show progress = newSilentProgress()
+	var show progress.Progress = progress.Silent()
 	if a.set.Progress != "auto" {
 		show = a.newProgress(nil)
-		defer show.close()
+		defer show.Close()
 	}
-	rep, err := client.New(s.Conn).Follow(waiting, run, a.set.Progress != "auto", show.event)
+	rep, err := client.New(s.Conn).Follow(waiting, run, a.set.Progress != "auto", show.Event)
 	if waiting.Err() != nil && ctx.Err() == nil && rep == nil {
 		return exit.Infrastructuref("run %s has not ended within %s; it goes on", run, jobs.ShortDuration(timeout))
 	}
 	if err != nil {
 		return err
 	}
-	show.end(rep)
+	show.End(rep)
 	if a.set.Output != "" {
-		if err := a.emit(rep, func(w io.Writer) { writeSummary(w, shown.Report(rep), a.paint(w)) },
+		if err := a.emit(rep, func(w io.Writer) { progress.WriteSummary(w, shown.Report(rep), a.paint(w)) },
 			func(w io.Writer) { console.Writeln(w, rep.Run) }); err != nil {
 			return err
 		}

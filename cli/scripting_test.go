@@ -34,7 +34,7 @@ func TestScriptingPage(t *testing.T) {
 	}
 	words := jsonNames(reflect.TypeFor[report.Event]())
 	words = append(words, matches(t, "../report/event.go", `EventKind = "([a-z.]+)"`)...)
-	words = append(words, matches(t, "progress_json.go", `EventKind = "([a-z.]+)"`)...)
+	words = append(words, matches(t, "../internal/progress/json.go", `EventKind = "([a-z.]+)"`)...)
 	words = append(words, matches(t, "../internal/exec/process/environment.go", `"((?:MODPIPE|TRACE)[A-Z_]*[A-Z])_?=?"`)...)
 	if len(words) < 45 {
 		t.Errorf("only %q", words)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/progress"
 )
 
 // TestSignalEchoCountsOnce: a signal within a second of the same one says
@@ -93,7 +94,7 @@ func TestWorkerTakesAnEchoForOneSignal(t *testing.T) {
 func TestRunTakesAnEchoForOneSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, signals := newHeard()
-		r := &runner{app: h.app, progress: newSilentProgress()}
+		r := &runner{app: h.app, progress: progress.Silent()}
 		ctx, stop := context.WithCancelCause(t.Context())
 		done := make(chan struct{})
 		go r.watchSignals(ctx, stop, done)

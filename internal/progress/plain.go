@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"cmp"
@@ -15,8 +15,8 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// widestName bounds the column of module names before log lines.
-const widestName = 36
+// WidestName bounds the column of module names before log lines.
+const WidestName = 36
 
 // plainProgress writes lines that read well in the log of a CI: what happened
 // begins with the time since the run's start and a word, what modules print
@@ -34,18 +34,18 @@ func newPlainProgress(w io.Writer, paint console.Painter, names []string) *plain
 	out := &lockedWriter{w: w}
 	p := &plainProgress{log: console.NewLogger(out, paint, slog.LevelWarn), out: out, paint: paint, tails: newTails()}
 	for _, n := range names {
-		p.width = min(widestName, max(p.width, utf8.RuneCountInString(n)))
+		p.width = min(WidestName, max(p.width, utf8.RuneCountInString(n)))
 	}
 	return p
 }
 
-func (p *plainProgress) logger() *slog.Logger { return p.log.Logger }
+func (p *plainProgress) Logger() *slog.Logger { return p.log.Logger }
 
-func (p *plainProgress) note(format string, args ...any) {
+func (p *plainProgress) Note(format string, args ...any) {
 	console.Writef(p.out, format+"\n", args...)
 }
 
-func (p *plainProgress) event(e report.Event) {
+func (p *plainProgress) Event(e report.Event) {
 	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -165,14 +165,14 @@ func durationText(d *float64) string {
 	return phrase.Seconds(*d)
 }
 
-func (p *plainProgress) close() { p.log.Flush() }
+func (p *plainProgress) Close() { p.log.Flush() }
 
-func (p *plainProgress) end(r *report.Report) {
+func (p *plainProgress) End(r *report.Report) {
 	r = shown.Report(r)
 	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.write(p.out.w, r, p.paint)
 	console.Writeln(p.out.w)
-	writeSummary(p.out.w, r, p.paint)
+	WriteSummary(p.out.w, r, p.paint)
 }

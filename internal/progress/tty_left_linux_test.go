@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"strconv"
@@ -17,13 +17,13 @@ func TestLiveViewFails(t *testing.T) {
 	p := newTTYProgress(term.Slave, []string{"TERM=xterm"}, true, nil)
 	p.state.names = []string{"a worker that is not there"}
 	events, report := history()
-	p.event(events[0])
+	p.Event(events[0])
 	<-p.done
 	for _, e := range events[1:] {
-		p.event(e)
+		p.Event(e)
 	}
-	p.end(report)
-	p.close()
+	p.End(report)
+	p.Close()
 	for _, want := range []string{"going on with plain lines", "build | line 25", "4 modules: "} {
 		term.Await(t, want)
 	}
@@ -40,12 +40,12 @@ func TestLiveViewIsLeft(t *testing.T) {
 		go term.Read()
 		p := newTTYProgress(term.Slave, []string{"TERM=xterm"}, true, nil)
 		for _, e := range events[:n] {
-			p.event(e)
+			p.Event(e)
 		}
-		p.note("note %d", n)
+		p.Note("note %d", n)
 		var g sync.WaitGroup
 		for range 3 {
-			g.Go(p.close)
+			g.Go(p.Close)
 		}
 		g.Wait()
 		term.Await(t, "note "+strconv.Itoa(n))

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"encoding/json"
@@ -36,24 +36,24 @@ func newJSONProgress(w io.Writer) *jsonProgress {
 	return p
 }
 
-func (p *jsonProgress) logger() *slog.Logger { return p.log.Logger }
+func (p *jsonProgress) Logger() *slog.Logger { return p.log.Logger }
 
 // jsonWarnings makes an event of each line of a log.
 type jsonWarnings struct{ p *jsonProgress }
 
 func (w jsonWarnings) Write(line []byte) (int, error) {
-	w.p.event(report.Event{Event: eventWarning, Text: strings.TrimSpace(string(line))})
+	w.p.Event(report.Event{Event: eventWarning, Text: strings.TrimSpace(string(line))})
 	return len(line), nil
 }
 
-func (p *jsonProgress) note(string, ...any) {}
+func (p *jsonProgress) Note(string, ...any) {}
 
-func (p *jsonProgress) end(*report.Report) {}
+func (p *jsonProgress) End(*report.Report) {}
 
-func (p *jsonProgress) close() { p.log.Flush() }
+func (p *jsonProgress) Close() { p.log.Flush() }
 
-// event numbers the events: they come from the run and from the fleet.
-func (p *jsonProgress) event(e report.Event) {
+// Event numbers the events: they come from the run and from the fleet.
+func (p *jsonProgress) Event(e report.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seq++
@@ -71,8 +71,8 @@ func (p *jsonProgress) event(e report.Event) {
 
 // failure writes the last word of a command that went wrong.
 func (p *jsonProgress) failure(text string) {
-	p.event(report.Event{Event: eventError, Error: text})
+	p.Event(report.Event{Event: eventError, Error: text})
 }
 
-// writeFailure writes why a command failed as one line of JSON.
-func writeFailure(w io.Writer, text string) { newJSONProgress(w).failure(text) }
+// WriteFailure writes why a command failed as one line of JSON.
+func WriteFailure(w io.Writer, text string) { newJSONProgress(w).failure(text) }

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func newCIProgress(w io.Writer, paint console.Painter, system ciSystem) *ciProgr
 	return &ciProgress{plainProgress: newPlainProgress(w, paint, nil), system: system, spools: map[string]*spool{}}
 }
 
-func (p *ciProgress) event(e report.Event) {
+func (p *ciProgress) Event(e report.Event) {
 	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -135,8 +135,8 @@ func (p *ciProgress) alarmText(e report.Event) string {
 	return text
 }
 
-// close writes what is left of modules whose end is never reported.
-func (p *ciProgress) close() {
+// Close writes what is left of modules whose end is never reported.
+func (p *ciProgress) Close() {
 	p.log.Flush()
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -149,15 +149,15 @@ func (p *ciProgress) close() {
 	clear(p.spools)
 }
 
-func (p *ciProgress) end(r *report.Report) {
+func (p *ciProgress) End(r *report.Report) {
 	r = shown.Report(r)
-	p.close()
+	p.Close()
 	p.last(r)
 	if p.summary == "" {
 		return
 	}
 	if err := appendFile(p.summary, stepSummary(r, p.tails)); err != nil {
-		p.note("warning: the step's summary: %v", err)
+		p.Note("warning: the step's summary: %v", err)
 	}
 }
 
@@ -168,7 +168,7 @@ func (p *ciProgress) last(r *report.Report) {
 	var b strings.Builder
 	p.tails.write(&b, r, p.paint)
 	console.Writeln(&b)
-	writeSummary(&b, r, p.paint)
+	WriteSummary(&b, r, p.paint)
 	p.write("", func(w io.Writer) { _, _ = io.WriteString(w, b.String()) }, "")
 }
 

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"cmp"
@@ -26,8 +26,8 @@ func summaryOrder() []report.Status {
 	}
 }
 
-// writeSummary writes the table of modules, the totals and the verdict.
-func writeSummary(w io.Writer, r *report.Report, paint console.Painter) {
+// WriteSummary writes the table of modules, the totals and the verdict.
+func WriteSummary(w io.Writer, r *report.Report, paint console.Painter) {
 	writeModules(w, r, paint)
 	console.Writeln(w)
 	writeVerdict(w, r, paint)

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ const (
 	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
 	liveFPS  = 8
 	// livePatience bounds the wait for a terminal that takes no output.
-	livePatience = 2 * time.Second
+	ClosePatience = 2 * time.Second
 )
 
 // ttyProgress is the live view: a picture of the run at the bottom of the
@@ -67,32 +67,32 @@ func newTTYProgress(out *os.File, env []string, paint console.Painter, p *pipeli
 }
 
 // canLive reports whether a live view can be shown on w, "" = it can.
-func (c *progressConfig) canLive(w io.Writer) string {
+func (c *Config) canLive(w io.Writer) string {
 	f, ok := w.(*os.File)
 	switch {
 	case !ok || !term.IsTerminal(int(f.Fd())):
 		return "stderr is no terminal"
-	case c.env["TERM"] == "dumb" || c.env["TERM"] == "" && runtime.GOOS != "windows":
-		return fmt.Sprintf("the terminal cannot move its cursor (TERM=%s)", c.env["TERM"])
+	case c.Env["TERM"] == "dumb" || c.Env["TERM"] == "" && runtime.GOOS != "windows":
+		return fmt.Sprintf("the terminal cannot move its cursor (TERM=%s)", c.Env["TERM"])
 	case !inForeground(f):
 		return "this process is in the background"
 	}
 	return ""
 }
 
-func (p *ttyProgress) logger() *slog.Logger { return p.log.Logger }
+func (p *ttyProgress) Logger() *slog.Logger { return p.log.Logger }
 
 // noteWriter makes notes of a logger's lines.
 type noteWriter struct{ p *ttyProgress }
 
 func (w noteWriter) Write(b []byte) (int, error) {
-	w.p.note("%s", strings.TrimRight(string(b), "\n"))
+	w.p.Note("%s", strings.TrimRight(string(b), "\n"))
 	return len(b), nil
 }
 
-// note stands above the view when it comes before that, else in it, and is
+// Note stands above the view when it comes before that, else in it, and is
 // said again when that is gone.
-func (p *ttyProgress) note(format string, args ...any) {
+func (p *ttyProgress) Note(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.program == nil || p.stopped {
@@ -102,19 +102,19 @@ func (p *ttyProgress) note(format string, args ...any) {
 	p.state.note(fmt.Sprintf(format, args...))
 }
 
-// estimates takes the durations of earlier runs.
-func (p *ttyProgress) estimates(took map[string]time.Duration) {
+// Estimates takes the durations of earlier runs.
+func (p *ttyProgress) Estimates(took map[string]time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state.eta.took = took
 }
 
-func (p *ttyProgress) event(e report.Event) {
+func (p *ttyProgress) Event(e report.Event) {
 	e = shown.Event(e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.plain != nil {
-		p.plain.event(e)
+		p.plain.Event(e)
 		return
 	}
 	p.tails.event(e)
@@ -206,7 +206,7 @@ func (p *ttyProgress) stop(clear bool) {
 // us from leaving.
 func (p *ttyProgress) leave() {
 	p.views.Go(p.program.Quit)
-	timer := time.NewTimer(livePatience)
+	timer := time.NewTimer(ClosePatience)
 	defer timer.Stop()
 	select {
 	case <-p.done:
@@ -214,14 +214,14 @@ func (p *ttyProgress) leave() {
 	}
 }
 
-// close gives the terminal back, and leaves the last picture standing when
+// Close gives the terminal back, and leaves the last picture standing when
 // the end has not been shown.
-func (p *ttyProgress) close() {
+func (p *ttyProgress) Close() {
 	p.stop(false)
 	p.log.Flush()
 }
 
-func (p *ttyProgress) end(r *report.Report) {
+func (p *ttyProgress) End(r *report.Report) {
 	r = shown.Report(r)
 	p.stop(true)
 	p.log.Flush()
@@ -229,7 +229,7 @@ func (p *ttyProgress) end(r *report.Report) {
 	defer p.mu.Unlock()
 	p.tails.write(p.out, r, p.paint)
 	console.Writeln(p.out)
-	writeSummary(p.out, r, p.paint)
+	WriteSummary(p.out, r, p.paint)
 }
 
 // liveModel is what bubbletea drives. Its methods are called by one goroutine.

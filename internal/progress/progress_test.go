@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"bytes"
@@ -52,22 +52,22 @@ func history() ([]report.Event, *report.Report) {
 	}
 }
 
-func show(p progress) {
+func show(p Progress) {
 	events, rep := history()
-	p.note("embedded, %d slots", 8)
+	p.Note("embedded, %d slots", 8)
 	for _, e := range events {
-		p.event(e)
+		p.Event(e)
 	}
-	p.end(rep)
+	p.End(rep)
 }
 
 func TestProgress(t *testing.T) {
-	for name, make := range map[string]func(*bytes.Buffer) progress{
-		"progress_plain.txt": func(b *bytes.Buffer) progress { return newPlainProgress(b, false, []string{"build", "train"}) },
-		"progress_quiet.txt": func(b *bytes.Buffer) progress {
+	for name, make := range map[string]func(*bytes.Buffer) Progress{
+		"progress_plain.txt": func(b *bytes.Buffer) Progress { return newPlainProgress(b, false, []string{"build", "train"}) },
+		"progress_quiet.txt": func(b *bytes.Buffer) Progress {
 			return newQuietProgress(b, false)
 		},
-		"progress.jsonl": func(b *bytes.Buffer) progress { return newJSONProgress(b) },
+		"progress.jsonl": func(b *bytes.Buffer) Progress { return newJSONProgress(b) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -83,9 +83,9 @@ func TestJSONNumbers(t *testing.T) {
 	var b bytes.Buffer
 	p := newJSONProgress(&b)
 	show(p)
-	p.logger().Info("not of interest")
-	p.logger().With("url", "nats://a").Warn("waiting\nfor NATS", "error", errors.New("no servers"))
-	p.close()
+	p.Logger().Info("not of interest")
+	p.Logger().With("url", "nats://a").Warn("waiting\nfor NATS", "error", errors.New("no servers"))
+	p.Close()
 	if want := `"event":"warning","text":"waiting\nfor NATS url=nats://a error=\"no servers\""`; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "not of interest") {
 		t.Errorf("no %s in\n%s", want, &b)
 	}
@@ -110,7 +110,7 @@ func TestFolding(t *testing.T) {
 	}
 	r.Modules = append(r.Modules, report.Module{Name: "alone", Status: "cancelled"})
 	var b bytes.Buffer
-	writeSummary(&b, r, false)
+	WriteSummary(&b, r, false)
 	text := b.String()
 	if strings.Contains(text, "succeeded-") || !strings.Contains(text, "(60 modules)") {
 		t.Errorf("what succeeded is not folded:\n%s", text)

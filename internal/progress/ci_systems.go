@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"crypto/rand"
@@ -30,24 +30,24 @@ type ciAlarm struct {
 }
 
 // ciSystem finds the CI in whose environment this is.
-func (c *progressConfig) ciSystem() (ciSystem, bool) {
+func (c *Config) ciSystem() (ciSystem, bool) {
 	switch {
-	case c.env["GITHUB_ACTIONS"] == "true":
+	case c.Env["GITHUB_ACTIONS"] == "true":
 		return githubCI(rand.Text()), true
-	case c.env["GITLAB_CI"] != "":
+	case c.Env["GITLAB_CI"] != "":
 		return gitlabCI(), true
-	case c.env["TF_BUILD"] != "":
+	case c.Env["TF_BUILD"] != "":
 		return azureCI(), true
-	case c.env["TEAMCITY_VERSION"] != "":
+	case c.Env["TEAMCITY_VERSION"] != "":
 		return teamcityCI(), true
 	}
 	return ciSystem{}, false
 }
 
 // inCI reports whether some CI runs this.
-func (c *progressConfig) inCI() bool {
+func (c *Config) inCI() bool {
 	_, known := c.ciSystem()
-	return known || c.env["CI"] != "" && c.env["CI"] != "false"
+	return known || c.Env["CI"] != "" && c.Env["CI"] != "false"
 }
 
 // githubCI has commands between the modules' lines ignored until it says the

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"bytes"
@@ -65,10 +65,10 @@ func TestCI(t *testing.T) {
 				}
 			}
 			for _, e := range events {
-				p.event(e)
+				p.Event(e)
 			}
-			p.end(rep)
-			p.close()
+			p.End(rep)
+			p.Close()
 			golden.Compare(t, "ci_"+name+".txt", b.String())
 			if name == "github" {
 				text, err := os.ReadFile(p.summary)
@@ -91,7 +91,7 @@ func TestCISpool(t *testing.T) {
 	line := strings.Repeat("x", 1000)
 	for n := range 3000 {
 		for _, module := range []string{"ends", "hangs"} {
-			p.event(report.Event{Event: report.EventModuleOutput, Module: module, Time: start, Text: fmt.Sprintf("%s %d %s", module, n, line)})
+			p.Event(report.Event{Event: report.EventModuleOutput, Module: module, Time: start, Text: fmt.Sprintf("%s %d %s", module, n, line)})
 		}
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 2 {
@@ -100,8 +100,8 @@ func TestCISpool(t *testing.T) {
 	if n := p.spools["ends"].memory.Len(); n > 2*spoolAbove {
 		t.Errorf("%d bytes are remembered", n)
 	}
-	p.event(report.Event{Event: report.EventModuleEnded, Module: "ends", Time: start, Status: "succeeded"})
-	p.close()
+	p.Event(report.Event{Event: report.EventModuleEnded, Module: "ends", Time: start, Status: "succeeded"})
+	p.Close()
 	text := b.String()
 	for _, module := range []string{"ends", "hangs"} {
 		at := 0
@@ -147,8 +147,8 @@ func TestAutoProgress(t *testing.T) {
 		"asked for a view": {flag: "tty", want: "*progress.plainProgress"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := progressConfig{format: cmp.Or(c.flag, "auto"), out: &bytes.Buffer{}, env: settings.NewEnvironment(c.env)}
-			if got := fmt.Sprintf("%T", newProgress(asked, nil)); got != c.want {
+			asked := Config{Format: cmp.Or(c.flag, "auto"), Out: &bytes.Buffer{}, Env: settings.NewEnvironment(c.env)}
+			if got := fmt.Sprintf("%T", New(asked, nil)); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})

@@ -1,4 +1,4 @@
-package cli
+package progress
 
 import (
 	"io"
@@ -22,20 +22,20 @@ func newQuietProgress(w io.Writer, paint console.Painter) *quietProgress {
 	return &quietProgress{log: console.NewLogger(out, paint, slog.LevelError), out: out, paint: paint, tails: newTails()}
 }
 
-func (p *quietProgress) logger() *slog.Logger { return p.log.Logger }
+func (p *quietProgress) Logger() *slog.Logger { return p.log.Logger }
 
-func (p *quietProgress) note(string, ...any) {}
+func (p *quietProgress) Note(string, ...any) {}
 
-func (p *quietProgress) close() { p.log.Flush() }
+func (p *quietProgress) Close() { p.log.Flush() }
 
-func (p *quietProgress) event(e report.Event) {
+func (p *quietProgress) Event(e report.Event) {
 	e = shown.Event(e)
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	p.tails.event(e)
 }
 
-func (p *quietProgress) end(r *report.Report) {
+func (p *quietProgress) End(r *report.Report) {
 	r = shown.Report(r)
 	p.log.Flush()
 	p.out.mu.Lock()
@@ -46,10 +46,11 @@ func (p *quietProgress) end(r *report.Report) {
 // silentProgress shows nothing at all.
 type silentProgress struct{}
 
-func newSilentProgress() silentProgress { return silentProgress{} }
+// Silent returns a progress that shows nothing.
+func Silent() silentProgress { return silentProgress{} }
 
-func (silentProgress) logger() *slog.Logger { return slog.New(slog.DiscardHandler) }
-func (silentProgress) note(string, ...any)  {}
-func (silentProgress) event(report.Event)   {}
-func (silentProgress) end(*report.Report)   {}
-func (silentProgress) close()               {}
+func (silentProgress) Logger() *slog.Logger { return slog.New(slog.DiscardHandler) }
+func (silentProgress) Note(string, ...any)  {}
+func (silentProgress) Event(report.Event)   {}
+func (silentProgress) End(*report.Report)   {}
+func (silentProgress) Close()               {}
