@@ -1,23 +1,18 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"io"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/console"
+	"github.com/modpipe/modpipe/internal/draw"
 	"github.com/modpipe/modpipe/internal/exit"
-	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
-	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
@@ -56,9 +51,9 @@ func (a *app) graphCommand() *cobra.Command {
 		}
 		return a.untilSignal(ctx, func() error {
 			if a.set.Output == "mermaid" {
-				newDrawing(p).mermaid(a.Stdout)
+				draw.Mermaid(a.Stdout, p)
 			} else {
-				newDrawing(p).dot(a.Stdout)
+				draw.Dot(a.Stdout, p)
 			}
 			return nil
 		})
@@ -78,12 +73,10 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 		return err
 	}
 	return a.untilSignal(ctx, func() error {
-		pic := newPicture(newDrawing(graph), rep, took)
 		if a.set.Output == "html" {
-			return pic.html(a.Stdout)
+			return draw.HTML(a.Stdout, graph, rep, took)
 		}
-		b := pic.inBoxes()
-		pic.svg(a.Stdout, b, pic.head(b))
+		draw.SVG(a.Stdout, graph, rep, took)
 		return nil
 	})
 }
@@ -108,130 +101,4 @@ func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeli
 		return nil, nil, nil, exit.NotFoundf("run %s is one of the pipeline %q, and %s holds %q", rep.Run, graph.Name, file, p.Name)
 	}
 	return graph, rep, nil, nil
-}
-
-// drawing is a pipeline as a picture has it: families with their members,
-// modules that are alone, and edges. Nodes are indices of modules.
-type drawing struct {
-	p        *pipeline.Pipeline
-	families []string // in the order of the file
-	members  map[string][]int
-	alone    []int
-	edges    []edge
-}
-
-type edge struct {
-	from, to int
-	optional bool
-}
-
-func newDrawing(p *pipeline.Pipeline) *drawing {
-	d := &drawing{p: p, members: map[string][]int{}}
-	graph := waves.NewNeeds(p)
-	for i, m := range p.Modules {
-		if m.Unselected {
-			continue
-		}
-		if m.Family == "" || m.Dynamic != nil {
-			d.alone = append(d.alone, i)
-		} else {
-			if len(d.members[m.Family]) == 0 {
-				d.families = append(d.families, m.Family)
-			}
-			d.members[m.Family] = append(d.members[m.Family], i)
-		}
-		for _, n := range m.Needs {
-			for _, j := range graph.Of(m, n) {
-				if !p.Modules[j].Unselected {
-					d.edges = append(d.edges, edge{from: j, to: i, optional: n.Optional})
-				}
-			}
-		}
-	}
-	return d
-}
-
-// label is what stands in a node: of a member its values, the box names the family.
-func (d *drawing) label(i int) string {
-	m := d.p.Modules[i]
-	if m.Dynamic != nil {
-		return m.Name + " (…)"
-	}
-	if m.Family == "" {
-		return m.Name
-	}
-	var values []string
-	for _, pair := range m.Matrix {
-		values = append(values, pair.Axis+"="+pair.Value)
-	}
-	return cmp.Or(strings.Join(values, ", "), m.Name)
-}
-
-func (d *drawing) dot(w io.Writer) {
-	console.Writef(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
-	node := func(indent string, i int) {
-		shape := ""
-		if d.p.Modules[i].Dynamic != nil {
-			shape = ", peripheries=2"
-		}
-		console.Writef(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
-	}
-	for _, i := range d.alone {
-		node("  ", i)
-	}
-	for n, f := range d.families {
-		console.Writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
-		for _, i := range d.members[f] {
-			node("    ", i)
-		}
-		console.Writeln(w, "  }")
-	}
-	for _, e := range d.edges {
-		style := ""
-		if e.optional {
-			style = " [style=dashed]"
-		}
-		console.Writef(w, "  m%d -> m%d%s;\n", e.from, e.to, style)
-	}
-	console.Writeln(w, "}")
-}
-
-func quoteDot(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(safetext.Line(s)) + `"`
-}
-
-func (d *drawing) mermaid(w io.Writer) {
-	console.Writeln(w, "flowchart LR")
-	node := func(indent string, i int) {
-		left, right := "[", "]"
-		if d.p.Modules[i].Dynamic != nil {
-			left, right = "[[", "]]"
-		}
-		console.Writef(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
-	}
-	for _, i := range d.alone {
-		node("  ", i)
-	}
-	for n, f := range d.families {
-		console.Writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
-		for _, i := range d.members[f] {
-			node("    ", i)
-		}
-		console.Writeln(w, "  end")
-	}
-	for _, e := range d.edges {
-		arrow := "-->"
-		if e.optional {
-			arrow = "-.->"
-		}
-		console.Writef(w, "  m%d %s m%d\n", e.from, arrow, e.to)
-	}
-}
-
-// mermaidCodes are for what a label could say to Mermaid: ends of text, HTML,
-// Markdown and directives.
-var mermaidCodes = strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "%", "#37;")
-
-func quoteMermaid(s string) string {
-	return `"` + mermaidCodes.Replace(safetext.Line(s)) + `"`
 }

@@ -1,10 +1,8 @@
-package cli
+package draw
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
