@@ -61,7 +61,7 @@ func join(t *testing.T, home string, env ...string) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.nats.Dial(t.Context(), target, a.set.ConnectTimeout, slog.New(slog.DiscardHandler))
+	c, err := a.sessions.Dial(t.Context(), target, a.set.ConnectTimeout, slog.New(slog.DiscardHandler))
 	if err == nil {
 		c.Close()
 	}

@@ -367,7 +367,7 @@ func (a *app) openServing(ctx context.Context, storeDir string) (*access.Session
 		return nil, exit.Usagef("--detach hands the run to an orchestrator that serves, and none serves this workspace:\n" +
 			"start `orchestrator dev` here, or name a NATS server (--server) on which `orchestrator serve` runs")
 	}
-	c, err := a.nats.Join(ctx, h, a.set.ConnectTimeout)
+	c, err := a.sessions.Join(ctx, h, a.set.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}

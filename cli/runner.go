@@ -208,7 +208,7 @@ func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err
 		return nil, 0, err
 	}
 	r.progress.Note("%s%s", t.Describe(), localText(r.options.local))
-	c, err := r.app.nats.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.Logger())
+	c, err := r.app.sessions.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.Logger())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -366,7 +366,7 @@ func (r *runner) estimate(ctx context.Context, s *access.Session) {
 
 func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop context.CancelCauseFunc) {
 	limit := r.options.reconnect
-	connect.Watch(ctx, c, limit,
+	connect.Watch(ctx, c.Conn, limit,
 		func() {
 			r.progress.Note("the connection to NATS is lost; trying again for %s", jobs.ShortDuration(limit))
 		},

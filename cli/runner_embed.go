@@ -61,7 +61,7 @@ func (r *runner) beside(ctx context.Context, served *store.ServedError) (*access
 		return nil, err
 	}
 	r.progress.Note("beside process %d, which serves %s%s", h.PID, served.Dir, localText(r.options.local))
-	c, err := r.app.nats.Join(ctx, h, r.app.set.ConnectTimeout)
+	c, err := r.app.sessions.Join(ctx, h, r.app.set.ConnectTimeout)
 	if err != nil {
 		return nil, err
 	}

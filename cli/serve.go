@@ -173,7 +173,7 @@ func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*a
 	if a.bind.Origin["connect-timeout"] != "" {
 		timeout = a.set.ConnectTimeout
 	}
-	c, err := a.nats.Dial(ctx, t, timeout, log)
+	c, err := a.sessions.Dial(ctx, t, timeout, log)
 	if err != nil {
 		return nil, err
 	}

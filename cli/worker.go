@@ -136,7 +136,7 @@ func (a *app) work(ctx context.Context, o *workerOptions) error {
 	watcher.Go(func() { l.watch(done) })
 	defer func() { kill(nil); close(done); watcher.Wait() }()
 
-	c, err := a.nats.Dial(ctx, t, a.set.ConnectTimeout, log)
+	c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
 	if err != nil {
 		return l.verdict(ctx, err)
 	}

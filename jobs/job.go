@@ -123,6 +123,10 @@ type Lease struct {
 	Full     bool   `msgpack:"full,omitempty"`    // of one that serves: it decides for as many runs as it may
 }
 
+// MostListed is how many of its attempts a worker names: the entry must fit
+// into one message of any server. Orchestrators decide by the claims.
+const MostListed = 500
+
 // RunningEntry is one attempt that a worker runs.
 type RunningEntry struct {
 	Run     RunID    `msgpack:"run"`

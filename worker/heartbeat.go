@@ -282,10 +282,6 @@ func (s *shift) describe() jobs.WorkerInfo {
 	return w
 }
 
-// MostListed is how many of its attempts a worker lists: the entry must fit into one
-// message of any server. Orchestrators decide by the claims.
-const MostListed = 500
-
 // running lists attempts for the heartbeat, one of each run first: a run that is
 // listed is not swept.
 func (s *shift) running() (named []jobs.RunningEntry) {
@@ -301,5 +297,5 @@ func (s *shift) running() (named []jobs.RunningEntry) {
 		named = append(named, e)
 	}
 	named = append(named, more...)
-	return named[:min(len(named), MostListed)]
+	return named[:min(len(named), jobs.MostListed)]
 }

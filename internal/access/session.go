@@ -168,7 +168,7 @@ func (o *Opener) OpenFor(ctx context.Context, p store.Location, dir string) (*Se
 
 // OpenRemote connects to a server elsewhere.
 func (o *Opener) OpenRemote(ctx context.Context, t connect.Target) (*Session, error) {
-	c, err := o.NATS.Dial(ctx, t, o.NATS.Connection.ConnectTimeout, o.Log())
+	c, err := o.Dial(ctx, t, o.NATS.Connection.ConnectTimeout, o.Log())
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (o *Opener) openStore(ctx context.Context, dir string) (*Session, error) {
 			return nil, err
 		}
 		if h, ok := store.ReadHolder(dir); ok {
-			if c, err := o.NATS.Join(ctx, h, time.Second); err == nil {
+			if c, err := o.Join(ctx, h, time.Second); err == nil {
 				return &Session{Conn: c}, nil
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/phrase"
 )
 
@@ -22,7 +22,7 @@ func (t Target) refusedAdvice(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		return t.credentialsAdvice()
-	case errors.Is(err, broker.ErrDenied):
+	case errors.Is(err, jetstream.ErrDenied):
 		return "the user that we are there lacks that permission: `orchestrator doctor` lists all that are missing"
 	}
 	var unknown x509.UnknownAuthorityError
@@ -49,7 +49,7 @@ func (t Target) refusedAdvice(err error) string {
 
 // ReachAdvice says what to do about a server that cannot be used.
 func (t Target) ReachAdvice(err error) string {
-	if errors.Is(err, broker.ErrDenied) || errors.Is(err, broker.ErrRefused) || errors.Is(err, broker.ErrInsecure) {
+	if errors.Is(err, jetstream.ErrDenied) || errors.Is(err, jetstream.ErrRefused) || errors.Is(err, jetstream.ErrInsecure) {
 		return t.refusedAdvice(err)
 	}
 	return "is a server running there, and does the network let us through? --server names another; --server embedded needs none"

@@ -5,17 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/redact"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
@@ -145,32 +143,20 @@ func (d *Dialer) token(s *settings.Connection) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Dial connects to a target. timeout 0 goes on trying until ctx ends.
-func (d *Dialer) Dial(ctx context.Context, t Target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
-	c, err := broker.Connect(ctx, broker.Config{
-		URL: t.URL, Name: "modpipe " + d.Program, Options: t.Options, ConnectTimeout: timeout, Replicas: d.Connection.Replicas, Logger: log,
-	})
+// Explain adds to the error of a failed connection what to do about it.
+func (d *Dialer) Explain(t Target, err error) error {
 	switch {
-	case err == nil:
-		return c, nil
-	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrRefused), errors.Is(err, broker.ErrInsecure):
-		return nil, exit.Infrastructuref("NATS at %s: %w\n%s", t.Describe(), err, t.refusedAdvice(err))
-	case errors.Is(err, broker.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
-		return nil, exit.Infrastructuref("NATS at %s cannot be reached: %w\nis a server running there? --server names another%s",
+	case errors.Is(err, jetstream.ErrDenied), errors.Is(err, jetstream.ErrRefused), errors.Is(err, jetstream.ErrInsecure):
+		return exit.Infrastructuref("NATS at %s: %w\n%s", t.Describe(), err, t.refusedAdvice(err))
+	case errors.Is(err, jetstream.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		return exit.Infrastructuref("NATS at %s cannot be reached: %w\nis a server running there? --server names another%s",
 			t.Describe(), err, embedHint(d.Program))
 	}
-	return nil, exit.Infrastructuref("NATS at %s: %w", t.Describe(), err)
+	return exit.Infrastructuref("NATS at %s: %w", t.Describe(), err)
 }
 
-func embedHint(program string) string {
-	if program == "orchestrator" {
-		return "; --server embedded needs none"
-	}
-	return ""
-}
-
-// Join connects to a server that another process of this user embeds.
-func (d *Dialer) Join(ctx context.Context, h store.Holder, timeout time.Duration) (*broker.Conn, error) {
+// Held is the server of a process of this user that holds a store.
+func Held(h store.Holder) Target {
 	t := Target{URL: h.URL}
 	if h.Token != "" {
 		t.Options = append(t.Options, nats.Token(h.Token))
@@ -178,7 +164,14 @@ func (d *Dialer) Join(ctx context.Context, h store.Holder, timeout time.Duration
 	if pin, ok := parsePin(h.Pin); ok {
 		t.Options = append(t.Options, pin.option)
 	}
-	return d.Dial(ctx, t, timeout, slog.New(slog.DiscardHandler))
+	return t
+}
+
+func embedHint(program string) string {
+	if program == "orchestrator" {
+		return "; --server embedded needs none"
+	}
+	return ""
 }
 
 // addressFault is what is wrong with the addresses of servers; they are not

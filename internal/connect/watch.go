@@ -6,12 +6,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 )
 
-// Watch calls down and up as the connection goes and comes, and
-// gone once it has been down for limit. It returns when ctx ends.
-func Watch(ctx context.Context, c *broker.Conn, limit time.Duration, down, up, gone func()) {
+// Watch calls down when the connection is lost, up when it is back, and gone when
+// it has been lost for limit. It returns when ctx ends.
+func Watch(ctx context.Context, c *jetstream.Conn, limit time.Duration, down, up, gone func()) {
 	changes := c.StatusChanged(ctx, nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
 	var over <-chan time.Time
 	for {

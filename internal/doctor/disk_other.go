@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package cli
+package doctor
 
 // diskFree is not known here.
 func diskFree(string) (free int64, known bool) { return 0, false }

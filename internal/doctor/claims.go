@@ -1,39 +1,40 @@
-package client
+package doctor
 
 import (
 	"context"
 	"time"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// OpenClaim is an attempt that a worker has claimed and that has no outcome.
-type OpenClaim struct {
+// openClaim is an attempt that a worker has claimed and that has no outcome.
+type openClaim struct {
 	Run    jobs.RunID
 	Module jobs.ModuleID
 	Claim  jobs.Claim
 	Since  time.Time // by the server's clock
 }
 
-// OpenClaims reads those of a run from its log. broker.ErrNotFound when there
+// openClaims reads those of a run from its log. broker.ErrNotFound when there
 // is no such run.
-func (c *Client) OpenClaims(ctx context.Context, run jobs.RunID) ([]OpenClaim, error) {
-	log, err := c.conn.Runs.Read(ctx, run)
+func openClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]openClaim, error) {
+	log, err := c.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, err
 	}
-	open := map[jobs.ModuleID]OpenClaim{}
+	open := map[jobs.ModuleID]openClaim{}
 	for _, e := range log {
 		switch rec := e.Record; {
 		case rec.End != nil:
 			return nil, nil
 		case rec.Claim != nil:
-			open[e.Cell] = OpenClaim{Run: run, Module: e.Cell, Claim: *rec.Claim, Since: e.Time}
+			open[e.Cell] = openClaim{Run: run, Module: e.Cell, Claim: *rec.Claim, Since: e.Time}
 		case rec.Outcome != nil && open[e.Cell].Claim.Attempt == rec.Outcome.Attempt:
 			delete(open, e.Cell)
 		}
 	}
-	claims := make([]OpenClaim, 0, len(open))
+	claims := make([]openClaim, 0, len(open))
 	for _, claim := range open {
 		claims = append(claims, claim)
 	}

@@ -1,12 +1,10 @@
-package cli
+package doctor
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -230,7 +228,7 @@ func (d *doctor) examineStreams(ctx context.Context) {
 	}
 	lanes := d.laneDifferences(ctx, &breaks, &others)
 	text := phrase.Join(", ", fmt.Sprintf("%d of %d streams and buckets are there", len(d.assets)-len(missing)-len(unknown), len(d.assets)), lanes)
-	if !d.remote {
+	if !d.Remote {
 		text = "they can be made"
 	} else if len(missing) > 0 {
 		text += "; the first run makes " + strings.Join(missing, ", ")
@@ -323,7 +321,7 @@ func (d *doctor) examineClock(ctx context.Context) {
 }
 
 func (d *doctor) readWorkers(ctx context.Context) {
-	if !d.remote {
+	if !d.Remote {
 		return
 	}
 	ctx, stop := context.WithTimeout(ctx, doctorStep)
@@ -333,9 +331,9 @@ func (d *doctor) readWorkers(ctx context.Context) {
 		d.warn("workers", "see the permissions above", "they cannot be read: %v", err)
 		return
 	}
-	d.workers, d.asked = workers, true
+	d.workers, d.counted = workers, true
 	if len(workers) == 0 {
-		d.warn("workers", "start one on each machine that shall work: worker --server "+d.target.Shown()+"\nor give the run slots of its own: run --local N",
+		d.warn("workers", "start one on each machine that shall work: worker --server "+d.Target.Shown()+"\nor give the run slots of its own: run --local N",
 			"none: a run would wait, and its modules fail after their queue-timeout")
 		return
 	}
@@ -352,7 +350,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 		if w.Unable != "" {
 			unable = append(unable, w.Name+": "+w.Unable)
 		}
-		if w.Version != programVersion() {
+		if w.Version != d.Version {
 			odd = append(odd, w.Name+" "+cmp.Or(w.Version, "of an unknown version"))
 		}
 	}
@@ -361,7 +359,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 	case len(unable) > 0:
 		d.warn("workers", "free what is missing there; the worker tries by itself and goes on", "%s; these cannot begin attempts: %s", text, phrase.Few(unable, 8))
 	case len(odd) > 0:
-		d.warn("workers", "run one version everywhere", "%s; this is %s, and different are: %s", text, programVersion(), phrase.Few(odd, 8))
+		d.warn("workers", "run one version everywhere", "%s; this is %s, and different are: %s", text, d.Version, phrase.Few(odd, 8))
 	case draining == len(workers):
 		d.warn("workers", "start others: those that drain take nothing new", "%s; all of them drain", text)
 	default:
@@ -370,9 +368,3 @@ func (d *doctor) readWorkers(ctx context.Context) {
 }
 
 func isDenied(err error) bool { return errors.Is(err, broker.ErrDenied) }
-
-// silentLogger is for commands that report what matters by other means.
-func (a *app) silentLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// fileDir is the directory of a pipeline file.
-func fileDir(a *app, file string) string { return filepath.Dir(a.path(file)) }

@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"context"
@@ -20,7 +20,6 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
-	"github.com/modpipe/modpipe/worker"
 )
 
 // What an embedded server needs on its disk.
@@ -31,26 +30,26 @@ const (
 
 // examineStore looks at where an embedded server keeps its data.
 func (d *doctor) examineStore() {
-	if d.remote {
+	if d.Remote {
 		return
 	}
-	if err := store.OurTemporary(d.store); err != nil {
+	if err := store.OurTemporary(d.Store); err != nil {
 		d.fault("store", "set HOME or XDG_STATE_HOME, or name another directory with --store", "%v", err)
 		return
 	}
-	size, there := sizeOf(d.store)
-	at := d.store
+	size, there := sizeOf(d.Store)
+	at := d.Store
 	for !isDir(at) && filepath.Dir(at) != at {
 		at = filepath.Dir(at)
 	}
-	text := d.store
+	text := d.Store
 	switch {
 	case there:
 		text += fmt.Sprintf(", holds %s", phrase.Bytes(size))
 	default:
 		text += ", made by the first run"
 	}
-	if h, ok := store.ReadHolder(d.store); ok {
+	if h, ok := store.ReadHolder(d.Store); ok {
 		text += fmt.Sprintf(", held by process %d", h.PID)
 	}
 	if err := tryWrite(at); err != nil {
@@ -104,7 +103,7 @@ func sizeOf(dir string) (size int64, there bool) {
 
 // examineWorkers: without a server, a run brings its own worker.
 func (d *doctor) examineWorkers() {
-	if !d.remote {
+	if !d.Remote {
 		d.ok("workers", "a run brings its own, with %s (--max-parallel)", phrase.Count(machine.CPUs(), "slot"))
 	}
 }
@@ -124,15 +123,15 @@ func (d *doctor) examineShell() {
 	if len(missing) > 0 {
 		text = phrase.Join("; ", text, "not on PATH: "+strings.Join(missing, ", "))
 	}
-	if d.remote {
+	if d.Remote {
 		text += " (" + where + ")"
 	}
 	switch {
-	case slices.Contains(missing, "sh") && runtime.GOOS != "windows" && !d.remote:
+	case slices.Contains(missing, "sh") && runtime.GOOS != "windows" && !d.Remote:
 		d.fault("shell", "install sh, or put it on PATH: it runs the commands of modules", "%s", text)
 	case slices.Contains(missing, "git"):
 		d.warn("shell", "install git: it says what of the workspace travels to other machines, and which commit a run is of", "%s", text)
-	case len(missing) > 0 && !d.remote:
+	case len(missing) > 0 && !d.Remote:
 		d.warn("shell", "install what modules shall use: `shell: bash` needs bash", "%s", text)
 	default:
 		d.ok("shell", "%s", text)
@@ -147,13 +146,13 @@ type offer struct {
 
 // examineTools compares what the file's modules require with what is offered.
 func (d *doctor) examineTools(ctx context.Context) {
-	if d.pipeline == nil || d.remote && !d.asked {
+	if d.Pipeline == nil || d.Remote && !d.counted {
 		return
 	}
 	offers := d.offers(ctx)
 	var lacks []string
 	lanes := map[jobs.Lane]bool{}
-	for _, m := range d.pipeline.Modules {
+	for _, m := range d.Pipeline.Modules {
 		lane := jobs.LaneOf(m.Requires, m.Slots)
 		if lanes[lane] {
 			continue
@@ -164,14 +163,14 @@ func (d *doctor) examineTools(ctx context.Context) {
 		}
 	}
 	who := "this machine"
-	if d.remote {
+	if d.Remote {
 		who = "the workers"
 	}
 	const advice = "install what is missing, put it on PATH, or start a worker that offers it (`worker capabilities` shows what one offers)"
 	switch {
 	case len(lacks) == 0:
-		d.ok("requirements", "%s of %s wait on %s: %s can serve all of them", phrase.Count(len(d.pipeline.Modules), "module"), d.file, phrase.Count(len(lanes), "lane"), who)
-	case d.remote:
+		d.ok("requirements", "%s of %s wait on %s: %s can serve all of them", phrase.Count(len(d.Pipeline.Modules), "module"), d.File, phrase.Count(len(lanes), "lane"), who)
+	case d.Remote:
 		d.warn("requirements", advice, "%s", phrase.Few(lacks, 6))
 	default:
 		d.fault("requirements", advice, "%s", phrase.Few(lacks, 6))
@@ -211,19 +210,19 @@ func missingOf(has jobs.Capabilities, r pipeline.Requirements) []string {
 
 // offers are the live workers, or this machine where a run brings its own.
 func (d *doctor) offers(ctx context.Context) []offer {
-	if d.remote {
+	if d.Remote {
 		offers := make([]offer, 0, len(d.workers))
 		for i := range d.workers {
 			offers = append(offers, offer{"worker " + d.workers[i].Name, d.workers[i].Capabilities})
 		}
 		return offers
 	}
-	has, err := worker.Detect(ctx, worker.Config{Slots: 1})
+	has, err := d.Detect(ctx)
 	if err != nil {
 		return nil
 	}
 	has.Tools = maps.Clone(has.Tools)
-	for _, m := range d.pipeline.Modules {
+	for _, m := range d.Pipeline.Modules {
 		if m.Requires.Program != nil {
 			has.Program = m.Requires.Program // it is this program
 		}
@@ -255,7 +254,7 @@ func toolVersion(ctx context.Context, name string) string {
 
 // examineDirectories says where settings and data of this user are.
 func (d *doctor) examineDirectories() {
-	env := d.app.env
+	env := d.Env
 	var parts, relative []string
 	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_STATE_HOME"} {
 		if v := env[name]; v != "" && !filepath.IsAbs(v) {
@@ -263,7 +262,7 @@ func (d *doctor) examineDirectories() {
 		}
 	}
 	if dir := env.ConfigDir(); dir != "" {
-		file := filepath.Join(dir, "modpipe", d.app.bind.Program+".yaml")
+		file := filepath.Join(dir, "modpipe", d.Program+".yaml")
 		if _, err := os.Stat(file); err == nil {
 			parts = append(parts, "settings from "+file)
 		} else {
@@ -275,7 +274,7 @@ func (d *doctor) examineDirectories() {
 	switch {
 	case len(relative) > 0:
 		d.warn("directories", "make it an absolute path: it means another directory wherever the program is started", "%s (%s)", text, strings.Join(relative, ", "))
-	case env["XDG_STATE_HOME"] == "" && env["HOME"] == "" && !d.remote:
+	case env["XDG_STATE_HOME"] == "" && env["HOME"] == "" && !d.Remote:
 		d.warn("directories", "set HOME or XDG_STATE_HOME: history and cache are in a temporary directory", "%s", text)
 	default:
 		d.ok("directories", "%s", text)

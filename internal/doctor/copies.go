@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ func (d *doctor) examineCopies() {
 			least = n
 		}
 		least, most = min(least, n), max(most, n)
-		if n < d.app.set.Replicas {
+		if n < d.Replicas {
 			fewer = append(fewer, a.Name)
 		}
 	}
@@ -32,8 +32,8 @@ func (d *doctor) examineCopies() {
 	switch {
 	case there == 0:
 	case len(fewer) > 0:
-		d.warn("copies", fmt.Sprintf("--replicas counts where something is made; on a cluster of enough servers `nats stream edit STREAM --replicas %d` changes what is there\n(the stream of a bucket is KV_ and its name)", d.app.set.Replicas),
-			"%s; fewer than %d of %s", text, d.app.set.Replicas, phrase.Few(fewer, 5))
+		d.warn("copies", fmt.Sprintf("--replicas counts where something is made; on a cluster of enough servers `nats stream edit STREAM --replicas %d` changes what is there\n(the stream of a bucket is KV_ and its name)", d.Replicas),
+			"%s; fewer than %d of %s", text, d.Replicas, phrase.Few(fewer, 5))
 	default:
 		d.ok("copies", "%s", text)
 	}

@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"context"
@@ -24,10 +24,14 @@ const (
 	mostRuns  = 100 // runs without an end whose logs are read
 )
 
+// lossCheck looks for what is left after a loss.
+type lossCheck struct{ *doctor }
+
 // examineLoss looks for what a server leaves that has lost its store, or the
 // last part of it, while orchestrators and workers were connected.
-func (d *doctor) examineLoss(ctx context.Context) {
-	if !d.remote {
+func (doc *doctor) examineLoss(ctx context.Context) {
+	d := lossCheck{doc}
+	if !d.Remote {
 		return
 	}
 	ctx, stop := context.WithTimeout(ctx, doctorStep+lookAgain)
@@ -46,7 +50,7 @@ func (d *doctor) examineLoss(ctx context.Context) {
 // examineMissing tells streams that were lost from those that nothing has made
 // yet: they are made together, and before anything is registered. It reports
 // whether one is missing.
-func (d *doctor) examineMissing(holders map[string]jobs.Lease) bool {
+func (d lossCheck) examineMissing(holders map[string]jobs.Lease) bool {
 	var missing []string
 	for i := range d.assets {
 		a := &d.assets[i]
@@ -72,7 +76,7 @@ func isStream(asset string) bool {
 	return strings.HasPrefix(asset, "MP_") || strings.HasPrefix(asset, "OBJ_")
 }
 
-func (d *doctor) examineReaders(ctx context.Context) {
+func (d lossCheck) examineReaders(ctx context.Context) {
 	lost, err := d.probe.LostReaders(ctx)
 	if err != nil {
 		return // of a user that may not list consumers
@@ -98,7 +102,7 @@ type odd struct {
 
 // examineRuns looks at the runs that have no end: which orchestrator decides for them, and
 // whether what their logs say is executed. It looks twice.
-func (d *doctor) examineRuns(ctx context.Context) {
+func (d lossCheck) examineRuns(ctx context.Context) {
 	first, err := d.lookAtRuns(ctx)
 	if err != nil {
 		return // of a user that may not read them
@@ -128,7 +132,7 @@ func both(a, b []string) (common []string) {
 	return common
 }
 
-func (d *doctor) lookAtRuns(ctx context.Context) (odd, error) {
+func (d lossCheck) lookAtRuns(ctx context.Context) (odd, error) {
 	holders, err := kv.Holders(ctx, d.conn.Conn)
 	if err != nil {
 		return odd{}, err
@@ -169,7 +173,7 @@ func (o *odd) claim(c *client.OpenClaim, workers []jobs.WorkerInfo) {
 	}
 }
 
-func (d *doctor) reportWaiting(ctx context.Context, found *odd) {
+func (d lossCheck) reportWaiting(ctx context.Context, found *odd) {
 	if len(found.waiting) == 0 {
 		d.ok("runs", "%s without an end, each with an orchestrator that decides for it", phrase.Count(found.open, "run"))
 		return
@@ -181,7 +185,7 @@ func (d *doctor) reportWaiting(ctx context.Context, found *odd) {
 	d.warn("runs", advice, "no orchestrator decides for %s: %s", phrase.Count(len(found.waiting), "run"), phrase.Few(found.waiting, 5))
 }
 
-func (d *doctor) reportClaims(found *odd) {
+func (d lossCheck) reportClaims(found *odd) {
 	if len(found.unregistered) > 0 {
 		d.warn("absent workers", "the orchestrator of the run declares the attempts lost within seconds; if this stays, `orchestrator resume RUN`, or start the workers again",
 			"claimed by workers that are not registered: %s", phrase.Few(found.unregistered, 5))
@@ -212,7 +216,7 @@ func claimedBy(c *client.OpenClaim, workers []jobs.WorkerInfo) claimState {
 	listed := slices.ContainsFunc(w.Running, func(e jobs.RunningEntry) bool {
 		return e.Run == c.Run && e.Module == c.Module && e.Attempt == c.Claim.Attempt
 	})
-	if !listed && len(w.Running) < worker.MostListed {
+	if !listed && len(w.Running) < jobs.MostListed {
 		return claimIdle
 	}
 	return claimRuns
