@@ -10,12 +10,12 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/doctor"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -63,7 +63,7 @@ func fileDir(a *app, file string) string { return filepath.Dir(a.path(file)) }
 // doctorConfig finds out what to look at.
 func (a *app) doctorConfig(where store.Location, args []string) (cfg doctor.Config, err error) {
 	cfg = doctor.Config{
-		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: orchestrator.Serving,
+		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: serving,
 		Detect: func(ctx context.Context) (jobs.Capabilities, error) {
 			return worker.Detect(ctx, worker.Config{Slots: 1})
 		}, Env: a.env, Program: a.program, Version: programVersion(),
@@ -95,3 +95,6 @@ func (a *app) embedForDoctor(ctx context.Context, st *store.Dir) (*broker.Conn, 
 	}
 	return s.Conn, s.Close, nil
 }
+
+// serving reports whether an orchestrator serves this NATS.
+func serving(ctx context.Context, c *broker.Conn) (bool, error) { return client.New(c).Serving(ctx) }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/draw"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/settings"
@@ -91,7 +92,11 @@ func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeli
 		return nil, nil, nil, err
 	}
 	defer s.Close()
-	graph, rep, err = pastRun(ctx, s, o.run)
+	run, err := findRun(ctx, s.Conn, o.run)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	graph, rep, err = client.New(s.Conn).Graph(ctx, run)
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil, nil, exit.NotFoundf("there is no run %s here; `orchestrator runs list` shows those that are", o.run)

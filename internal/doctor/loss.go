@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
-	"github.com/modpipe/modpipe/worker"
 )
 
 const (
@@ -150,7 +148,7 @@ func (d lossCheck) lookAtRuns(ctx context.Context) (odd, error) {
 		if _, held := holders[string(run)]; !held {
 			found.waiting = append(found.waiting, string(run))
 		}
-		claims, err := client.New(d.conn).OpenClaims(ctx, run)
+		claims, err := openClaims(ctx, d.conn, run)
 		if err != nil {
 			continue // `runs list` shows what cannot be read
 		}
@@ -162,7 +160,7 @@ func (d lossCheck) lookAtRuns(ctx context.Context) (odd, error) {
 }
 
 // claim notes a claim that is not executed, as far as the registry shows.
-func (o *odd) claim(c *client.OpenClaim, workers []jobs.WorkerInfo) {
+func (o *odd) claim(c *openClaim, workers []jobs.WorkerInfo) {
 	text := fmt.Sprintf("%s of run %s, attempt %d, by worker %s", c.Module, c.Run, c.Claim.Attempt, c.Claim.Worker)
 	switch claimedBy(c, workers) {
 	case claimAbsent:
@@ -179,7 +177,7 @@ func (d lossCheck) reportWaiting(ctx context.Context, found *odd) {
 		return
 	}
 	advice := "`orchestrator resume RUN` takes one over, or start `orchestrator serve`"
-	if serving, err := client.New(d.conn).Serving(ctx); err == nil && serving {
+	if serving, err := d.Serving(ctx, d.conn); err == nil && serving {
 		advice = "an orchestrator serves, and does not take them: is its --max-runs reached? Look into its log, or start it again"
 	}
 	d.warn("runs", advice, "no orchestrator decides for %s: %s", phrase.Count(len(found.waiting), "run"), phrase.Few(found.waiting, 5))
@@ -205,7 +203,7 @@ const (
 	claimIdle
 )
 
-func claimedBy(c *client.OpenClaim, workers []jobs.WorkerInfo) claimState {
+func claimedBy(c *openClaim, workers []jobs.WorkerInfo) claimState {
 	i := slices.IndexFunc(workers, func(w jobs.WorkerInfo) bool {
 		return w.Name == c.Claim.Worker && w.Incarnation == c.Claim.Incarnation
 	})

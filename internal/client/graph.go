@@ -1,29 +1,23 @@
-package cli
+package client
 
 import (
 	"context"
 	"maps"
 	"slices"
 
-	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
-// pastRun reads how a run ended, and the graph that it had: its families are
-// expanded.
-func pastRun(ctx context.Context, s *access.Session, id string) (*pipeline.Pipeline, *report.Report, error) {
-	run, err := findRun(ctx, s.Conn, id)
+// Graph returns how a run ended or goes on, and the graph that it has: its
+// families are expanded. broker.ErrNotFound when there is no such run.
+func (c *Client) Graph(ctx context.Context, run jobs.RunID) (*pipeline.Pipeline, *report.Report, error) {
+	log, err := c.conn.Runs.Read(ctx, run)
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := s.Conn.Runs.Read(ctx, run)
-	if err != nil {
-		return nil, nil, err
-	}
-	rep, err := orchestrator.Report(ctx, s.Conn, run)
+	rep, err := c.Show(ctx, run)
 	if err != nil {
 		return nil, nil, err
 	}
