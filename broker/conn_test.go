@@ -211,7 +211,7 @@ func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
 	denied("publish", "mp.job.any.r.m.1", <-done)
 	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Runs.Follow(ctx, "r", 0, nil))
-	_, err = c.Values.PutOutputs(ctx, map[string]string{"a": strings.Repeat("x", 1<<20)})
+	_, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"a": strings.Repeat("x", 1<<20)}))
 	denied("outputs", "mp-blobs", err)
 	p := broker.NewPuller(c.Queue, 1, func(*broker.Delivery) {})
 	p.Serve("any", 1)

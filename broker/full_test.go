@@ -196,14 +196,14 @@ func TestFullQueue(t *testing.T) {
 func TestFullBlobs(t *testing.T) {
 	t.Parallel()
 	large := string(noise(broker.InlineLimit * 2))
-	var want jobs.Outputs
+	var want jobs.Value
 	c := waitsForRoom(t, "OBJ_mp-blobs", func(ctx context.Context, c *broker.Conn) error {
 		rec := spec("r")
 		rec.Spec.Labels = map[string]string{"l": string(noise(1 << 20))}
 		_, err := c.Runs.Append(ctx, "r", "", 0, rec)
 		return err
 	}, func(ctx context.Context, c *broker.Conn) (err error) {
-		want, err = c.Values.PutOutputs(ctx, map[string]string{"o": large})
+		want, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": large}))
 		return err
 	})
 	got, err := c.Values.Outputs(within(t), want)

@@ -118,10 +118,10 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 			}))
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			if _, err := c.Values.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: key, Bytes: -1}}); err == nil {
+			if _, err := c.Values.Outputs(ctx, jobs.Value{Ref: jobs.Blob{SHA256: key, Bytes: -1}}); err == nil {
 				t.Error("outputs are read")
 			}
-			if _, err := c.Values.Result(ctx, jobs.Outputs{Typed: true, Blob: jobs.Blob{SHA256: key}}); err == nil {
+			if _, err := c.Values.Load(ctx, jobs.Value{Kind: jobs.ResultValue, Ref: jobs.Blob{SHA256: key}}); err == nil {
 				t.Error("a result is read")
 			}
 			runtime.ReadMemStats(&after)
@@ -139,13 +139,13 @@ func TestInvalidEntryIsReplaced(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
-	other := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit + 1)}))
+	other := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit + 1)})))
 	value := map[string]string{"o": longText(broker.InlineLimit + 2)}
-	o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, value))
+	o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
 	for _, nuid := range []string{">", "*", "", "a b"} {
-		subject, data := objectEntry(o.Blob.SHA256, o.Blob.SHA256, nuid, "18446744073709551615")
+		subject, data := objectEntry(o.Ref.SHA256, o.Ref.SHA256, nuid, "18446744073709551615")
 		put(subject, data, nil)
-		again := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, value))
+		again := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
 		if got := must[map[string]string](t)(c.Values.Outputs(ctx, again)); got["o"] != value["o"] {
 			t.Errorf("with chunks %q: %d bytes come back", nuid, len(got["o"]))
 		}
@@ -157,7 +157,7 @@ func TestReferencesWithoutADigestAreRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := hostile(t)
 	for _, digest := range []string{"../../etc/passwd", strings.Repeat("a", 60000), strings.Repeat("A", 64), "*"} {
-		if _, err := c.Values.Outputs(within(t), jobs.Outputs{Blob: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
+		if _, err := c.Values.Outputs(within(t), jobs.Value{Ref: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
 			t.Errorf("%.20s: %v", digest, err)
 		}
 	}

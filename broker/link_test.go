@@ -72,7 +72,7 @@ func TestBeatsOvertakeATransfer(t *testing.T) {
 	count := beats(t, ctx, far)
 	value := map[string]string{"v": scramble(1 << 20)}
 	before := count()
-	sent := must[jobs.Outputs](t)(far.Values.PutOutputs(ctx, value))
+	sent := must[jobs.Value](t)(far.Values.Put(ctx, jobs.OutputsOf(value)))
 	up := count() - before
 	got := must[map[string]string](t)(near.Values.Outputs(ctx, sent))
 	if got["v"] != value["v"] {
@@ -94,9 +94,9 @@ func TestATransferGoesOnOverACut(t *testing.T) {
 	far, near, link := slow(t, 8_000_000, 0)
 	ctx := within(t)
 	value := map[string]string{"v": scramble(2 << 20)}
-	stored := make(chan jobs.Outputs, 1)
+	stored := make(chan jobs.Value, 1)
 	go func() {
-		o, err := far.Values.PutOutputs(ctx, value)
+		o, err := far.Values.Put(ctx, jobs.OutputsOf(value))
 		if err != nil {
 			t.Error(err)
 		}
@@ -104,8 +104,8 @@ func TestATransferGoesOnOverACut(t *testing.T) {
 	}()
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
-	var sent jobs.Outputs
-	for cuts := 0; sent.Blob.SHA256 == ""; {
+	var sent jobs.Value
+	for cuts := 0; sent.Ref.SHA256 == ""; {
 		select {
 		case sent = <-stored:
 		case <-tick.C:
@@ -186,7 +186,7 @@ func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
 	var readers errgroup.Group
 	for i := range values {
 		value := scramble(300_000 + i)
-		sent := must[jobs.Outputs](t)(near.Values.PutOutputs(ctx, map[string]string{"v": value}))
+		sent := must[jobs.Value](t)(near.Values.Put(ctx, jobs.OutputsOf(map[string]string{"v": value})))
 		readers.Go(func() error {
 			got, err := far.Values.Outputs(ctx, sent)
 			if err == nil && got["v"] != value {
@@ -207,7 +207,7 @@ func TestALongValueArrivesOverASlowLink(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
 	value := scramble(3_000_000)
-	sent := must[jobs.Outputs](t)(near.Values.PutOutputs(within(t), map[string]string{"v": value}))
+	sent := must[jobs.Value](t)(near.Values.Put(within(t), jobs.OutputsOf(map[string]string{"v": value})))
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
 	if got := must[map[string]string](t)(far.Values.Outputs(within(t), sent)); got["v"] != value {
 		t.Error("another value arrived")

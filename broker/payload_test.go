@@ -58,7 +58,7 @@ func TestLongRecords(t *testing.T) {
 	for i := range 10_000 {
 		combinations = append(combinations, []pipeline.Pair{{Axis: "x", Value: long[i*30 : i*30+30]}})
 	}
-	inline := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(broker.InlineLimit - 100)}))
+	inline := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit - 100)})))
 	records := map[string]jobs.Record{
 		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
@@ -94,12 +94,12 @@ func TestLongValues(t *testing.T) {
 	check(t, err)
 	ctx := within(t)
 	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, jetstream.LeastPayload, 900 << 10, 3 << 20} {
-		o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, map[string]string{"o": longText(n)}))
+		o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(n)})))
 		if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["o"] != longText(n) {
 			t.Errorf("of %d bytes %d come back", n, len(got["o"]))
 		}
-		r := must[jobs.Outputs](t)(c.Values.PutResult(ctx, noise(n)))
-		if got := must[[]byte](t)(c.Values.Result(ctx, r)); string(got) != string(noise(n)) {
+		r := must[jobs.Value](t)(c.Values.Put(ctx, jobs.ResultOf(noise(n))))
+		if got := must[jobs.Value](t)(c.Values.Load(ctx, r)).Inline; string(got) != string(noise(n)) {
 			t.Errorf("of a result of %d bytes %d come back", n, len(got))
 		}
 		if n > jobs.MaxSmall {
@@ -131,7 +131,7 @@ func TestLongJobs(t *testing.T) {
 	ctx := within(t)
 	needs := map[string]jobs.Need{}
 	for i := range 50 {
-		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"o": longText(60<<10 - i)}}}
+		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"o": longText(60<<10 - i)})}
 	}
 	check(t, c.Queue.EnsureLane(ctx, "any"))
 	long := job("any", "m")

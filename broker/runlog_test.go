@@ -186,26 +186,26 @@ func TestLargeOutputs(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
 	small := map[string]string{"a": "1"}
-	if o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, small)); o.Blob.SHA256 != "" || o.Values["a"] != "1" {
+	if o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(small))); o.ByRef() || must[map[string]string](t)(o.Outputs())["a"] != "1" {
 		t.Errorf("small outputs: %+v", o)
 	}
 	large := map[string]string{"a": strings.Repeat("0123456789", 2_000_000), "b": "x"}
-	o := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, large))
-	if o.Values != nil || len(o.Blob.SHA256) != 64 {
-		t.Fatalf("large outputs: %+v", o.Blob)
+	o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
+	if o.Inline != nil || len(o.Ref.SHA256) != 64 {
+		t.Fatalf("large outputs: %+v", o.Ref)
 	}
-	again := must[jobs.Outputs](t)(c.Values.PutOutputs(ctx, large))
+	again := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
 	if diff := cmp.Diff(o, again); diff != "" {
 		t.Error(diff)
 	}
 	if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
 		t.Error("they came back otherwise")
 	}
-	if _, err := c.Values.Outputs(ctx, jobs.Outputs{Blob: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
+	if _, err := c.Values.Outputs(ctx, jobs.Value{Ref: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a blob that is not there: %v", err)
 	}
 	huge := map[string]string{"a": strings.Repeat("x", jobs.MaxOutputs+1)}
-	if _, err := c.Values.PutOutputs(ctx, huge); !errors.Is(err, broker.ErrTooLarge) {
+	if _, err := c.Values.Put(ctx, jobs.OutputsOf(huge)); !errors.Is(err, broker.ErrTooLarge) {
 		t.Errorf("too much: %v", err)
 	}
 }

@@ -204,7 +204,7 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) er
 			return err
 		}
 		for _, o := range outputsIn(&e.Record) {
-			if err := mark(o.Blob.SHA256); err != nil {
+			if err := mark(o.Ref.SHA256); err != nil {
 				return err
 			}
 		}
@@ -216,7 +216,7 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) er
 	return nil
 }
 
-func outputsIn(rec *jobs.Record) (found []jobs.Outputs) {
+func outputsIn(rec *jobs.Record) (found []jobs.Value) {
 	if rec.Outcome != nil {
 		found = append(found, rec.Outcome.Outputs)
 	}

@@ -17,67 +17,41 @@ const InlineLimit = 64 << 10
 // Values holds what modules return.
 type Values struct{ content.Store }
 
-// PutOutputs stores outputs: inline, or by digest above InlineLimit. It retries
-// until ctx ends, and returns ErrTooLarge above jobs.MaxOutputs.
-func (v *Values) PutOutputs(ctx context.Context, values map[string]string) (jobs.Outputs, error) {
-	size := 0
-	for k, v := range values {
-		size += len(k) + len(v)
+// Put stores a value: inline, or by digest above InlineLimit. It retries until
+// ctx ends, and returns ErrTooLarge above jobs.MaxOutputs.
+func (v *Values) Put(ctx context.Context, value jobs.Value) (jobs.Value, error) {
+	switch n := value.Size(); {
+	case n > jobs.MaxOutputs && value.Kind == jobs.ResultValue:
+		return jobs.Value{}, fmt.Errorf("a result of %d bytes is %w: an attempt may return %d MiB", n, ErrTooLarge, jobs.MaxOutputs>>20)
+	case n > jobs.MaxOutputs:
+		return jobs.Value{}, fmt.Errorf("outputs of %d bytes are %w: an attempt may set %d MiB", n, ErrTooLarge, jobs.MaxOutputs>>20)
+	case n <= InlineLimit:
+		return value, nil
 	}
-	if size > jobs.MaxOutputs {
-		return jobs.Outputs{}, fmt.Errorf("outputs of %d bytes are %w: an attempt may set %d MiB", size, ErrTooLarge, jobs.MaxOutputs>>20)
-	}
-	if size+12*len(values)+8 <= InlineLimit {
-		return jobs.Outputs{Values: values}, nil
-	}
-	data, err := jobs.MarshalOutputs(values)
-	if err != nil {
-		return jobs.Outputs{}, err
-	}
-	switch {
-	case len(data) <= InlineLimit:
-		return jobs.Outputs{Values: values}, nil
-	case len(data) > jobs.MaxOutputs:
-		return jobs.Outputs{}, fmt.Errorf("outputs of %d bytes are %w: an attempt may set %d MiB", len(data), ErrTooLarge, jobs.MaxOutputs>>20)
-	}
-	blob, err := v.put(ctx, data)
-	return jobs.Outputs{Blob: blob}, err
+	blob, err := v.put(ctx, value.Stored())
+	return jobs.Value{Kind: value.Kind, Ref: blob}, err
 }
 
-// Outputs returns the values of outputs. It reads them from the object store, and
-// checks their digest, when they are not inline.
-func (v *Values) Outputs(ctx context.Context, o jobs.Outputs) (map[string]string, error) {
-	if o.Blob.SHA256 == "" {
-		return o.Values, nil
+// Load returns a value inline. It reads it from the object store, and checks its
+// digest, when it is kept by reference.
+func (v *Values) Load(ctx context.Context, value jobs.Value) (jobs.Value, error) {
+	if !value.ByRef() {
+		return value, nil
 	}
-	data, err := v.Bytes(ctx, content.Digest(o.Blob.SHA256), jobs.MaxOutputs)
+	data, err := v.Bytes(ctx, content.Digest(value.Ref.SHA256), jobs.MaxOutputs)
+	if err != nil {
+		return jobs.Value{}, err
+	}
+	return value.Loaded(data)
+}
+
+// Outputs returns the outputs of a command, loaded where they are kept by reference.
+func (v *Values) Outputs(ctx context.Context, value jobs.Value) (map[string]string, error) {
+	loaded, err := v.Load(ctx, value)
 	if err != nil {
 		return nil, err
 	}
-	return jobs.UnmarshalOutputs(data)
-}
-
-// PutResult stores the result of a Go function: inline, or by digest above
-// InlineLimit. It retries until ctx ends, and returns ErrTooLarge above
-// jobs.MaxOutputs.
-func (v *Values) PutResult(ctx context.Context, result []byte) (jobs.Outputs, error) {
-	switch {
-	case len(result) > jobs.MaxOutputs:
-		return jobs.Outputs{}, fmt.Errorf("a result of %d bytes is %w: an attempt may return %d MiB", len(result), ErrTooLarge, jobs.MaxOutputs>>20)
-	case len(result) <= InlineLimit:
-		return jobs.Outputs{Typed: true, Result: result}, nil
-	}
-	blob, err := v.put(ctx, result)
-	return jobs.Outputs{Typed: true, Blob: blob}, err
-}
-
-// Result returns the result of a Go function. It reads it from the object store,
-// and checks its digest, when it is not inline.
-func (v *Values) Result(ctx context.Context, o jobs.Outputs) ([]byte, error) {
-	if o.Blob.SHA256 == "" {
-		return o.Result, nil
-	}
-	return v.Bytes(ctx, content.Digest(o.Blob.SHA256), jobs.MaxOutputs)
+	return loaded.Outputs()
 }
 
 func (v *Values) put(ctx context.Context, data []byte) (jobs.Blob, error) {

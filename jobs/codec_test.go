@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,10 +55,10 @@ func records() map[string]Record {
 		"claim": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon}},
 		"outcome": {Outcome: &Outcome{
 			Attempt: 2, Status: report.AttemptFailed, Worker: "w", Incarnation: "i", Nonce: "n", By: "o", ExitCode: new(0), Error: "it broke", Reason: "because",
-			Outputs: Outputs{Values: map[string]string{"k": "v"}}, Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
+			Outputs: OutputsOf(map[string]string{"k": "v"}), Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
 			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
 		}},
-		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Outputs{Blob: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
+		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Value{Ref: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"grant":        {Grant: &Grant{}},
 		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
@@ -73,7 +74,7 @@ func fullJob() Job {
 		StoreBy: noon, MaybeDuplicate: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
 		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
 		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
-		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: Outputs{Values: map[string]string{"k": "v"}}, Members: []Member{{Status: "failed", Matrix: []pipeline.Pair{{Axis: "x", Value: "1"}}}}}},
+		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: OutputsOf(map[string]string{"k": "v"}), Members: []Member{{Status: "failed", Matrix: []pipeline.Pair{{Axis: "x", Value: "1"}}}}}},
 	}
 }
 
@@ -207,17 +208,13 @@ func TestOutputsHaveOneEncoding(t *testing.T) {
 	for k := range strings.FieldsSeq("a b c d e f g h i j k l m n o p") {
 		values[k] = strings.Repeat(k, 100)
 	}
-	first, err := MarshalOutputs(values)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := OutputsOf(values).Stored()
 	for range 20 {
-		again, err := MarshalOutputs(values)
-		if err != nil || string(again) != string(first) {
-			t.Fatalf("another encoding: %v", err)
+		if again := OutputsOf(values).Stored(); string(again) != string(first) {
+			t.Fatal("another encoding")
 		}
 	}
-	got, err := UnmarshalOutputs(first)
+	got, err := outputsIn(first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,16 +305,25 @@ func FuzzCell(f *testing.F) {
 	})
 }
 
+// outputsIn are outputs that the object store has.
+func outputsIn(stored []byte) (map[string]string, error) {
+	v, err := Value{Ref: Blob{SHA256: "digest"}}.Loaded(stored)
+	if err != nil {
+		return nil, err
+	}
+	return v.Outputs()
+}
+
 func FuzzOutputs(f *testing.F) {
 	f.Add([]byte{Version, 0x81, 0xa1, 'a', 0xa1, 'b'})
 	f.Add([]byte{Version, 0xc7, 5, 1, 0xdf, 0x7f, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := UnmarshalOutputs(data)
+		m, err := outputsIn(data)
 		if err != nil {
 			return
 		}
-		if _, err := MarshalOutputs(m); err != nil {
-			t.Fatal(err)
+		if again, err := OutputsOf(m).Outputs(); err != nil || !maps.Equal(again, m) {
+			t.Fatal(again, err)
 		}
 	})
 }
@@ -330,7 +336,7 @@ func FuzzResult(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		v, err := DecodeResult(data)
+		v, err := ResultOf(data).Result()
 		if err != nil {
 			return
 		}

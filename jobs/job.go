@@ -57,7 +57,7 @@ type FuncJob struct {
 type Need struct {
 	Status  report.Status `msgpack:"status"`
 	Reason  string        `msgpack:"reason,omitempty"`
-	Outputs Outputs       `msgpack:"outputs"`
+	Outputs Value         `msgpack:"outputs"`
 	Family  bool          `msgpack:"family,omitempty"`  // it has members in the place of outputs, perhaps none
 	Members []Member      `msgpack:"members,omitempty"` // of a family
 }
@@ -66,7 +66,7 @@ type Need struct {
 type Member struct {
 	Matrix  []pipeline.Pair `msgpack:"matrix"`
 	Status  report.Status   `msgpack:"status"`
-	Outputs Outputs         `msgpack:"outputs"`
+	Outputs Value           `msgpack:"outputs"`
 }
 
 // LogChunk is a piece of what an attempt has written, in order.

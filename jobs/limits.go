@@ -49,7 +49,9 @@ func limitOf[M Message](m *M) int {
 }
 
 // shapes are those of messages. A specification travels as another type.
-var shapes = wire.Shapes{Tag: "msgpack", Instead: map[reflect.Type]reflect.Type{reflect.TypeFor[Spec](): reflect.TypeFor[sentSpec]()}}
+var shapes = wire.Shapes{Tag: "msgpack", Instead: map[reflect.Type]reflect.Type{
+	reflect.TypeFor[Spec](): reflect.TypeFor[sentSpec](), reflect.TypeFor[Value](): reflect.TypeFor[valueShape](),
+}}
 
 // check holds that data is well-formed, and that what it becomes has a bounded
 // size, before anything is allocated for it.

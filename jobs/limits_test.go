@@ -118,7 +118,7 @@ func second[T any](_ T, err error) error { return err }
 
 func TestResultsWithKeysThatCannotBeComparedAreRefused(t *testing.T) {
 	for _, data := range [][]byte{{0x81, 0x90, 0xc3}, {0x81, 0x80, 0xc3}, {0x81, 0xc4, 0, 0xc3}, {0x91, 0x81, 0x91, 0x90, 1}} {
-		if v, err := DecodeResult(data); !errors.Is(err, ErrMalformed) {
+		if v, err := ResultOf(data).Result(); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%x: %v, %v", data, v, err)
 		}
 	}

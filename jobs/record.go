@@ -63,8 +63,8 @@ type Origin struct {
 
 // Kept is a module that has succeeded in an earlier run, with what it gave.
 type Kept struct {
-	Module  string  `msgpack:"module"`
-	Outputs Outputs `msgpack:"outputs"`
+	Module  string `msgpack:"module"`
+	Outputs Value  `msgpack:"outputs"`
 }
 
 // Claim says that a worker has started, or is about to start, an attempt.
@@ -88,7 +88,7 @@ type Outcome struct {
 	ExitCode    *int                 `msgpack:"exit_code,omitempty"` // nil where nothing exited; 128 + n after signal n
 	Error       string               `msgpack:"error,omitempty"`
 	Reason      string               `msgpack:"reason,omitempty"` // of a skip
-	Outputs     Outputs              `msgpack:"outputs"`
+	Outputs     Value                `msgpack:"outputs"`
 	Started     time.Time            `msgpack:"started,omitempty"` // the worker's clock; zero when nothing started
 	Finished    time.Time            `msgpack:"finished,omitempty"`
 	LogChunks   int                  `msgpack:"log_chunks,omitempty"`  // how many chunks of log the attempt has published
@@ -98,22 +98,6 @@ type Outcome struct {
 	NoWorker    bool                 `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
 	Warnings    []string             `msgpack:"warnings,omitempty"`
 	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
-}
-
-// Outputs is what a command has set, or what a Go function has returned:
-// inline, or above the inline limit by the SHA-256 of its encoding in the
-// object store.
-type Outputs struct {
-	Values map[string]string `msgpack:"values,omitempty"`
-	Blob   Blob              `msgpack:"blob,omitempty"`
-	Typed  bool              `msgpack:"typed,omitempty"`  // a Go function's: Result, or Blob, is what it returned
-	Result []byte            `msgpack:"result,omitempty"` // msgpack of the value
-}
-
-// Blob refers to bytes in the object store.
-type Blob struct {
-	SHA256 string `msgpack:"sha256,omitempty"` // hex; empty = none
-	Bytes  int64  `msgpack:"bytes,omitempty"`
 }
 
 // Takeover names the orchestrator that decides for the run from here on.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/modpipe/modpipe"
 	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
@@ -239,15 +240,19 @@ func Result[T any](p *Pipeline, module string) T {
 	if want := p.resultType(module); want != nil && want != reflect.TypeFor[T]() {
 		p.t.Fatalf("%s returns %s, not %s", module, want, reflect.TypeFor[T]())
 	}
-	outputs := p.state.Outputs(module)
-	if !outputs.Typed {
-		values, ok := any(outputs.Values).(T)
+	value := p.state.Outputs(module)
+	if value.Kind == jobs.OutputsValue {
+		outputs, err := value.Outputs()
+		if err != nil {
+			p.t.Fatal(fmt.Errorf("read the outputs of %s: %w", module, err))
+		}
+		values, ok := any(outputs).(T)
 		if !ok {
 			p.t.Fatalf("%s is a command: its result is a map[string]string", module)
 		}
 		return values
 	}
-	if err := wire.Decode(outputs.Result, &result); err != nil {
+	if err := wire.Decode(value.Inline, &result); err != nil {
 		p.t.Fatal(fmt.Errorf("read the result of %s: %w", module, err))
 	}
 	return result

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/exec/function"
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -169,7 +170,7 @@ func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outco
 	case res.Prepared:
 		return noCommands(m), true
 	}
-	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: res.Result}}, true
+	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.ResultOf(res.Result)}, true
 }
 
 func noCommands(m *pipeline.Module) jobs.Outcome {
@@ -186,13 +187,13 @@ func (s stub) outcome(m *pipeline.Module) jobs.Outcome {
 	}
 	if m.Command != nil {
 		values, _ := s.value.(map[string]string) // checked when the pipeline was made
-		return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Values: values}}
+		return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.OutputsOf(values)}
 	}
 	data, err := wire.Encode(s.value)
 	if err != nil {
 		return failed(err.Error())
 	}
-	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Typed: true, Result: data}}
+	return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.ResultOf(data)}
 }
 
 // call runs the function in its own run of the definition, within its timeout;
@@ -212,20 +213,13 @@ func (x *player) request(m *pipeline.Module, job *jobs.Job) call.Request {
 	req := call.Request{
 		Run: "test", Pipeline: x.graph.Name, Module: m.Name, Worker: "test", Number: int(job.Attempt),
 		Function: job.Func.Name, Uses: job.Func.Uses, With: job.Func.With, Params: job.Func.Params,
-		Matrix: map[string]string{}, Needs: map[string]call.Need{}, Log: x.log(m.Name),
+		Matrix: map[string]string{}, Needs: function.Needs(job.Needs), Log: x.log(m.Name),
 	}
 	if job.Keyed {
 		req.Fence = x.seq
 	}
 	for _, p := range m.Matrix {
 		req.Matrix[p.Axis] = p.Value
-	}
-	for name, n := range job.Needs {
-		need := call.Need{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
-		for _, member := range n.Members {
-			need.Members = append(need.Members, call.Member{Status: string(member.Status), Result: member.Outputs.Result})
-		}
-		req.Needs[name] = need
 	}
 	return req
 }

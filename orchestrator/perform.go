@@ -121,10 +121,11 @@ func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 
 // fetch loads values that are kept by reference.
 func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
-	values := make([]jobs.Outputs, len(a.Refs))
+	values := make([]jobs.Value, len(a.Refs))
 	var err error
 	for i, ref := range a.Refs {
-		if values[i], err = l.load(ctx, ref); err != nil {
+		if values[i], err = l.broker.Values.Load(ctx, ref.Value); err != nil {
+			err = ref.Unread(err)
 			break
 		}
 	}
@@ -132,21 +133,6 @@ func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
 		l.dispatcher.Fetched(a, values, err)
 		l.fetched = true
 	})
-}
-
-// load is a value that is kept by reference, inline.
-func (l *loop) load(ctx context.Context, ref schedule.Ref) (v jobs.Outputs, err error) {
-	if ref.Value.Typed {
-		if v.Result, err = l.broker.Values.Result(ctx, ref.Value); err != nil {
-			return v, fmt.Errorf("fetch the result of %s: %w", ref.Need, err)
-		}
-		v.Typed = true
-		return v, nil
-	}
-	if v.Values, err = l.broker.Values.Outputs(ctx, ref.Value); err != nil {
-		return v, fmt.Errorf("fetch the outputs of %s: %w", ref.Need, err)
-	}
-	return v, nil
 }
 
 // storeWithin is how long the server may take to store a job before a copy of

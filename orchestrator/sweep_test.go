@@ -216,14 +216,14 @@ func TestSweepBySize(t *testing.T) {
 }
 
 // value stores n bytes that nobody else has stored.
-func (s *shelf) value(seed uint64, n int) jobs.Outputs {
+func (s *shelf) value(seed uint64, n int) jobs.Value {
 	s.t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
 	text := make([]byte, n)
 	for i := range text {
 		text[i] = 'a' + byte(r.UintN(26))
 	}
-	o, err := s.conn.Values.PutOutputs(s.t.Context(), map[string]string{"o": string(text)})
+	o, err := s.conn.Values.Put(s.t.Context(), jobs.OutputsOf(map[string]string{"o": string(text)}))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func (s *shelf) value(seed uint64, n int) jobs.Outputs {
 }
 
 // there reports which values can still be read.
-func (s *shelf) there(values ...jobs.Outputs) (there []bool) {
+func (s *shelf) there(values ...jobs.Value) (there []bool) {
 	s.t.Helper()
 	for _, o := range values {
 		_, err := s.conn.Values.Outputs(s.t.Context(), o)
@@ -276,7 +276,7 @@ var now = orchestrator.Retention{Every: atOnce, Grace: atOnce}
 // grace, none does.
 func TestSweepLargeValues(t *testing.T) {
 	s := newShelf(t)
-	var all []jobs.Outputs
+	var all []jobs.Value
 	for i := range uint64(50) {
 		all = append(all, s.value(i, 100<<10))
 	}

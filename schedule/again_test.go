@@ -30,7 +30,7 @@ modules:
 		return func(name string, n jobs.Attempt) jobs.Outcome {
 			o := failing(bad...)(name, n)
 			if name == "build" {
-				o.Outputs = jobs.Outputs{Values: map[string]string{"all": "[1,2]"}}
+				o.Outputs = jobs.OutputsOf(map[string]string{"all": "[1,2]"})
 			}
 			return o
 		}

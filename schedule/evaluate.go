@@ -21,10 +21,21 @@ type Fetch struct {
 // Ref is a value that is kept by reference.
 type Ref struct {
 	Need  string // whose value it is, for messages
-	Value jobs.Outputs
+	Value jobs.Value
 }
 
 func (Fetch) action() {}
+
+// Unread is the error of a value that cannot be loaded.
+func (r Ref) Unread(err error) error { return unread(r.Need, r.Value, err) }
+
+func unread(need string, v jobs.Value, err error) error {
+	what := "outputs"
+	if v.Kind == jobs.ResultValue {
+		what = "result"
+	}
+	return fmt.Errorf("fetch the %s of %s: %w", what, need, err)
+}
 
 // purpose is what a module needs values for.
 type purpose uint8
@@ -48,15 +59,15 @@ func (d *Dispatcher) evaluate(n *node, p purpose) {
 
 // Fetched answers Fetch: the values of its references, in their order and
 // inline, or why they cannot be had. Nothing keeps them after the call.
-func (d *Dispatcher) Fetched(f Fetch, values []jobs.Outputs, err error) {
+func (d *Dispatcher) Fetched(f Fetch, values []jobs.Value, err error) {
 	n := d.run.nodes[f.Node]
 	if !d.awaits(n, f) {
 		return
 	}
 	d.memo(n.index).fetching = false
-	loaded := make(map[string]jobs.Outputs, len(values))
+	loaded := make(map[string]jobs.Value, len(values))
 	for i, v := range values {
-		loaded[f.Refs[i].Value.Blob.SHA256] = v
+		loaded[f.Refs[i].Value.Ref.SHA256] = v
 	}
 	d.evaluated(n, f.purpose, loaded, err)
 }
@@ -82,7 +93,7 @@ func (d *Dispatcher) awaits(n *node, f Fetch) bool {
 }
 
 // evaluated does what purpose says with the values that were fetched for it.
-func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Outputs, err error) {
+func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Value, err error) {
 	var s pipeline.Scope
 	if err == nil && (p != forJob || !n.module.Static()) {
 		s, err = d.run.scope(n, loaded)
@@ -137,8 +148,8 @@ func (r *Run) refs(n *node, p purpose) []Ref {
 	}
 	var refs []Ref
 	known := map[string]bool{"": true}
-	add := func(need string, v jobs.Outputs) {
-		if sum := v.Blob.SHA256; !known[sum] {
+	add := func(need string, v jobs.Value) {
+		if sum := v.Ref.SHA256; !known[sum] {
 			known[sum] = true
 			refs = append(refs, Ref{need, v})
 		}
@@ -148,7 +159,7 @@ func (r *Run) refs(n *node, p purpose) []Ref {
 		need := needs[name]
 		add(name, need.Outputs)
 		for _, member := range need.Members {
-			if !member.Outputs.Typed { // expressions do not read the results of members
+			if member.Outputs.Kind == jobs.OutputsValue { // expressions do not read the results of members
 				add(name, member.Outputs)
 			}
 		}
@@ -169,29 +180,23 @@ func readsFor(m *pipeline.Module, p purpose) []string {
 
 // scope is what the expressions of a module may read. A value by reference is
 // empty unless it was loaded: then no expression reads it.
-func (r *Run) scope(n *node, loaded map[string]jobs.Outputs) (pipeline.Scope, error) {
+func (r *Run) scope(n *node, loaded map[string]jobs.Value) (pipeline.Scope, error) {
 	needs := r.Needs(n.index)
 	s := pipeline.Scope{Needs: make(map[string]pipeline.NeedView, len(needs))}
-	inline := func(v jobs.Outputs) jobs.Outputs {
-		if v.Blob.SHA256 != "" {
-			return loaded[v.Blob.SHA256]
-		}
-		return v
-	}
 	for name, need := range needs {
 		v := pipeline.NeedView{Status: string(need.Status), Reason: need.Reason}
-		if need.Outputs.Typed {
-			var err error
-			if v.Result, err = resultOf(inline(need.Outputs)); err != nil {
-				return s, fmt.Errorf("fetch the result of %s: %w", name, err)
-			}
-		} else {
-			v.Outputs = inline(need.Outputs).Values
+		value := inline(need.Outputs, loaded)
+		var err error
+		if v.Outputs, err = value.Outputs(); err != nil {
+			return s, unread(name, value, err)
+		}
+		if v.Result, err = value.Result(); err != nil {
+			return s, unread(name, value, err)
 		}
 		for _, m := range need.Members {
 			view := pipeline.MemberView{Matrix: m.Matrix, Status: string(m.Status)}
-			if !m.Outputs.Typed {
-				view.Outputs = inline(m.Outputs).Values
+			if view.Outputs, err = inline(m.Outputs, loaded).Outputs(); err != nil {
+				return s, unread(name, m.Outputs, err)
 			}
 			v.Members = append(v.Members, view)
 		}
@@ -200,10 +205,10 @@ func (r *Run) scope(n *node, loaded map[string]jobs.Outputs) (pipeline.Scope, er
 	return s, nil
 }
 
-// resultOf is what a Go function has returned, nil where it was not loaded.
-func resultOf(v jobs.Outputs) (any, error) {
-	if !v.Typed {
-		return nil, nil
+// inline is a value, or what was loaded for it.
+func inline(v jobs.Value, loaded map[string]jobs.Value) jobs.Value {
+	if l, ok := loaded[v.Ref.SHA256]; ok && v.ByRef() {
+		return l
 	}
-	return jobs.DecodeResult(v.Result)
+	return v
 }

@@ -26,11 +26,11 @@ modules:
 
 // large makes the module list store its outputs by reference.
 func large(p *player) func(string, jobs.Attempt) jobs.Outcome {
-	p.stored = map[string]jobs.Outputs{"d1": {Values: map[string]string{"word": "go", "all": "[1,2]"}}}
+	p.stored = map[string]jobs.Value{"d1": jobs.OutputsOf(map[string]string{"word": "go", "all": "[1,2]"})}
 	return func(name string, n jobs.Attempt) jobs.Outcome {
 		o := ok(name, n)
 		if name == "list" {
-			o.Outputs = jobs.Outputs{Blob: jobs.Blob{SHA256: "d1", Bytes: 1 << 20}}
+			o.Outputs = jobs.Value{Ref: jobs.Blob{SHA256: "d1", Bytes: 1 << 20}}
 		}
 		return o
 	}
@@ -132,7 +132,7 @@ modules:
 		t.Fatalf("it decides %v, not to fetch one value", actions)
 	}
 	p.cancel("1")
-	p.d.Fetched(fetch, []jobs.Outputs{p.stored["d1"]}, nil)
+	p.d.Fetched(fetch, []jobs.Value{p.stored["d1"]}, nil)
 	actions, _ = p.d.Decide(p.now)
 	for _, a := range actions {
 		if _, publishes := a.(schedule.Publish); publishes {

@@ -29,9 +29,9 @@ type player struct {
 	// before is called ahead of every round; it may write to the log.
 	before func(p *player, round int)
 	queue  []schedule.Publish
-	most   int                     // jobs out at the same time
-	jobs   map[string]*jobs.Job    // the newest of each module
-	stored map[string]jobs.Outputs // by digest: what the log holds by reference
+	most   int                   // jobs out at the same time
+	jobs   map[string]*jobs.Job  // the newest of each module
+	stored map[string]jobs.Value // by digest: what the log holds by reference
 }
 
 func ok(string, jobs.Attempt) jobs.Outcome { return jobs.Outcome{Status: report.AttemptSucceeded} }
@@ -158,9 +158,9 @@ func (p *player) perform(a schedule.Action) {
 
 // fetch answers from what is stored.
 func (p *player) fetch(a schedule.Fetch) {
-	var values []jobs.Outputs
+	var values []jobs.Value
 	for _, ref := range a.Refs {
-		v, ok := p.stored[ref.Value.Blob.SHA256]
+		v, ok := p.stored[ref.Value.Ref.SHA256]
 		if !ok {
 			p.d.Fetched(a, nil, fmt.Errorf("fetch the outputs of %s: not found", ref.Need))
 			return

@@ -20,7 +20,7 @@ const largeOutput = 64 << 10
 // are asked of outputs, by module; it may be nil. Those that stay unreadable
 // (jobs.ErrMalformed, jobs.ErrTooLarge, jobs.ErrNewer) are left out, with a
 // warning.
-func (r *Run) Report(outputs func(jobs.Outputs) (map[string]string, error)) (*report.Report, error) {
+func (r *Run) Report(outputs func(jobs.Value) (map[string]string, error)) (*report.Report, error) {
 	rep := &report.Report{
 		Version: 1, Run: string(r.spec.Run), Pipeline: r.pipeline.Name, Status: report.RunRunning,
 		Started: &r.started, Params: r.pipeline.ParamValues(), Labels: r.spec.Labels,
@@ -73,7 +73,7 @@ func (r *Run) inOrder() []*node {
 	return nodes
 }
 
-func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]string, error)) (report.Module, error) {
+func (r *Run) moduleReport(n *node, outputs func(jobs.Value) (map[string]string, error)) (report.Module, error) {
 	m := report.Module{
 		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status,
 		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
@@ -93,12 +93,13 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 		}
 	}
 	m.Result = resultValue(n.outputs)
-	values := n.outputs.Values
-	if n.outputs.Blob.SHA256 != "" && !n.outputs.Typed && outputs != nil {
-		var err error
-		if values, err = outputs(n.outputs); err != nil {
-			return m, err
-		}
+	read := jobs.Value.Outputs
+	if n.outputs.ByRef() && n.outputs.Kind == jobs.OutputsValue && outputs != nil {
+		read = outputs
+	}
+	values, err := read(n.outputs)
+	if err != nil {
+		return m, err
 	}
 	for k, v := range values {
 		m.Outputs[k] = outputValue(v)
@@ -107,27 +108,23 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Outputs) (map[string]strin
 }
 
 // resultValue is what a Go function has returned, as a report shows it.
-func resultValue(o jobs.Outputs) any {
-	switch {
-	case !o.Typed:
-		return nil
-	case o.Blob.SHA256 != "":
-		return report.LargeOutput{Bytes: o.Blob.Bytes, SHA256: o.Blob.SHA256}
+func resultValue(v jobs.Value) any {
+	if v.Kind == jobs.ResultValue && v.ByRef() {
+		return report.LargeOutput{Bytes: v.Ref.Bytes, SHA256: v.Ref.SHA256}
 	}
-	v, err := jobs.DecodeResult(o.Result)
-	v = pipeline.Exact(v)
+	result, err := v.Result()
 	if err != nil {
 		return nil // it was written by this module's own worker: what reads it will say so
 	}
-	return v
+	return pipeline.Exact(result)
 }
 
 // Outputs is what a module has set or returned, by its name.
-func (r *Run) Outputs(name string) jobs.Outputs {
+func (r *Run) Outputs(name string) jobs.Value {
 	if i, ok := r.byName[name]; ok {
 		return r.nodes[i].outputs
 	}
-	return jobs.Outputs{}
+	return jobs.Value{}
 }
 
 func set(t time.Time) *time.Time {
@@ -189,7 +186,7 @@ func (r *Run) endedAs(n *node, least pipeline.Use) map[string]jobs.Need {
 			continue
 		}
 		if least == pipeline.Hears && need.Use < pipeline.Reads {
-			ended.Outputs, ended.Members = jobs.Outputs{}, nil
+			ended.Outputs, ended.Members = jobs.Value{}, nil
 		}
 		if needs == nil {
 			needs = make(map[string]jobs.Need, len(n.module.Needs))

@@ -30,7 +30,7 @@ type Run struct {
 	byToken  map[jobs.ModuleID]int
 	families map[string][]int
 	groups   map[list]*group           // by the needs that the nodes of a group share
-	kept     map[string]jobs.Outputs   // by name: modules that an earlier run has done
+	kept     map[string]jobs.Value     // by name: modules that an earlier run has done
 	keyed    bool                      // every module needs a grant, since one of them runs alone
 	live     int                       // nodes without a terminal status
 	urgency  map[pipeline.Priority]int // of those nodes: how many have a priority
@@ -88,7 +88,7 @@ type node struct {
 	retryAt  time.Time    // not before
 	attempts []report.Attempt
 
-	outputs  jobs.Outputs
+	outputs  jobs.Value
 	queued   time.Time // when it became ready first
 	begun    time.Time
 	ended    time.Time
@@ -171,7 +171,7 @@ func (r *Run) begin(spec *jobs.Spec) {
 	r.families, r.groups = map[string][]int{}, map[list]*group{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.LaneUnserved{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate, r.urgency = map[string]bool{}, map[pipeline.Priority]int{}
-	r.kept = make(map[string]jobs.Outputs, len(spec.Kept))
+	r.kept = make(map[string]jobs.Value, len(spec.Kept))
 	for _, k := range spec.Kept {
 		r.kept[k.Module] = k.Outputs
 	}

@@ -152,7 +152,7 @@ modules:
 			ends: func(name string, _ jobs.Attempt) jobs.Outcome {
 				o := jobs.Outcome{Status: report.AttemptSucceeded}
 				if name == "list" {
-					o.Outputs.Values = map[string]string{"all": `["a", 1]`}
+					o.Outputs = jobs.OutputsOf(map[string]string{"all": `["a", 1]`})
 				}
 				return o
 			},
@@ -173,7 +173,7 @@ modules:
   after: {command: ["true"], needs: none}
 `,
 			ends: func(string, jobs.Attempt) jobs.Outcome {
-				return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.Outputs{Values: map[string]string{"none": "[]"}}}
+				return jobs.Outcome{Status: report.AttemptSucceeded, Outputs: jobs.OutputsOf(map[string]string{"none": "[]"})}
 			},
 			run:  report.RunSucceeded,
 			want: map[string]string{"list": "succeeded", "none": "skipped (its matrix is empty)", "after": "skipped (none was skipped: its matrix is empty)"},

@@ -75,25 +75,23 @@ func (a *task) results(ctx context.Context) (map[string]jobs.Need, error) {
 	return needs, nil
 }
 
-// fetched returns outputs with their values. A request to end the attempt ends the
-// wait for them.
-func (a *task) fetched(ctx context.Context, o jobs.Outputs) (jobs.Outputs, error) {
-	if o.Blob.SHA256 == "" {
-		return o, nil
+// fetched returns a value inline. A request to end the attempt ends the
+// wait for it.
+func (a *task) fetched(ctx context.Context, v jobs.Value) (jobs.Value, error) {
+	if !v.ByRef() {
+		return v, nil
 	}
 	ctx, stop := a.Stops().Within(ctx)
 	defer stop()
-	err := persist(ctx, func(ctx context.Context) (err error) {
-		if o.Typed {
-			o.Result, err = a.s.conn.Values.Result(ctx, o)
-		} else {
-			o.Values, err = a.s.conn.Values.Outputs(ctx, o)
+	err := persist(ctx, func(ctx context.Context) error {
+		loaded, err := a.s.conn.Values.Load(ctx, v)
+		if err == nil {
+			v = loaded
 		}
 		if errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) {
 			err = answer{err, attempt.ErrNotFound} // another try would return the same
 		}
 		return err
 	})
-	o.Blob = jobs.Blob{}
-	return o, err
+	return v, err
 }

@@ -47,7 +47,7 @@ func dial(t *testing.T) *broker.Conn {
 func TestRefusedCommit(t *testing.T) {
 	claim := func(a *task) jobs.Record { return a.Claim() }
 	outcome := func(a *task) jobs.Record {
-		return jobs.Record{Outcome: a.outcome(exec.Result{Status: report.AttemptFailed}, jobs.Outputs{}, 0)}
+		return jobs.Record{Outcome: a.outcome(exec.Result{Status: report.AttemptFailed}, jobs.Value{}, 0)}
 	}
 	for _, tc := range []struct {
 		name   string
@@ -86,7 +86,7 @@ func TestRefusedCommit(t *testing.T) {
 				}
 				last = seq
 			}
-			v, err := a.Commit(t.Context(), a.outcome(exec.Result{Status: report.AttemptSucceeded}, jobs.Outputs{}, 0))
+			v, err := a.Commit(t.Context(), a.outcome(exec.Result{Status: report.AttemptSucceeded}, jobs.Value{}, 0))
 			if err != nil || v != tc.want {
 				t.Errorf("verdict %v, %v; want %v", v, err, tc.want)
 			}

@@ -61,7 +61,7 @@ func (a *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 }
 
 // outcome is the record of how the attempt ended.
-func (a *task) outcome(e exec.Result, outputs jobs.Outputs, chunks int) *jobs.Outcome {
+func (a *task) outcome(e exec.Result, outputs jobs.Value, chunks int) *jobs.Outcome {
 	return a.Sign(&jobs.Outcome{
 		Status: e.Status, ExitCode: e.ExitCode, Error: jobs.Clip(e.Error, mostError), Reason: e.Reason, Outputs: outputs, Permanent: e.Permanent, Ignorable: e.Ignorable, RetryAfter: e.RetryAfter,
 		Started: e.Started, Finished: e.Finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.Warnings),
@@ -74,11 +74,11 @@ func (a *task) outcome(e exec.Result, outputs jobs.Outputs, chunks int) *jobs.Ou
 const mostError = 64 << 10
 
 // store stores the outputs of a command, or the result of a function.
-func (a *task) store(ctx context.Context, e exec.Result) (jobs.Outputs, error) {
+func (a *task) store(ctx context.Context, e exec.Result) (jobs.Value, error) {
 	if e.Typed {
-		return a.s.conn.Values.PutResult(ctx, e.Value)
+		return a.s.conn.Values.Put(ctx, jobs.ResultOf(e.Value))
 	}
-	return a.s.conn.Values.PutOutputs(ctx, e.Outputs)
+	return a.s.conn.Values.Put(ctx, jobs.OutputsOf(e.Outputs))
 }
 
 // Ack removes the job from the queue.

@@ -348,7 +348,8 @@ func TestJobIsRunCommittedAndAcknowledged(t *testing.T) {
 	j := b.job(`echo hello; echo v=1 >>"$MODPIPE_OUTPUT"`)
 	b.publish(j)
 	o := b.outcome(j)
-	if o.Status != report.AttemptSucceeded || o.Outputs.Values["v"] != "1" || o.Worker != "w1" || o.Nonce == "" || o.LogChunks != 1 || o.Started.IsZero() {
+	outputs, err := o.Outputs.Outputs()
+	if err != nil || o.Status != report.AttemptSucceeded || outputs["v"] != "1" || o.Worker != "w1" || o.Nonce == "" || o.LogChunks != 1 || o.Started.IsZero() {
 		t.Errorf("outcome %+v", o)
 	}
 	if text, n := b.log(j); text != "hello\n" || n != o.LogChunks {
@@ -518,7 +519,7 @@ func TestCancel(t *testing.T) {
 func TestCancelWhileItFetches(t *testing.T) {
 	s := natstest.InProcess(t)
 	b := newBench(t, s)
-	large, err := b.conn.Values.PutOutputs(t.Context(), map[string]string{"v": strings.Repeat("x", 1<<20)})
+	large, err := b.conn.Values.Put(t.Context(), jobs.OutputsOf(map[string]string{"v": strings.Repeat("x", 1<<20)}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,8 +28,8 @@ func (c *Client) Show(ctx context.Context, run jobs.RunID) (*report.Report, erro
 }
 
 func (c *Client) reportOf(ctx context.Context, state *schedule.Run) (*report.Report, error) {
-	return state.Report(func(o jobs.Outputs) (map[string]string, error) {
-		values, err := c.conn.Values.Outputs(ctx, o)
+	return state.Report(func(v jobs.Value) (map[string]string, error) {
+		values, err := c.conn.Values.Outputs(ctx, v)
 		if errors.Is(err, broker.ErrNotFound) {
 			err = fmt.Errorf("%w: %w", jobs.ErrMalformed, err) // it does not come back
 		}

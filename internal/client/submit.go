@@ -40,10 +40,10 @@ func (c *Client) Submit(ctx context.Context, spec *jobs.Spec) error {
 // from being swept before the run is there, which refers to them.
 func (c *Client) want(ctx context.Context, spec *jobs.Spec) error {
 	for _, k := range spec.Kept {
-		if k.Outputs.Blob.SHA256 == "" {
+		if !k.Outputs.ByRef() {
 			continue
 		}
-		if err := c.conn.Values.Renew(ctx, k.Outputs.Blob); err != nil {
+		if err := c.conn.Values.Renew(ctx, k.Outputs.Ref); err != nil {
 			return fmt.Errorf("keep the result of %s, of run %s: %w", k.Module, spec.RetryOf, err)
 		}
 	}

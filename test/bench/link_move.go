@@ -66,13 +66,13 @@ func (s *sample) over(near *broker.Conn, move func(context.Context, *sample, end
 func valueUp(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	value := s.value("up")
 	began := time.Now()
-	_, err := e.far.Values.PutOutputs(ctx, value)
+	_, err := e.far.Values.Put(ctx, jobs.OutputsOf(value))
 	return time.Since(began), err
 }
 
 func valueDown(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	value := s.value("down")
-	stored, err := e.near.Values.PutOutputs(ctx, value)
+	stored, err := e.near.Values.Put(ctx, jobs.OutputsOf(value))
 	if err != nil {
 		return 0, err
 	}

@@ -121,7 +121,8 @@ func (e *evidence) verifyCommitted(x *watch.Exec, say func(string, ...any)) {
 			continue
 		}
 		closed = true
-		if by := o.Outputs.Values["by"]; by == fmt.Sprint(x.ID) && o.Worker != x.Worker {
+		outputs, _ := o.Outputs.Outputs()
+		if by := outputs["by"]; by == fmt.Sprint(x.ID) && o.Worker != x.Worker {
 			say("%s: its result was committed by %s", describe(x), o.Worker)
 		}
 	}

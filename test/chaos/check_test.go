@@ -28,7 +28,7 @@ func sound() *evidence {
 	outcome := func(seq uint64, d time.Duration, cell jobs.ModuleID, n jobs.Attempt, status report.AttemptStatus, worker, by string) jobs.Entry {
 		o := &jobs.Outcome{Attempt: n, Status: status, Worker: worker}
 		if by != "" {
-			o.Outputs.Values = map[string]string{"by": by}
+			o.Outputs = jobs.OutputsOf(map[string]string{"by": by})
 		}
 		return jobs.Entry{Sequence: seq, Time: at(d), Cell: cell, Record: jobs.Record{Outcome: o}}
 	}

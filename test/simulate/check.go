@@ -29,9 +29,9 @@ type truth struct {
 	locks    []jobs.Lock             // of the cluster, that it uses
 	granted  map[jobs.AttemptID]bool // attempts
 	running  []*task
-	readings map[string]reading      // by module, as declared
-	values   map[string]jobs.Outputs // by module: what it has set or returned
-	families map[string][]string     // of those that are expanded: the members
+	readings map[string]reading    // by module, as declared
+	values   map[string]jobs.Value // by module: what it has set or returned
+	families map[string][]string   // of those that are expanded: the members
 
 	expanding *pipeline.Module                   // the family that was expanded last
 	known     map[jobs.ModuleID]*pipeline.Module // modules, and members whose expansion was lost since
@@ -47,7 +47,7 @@ func (t *truth) begin() {
 	t.closed, t.outcomes = map[jobs.AttemptID]time.Duration{}, map[jobs.AttemptID]*jobs.Outcome{}
 	t.over = map[jobs.ModuleID]time.Duration{}
 	t.known = map[jobs.ModuleID]*pipeline.Module{}
-	t.values, t.families = map[string]jobs.Outputs{}, map[string][]string{}
+	t.values, t.families = map[string]jobs.Value{}, map[string][]string{}
 	t.granted, t.ready, t.mayStart = map[jobs.AttemptID]bool{}, map[jobs.ModuleID]time.Duration{}, true
 	t.final, t.tokens = map[jobs.ModuleID]jobs.Attempt{}, map[string]uint64{}
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -36,11 +35,8 @@ func (c *checks) expanded(w *world, t *truth, id jobs.RunID, x *jobs.Expansion) 
 	var want []string
 	if v, err := w.server.load(t.values[m.Dynamic.Reads[0]]); err != nil {
 		w.fail("%s in %s is expanded, and its list cannot be read: %v", m.Name, id, err)
-	} else if v.Typed {
-		list, _ := wire.Plain(v.Result)
-		for _, item := range list.([]any) {
-			want = append(want, item.(string))
-		}
+	} else {
+		want = listIn(v)
 	}
 	var have []string
 	for _, pairs := range x.Combinations {
@@ -116,8 +112,18 @@ func (t *truth) unexpanded(w *world, m *pipeline.Module) []report.Status {
 	if err != nil {
 		return []report.Status{report.Failed}
 	}
-	if list, _ := wire.Plain(v.Result); v.Typed && len(list.([]any)) > 0 {
+	if len(listIn(v)) > 0 {
 		return nil
 	}
 	return []report.Status{report.Skipped}
+}
+
+// listIn is a list that a module has returned; nil without one.
+func listIn(v jobs.Value) (list []string) {
+	result, _ := v.Result()
+	items, _ := result.([]any)
+	for _, item := range items {
+		list = append(list, fmt.Sprint(item))
+	}
+	return list
 }

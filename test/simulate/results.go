@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -79,8 +78,8 @@ func (w *world) reads(r *run, p *pipeline.Pipeline, m *pipeline.Module) {
 var words = []string{"go", "stop"}
 
 // result is what a successful execution leaves.
-func (w *world) result(job *jobs.Job) jobs.Outputs {
-	var v jobs.Outputs
+func (w *world) result(job *jobs.Job) jobs.Value {
+	var v jobs.Value
 	switch {
 	case job.Func != nil:
 		list := []string{"x", "y", "z"}[:w.rand.IntN(4)]
@@ -88,9 +87,9 @@ func (w *world) result(job *jobs.Job) jobs.Outputs {
 		if err != nil {
 			panic(err) // a list of texts always encodes
 		}
-		v = jobs.Outputs{Typed: true, Result: data}
+		v = jobs.ResultOf(data)
 	case w.chance(0.85):
-		v = jobs.Outputs{Values: map[string]string{"word": one(w.rand, words...)}}
+		v = jobs.OutputsOf(map[string]string{"word": one(w.rand, words...)})
 	default:
 		return v
 	}
@@ -102,25 +101,25 @@ func (w *world) result(job *jobs.Job) jobs.Outputs {
 
 // stored is a value in the object store.
 type stored struct {
-	value   jobs.Outputs
+	value   jobs.Value
 	damaged bool // it cannot be read
 }
 
 var errDamaged = errors.New("the stored copy is damaged")
 
 // store keeps a value by reference.
-func (s *server) store(v jobs.Outputs) jobs.Outputs {
+func (s *server) store(v jobs.Value) jobs.Value {
 	digest := s.w.name("blob")
 	s.blobs[digest] = stored{v, s.w.chance(s.w.climate.damaged)}
-	return jobs.Outputs{Typed: v.Typed, Blob: jobs.Blob{SHA256: digest, Bytes: 1 << 20}}
+	return jobs.Value{Kind: v.Kind, Ref: jobs.Blob{SHA256: digest, Bytes: 1 << 20}}
 }
 
 // load is a value inline.
-func (s *server) load(v jobs.Outputs) (jobs.Outputs, error) {
-	if v.Blob.SHA256 == "" {
+func (s *server) load(v jobs.Value) (jobs.Value, error) {
+	if !v.ByRef() {
 		return v, nil
 	}
-	b := s.blobs[v.Blob.SHA256]
+	b := s.blobs[v.Ref.SHA256]
 	if b.damaged {
 		return b.value, errDamaged
 	}
@@ -140,12 +139,12 @@ func (l *loop) fetch(a schedule.Fetch) {
 
 // loadAll loads values for a loop, and returns how it takes them.
 func (s *server) loadAll(l *loop, a schedule.Fetch) func() {
-	var values []jobs.Outputs
+	var values []jobs.Value
 	var err error
 	for _, ref := range a.Refs {
 		v, lerr := s.load(ref.Value)
 		if lerr != nil && err == nil {
-			err = fmt.Errorf("fetch the outputs of %s: %w", ref.Need, lerr)
+			err = ref.Unread(lerr)
 		}
 		values = append(values, v)
 	}
@@ -158,7 +157,11 @@ func (t *truth) word(w *world, x reading) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	word, set := v.Values["word"]
+	outputs, err := v.Outputs()
+	if err != nil {
+		return "", err
+	}
+	word, set := outputs["word"]
 	switch {
 	case set:
 		return word, nil

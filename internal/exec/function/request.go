@@ -17,7 +17,7 @@ func request(t *exec.Task) call.Request {
 	req := call.Request{
 		Run: string(job.Run), Pipeline: job.Pipeline, Module: job.Name, Worker: t.Worker,
 		Number: int(job.Attempt), Function: f.Name, Uses: f.Uses, With: f.With, Params: f.Params,
-		Matrix: make(map[string]string, len(job.Matrix)), Needs: make(map[string]call.Need, len(t.Needs)),
+		Matrix: make(map[string]string, len(job.Matrix)), Needs: Needs(t.Needs),
 	}
 	if job.Keyed {
 		req.Fence = t.Fencing
@@ -25,14 +25,30 @@ func request(t *exec.Task) call.Request {
 	for _, p := range job.Matrix {
 		req.Matrix[p.Axis] = p.Value
 	}
-	for name, n := range t.Needs {
-		need := call.Need{Status: string(n.Status), Reason: n.Reason, Outputs: n.Outputs.Values, Typed: n.Outputs.Typed, Result: n.Outputs.Result}
-		for _, m := range n.Members {
-			need.Members = append(need.Members, call.Member{Status: string(m.Status), Result: m.Outputs.Result})
-		}
-		req.Needs[name] = need
-	}
 	return req
+}
+
+// Needs is how needs ended, as a program receives it. Outputs that cannot be
+// decoded are empty: they were checked when they arrived.
+func Needs(ended map[string]jobs.Need) map[string]call.Need {
+	needs := make(map[string]call.Need, len(ended))
+	for name, n := range ended {
+		need := call.Need{Status: string(n.Status), Reason: n.Reason}
+		if need.Typed = n.Outputs.Kind == jobs.ResultValue; need.Typed {
+			need.Result = n.Outputs.Inline
+		} else {
+			need.Outputs, _ = n.Outputs.Outputs()
+		}
+		for _, m := range n.Members {
+			member := call.Member{Status: string(m.Status)}
+			if m.Outputs.Kind == jobs.ResultValue {
+				member.Result = m.Outputs.Inline
+			}
+			need.Members = append(need.Members, member)
+		}
+		needs[name] = need
+	}
+	return needs
 }
 
 // prepared is the job of a command with the values that its program has read.

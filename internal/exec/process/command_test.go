@@ -397,11 +397,11 @@ func TestStops(t *testing.T) {
 
 func TestNeeds(t *testing.T) {
 	needs := map[string]jobs.Need{
-		"build": {Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"v": "<1>"}}},
+		"build": {Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"v": "<1>"})},
 		"none":  {Status: "skipped"},
 		"empty": {Status: "skipped", Family: true},
 		"test": {Status: "succeeded", Members: []jobs.Member{{
-			Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.Outputs{Values: map[string]string{"n": "1"}},
+			Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"n": "1"}),
 		}}},
 	}
 	want := `{"build":{"status":"succeeded","outputs":{"v":"<1>"}},"empty":{"status":"skipped","members":[]},"none":{"status":"skipped","outputs":{}},` +
@@ -410,7 +410,7 @@ func TestNeeds(t *testing.T) {
 	if got := out.Stdout(); !json.Valid([]byte(got)) || got != want {
 		t.Errorf("the command reads %q\nwant %q", got, want)
 	}
-	broken := map[string]jobs.Need{"big": {Outputs: jobs.Outputs{Typed: true, Result: []byte{0xc1}}}}
+	broken := map[string]jobs.Need{"big": {Outputs: jobs.ResultOf([]byte{0xc1})}}
 	if _, err := needsJSON(broken); err == nil || !strings.Contains(err.Error(), "outputs of big") {
 		t.Error(err)
 	}

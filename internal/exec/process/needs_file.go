@@ -41,15 +41,15 @@ type memberDoc struct {
 
 func needDocOf(n jobs.Need) (needDoc, error) {
 	d := needDoc{Status: string(n.Status), Reason: n.Reason}
-	if n.Outputs.Typed {
-		result, err := jobs.DecodeResult(n.Outputs.Result)
+	if n.Outputs.Kind == jobs.ResultValue {
+		result, err := n.Outputs.Result()
 		d.Result = pipeline.Exact(result)
 		return d, err
 	}
 	if !n.Family && len(n.Members) == 0 {
-		values := valuesOf(n.Outputs)
-		d.Outputs = &values
-		return d, nil
+		outputs, err := outputsOf(n.Outputs)
+		d.Outputs = &outputs
+		return d, err
 	}
 	members := make([]memberDoc, 0, len(n.Members))
 	for _, m := range n.Members {
@@ -57,18 +57,23 @@ func needDocOf(n jobs.Need) (needDoc, error) {
 		for _, p := range m.Matrix {
 			matrix[p.Axis] = p.Value
 		}
-		members = append(members, memberDoc{Matrix: matrix, Status: string(m.Status), Outputs: valuesOf(m.Outputs)})
+		outputs, err := outputsOf(m.Outputs)
+		if err != nil {
+			return d, err
+		}
+		members = append(members, memberDoc{Matrix: matrix, Status: string(m.Status), Outputs: outputs})
 	}
 	d.Members = &members
 	return d, nil
 }
 
-// valuesOf is never nil, so that readers find {} and not null.
-func valuesOf(o jobs.Outputs) map[string]string {
-	if o.Values == nil {
-		return map[string]string{}
+// outputsOf is never nil, so that readers find {} and not null.
+func outputsOf(v jobs.Value) (map[string]string, error) {
+	outputs, err := v.Outputs()
+	if outputs == nil {
+		outputs = map[string]string{}
 	}
-	return o.Values
+	return outputs, err
 }
 
 // marshalPlain does not escape <, > and &, because scripts read the file.
