@@ -3,7 +3,6 @@ package broker_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -72,101 +70,6 @@ func TestASmallStoreGetsLowerLimits(t *testing.T) {
 	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
 	c := connect(t, s)
 	must[uint64](t)(c.Runs.Append(within(t), "r", "m", 0, claim()))
-}
-
-func TestServerWithoutJetStreamIsReported(t *testing.T) {
-	t.Parallel()
-	s := natstest.StartServer(t, func(o *server.Options) { o.StoreDir = "" })
-	_, err := broker.Connect(within(t), config(t, s))
-	if err == nil || !strings.Contains(err.Error(), "start nats-server with -js") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestUnreachableNamesTheServerAndNoSecret(t *testing.T) {
-	t.Parallel()
-	_, err := broker.Connect(within(t), broker.Config{
-		URL: "nats://user:secret@" + closedPort(t), ConnectTimeout: 50 * time.Millisecond, Logger: quiet(),
-	})
-	if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), "127.0.0.1") || strings.Contains(err.Error(), "secret") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestAWaitForAConnectionTellsTheReason(t *testing.T) {
-	t.Parallel()
-	for name, server := range map[string]struct{ url, reason string }{
-		"refused":         {"nats://" + closedPort(t), "connection refused"},
-		"no such host":    {"nats://no-such-host.invalid:4222", "no-such-host.invalid"},
-		"silent":          {"nats://" + silentPort(t), "i/o timeout"},
-		"the last of two": {"nats://" + closedPort(t) + ",nats://" + closedPort(t), "connection refused"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			said := newNotes()
-			ctx, cancel := context.WithCancelCause(within(t))
-			defer cancel(nil)
-			failed := make(chan error, 1)
-			go func() {
-				_, err := broker.Connect(ctx, broker.Config{URL: server.url, Logger: said.logger()})
-				failed <- err
-			}()
-			said.await(t, "waiting for NATS")
-			said.await(t, server.reason)
-			cancel(errors.New("enough"))
-			err := <-failed
-			if !errors.Is(err, broker.ErrUnreachable) || !strings.Contains(err.Error(), server.reason) {
-				t.Errorf("%v", err)
-			}
-		})
-	}
-}
-
-// silentPort accepts connections and sends nothing.
-func silentPort(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { l.Close() })
-	return l.Addr().String()
-}
-
-func TestRefusedCredentialsAreReported(t *testing.T) {
-	t.Parallel()
-	s := natstest.StartServer(t, func(o *server.Options) { o.Authorization = "right" })
-	cfg := config(t, s)
-	cfg.URL = strings.Replace(s.URL(), "nats://", "nats://wrong@", 1)
-	cfg.ConnectTimeout = 0
-	_, err := broker.Connect(within(t), cfg)
-	if !errors.Is(err, broker.ErrRefused) || strings.Contains(err.Error(), "wrong") {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestConnectWaitsForAServer(t *testing.T) {
-	t.Parallel()
-	s := natstest.StartServer(t, nil)
-	s.Stop()
-	connected := make(chan error, 1)
-	cfg := config(t, s)
-	cfg.ConnectTimeout = 0
-	go func() {
-		c, err := broker.Connect(within(t), cfg)
-		if err == nil {
-			c.Close()
-		}
-		connected <- err
-	}()
-	s.Start(t)
-	check(t, <-connected)
-}
-
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	check(t, l.Close())
-	return l.Addr().String()
 }
 
 // restricted starts a server on which alice has all permissions, and bob the given
@@ -230,43 +133,6 @@ func TestADeniedInboxIsNamed(t *testing.T) {
 		return
 	}
 	t.Error("it connected, and can hear no answer")
-}
-
-func TestEmbed(t *testing.T) {
-	t.Parallel()
-	store := t.TempDir()
-	s := must[*natsembed.Server](t)(natsembed.Start(natsembed.Config{Store: store, Token: "secret", Logger: quiet()}))
-	ctx := within(t)
-	if !strings.Contains(s.URL(), "127.0.0.1:") || strings.Contains(s.URL(), "secret") {
-		t.Errorf("it listens on %s", s.URL())
-	}
-	if _, err := natsembed.Start(natsembed.Config{Store: store, Logger: quiet()}); !errors.Is(err, natsembed.ErrStoreHeld) {
-		t.Errorf("a second server on the store: %v", err)
-	}
-	address := strings.TrimPrefix(s.URL(), "nats://")
-	if _, err := natsembed.Start(natsembed.Config{Memory: true, Listen: address, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a port that is taken: %v", err)
-	}
-	if _, err := broker.Connect(ctx, broker.Config{URL: s.URL(), ConnectTimeout: patience, Logger: quiet()}); !errors.Is(err, broker.ErrRefused) {
-		t.Errorf("without the token: %v", err)
-	}
-	inside := must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
-	must[uint64](t)(inside.Runs.Append(ctx, "r", "m", 0, claim()))
-	inside.Close()
-	s.Close()
-	s.Close() // again does nothing
-	s = must[*natsembed.Server](t)(natsembed.Start(natsembed.Config{Store: store, Logger: quiet()}))
-	defer s.Close()
-	inside = must[*broker.Conn](t)(broker.Connect(ctx, broker.Config{Options: s.Options(), Logger: quiet()}))
-	defer inside.Close()
-	must[jobs.Entry](t)(inside.Runs.Last(ctx, "r", "m"))
-}
-
-func TestEmbedOnAnUnusableStore(t *testing.T) {
-	t.Parallel()
-	if _, err := natsembed.Start(natsembed.Config{Store: "/dev/null/store", Logger: quiet()}); err == nil {
-		t.Error("a store below a file")
-	}
 }
 
 func TestReconnectedAndCallsAcrossACut(t *testing.T) {

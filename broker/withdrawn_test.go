@@ -1,12 +1,9 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,17 +19,17 @@ import (
 // permissions while programs are connected.
 type guarded struct{ *natstest.Server }
 
-func guard(t *testing.T) (*guarded, broker.Config, *notes) {
+func guard(t *testing.T) (*guarded, broker.Config, *natstest.Log) {
 	t.Helper()
 	g := &guarded{natstest.StartServer(t, func(o *server.Options) { o.Users = user("right", nil) })}
-	said := newNotes()
+	said := natstest.NewLog()
 	return g, broker.Config{
-		URL: g.URL(), Options: []nats.Option{nats.UserInfo("bob", "right")}, ConnectTimeout: patience, Memory: true, Logger: said.logger(),
+		URL: g.URL(), Options: []nats.Option{nats.UserInfo("bob", "right")}, ConnectTimeout: patience, Memory: true, Logger: said.Logger(),
 	}, said
 }
 
 // connectGuarded is guard with a connection that may do everything.
-func connectGuarded(t *testing.T) (*guarded, *broker.Conn, *notes) {
+func connectGuarded(t *testing.T) (*guarded, *broker.Conn, *natstest.Log) {
 	t.Helper()
 	g, cfg, said := guard(t)
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
@@ -61,9 +58,9 @@ func denying(publish, subscribe string) *server.Permissions {
 }
 
 // restoreOn restores the permissions when the log reports a wait.
-func (g *guarded) restoreOn(t *testing.T, said *notes, text string) {
+func (g *guarded) restoreOn(t *testing.T, said *natstest.Log, text string) {
 	t.Helper()
-	said.await(t, text)
+	said.Await(t, text)
 	g.set(t, "right", nil)
 }
 
@@ -132,9 +129,9 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	publish(t, ctx, c, job("any", "m"))
 	check(t, receive(t, ctx, delivered).Ack())
 	g.set(t, "right", denying("$JS.API.CONSUMER.MSG.NEXT.>", "mp.>"))
-	said.await(t, "MSG.NEXT")
-	said.await(t, "mp.ctl.") // of the run or the worker: the server denies them in any order, and one is reported
-	said.await(t, "mp.ask.r")
+	said.Await(t, "MSG.NEXT")
+	said.Await(t, "mp.ctl.") // of the run or the worker: the server denies them in any order, and one is reported
+	said.Await(t, "mp.ask.r")
 	g.set(t, "right", nil)
 	publish(t, ctx, c, job("any", "n"))
 	receive(t, ctx, delivered)
@@ -164,7 +161,7 @@ func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
 	defer c.Close()
 	background(t, func(ctx context.Context) error { return c.Control.Questions(ctx, "r", func(*jobs.Question) {}) })
-	said.await(t, "may not receive the questions of workers")
+	said.Await(t, "may not receive the questions of workers")
 }
 
 func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
@@ -172,54 +169,10 @@ func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
 	g.set(t, "another", nil)
-	said.await(t, "NATS does not accept these credentials")
+	said.Await(t, "NATS does not accept these credentials")
 	g.restoreOn(t, said, "no connection to NATS; trying again")
 	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
-	if text := said.text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
+	if text := said.Text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
 		t.Errorf("it says\n%s", text)
-	}
-}
-
-// notes keeps a program's log messages.
-type notes struct {
-	mu   sync.Mutex
-	log  bytes.Buffer
-	more chan struct{} // closed and replaced with every line
-}
-
-func newNotes() *notes { return &notes{more: make(chan struct{})} }
-
-func (n *notes) logger() *slog.Logger { return slog.New(slog.NewTextHandler(n, nil)) }
-
-func (n *notes) Write(line []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	close(n.more)
-	n.more = make(chan struct{})
-	return n.log.Write(line)
-}
-
-func (n *notes) text() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.log.String()
-}
-
-// await waits until the log has the text.
-func (n *notes) await(t *testing.T, text string) {
-	t.Helper()
-	ctx := within(t)
-	for {
-		n.mu.Lock()
-		have, more := strings.Contains(n.log.String(), text), n.more
-		n.mu.Unlock()
-		if have {
-			return
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			t.Fatalf("it never says %q:\n%s", text, n.text())
-		}
 	}
 }
