@@ -247,7 +247,7 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	if first := must[*jobs.Spec](t)(c.Runs.Spec(ctx, "r")); first.Commit == "another" {
 		t.Error("a second specification takes the place of the first")
 	}
-	if runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0)); len(runs) != 1 || runs[0].Problem != nil || runs[0].Spec.Commit == "another" {
+	if runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 1 || runs[0].Problem != nil || runs[0].Commit == "another" {
 		t.Errorf("runs: %+v", runs)
 	}
 	done := outcome()

@@ -68,7 +68,7 @@ func TestDropRun(t *testing.T) {
 	if chunks != 0 {
 		t.Errorf("%d chunks of its output are left", chunks)
 	}
-	if runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0)); len(runs) != 2 {
+	if runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 2 {
 		t.Errorf("%d runs are listed, want 2", len(runs))
 	}
 

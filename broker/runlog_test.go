@@ -78,8 +78,8 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a run that is not there: %v", err)
 	}
-	runs := must[[]broker.RunSummary](t)(c.Runs.List(ctx, 0))
-	if len(runs) != 1 || runs[0].Spec.Pipeline.Name != "p" || runs[0].End == nil || runs[0].Ended.IsZero() {
+	runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{}))
+	if len(runs) != 1 || runs[0].Pipeline != "p" || runs[0].Status == report.RunRunning || runs[0].Finished == nil {
 		t.Errorf("runs: %+v", runs)
 	}
 	for _, bad := range []struct {

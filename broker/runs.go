@@ -81,6 +81,11 @@ func (r *Runs) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.ModuleID
 	if err != nil {
 		return nil, err
 	}
+	if rec.Spec != nil {
+		if err := addRunHeader(m, rec.Spec); err != nil {
+			return nil, err
+		}
+	}
 	jetstream.ExpectLast(m, expect)
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // ends selects the submissions and the ends of all runs. begun is called before
@@ -24,26 +25,100 @@ func ends(headersOnly bool, begun func() error) jetstream.Source {
 	}
 }
 
-// RunSummary describes a run in a list.
-type RunSummary struct {
-	Spec    jobs.Spec // its Pipeline has the name alone; without Origin
-	Started time.Time
-	End     *jobs.End // nil while it runs
-	Ended   time.Time
-	Problem error // why its specification or its end cannot be read; nil = they can
+// RunRow is a run in a list.
+type RunRow struct {
+	report.Run
+	// Sequence is the position of the run's specification in the stream: later
+	// runs have larger ones.
+	Sequence uint64
+	// Problem is why the specification or the end cannot be read; nil = they can.
+	Problem error
 }
 
-// List lists the runs on this NATS, newest first, at most limit (0 = all).
-func (r *Runs) List(ctx context.Context, limit int) ([]RunSummary, error) {
-	found := map[jobs.RunID]*RunSummary{}
-	src := ends(false, func() error {
-		clear(found)
+// Page selects a part of the list of runs.
+type Page struct {
+	Limit  int    // at most so many runs; 0 = all
+	Before uint64 // only runs with a smaller Sequence; 0 = from the newest
+}
+
+// List lists the runs on this NATS, the newest first. It reads the headers of the
+// specifications, not the graphs in them; only a run that an older version has
+// submitted, without these headers, is decoded. Status, Finished and Error come
+// from the ends.
+func (r *Runs) List(ctx context.Context, page Page) ([]RunRow, error) {
+	rows, err := r.submitted(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	slices.SortFunc(rows, func(a, b RunRow) int { return cmp.Compare(b.Sequence, a.Sequence) })
+	if page.Before > 0 {
+		rows = slices.DeleteFunc(rows, func(x RunRow) bool { return x.Sequence >= page.Before })
+	}
+	if page.Limit > 0 && len(rows) > page.Limit {
+		rows = rows[:page.Limit]
+	}
+	for i := range rows {
+		if err := r.describe(ctx, &rows[i]); err != nil {
+			return nil, fmt.Errorf("list runs: %w", err)
+		}
+	}
+	if err := r.conclude(ctx, rows); err != nil {
+		return nil, fmt.Errorf("list the ends of runs: %w", err)
+	}
+	return rows, nil
+}
+
+// submitted reads the headers of all specifications. A row without the header
+// has no pipeline yet.
+func (r *Runs) submitted(ctx context.Context) ([]RunRow, error) {
+	found := map[jobs.RunID]RunRow{}
+	src := jetstream.Source{
+		Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.Spec)}, HeadersOnly: true,
+		Began: func() error { clear(found); return nil },
+	}
+	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
+		run, _, _, _ := topology.ParseRun(m.Subject)
+		if _, known := found[run]; known {
+			return nil // the first specification of a run counts
+		}
+		row := RunRow{Sequence: m.Seq, Run: rowOf(m.Header)}
+		row.Run.Run, row.Started, row.Status = string(run), m.Time, report.RunRunning
+		found[run] = row
 		return nil
 	})
-	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
-		run, _, kind, _ := topology.ParseRun(m.Subject)
-		if found[run] != nil && kind == topology.Spec {
-			return nil // the first one counts
+	return slices.Collect(maps.Values(found)), err
+}
+
+// describe completes a row without the header from its specification.
+func (r *Runs) describe(ctx context.Context, row *RunRow) error {
+	if row.Labels != nil {
+		return nil
+	}
+	row.Labels = map[string]string{}
+	spec, err := r.Spec(ctx, jobs.RunID(row.Run.Run))
+	switch {
+	case unreadable(err):
+		row.Problem = err
+	case err != nil:
+		return err
+	default:
+		describe(&row.Run, spec)
+	}
+	return nil
+}
+
+// conclude adds the ends of the listed runs.
+func (r *Runs) conclude(ctx context.Context, rows []RunRow) error {
+	byRun := map[jobs.RunID]*RunRow{}
+	for i := range rows {
+		byRun[jobs.RunID(rows[i].Run.Run)] = &rows[i]
+	}
+	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.End)}}
+	return r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
+		run, _, _, _ := topology.ParseRun(m.Subject)
+		row := byRun[run]
+		if row == nil {
+			return nil
 		}
 		e, err := r.entry(ctx, m)
 		if err == nil {
@@ -53,41 +128,13 @@ func (r *Runs) List(ctx context.Context, limit int) ([]RunSummary, error) {
 		case err != nil && !unreadable(err):
 			return err
 		case err != nil:
-			if found[run] == nil {
-				found[run] = &RunSummary{Spec: jobs.Spec{Run: run, Pipeline: &pipeline.Pipeline{}}, Started: m.Time}
-			}
-			found[run].Problem = err
-		default:
-			summarize(found, run, e)
+			row.Problem = err
+		case e.Record.End != nil:
+			finished := e.Time
+			row.Status, row.Error, row.Finished = e.Record.End.Status, e.Record.End.Error, &finished
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	runs := make([]RunSummary, 0, len(found))
-	for _, s := range found {
-		runs = append(runs, *s)
-	}
-	slices.SortFunc(runs, func(a, b RunSummary) int { return b.Started.Compare(a.Started) })
-	if limit > 0 && len(runs) > limit {
-		runs = runs[:limit]
-	}
-	return runs, nil
-}
-
-func summarize(found map[jobs.RunID]*RunSummary, run jobs.RunID, e jobs.Entry) {
-	switch rec := e.Record; {
-	case rec.Spec != nil:
-		spec := *rec.Spec
-		spec.Pipeline, spec.Origin = &pipeline.Pipeline{}, nil
-		if rec.Spec.Pipeline != nil {
-			spec.Pipeline.Name = rec.Spec.Pipeline.Name
-		}
-		found[run] = &RunSummary{Spec: spec, Started: e.Time}
-	case rec.End != nil && found[run] != nil:
-		found[run].End, found[run].Ended = rec.End, e.Time
-	}
 }
 
 // RunChange is a change of the runs on this NATS.

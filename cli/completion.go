@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/kv"
@@ -102,14 +104,13 @@ func (a *app) offered(cmd *cobra.Command, p *store.Location, names func(context.
 
 func (a *app) completeRuns(p *store.Location) completer {
 	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
-		runs, err := s.Conn.Runs.List(ctx, 50)
+		list, err := client.New(s.Conn).List(ctx, broker.Page{Limit: 50})
 		if err != nil {
 			return nil, err
 		}
 		names := []string{latest}
-		for i := range runs {
-			row := newRunRow(&runs[i])
-			names = append(names, string(row.Run)+"\t"+safetext.Line(row.Pipeline)+", "+string(row.Status))
+		for _, row := range list.Runs {
+			names = append(names, row.Run+"\t"+safetext.Line(row.Pipeline)+", "+string(row.Status))
 		}
 		return names, nil
 	})

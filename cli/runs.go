@@ -43,21 +43,6 @@ func (a *app) runsCommand() *cobra.Command {
 	return cmd
 }
 
-// runRow is a run in a list, as -o json has it.
-type runRow struct {
-	Run      jobs.RunID        `json:"run"`
-	Pipeline string            `json:"pipeline"`
-	Status   report.RunStatus  `json:"status"`
-	Started  time.Time         `json:"started"`
-	Finished *time.Time        `json:"finished"`
-	Duration float64           `json:"duration"`
-	Labels   map[string]string `json:"labels"`
-	Error    string            `json:"error,omitempty"`
-}
-
-// broken reports whether no orchestrator can handle the run.
-func (r runRow) broken() bool { return r.Status == unreadable }
-
 func (a *app) runsListCommand(p *store.Location) *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
@@ -72,52 +57,26 @@ func (a *app) runsListCommand(p *store.Location) *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		runs, err := s.Conn.Runs.List(ctx, limit)
+		list, err := client.New(s.Conn).List(ctx, broker.Page{Limit: limit})
 		if err != nil {
 			return err
 		}
-		rows := make([]runRow, len(runs))
-		for i := range runs {
-			rows[i] = newRunRow(&runs[i])
+		if s.Dead && slices.ContainsFunc(list.Runs, func(r report.Run) bool { return r.Status == report.RunRunning }) {
+			console.Writeln(a.Stderr, "the orchestrators of running runs are gone: no process holds this store; `orchestrator resume RUN` takes a run over")
 		}
-		if err := markUnreadable(ctx, s.Conn, rows); err != nil {
-			return err
-		}
-		if s.Dead && slices.ContainsFunc(rows, func(r runRow) bool { return r.Status == report.RunRunning }) {
-			console.Writeln(a.Stderr, "what is shown as running has lost its orchestrator: no process holds this store; `orchestrator resume RUN` takes it over")
-		}
-		return a.showRuns(rows)
+		return a.showRuns(list.Runs)
 	})
 	return cmd
 }
 
-func newRunRow(r *broker.RunSummary) runRow {
-	row := runRow{Run: r.Spec.Run, Status: report.RunRunning, Started: r.Started, Labels: r.Spec.Labels}
-	if r.Spec.Pipeline != nil {
-		row.Pipeline = r.Spec.Pipeline.Name
-	}
-	if row.Labels == nil {
-		row.Labels = map[string]string{}
-	}
-	until := time.Now()
-	if r.Problem != nil {
-		row.Status, row.Error = unreadable, r.Problem.Error()
-	}
-	if r.End != nil {
-		row.Status, row.Error, row.Finished, until = r.End.Status, r.End.Error, &r.Ended, r.Ended
-	}
-	row.Duration = max(0, until.Sub(r.Started).Round(time.Millisecond).Seconds())
-	return row
-}
-
-func (a *app) showRuns(rows []runRow) error {
+func (a *app) showRuns(rows []report.Run) error {
 	if rows == nil {
-		rows = []runRow{}
+		rows = []report.Run{}
 	}
 	return a.emit(rows, func(w io.Writer) {
 		paint := a.paint(w)
 		head := []string{"RUN", "PIPELINE", "STATUS", "STARTED", "DURATION", "LABELS"}
-		if slices.ContainsFunc(rows, runRow.broken) {
+		if slices.ContainsFunc(rows, isUnreadable) {
 			head = append(head, "PROBLEM")
 		}
 		g := console.Table{Head: head, Tint: func(column int, cell, padded string) string {
@@ -127,8 +86,8 @@ func (a *app) showRuns(rows []runRow) error {
 			return padded
 		}}
 		for _, r := range rows {
-			cells := []string{string(r.Run), r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), phrase.Seconds(r.Duration), phrase.Labels(r.Labels)}
-			if r.broken() {
+			cells := []string{r.Run, r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), phrase.Seconds(r.Duration), phrase.Labels(r.Labels)}
+			if isUnreadable(r) {
 				cells = append(cells, strings.Join(strings.Fields(r.Error), " "))
 			}
 			g.Add(cells...)
@@ -140,6 +99,8 @@ func (a *app) showRuns(rows []runRow) error {
 		}
 	})
 }
+
+func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }
 
 // aRun is a command about one run, whose id is the first argument.
 func (a *app) aRun(p *store.Location, check argsCheck, body func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
@@ -168,14 +129,11 @@ func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error)
 		}
 		return jobs.RunID(id), nil
 	}
-	runs, err := c.Runs.List(ctx, 1)
-	if err != nil {
-		return "", err
-	}
-	if len(runs) == 0 {
+	run, err := client.New(c).Latest(ctx)
+	if errors.Is(err, broker.ErrNotFound) {
 		return "", exit.NotFoundf("there is no run here yet")
 	}
-	return runs[0].Spec.Run, nil
+	return run, err
 }
 
 func (a *app) runsShowCommand(p *store.Location) *cobra.Command {

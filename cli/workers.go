@@ -11,15 +11,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -115,7 +115,7 @@ func (a *app) workersListCommand(p *store.Location) *cobra.Command {
 			if s.Dead {
 				return a.showWorkers(rows) // no other worker can be on this server
 			}
-			workers, err := kv.Workers(ctx, s.Conn.Conn)
+			workers, err := client.New(s.Conn).Workers(ctx)
 			if err != nil {
 				return err
 			}
@@ -174,9 +174,6 @@ func runningText(r workerRow) string {
 	return text
 }
 
-// drainPatience is how long a worker may take to say that it drains.
-const drainPatience = 15 * time.Second
-
 func (a *app) workersDrainCommand(p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: a.completeWorkers(p),
@@ -186,21 +183,18 @@ func (a *app) workersDrainCommand(p *store.Location) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			workers, err := kv.Workers(ctx, s.Conn.Conn)
+			c := client.New(s.Conn)
+			workers, err := c.Workers(ctx)
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool { return w.Name == args[0] }) {
+			err = c.Drain(ctx, args[0], a.startedBy())
+			switch {
+			case errors.Is(err, broker.ErrNotFound):
 				return exit.NotFoundf("there is no worker %q%s", args[0], phrase.DidYouMean(args[0], workerNames(workers)))
-			}
-			registry, err := kv.OpenRegistry(ctx, s.Conn.Conn, 0) // it is there: a worker is in it
-			if err != nil {
-				return err
-			}
-			send := func() error {
-				return s.Conn.Control.SendWorker(args[0], jobs.Control{Drain: &jobs.Drain{By: a.startedBy()}})
-			}
-			if err := drain(ctx, registry, args[0], send); err != nil {
+			case errors.Is(err, client.ErrNoAnswer):
+				return exit.Infrastructuref("%w", err)
+			case err != nil:
 				return err
 			}
 			console.Writef(a.Stderr, "worker %s drains\n", args[0])
@@ -215,35 +209,4 @@ func workerNames(workers []jobs.WorkerInfo) []string {
 		names[workers[i].Name] = true
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// drain sends, again and again since control messages may be lost, until the
-// worker says that it drains, or is gone.
-func drain(ctx context.Context, registry *kv.Registry, name string, send func() error) error {
-	ctx, stop := context.WithTimeoutCause(ctx, drainPatience, exit.Infrastructuref("worker %s has not answered within %s", name, jobs.ShortDuration(drainPatience)))
-	defer stop()
-	changes := make(chan kv.Change)
-	watching, end := context.WithCancel(ctx)
-	var g errgroup.Group
-	g.Go(func() error { return registry.Watch(watching, changes) })
-	defer func() { end(); _ = g.Wait() }()
-	again := time.NewTicker(time.Second)
-	defer again.Stop()
-	if err := send(); err != nil {
-		return err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-again.C:
-			if err := send(); err != nil {
-				return err
-			}
-		case c := <-changes:
-			if c.Worker.Name == name && (c.Gone || c.Worker.Draining) {
-				return nil
-			}
-		}
-	}
 }

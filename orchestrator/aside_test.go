@@ -153,13 +153,13 @@ func TestEndByForce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	runs, err := s.conn.Runs.List(ctx, 0)
+	runs, err := s.conn.Runs.List(ctx, broker.Page{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	problems := map[jobs.RunID]bool{}
 	for _, r := range runs {
-		problems[r.Spec.Run] = r.Problem != nil
+		problems[jobs.RunID(r.Run.Run)] = r.Problem != nil
 	}
 	if !problems["bad"] || !problems["odd"] || problems["led"] {
 		t.Errorf("the list: %v", problems)

@@ -74,13 +74,13 @@ func (s *shelf) sweep(r orchestrator.Retention) orchestrator.Swept {
 // left checks which runs have a log.
 func (s *shelf) left(want ...jobs.RunID) {
 	s.t.Helper()
-	runs, err := s.conn.Runs.List(s.t.Context(), 0)
+	runs, err := s.conn.Runs.List(s.t.Context(), broker.Page{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	got := map[jobs.RunID]bool{}
 	for i := range runs {
-		got[runs[i].Spec.Run] = true
+		got[jobs.RunID(runs[i].Run.Run)] = true
 	}
 	for _, run := range want {
 		if !got[run] {
@@ -204,13 +204,13 @@ func TestSweepBySize(t *testing.T) {
 	if share := float64(usage.Bytes) / float64(limit); share > 0.6 || share < 0.3 {
 		t.Errorf("%.2f of the limit is used", share)
 	}
-	runs, err := s.conn.Runs.List(t.Context(), 0)
+	runs, err := s.conn.Runs.List(t.Context(), broker.Page{})
 	if err != nil || len(runs) == 0 {
 		t.Fatal(err, len(runs))
 	}
 	for i := range runs { // the newest first
-		if want := jobs.RunID(fmt.Sprintf("r%02d", 99-i)); runs[i].Spec.Run != want {
-			t.Errorf("%s is left in place of %s", runs[i].Spec.Run, want)
+		if want := fmt.Sprintf("r%02d", 99-i); runs[i].Run.Run != want {
+			t.Errorf("%s is left in place of %s", runs[i].Run.Run, want)
 		}
 	}
 }
@@ -332,7 +332,7 @@ func TestSweepSparesLargeValues(t *testing.T) {
 	if diff := cmp.Diff([]bool{false, true, true, true}, s.there(ended, result, kept, young)); diff != "" {
 		t.Errorf("ended, result, kept, young (-want +got):\n%s", diff)
 	}
-	if runs, err := s.conn.Runs.List(t.Context(), 0); err != nil || len(runs) != 2 {
+	if runs, err := s.conn.Runs.List(t.Context(), broker.Page{}); err != nil || len(runs) != 2 {
 		t.Errorf("a specification is gone: %d runs, %v", len(runs), err)
 	}
 	s.append("open", "", jobs.Record{End: &jobs.End{Status: report.RunCancelled}})

@@ -1,0 +1,80 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
+)
+
+// Runs is a page of the list of runs, the newest first.
+type Runs struct {
+	Runs []report.Run
+	Next uint64 // for broker.Page.Before of the next page; 0 = this is the last one
+}
+
+// List lists runs. A run that no orchestrator can handle has the status
+// report.RunUnreadable, and Error says why.
+func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
+	rows, err := c.conn.Runs.List(ctx, page)
+	if err != nil {
+		return Runs{}, err
+	}
+	holders, err := kv.Holders(ctx, c.conn.Conn)
+	if err != nil {
+		return Runs{}, err
+	}
+	list := Runs{Runs: make([]report.Run, len(rows))}
+	now := time.Now()
+	for i := range rows {
+		row := rows[i].Run
+		if row.Status == report.RunRunning {
+			row.Status, row.Error = c.state(ctx, rows[i], holders)
+		}
+		until := now
+		if row.Finished != nil {
+			until = *row.Finished
+		}
+		row.Duration = max(0, until.Sub(row.Started).Round(time.Millisecond).Seconds())
+		list.Runs[i] = row
+	}
+	if page.Limit > 0 && len(rows) == page.Limit {
+		list.Next = rows[len(rows)-1].Sequence
+	}
+	return list, nil
+}
+
+// state is the status of a run without an end, and the reason of RunUnreadable.
+// An orchestrator has read the log of its run, so only the logs of runs without
+// one are checked.
+func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[string]jobs.Lease) (report.RunStatus, string) {
+	if row.Problem != nil {
+		return report.RunUnreadable, row.Problem.Error()
+	}
+	if lease, held := holders[row.Run.Run]; held {
+		if lease.Problem != "" {
+			return report.RunUnreadable, "set aside by " + lease.Holder + ": " + lease.Problem
+		}
+		return report.RunRunning, ""
+	}
+	if err := c.Check(ctx, jobs.RunID(row.Run.Run)); runlog.Unreadable(err) {
+		return report.RunUnreadable, err.Error()
+	}
+	return report.RunRunning, ""
+}
+
+// Latest returns the newest run, or broker.ErrNotFound without any.
+func (c *Client) Latest(ctx context.Context) (jobs.RunID, error) {
+	rows, err := c.conn.Runs.List(ctx, broker.Page{Limit: 1})
+	if err != nil {
+		return "", err
+	}
+	if len(rows) == 0 {
+		return "", broker.ErrNotFound
+	}
+	return jobs.RunID(rows[0].Run.Run), nil
+}

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+)
+
+// drainPatience is how long a worker may take to report that it drains.
+const drainPatience = 15 * time.Second
+
+// ErrNoAnswer reports that a worker has not answered a request in time.
+var ErrNoAnswer = errors.New("the worker has not answered")
+
+// Workers lists the live workers, by name.
+func (c *Client) Workers(ctx context.Context) ([]jobs.WorkerInfo, error) {
+	return kv.Workers(ctx, c.conn.Conn)
+}
+
+// Drain asks a worker to take no more attempts, to finish those that it
+// executes, and to leave. It returns when the worker reports that it drains, or
+// is gone. broker.ErrNotFound without a live worker of this name, and
+// ErrNoAnswer after 15 s.
+func (c *Client) Drain(ctx context.Context, name, by string) error {
+	workers, err := c.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool { return w.Name == name }) {
+		return fmt.Errorf("worker %s: %w", name, broker.ErrNotFound)
+	}
+	registry, err := kv.OpenRegistry(ctx, c.conn.Conn, 0) // it exists: a worker is in it
+	if err != nil {
+		return err
+	}
+	send := func() error { return c.conn.Control.SendWorker(name, jobs.Control{Drain: &jobs.Drain{By: by}}) }
+	ctx, stop := context.WithTimeoutCause(ctx, drainPatience, fmt.Errorf("worker %s: %w within %v", name, ErrNoAnswer, drainPatience))
+	defer stop()
+	return untilDraining(ctx, registry, name, send)
+}
+
+// untilDraining sends the request each second, because control messages may be
+// lost, until the worker drains or is gone.
+func untilDraining(ctx context.Context, registry *kv.Registry, name string, send func() error) error {
+	changes := make(chan kv.Change)
+	watching, end := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return registry.Watch(watching, changes) })
+	defer func() { end(); _ = g.Wait() }()
+	resend := time.NewTicker(time.Second)
+	defer resend.Stop()
+	if err := send(); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-resend.C:
+			if err := send(); err != nil {
+				return err
+			}
+		case c := <-changes:
+			if c.Worker.Name == name && (c.Gone || c.Worker.Draining) {
+				return nil
+			}
+		}
+	}
+}
