@@ -58,10 +58,10 @@ when its orchestrator lives.`,
 			return err
 		}
 		r.prepare = func(ctx context.Context, s *access.Session) (err error) {
-			r.run, err = findRun(ctx, s.Conn, args[0])
+			r.id, err = findRun(ctx, s.Conn, args[0])
 			return err
 		}
-		return r.drive(cmd.Context())
+		return r.Run(cmd.Context())
 	}
 	return cmd
 }
@@ -82,15 +82,15 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
 func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, error) {
-	rep, err := client.New(s.Conn).Show(ctx, r.run)
+	rep, err := client.New(s.Conn).Show(ctx, r.id)
 	if errors.Is(err, broker.ErrNotFound) {
-		return nil, noRunError(r.run)
+		return nil, noRunError(r.id)
 	}
 	if err != nil {
-		return nil, explainUnreadable(s.Conn, r.run, err)
+		return nil, explainUnreadable(s.Conn, r.id, err)
 	}
 	if rep.Status != report.RunRunning {
-		return nil, exit.NotFoundf("run %s has ended already: it %s", r.run, ended(rep.Status))
+		return nil, exit.NotFoundf("run %s has ended already: it %s", r.id, ended(rep.Status))
 	}
 	r.pipeline = rep.Pipeline
 	leases, err := kv.OpenLeases(ctx, s.Conn.Conn)
@@ -98,20 +98,20 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, er
 		return nil, err
 	}
 	who := "one whose name its lease does not tell"
-	if holder, err := leases.Holder(ctx, string(r.run)); err == nil {
+	if holder, err := leases.Holder(ctx, string(r.id)); err == nil {
 		who = holder.Holder
-		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", who, r.run)
+		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", who, r.id)
 	}
-	err = leases.AwaitFree(ctx, string(r.run))
+	err = leases.AwaitFree(ctx, string(r.id))
 	var lease *kv.Lease
 	if err == nil {
-		lease, err = orchestrator.Acquire(ctx, s.Conn, r.run, r.name)
+		lease, err = orchestrator.Acquire(ctx, s.Conn, r.id, r.name)
 	}
 	if errors.Is(err, kv.ErrHeld) {
-		return nil, exit.NotFoundf("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.run, who, r.run)
+		return nil, exit.NotFoundf("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.id, who, r.id)
 	}
 	if err == nil {
-		r.progress.Note("taking run %s over", r.run)
+		r.progress.Note("taking run %s over", r.id)
 	}
 	return lease, err
 }
@@ -165,14 +165,14 @@ defines the pipeline, that program must be asked.`,
 		if err != nil {
 			return err
 		}
-		r.run = jobs.RunID(id)
+		r.id = jobs.RunID(id)
 		r.prepare = func(ctx context.Context, s *access.Session) error {
 			return r.again(ctx, s, args[0], client.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
 		}
 		if detach {
 			return a.detachRetry(cmd.Context(), r)
 		}
-		return r.drive(cmd.Context())
+		return r.Run(cmd.Context())
 	}
 	return cmd
 }
@@ -225,12 +225,12 @@ func (r *runner) again(ctx context.Context, s *access.Session, old string, redo 
 	case err != nil:
 		return err
 	}
-	if r.run == "" {
-		r.run = newRunID(time.Now())
+	if r.id == "" {
+		r.id = newRunID(time.Now())
 	}
-	spec.Run, spec.StartedBy, spec.Commit = r.run, r.app.startedBy(), gitHead(ctx, r.workspace)
+	spec.Run, spec.StartedBy, spec.Commit = r.id, r.app.startedBy(), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
-	r.progress.Note("run %s runs %s of run %s again%s, and keeps %s", r.run, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
+	r.progress.Note("run %s runs %s of run %s again%s, and keeps %s", r.id, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
 	return nil
 }
 

@@ -155,13 +155,13 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) error {
 		return a.detach(ctx, spec, store)
 	}
 	r := &runner{
-		app: a, options: &o.execution, workspace: workspace, storeDir: store, run: spec.Run, pipeline: p.Name, spec: spec,
+		app: a, options: &o.execution, workspace: workspace, storeDir: store, id: spec.Run, pipeline: p.Name, spec: spec,
 		progress: a.newProgress(p),
 	}
 	for _, w := range p.Warnings {
 		r.progress.Logger().Warn(w.String())
 	}
-	return r.drive(ctx)
+	return r.Run(ctx)
 }
 
 // faults are what is wrong with the flags' values taken together, and with

@@ -39,7 +39,7 @@ type runner struct {
 	storeDir  string
 	progress  progress.Progress
 
-	run      jobs.RunID
+	id       jobs.RunID
 	pipeline string                                             // its name; "" = to be read from its log
 	spec     *jobs.Spec                                         // to be stored; nil = the run is there, and is taken over
 	prepare  func(ctx context.Context, s *access.Session) error // of a run whose spec is made from another's; may be nil
@@ -65,8 +65,8 @@ var (
 	errAway    = errors.New("NATS is away")
 )
 
-// drive is the life of the process.
-func (r *runner) drive(ctx context.Context) error {
+// Run is the life of the process.
+func (r *runner) Run(ctx context.Context) error {
 	r.app.Outlive()
 	defer r.progress.Close()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -74,21 +74,21 @@ func (r *runner) drive(ctx context.Context) error {
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
-	err := r.carryOut(ctx, stop)
+	err := r.run(ctx, stop)
 	stop(nil)
 	close(done)
 	watcher.Wait()
 	return err
 }
 
-// carryOut connects, has the run, and follows it to its end.
-func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc) (err error) {
+// run connects, acquires or submits the run, and follows it to its end.
+func (r *runner) run(ctx context.Context, stop context.CancelCauseFunc) (err error) {
 	s, slots, err := r.connect(ctx)
 	if err != nil {
 		return causeOf(ctx, err)
 	}
 	defer s.Close()
-	finish, err := r.work(ctx, stop, s, slots)
+	finish, err := r.startWorker(ctx, stop, s, slots)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
 // orchestrate takes the right to decide for the run, stores it if it is new,
 // and follows it to its end.
 func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *access.Session) (*report.Report, error) {
-	lease, err := r.have(ctx, s)
+	lease, err := r.acquireOrSubmit(ctx, s)
 	if err != nil {
 		return nil, causeOf(ctx, err)
 	}
@@ -148,8 +148,9 @@ func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, 
 	return r.follow(ctx, stop, s, lease)
 }
 
-// have makes the run ours: stored by us, or taken over.
-func (r *runner) have(ctx context.Context, s *access.Session) (*kv.Lease, error) {
+// acquireOrSubmit takes the right to decide for the run: it takes the run over,
+// or submits it.
+func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.Lease, error) {
 	if r.prepare != nil {
 		if err := r.prepare(ctx, s); err != nil {
 			return nil, err
@@ -159,8 +160,8 @@ func (r *runner) have(ctx context.Context, s *access.Session) (*kv.Lease, error)
 	if r.spec == nil {
 		return r.takeOver(ctx, s)
 	}
-	exists := exit.NotFoundf("run %s exists already: choose another --run-id, or leave it out", r.run)
-	lease, err := orchestrator.Acquire(ctx, s.Conn, r.run, r.name)
+	exists := exit.NotFoundf("run %s exists already: choose another --run-id, or leave it out", r.id)
+	lease, err := orchestrator.Acquire(ctx, s.Conn, r.id, r.name)
 	if errors.Is(err, kv.ErrHeld) {
 		return nil, exists
 	}
@@ -173,7 +174,7 @@ func (r *runner) have(ctx context.Context, s *access.Session) (*kv.Lease, error)
 			_ = lease.Release(ctx) // else it expires
 			return nil, exists
 		}
-		return nil, fmt.Errorf("submit run %s: %w", r.run, err)
+		return nil, fmt.Errorf("submit run %s: %w", r.id, err)
 	}
 	return lease, nil
 }
@@ -196,7 +197,7 @@ func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err
 	if !remote {
 		s, err = r.embed(ctx)
 		if served, ok := errors.AsType[*store.ServedError](err); ok {
-			s, err = r.beside(ctx, served)
+			s, err = r.joinServed(ctx, served)
 			return s, r.options.local, err
 		}
 		return s, r.options.slots(), err
@@ -236,8 +237,8 @@ func localText(slots int) string {
 	return fmt.Sprintf(", and %s here", phrase.Count(slots, "slot"))
 }
 
-// work starts the worker inside this process. finish ends it.
-func (r *runner) work(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, slots int) (finish func(), err error) {
+// startWorker starts the worker inside this process. finish ends it.
+func (r *runner) startWorker(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, slots int) (finish func(), err error) {
 	if slots == 0 {
 		return func() {}, nil
 	}
@@ -319,7 +320,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	var rep *report.Report
 	r.estimate(gctx, s)
 	g.Go(func() error {
-		_, err := orchestrator.Run(gctx, s.Conn, r.run, orchestrator.Config{
+		_, err := orchestrator.Run(gctx, s.Conn, r.id, orchestrator.Config{
 			Name: r.name, Lease: lease,
 			Logger: r.progress.Logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.Event,
 			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
@@ -332,7 +333,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = client.New(s.Conn).Follow(gctx, r.run, true, r.progress.Event)
+		rep, err = client.New(s.Conn).Follow(gctx, r.id, true, r.progress.Event)
 		return err
 	})
 	if s.Server == nil {
@@ -379,7 +380,7 @@ func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*rep
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {
 		return nil, exit.Infrastructuref("NATS has been away for %s; what workers are running goes on, and is kept with the run's log when NATS is back,\n"+
-			"but nothing new of run %s starts before an orchestrator takes it over: `orchestrator resume %s`, or one that serves", jobs.ShortDuration(r.options.reconnect), r.run, r.run)
+			"but nothing new of run %s starts before an orchestrator takes it over: `orchestrator resume %s`, or one that serves", jobs.ShortDuration(r.options.reconnect), r.id, r.id)
 	}
 	if cause != nil && ctx.Err() != nil {
 		err = cause
@@ -392,7 +393,7 @@ func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*rep
 	}
 	last, end := context.WithTimeout(context.WithoutCancel(ctx), closingPatience)
 	defer end()
-	rep, rerr := client.New(s.Conn).Show(last, r.run)
+	rep, rerr := client.New(s.Conn).Show(last, r.id)
 	if rerr != nil {
 		return nil, err
 	}
@@ -475,11 +476,11 @@ func signalText(sig os.Signal, n int) string {
 }
 
 func (r *runner) cancel(ctx context.Context, s *access.Session, sig os.Signal) error {
-	err := client.New(s.Conn).Cancel(ctx, r.run, jobs.Cancel{
+	err := client.New(s.Conn).Cancel(ctx, r.id, jobs.Cancel{
 		ID: ident.New(), By: bySignal, Reason: exit.SignalError{Signal: sig}.Error(),
 	})
 	if errors.Is(err, broker.ErrNotFound) {
-		r.stop(s.Conn.Runs.Gone(r.run))
+		r.stop(s.Conn.Runs.Gone(r.id))
 		return err
 	}
 	if err != nil && !errors.Is(err, client.ErrEnded) && ctx.Err() == nil {

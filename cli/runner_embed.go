@@ -50,9 +50,9 @@ func holderText(dir string) string {
 	return "another run holds"
 }
 
-// beside connects to the process that serves the store of the run: its workers do
+// joinServed connects to the process that serves the store of the run: its workers do
 // the work.
-func (r *runner) beside(ctx context.Context, served *store.ServedError) (*access.Session, error) {
+func (r *runner) joinServed(ctx context.Context, served *store.ServedError) (*access.Session, error) {
 	if r.options.Listen != "" {
 		return nil, exit.Usagef("--listen is for a server in this process, and %w", served)
 	}
