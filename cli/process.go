@@ -68,7 +68,7 @@ func (a *app) orchestratorRoot() *cobra.Command {
 	root := a.root("Run pipelines of modules on any machines that reach NATS")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
 	root.AddCommand(
-		a.runCommand(), a.resumeCommand(), a.serveCommand(), a.devCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
+		a.runCommand(&runOptions{}), a.resumeCommand(), a.serveCommand(), a.devCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
 		a.runsCommand(), a.workersCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }

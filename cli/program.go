@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -19,7 +16,6 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/pipeline"
-	"github.com/modpipe/modpipe/report"
 )
 
 // Main is the main function of a program that has a pipeline of its own: its
@@ -47,7 +43,7 @@ func Main(name string, define func(*modpipe.Builder)) {
 // returns its exit code.
 func Program(ctx context.Context, name string, define func(*modpipe.Builder), p Process) int {
 	a := newProgramApp(name, define, p)
-	return a.execute(ctx, a.programRoot()) //nolint:contextcheck // commands take theirs from cobra
+	return a.execute(ctx, a.programRoot(&runOptions{})) //nolint:contextcheck // commands take theirs from cobra
 }
 
 // program is the pipeline of a user's own program.
@@ -70,10 +66,10 @@ func newProgramApp(name string, define func(*modpipe.Builder), p Process) *app {
 	return a
 }
 
-func (a *app) programRoot() *cobra.Command {
+func (a *app) programRoot(o *runOptions) *cobra.Command {
 	root := a.root("Run the pipeline " + a.own.name + ", or its modules for others")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
-	run := a.withoutFile(a.runCommand())
+	run := a.withoutFile(a.runCommand(o))
 	a.isolatedFlag(run)
 	root.AddCommand(
 		run, a.resumeCommand(), a.serveCommand(), a.devCommand(), a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
@@ -167,95 +163,4 @@ func (p *program) params(given map[string]string) map[string]string {
 		}
 	}
 	return params
-}
-
-// Options are those of a run that a program starts by Run. The zero value
-// runs here, as `run` without flags would. The environment counts as for run.
-type Options struct {
-	Params                 map[string]string // --param
-	Labels                 map[string]string // --label
-	Server                 string            // --server: a NATS server; "" = inside this process
-	MaxParallel            int               // --max-parallel: slots of the worker inside this process; 0 = as many as cores
-	Local                  int               // --local: with a server, also work here with so many slots
-	Workspace              string            // --workspace
-	Store                  string            // --store
-	RunID                  string            // --run-id
-	Isolated               bool              // --isolated
-	Only, Skip             []string          // --only, --skip
-	Category, SkipCategory []string          // --category, --skip-category
-	NoNeeds                bool              // --no-needs
-	Tags                   []string          // --tags: of the worker inside this process
-	Tools                  []string          // --tools: of that worker
-	Offers                 map[string]string // --labels: of that worker
-	Progress               io.Writer         // takes what happens, as text; nil = nothing
-}
-
-// args are the options as the command line has them.
-func (o Options) args() []string {
-	args := []string{"run"}
-	add := func(flag, value string) {
-		if value != "" {
-			args = append(args, "--"+flag+"="+value)
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(o.Params)) {
-		add("param", k+"="+o.Params[k])
-	}
-	for _, k := range slices.Sorted(maps.Keys(o.Labels)) {
-		add("label", k+"="+o.Labels[k])
-	}
-	add("server", o.Server)
-	add("workspace", o.Workspace)
-	add("store", o.Store)
-	add("run-id", o.RunID)
-	for flag, n := range map[string]int{"max-parallel": o.MaxParallel, "local": o.Local} {
-		if n > 0 {
-			add(flag, fmt.Sprint(n))
-		}
-	}
-	for _, k := range slices.Sorted(maps.Keys(o.Offers)) {
-		add("labels", k+"="+o.Offers[k])
-	}
-	for flag, words := range map[string][]string{"tags": o.Tags, "tools": o.Tools} {
-		add(flag, strings.Join(words, ","))
-	}
-	for flag, names := range map[string][]string{"only": o.Only, "skip": o.Skip, "category": o.Category, "skip-category": o.SkipCategory} {
-		for _, name := range names {
-			add(flag, name)
-		}
-	}
-	if o.NoNeeds {
-		add("no-needs", "true")
-	}
-	if o.Isolated {
-		add("isolated", "true")
-	}
-	if o.Progress != nil {
-		add("progress", "plain")
-	} else {
-		add("progress", "quiet")
-	}
-	return args
-}
-
-// Run runs a pipeline to its end and returns the report. A run that has failed
-// or was cancelled has a report that says so; the error is for what kept the
-// run from a verdict. When ctx ends, the run is given up.
-func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Options) (*report.Report, error) {
-	var errs bytes.Buffer
-	p := Process{Args: o.args(), Env: os.Environ(), Stdout: io.Discard, Stderr: &errs}
-	if o.Progress != nil {
-		p.Stderr = o.Progress
-	}
-	a := newProgramApp(name, define, p)
-	var rep *report.Report
-	a.ended = func(r *report.Report) { rep = r }
-	err := a.executed(ctx, a.programRoot()) //nolint:contextcheck // commands take theirs from cobra
-	if rep != nil && rep.Status != report.RunRunning {
-		return rep, nil
-	}
-	if err == nil {
-		err = errStopped
-	}
-	return rep, err
 }

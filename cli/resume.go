@@ -61,7 +61,8 @@ when its orchestrator lives.`,
 			r.id, err = findRun(ctx, s.Conn, args[0])
 			return err
 		}
-		return r.Run(cmd.Context())
+		_, err = r.Run(cmd.Context())
+		return err
 	}
 	return cmd
 }
@@ -172,7 +173,8 @@ defines the pipeline, that program must be asked.`,
 		if detach {
 			return a.detachRetry(cmd.Context(), r)
 		}
-		return r.Run(cmd.Context())
+		_, err = r.Run(cmd.Context())
+		return err
 	}
 	return cmd
 }

@@ -92,8 +92,7 @@ func (o *execution) faults(a *app) (faults []string) {
 	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.offers.faults())
 }
 
-func (a *app) runCommand() *cobra.Command {
-	o := &runOptions{}
+func (a *app) runCommand(o *runOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a pipeline and follow it to its end",
@@ -129,30 +128,31 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
 			return err
 		}
-		return a.run(cmd.Context(), args[0], o)
+		_, err := a.run(cmd.Context(), args[0], o)
+		return err
 	}
 	return cmd
 }
 
 // run loads the pipeline and hands it to a runner.
-func (a *app) run(ctx context.Context, file string, o *runOptions) error {
+func (a *app) run(ctx context.Context, file string, o *runOptions) (*report.Report, error) {
 	p, origin, err := a.load(file, o.source)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	abs, err := filepath.Abs(a.path(file))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	workspace, store, err := o.Resolve(a.env, filepath.Dir(abs))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	spec := o.spec(ctx, a, p, workspace)
 	spec.Origin = origin
 	if o.detach {
 		a.warn(p.Warnings)
-		return a.detach(ctx, spec, store)
+		return nil, a.detach(ctx, spec, store)
 	}
 	r := &runner{
 		app: a, options: &o.execution, workspace: workspace, storeDir: store, id: spec.Run, pipeline: p.Name, spec: spec,

@@ -65,8 +65,9 @@ var (
 	errAway    = errors.New("NATS is away")
 )
 
-// Run is the life of the process.
-func (r *runner) Run(ctx context.Context) error {
+// Run runs the run to its end, and returns its report with the exit code of its
+// verdict. The report is nil when the run never began.
+func (r *runner) Run(ctx context.Context) (*report.Report, error) {
 	r.app.Outlive()
 	defer r.progress.Close()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -74,42 +75,39 @@ func (r *runner) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
-	err := r.run(ctx, stop)
+	rep, err := r.run(ctx, stop)
 	stop(nil)
 	close(done)
 	watcher.Wait()
-	return err
+	return rep, err
 }
 
 // run connects, acquires or submits the run, and follows it to its end.
-func (r *runner) run(ctx context.Context, stop context.CancelCauseFunc) (err error) {
+func (r *runner) run(ctx context.Context, stop context.CancelCauseFunc) (*report.Report, error) {
 	s, slots, err := r.connect(ctx)
 	if err != nil {
-		return causeOf(ctx, err)
+		return nil, causeOf(ctx, err)
 	}
 	defer s.Close()
 	finish, err := r.startWorker(ctx, stop, s, slots)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	swept := r.sweep(ctx, s)
 	rep, err := r.orchestrate(ctx, stop, s)
 	finish()
 	swept()
 	if rep == nil {
-		return err
+		return nil, err
 	}
 	r.progress.End(rep)
-	if r.app.ended != nil {
-		r.app.ended(rep)
-	}
 	if derr := r.deliver(rep); derr != nil {
 		err = errors.Join(derr, err)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = exit.With(r.code(ctx, s, rep))
 	}
-	return exit.With(r.code(ctx, s, rep))
+	return rep, err
 }
 
 // sweepPatience bounds the sweep of a store that only runs use; what it does

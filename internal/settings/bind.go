@@ -163,6 +163,14 @@ func (b *Binder) Bind(cmd *cobra.Command) {
 	})
 }
 
+// Given notes that a flag has its value already, as from the command line: Bind
+// leaves it alone.
+func (b *Binder) Given(cmd *cobra.Command, flag string) {
+	if f := cmd.Flags().Lookup(flag); f != nil {
+		f.Changed, b.Origin[flag] = true, "--"+flag
+	}
+}
+
 func (b *Binder) set(f *pflag.Flag, origin, from string, values []string) {
 	b.from = from
 	defer func() { b.from = "" }()
