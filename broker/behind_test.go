@@ -161,9 +161,9 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 	})
 }
 
-// TestAStreamThatAnotherProgramCreates: a server that two programs ask for the
+// TestStreamIsCreatedDespiteAnotherCreator: a server that two programs ask for the
 // same stream at the same moment may fail one of them.
-func TestAStreamThatAnotherProgramCreates(t *testing.T) {
+func TestStreamIsCreatedDespiteAnotherCreator(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()

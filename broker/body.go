@@ -66,8 +66,8 @@ func unreadable(err error) bool {
 	return errors.Is(err, jobs.ErrMalformed) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotFound)
 }
 
-// incomplete makes a missing blob of a message that exists a permanent error of
-// that message: ErrNotFound would mean that the message does not exist.
+// incomplete replaces ErrNotFound, for a missing blob of a message that exists, by a
+// permanent error: ErrNotFound would mean that the message does not exist.
 func incomplete(err error) error {
 	if !errors.Is(err, ErrNotFound) {
 		return err

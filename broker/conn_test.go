@@ -65,7 +65,7 @@ func TestExistingConfigurationIsKept(t *testing.T) {
 	}
 }
 
-func TestASmallStoreGetsLowerLimits(t *testing.T) {
+func TestSmallStoreGetsLowerLimits(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
 	c := connect(t, s)
@@ -96,7 +96,7 @@ func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 	return cfg
 }
 
-func TestADeniedPermissionNamesTheSubject(t *testing.T) {
+func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 	t.Parallel()
 	cfg := restricted(t, []string{"$JS.API.STREAM.INFO.>"}, []string{"_INBOX.bob.>"})
 	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
@@ -122,7 +122,7 @@ func TestADeniedPermissionNamesTheSubject(t *testing.T) {
 	denied("controls", "mp.ctl", c.Control.Receive(ctx, "w", nil))
 }
 
-func TestADeniedInboxIsNamed(t *testing.T) {
+func TestDeniedInboxIsNamed(t *testing.T) {
 	t.Parallel()
 	cfg := restricted(t, []string{">"}, []string{"nothing"})
 	_, err := broker.Connect(within(t), cfg)
@@ -132,10 +132,10 @@ func TestADeniedInboxIsNamed(t *testing.T) {
 		}
 		return
 	}
-	t.Error("it connected, and can hear no answer")
+	t.Error("it connected, although it cannot receive answers")
 }
 
-func TestReconnectedAndCallsAcrossACut(t *testing.T) {
+func TestCallsSurviveACut(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
@@ -159,11 +159,11 @@ func TestReconnectedAndCallsAcrossACut(t *testing.T) {
 	done := make(chan error, 1)
 	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
 	if err := <-done; err == nil {
-		t.Error("published to a server that is not there")
+		t.Error("published to a stopped server")
 	}
 }
 
-func TestControls(t *testing.T) {
+func TestControlMessagesArrive(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -175,18 +175,18 @@ func TestControls(t *testing.T) {
 			}
 		})
 	})
-	tick := time.NewTicker(5 * time.Millisecond) // control is lossy: repeated until it is heard
+	tick := time.NewTicker(5 * time.Millisecond) // control is lossy: repeated until it arrives
 	defer tick.Stop()
-	heard := map[jobs.RunID]bool{}
-	for len(heard) < 2 {
+	received := map[jobs.RunID]bool{}
+	for len(received) < 2 {
 		check(t, c.Control.SendRun("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
 		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:
-			heard[run] = true
+			received[run] = true
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("not heard")
+			t.Fatal("the messages do not arrive")
 		}
 	}
 }

@@ -15,7 +15,7 @@ type Delivery struct {
 	Lane           jobs.Lane
 	Slots          int    // how many of the puller's slots it holds: give them back with Puller.Release
 	MaybeDuplicate bool   // redelivered, marked again, or stored after its store-by time
-	Older          bool   // stored before this connection was made, or perhaps so
+	Older          bool   // perhaps stored before this connection was established
 	Connection     uint64 // number of the connection on which it was asked for
 	msg            *nats.Msg
 	c              *jetstream.Conn

@@ -21,7 +21,7 @@ import (
 // messages is a log that tests read.
 type messages struct {
 	slog.Handler
-	heard chan string
+	logged chan string
 }
 
 func newMessages() messages {
@@ -37,7 +37,7 @@ func (m messages) Handle(_ context.Context, r slog.Record) error {
 		text += " " + a.Key + "=" + a.Value.String()
 		return true
 	})
-	m.heard <- text
+	m.logged <- text
 	return nil
 }
 
@@ -46,7 +46,7 @@ func (m messages) await(t *testing.T, ctx context.Context, words ...string) {
 	t.Helper()
 next:
 	for {
-		text := receive(t, ctx, m.heard)
+		text := receive(t, ctx, m.logged)
 		for _, w := range words {
 			if !strings.Contains(text, w) {
 				continue next
@@ -146,7 +146,7 @@ func TestFullLogOfRuns(t *testing.T) {
 		if errors.Is(err, broker.ErrFull) {
 			for _, want := range []string{"stream MP_RUNS holds", "0.0 MiB", "nats stream edit MP_RUNS", "--keep-runs"} {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%v: it does not say %q", err, want)
+					t.Errorf("%v: it does not contain %q", err, want)
 				}
 			}
 		}

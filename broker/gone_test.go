@@ -36,7 +36,7 @@ func TestFollowEndsWhenTheStreamIsRecreated(t *testing.T) {
 		out, ended := make(chan jobs.Entry), make(chan error, 1)
 		go func() { ended <- c.Runs.Follow(ctx, "r", 0, out) }()
 		receive(t, ctx, out)
-		<-time.After(time.Second) // a stream is known by the time at which it was made
+		<-time.After(time.Second) // readers recognise a stream by the time of its creation
 		deleteStream(t, ctx, s, "MP_RUNS")
 		check(t, c.Ensure(ctx))
 		for i := range 5 {

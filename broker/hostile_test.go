@@ -198,8 +198,8 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 	}
 }
 
-// TestALongSpecificationIsDecompressed: it is longer than the limit for one step.
-func TestALongSpecificationIsDecompressed(t *testing.T) {
+// TestLongSpecificationIsDecompressed: it is longer than the limit for one step.
+func TestLongSpecificationIsDecompressed(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
 	ctx := within(t)
@@ -262,9 +262,9 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	}
 }
 
-// TestChunksThatCannotBeReadAreSkipped: the others arrive, and each attempt
+// TestUnreadableChunksAreSkipped: the others arrive, and each attempt
 // gets one warning.
-func TestChunksThatCannotBeReadAreSkipped(t *testing.T) {
+func TestUnreadableChunksAreSkipped(t *testing.T) {
 	t.Parallel()
 	c, log, put := hostile(t)
 	ctx := within(t)

@@ -63,9 +63,9 @@ func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int6
 	return n.Load
 }
 
-// TestBeatsOvertakeATransfer: on a link of 1 Mbit/s, what is short is answered
+// TestHeartbeatsOvertakeATransfer: on a link of 1 Mbit/s, short messages are answered
 // many times while a value of 1 MB is on its way, in both directions.
-func TestBeatsOvertakeATransfer(t *testing.T) {
+func TestHeartbeatsOvertakeATransfer(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 0)
 	ctx := within(t)
@@ -89,7 +89,7 @@ func TestBeatsOvertakeATransfer(t *testing.T) {
 	}
 }
 
-func TestATransferGoesOnOverACut(t *testing.T) {
+func TestTransferContinuesAfterACut(t *testing.T) {
 	t.Parallel()
 	far, near, link := slow(t, 8_000_000, 0)
 	ctx := within(t)
@@ -156,7 +156,7 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 	}
 }
 
-func TestAReaderPutsChunksInOrder(t *testing.T) {
+func TestReaderRestoresTheOrderOfChunks(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -201,9 +201,9 @@ func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
 	}
 }
 
-// TestALongValueArrivesOverASlowLink: 3 MB over 1 Mbit/s at 200 ms of round trip
+// TestLongValueArrivesOverASlowLink: 3 MB over 1 Mbit/s at 200 ms of round trip
 // arrive on one connection.
-func TestALongValueArrivesOverASlowLink(t *testing.T) {
+func TestLongValueArrivesOverASlowLink(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
 	value := scramble(3_000_000)
@@ -247,7 +247,7 @@ func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 	}
 }
 
-// counted counts what is sent on a subject from now on.
+// counted counts the messages on a subject from now on.
 func counted(t *testing.T, c *broker.Conn, subject string) (count func() int64) {
 	t.Helper()
 	var n atomic.Int64

@@ -151,6 +151,6 @@ func TestLongJobs(t *testing.T) {
 	done := make(chan error, 1)
 	c.Queue.Publish(ctx, long, func(err error) { done <- err })
 	if err := receive(t, ctx, done); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "64 MiB") {
-		t.Errorf("what is longer than any message: %v", err)
+		t.Errorf("a job longer than any message: %v", err)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestPin: a write under a pinned context is refused and not stored after a
+// TestPinnedRequestsFailAfterAReconnect: a write under a pinned context is refused and not stored after a
 // reconnect, also if it waits for the connection.
-func TestPin(t *testing.T) {
+func TestPinnedRequestsFailAfterAReconnect(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)

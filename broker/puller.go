@@ -63,7 +63,7 @@ type Puller struct {
 	used     int    // slots of jobs that run
 	reserved int    // slots of requested jobs
 	fetching int    // jobs whose bodies are being read from the object store
-	floor    uint64 // jobs up to this sequence were stored before the connection was made
+	floor    uint64 // jobs up to this sequence were stored before the connection was established
 	denied   error
 	served   bool // some lane has answered
 	stopping bool

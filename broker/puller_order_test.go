@@ -46,7 +46,7 @@ func expectGroups(t *testing.T, got, want [][]jobs.Lane) {
 	}
 }
 
-func TestPullerAsksTheMoreUrgentLaneFirst(t *testing.T) {
+func TestPullerRequestsFromTheMoreUrgentLaneFirst(t *testing.T) {
 	p := ringing("low", "urgent", "quiet")
 	p.lane("low").chime.Ring(1, jobs.Rank{Priority: pipeline.Low, Slots: 8})
 	p.lane("urgent").chime.Ring(2, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
@@ -54,14 +54,14 @@ func TestPullerAsksTheMoreUrgentLaneFirst(t *testing.T) {
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"urgent"}, {"low"}, {"quiet"}})
 }
 
-func TestPullerAsksTheOlderOfEqualLanesFirst(t *testing.T) {
+func TestPullerRequestsFromTheOlderOfEqualLanesFirst(t *testing.T) {
 	p := ringing("a", "b")
 	p.lane("a").chime.Ring(8, jobs.Rank{Slots: 8})
 	p.lane("b").chime.Ring(7, jobs.Rank{Slots: 8})
 	expectGroups(t, p.groups(epoch), [][]jobs.Lane{{"b", "a"}})
 }
 
-func TestPullerForgetsTheRankOfWhatWasDelivered(t *testing.T) {
+func TestPullerForgetsTheRankOfDeliveredJobs(t *testing.T) {
 	p := ringing("a", "b")
 	a := p.lane("a")
 	a.chime.Ring(1, jobs.Rank{Priority: pipeline.Critical, Slots: 8})
@@ -82,7 +82,7 @@ func TestPullerYieldsToWorkersWithoutAScarcerLane(t *testing.T) {
 	expectGroups(t, p.groups(epoch.Add(yieldFor)), [][]jobs.Lane{{"gpu"}, {"any"}})
 }
 
-func TestPullerAsksALaneWhoseBellWasLost(t *testing.T) {
+func TestPullerRequestsFromALaneWhoseBellWasLost(t *testing.T) {
 	p := ringing("busy", "deaf")
 	p.lane("busy").more = true
 	p.lane("deaf").want = true

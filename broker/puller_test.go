@@ -160,7 +160,7 @@ func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 	<-published
 }
 
-func TestAJobOfSeveralSlotsIsNotStarved(t *testing.T) {
+func TestJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	ctx := within(t)
@@ -207,7 +207,7 @@ func TestSmallWorkerGivesALargeJobAllItsSlots(t *testing.T) {
 	}
 }
 
-func TestDoubtfulDeliveries(t *testing.T) {
+func TestDeliveriesThatMayBeDuplicatesAreMarked(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	c := connect(t, s)
@@ -243,7 +243,7 @@ func TestDoubtfulDeliveries(t *testing.T) {
 	}
 }
 
-func TestAJobTooLongForAMessage(t *testing.T) {
+func TestJobTooLongForAMessageIsDelivered(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -280,7 +280,7 @@ func TestPauseStopsDeliveries(t *testing.T) {
 	}
 }
 
-func TestQueuedAndPurged(t *testing.T) {
+func TestPurgedJobsLeaveTheQueue(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

@@ -83,7 +83,7 @@ func TestDropRun(t *testing.T) {
 	}
 	check(t, c.Runs.Forget(ctx, "old"))
 	if _, err := c.Runs.Read(ctx, "old"); !errors.Is(err, broker.ErrNotFound) {
-		t.Errorf("reading what is forgotten: %v", err)
+		t.Errorf("reading a forgotten run: %v", err)
 	}
 }
 

@@ -76,7 +76,7 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	}
 	must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r"))
 	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
-		t.Errorf("a run that is not there: %v", err)
+		t.Errorf("a missing run: %v", err)
 	}
 	runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{}))
 	if len(runs) != 1 || runs[0].Pipeline != "p" || runs[0].Status == report.RunRunning || runs[0].Finished == nil {
@@ -165,7 +165,7 @@ func TestFollowBeginsAfterASequence(t *testing.T) {
 	}
 }
 
-func TestALargeRecordTravelsByReference(t *testing.T) {
+func TestLargeRecordTravelsByReference(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)
@@ -202,7 +202,7 @@ func TestLargeOutputs(t *testing.T) {
 		t.Error("they came back otherwise")
 	}
 	if _, err := c.Values.Outputs(ctx, jobs.Value{Ref: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {
-		t.Errorf("a blob that is not there: %v", err)
+		t.Errorf("a missing blob: %v", err)
 	}
 	huge := map[string]string{"a": strings.Repeat("x", jobs.MaxOutputs+1)}
 	if _, err := c.Values.Put(ctx, jobs.OutputsOf(huge)); !errors.Is(err, broker.ErrTooLarge) {

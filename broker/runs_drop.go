@@ -22,7 +22,7 @@ func (e *DroppedError) Error() string {
 }
 
 // Drop drops the log of a run and its output in one step each. The record of
-// the run's end stays: it reserves the run's id, and tells a worker that
+// the run's end stays: it reserves the run's id, and shows a worker that
 // reconnects late that there is nothing to do. The run must have ended, and must
 // have no more writers. Drop returns ErrNotFound when the run has no end.
 func (r *Runs) Drop(ctx context.Context, run jobs.RunID) error {

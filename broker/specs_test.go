@@ -40,6 +40,6 @@ func TestReadersOfARunShareItsGraph(t *testing.T) {
 	spec, logs = nil, nil
 	runtime.GC()
 	if unused.Value() != nil {
-		t.Error("a graph that nobody uses is still there")
+		t.Error("an unused graph is still in memory")
 	}
 }

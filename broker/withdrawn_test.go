@@ -64,12 +64,12 @@ func (g *guarded) restoreOn(t *testing.T, said *natstest.Log, text string) {
 	g.set(t, "right", nil)
 }
 
-func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
+func TestProgramWaitsForAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	for name, may := range map[string]*server.Permissions{
 		"to publish":               denying("mp.run.>", ""),
 		"to publish anything":      denying(">", ""),
-		"to hear answers":          denying("", "_INBOX.>"),
+		"to receive answers":       denying("", "_INBOX.>"),
 		"to subscribe to anything": denying("", ">"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestAWithdrawnPermissionIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAReaderOutlivesAWithdrawnPermission(t *testing.T) {
+func TestReaderOutlivesAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
@@ -118,9 +118,9 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	p := broker.NewPuller(c.Queue, 4, func(d *broker.Delivery) { delivered <- d })
 	p.Serve("any", 1)
 	background(t, p.Run)
-	heard := make(chan struct{}, 256)
+	received := make(chan struct{}, 256)
 	background(t, func(ctx context.Context) error {
-		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { heard <- struct{}{} })
+		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { received <- struct{}{} })
 	})
 	asked := make(chan struct{}, 256)
 	background(t, func(ctx context.Context) error {
@@ -137,7 +137,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	receive(t, ctx, delivered)
 	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
-	for control, question := heard, asked; control != nil || question != nil; {
+	for control, question := received, asked; control != nil || question != nil; {
 		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		check(t, c.Control.Ask("r", &jobs.Question{Worker: "w"}))
 		select {
@@ -164,7 +164,7 @@ func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	said.Await(t, "may not receive the questions of workers")
 }
 
-func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
+func TestProgramWaitsForRefusedCredentialsAfterTheFirstConnection(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
@@ -173,6 +173,6 @@ func TestRefusedCredentialsAreWaitedForAfterTheFirstConnection(t *testing.T) {
 	g.restoreOn(t, said, "no connection to NATS; trying again")
 	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	if text := said.Text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
-		t.Errorf("it says\n%s", text)
+		t.Errorf("the log is\n%s", text)
 	}
 }

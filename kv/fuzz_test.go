@@ -7,7 +7,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// FuzzEntries: whatever stands in a bucket, reading it never panics, and a
+// FuzzEntries: reading a bucket never panics, whatever is in it, and a
 // heartbeat counts under its sender's name only.
 func FuzzEntries(f *testing.F) {
 	w := jobs.WorkerInfo{Name: "w"}

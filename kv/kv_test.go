@@ -155,7 +155,7 @@ func TestEndOfASilentWorkerIsReported(t *testing.T) {
 			t.Fatalf("%+v", gone)
 		}
 		if after := time.Since(began); after < 10*time.Second || after > 10*time.Second+500*time.Millisecond {
-			t.Errorf("heard after %v", after)
+			t.Errorf("reported after %v", after)
 		}
 		if beats < 8 {
 			t.Errorf("in 10 s without a change it was said %d times that nothing changes", beats)
@@ -212,7 +212,7 @@ func TestRegistryIsRecreatedAfterARestart(t *testing.T) {
 	check(t, <-beat)
 	again := registry(t, connect(t, s), time.Hour)
 	if again.TTL() != 5*time.Second {
-		t.Errorf("it was made again with a TTL of %v", again.TTL())
+		t.Errorf("it was recreated with a TTL of %v", again.TTL())
 	}
 }
 

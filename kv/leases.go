@@ -100,7 +100,7 @@ type Lease struct {
 }
 
 // Acquire takes the lease of a key, a run's id for example, unless another
-// process has it: ErrHeld, with the holder's name in the text.
+// process has it: ErrHeld, and the text names the holder.
 func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
 	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: ident.New()}}
 	for {

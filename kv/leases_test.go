@@ -45,13 +45,13 @@ func TestLease(t *testing.T) {
 		lease.SetEpoch(7)
 		<-time.After(10 * leases.TTL())
 		if _, err := leases.Acquire(t.Context(), "r1", "second"); !errors.Is(err, kv.ErrHeld) {
-			t.Errorf("acquiring what is kept: %v", err)
+			t.Errorf("acquiring a kept lease: %v", err)
 		}
 		if h, err := leases.Holder(t.Context(), "r1"); err != nil || h.Holder != "first" || h.Epoch != 7 {
 			t.Errorf("the holder is %+v, %v", h, err)
 		}
 		if err := leases.AwaitFree(t.Context(), "r1"); !errors.Is(err, kv.ErrHeld) {
-			t.Errorf("awaiting what is renewed: %v", err)
+			t.Errorf("awaiting a renewed lease: %v", err)
 		}
 		if err := leases.AwaitFree(t.Context(), "r2"); err != nil {
 			t.Errorf("awaiting what has expired: %v", err)

@@ -107,7 +107,7 @@ func TestLimitHasAsManyHoldersAsItAllows(t *testing.T) {
 		t.Error("a limit of three has no third place")
 	}
 	if !takes(t, l, two, a) {
-		t.Error("an attempt does not find its place in what is too full")
+		t.Error("an attempt does not keep its place in a lock that is too full")
 	}
 	check(t, locks.Release(within(t), l, two, func(h jobs.Holder) bool { return h.Run == "r1" }))
 	holds(t, l, two, c)
@@ -177,7 +177,7 @@ func TestWatchReportsFreeLocks(t *testing.T) {
 	receive(t, ctx, bells)
 	select {
 	case <-bells:
-		t.Error("the bell rings for what is not free, or not ours")
+		t.Error("the watch reports a lock that is not free, or not one of ours")
 	default:
 	}
 }

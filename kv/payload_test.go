@@ -49,7 +49,7 @@ func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 		}
 		w.Capabilities.Tags = words(5000)
 		if err := registry.Beat(ctx, w); !errors.Is(err, broker.ErrTooLarge) {
-			t.Errorf("what is too large: %v", err)
+			t.Errorf("a value that is too large: %v", err)
 		}
 	})
 	t.Run("limit", func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 		check(t, err)
 		_, err = lanes.Put(ctx, "h_2", jobs.LaneSet{Requires: pipeline.Requirements{Tags: words(5000)}, Slots: 1})
 		if !errors.Is(err, broker.ErrTooLarge) {
-			t.Errorf("what is too large: %v", err)
+			t.Errorf("a value that is too large: %v", err)
 		}
 	})
 }

@@ -33,7 +33,7 @@ type Config struct {
 	Streams []jetstream.StreamConfig
 	// Probe is the stream that CheckJetStream asks for. Every user may see it.
 	Probe string
-	// Advice says how to make room in a full stream, besides raising its limit; ""
+	// Advice returns how to make room in a full stream, besides raising its limit; ""
 	// or nil = it has no advice.
 	Advice func(stream string) string
 }

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	reconnectWait = 100 * time.Millisecond
-	reconnectMost = 2 * time.Second
-	saySoEvery    = 10 * time.Second
+	reconnectWait   = 100 * time.Millisecond
+	reconnectMost   = 2 * time.Second
+	waitReportEvery = 10 * time.Second
 )
 
 // dial connects, waiting as long as the configuration and ctx allow.
@@ -31,7 +31,7 @@ func (c *Conn) dial(ctx context.Context) error {
 	c.nc = nc
 	tried.nc.Store(nc)
 	if nc.IsConnected() {
-		tried.rose()
+		tried.succeeded()
 		c.link.rise(false)
 	}
 	if err := c.awaitFirst(ctx, tried); err != nil {
@@ -52,16 +52,16 @@ func (c *Conn) options(t *tries) []nats.Option {
 		nats.CustomInboxPrefix(c.cfg.Inbox),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
-		nats.CustomReconnectDelay(func(rounds int) time.Duration { return c.again(t, rounds) }),
+		nats.CustomReconnectDelay(func(rounds int) time.Duration { return c.nextAttempt(t, rounds) }),
 		nats.ReconnectBufSize(-1), // nothing is sent late
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.IgnoreAuthErrorAbort(), // again decides
+		nats.IgnoreAuthErrorAbort(), // nextAttempt decides
 		nats.SetCustomDialer(&dialer{net.Dialer{Timeout: nats.DefaultTimeout}, t}),
 		nats.ErrorHandler(c.onError),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { t.failed(err) }),
-		nats.ConnectHandler(func(*nats.Conn) { t.rose(); c.link.rise(false) }),
-		nats.ReconnectHandler(func(*nats.Conn) { t.rose(); c.onReconnect() }),
+		nats.ConnectHandler(func(*nats.Conn) { t.succeeded(); c.link.rise(false) }),
+		nats.ReconnectHandler(func(*nats.Conn) { t.succeeded(); c.onReconnect() }),
 		nats.DisconnectErrHandler(c.onDisconnect),
 		nats.ClosedHandler(c.onClosed),
 	}
@@ -73,9 +73,9 @@ type tries struct {
 	connected atomic.Bool // once at least
 	final     int         // rounds in a row that failed for a permanent reason; the client's goroutine owns it
 
-	mu     sync.Mutex
-	reason error  // why the last attempt failed
-	said   string // the reason that was last reported
+	mu         sync.Mutex
+	reason     error  // why the last attempt failed
+	lastReport string // the reason that was last reported
 }
 
 // failed notes why an attempt to connect failed. It ignores ErrNoServers, which
@@ -99,24 +99,24 @@ func (t *tries) why() error {
 	return t.reason
 }
 
-// news returns the reason unless it was already reported.
-func (t *tries) news() error {
+// unreported returns the reason unless it was already reported.
+func (t *tries) unreported() error {
 	why := t.why()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if why == nil || why.Error() == t.said {
+	if why == nil || why.Error() == t.lastReport {
 		return nil
 	}
-	t.said = why.Error()
+	t.lastReport = why.Error()
 	return why
 }
 
-// rose notes a connection and forgets earlier failures.
-func (t *tries) rose() {
+// succeeded notes a connection and forgets earlier failures.
+func (t *tries) succeeded() {
 	t.connected.Store(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reason, t.said = nil, ""
+	t.reason, t.lastReport = nil, ""
 }
 
 // sourcePort matches the local end of a connection in the text of an error.
@@ -152,11 +152,11 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// again is called after every failed round through all servers, and returns the
+// nextAttempt is called after every failed round through all servers, and returns the
 // pause before the next round. A permanent reason ends the attempts at a first
 // connection. Later the program waits in every case: the server may reload its
 // configuration, and the service that knows the users may return.
-func (c *Conn) again(t *tries, rounds int) time.Duration {
+func (c *Conn) nextAttempt(t *tries, rounds int) time.Duration {
 	why := t.why()
 	if !insecure(why) && !refused(why) {
 		t.final = 0
@@ -166,19 +166,19 @@ func (c *Conn) again(t *tries, rounds int) time.Duration {
 	switch {
 	case !t.connected.Load() && (t.final >= insecureTries || t.final >= refusedTries && refused(why)):
 		c.link.end(c.unreachable(why))
-	case t.connected.Load() || t.told():
-		if err := t.news(); err != nil {
+	case t.connected.Load() || t.reported():
+		if err := t.unreported(); err != nil {
 			c.log.Warn("no connection to NATS; trying again", "url", c.URL(), "error", c.explained(err))
 		}
 	}
 	return reconnectDelay(rounds)
 }
 
-// told reports whether the wait for the connection was reported.
-func (t *tries) told() bool {
+// reported reports whether the wait for the connection was reported.
+func (t *tries) reported() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.said != ""
+	return t.lastReport != ""
 }
 
 // refusedTries is how often in a row a server may refuse the credentials of a
@@ -227,7 +227,7 @@ func (c *Conn) awaitFirst(ctx context.Context, t *tries) error {
 			return c.unreachable(late(context.Cause(ctx), t.why()))
 		}
 		waiting := []any{"url", redact.URLs(c.cfg.URL)}
-		_ = t.news() // the warning below is the report
+		_ = t.unreported() // the warning below is the report
 		if err := t.why(); err != nil {
 			waiting = append(waiting, "error", c.explained(err))
 		}
@@ -247,7 +247,7 @@ func (c *Conn) patience(first bool) time.Duration {
 	if first {
 		return time.Second
 	}
-	return saySoEvery
+	return waitReportEvery
 }
 
 // unreachable is the error of a failed connection: ErrRefused for refused
@@ -296,7 +296,7 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		if c.denied.received(err) == 0 {
 			c.log.Warn("NATS denies a permission", "url", c.URL(), "error", err)
 		}
-	case refused(err): // again reports it
+	case refused(err): // nextAttempt reports it
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
 		c.log.Debug("a reader is slower than NATS", "subject", sub.Subject)
 	default:

@@ -25,7 +25,7 @@ const (
 // arrives (ahead.go).
 //
 // The rate is the best of the last rounds. A round is as long as a parcel is on
-// its way; one in which the window was not used up tells nothing about the
+// its way; one in which the window was not used up shows nothing about the
 // link, and lowers nothing.
 type flow struct {
 	leastSize, mostSize int           // of the window

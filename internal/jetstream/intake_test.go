@@ -63,7 +63,7 @@ func TestReadersShareTheWindow(t *testing.T) {
 	}
 }
 
-func TestAReaderAsksForWhatTheLinkHasCarried(t *testing.T) {
+func TestReaderRequestsWhatTheLinkHasCarried(t *testing.T) {
 	link := newIntake()
 	const rate = 1_250_000
 	carry := func(q *request, err error) {
@@ -78,7 +78,7 @@ func TestAReaderAsksForWhatTheLinkHasCarried(t *testing.T) {
 	if !near(q.bytes) {
 		t.Errorf("a reader asks for %d bytes, want nearly %d", q.bytes, want)
 	}
-	q.end(errRestart) // nothing arrived: what is known stays
+	q.end(errRestart) // nothing arrived: the known rate stays
 	q = ask(t, link)
 	if !near(q.bytes) {
 		t.Errorf("after a reading without a message, a reader asks for %d bytes, want nearly %d", q.bytes, want)
@@ -90,8 +90,8 @@ func TestAReaderAsksForWhatTheLinkHasCarried(t *testing.T) {
 	q.end(nil)
 }
 
-// TestAReaderAsksForNoMoreThanIsLeft: others may use the rest of the window.
-func TestAReaderAsksForNoMoreThanIsLeft(t *testing.T) {
+// TestReaderRequestsNoMoreThanIsLeft: others may use the rest of the window.
+func TestReaderRequestsNoMoreThanIsLeft(t *testing.T) {
 	link := newIntake()
 	short, err := link.ask(within(t), &Source{MessageBytes: testLength, Bytes: testLength + 1})
 	if err != nil {
@@ -104,9 +104,9 @@ func TestAReaderAsksForNoMoreThanIsLeft(t *testing.T) {
 	short.end(nil)
 }
 
-// TestAReaderAsksForManyShortMessages: what was short is likely to stay short,
+// TestReaderRequestsManyShortMessages: what was short is likely to stay short,
 // and what it was once is not certain.
-func TestAReaderAsksForManyShortMessages(t *testing.T) {
+func TestReaderRequestsManyShortMessages(t *testing.T) {
 	src := Source{}
 	_, first := src.want(aheadFirst)
 	if first != aheadFirst/usualLength {
@@ -118,6 +118,6 @@ func TestAReaderAsksForManyShortMessages(t *testing.T) {
 	}
 	src.count, src.MessageBytes = mostCount, 1
 	if _, count := src.want(aheadMost); count != mostCount {
-		t.Errorf("a reader asks for %d messages at once, at most %d have room", count, mostCount)
+		t.Errorf("a reader asks for %d messages, at most %d have room", count, mostCount)
 	}
 }

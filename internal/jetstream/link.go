@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// link knows whether the connection is up, and wakes those who wait for it.
+// link records whether the connection is up, and wakes the goroutines that wait for it.
 type link struct {
 	mu     sync.Mutex
 	up     chan struct{} // closed while the connection is up

@@ -62,7 +62,7 @@ func (c *Conn) feedOnce(ctx context.Context, src *Source, at *position, link *in
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	name := ident.New()
 	if err := r.begin(ctx, name, inbox); err != nil {
-		if errors.Is(err, ErrEnough) { // it was made, and had nothing
+		if errors.Is(err, ErrEnough) { // it was created, and has nothing to send
 			c.dropConsumer(src.Stream, name)
 		}
 		return err

@@ -91,13 +91,13 @@ func (r *room) forget(stream string) bool {
 // missing reports a full stream once a minute.
 func (c *Conn) missing(ctx context.Context, stream string, err error) {
 	if c.room.due(stream, time.Now()) {
-		c.log.Warn("no room in NATS: waiting until there is; nothing is lost meanwhile", "stream", stream, "url", c.URL(), "error", err, "advice", c.roomText(ctx, stream, err))
+		c.log.Warn("no room in NATS: waiting until there is; nothing is lost", "stream", stream, "url", c.URL(), "error", err, "advice", c.roomText(ctx, stream, err))
 	}
 }
 
 func (c *Conn) unanswered(stream string) {
 	if c.nc.IsConnected() && c.room.unanswered(stream) && c.room.due(stream, time.Now()) {
-		c.log.Warn("NATS is connected, but does not answer a write: trying again; nothing is lost. Its log says why", "stream", stream, "url", c.URL())
+		c.log.Warn("NATS is connected, but does not answer a write: trying again; nothing is lost. Its log has the reason", "stream", stream, "url", c.URL())
 	}
 }
 

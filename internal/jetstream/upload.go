@@ -137,7 +137,7 @@ func (u *upload) sendNext(ctx context.Context) error {
 	}
 	chunk := u.buffer[:min(int64(u.each), u.size-int64(u.next)*int64(u.each))]
 	if _, err := io.ReadFull(u.r, chunk); err != nil {
-		return fmt.Errorf("read what is to be stored: %w", err)
+		return fmt.Errorf("read the value to store: %w", err)
 	}
 	parcel, err := u.c.flow.begin(ctx, len(chunk))
 	if err != nil {

@@ -16,7 +16,7 @@ const writeFailed = "ritical write error"
 
 const (
 	roomEvery = time.Second // between two checks for room
-	roomBytes = 4 << 20     // that must fit: as much as the server writes at once
+	roomBytes = 4 << 20     // that must fit: as much as the server writes in one step
 )
 
 // Repair restarts the server whenever its disk has failed a write and has room

@@ -77,7 +77,7 @@ func differences(want, have *natsjs.StreamConfig) []Difference {
 		"when it is full it discards %s messages instead of %s ones", discarded(have.Discard), discarded(want.Discard))
 	note(have.MaxMsgs > 0, false, "it holds at most %d messages", have.MaxMsgs)
 	note(have.MaxMsgSize > 0 && have.MaxMsgSize < topology.LongestMessage, true, "it refuses messages above %d bytes; up to %d are sent", have.MaxMsgSize, topology.LongestMessage)
-	note(want.MaxAge == 0 && have.MaxAge > 0 && !bucketName(want.Name), false, "what is older than %v is gone", have.MaxAge)
+	note(want.MaxAge == 0 && have.MaxAge > 0 && !bucketName(want.Name), false, "messages older than %v are removed", have.MaxAge)
 	note(want.Storage == natsjs.FileStorage && have.Storage != want.Storage && !bucketName(want.Name), false, "it is in memory: a restart of the server loses it")
 	note(want.AllowDirect && !have.AllowDirect, false, "it does not allow direct gets")
 	note(want.AllowRollup && !have.AllowRollup, false, "it does not allow roll-ups")

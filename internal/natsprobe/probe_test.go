@@ -91,8 +91,8 @@ func TestTrialsLeaveNothing(t *testing.T) {
 	s := natstest.InProcess(t)
 	ctx := within(t)
 	nc := s.Connect(t)
-	for _, made := range []bool{false, true} {
-		if made {
+	for _, created := range []bool{false, true} {
+		if created {
 			c := connect(t, config(t, s))
 			must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-workers", Memory: true, TTL: time.Hour, MarkerTTL: time.Minute}))
 			must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-lanes"}))
@@ -104,32 +104,32 @@ func TestTrialsLeaveNothing(t *testing.T) {
 		check(t, p.JetStream(ctx))
 		for _, trial := range p.Trials(ctx) {
 			if trial.Err != nil {
-				t.Errorf("made %v: %+v", made, trial)
+				t.Errorf("created %v: %+v", created, trial)
 			}
 		}
 		for _, a := range p.Assets(ctx) {
 			check(t, p.MayCreate(ctx, a.Name))
-			if made && (a.Err != nil || len(a.Differences) > 0) || !made && !errors.Is(a.Err, broker.ErrNotFound) {
-				t.Errorf("made %v: %+v", made, a)
+			if created && (a.Err != nil || len(a.Differences) > 0) || !created && !errors.Is(a.Err, broker.ErrNotFound) {
+				t.Errorf("created %v: %+v", created, a)
 			}
 		}
-		if _, _, err := p.Clock(ctx); made != (err == nil) {
-			t.Errorf("made %v: the clock: %v", made, err)
+		if _, _, err := p.Clock(ctx); created != (err == nil) {
+			t.Errorf("created %v: the clock: %v", created, err)
 		}
-		if n, found, err := p.Lanes(ctx); made && (n != 1 || found != nil || err != nil) {
+		if n, found, err := p.Lanes(ctx); created && (n != 1 || found != nil || err != nil) {
 			t.Errorf("%d lanes, %v, %v", n, found, err)
 		}
 		c.Close()
 		for diff := "?"; diff != ""; { // the deletion of the one consumer is not waited for
 			if diff = cmp.Diff(before, contents(t, nc)); ctx.Err() != nil {
-				t.Fatalf("made %v: %s", made, diff)
+				t.Fatalf("created %v: %s", created, diff)
 			}
 		}
 	}
 }
 
-// TestTrialsNameWhatIsDenied: a user with few permissions gets all denied subjects.
-func TestTrialsNameWhatIsDenied(t *testing.T) {
+// TestTrialsNameDeniedSubjects: a user with few permissions gets all denied subjects.
+func TestTrialsNameDeniedSubjects(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) {
 		o.Users = []*server.User{
@@ -206,8 +206,8 @@ func TestImportantDifferencesAreReported(t *testing.T) {
 	}
 }
 
-// TestExaminingASilentServerEnds: the server accepts connections and sends nothing.
-func TestExaminingASilentServerEnds(t *testing.T) {
+// TestProbeOfASilentServerEnds: the server accepts connections and sends nothing.
+func TestProbeOfASilentServerEnds(t *testing.T) {
 	t.Parallel()
 	l := must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))
 	defer l.Close()

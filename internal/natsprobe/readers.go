@@ -40,9 +40,9 @@ func laneDifferences(have *natsjs.ConsumerConfig) (found []Difference) {
 	}
 	note(have.AckPolicy != natsjs.AckExplicitPolicy, true, "its acknowledgements are %s instead of explicit", have.AckPolicy)
 	note(have.MaxDeliver > 0, true, "a job is lost after %d deliveries (max_deliver)", have.MaxDeliver)
-	note(have.MaxAckPending > 0, false, "at most %d of its jobs run at once (max_ack_pending)", have.MaxAckPending)
+	note(have.MaxAckPending > 0, false, "at most %d of its jobs run at the same time (max_ack_pending)", have.MaxAckPending)
 	note(have.MaxWaiting > 0 && have.MaxWaiting < topology.MaxWaiting, false, "it drops requests above %d (max_waiting): workers wait longer than they must", have.MaxWaiting)
-	note(have.AckWait < topology.AckWait, false, "a job comes again after %v without a sign of life (ack_wait), instead of %v", have.AckWait, topology.AckWait)
+	note(have.AckWait < topology.AckWait, false, "a job is delivered again after %v without a sign of progress (ack_wait), instead of %v", have.AckWait, topology.AckWait)
 	return found
 }
 

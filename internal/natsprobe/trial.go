@@ -94,7 +94,7 @@ func (t *trials) store(what string, worker bool, subject string) {
 	t.ask(what, worker, m)
 }
 
-// streams: what is done to streams as such.
+// streams tries the operations on streams themselves.
 func (t *trials) streams() {
 	names := []string{topology.JobsStream, topology.RunsStream, topology.LogsStream, "OBJ_" + topology.BlobsBucket}
 	for _, name := range t.buckets {
@@ -131,7 +131,7 @@ func (p *Probe) MayCreate(ctx context.Context, asset string) error {
 	return allowed(err)
 }
 
-// publishes: what is stored.
+// publishes tries the writes.
 func (t *trials) publishes() {
 	run := jobs.RunID(t.scratch)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
@@ -148,7 +148,7 @@ func (t *trials) publishes() {
 	}
 }
 
-// lanes: the consumers of jobs.
+// lanes tries the operations on the consumers of jobs.
 func (t *trials) lanes() {
 	lane := jobs.Lane(t.scratch)
 	t.api("create a lane", "CONSUMER.CREATE."+topology.JobsStream+"."+string(lane)+"."+topology.JobsOfLane(lane), trialNothingInside)
@@ -156,7 +156,7 @@ func (t *trials) lanes() {
 	t.ask("pull a job", true, &nats.Msg{Subject: topology.NextJobs(lane), Data: []byte(`{"batch":1,"no_wait":true}`)})
 }
 
-// silent: operations without an answer.
+// silent adds the operations without an answer.
 func (t *trials) silent() {
 	lane := jobs.Lane(t.scratch)
 	control, _ := jobs.Marshal(&jobs.Control{}) // empty

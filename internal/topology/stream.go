@@ -95,7 +95,7 @@ func LaneConsumer(lane jobs.Lane) jetstream.ConsumerConfig {
 	}
 }
 
-// Advice says how to make room in a full stream, besides raising its limit.
+// Advice returns how to make room in a full stream, besides raising its limit.
 func Advice(stream string) string {
 	switch stream {
 	case RunsStream:
@@ -103,7 +103,7 @@ func Advice(stream string) string {
 	case JobsStream:
 		return ", or start workers: it holds the jobs that wait for one"
 	case "OBJ_" + BlobsBucket:
-		return fmt.Sprintf("; what is in it is kept for %d days, and where one serves, the oldest of what no run needs that has not ended go sooner", int(BlobsAge.Hours()/24))
+		return fmt.Sprintf("; values in it are kept for %d days, and an orchestrator that serves removes the oldest ones earlier that no open run needs", int(BlobsAge.Hours()/24))
 	}
 	return ""
 }
