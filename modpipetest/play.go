@@ -94,9 +94,9 @@ func (x *player) fleet() *schedule.Fleet {
 			c.Labels[l.Axis] = l.Value
 		}
 		name := fmt.Sprintf("test-%d", i)
-		f.Seen(jobs.WorkerInfo{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)
+		f.Heartbeat(jobs.WorkerInfo{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)
 	}
-	f.Synced(x.now)
+	f.WatchSynced(x.now)
 	return f
 }
 

@@ -96,7 +96,7 @@ func (l *loop) loop(ctx context.Context) error {
 			return err
 		case <-timer.C:
 		}
-		l.fleet.Woke(time.Since(l.due), l.now())
+		l.fleet.Overslept(time.Since(l.due), l.now())
 		if err := l.drain(); err != nil {
 			return err
 		}
@@ -246,7 +246,7 @@ func (l *loop) probe(p schedule.Probe) {
 // keepTime corrects what is known of the log's clock. How long a worker has
 // been silent is measured by ours.
 func (l *loop) keepTime(ahead time.Duration) {
-	l.fleet.Shift(ahead - l.ahead)
+	l.fleet.AdjustClock(ahead - l.ahead)
 	l.ahead = ahead
 }
 
@@ -254,12 +254,12 @@ func (l *loop) change(ch kv.Change) {
 	now := l.now()
 	switch {
 	case ch.Began:
-		l.fleet.Restart()
+		l.fleet.WatchRestarted()
 	case ch.Synced:
-		l.fleet.Synced(now)
+		l.fleet.WatchSynced(now)
 	case ch.Beat:
 	case ch.Gone:
-		if l.fleet.Gone(ch.Worker.Name, ch.Left) {
+		if l.fleet.Removed(ch.Worker.Name, ch.Left) {
 			reason := "fell silent"
 			if ch.Left {
 				reason = "left"
@@ -267,11 +267,11 @@ func (l *loop) change(ch kv.Change) {
 			l.say(report.Event{Event: report.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
 		}
 	default:
-		if l.fleet.Seen(ch.Worker, now) {
+		if l.fleet.Heartbeat(ch.Worker, now) {
 			l.say(report.Event{Event: report.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
 		}
 	}
-	l.fleet.Heard(ch.At.Add(l.ahead))
+	l.fleet.WatchAlive(ch.At.Add(l.ahead))
 }
 
 func (l *loop) say(e report.Event) {

@@ -70,8 +70,8 @@ func playOut(b *testing.B, p *pipeline.Pipeline) {
 		b.Fatal(err)
 	}
 	fleet := schedule.NewFleet(testTTL)
-	fleet.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}, epochStart)
-	fleet.Synced(epochStart)
+	fleet.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 64, LanesSeen: 1 << 40}, epochStart)
+	fleet.WatchSynced(epochStart)
 	d := schedule.NewDispatcher(run, fleet)
 	var queue []schedule.Publish
 	for {

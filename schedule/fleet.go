@@ -9,20 +9,20 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Fleet is what an observer of the registry knows of the workers. It
-// concludes a loss only when an entry is absent and the time to live has
-// passed on the observer's own clock since it last saw the entry or began to
-// watch, and the watch itself was heard of after that: the registry is empty
-// after a restart of the server, a jump of the server's clock expires entries
-// early, and what a worker says then may not arrive while we may still write.
+// Fleet holds the workers that an observer of the registry knows. A worker is
+// lost when its entry is absent, the time to live has passed on the observer's
+// own clock since it last saw the entry or began to watch, and the watch has
+// given a sign of life after that. The reasons: the registry is empty after a
+// restart of the server; a jump of the server's clock expires entries early; and
+// the next heartbeat may be delayed while our writes still arrive.
 type Fleet struct {
 	ttl     time.Duration
 	synced  bool
-	since   time.Time // when the watch began, or began anew
+	since   time.Time // when the watch started, or restarted
 	workers map[string]*station
-	heard   map[string]time.Time // by incarnation: when its newest claim was heard of
-	told    time.Time            // when the watch was last heard of; zero = nobody says
-	awaited time.Time            // when it has to be heard of, for a loss that is due; zero = none is
+	heard   map[string]time.Time // by incarnation: when its newest claim was folded
+	told    time.Time            // of the watch's last sign of life; zero = the caller gives none
+	awaited time.Time            // the sign of life that a loss waits for; zero = no loss waits
 	quiet   time.Time            // until when a worker may hold a key that the log has lost
 	settled bool                 // a worker's connection has stood for the time to live: quiet is over
 	version uint64               // grows when something changed that decisions depend on
@@ -33,16 +33,16 @@ type station struct {
 	worker  jobs.WorkerInfo
 	seen    time.Time // on the observer's clock
 	present bool
-	left    bool   // it said good-bye
-	before  string // the incarnation in whose place this one came
+	left    bool   // it removed its entry
+	before  string // the incarnation that this one replaced
 }
 
-// NewFleet is a fleet without workers. ttl is the registry's.
+// NewFleet returns a fleet without workers. ttl is the registry's.
 func NewFleet(ttl time.Duration) *Fleet {
 	return &Fleet{ttl: ttl, workers: map[string]*station{}, heard: map[string]time.Time{}}
 }
 
-// Close says that no other worker can join.
+// Close notes that no other worker can join.
 func (f *Fleet) Close() { f.closed = true }
 
 // hopeless reports whether no worker will ever serve a lane: those that are
@@ -57,9 +57,9 @@ func (f *Fleet) hopeless(set jobs.LaneSet) bool {
 	})
 }
 
-// Seen takes a heartbeat. It reports whether the worker is new: not there, or
-// of another incarnation, before.
-func (f *Fleet) Seen(w jobs.WorkerInfo, now time.Time) bool {
+// Heartbeat takes a heartbeat. It reports whether the worker is new: it was absent
+// before, or had another incarnation.
+func (f *Fleet) Heartbeat(w jobs.WorkerInfo, now time.Time) bool {
 	s, ok := f.workers[w.Name]
 	if !ok {
 		s = &station{}
@@ -78,14 +78,13 @@ func (f *Fleet) Seen(w jobs.WorkerInfo, now time.Time) bool {
 	return joined
 }
 
-// claimed hears of a claim, which is a sign of life as a heartbeat is: the log
-// may tell of it before the registry tells of its worker, or that it is there
-// again, or while it still tells of an earlier incarnation.
+// claimed takes a claim as a sign of life: the log may show it before the registry
+// shows its worker, or while the registry still shows an earlier incarnation.
 func (f *Fleet) claimed(c *jobs.Claim, now time.Time) { f.heard[c.Incarnation] = now }
 
-// Gone takes the end of a worker's entry; left, when the worker removed it
-// itself. It reports whether the worker was there.
-func (f *Fleet) Gone(name string, left bool) bool {
+// Removed takes the end of a worker's entry; left, when the worker removed it
+// itself. It reports whether the worker was present.
+func (f *Fleet) Removed(name string, left bool) bool {
 	s, ok := f.workers[name]
 	if !ok || !s.present {
 		return false
@@ -95,9 +94,9 @@ func (f *Fleet) Gone(name string, left bool) bool {
 	return true
 }
 
-// Restart says that the watch begins anew: what is not seen again before
-// Synced is absent from then on.
-func (f *Fleet) Restart() {
+// WatchRestarted notes that the watch restarts: a worker without a heartbeat
+// before WatchSynced is absent from then on.
+func (f *Fleet) WatchRestarted() {
 	for _, s := range f.workers {
 		s.present, s.left = false, false
 	}
@@ -105,16 +104,17 @@ func (f *Fleet) Restart() {
 	f.version++
 }
 
-// Synced says that everything which was in the registry has been Seen.
-func (f *Fleet) Synced(now time.Time) {
+// WatchSynced notes that the watch has delivered everything that was in the
+// registry.
+func (f *Fleet) WatchSynced(now time.Time) {
 	f.synced, f.since = true, now
 	f.version++
 }
 
-// Heard takes a sign of the watch itself, a change or that there was none, as
-// of when it arrived: what was stored before has been told. Who never calls it
-// has a watch that misses nothing.
-func (f *Fleet) Heard(at time.Time) {
+// WatchAlive takes a sign of life of the watch, with or without a change, and the
+// time at which it arrived: everything stored earlier has been delivered. A caller
+// whose watch misses nothing need not call it.
+func (f *Fleet) WatchAlive(at time.Time) {
 	f.told = latest(f.told, at)
 	if !f.awaited.IsZero() && !f.told.Before(f.awaited) {
 		f.awaited = time.Time{}
@@ -122,19 +122,18 @@ func (f *Fleet) Heard(at time.Time) {
 	}
 }
 
-// Woke takes how late the observer looks, beside when it wanted to. One that
-// was stopped has not heard what came meanwhile, a sign of life among it: its
-// clock starts anew.
-func (f *Fleet) Woke(late time.Duration, now time.Time) {
+// Overslept takes how late the observer wakes up. An observer that was stopped has
+// missed signs of life, so the time to live of every worker starts again.
+func (f *Fleet) Overslept(late time.Duration, now time.Time) {
 	if late > f.ttl/3 && now.After(f.since) {
 		f.since = now
 	}
 }
 
-// Shift says that now, as the caller tells it, has jumped by so much beside the
-// observer's own clock: it follows the log's clock, which follows the server's,
-// and that may jump. What was seen has grown no older by it.
-func (f *Fleet) Shift(by time.Duration) {
+// AdjustClock takes a jump of the caller's now relative to the observer's own
+// clock: now follows the log's clock, which is the server's and may jump. Workers
+// that were seen have grown no older by it.
+func (f *Fleet) AdjustClock(by time.Duration) {
 	for _, t := range []*time.Time{&f.since, &f.told, &f.awaited, &f.quiet} {
 		if !t.IsZero() {
 			*t = t.Add(by)

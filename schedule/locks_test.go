@@ -268,9 +268,9 @@ func TestReclaimAtFirstSight(t *testing.T) {
 	l.decide()
 	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
-	f.Synced(l.now)
-	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "before"}, l.now)
-	f.Gone("w", false)
+	f.WatchSynced(l.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "before"}, l.now)
+	f.Removed("w", false)
 	l.now = l.now.Add(10 * testTTL)
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "new", Started: l.now}})
 	for _, after := range []time.Duration{0, testTTL / 2} {
@@ -290,17 +290,17 @@ func TestReclaim(t *testing.T) {
 	l.decide()
 	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
-	f.Synced(l.now)
+	f.WatchSynced(l.now)
 	c, may := l.run.Reclaim(id, f, l.now)
 	if !may || c.Outcome.Status != report.AttemptHandedBack || c.Purge == nil || *c.Purge != id || c.Expect != 0 {
 		t.Errorf("unclaimed: %v, %+v", may, c)
 	}
 	l.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Started: l.now}})
-	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w"}, l.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w"}, l.now)
 	if _, may := l.run.Reclaim(id, f, l.now); may {
 		t.Error("it is taken from a live worker")
 	}
-	f.Gone("w", false)
+	f.Removed("w", false)
 	if _, may := l.run.Reclaim(id, f, l.now.Add(testTTL/2)); may {
 		t.Error("it is taken before the worker's lease has surely ended")
 	}
@@ -321,7 +321,7 @@ func TestReclaimWhatTheLogHasLost(t *testing.T) {
 	l.decide()
 	id := l.queue[0].ID()
 	f := schedule.NewFleet(testTTL)
-	f.Synced(l.now)
+	f.WatchSynced(l.now)
 	id.Attempt = 2
 	if c, may := l.run.Reclaim(id, f, l.now); !may || c.Cell != "" {
 		t.Errorf("%v, %+v", may, c)

@@ -32,12 +32,12 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
 	jump := func(by time.Duration) {
 		p.now = p.now.Add(by)
-		f.Shift(by)
+		f.AdjustClock(by)
 	}
 	p.now = p.now.Add(testTTL)
-	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
 	jump(time.Hour)
-	f.Gone("w", false)
+	f.Removed("w", false)
 	if p.decideCloses() {
 		t.Fatal("closed since the clock jumped")
 	}
@@ -52,8 +52,8 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 // arrives, does not know that it is lost.
 func TestASilentWatchIsNoLoss(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
-	f.Gone("w", false)
-	f.Heard(p.now)
+	f.Removed("w", false)
+	f.WatchAlive(p.now)
 	if p.decideCloses() {
 		t.Fatal("closed at once")
 	}
@@ -62,11 +62,11 @@ func TestASilentWatchIsNoLoss(t *testing.T) {
 	if p.decideCloses() {
 		t.Fatal("closed while nothing was heard")
 	}
-	f.Heard(due.Add(-time.Millisecond)) // and has come late
+	f.WatchAlive(due.Add(-time.Millisecond)) // and has come late
 	if p.decideCloses() {
 		t.Fatal("closed since something was heard that is too old")
 	}
-	f.Heard(due)
+	f.WatchAlive(due)
 	if !p.decideCloses() {
 		t.Fatal("not closed when the watch had been heard of after the time to live")
 	}
@@ -81,11 +81,11 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 	} {
 		p := newPlayer(t, one, ok)
 		f := p.fleet(1)
-		f.Seen(jobs.WorkerInfo{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
+		f.Heartbeat(jobs.WorkerInfo{Name: "silent", Incarnation: "silent", Slots: 1}, p.now)
 		p.d = schedule.NewDispatcher(p.run, f)
 		c.Attempt = p.decideUntilPublished().Attempt
 		p.now = p.now.Add(10 * testTTL)
-		f.Gone("silent", false)
+		f.Removed("silent", false)
 		c.Started = p.now.Add(-time.Hour) // the server's clock may have gone back, and stamps what it stores
 		p.write("a", "a", jobs.Record{Claim: &c})
 		if p.decideCloses() {
@@ -102,7 +102,7 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 // incarnation, is lost at once.
 func TestAnIncarnationInAnothersPlace(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
-	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
 	if !p.decideCloses() {
 		t.Error("not closed")
 	}
@@ -155,7 +155,7 @@ func TestAMissingJobIsPublishedAgain(t *testing.T) {
 func TestPastItsTimeIsTimedOut(t *testing.T) {
 	p, f := claimed(t, "name: p\nmodules: {a: {command: [\"true\"], timeout: 1s, not-in-parallel: k}}", jobs.Claim{Worker: "w", Incarnation: "w"})
 	p.now = p.now.Add(time.Minute)
-	f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1}, p.now)
 	actions, _ := p.d.Decide(p.now)
 	if !slices.ContainsFunc(actions, func(a schedule.Action) bool {
 		ask, is := a.(schedule.Ask)
@@ -213,7 +213,7 @@ modules:
 			switch a.(type) {
 			case schedule.Close: // on its way
 				closing = true
-				f.Seen(jobs.WorkerInfo{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "windows", Tools: map[string]string{"sh": ""}}}, p.now)
+				f.Heartbeat(jobs.WorkerInfo{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "windows", Tools: map[string]string{"sh": ""}}}, p.now)
 			case schedule.Publish:
 				t.Fatal("published while it is being closed")
 			default:
@@ -243,7 +243,7 @@ modules:
 		w := jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: 1, LanesSeen: 1 << 40, Unable: "no space left on device", Capabilities: jobs.Capabilities{
 			OS: "linux", Tools: map[string]string{"sh": ""},
 		}}
-		f.Seen(w, p.now)
+		f.Heartbeat(w, p.now)
 		p.before = func(p *player, round int) {
 			if round == 0 {
 				p.d = schedule.NewDispatcher(p.run, f)
@@ -253,7 +253,7 @@ modules:
 			}
 			if recovers && p.now.After(epochStart.Add(5*time.Second)) {
 				w.Unable = ""
-				f.Seen(w, p.now)
+				f.Heartbeat(w, p.now)
 			}
 		}
 		got := ended(p.play(1))["a"]

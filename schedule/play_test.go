@@ -87,11 +87,11 @@ func (p *player) write(subject string, cell jobs.ModuleID, rec jobs.Record) {
 func (p *player) fleet(slots int) *schedule.Fleet {
 	f := schedule.NewFleet(testTTL)
 	if slots > 0 {
-		f.Seen(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: slots, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{
+		f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: slots, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{
 			OS: "linux", Tools: map[string]string{"sh": ""},
 		}}, p.now)
 	}
-	f.Synced(p.now)
+	f.WatchSynced(p.now)
 	return f
 }
 

@@ -111,9 +111,9 @@ modules:
 		{Name: "big", Capabilities: jobs.Capabilities{Tags: []string{"big"}}}, {Name: "small"},
 	} {
 		w.Incarnation, w.Slots, w.LanesSeen = w.Name, 1, 1<<40
-		fleet.Seen(w, p.now)
+		fleet.Heartbeat(w, p.now)
 	}
-	fleet.Synced(p.now)
+	fleet.WatchSynced(p.now)
 	p.d = schedule.NewDispatcher(p.run, fleet)
 	actions, _ := p.d.Decide(p.now)
 	for _, a := range actions {
@@ -155,7 +155,7 @@ modules:
   another: {command: ["true"], priority: high, needs: [quick], requires: {os: linux, tools: [sh]}}
 `, ok)
 	f := p.fleet(2)
-	f.Seen(jobs.WorkerInfo{Name: "mac", Incarnation: "mac", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "darwin"}}, p.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "mac", Incarnation: "mac", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "darwin"}}, p.now)
 	p.d = schedule.NewDispatcher(p.run, f)
 	decide := func() (wake time.Time) {
 		for range 3 {

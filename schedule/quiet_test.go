@@ -57,7 +57,7 @@ func TestAJumpOfTheClockMakesNoFleetCalm(t *testing.T) {
 	p, f := awaitsCalm(t)
 	for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
 		p.now = p.now.Add(by)
-		f.Shift(by)
+		f.AdjustClock(by)
 		if p.grants() {
 			t.Fatalf("granted after a jump of %s", by)
 		}
@@ -70,7 +70,7 @@ func TestAJumpOfTheClockMakesNoFleetCalm(t *testing.T) {
 
 func TestAWorkerWhoseConnectionHasStoodMakesTheFleetCalm(t *testing.T) {
 	p, f := awaitsCalm(t)
-	f.Seen(jobs.WorkerInfo{Name: "other", Incarnation: "other", Slots: 1, Settled: true}, p.now)
+	f.Heartbeat(jobs.WorkerInfo{Name: "other", Incarnation: "other", Slots: 1, Settled: true}, p.now)
 	if !p.grants() {
 		t.Error("not granted")
 	}

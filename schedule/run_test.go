@@ -122,7 +122,7 @@ func (w *world) trouble() {
 	case 3, 4:
 		w.addWorker()
 		for name := range w.workers {
-			w.fleet.Seen(w.registered(name), w.now)
+			w.fleet.Heartbeat(w.registered(name), w.now)
 		}
 	case 5, 6:
 		w.cluster.interfere(w.t, w.pipe.Limits["l"])
@@ -168,7 +168,7 @@ func (w *world) settle() {
 		w.addWorker()
 	}
 	for name := range w.workers {
-		w.fleet.Seen(w.registered(name), w.now)
+		w.fleet.Heartbeat(w.registered(name), w.now)
 	}
 	clear(w.cluster.others)
 	for range 3000 {

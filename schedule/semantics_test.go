@@ -474,8 +474,8 @@ func TestFleetLoss(t *testing.T) {
 		t.Fatal("a live worker's attempt was closed")
 	}
 	p.now = p.now.Add(time.Second)
-	f.Restart() // the server was restarted: its registry is empty
-	f.Synced(p.now)
+	f.WatchRestarted() // the server was restarted: its registry is empty
+	f.WatchSynced(p.now)
 	if p.decideCloses() {
 		t.Fatal("closed before the time to live has passed on the observer's clock")
 	}

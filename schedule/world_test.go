@@ -113,9 +113,9 @@ func (w *world) takeOver() {
 	w.run, w.folded = run, len(w.log)
 	w.fleet = schedule.NewFleet(testTTL)
 	for _, name := range slices.Sorted(maps.Keys(w.workers)) {
-		w.fleet.Seen(w.registered(name), w.now)
+		w.fleet.Heartbeat(w.registered(name), w.now)
 	}
-	w.fleet.Synced(w.now)
+	w.fleet.WatchSynced(w.now)
 	w.dispatcher = schedule.NewDispatcher(run, w.fleet)
 	w.pending = nil
 }
@@ -286,7 +286,7 @@ func (w *world) kill(name string) {
 			x.dead = true
 		}
 	}
-	w.fleet.Gone(name, false)
+	w.fleet.Removed(name, false)
 	// What it had taken and not acknowledged comes back for others.
 	for id, x := range w.working {
 		if x.worker == name && x.claimed == 0 {

@@ -53,11 +53,11 @@ func Of(p *pipeline.Pipeline, workers []Worker, took func(*pipeline.Module) time
 	})
 	for _, w := range workers {
 		g.free[w.Name] = w.Slots
-		g.fleet.Seen(jobs.WorkerInfo{
+		g.fleet.Heartbeat(jobs.WorkerInfo{
 			Name: w.Name, Incarnation: w.Name, Slots: w.Slots, LanesSeen: 1 << 40, Capabilities: w.Capabilities,
 		}, g.now)
 	}
-	g.fleet.Synced(g.now)
+	g.fleet.WatchSynced(g.now)
 	return g.play(p, known)
 }
 

@@ -131,15 +131,15 @@ func (l *loop) hear(c change) func() {
 		now := l.now()
 		switch {
 		case c.began:
-			l.fleet.Restart()
+			l.fleet.WatchRestarted()
 		case c.synced:
-			l.fleet.Synced(now)
+			l.fleet.WatchSynced(now)
 		case c.gone:
-			l.fleet.Gone(c.worker.Name, c.left)
+			l.fleet.Removed(c.worker.Name, c.left)
 		default:
-			l.fleet.Seen(c.worker, now)
+			l.fleet.Heartbeat(c.worker, now)
 		}
-		l.fleet.Heard(now)
+		l.fleet.WatchAlive(now)
 	}
 }
 
@@ -151,7 +151,7 @@ func (l *loop) beats() {
 	turn := l.watch.turn
 	l.d.o.w.after(watchBeat, nil, "tells who watches that nothing has changed", func() {
 		if l.d.loop == l && l.watch.turn == turn {
-			l.watch.push("hears that nothing has changed", func() { l.fleet.Heard(l.now()) })
+			l.watch.push("hears that nothing has changed", func() { l.fleet.WatchAlive(l.now()) })
 			l.beats()
 		}
 	})

@@ -67,7 +67,7 @@ func (l *loop) fold(e jobs.Entry) {
 
 // keepTime corrects what is known of the log's clock.
 func (l *loop) keepTime(ahead time.Duration) {
-	l.fleet.Shift(ahead - l.ahead)
+	l.fleet.AdjustClock(ahead - l.ahead)
 	l.ahead = ahead
 }
 
@@ -85,7 +85,7 @@ func (l *loop) step() {
 		return
 	}
 	if l.timer != 0 {
-		l.fleet.Woke(l.d.o.w.now-l.timer, l.now())
+		l.fleet.Overslept(l.d.o.w.now-l.timer, l.now())
 	}
 	actions, wake := l.dispatcher.Decide(l.now())
 	for _, a := range actions {
@@ -114,7 +114,7 @@ func (l *loop) wakeAt(wake time.Time) {
 	l.timer = at
 	o.w.at(at, o.party, "its timer rings", l.d.during(func() {
 		if l.timer == at {
-			l.fleet.Woke(l.d.o.w.now-at, l.now())
+			l.fleet.Overslept(l.d.o.w.now-at, l.now())
 			l.timer = 0
 			l.step()
 		}
