@@ -289,7 +289,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 
 // startOver forgets the known sequences of the queue.
 func (l *lane) startOver() {
-	l.seen, l.announced, l.rung, l.waiting, l.want = 0, 0, 0, bell.Waiting{}, true
+	l.seen, l.announced, l.rung, l.waiting, l.want = 0, 0, 0, bell.Waiting[jobs.Rank]{}, true
 }
 
 // onRecreated notes that the queue may have been recreated: then its sequences

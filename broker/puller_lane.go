@@ -23,13 +23,13 @@ type lane struct {
 	name      jobs.Lane
 	next      string // the subject of its requests
 	slots     int    // that one of its jobs takes, as wished
-	chime     bell.Chime
-	waiting   bell.Waiting // jobs that its bell announced and that may still wait, oldest first
-	known     int          // number of announced jobs since the last request
-	rung      uint64       // sequence of the newest announced job
-	rank      jobs.Rank    // the best rank of the waiting jobs, or the last rank
-	ranked    time.Time    // when rank was last learned; zero = never
-	yields    time.Time    // until when workers without a scarcer lane may go first; zero = the lane does not yield
+	chime     bell.Chime[jobs.Rank]
+	waiting   bell.Waiting[jobs.Rank] // jobs that its bell announced and that may still wait, oldest first
+	known     int                     // number of announced jobs since the last request
+	rung      uint64                  // sequence of the newest announced job
+	rank      jobs.Rank               // the best rank of the waiting jobs, or the last rank
+	ranked    time.Time               // when rank was last learned; zero = never
+	yields    time.Time               // until when workers without a scarcer lane may go first; zero = the lane does not yield
 	bell      *nats.Subscription
 	box       *inbox
 	seen      uint64 // sequence of the newest job that was delivered here or requested

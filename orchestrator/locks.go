@@ -118,7 +118,7 @@ func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (bool, error) {
 }
 
 func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
-	return runlog.Load(ctx, o.conn, run)
+	return runlog.Load(ctx, o.conn.Runs, run)
 }
 
 func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {

@@ -318,7 +318,7 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	}
 	start(func() error { return l.broker.Runs.Follow(ctx, l.run, after, l.entries) })
 	start(func() error { return registry.Watch(ctx, l.changes) })
-	start(func() error { return runlog.WatchGone(ctx, l.broker, l.run) })
+	start(func() error { return runlog.WatchGone(ctx, l.broker.Runs, l.run) })
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
 	start(func() error {

@@ -10,15 +10,19 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-
-	"github.com/modpipe/modpipe/jobs"
 )
 
+// Rank orders jobs: Compare is negative when the receiver is more urgent.
+type Rank[R any] interface {
+	comparable
+	Compare(other R) int
+}
+
 // stretch is a sequence of jobs with equal ranks.
-type stretch struct {
+type stretch[R Rank[R]] struct {
 	first, last uint64 // sequences in the queue
 	jobs        int
-	rank        jobs.Rank
+	rank        R
 }
 
 // mostStretches bounds the stretches of one lane. Beyond it, new jobs join the
@@ -27,16 +31,16 @@ const mostStretches = 64
 
 // Chime holds the jobs that were announced since the last Take. Safe for concurrent
 // use; the zero value is empty.
-type Chime struct {
+type Chime[R Rank[R]] struct {
 	fresh  atomic.Bool // told is not empty
 	mu     sync.Mutex
 	newest uint64
-	told   []stretch
+	told   []stretch[R]
 }
 
 // Ring notes a job. It reports whether the queue was recreated or has lost its last
 // part: a bell rings in the order of the sequences.
-func (c *Chime) Ring(seq uint64, rank jobs.Rank) (recreated bool) {
+func (c *Chime[R]) Ring(seq uint64, rank R) (recreated bool) {
 	if seq == 0 {
 		return false // not a bell of JetStream
 	}
@@ -47,13 +51,13 @@ func (c *Chime) Ring(seq uint64, rank jobs.Rank) (recreated bool) {
 		c.told = nil
 	}
 	c.newest = seq
-	c.told = extend(c.told, stretch{seq, seq, 1, rank})
+	c.told = extend(c.told, stretch[R]{seq, seq, 1, rank})
 	c.fresh.Store(true)
 	return recreated
 }
 
 // Take moves the announced jobs to w, and returns their number.
-func (c *Chime) Take(w *Waiting) (n int) {
+func (c *Chime[R]) Take(w *Waiting[R]) (n int) {
 	if !c.fresh.Load() {
 		return 0
 	}
@@ -69,7 +73,7 @@ func (c *Chime) Take(w *Waiting) (n int) {
 }
 
 // extend appends next to list, as part of its last stretch where it can.
-func extend(list []stretch, next stretch) []stretch {
+func extend[R Rank[R]](list []stretch[R], next stretch[R]) []stretch[R] {
 	if len(list) == 0 {
 		return append(list, next)
 	}
@@ -86,11 +90,11 @@ func extend(list []stretch, next stretch) []stretch {
 
 // Waiting are the announced jobs of a lane that may still wait, oldest first. The
 // zero value is empty.
-type Waiting struct{ list []stretch }
+type Waiting[R Rank[R]] struct{ list []stretch[R] }
 
 // Forget drops the jobs up to a sequence, which no longer wait: a lane hands jobs
 // out in the order of their sequences.
-func (w *Waiting) Forget(seq uint64) {
+func (w *Waiting[R]) Forget(seq uint64) {
 	kept := w.list[:0]
 	for _, s := range w.list {
 		if s.last > seq {
@@ -102,7 +106,7 @@ func (w *Waiting) Forget(seq uint64) {
 }
 
 // Best is the best rank of the jobs; other when there are none.
-func (w *Waiting) Best(other jobs.Rank) jobs.Rank {
+func (w *Waiting[R]) Best(other R) R {
 	best := other
 	for i, s := range w.list {
 		if i == 0 || s.rank.Compare(best) < 0 {
@@ -113,7 +117,7 @@ func (w *Waiting) Best(other jobs.Rank) jobs.Rank {
 }
 
 // Oldest is the sequence of the first job; the largest number when there is none.
-func (w *Waiting) Oldest() uint64 {
+func (w *Waiting[R]) Oldest() uint64 {
 	if len(w.list) == 0 {
 		return math.MaxUint64
 	}
@@ -121,7 +125,7 @@ func (w *Waiting) Oldest() uint64 {
 }
 
 // Newest is the sequence of the last job; 0 when there is none.
-func (w *Waiting) Newest() uint64 {
+func (w *Waiting[R]) Newest() uint64 {
 	if len(w.list) == 0 {
 		return 0
 	}

@@ -8,11 +8,11 @@ import (
 )
 
 func TestStretchesOfALaneAreBounded(t *testing.T) {
-	var c Chime
+	var c Chime[jobs.Rank]
 	for i := range uint64(10_000) {
 		c.Ring(i+1, jobs.Rank{Priority: pipeline.Priority(i % 3), Slots: 8})
 	}
-	var w Waiting
+	var w Waiting[jobs.Rank]
 	if n := c.Take(&w); n != 10_000 {
 		t.Errorf("%d jobs were announced, want 10000", n)
 	}

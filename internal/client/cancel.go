@@ -19,7 +19,7 @@ func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel)
 		cancel.ID = ident.New()
 	}
 	for {
-		state, err := runlog.Load(ctx, c.conn, run)
+		state, err := runlog.Load(ctx, c.conn.Runs, run)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel)
 			break // our own write, whose answer was lost
 		}
 	}
-	state, err := runlog.Load(ctx, c.conn, run)
+	state, err := runlog.Load(ctx, c.conn.Runs, run)
 	if err != nil {
 		return err
 	}

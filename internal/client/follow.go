@@ -44,8 +44,8 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink fun
 	}
 	f.state = schedule.NewRun(f.send)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return runlog.Follow(ctx, c.conn, run, f.entries) })
-	g.Go(func() error { return runlog.WatchGone(ctx, c.conn, run) })
+	g.Go(func() error { return runlog.Follow(ctx, c.conn.Runs, run, f.entries) })
+	g.Go(func() error { return runlog.WatchGone(ctx, c.conn.Runs, run) })
 	if logs {
 		f.logs = true
 		g.Go(func() error { return c.conn.Logs.Follow(ctx, run, f.chunks) })

@@ -37,8 +37,8 @@ func (c *Client) AwaitTaken(ctx context.Context, run jobs.RunID) (HandOver, erro
 	result := Taken
 	entries := make(chan jobs.Entry, runlog.Buffered)
 	g, watching := errgroup.WithContext(ctx)
-	g.Go(func() error { return runlog.Follow(watching, c.conn, run, entries) })
-	g.Go(func() error { return runlog.WatchGone(watching, c.conn, run) })
+	g.Go(func() error { return runlog.Follow(watching, c.conn.Runs, run, entries) })
+	g.Go(func() error { return runlog.WatchGone(watching, c.conn.Runs, run) })
 	g.Go(func() (err error) {
 		result, err = c.awaitTaken(watching, entries)
 		return err

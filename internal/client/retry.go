@@ -35,7 +35,7 @@ func (e *UnknownModuleError) Error() string {
 // the results of the modules that do not run again. The caller chooses its id. broker.ErrNotFound, ErrRunning, ErrNothing, an
 // UnknownModuleError, and those of redo.Bind.
 func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Spec, error) {
-	state, err := runlog.Load(ctx, c.conn, run)
+	state, err := runlog.Load(ctx, c.conn.Runs, run)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 // Show returns the report of a run as it is now. broker.ErrNotFound when there
 // is no such run.
 func (c *Client) Show(ctx context.Context, run jobs.RunID) (*report.Report, error) {
-	state, err := runlog.Load(ctx, c.conn, run)
+	state, err := runlog.Load(ctx, c.conn.Runs, run)
 	if runlog.Unreadable(err) {
 		if r := c.endedByForce(ctx, run); r != nil {
 			return r, nil
@@ -39,6 +39,6 @@ func (c *Client) reportOf(ctx context.Context, state *schedule.Run) (*report.Rep
 
 // Check folds the log of a run and returns the fault that it finds; nil = none.
 func (c *Client) Check(ctx context.Context, run jobs.RunID) error {
-	_, err := runlog.Load(ctx, c.conn, run)
+	_, err := runlog.Load(ctx, c.conn.Runs, run)
 	return err
 }

@@ -13,7 +13,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 
-	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/schedule"
 )
@@ -21,6 +21,17 @@ import (
 // ErrPanicked reports that modpipe panicked over a run. Every other run goes on;
 // this one is set aside.
 var ErrPanicked = errors.New("handling the run panicked, which is a fault of modpipe")
+
+// Logs are the logs of runs on one NATS, as broker.Runs has them.
+type Logs interface {
+	// Read reads a whole log. jetstream.ErrNotFound when there is no such run.
+	Read(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error)
+	// Follow sends the entries after a sequence until ctx ends.
+	// jetstream.ErrReconnected when they may begin again from the first.
+	Follow(ctx context.Context, run jobs.RunID, after uint64, out chan<- jobs.Entry) error
+	// WatchGone returns an error when NATS has lost the log.
+	WatchGone(ctx context.Context, run jobs.RunID) error
+}
 
 // Buffered bounds the entries of a log that a reader holds ahead of its fold.
 const Buffered = 1024
@@ -48,15 +59,15 @@ func Unreadable(err error) bool {
 	return errors.Is(err, ErrPanicked) || errors.Is(err, schedule.ErrCorrupt) || errors.Is(err, jobs.ErrNewer) || errors.Is(err, jobs.ErrMalformed)
 }
 
-// Load reads and folds the whole log of a run. broker.ErrNotFound when there is
+// Load reads and folds the whole log of a run. jetstream.ErrNotFound when there is
 // no such run; an error for which Unreadable is true when it cannot be folded.
-func Load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.Run, err error) {
+func Load(ctx context.Context, logs Logs, run jobs.RunID) (state *schedule.Run, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(run, v)
 		}
 	}()
-	entries, err := c.Runs.Read(ctx, run)
+	entries, err := logs.Read(ctx, run)
 	if err != nil {
 		return nil, fmt.Errorf("read the log of run %s: %w", run, err)
 	}
@@ -65,10 +76,10 @@ func Load(ctx context.Context, c *broker.Conn, run jobs.RunID) (state *schedule.
 
 // Follow sends the entries of a log to out, and an entry without a sequence
 // before they begin again from the first.
-func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs.Entry) error {
+func Follow(ctx context.Context, logs Logs, run jobs.RunID, out chan<- jobs.Entry) error {
 	for {
-		err := c.Runs.Follow(ctx, run, 0, out)
-		if !errors.Is(err, broker.ErrReconnected) {
+		err := logs.Follow(ctx, run, 0, out)
+		if !errors.Is(err, jetstream.ErrReconnected) {
 			return err
 		}
 		select {
@@ -81,9 +92,9 @@ func Follow(ctx context.Context, c *broker.Conn, run jobs.RunID, out chan<- jobs
 
 // WatchGone returns an error when NATS has lost the log of a run. A program
 // without the permission to see it does without the watch.
-func WatchGone(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
-	err := c.Runs.WatchGone(ctx, run)
-	if errors.Is(err, broker.ErrDenied) {
+func WatchGone(ctx context.Context, logs Logs, run jobs.RunID) error {
+	err := logs.WatchGone(ctx, run)
+	if errors.Is(err, jetstream.ErrDenied) {
 		return nil
 	}
 	return err
