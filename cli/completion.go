@@ -13,7 +13,6 @@ import (
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/store"
-	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -128,7 +127,7 @@ func (a *app) completeRetry(p *store.Location) completer {
 			if err != nil {
 				return nil, err
 			}
-			spec, err := s.Conn.Runs.Spec(ctx, run)
+			spec, err := client.New(s.Conn).Spec(ctx, run)
 			if err != nil {
 				return nil, err
 			}
@@ -139,7 +138,7 @@ func (a *app) completeRetry(p *store.Location) completer {
 
 func (a *app) completeWorkers(p *store.Location) completer {
 	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
-		workers, err := kv.Workers(ctx, s.Conn.Conn)
+		workers, err := client.New(s.Conn).Workers(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,6 @@ import (
 	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -45,23 +44,21 @@ func (a *app) runsLogsCommand(p *store.Location) *cobra.Command {
 	settings.CountFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
 	settings.SwitchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
 	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
-		log, err := s.Conn.Runs.Read(ctx, run)
+		p := &logPrinter{app: a, client: client.New(s.Conn), run: run, options: o}
+		list, err := p.client.Modules(ctx, run)
 		if err != nil {
 			return err
 		}
-		m, err := modulesOf(log)
-		if err != nil {
-			return err
-		}
+		p.modules = &logModules{list: list, all: true}
 		if len(args) > 0 {
-			if m, err = m.only(run, args[0]); err != nil {
+			if p.modules, err = p.modules.only(run, args[0]); err != nil {
 				return err
 			}
 		}
-		if o.follow {
-			return a.followLogs(ctx, s, run, m, o)
+		if o.follow && !s.Dead { // on a dead store nothing more comes
+			return p.follow(ctx)
 		}
-		return a.printLogs(ctx, s, run, m, o)
+		return p.stored(ctx)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		a.readsOutput = true
@@ -72,130 +69,88 @@ func (a *app) runsLogsCommand(p *store.Location) *cobra.Command {
 
 // logModules are the modules of a run whose logs are asked for.
 type logModules struct {
-	names  map[jobs.ModuleID]string
-	family map[jobs.ModuleID]string
-	newest map[jobs.ModuleID]jobs.Attempt
-	order  []jobs.ModuleID
-	one    bool // one module was asked for: its bytes, without a name before them
-	all    bool // nothing was asked for: also what appears later
-}
-
-// modulesOf reads a run's modules from its log, those of expanded families too.
-func modulesOf(log []jobs.Entry) (*logModules, error) {
-	m := &logModules{names: map[jobs.ModuleID]string{}, family: map[jobs.ModuleID]string{}, newest: map[jobs.ModuleID]jobs.Attempt{}, all: true}
-	var p *pipeline.Pipeline
-	declared := map[jobs.ModuleID]*pipeline.Module{}
-	add := func(mod *pipeline.Module) {
-		t := jobs.ModuleID(mod.Token)
-		declared[t], m.names[t], m.family[t] = mod, mod.Name, mod.Family
-		m.order = append(m.order, t)
-	}
-	for _, e := range log {
-		switch r := e.Record; {
-		case r.Spec != nil && r.Spec.Pipeline != nil:
-			p = r.Spec.Pipeline
-			for _, mod := range p.Modules {
-				add(mod)
-			}
-		case r.Expansion != nil && p != nil && declared[r.Expansion.Module] != nil:
-			members, err := p.Members(declared[r.Expansion.Module], r.Expansion.Combinations)
-			if err != nil {
-				return nil, err
-			}
-			m.forget(r.Expansion.Module)
-			for _, mod := range members {
-				add(mod)
-			}
-		case r.Claim != nil:
-			m.newest[e.Cell] = max(m.newest[e.Cell], r.Claim.Attempt)
-		case r.Outcome != nil:
-			m.newest[e.Cell] = max(m.newest[e.Cell], r.Outcome.Attempt)
-		}
-	}
-	return m, nil
-}
-
-// forget drops the placeholder of a family whose members are known.
-func (m *logModules) forget(placeholder jobs.ModuleID) {
-	m.order = slices.DeleteFunc(m.order, func(t jobs.ModuleID) bool { return t == placeholder })
+	list []client.Module
+	one  bool // one module was asked for: its bytes, without a name before them
+	all  bool // nothing was asked for: also what appears later
 }
 
 // only keeps the module of this name, or the members of the family.
 func (m *logModules) only(run jobs.RunID, name string) (*logModules, error) {
-	kept := &logModules{names: m.names, family: m.family, newest: m.newest}
-	for _, t := range m.order {
-		if strings.EqualFold(m.names[t], name) {
-			kept.order, kept.one = []jobs.ModuleID{t}, true
-			return kept, nil
-		}
-		if m.family[t] != "" && strings.EqualFold(m.family[t], name) {
-			kept.order = append(kept.order, t)
-		}
-	}
-	if len(kept.order) > 0 {
-		return kept, nil
-	}
+	kept := &logModules{}
 	var names []string
-	for _, t := range m.order {
-		names = append(names, m.names[t])
+	for _, module := range m.list {
+		if strings.EqualFold(module.Name, name) {
+			return &logModules{list: []client.Module{module}, one: true}, nil
+		}
+		if module.Family != "" && strings.EqualFold(module.Family, name) {
+			kept.list = append(kept.list, module)
+		}
+		names = append(names, module.Name)
+	}
+	if len(kept.list) > 0 {
+		return kept, nil
 	}
 	return nil, exit.NotFoundf("run %s has no module %q%s", run, name, phrase.DidYouMean(name, names))
 }
 
 func (m *logModules) has(name string) bool {
-	return m.all || slices.ContainsFunc(m.order, func(t jobs.ModuleID) bool { return m.names[t] == name })
+	return m.all || slices.ContainsFunc(m.list, func(x client.Module) bool { return x.Name == name })
 }
 
 func (m *logModules) width() int {
 	width := 0
-	for _, t := range m.order {
-		width = min(progress.WidestName, max(width, utf8.RuneCountInString(m.names[t])))
+	for _, module := range m.list {
+		width = min(progress.WidestName, max(width, utf8.RuneCountInString(module.Name)))
 	}
 	return width
 }
 
-// printLogs prints what is stored now.
-func (a *app) printLogs(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
-	if m.one {
-		return a.printBytes(ctx, s, run, m, o)
+// logPrinter prints what the modules of a run wrote.
+type logPrinter struct {
+	*app
+	client  *client.Client
+	run     jobs.RunID
+	modules *logModules
+	options *logOptions
+}
+
+// stored prints what is stored now.
+func (p *logPrinter) stored(ctx context.Context) error {
+	if p.modules.one {
+		return p.bytes(ctx)
 	}
-	moduleID := jobs.ModuleID("")
-	wanted := map[jobs.ModuleID]bool{}
-	for _, t := range m.order {
-		wanted[t] = true
-	}
-	lines := newLineSplitter(a.Stdout, m)
-	err := s.Conn.Logs.Read(ctx, run, moduleID, jobs.Attempt(o.attempt), func(e broker.LogEntry) error {
-		if !wanted[e.ID.Module] || o.attempt == 0 && e.ID.Attempt != m.newest[e.ID.Module] {
-			return nil
-		}
-		return lines.add(e)
-	})
-	if err != nil {
+	lines := newLineSplitter(p.Stdout, p.modules)
+	if err := p.client.Outputs(ctx, p.run, p.modules.list, jobs.Attempt(p.options.attempt), lines.add); err != nil {
 		return err
 	}
 	return lines.flush()
 }
 
-// printBytes prints one module's attempt as it was written.
-func (a *app) printBytes(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
-	moduleID := m.order[0]
-	attempt := jobs.Attempt(o.attempt)
+// bytes prints one module's attempt as it was written; on a terminal, which
+// modules must not command, in lines.
+func (p *logPrinter) bytes(ctx context.Context) error {
+	module := p.modules.list[0]
+	attempt := jobs.Attempt(p.options.attempt)
 	switch {
-	case attempt == 0 && m.newest[moduleID] == 0:
-		console.Writef(a.Stderr, "%s has not started: there is no log\n", m.names[moduleID])
+	case attempt == 0 && module.Newest == 0:
+		console.Writef(p.Stderr, "%s has not started: there is no log\n", module.Name)
 		return nil
 	case attempt == 0:
-		attempt = m.newest[moduleID]
-	case attempt > m.newest[moduleID]:
-		return exit.NotFoundf("%s of run %s has had %s", m.names[moduleID], run, phrase.Count(int(m.newest[moduleID]), "attempt"))
+		attempt = module.Newest
+	case attempt > module.Newest:
+		return exit.NotFoundf("%s of run %s has had %s", module.Name, p.run, phrase.Count(int(module.Newest), "attempt"))
 	}
-	if console.IsTerminal(a.Stdout) { // which modules must not command
-		return a.printLines(ctx, s, run, m, moduleID, attempt)
+	of := jobs.AttemptID{Module: module.ID, Attempt: attempt}
+	if console.IsTerminal(p.Stdout) {
+		lines := newLineSplitter(p.Stdout, p.modules)
+		if err := p.client.Output(ctx, p.run, of, lines.add); err != nil {
+			return err
+		}
+		return lines.flush()
 	}
-	return s.Conn.Logs.Read(ctx, run, moduleID, attempt, func(e broker.LogEntry) error {
-		for _, p := range e.Chunk.Parts {
-			if _, err := a.Stdout.Write(p.Data); err != nil {
+	return p.client.Output(ctx, p.run, of, func(e broker.LogEntry) error {
+		for _, part := range e.Chunk.Parts {
+			if _, err := p.Stdout.Write(part.Data); err != nil {
 				return err
 			}
 		}
@@ -203,31 +158,18 @@ func (a *app) printBytes(ctx context.Context, s *access.Session, run jobs.RunID,
 	})
 }
 
-// printLines prints one module's attempt in lines.
-func (a *app) printLines(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, moduleID jobs.ModuleID, attempt jobs.Attempt) error {
-	lines := newLineSplitter(a.Stdout, m)
-	if err := s.Conn.Logs.Read(ctx, run, moduleID, attempt, lines.add); err != nil {
-		return err
-	}
-	return lines.flush()
-}
-
-// followLogs prints lines as they come.
-func (a *app) followLogs(ctx context.Context, s *access.Session, run jobs.RunID, m *logModules, o *logOptions) error {
-	if s.Dead {
-		return a.printLogs(ctx, s, run, m, o) // nothing more will come
-	}
-	width := m.width()
-	_, err := client.New(s.Conn).Follow(ctx, run, true, func(e report.Event) {
-		if e.Event != report.EventModuleOutput || !m.has(e.Module) || o.attempt > 0 && int(e.Attempt) != o.attempt {
+// follow prints lines as they come, until the run has ended.
+func (p *logPrinter) follow(ctx context.Context) error {
+	width := p.modules.width()
+	_, err := p.client.Follow(ctx, p.run, true, func(e report.Event) {
+		if e.Event != report.EventModuleOutput || !p.modules.has(e.Module) || p.options.attempt > 0 && int(e.Attempt) != p.options.attempt {
 			return
 		}
 		e = shown.Event(e)
-		if m.one {
-			console.Writeln(a.Stdout, e.Text)
-			return
+		if !p.modules.one {
+			e.Text = prefix(e.Module, width) + e.Text
 		}
-		console.Writeln(a.Stdout, m.prefix(e.Module, width)+e.Text)
+		console.Writeln(p.Stdout, e.Text)
 	})
 	return err
 }
@@ -236,6 +178,7 @@ func (a *app) followLogs(ctx context.Context, s *access.Session, run jobs.RunID,
 type lineSplitter struct {
 	w       io.Writer
 	modules *logModules
+	names   map[jobs.ModuleID]string
 	width   int
 	partial map[lineKey]*lines.Joiner
 	order   []lineKey // of partial, by first appearance
@@ -247,7 +190,11 @@ type lineKey struct {
 }
 
 func newLineSplitter(w io.Writer, m *logModules) *lineSplitter {
-	return &lineSplitter{w: w, modules: m, width: m.width(), partial: map[lineKey]*lines.Joiner{}}
+	names := map[jobs.ModuleID]string{}
+	for _, module := range m.list {
+		names[module.ID] = module.Name
+	}
+	return &lineSplitter{w: w, modules: m, names: names, width: m.width(), partial: map[lineKey]*lines.Joiner{}}
 }
 
 func (l *lineSplitter) add(e broker.LogEntry) error {
@@ -278,13 +225,13 @@ func (l *lineSplitter) flush() error {
 func (l *lineSplitter) line(k lineKey, line lines.Line) error {
 	text := safetext.Output(line.String())
 	if !l.modules.one {
-		text = l.modules.prefix(cmp.Or(l.modules.names[k.id.Module], string(k.id.Module)), l.width) + text
+		text = prefix(cmp.Or(l.names[k.id.Module], string(k.id.Module)), l.width) + text
 	}
 	_, err := io.WriteString(l.w, text+"\n")
 	return err
 }
 
 // prefix stands before each line of a module.
-func (m *logModules) prefix(name string, width int) string {
+func prefix(name string, width int) string {
 	return phrase.Pad(safetext.Line(name), width) + " | "
 }

@@ -12,13 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/internal/waves"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -82,7 +82,7 @@ func (a *app) history(ctx context.Context, p store.Location, file, pipeline stri
 		return nil
 	}
 	defer s.Close()
-	known, err := kv.Durations(ctx, s.Conn.Conn, pipeline)
+	known, err := client.New(s.Conn).Durations(ctx, pipeline)
 	if err != nil {
 		return nil
 	}

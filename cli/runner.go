@@ -358,7 +358,7 @@ func (r *runner) estimate(ctx context.Context, s *access.Session) {
 	}
 	ctx, stop := context.WithTimeout(ctx, estimatePatience)
 	defer stop()
-	if known, err := kv.Durations(ctx, s.Conn.Conn, r.pipeline); err == nil {
+	if known, err := client.New(s.Conn).Durations(ctx, r.pipeline); err == nil {
 		p.Estimates(known.Took)
 	}
 }
@@ -411,16 +411,7 @@ func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict 
 	}
 	ctx, stop := context.WithTimeout(ctx, closingPatience)
 	defer stop()
-	log, err := c.Runs.Read(ctx, jobs.RunID(rep.Run))
-	if err != nil {
-		return v
-	}
-	for _, e := range log {
-		if e.Record.Cancel != nil {
-			v.cancel = e.Record.Cancel
-			return v
-		}
-	}
+	v.cancel, _ = client.New(c).Cancellation(ctx, jobs.RunID(rep.Run)) // without it the verdict is a plain cancellation
 	return v
 }
 

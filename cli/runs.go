@@ -224,14 +224,14 @@ func (a *app) runsWaitCommand(p *store.Location) *cobra.Command {
 
 func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeout time.Duration) error {
 	if s.Dead {
-		if ended, err := s.Conn.Runs.Ended(ctx, run); err == nil && !ended {
+		if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
 			if _, err := client.New(s.Conn).Show(ctx, run); err != nil {
 				return err
 			}
 			return exit.Infrastructuref("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
 		}
 	}
-	if ended, err := s.Conn.Runs.Ended(ctx, run); err == nil && !ended {
+	if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
 		a.warnOrphan(ctx, s, run)
 	}
 	waiting := ctx

@@ -50,3 +50,22 @@ func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel)
 	}
 	return nil
 }
+
+// Cancellation returns the first cancellation of a run; nil without one.
+func (c *Client) Cancellation(ctx context.Context, run jobs.RunID) (*jobs.Cancel, error) {
+	log, err := c.conn.Runs.Read(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range log {
+		if e.Record.Cancel != nil {
+			return e.Record.Cancel, nil
+		}
+	}
+	return nil, nil
+}
+
+// Ended reports whether a run has ended.
+func (c *Client) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
+	return c.conn.Runs.Ended(ctx, run)
+}

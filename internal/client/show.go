@@ -8,6 +8,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
 )
@@ -41,4 +42,14 @@ func (c *Client) reportOf(ctx context.Context, state *schedule.Run) (*report.Rep
 func (c *Client) Check(ctx context.Context, run jobs.RunID) error {
 	_, err := runlog.Load(ctx, c.conn.Runs, run)
 	return err
+}
+
+// Spec reads the specification of a run, which the caller must not change.
+func (c *Client) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
+	return c.conn.Runs.Spec(ctx, run)
+}
+
+// Durations are how long the modules of a pipeline took in earlier runs.
+func (c *Client) Durations(ctx context.Context, pipeline string) (jobs.Durations, error) {
+	return kv.Durations(ctx, c.conn.Conn, pipeline)
 }
