@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -47,8 +48,8 @@ type Server struct {
 	opts   server.Options
 	log    *serverLog
 	token  string
-	lock   *os.File
-	remove string // a temporary store
+	lock   *flock.Flock // nil for a temporary store
+	remove string       // a temporary store
 	once   sync.Once
 
 	mu     sync.Mutex
@@ -89,7 +90,11 @@ func (s *Server) openStore(cfg *Config) (err error) {
 	if err := os.MkdirAll(cfg.Store, 0o700); err != nil {
 		return fmt.Errorf("create the store: %w", err)
 	}
-	s.lock, err = lockFile(filepath.Join(cfg.Store, ".lock"))
+	s.lock = flock.New(filepath.Join(cfg.Store, ".lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	ok, err := s.lock.TryLock()
+	if err == nil && !ok {
+		err = ErrStoreHeld
+	}
 	if err != nil {
 		return fmt.Errorf("use the store %s: %w", cfg.Store, err)
 	}
@@ -98,7 +103,7 @@ func (s *Server) openStore(cfg *Config) (err error) {
 
 func (s *Server) closeStore() {
 	if s.lock != nil {
-		_ = s.lock.Close() // which releases the lock
+		_ = s.lock.Close() // releases the lock
 	}
 	if s.remove != "" {
 		_ = os.RemoveAll(s.remove) // a temporary directory

@@ -33,7 +33,7 @@ func (s *Server) storeGone() error {
 	if err != nil {
 		return nil //nolint:nilerr // unknown: the next check decides
 	}
-	now, err := os.Stat(s.lock.Name())
+	now, err := os.Stat(s.lock.Path())
 	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(held, now) {
 		return fmt.Errorf("%w: %s was replaced by another directory", ErrStoreGone, s.opts.StoreDir)
 	}

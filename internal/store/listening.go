@@ -11,9 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/modpipe/modpipe/internal/atomicfile"
 	"github.com/modpipe/modpipe/internal/ident"
-	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // Listening is what an embedded server that listens says of itself to other
@@ -30,7 +31,7 @@ type Listening struct {
 // it wrote it, so a file that a killed process has left is ignored.
 type ListenFile struct {
 	path string
-	lock *os.File
+	lock *flock.Flock
 }
 
 func listenPath(state, port string) string { return filepath.Join(state, "listen", port+".json") }
@@ -51,18 +52,15 @@ func Announce(ctx context.Context, state string, l Listening) (*ListenFile, erro
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(lockPath(path), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	f := &ListenFile{path, lock}
+	f := &ListenFile{path, flock.New(lockPath(path), flock.SetFlag(os.O_CREATE|os.O_RDWR))}
 	patience, stop := context.WithTimeout(ctx, lockPatience)
 	defer stop()
-	for lockFile(lock) != nil {
-		if pause.For(patience, 20*time.Millisecond) != nil {
-			_ = lock.Close()
-			return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
-		}
+	switch ok, err := f.lock.TryLockContext(patience, 20*time.Millisecond); {
+	case ok:
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
+	default:
+		return nil, err
 	}
 	l.PID, l.Host = os.Getpid(), ident.Host()
 	text, err := json.Marshal(l)
@@ -103,13 +101,10 @@ func ReadListening(state, port string) (Listening, bool) {
 	if OurTemporary(state) != nil || !OwnAndClosed(path) {
 		return Listening{}, false
 	}
-	lock, err := os.Open(lockPath(path))
-	if err != nil {
-		return Listening{}, false
-	}
+	lock := flock.New(lockPath(path), flock.SetFlag(os.O_RDONLY))
 	defer func() { _ = lock.Close() }()
-	if lockShared(lock) == nil {
-		return Listening{}, false // its server is gone
+	if free, err := lock.TryRLock(); err != nil || free {
+		return Listening{}, false // its server has ended
 	}
 	var l Listening
 	text, err := os.ReadFile(path)

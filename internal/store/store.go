@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/modpipe/modpipe/internal/atomicfile"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/pause"
@@ -99,7 +101,7 @@ func storeName(workspace string) string {
 // Dir is a directory that this process holds.
 type Dir struct {
 	Path      string
-	lock      *os.File
+	lock      *flock.Flock
 	Temporary bool
 }
 
@@ -135,16 +137,16 @@ func Hold(dir string) (*Dir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, exit.Infrastructuref("store: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock := flock.New(filepath.Join(dir, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	ok, err := lock.TryLock()
 	if err != nil {
 		return nil, exit.Infrastructuref("store: %w", err)
 	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close()
+	if !ok {
 		return nil, ErrHeld
 	}
 	_ = os.Remove(filepath.Join(dir, "server.json")) // of a holder that was killed
-	return &Dir{Path: dir, lock: f}, nil
+	return &Dir{Path: dir, lock: lock}, nil
 }
 
 // readerPatience is how long a run waits for a command that reads its store.
