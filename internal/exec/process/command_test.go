@@ -65,7 +65,7 @@ func (c *setting) task(stops *exectest.Stops) *exec.Task {
 	return &exec.Task{Job: c.job, Needs: c.needs, Worker: "w1", Fencing: c.fencing, Stops: stops}
 }
 
-func (c *setting) run(t *testing.T, stops *exectest.Stops, out *exectest.Output) exec.Result {
+func (c *setting) run(t testing.TB, stops *exectest.Stops, out *exectest.Output) exec.Result {
 	t.Helper()
 	return exec.Run(t.Context(), c.executor(), c.task(stops), out)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-func startTestGuard(t *testing.T) *guard {
+func startTestGuard(t testing.TB) *guard {
 	t.Helper()
 	g, err := newGuard(slog.New(slog.DiscardHandler))
 	if err != nil {
