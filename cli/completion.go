@@ -21,14 +21,14 @@ const completionPatience = 2 * time.Second
 
 type completer = cobra.CompletionFunc
 
-func (a *app) completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
-func (a *app) completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 }
 
@@ -40,7 +40,7 @@ func (a *app) completeModules(_ *cobra.Command, args []string, _ string) ([]stri
 	if len(args) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	p, err := a.check(args[0], nil)
+	p, err := checkFile(a, args[0], nil)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -72,18 +72,18 @@ func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 	return []string{"auto", "tty", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp
 }
 
-// offer makes a completer of what a session knows, for the first argument.
-func (a *app) offer(p *store.Location, names func(context.Context, *access.Session) ([]string, error)) completer {
+// offerNames makes a completer of what a session knows, for the first argument.
+func offerNames(a *app, p *store.Location, names func(context.Context, *access.Session) ([]string, error)) completer {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return a.offered(cmd, p, names)
+		return offered(a, cmd, p, names)
 	}
 }
 
 // offered is what a session knows.
-func (a *app) offered(cmd *cobra.Command, p *store.Location, names func(context.Context, *access.Session) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func offered(a *app, cmd *cobra.Command, p *store.Location, names func(context.Context, *access.Session) ([]string, error)) ([]string, cobra.ShellCompDirective) {
 	a.bind.Bind(cmd)
 	ctx, stop := context.WithTimeout(cmd.Context(), completionPatience)
 	defer stop()
@@ -101,8 +101,8 @@ func (a *app) offered(cmd *cobra.Command, p *store.Location, names func(context.
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-func (a *app) completeRuns(p *store.Location) completer {
-	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
+func completeRuns(a *app, p *store.Location) completer {
+	return offerNames(a, p, func(ctx context.Context, s *access.Session) ([]string, error) {
 		list, err := client.New(s.Conn).List(ctx, broker.Page{Limit: 50})
 		if err != nil {
 			return nil, err
@@ -116,13 +116,13 @@ func (a *app) completeRuns(p *store.Location) completer {
 }
 
 // completeRetry offers runs, and then the modules of the one that was named.
-func (a *app) completeRetry(p *store.Location) completer {
-	runs := a.completeRuns(p)
+func completeRetry(a *app, p *store.Location) completer {
+	runs := completeRuns(a, p)
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
 			return runs(cmd, args, word)
 		}
-		return a.offered(cmd, p, func(ctx context.Context, s *access.Session) ([]string, error) {
+		return offered(a, cmd, p, func(ctx context.Context, s *access.Session) ([]string, error) {
 			run, err := findRun(ctx, s.Conn, args[0])
 			if err != nil {
 				return nil, err
@@ -136,8 +136,8 @@ func (a *app) completeRetry(p *store.Location) completer {
 	}
 }
 
-func (a *app) completeWorkers(p *store.Location) completer {
-	return a.offer(p, func(ctx context.Context, s *access.Session) ([]string, error) {
+func completeWorkers(a *app, p *store.Location) completer {
+	return offerNames(a, p, func(ctx context.Context, s *access.Session) ([]string, error) {
 		workers, err := client.New(s.Conn).Workers(ctx)
 		if err != nil {
 			return nil, err

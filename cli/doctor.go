@@ -19,10 +19,10 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-func (a *app) doctorCommand() *cobra.Command {
+func doctorCommand(a *app) *cobra.Command {
 	where := &store.Location{}
 	cmd := &cobra.Command{
-		Use: "doctor [FILE]", Short: "Look whether runs would work here, and say what to do", ValidArgsFunction: a.completeFile,
+		Use: "doctor [FILE]", Short: "Look whether runs would work here, and say what to do", ValidArgsFunction: completeFile,
 		Long: "Look whether runs would work here: the NATS server, its limits, what we may do there, clocks, the store,\n" +
 			"workers, tools. With FILE, also whether a worker offers what its modules require. Nothing is changed on the\n" +
 			"server. Without a server, one is started on a temporary store.\n\n" +
@@ -30,7 +30,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 	defineLocation(cmd.Flags(), where, "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
 	cmd.RunE = a.do(between(0, 1, "doctor [FILE]"), func(ctx context.Context, args []string) error {
-		cfg, err := a.doctorConfig(*where, args)
+		cfg, err := doctorConfig(a, *where, args)
 		if err != nil {
 			return err
 		}
@@ -38,12 +38,12 @@ func (a *app) doctorCommand() *cobra.Command {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return a.showDiagnosis(found)
+		return showDiagnosis(a, found)
 	})
 	return cmd
 }
 
-func (a *app) showDiagnosis(d *doctor.Diagnosis) error {
+func showDiagnosis(a *app, d *doctor.Diagnosis) error {
 	err := a.emit(d, func(w io.Writer) { d.Table(w, a.paint(w)) }, func(w io.Writer) {
 		for _, f := range d.Findings {
 			if f.State != doctor.OK {
@@ -61,7 +61,7 @@ func (a *app) showDiagnosis(d *doctor.Diagnosis) error {
 func fileDir(a *app, file string) string { return filepath.Dir(a.path(file)) }
 
 // doctorConfig finds out what to look at.
-func (a *app) doctorConfig(where store.Location, args []string) (cfg doctor.Config, err error) {
+func doctorConfig(a *app, where store.Location, args []string) (cfg doctor.Config, err error) {
 	cfg = doctor.Config{
 		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: serving,
 		Detect: func(ctx context.Context) (jobs.Capabilities, error) {
@@ -75,7 +75,7 @@ func (a *app) doctorConfig(where store.Location, args []string) (cfg doctor.Conf
 	}
 	if len(args) > 0 {
 		cfg.File = args[0]
-		if cfg.Pipeline, err = a.check(cfg.File, nil); err != nil {
+		if cfg.Pipeline, err = checkFile(a, cfg.File, nil); err != nil {
 			return cfg, err
 		}
 		dir = fileDir(a, cfg.File)

@@ -17,7 +17,7 @@ import (
 )
 
 // workerProgram is the command of the worker that belongs to this program.
-func (a *app) workerProgram() string {
+func workerProgram(a *app) string {
 	if a.own != nil {
 		return access.ShellWord(a.own.name) + " worker"
 	}
@@ -71,7 +71,7 @@ func (a *app) paint(w io.Writer) console.Painter {
 	return console.Painter(console.IsTerminal(w) && a.env["NO_COLOR"] == "" && a.env["TERM"] != "dumb")
 }
 
-// newProgress shows a run of p, which is nil when it is not known.
-func (a *app) newProgress(p *pipeline.Pipeline) progress.Progress {
+// progressOf shows a run of p, which is nil when it is not known.
+func progressOf(a *app, p *pipeline.Pipeline) progress.Progress {
 	return progress.New(progress.Config{Format: a.set.Progress, Out: a.Stderr, Paint: a.paint(a.Stderr), Env: a.env, Environ: a.Env}, p)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // explain gives an error its exit code and its last words.
-func (a *app) explain(err error) (code int, text string) {
+func explain(a *app, err error) (code int, text string) {
 	var withCode *exit.Error
 	var sig exit.SignalError
 	var dropped *broker.DroppedError

@@ -25,10 +25,10 @@ type graphOptions struct {
 	run      string
 }
 
-func (a *app) graphCommand() *cobra.Command {
+func graphCommand(a *app) *cobra.Command {
 	o := &graphOptions{}
 	cmd := &cobra.Command{
-		Use: "graph FILE", Short: "Draw the pipeline, as a picture or for Graphviz or Mermaid", ValidArgsFunction: a.completeFile,
+		Use: "graph FILE", Short: "Draw the pipeline, as a picture or for Graphviz or Mermaid", ValidArgsFunction: completeFile,
 		Annotations: map[string]string{outputsOf: "dot,mermaid,svg,html"},
 		Long: "Draw the pipeline: -o dot (the default) for Graphviz, -o mermaid for Markdown, -o svg as a picture,\n" +
 			"-o html as a page with the picture and a table. Optional needs are dashed; members of a family share a box.\n\n" +
@@ -39,16 +39,16 @@ func (a *app) graphCommand() *cobra.Command {
 	defineLocation(cmd.Flags(), &o.location, "whose earlier runs to ask (default: the git work tree that holds FILE, else FILE's directory)")
 	settings.TextFlag(cmd.Flags(), &o.run, "run", "", "RUN", "", "show how this run ended, \"latest\" for the newest (-o svg, -o html)")
 	_ = cmd.RegisterFlagCompletionFunc("run", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-		return a.completeRuns(&o.location)(cmd, nil, word)
+		return completeRuns(a, &o.location)(cmd, nil, word)
 	})
-	a.completeSource(cmd)
+	completeSource(a, cmd)
 	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
-		p, err := a.loadUntilSignal(ctx, args[0], o.source)
+		p, err := loadUntilSignal(ctx, a, args[0], o.source)
 		if err != nil {
 			return err
 		}
 		if a.set.Output == "svg" || a.set.Output == "html" {
-			return a.paintGraph(ctx, o, args[0], p)
+			return paintGraph(ctx, a, o, args[0], p)
 		}
 		return a.untilSignal(ctx, func() error {
 			if a.set.Output == "mermaid" {
@@ -68,8 +68,8 @@ func (a *app) graphCommand() *cobra.Command {
 }
 
 // paintGraph writes the pipeline, or a run of it, as a picture.
-func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) error {
-	graph, rep, took, err := a.facts(ctx, o, file, p)
+func paintGraph(ctx context.Context, a *app, o *graphOptions, file string, p *pipeline.Pipeline) error {
+	graph, rep, took, err := graphFacts(ctx, a, o, file, p)
 	if err != nil {
 		return err
 	}
@@ -83,9 +83,9 @@ func (a *app) paintGraph(ctx context.Context, o *graphOptions, file string, p *p
 }
 
 // facts are what a picture shows: the graph, and the run of it or how long modules have taken.
-func (a *app) facts(ctx context.Context, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration, err error) {
+func graphFacts(ctx context.Context, a *app, o *graphOptions, file string, p *pipeline.Pipeline) (graph *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration, err error) {
 	if o.run == "" {
-		return p, nil, a.history(ctx, o.location, file, p.Name), nil
+		return p, nil, historyOf(ctx, a, o.location, file, p.Name), nil
 	}
 	s, err := a.sessions.OpenFor(ctx, o.location, filepath.Dir(a.path(file)))
 	if err != nil {

@@ -34,7 +34,7 @@ func (s *source) define(fs *pflag.FlagSet) {
 	settings.ListFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
 }
 
-func (a *app) completeSource(cmd *cobra.Command) {
+func completeSource(a *app, cmd *cobra.Command) {
 	for _, flag := range []string{"only", "skip"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, a.completeModules)
 	}
@@ -60,8 +60,8 @@ func (a *app) text(file string) ([]byte, error) {
 	return src, nil
 }
 
-// parse reads a pipeline file.
-func (a *app) parse(file string) (*pipeline.File, error) {
+// parseFile reads a pipeline file.
+func parseFile(a *app, file string) (*pipeline.File, error) {
 	src, err := a.text(file)
 	if err != nil {
 		return nil, err
@@ -85,10 +85,10 @@ func readFile(path string) (src []byte, err error) {
 }
 
 // loadUntilSignal is load, which ends at the signal that ends ctx.
-func (a *app) loadUntilSignal(ctx context.Context, file string, s source) (*pipeline.Pipeline, error) {
+func loadUntilSignal(ctx context.Context, a *app, file string, s source) (*pipeline.Pipeline, error) {
 	loaded := make(chan *pipeline.Pipeline, 1)
 	if err := a.untilSignal(ctx, func() error {
-		p, _, err := a.load(file, s)
+		p, _, err := loadPipeline(a, file, s)
 		loaded <- p
 		return err
 	}); err != nil {

@@ -32,10 +32,10 @@ type logOptions struct {
 	follow  bool
 }
 
-func (a *app) runsLogsCommand(p *store.Location) *cobra.Command {
+func runsLogsCommand(a *app, p *store.Location) *cobra.Command {
 	o := &logOptions{}
 	cmd := &cobra.Command{
-		Use: "logs RUN [MODULE]", Short: "Print what modules wrote", ValidArgsFunction: a.completeRuns(p),
+		Use: "logs RUN [MODULE]", Short: "Print what modules wrote", ValidArgsFunction: completeRuns(a, p),
 		Long: "Print what modules wrote: of one module byte for byte, of several each line after its module's name.\n" +
 			"Lines are cut after 1 MiB; on a terminal, and after a name, escape sequences other than colours are left out.\n" +
 			"MODULE is a module or a family. Without --attempt, the newest attempt of each module.\n" +
@@ -43,7 +43,7 @@ func (a *app) runsLogsCommand(p *store.Location) *cobra.Command {
 	}
 	settings.CountFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
 	settings.SwitchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
-	show := a.aRun(p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
+	show := aRun(a, p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
 		p := &logPrinter{app: a, client: client.New(s.Conn), run: run, options: o}
 		list, err := p.client.Modules(ctx, run)
 		if err != nil {

@@ -44,10 +44,10 @@ func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Opti
 		a.Stderr = o.Progress
 	}
 	ro := &runOptions{}
-	if err := a.prepareRun(o, ro); err != nil {
+	if err := prepareRun(a, o, ro); err != nil {
 		return nil, err
 	}
-	rep, err := a.run(ctx, name, ro)
+	rep, err := runPipeline(ctx, a, name, ro)
 	if rep != nil && rep.Status != report.RunRunning {
 		return rep, nil
 	}
@@ -59,8 +59,8 @@ func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Opti
 
 // prepareRun sets ro and the settings of a to o, and what o leaves open to what
 // the environment and the configuration file say.
-func (a *app) prepareRun(o Options, ro *runOptions) error {
-	root := a.programRoot(ro)
+func prepareRun(a *app, o Options, ro *runOptions) error {
+	root := programRoot(a, ro)
 	cmd, _, err := root.Find([]string{"run"})
 	if err != nil {
 		return err

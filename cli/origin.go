@@ -9,9 +9,9 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// load reads a file, or takes this program's definition, binds its parameters
+// loadPipeline reads a file, or takes this program's definition, binds its parameters
 // and selects modules. origin is what the pipeline was made of.
-func (a *app) load(file string, s source) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
+func loadPipeline(a *app, file string, s source) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
 	origin = &jobs.Origin{Params: settings.PairMap(s.params), Selection: s.selection}
 	if a.own != nil {
 		origin.Program, err = a.own.identity()
@@ -22,15 +22,15 @@ func (a *app) load(file string, s source) (p *pipeline.Pipeline, origin *jobs.Or
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = a.assemble(origin, a.env.Lookup)
+	p, err = assemble(a, origin, a.env.Lookup)
 	return p, origin, err
 }
 
 // assemble makes the pipeline of an origin, and notes there which variables have
 // given parameters their values.
-func (a *app) assemble(o *jobs.Origin, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
+func assemble(a *app, o *jobs.Origin, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
 	o.Env = map[string]string{}
-	p, err := a.bound(o, func(name string) (string, bool) {
+	p, err := bindOrigin(a, o, func(name string) (string, bool) {
 		v, ok := lookup(name)
 		if ok {
 			o.Env[name] = v
@@ -46,8 +46,8 @@ func (a *app) assemble(o *jobs.Origin, lookup func(string) (string, bool)) (*pip
 	return p, nil
 }
 
-// bound is the pipeline with its parameters.
-func (a *app) bound(o *jobs.Origin, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
+// bindOrigin is the pipeline with its parameters.
+func bindOrigin(a *app, o *jobs.Origin, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
 	if o.Program != nil {
 		return a.own.graph(o.Params, lookup)
 	}
@@ -64,8 +64,8 @@ func (a *app) bound(o *jobs.Origin, lookup func(string) (string, bool)) (*pipeli
 
 // rebind makes the pipeline of an earlier run with other parameters. Those
 // that are not named keep their values.
-func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*pipeline.Pipeline, *jobs.Origin, error) {
-	if err := a.canRebind(run, old.Origin); err != nil {
+func rebind(a *app, run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*pipeline.Pipeline, *jobs.Origin, error) {
+	if err := canRebind(a, run, old.Origin); err != nil {
 		return nil, nil, err
 	}
 	o := *old.Origin
@@ -74,7 +74,7 @@ func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*p
 		o.Params = map[string]string{}
 	}
 	maps.Copy(o.Params, settings.PairMap(params))
-	p, err := a.assemble(&o, settings.Environment(old.Origin.Env).Lookup)
+	p, err := assemble(a, &o, settings.Environment(old.Origin.Env).Lookup)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +85,7 @@ func (a *app) rebind(run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*p
 }
 
 // canRebind says why this program cannot make the pipeline of a run again.
-func (a *app) canRebind(run jobs.RunID, o *jobs.Origin) error {
+func canRebind(a *app, run jobs.RunID, o *jobs.Origin) error {
 	switch {
 	case o == nil:
 		return exit.NotFoundf("run %s cannot have other parameters: an earlier version of modpipe has submitted it, without the text of its pipeline.\n"+

@@ -41,22 +41,22 @@ type planStep struct {
 	Estimate *float64  `json:"estimate"` // seconds; null without history
 }
 
-func (a *app) planCommand() *cobra.Command {
+func planCommand(a *app) *cobra.Command {
 	s, where := &source{}, &store.Location{}
 	cmd := &cobra.Command{
-		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: a.completeFile,
+		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: completeFile,
 		Long: "Show what a run would do, and run nothing: the waves in which modules may start,\n" +
 			"the lane on which each waits for a worker, and how long it has usually taken.",
 	}
 	s.define(cmd.Flags())
 	defineLocation(cmd.Flags(), where, "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
-	a.completeSource(cmd)
+	completeSource(a, cmd)
 	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
-		p, err := a.loadUntilSignal(ctx, args[0], *s)
+		p, err := loadUntilSignal(ctx, a, args[0], *s)
 		if err != nil {
 			return err
 		}
-		took := a.history(ctx, *where, args[0], p.Name)
+		took := historyOf(ctx, a, *where, args[0], p.Name)
 		return a.untilSignal(ctx, func() error {
 			plan := newPlan(p, took)
 			return a.emit(plan, plan.table, func(w io.Writer) {
@@ -74,7 +74,7 @@ const historyPatience = 3 * time.Second
 
 // history is how long the pipeline's modules have taken before, as far as the
 // server or store that a run would use knows. A plan is as good without.
-func (a *app) history(ctx context.Context, p store.Location, file, pipeline string) map[string]time.Duration {
+func historyOf(ctx context.Context, a *app, p store.Location, file, pipeline string) map[string]time.Duration {
 	ctx, stop := context.WithTimeout(ctx, historyPatience)
 	defer stop()
 	s, err := a.sessions.OpenFor(ctx, p, filepath.Dir(a.path(file)))

@@ -61,27 +61,27 @@ func outlive() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 // Orchestrator runs the orchestrator's command line and returns its exit code.
 func Orchestrator(ctx context.Context, p Process) int {
 	a := newApp("orchestrator", p)
-	return a.execute(ctx, a.orchestratorRoot()) //nolint:contextcheck // commands take theirs from cobra
+	return a.execute(ctx, orchestratorRoot(a)) //nolint:contextcheck // commands take theirs from cobra
 }
 
-func (a *app) orchestratorRoot() *cobra.Command {
+func orchestratorRoot(a *app) *cobra.Command {
 	root := a.root("Run pipelines of modules on any machines that reach NATS")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
 	root.AddCommand(
-		a.runCommand(&runOptions{}), a.resumeCommand(), a.serveCommand(), a.devCommand(), a.planCommand(), a.validateCommand(), a.graphCommand(), a.schemaCommand(),
-		a.runsCommand(), a.workersCommand(), a.doctorCommand(), a.versionCommand())
+		runCommand(a, &runOptions{}), resumeCommand(a), serveCommand(a), devCommand(a), planCommand(a), validateCommand(a), graphCommand(a), schemaCommand(a),
+		runsCommand(a), workersCommand(a), doctorCommand(a), versionCommand(a))
 	return root
 }
 
 // Worker runs the worker's command line and returns its exit code.
 func Worker(ctx context.Context, p Process) int {
 	a := newApp("worker", p)
-	return a.execute(ctx, a.workerRoot()) //nolint:contextcheck // commands take theirs from cobra
+	return a.execute(ctx, workerRoot(a)) //nolint:contextcheck // commands take theirs from cobra
 }
 
-func (a *app) workerRoot() *cobra.Command {
-	root := a.workerCommand()
-	root.AddCommand(a.versionCommand(), a.capabilitiesCommand())
+func workerRoot(a *app) *cobra.Command {
+	root := workerCommand(a)
+	root.AddCommand(versionCommand(a), capabilitiesCommand(a))
 	return root
 }
 
@@ -172,9 +172,9 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	if err == nil {
 		return exit.OK
 	}
-	code, text := a.explain(err)
+	code, text := explain(a, err)
 	if text != "" {
-		a.complain(text)
+		complain(a, text)
 	}
 	return code
 }
@@ -209,7 +209,7 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 }
 
 // complain writes the last word of a command that went wrong.
-func (a *app) complain(text string) {
+func complain(a *app, text string) {
 	if a.jsonErr {
 		progress.WriteFailure(a.Stderr, text)
 		return

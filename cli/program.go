@@ -43,7 +43,7 @@ func Main(name string, define func(*modpipe.Builder)) {
 // returns its exit code.
 func Program(ctx context.Context, name string, define func(*modpipe.Builder), p Process) int {
 	a := newProgramApp(name, define, p)
-	return a.execute(ctx, a.programRoot(&runOptions{})) //nolint:contextcheck // commands take theirs from cobra
+	return a.execute(ctx, programRoot(a, &runOptions{})) //nolint:contextcheck // commands take theirs from cobra
 }
 
 // program is the pipeline of a user's own program.
@@ -66,20 +66,20 @@ func newProgramApp(name string, define func(*modpipe.Builder), p Process) *app {
 	return a
 }
 
-func (a *app) programRoot(o *runOptions) *cobra.Command {
+func programRoot(a *app, o *runOptions) *cobra.Command {
 	root := a.root("Run the pipeline " + a.own.name + ", or its modules for others")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
-	run := a.withoutFile(a.runCommand(o))
-	a.isolatedFlag(run)
+	run := withoutFile(a, runCommand(a, o))
+	isolatedFlag(a, run)
 	root.AddCommand(
-		run, a.resumeCommand(), a.serveCommand(), a.devCommand(), a.withoutFile(a.planCommand()), a.withoutFile(a.validateCommand()), a.withoutFile(a.graphCommand()),
-		a.runsCommand(), a.workersCommand(), a.withoutFile(a.doctorCommand()), a.ownWorkerCommand(), a.versionCommand(),
+		run, resumeCommand(a), serveCommand(a), devCommand(a), withoutFile(a, planCommand(a)), withoutFile(a, validateCommand(a)), withoutFile(a, graphCommand(a)),
+		runsCommand(a), workersCommand(a), withoutFile(a, doctorCommand(a)), ownWorkerCommand(a), versionCommand(a),
 	)
 	return root
 }
 
 // withoutFile makes of a command about a file one about the program's own pipeline.
-func (a *app) withoutFile(cmd *cobra.Command) *cobra.Command {
+func withoutFile(a *app, cmd *cobra.Command) *cobra.Command {
 	name, _, _ := strings.Cut(cmd.Use, " ")
 	cmd.Use = name
 	cmd.Short = strings.NewReplacer("a pipeline", "the pipeline", "pipeline files", "the pipeline").Replace(cmd.Short)
@@ -95,15 +95,15 @@ func (a *app) withoutFile(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-func (a *app) isolatedFlag(cmd *cobra.Command) {
+func isolatedFlag(a *app, cmd *cobra.Command) {
 	settings.SwitchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in a process of its own: what modules share in memory, and on no other machine, shows")
 }
 
 // ownWorkerCommand is the worker of the program.
-func (a *app) ownWorkerCommand() *cobra.Command {
+func ownWorkerCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "worker"}
-	a.makeWorker(cmd, &workerOptions{})
-	a.isolatedFlag(cmd)
+	makeWorker(a, cmd, &workerOptions{})
+	isolatedFlag(a, cmd)
 	inner := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		a.bind.Prefix = "MODPIPE_WORKER_"
@@ -115,12 +115,12 @@ func (a *app) ownWorkerCommand() *cobra.Command {
 		}
 		return inner(cmd, args)
 	}
-	cmd.AddCommand(a.capabilitiesCommand())
+	cmd.AddCommand(capabilitiesCommand(a))
 	return cmd
 }
 
 // functions are the program's Go functions; nil when there is no program.
-func (a *app) functions() (call.Program, error) {
+func functions(a *app) (call.Program, error) {
 	if a.own == nil {
 		return nil, nil
 	}

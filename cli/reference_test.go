@@ -22,11 +22,11 @@ func reference() string {
 	b.WriteString("# The command line\n\nMade from the commands themselves. Every flag can also be set by a variable (`MODPIPE_ORCHESTRATOR_<FLAG>`,\n" +
 		"`MODPIPE_WORKER_<FLAG>`, with underscores) or by its name in the configuration file; the flag wins, then the variable.\n")
 	p := Process{Stdout: io.Discard, Stderr: io.Discard}
-	orchestrator := newApp("orchestrator", p).orchestratorRoot()
+	orchestrator := orchestratorRoot(newApp("orchestrator", p))
 	commandReference(&b, orchestrator)
 	b.WriteString("\n## Flags of every command\n\n")
 	flagTable(&b, orchestrator.PersistentFlags())
-	commandReference(&b, newApp("worker", p).workerRoot())
+	commandReference(&b, workerRoot(newApp("worker", p)))
 	return b.String()
 }
 

@@ -31,7 +31,7 @@ import (
 
 const resumeWorkspace = "the directory in which modules run without a server, and whose runs are looked at (default: the git work tree around the working directory, else that directory)"
 
-func (a *app) resumeCommand() *cobra.Command {
+func resumeCommand(a *app) *cobra.Command {
 	o := &execution{}
 	cmd := &cobra.Command{
 		Use:   "resume RUN",
@@ -46,14 +46,14 @@ on that one's. "latest" stands for the newest run.
 
 Exit codes: as those of run; 5 when there is no such run, when it has ended, or
 when its orchestrator lives.`,
-		ValidArgsFunction: a.completeRuns(&o.Location),
+		ValidArgsFunction: completeRuns(a, &o.Location),
 	}
 	o.define(cmd.Flags(), resumeWorkspace)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "resume RUN"), func() []string { return o.faults(a) }); err != nil {
 			return err
 		}
-		r, err := a.runnerOf(o)
+		r, err := runnerOf(a, o)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ when its orchestrator lives.`,
 
 // runnerOf is a runner for a run that is in the log already, wherever the
 // command was started.
-func (a *app) runnerOf(o *execution) (*runner, error) {
+func runnerOf(a *app, o *execution) (*runner, error) {
 	dir, err := a.workDir()
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (a *app) runnerOf(o *execution) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &runner{app: a, options: o, workspace: workspace, storeDir: store, progress: a.newProgress(nil)}, nil
+	return &runner{app: a, options: o, workspace: workspace, storeDir: store, progress: progressOf(a, nil)}, nil
 }
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
@@ -129,12 +129,12 @@ func noRunError(run jobs.RunID) error {
 	return exit.NotFoundf("there is no run %s here; `orchestrator runs list` shows those that are", run)
 }
 
-func (a *app) runsRetryCommand(p *store.Location) *cobra.Command {
+func runsRetryCommand(a *app, p *store.Location) *cobra.Command {
 	o := &execution{}
 	id, from, detach := "", "", false
 	var params []settings.Pair
 	cmd := &cobra.Command{
-		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: a.completeRetry(p),
+		Use: "retry RUN [MODULE...]", Short: "Run again what of a run has not succeeded, and what follows it", ValidArgsFunction: completeRetry(a, p),
 		Long: `Run again what of a run has not succeeded, and what follows it.
 
 A new run with the pipeline, parameters and variables of the old one. Modules
@@ -156,22 +156,22 @@ defines the pipeline, that program must be asked.`,
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		faults := func() []string {
-			return slices.Concat(a.fromFaults(from), a.retryParamFaults(from), a.idFaults(id), a.detachFaults(detach), o.faults(a))
+			return slices.Concat(fromFaults(a, from), retryParamFaults(a, from), idFaults(a, id), detachFaults(a, detach), o.faults(a))
 		}
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), faults); err != nil {
 			return err
 		}
 		o.Location = *p
-		r, err := a.runnerOf(o)
+		r, err := runnerOf(a, o)
 		if err != nil {
 			return err
 		}
 		r.id = jobs.RunID(id)
 		r.prepare = func(ctx context.Context, s *access.Session) error {
-			return r.again(ctx, s, args[0], client.Redo{Modules: args[1:], Start: from == "start"}, a.retryParams(params))
+			return r.again(ctx, s, args[0], client.Redo{Modules: args[1:], Start: from == "start"}, retryParams(a, params))
 		}
 		if detach {
-			return a.detachRetry(cmd.Context(), r)
+			return detachRetry(cmd.Context(), a, r)
 		}
 		_, err = r.Run(cmd.Context())
 		return err
@@ -179,14 +179,14 @@ defines the pipeline, that program must be asked.`,
 	return cmd
 }
 
-func (a *app) fromFaults(from string) (faults []string) {
+func fromFaults(a *app, from string) (faults []string) {
 	if from != "failed" && from != "start" {
 		faults = append(faults, fmt.Sprintf("--from%s: %q is not one of failed, start", a.bind.FromOf("from"), from))
 	}
 	return faults
 }
 
-func (a *app) retryParamFaults(from string) []string {
+func retryParamFaults(a *app, from string) []string {
 	if a.bind.Origin["param"] != "--param" || from == "start" {
 		return nil
 	}
@@ -195,7 +195,7 @@ func (a *app) retryParamFaults(from string) []string {
 
 // retryParams are those of the command line. Values in the environment and the
 // configuration file are for new runs: here the old run has its own.
-func (a *app) retryParams(params []settings.Pair) []settings.Pair {
+func retryParams(a *app, params []settings.Pair) []settings.Pair {
 	if a.bind.Origin["param"] != "--param" {
 		return nil
 	}
@@ -210,7 +210,7 @@ func (r *runner) again(ctx context.Context, s *access.Session, old string, redo 
 	}
 	if len(params) > 0 {
 		redo.Bind = func(spec *jobs.Spec) (*pipeline.Pipeline, *jobs.Origin, error) {
-			return r.app.rebind(run, spec, params)
+			return rebind(r.app, run, spec, params)
 		}
 	}
 	spec, err := client.New(s.Conn).Retry(ctx, run, redo)
@@ -230,7 +230,7 @@ func (r *runner) again(ctx context.Context, s *access.Session, old string, redo 
 	if r.id == "" {
 		r.id = newRunID(time.Now())
 	}
-	spec.Run, spec.StartedBy, spec.Commit = r.id, r.app.startedBy(), gitHead(ctx, r.workspace)
+	spec.Run, spec.StartedBy, spec.Commit = r.id, startedBy(r.app), gitHead(ctx, r.workspace)
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
 	r.progress.Note("run %s runs %s of run %s again%s, and keeps %s", r.id, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
 	return nil
@@ -256,22 +256,22 @@ func redoneText(redo client.Redo) string {
 }
 
 // detach hands a run to an orchestrator that serves and prints its id.
-func (a *app) detach(ctx context.Context, spec *jobs.Spec, storeDir string) error {
+func detachRun(ctx context.Context, a *app, spec *jobs.Spec, storeDir string) error {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
-	s, err := a.openServing(ctx, storeDir)
+	s, err := openServing(ctx, a, storeDir)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	return a.handOver(ctx, s, spec)
+	return handOver(ctx, a, s, spec)
 }
 
-func (a *app) detachRetry(ctx context.Context, r *runner) error {
+func detachRetry(ctx context.Context, a *app, r *runner) error {
 	defer r.progress.Close()
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
-	s, err := a.openServing(ctx, r.storeDir)
+	s, err := openServing(ctx, a, r.storeDir)
 	if err != nil {
 		return err
 	}
@@ -279,14 +279,14 @@ func (a *app) detachRetry(ctx context.Context, r *runner) error {
 	if err := r.prepare(ctx, s); err != nil {
 		return err
 	}
-	return a.handOver(ctx, s, r.spec)
+	return handOver(ctx, a, s, r.spec)
 }
 
-func (a *app) handOver(ctx context.Context, s *access.Session, spec *jobs.Spec) error {
-	if err := a.submit(ctx, s, spec); err != nil {
+func handOver(ctx context.Context, a *app, s *access.Session, spec *jobs.Spec) error {
+	if err := submitSpec(ctx, a, s, spec); err != nil {
 		return err
 	}
-	if err := a.awaitTaken(ctx, s.Conn, spec.Run); err != nil {
+	if err := awaitTaken(ctx, a, s.Conn, spec.Run); err != nil {
 		return err
 	}
 	return a.emit(struct {
@@ -296,7 +296,7 @@ func (a *app) handOver(ctx context.Context, s *access.Session, spec *jobs.Spec) 
 
 // submit stores a run. An id that is known is answered with its run, if that
 // is the run that is to be submitted: a submission may be repeated.
-func (a *app) submit(ctx context.Context, s *access.Session, spec *jobs.Spec) error {
+func submitSpec(ctx context.Context, a *app, s *access.Session, spec *jobs.Spec) error {
 	err := client.New(s.Conn).Submit(ctx, spec)
 	if !errors.Is(err, client.ErrExists) {
 		if err != nil {
@@ -324,7 +324,7 @@ const takenWithin = 15 * time.Second
 // awaitTaken waits until an orchestrator has taken a run that was submitted,
 // or it is clear why not yet. A run that no serving process takes is
 // cancelled: the caller hears of no run that does not start.
-func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+func awaitTaken(ctx context.Context, a *app, c *broker.Conn, run jobs.RunID) error {
 	waiting, stop := context.WithTimeout(ctx, takenWithin)
 	defer stop()
 	how, err := client.New(c).AwaitTaken(waiting, run)
@@ -337,15 +337,15 @@ func (a *app) awaitTaken(ctx context.Context, c *broker.Conn, run jobs.RunID) er
 		console.Writef(a.Stderr, "run %s is submitted, and starts when an orchestrator takes it: `orchestrator runs cancel %s` cancels it\n", run, run)
 		return context.Cause(ctx)
 	case errors.Is(err, context.DeadlineExceeded):
-		return a.withdraw(ctx, c, run)
+		return withdrawRun(ctx, a, c, run)
 	}
 	return err
 }
 
 // withdraw cancels a run that no orchestrator takes.
-func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) error {
+func withdrawRun(ctx context.Context, a *app, c *broker.Conn, run jobs.RunID) error {
 	fate := "the run is cancelled"
-	err := client.New(c).Cancel(ctx, run, jobs.Cancel{ID: ident.New(), By: a.startedBy(), Reason: "no orchestrator took the run over"})
+	err := client.New(c).Cancel(ctx, run, jobs.Cancel{ID: ident.New(), By: startedBy(a), Reason: "no orchestrator took the run over"})
 	if err != nil {
 		fate = fmt.Sprintf("the run could not be cancelled (%v)", err)
 	}
@@ -355,7 +355,7 @@ func (a *app) withdraw(ctx context.Context, c *broker.Conn, run jobs.RunID) erro
 
 // openServing connects to where an orchestrator serves: the server that the
 // settings name, else the process that serves the workspace's store.
-func (a *app) openServing(ctx context.Context, storeDir string) (*access.Session, error) {
+func openServing(ctx context.Context, a *app, storeDir string) (*access.Session, error) {
 	if t, remote, err := a.nats.Named(); err != nil {
 		return nil, err
 	} else if remote {

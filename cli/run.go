@@ -92,7 +92,7 @@ func (o *execution) faults(a *app) (faults []string) {
 	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.offers.faults())
 }
 
-func (a *app) runCommand(o *runOptions) *cobra.Command {
+func runCommand(a *app, o *runOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a pipeline and follow it to its end",
@@ -113,7 +113,7 @@ reading what is said here ends nothing.
 Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 4 the deadline or no capable worker ended it, 5 the run id is taken,
 129, 130 and 143 cancelled by HUP, INT and TERM.`,
-		ValidArgsFunction: a.completeFile,
+		ValidArgsFunction: completeFile,
 	}
 	fs := cmd.Flags()
 	o.source.define(fs)
@@ -123,20 +123,20 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	settings.PairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
-	a.completeSource(cmd)
+	completeSource(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
 			return err
 		}
-		_, err := a.run(cmd.Context(), args[0], o)
+		_, err := runPipeline(cmd.Context(), a, args[0], o)
 		return err
 	}
 	return cmd
 }
 
 // run loads the pipeline and hands it to a runner.
-func (a *app) run(ctx context.Context, file string, o *runOptions) (*report.Report, error) {
-	p, origin, err := a.load(file, o.source)
+func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*report.Report, error) {
+	p, origin, err := loadPipeline(a, file, o.source)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +152,11 @@ func (a *app) run(ctx context.Context, file string, o *runOptions) (*report.Repo
 	spec.Origin = origin
 	if o.detach {
 		a.warn(p.Warnings)
-		return nil, a.detach(ctx, spec, store)
+		return nil, detachRun(ctx, a, spec, store)
 	}
 	r := &runner{
 		app: a, options: &o.execution, workspace: workspace, storeDir: store, id: spec.Run, pipeline: p.Name, spec: spec,
-		progress: a.newProgress(p),
+		progress: progressOf(a, p),
 	}
 	for _, w := range p.Warnings {
 		r.progress.Logger().Warn(w.String())
@@ -177,11 +177,11 @@ func (o *runOptions) faults(a *app) (faults []string) {
 		pairs, more := readEnvFile(a.path(file))
 		o.fromFiles, faults = append(o.fromFiles, pairs...), append(faults, more...)
 	}
-	return slices.Concat(faults, a.idFaults(o.id), a.detachFaults(o.detach), o.execution.faults(a))
+	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.execution.faults(a))
 }
 
 // idFaults are what is wrong with an id that the user has chosen.
-func (a *app) idFaults(id string) (faults []string) {
+func idFaults(a *app, id string) (faults []string) {
 	if id != "" && !jobs.ValidID(id) {
 		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("run-id"), id))
 	}
@@ -192,7 +192,7 @@ func (a *app) idFaults(id string) (faults []string) {
 }
 
 // detachFaults are flags that mean nothing for a run that is handed over.
-func (a *app) detachFaults(detach bool) (faults []string) {
+func detachFaults(a *app, detach bool) (faults []string) {
 	if !detach {
 		return nil
 	}
@@ -208,7 +208,7 @@ func (a *app) detachFaults(detach bool) (faults []string) {
 func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) *jobs.Spec {
 	spec := &jobs.Spec{
 		Run: jobs.RunID(o.id), Pipeline: p, Labels: settings.PairMap(o.labels),
-		StartedBy: a.startedBy(), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
+		StartedBy: startedBy(a), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
 	}
 	if spec.Run == "" {
 		spec.Run = newRunID(time.Now())
@@ -230,7 +230,7 @@ func newRunID(now time.Time) jobs.RunID {
 	return jobs.RunID(now.UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:5]))
 }
 
-func (a *app) startedBy() string {
+func startedBy(a *app) string {
 	name := cmp.Or(a.env["USER"], a.env["LOGNAME"], a.env["USERNAME"])
 	if name == "" {
 		if u, err := user.Current(); err == nil {

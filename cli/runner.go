@@ -240,7 +240,7 @@ func (r *runner) startWorker(ctx context.Context, stop context.CancelCauseFunc, 
 	if slots == 0 {
 		return func() {}, nil
 	}
-	functions, err := r.app.functions()
+	functions, err := functions(r.app)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ import (
 // latest stands for the newest run, wherever a run's id is asked for.
 const latest = "latest"
 
-func (a *app) runsCommand() *cobra.Command {
+func runsCommand(a *app) *cobra.Command {
 	p := &store.Location{}
 	cmd := &cobra.Command{
 		Use: "runs", Short: "Look at runs, wait for them, cancel them, run them again",
@@ -39,11 +39,11 @@ func (a *app) runsCommand() *cobra.Command {
 	}
 	a.group(cmd)
 	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
-	cmd.AddCommand(a.runsListCommand(p), a.runsShowCommand(p), a.runsLogsCommand(p), a.runsCancelCommand(p), a.runsEndCommand(p), a.runsRetryCommand(p), a.runsWaitCommand(p))
+	cmd.AddCommand(runsListCommand(a, p), runsShowCommand(a, p), runsLogsCommand(a, p), runsCancelCommand(a, p), runsEndCommand(a, p), runsRetryCommand(a, p), runsWaitCommand(a, p))
 	return cmd
 }
 
-func (a *app) runsListCommand(p *store.Location) *cobra.Command {
+func runsListCommand(a *app, p *store.Location) *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
 	settings.CountFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most so many; 0 = all")
@@ -51,7 +51,7 @@ func (a *app) runsListCommand(p *store.Location) *cobra.Command {
 		s, err := a.open(ctx, *p)
 		if errors.Is(err, store.ErrNone) {
 			console.Writeln(a.Stderr, err)
-			return a.showRuns(nil)
+			return showRuns(a, nil)
 		}
 		if err != nil {
 			return err
@@ -64,12 +64,12 @@ func (a *app) runsListCommand(p *store.Location) *cobra.Command {
 		if s.Dead && slices.ContainsFunc(list.Runs, func(r report.Run) bool { return r.Status == report.RunRunning }) {
 			console.Writeln(a.Stderr, "the orchestrators of running runs are gone: no process holds this store; `orchestrator resume RUN` takes a run over")
 		}
-		return a.showRuns(list.Runs)
+		return showRuns(a, list.Runs)
 	})
 	return cmd
 }
 
-func (a *app) showRuns(rows []report.Run) error {
+func showRuns(a *app, rows []report.Run) error {
 	if rows == nil {
 		rows = []report.Run{}
 	}
@@ -103,7 +103,7 @@ func (a *app) showRuns(rows []report.Run) error {
 func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }
 
 // aRun is a command about one run, whose id is the first argument.
-func (a *app) aRun(p *store.Location, check argsCheck, body func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
+func aRun(a *app, p *store.Location, check argsCheck, body func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
 	return a.do(check, func(ctx context.Context, args []string) error {
 		s, err := a.open(ctx, *p)
 		if err != nil {
@@ -136,16 +136,16 @@ func findRun(ctx context.Context, c *broker.Conn, id string) (jobs.RunID, error)
 	return run, err
 }
 
-func (a *app) runsShowCommand(p *store.Location) *cobra.Command {
+func runsShowCommand(a *app, p *store.Location) *cobra.Command {
 	return &cobra.Command{
-		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: a.completeRuns(p),
-		RunE: a.aRun(p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
+		Use: "show RUN", Short: "Show a run's report", ValidArgsFunction: completeRuns(a, p),
+		RunE: aRun(a, p, between(1, 1, "runs show RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
 			rep, err := client.New(s.Conn).Show(ctx, run)
 			if err != nil {
 				return err
 			}
 			if rep.Status == report.RunRunning {
-				a.warnOrphan(ctx, s, run)
+				warnOrphan(ctx, a, s, run)
 			}
 			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shown.Report(rep), a.paint(w)) },
 				func(w io.Writer) { console.Writeln(w, rep.Run) })
@@ -176,12 +176,12 @@ func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
 	progress.WriteSummary(w, r, paint)
 }
 
-func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
+func runsCancelCommand(a *app, p *store.Location) *cobra.Command {
 	reason := ""
-	cmd := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run; a second time ends its always-run modules too", ValidArgsFunction: a.completeRuns(p)}
+	cmd := &cobra.Command{Use: "cancel RUN", Short: "Cancel a run; a second time ends its always-run modules too", ValidArgsFunction: completeRuns(a, p)}
 	settings.TextFlag(cmd.Flags(), &reason, "reason", "", "TEXT", "", "why")
-	cmd.RunE = a.aRun(p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
-		who := a.startedBy()
+	cmd.RunE = aRun(a, p, between(1, 1, "runs cancel RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
+		who := startedBy(a)
 		err := client.New(s.Conn).Cancel(ctx, run, jobs.Cancel{
 			ID: ident.New(), By: who, Reason: cmp.Or(reason, "cancelled by "+who),
 		})
@@ -192,7 +192,7 @@ func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
 			return err
 		}
 		console.Writef(a.Stderr, "the cancellation of run %s is stored\n", run)
-		a.warnOrphan(ctx, s, run)
+		warnOrphan(ctx, a, s, run)
 		return nil
 	})
 	return cmd
@@ -200,7 +200,7 @@ func (a *app) runsCancelCommand(p *store.Location) *cobra.Command {
 
 // warnOrphan warns about a run that goes on when no orchestrator decides for it, and none
 // will by itself.
-func (a *app) warnOrphan(ctx context.Context, s *access.Session, run jobs.RunID) {
+func warnOrphan(ctx context.Context, a *app, s *access.Session, run jobs.RunID) {
 	if !s.Dead {
 		there, err := client.New(s.Conn).Decided(ctx, run)
 		if err != nil || there {
@@ -210,19 +210,19 @@ func (a *app) warnOrphan(ctx context.Context, s *access.Session, run jobs.RunID)
 	console.Writef(a.Stderr, "no orchestrator decides for run %s: it goes on when one takes it over, as `orchestrator resume %s` does\n", run, run)
 }
 
-func (a *app) runsWaitCommand(p *store.Location) *cobra.Command {
+func runsWaitCommand(a *app, p *store.Location) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "wait RUN", Short: "Wait for a run's end, and exit as `run` would", ValidArgsFunction: a.completeRuns(p),
+		Use: "wait RUN", Short: "Wait for a run's end, and exit as `run` would", ValidArgsFunction: completeRuns(a, p),
 	}
 	settings.TimeFlag(cmd.Flags(), &timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
-	cmd.RunE = a.aRun(p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
-		return a.wait(ctx, s, run, timeout)
+	cmd.RunE = aRun(a, p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
+		return waitFor(ctx, a, s, run, timeout)
 	})
 	return cmd
 }
 
-func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeout time.Duration) error {
+func waitFor(ctx context.Context, a *app, s *access.Session, run jobs.RunID, timeout time.Duration) error {
 	if s.Dead {
 		if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
 			if _, err := client.New(s.Conn).Show(ctx, run); err != nil {
@@ -232,7 +232,7 @@ func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeo
 		}
 	}
 	if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
-		a.warnOrphan(ctx, s, run)
+		warnOrphan(ctx, a, s, run)
 	}
 	waiting := ctx
 	if timeout > 0 {
@@ -242,7 +242,7 @@ func (a *app) wait(ctx context.Context, s *access.Session, run jobs.RunID, timeo
 	}
 	var show progress.Progress = progress.Silent()
 	if a.set.Progress != "auto" {
-		show = a.newProgress(nil)
+		show = progressOf(a, nil)
 		defer show.Close()
 	}
 	rep, err := client.New(s.Conn).Follow(waiting, run, a.set.Progress != "auto", show.Event)

@@ -16,10 +16,10 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-func (a *app) runsEndCommand(p *store.Location) *cobra.Command {
+func runsEndCommand(a *app, p *store.Location) *cobra.Command {
 	force, reason := false, ""
 	cmd := &cobra.Command{
-		Use: "end RUN --force", Short: "End a run that cannot be handled", ValidArgsFunction: a.completeRuns(p),
+		Use: "end RUN --force", Short: "End a run that cannot be handled", ValidArgsFunction: completeRuns(a, p),
 		Long: `End a run that cannot be handled: its log is corrupt, or modpipe fails over it.
 "runs list" shows such runs with their problem.
 
@@ -39,7 +39,7 @@ already, or a live orchestrator decides for it.`,
 		return []string{"runs end RUN ends a run without regard for its modules: add --force, or end it in order with `orchestrator runs cancel RUN`"}
 	}
 	body := func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
-		why := cmp.Or(reason, "ended by force by "+a.startedBy())
+		why := cmp.Or(reason, "ended by force by "+startedBy(a))
 		err := client.New(s.Conn).End(ctx, run, why)
 		switch {
 		case errors.Is(err, client.ErrEnded):
@@ -52,6 +52,6 @@ already, or a live orchestrator decides for it.`,
 		console.Writef(a.Stderr, "run %s has been ended\n", run)
 		return nil
 	}
-	cmd.RunE = a.aRun(p, between(1, 1, "runs end RUN --force"), body, faults)
+	cmd.RunE = aRun(a, p, between(1, 1, "runs end RUN --force"), body, faults)
 	return cmd
 }

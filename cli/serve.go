@@ -70,7 +70,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 	}
 }
 
-func (a *app) serveCommand() *cobra.Command {
+func serveCommand(a *app) *cobra.Command {
 	o := &serveOptions{}
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Carry out the runs that others submit, and those whose orchestrator died",
@@ -91,11 +91,11 @@ this name.`,
 	}
 	o.define(cmd)
 	o.ListenOptions.Define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
-	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return a.serve(ctx, o) }, o.faults(a))
+	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return serveUntil(ctx, a, o) }, o.faults(a))
 	return cmd
 }
 
-func (a *app) devCommand() *cobra.Command {
+func devCommand(a *app) *cobra.Command {
 	o := &serveOptions{}
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Serve this workspace: a NATS server, an orchestrator and a worker in one process",
@@ -119,23 +119,23 @@ second stops at once. The same signal twice within a second counts once.`,
 		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
 			return err
 		}
-		return a.dev(cmd.Context(), o)
+		return runDev(cmd.Context(), a, o)
 	}
 	return cmd
 }
 
 // serve is the life of `serve`. ctx ends at a signal.
-func (a *app) serve(ctx context.Context, o *serveOptions) error {
+func serveUntil(ctx context.Context, a *app, o *serveOptions) error {
 	a.Outlive()
 	log := a.workerLogger()
 	ctx, o.lost = context.WithCancelCause(ctx)
 	defer o.lost(nil)
-	s, err := a.served(ctx, o, log)
+	s, err := openServed(ctx, a, o, log)
 	if err != nil {
 		return leftBySignal(ctx, err)
 	}
 	defer s.Close()
-	return leftBySignal(ctx, a.serveOn(ctx, s.Conn, o, log))
+	return leftBySignal(ctx, serveOn(ctx, a, s.Conn, o, log))
 }
 
 // leftBySignal makes being told to leave no error, and the loss of the store
@@ -152,7 +152,7 @@ func leftBySignal(ctx context.Context, err error) error {
 }
 
 // served connects to the server that is to be served, or embeds it.
-func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*access.Session, error) {
+func openServed(ctx context.Context, a *app, o *serveOptions, log *slog.Logger) (*access.Session, error) {
 	t, remote, err := a.nats.Named()
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*a
 	case remote && embeds:
 		return nil, exit.Usagef("--listen, --store, --no-token, --no-tls and --sync-always are for a server inside this process, and %s names %s", t.Origin, t.Shown())
 	case embeds:
-		return a.embedServing(ctx, o, cmp.Or(o.Listen, devListen), log)
+		return embedServing(ctx, a, o, cmp.Or(o.Listen, devListen), log)
 	case !remote:
 		if t, err = a.nats.Target(&a.set.Connection); err != nil {
 			return nil, err
@@ -182,7 +182,7 @@ func (a *app) served(ctx context.Context, o *serveOptions, log *slog.Logger) (*a
 }
 
 // embedServing embeds a server on the workspace's store for others to use.
-func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, log *slog.Logger) (*access.Session, error) {
+func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, log *slog.Logger) (*access.Session, error) {
 	_, storeDir, err := o.resolveHere(a)
 	if err != nil {
 		return nil, err
@@ -206,14 +206,14 @@ func (a *app) embedServing(ctx context.Context, o *serveOptions, listen string, 
 	for _, text := range d.Warnings() {
 		log.Warn(text)
 	}
-	for _, text := range d.Instructions(ctx, a.workerProgram(), s.Server.URL()) {
+	for _, text := range d.Instructions(ctx, workerProgram(a), s.Server.URL()) {
 		log.Info(text)
 	}
 	return s, nil
 }
 
 // serveOn decides for runs until ctx ends.
-func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
+func serveOn(ctx context.Context, a *app, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
 	name := cmp.Or(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
@@ -240,7 +240,7 @@ func (a *app) serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log 
 }
 
 // dev is the life of `dev`.
-func (a *app) dev(ctx context.Context, o *serveOptions) error {
+func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	if t, remote, err := a.nats.Named(); err != nil || remote {
 		if err == nil {
 			err = exit.Usagef("dev embeds its NATS server, and %s names %s: use serve and worker there", t.Origin, t.Shown())
@@ -249,7 +249,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 	}
 	a.Outlive()
 	log := a.workerLogger()
-	functions, err := a.functions()
+	functions, err := functions(a)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 	watcher.Go(func() { l.watch(done) })
 	defer func() { leave(); kill(nil); close(done); watcher.Wait() }()
 
-	s, err := a.embedServing(ctx, o, a.freeListen(o, log), log)
+	s, err := embedServing(ctx, a, o, freeListen(a, o, log), log)
 	if err != nil {
 		return l.verdict(ctx, err)
 	}
@@ -284,7 +284,7 @@ func (a *app) dev(ctx context.Context, o *serveOptions) error {
 	l.working(w)
 	var g errgroup.Group
 	g.Go(func() error {
-		err := a.serveOn(serving, s.Conn, o, log)
+		err := serveOn(serving, a, s.Conn, o, log)
 		w.Drain()
 		return err
 	})
@@ -314,7 +314,7 @@ func (o *serveOptions) resolveHere(a *app) (workspace, store string, err error) 
 
 // freeListen is the address for dev's server. Where the usual one is taken, by
 // another dev for example, any other will do: the store says which.
-func (a *app) freeListen(o *serveOptions, log *slog.Logger) string {
+func freeListen(a *app, o *serveOptions, log *slog.Logger) string {
 	if a.bind.Origin["listen"] != "" || access.AddressFree(o.Listen) {
 		return o.Listen
 	}

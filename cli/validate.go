@@ -33,26 +33,26 @@ type faultShown struct {
 	Suggestion string `json:"suggestion,omitempty"`
 }
 
-func (a *app) validateCommand() *cobra.Command {
+func validateCommand(a *app) *cobra.Command {
 	var params []settings.Pair
 	cmd := &cobra.Command{
-		Use: "validate FILE...", Short: "Find all faults of pipeline files", ValidArgsFunction: a.completeFiles,
+		Use: "validate FILE...", Short: "Find all faults of pipeline files", ValidArgsFunction: completeFiles,
 		Long: "Find all faults of pipeline files, and run nothing. Parameters that a run would require\n" +
 			"and that are not given are taken to be empty, or the first of their options.",
 	}
 	settings.PairsFlag(cmd.Flags(), &params, "param", "a parameter of the pipelines (repeatable)")
 	cmd.RunE = a.do(between(1, 1<<20, "validate FILE..."), func(ctx context.Context, args []string) error {
-		return a.untilSignal(ctx, func() error { return a.validate(args, settings.PairMap(params)) })
+		return a.untilSignal(ctx, func() error { return validateFiles(a, args, settings.PairMap(params)) })
 	})
 	return cmd
 }
 
-func (a *app) validate(files []string, params map[string]string) error {
+func validateFiles(a *app, files []string, params map[string]string) error {
 	var found []validation
 	var faults []error
 	var warnings pipeline.Faults
 	for _, file := range files {
-		p, err := a.check(file, params)
+		p, err := checkFile(a, file, params)
 		v := validation{File: file, Valid: err == nil, Faults: shownFaults(err), Warnings: []faultShown{}}
 		if err != nil {
 			faults = append(faults, err)
@@ -91,12 +91,12 @@ func (a *app) warn(warnings pipeline.Faults) {
 	}
 }
 
-// check parses and binds a file.
-func (a *app) check(file string, params map[string]string) (*pipeline.Pipeline, error) {
+// checkFile parses and binds a file.
+func checkFile(a *app, file string, params map[string]string) (*pipeline.Pipeline, error) {
 	if a.own != nil {
 		return a.own.graph(a.own.params(params), a.env.Lookup)
 	}
-	f, err := a.parse(file)
+	f, err := parseFile(a, file)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func shownFaults(err error) []faultShown {
 	return shown
 }
 
-func (a *app) schemaCommand() *cobra.Command {
+func schemaCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the pipeline file",
 		Long: "Print the JSON Schema of the pipeline file. For completion in an editor keep it in a file, and begin\npipelines with: # yaml-language-server: $schema=FILE",

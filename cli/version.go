@@ -46,7 +46,7 @@ func buildVersion(program string) versionShown {
 	return v
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version",
 		RunE: a.do(between(0, 0, "version"), func(context.Context, []string) error {

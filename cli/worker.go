@@ -44,14 +44,14 @@ type workerOptions struct {
 	workerTTL    time.Duration
 }
 
-func (a *app) workerCommand() *cobra.Command {
+func workerCommand(a *app) *cobra.Command {
 	root := a.root("")
-	a.makeWorker(root, &workerOptions{})
+	makeWorker(a, root, &workerOptions{})
 	return root
 }
 
 // makeWorker makes cmd the command that works.
-func (a *app) makeWorker(root *cobra.Command, o *workerOptions) {
+func makeWorker(a *app, root *cobra.Command, o *workerOptions) {
 	root.Short = "Run the modules of pipelines, for orchestrators that reach the same NATS"
 	root.Long = root.Short + `.
 
@@ -77,7 +77,7 @@ name, 130 and 143 stopped at once by INT and TERM.`
 		if err := a.prepare(cmd, args, nil, o.faults); err != nil {
 			return err
 		}
-		return a.work(cmd.Context(), o)
+		return runWorker(cmd.Context(), a, o)
 	}
 }
 
@@ -115,16 +115,16 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 }
 
 // work is the life of a worker.
-func (a *app) work(ctx context.Context, o *workerOptions) error {
+func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	log := a.workerLogger()
 	cfg, err := o.config(log)
 	if err != nil {
 		return err
 	}
-	if cfg.Functions, err = a.functions(); err != nil {
+	if cfg.Functions, err = functions(a); err != nil {
 		return err
 	}
-	t, err := a.workerTarget()
+	t, err := workerTarget(a)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func sayWorking(log *slog.Logger, w *worker.Worker, cfg worker.Config) {
 }
 
 // workerTarget is the server to work for.
-func (a *app) workerTarget() (connect.Target, error) {
+func workerTarget(a *app) (connect.Target, error) {
 	if a.set.Server == settings.Embedded {
 		return connect.Target{}, exit.Usagef("--server%s: a worker embeds no server; name one", a.bind.FromOf("server"))
 	}
@@ -262,7 +262,7 @@ func (l *leaving) verdict(ctx context.Context, err error) error {
 	return err
 }
 
-func (a *app) capabilitiesCommand() *cobra.Command {
+func capabilitiesCommand(a *app) *cobra.Command {
 	o := &workerOptions{}
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
 	o.define(cmd.Flags())
@@ -271,7 +271,7 @@ func (a *app) capabilitiesCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if cfg.Functions, err = a.functions(); err != nil {
+		if cfg.Functions, err = functions(a); err != nil {
 			return err
 		}
 		c, err := worker.Detect(ctx, cfg)

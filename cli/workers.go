@@ -23,12 +23,12 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-func (a *app) workersCommand() *cobra.Command {
+func workersCommand(a *app) *cobra.Command {
 	p := &store.Location{}
 	cmd := &cobra.Command{Use: "workers", Short: "Look at workers, and send them home"}
 	a.group(cmd)
 	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
-	cmd.AddCommand(a.workersListCommand(p), a.workersDrainCommand(p))
+	cmd.AddCommand(workersListCommand(a, p), workersDrainCommand(a, p))
 	return cmd
 }
 
@@ -98,7 +98,7 @@ func newWorkerRow(w *jobs.WorkerInfo) workerRow {
 	return row
 }
 
-func (a *app) workersListCommand(p *store.Location) *cobra.Command {
+func workersListCommand(a *app, p *store.Location) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the workers that are there",
 		RunE: a.do(between(0, 0, "workers list"), func(ctx context.Context, _ []string) error {
@@ -106,14 +106,14 @@ func (a *app) workersListCommand(p *store.Location) *cobra.Command {
 			s, err := a.open(ctx, *p)
 			if errors.Is(err, store.ErrNone) {
 				console.Writeln(a.Stderr, err)
-				return a.showWorkers(rows)
+				return showWorkers(a, rows)
 			}
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			if s.Dead {
-				return a.showWorkers(rows) // no other worker can be on this server
+				return showWorkers(a, rows) // no other worker can be on this server
 			}
 			workers, err := client.New(s.Conn).Workers(ctx)
 			if err != nil {
@@ -122,12 +122,12 @@ func (a *app) workersListCommand(p *store.Location) *cobra.Command {
 			for i := range workers {
 				rows = append(rows, newWorkerRow(&workers[i]))
 			}
-			return a.showWorkers(rows)
+			return showWorkers(a, rows)
 		}),
 	}
 }
 
-func (a *app) showWorkers(rows []workerRow) error {
+func showWorkers(a *app, rows []workerRow) error {
 	return a.emit(rows, func(w io.Writer) {
 		g := console.Table{Head: []string{"NAME", "SLOTS", "OS/ARCH", "PROGRAM", "TAGS", "LABELS", "VERSION", "RUNNING"}}
 		for _, r := range rows {
@@ -174,9 +174,9 @@ func runningText(r workerRow) string {
 	return text
 }
 
-func (a *app) workersDrainCommand(p *store.Location) *cobra.Command {
+func workersDrainCommand(a *app, p *store.Location) *cobra.Command {
 	return &cobra.Command{
-		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: a.completeWorkers(p),
+		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: completeWorkers(a, p),
 		RunE: a.do(between(1, 1, "workers drain NAME"), func(ctx context.Context, args []string) error {
 			s, err := a.open(ctx, *p)
 			if err != nil {
@@ -188,7 +188,7 @@ func (a *app) workersDrainCommand(p *store.Location) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = c.Drain(ctx, args[0], a.startedBy())
+			err = c.Drain(ctx, args[0], startedBy(a))
 			switch {
 			case errors.Is(err, broker.ErrNotFound):
 				return exit.NotFoundf("there is no worker %q%s", args[0], phrase.DidYouMean(args[0], workerNames(workers)))
