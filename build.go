@@ -74,7 +74,7 @@ func panicked() place {
 	}
 }
 
-// check finds what is wrong with what the definition has made.
+// check finds the mistakes in the definition that was run.
 func (b *Builder) check() {
 	b.settle()
 	for _, e := range b.calls {
@@ -95,8 +95,8 @@ func (b *Builder) check() {
 	}
 }
 
-// settle does what the Builder's fields say of all modules, wherever the
-// definition has set them.
+// settle applies the Builder's fields to all modules, wherever the definition has set
+// them.
 func (b *Builder) settle() {
 	if b.Deadline < 0 {
 		b.fault(place{}, "", "the Deadline of the Builder is negative")
@@ -195,8 +195,7 @@ func (b *Builder) standIns() map[string]string {
 	return given
 }
 
-// digest is what the graph comes down to: everything that a definition may
-// not make otherwise in another process.
+// digest is a hash of everything that a definition has to do alike in every process.
 func (b *Builder) digest() string {
 	h := sha256.New()
 	for _, part := range b.parts() {

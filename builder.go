@@ -117,7 +117,7 @@ func (b *Builder) newModule(name string, at place, result reflect.Type) *module 
 	return m
 }
 
-// execute takes what the module does, and with it what it needs.
+// execute sets the module's executor, and adds its needs.
 func (m *module) execute(e *executor) {
 	m.exec = e
 	e.added = true
@@ -193,8 +193,9 @@ func (m *module) edges(yield func(edge) bool) {
 	}
 }
 
-// current is the definition that is being run; definitions run one at a time,
-// so that a Call knows to which of them it belongs.
+// current is the definition that is running. Call has no Builder among its arguments,
+// and a call that is never added to a pipeline is a fault; so a call without inputs
+// finds its Builder here, and definitions run one at a time.
 var (
 	current    atomic.Pointer[Builder]
 	oneAtATime sync.Mutex

@@ -8,10 +8,10 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Command is an executor that starts a process: Run for a shell, or Args
-// without one. Its result is its outputs, what it appends to $MODPIPE_OUTPUT.
-// Values of other modules come through EnvFrom and Stdin; any worker runs a
-// command that reads none and has no If.
+// Command is an executor that starts a process: Run for a shell, or Args without one.
+// Its result is its outputs, which it appends to $MODPIPE_OUTPUT. Values of other
+// modules come through EnvFrom and Stdin. Any worker runs a command that reads none
+// and has no If.
 type Command struct {
 	Run     string                   // text for the shell
 	Args    []string                 // words, without a shell
@@ -43,7 +43,7 @@ func (c Command) executor(at place) *executor {
 	return e
 }
 
-// prepare reads what the process is given.
+// prepare reads the values that the process gets.
 func (c Command) prepare(in *inputs) (env map[string]string, stdin []byte, err error) {
 	env = map[string]string{}
 	for name, v := range c.EnvFrom {

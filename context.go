@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// Attempt is what a function may know of the attempt that it is run for.
+// Attempt describes the attempt for which a function runs.
 type Attempt struct {
 	Run          string // the run's id
 	Pipeline     string
@@ -17,7 +17,7 @@ type Attempt struct {
 
 type contextKey struct{}
 
-// running is what the context of an attempt carries.
+// running is the value in the context of an attempt.
 type running struct {
 	attempt Attempt
 	log     *slog.Logger

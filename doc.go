@@ -20,21 +20,21 @@
 //	func publish(ctx context.Context, s Source, v Version) (struct{}, error)
 //
 // The functions are ordinary: they can be called and tested without modpipe. A
-// [Value] cannot be read while the graph is made, only handed on, so the needs
-// follow from what a function is given, and the compiler checks the types. Two
-// modules without a value between them run at the same time.
+// [Value] cannot be read while the graph is built, only passed on. So the needs of a
+// module follow from the arguments of its function, and the compiler checks the
+// types. Two modules without a value between them run at the same time.
 //
 // [All] gathers values (fan-in), [Map] takes a part of one, [Optional] and
-// [Outcomes] are for modules that may have no result, [Param] is what the run
-// was started with, [Each] runs a function once for each element of a list
+// [Outcomes] are for modules that may have no result, [Param] is a
+// parameter of the run, [Each] runs a function once for each element of a list
 // that a module has returned. [Command] starts a process instead of a function.
 //
 // # Policy
 //
 // Options follow the executor: [If], [After], [AlwaysRun], [IgnoreFailure],
 // [Timeout], [NotInParallel], [NotInParallelInCluster], [Retry], [Requires],
-// [Limit] and [Info]. A function says with its error what is to become of the
-// module: [Permanent], [RetryAfter], [Skip]. A panic fails the module, with its stack, and is not
+// [Limit] and [Info]. The error of a function decides how the module goes on:
+// [Permanent], [RetryAfter], [Skip]. A panic fails the module, with its stack, and is not
 // tried again unless Retry.Panics is set. When an attempt times out or is
 // cancelled, its context is; a function that goes on past the grace is
 // abandoned, and reported as not respecting its context.

@@ -87,9 +87,9 @@ func decoding[A, T any](m *module, fn func(context.Context, *inputs, A) (T, erro
 	}
 }
 
-// direct is a list that one module returns: a family is expanded by processes
-// that do not have the program, from what is stored. A list that follows from
-// other values becomes the result of a separate module.
+// direct is a list that one module returns: processes without the program expand the
+// family from the stored list. A list that follows from other values becomes the
+// result of a separate module.
 func (f family[A, T]) direct(list Value[[]A]) Value[[]A] {
 	if list.src == nil || list.src.b != f.b || list.src.isList() {
 		return list

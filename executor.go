@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Executor is what a module does: a Go function (Call to Call4) or a Command.
+// Executor does the work of a module: a Go function (Call to Call4) or a Command.
 type Executor[T any] interface {
 	executor(at place) *executor
 	returns(T)
@@ -120,10 +120,10 @@ func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a
 	}, a.src, b.src, c.src, d.src)
 }
 
-// Wrap puts around between the engine and a function, as for a lock, a timer or
-// a log line that many modules have: around calls next, once, more often or
-// not at all, and what it returns is the attempt's. Several add up, the last
-// one outermost. A command cannot be wrapped: it needs no Go program to run.
+// Wrap runs around in place of a function, as for a lock, a timer or a log line that
+// many modules have. around calls next, once, more often or not at all, and its result
+// is that of the attempt. Several add up, the last one outermost. A command cannot be
+// wrapped: it needs no Go program to run.
 func Wrap[T any](e Executor[T], around func(ctx context.Context, next func(context.Context) (T, error)) (T, error)) Executor[T] {
 	at := caller()
 	if e == nil {

@@ -42,7 +42,7 @@ func (b *Builder) Include(files fs.FS, name string) {
 	b.includes = append(b.includes, &include{at: at, name: name, text: text, after: len(b.modules), modules: names})
 }
 
-// Outputs are what a command of an included file sets.
+// Outputs are the outputs of a command in an included file.
 func (b *Builder) Outputs(module string) Value[map[string]string] {
 	at := caller()
 	v := outputsOf(b, module, at)

@@ -7,8 +7,9 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// shared is what modules of a definition have in common: those of a layer all
-// need the layer before, a hundred times a hundred needs that are one list.
+// shared has the lists of needs that modules of a definition have in common. All
+// modules of a layer need the layer before: a hundred times a hundred needs are one
+// list.
 type shared struct {
 	sources map[sourcesKey][]gathered
 	needs   pipeline.NeedLists
@@ -89,7 +90,7 @@ func (m *module) gather() []pipeline.Need {
 	return needs
 }
 
-// digest is what a list of needs comes down to.
+// digest is a hash of a list of needs.
 func (s *shared) digest(needs []pipeline.Need) string {
 	n := s.needs.Number(needs)
 	if text, ok := s.digests[n]; ok {

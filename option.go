@@ -8,8 +8,9 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Option says how a module is run, retried, ordered and kept apart. Those of
-// Builder.Defaults count for every module; what a module says itself wins.
+// Option sets how a module is run, retried, ordered and kept apart. Options in
+// Builder.Defaults apply to every module, unless the module's own options override
+// them.
 type Option interface{ apply(*module) }
 
 type option func(*module)
@@ -141,8 +142,8 @@ func (r Retry) apply(m *module) {
 	m.retryIf, m.retryPanics = r.If, r.Panics
 }
 
-// Requires is what a worker must offer to run the module: all of it, without
-// regard to case. Several add up.
+// Requires lists the properties that a worker must have to run the module: all of
+// them; case does not count. Several add up.
 type Requires struct {
 	OS, Arch string            // as Go names them
 	Tools    []string          // on its PATH: "git", "go>=1.26"
@@ -216,16 +217,16 @@ type limit struct {
 	at      place
 }
 
-// Info describes a module to people, and to what selects and orders modules.
+// Info describes a module to people, and for the selection and order of modules.
 type Info struct {
 	Description  string
 	Category     string        // for --category
-	Priority     Priority      // orders what is ready, never overrides needs
+	Priority     Priority      // orders ready modules, and never overrides needs
 	Grace        time.Duration // for a function to return when its context is cancelled, for a command between TERM and KILL; 0 = 10 s
 	QueueTimeout time.Duration // how long it waits while no capable worker lives; 0 = 5 min
 }
 
-// Priority orders what is ready.
+// Priority orders ready modules.
 type Priority = pipeline.Priority
 
 // The priorities; Normal is the zero value.

@@ -60,8 +60,8 @@ func (p *Program) Pipeline(params map[string]string, lookupEnv func(string) (str
 	return g, nil
 }
 
-// ResultType is what a module returns, or each member of a family: what its
-// function does, or the outputs of a command (a map[string]string). It is nil
+// ResultType is the type of the result of a module, or of each member of a family:
+// that of its function, or the outputs of a command (a map[string]string). It is nil
 // when neither the definition nor an included file has such a module.
 func (p *Program) ResultType(module string) reflect.Type {
 	if t := p.definedType(module); t != nil {

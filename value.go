@@ -17,12 +17,12 @@ type Value[T any] struct {
 	get func(*inputs) (T, error)
 }
 
-// Need is what a module can wait for: any Value.
+// Need is anything that a module can wait for: any Value.
 type Need interface{ need() *source }
 
 func (v Value[T]) need() *source { return v.src }
 
-// source is what a value comes from, without its type.
+// source is the origin of a value, without its type.
 type source struct {
 	b      *Builder
 	at     place
@@ -163,7 +163,7 @@ func Outcomes(needs ...Need) Value[[]Outcome] {
 	}}
 }
 
-// named leaves of the edges who they are of, each once.
+// named removes edges that have the same module as an earlier one.
 func (s *source) named() {
 	seen := make(map[string]bool, len(s.edges))
 	s.edges = slices.DeleteFunc(s.edges, func(e edge) bool {
@@ -230,7 +230,7 @@ func (s *source) zero() (place, bool) {
 	return place{}, false
 }
 
-// inputs is what a function finds when it reads its values.
+// inputs has the values that a function reads.
 type inputs struct{ req *call.Request }
 
 // has reports whether a need has a result.

@@ -205,7 +205,7 @@ func (p *Pipeline) Attempts(module string) int {
 	return len(p.module(module).Attempts)
 }
 
-// Log is what a module's functions have logged, in all its attempts.
+// Log is the log of a module's functions, in all its attempts.
 func (p *Pipeline) Log(module string) string {
 	p.t.Helper()
 	p.module(module)
@@ -228,8 +228,8 @@ func (p *Pipeline) module(name string) report.Module {
 	return report.Module{}
 }
 
-// Result is what a module has returned. It fails the test when the module has
-// no result, or one of another type.
+// Result is the result of a module. It fails the test when the module has no result,
+// or one of another type.
 func Result[T any](p *Pipeline, module string) T {
 	p.t.Helper()
 	var result T

@@ -24,7 +24,7 @@ func BenchmarkMark(b *testing.B) {
 	}
 }
 
-// BenchmarkScript is what a script of ten lines takes, without marks and with.
+// BenchmarkScript measures a script of ten lines, without marks and with them.
 func BenchmarkScript(b *testing.B) {
 	const text = "cd /tmp\nx=1\ny=$((x + 2))\nif [ $y = 3 ]; then\n  z=ok\nfi\ncase $z in ok) ;; *) exit 1 ;; esac\n" +
 		"echo \"$x $y $z\" >/dev/null\n/bin/true\nfor i in 1 2 3 4 5; do x=$((x + i)); done\n"
