@@ -66,7 +66,7 @@ func TestKnownComparesWhatARunDoes(t *testing.T) {
 			s.Env = []pipeline.Pair{{Axis: "A", Value: "hush"}, {Axis: "B", Value: "2"}, {Axis: "C", Value: "hush"}}
 		}),
 		"another environment (A, B)": with(func(s *jobs.Spec) { s.Env = nil }),
-		"no retry of run r0":         with(func(s *jobs.Spec) { s.RetryOf = "r0" }),
+		"not a retry of run r0":      with(func(s *jobs.Spec) { s.RetryOf = "r0" }),
 	} {
 		err := client.New(s.conn).Known(ctx, spec)
 		if !errors.Is(err, client.ErrOther) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "hush") {

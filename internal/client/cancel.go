@@ -11,9 +11,10 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Cancel records a cancellation and returns when it is stored; called again,
-// it is the second one, which ends always-run modules too. broker.ErrNotFound
-// when there is no such run; ErrEnded when its last module has ended.
+// Cancel records a cancellation and returns when it is stored. An empty ID is
+// replaced by a random one. A second cancellation of a run also ends its
+// always-run modules. Cancel returns broker.ErrNotFound when there is no such
+// run, and ErrEnded when the last module of the run has ended.
 func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel) error {
 	if cancel.ID == "" {
 		cancel.ID = ident.New()
@@ -38,7 +39,7 @@ func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel)
 			return err
 		}
 		if last.Record.Cancel != nil && last.Record.Cancel.ID == cancel.ID {
-			break // our own write, whose answer was lost
+			break // this call stored it, and the answer was lost
 		}
 	}
 	state, err := runlog.Load(ctx, c.conn.Runs, run)
@@ -51,7 +52,8 @@ func (c *Client) Cancel(ctx context.Context, run jobs.RunID, cancel jobs.Cancel)
 	return nil
 }
 
-// Cancellation returns the first cancellation of a run; nil without one.
+// Cancellation returns the first cancellation of a run, or nil when the run has
+// none.
 func (c *Client) Cancellation(ctx context.Context, run jobs.RunID) (*jobs.Cancel, error) {
 	log, err := c.conn.Runs.Read(ctx, run)
 	if err != nil {

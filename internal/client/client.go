@@ -1,14 +1,14 @@
 // Package client asks about runs and workers, and submits, follows, cancels and
 // repeats runs, for any program that reaches NATS.
 //
-// A Client reads logs and buckets, and writes only the records that any program
+// A Client reads logs and buckets. It writes only the records that any program
 // may write: a specification, a cancellation, and the end of a run that no
-// orchestrator can handle. It decides nothing about a run. The command line uses
-// it, and so will other ways to ask.
+// orchestrator can handle. It decides nothing about a run. The command line
+// uses it, and so will other interfaces.
 //
-// A Client keeps no state of its own: every answer is read from NATS. A wait
-// ends with its context. When NATS is away, a call waits as long as its context
-// lets it; Follow continues after a reconnect without a gap or a repetition.
+// A Client keeps no state: it reads every answer from NATS. A wait ends with
+// its context. While NATS cannot be reached, a call waits until its context
+// ends. Follow continues after a reconnect without a gap or a repetition.
 package client
 
 import (
@@ -19,16 +19,17 @@ import (
 
 // Errors that callers branch on.
 var (
-	ErrExists  = errors.New("a run of this id exists already")
+	ErrExists  = errors.New("a run with this id exists already")
 	ErrEnded   = errors.New("the run has ended")
 	ErrDecided = errors.New("a live orchestrator decides for the run")
 	ErrRunning = errors.New("the run has not ended")
 	ErrNothing = errors.New("everything has succeeded")
-	ErrOther   = errors.New("it is another run")
+	ErrOther   = errors.New("it is a different run")
 )
 
-// Client asks one NATS. Its methods may be called from several goroutines.
+// Client reads from and writes to one NATS. Its methods may be called from
+// several goroutines.
 type Client struct{ conn *broker.Conn }
 
-// New returns a client on a connection, which the caller closes.
+// New returns a client on a connection. The caller closes the connection.
 func New(c *broker.Conn) *Client { return &Client{c} }

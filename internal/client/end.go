@@ -13,21 +13,25 @@ import (
 )
 
 const (
-	// killPatience is how long End waits for workers to kill what they run.
+	// killPatience is how long End waits for workers to kill the attempts of
+	// the run.
 	killPatience = 10 * time.Second
-	killAgain    = 500 * time.Millisecond
+	// killInterval is the time between two requests to kill.
+	killInterval = 500 * time.Millisecond
 )
 
-// End ends a run by force, whatever its log holds: workers kill what they run
-// of it, its end is recorded as failed, and its jobs leave the queue.
-// broker.ErrNotFound, ErrEnded, and ErrDecided unless the orchestrator that
-// holds the run has set it aside.
+// End ends a run by force, even one whose log cannot be read. It asks workers
+// to kill the attempts of the run, records the end as failed with the reason
+// why, and removes the jobs of the run from the queue. It returns
+// broker.ErrNotFound when there is no such run, and ErrEnded when the run has
+// ended. It returns ErrDecided when an orchestrator decides for the run, unless
+// that orchestrator has set the run aside.
 func (c *Client) End(ctx context.Context, run jobs.RunID, why string) error {
-	if there, err := c.conn.Runs.Exists(ctx, run); err != nil || !there {
-		return errors.Join(err, missing(run, there))
+	if exists, err := c.conn.Runs.Exists(ctx, run); err != nil || !exists {
+		return errors.Join(err, missingError(run, exists))
 	}
 	if ended, err := c.conn.Runs.Ended(ctx, run); err != nil || ended {
-		return errors.Join(err, over(run, ended))
+		return errors.Join(err, endedError(run, ended))
 	}
 	holders, err := kv.Holders(ctx, c.conn.Conn)
 	if err != nil {
@@ -42,29 +46,30 @@ func (c *Client) End(ctx context.Context, run jobs.RunID, why string) error {
 	_, err = c.conn.Runs.Append(ctx, run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: why, Forced: true}})
 	switch {
 	case errors.Is(err, broker.ErrConflict):
-		return over(run, true)
+		return endedError(run, true)
 	case err != nil:
 		return err
 	}
 	return c.conn.Queue.PurgeRun(ctx, run)
 }
 
-func missing(run jobs.RunID, there bool) error {
-	if there {
+func missingError(run jobs.RunID, exists bool) error {
+	if exists {
 		return nil
 	}
 	return fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 }
 
-func over(run jobs.RunID, ended bool) error {
+func endedError(run jobs.RunID, ended bool) error {
 	if !ended {
 		return nil
 	}
 	return fmt.Errorf("run %s: %w", run, ErrEnded)
 }
 
-// kill asks workers to kill what they run of a run, until none runs anything
-// or killPatience has passed: a worker that does not answer may be gone.
+// kill asks workers to kill the attempts of a run. It repeats the request until
+// no worker lists an attempt of the run. It gives up after killPatience,
+// because a worker that does not answer may be gone.
 func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 	for limit := time.Now().Add(killPatience); ; {
 		running, err := c.runningOf(ctx, run)
@@ -78,7 +83,7 @@ func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 			}
 		}
 		select {
-		case <-time.After(killAgain):
+		case <-time.After(killInterval):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -97,8 +102,8 @@ func (c *Client) runningOf(ctx context.Context, run jobs.RunID) (running []jobs.
 	return running, err
 }
 
-// endedByForce is the report of a run whose log cannot be folded, when it was
-// ended all the same; nil when it was not.
+// endedByForce returns the report of a run whose log cannot be folded and that
+// was ended by force. It returns nil when the run has no end.
 func (c *Client) endedByForce(ctx context.Context, run jobs.RunID) *report.Report {
 	last, err := c.conn.Runs.LastEnd(ctx, run)
 	end := last.Record.End

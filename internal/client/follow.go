@@ -17,20 +17,24 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Follow folds the run's log from its beginning and calls sink, on one
-// goroutine, with its events in order; with logs, also with every line that
-// its modules write, all of an attempt's before the event that ends it. It
-// returns the report when the run has ended. After a reconnect, and when the
-// stream is another one, it folds again from the beginning: what the sink has
-// seen and still stands in the log is not repeated; where the server lost the
-// last part of the log, events of what happens instead follow. The error is
-// broker.ErrNotFound when there is no such run, a broker.DroppedError when
-// its log is dropped, also when the sink is so slow that this happens meanwhile,
-// and a broker.GoneError when NATS loses the log.
+// Follow folds the run's log from its beginning and calls sink with the run's
+// events, in order, from one goroutine. With logs, it also sends every line
+// that the modules write. The lines of an attempt come before the event that
+// ends the attempt. Follow returns the report when the run has ended.
+//
+// After a reconnect, and after the stream was replaced, Follow folds the log
+// again from its beginning. It does not repeat events of entries that are still
+// in the log. When the server has lost the last part of the log, the events of
+// the new entries follow.
+//
+// The error is broker.ErrNotFound when there is no such run, a
+// broker.DroppedError when the log is dropped, and a broker.GoneError when NATS
+// loses the log. A slow sink may delay Follow so long that the log is dropped
+// before Follow has read it.
 func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
-	if there, err := c.conn.Runs.Exists(ctx, run); err != nil {
+	if exists, err := c.conn.Runs.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
-	} else if !there {
+	} else if !exists {
 		if err := c.conn.Runs.Dropped(ctx, run); err != nil {
 			return nil, err
 		}
@@ -71,50 +75,53 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink fun
 // errFollowed ends the goroutines of Follow after the end of the run.
 var errFollowed = errors.New("followed to the end")
 
-// chunksBuffered bounds what is read of the logs ahead of the sink: 64 KiB each.
+// chunksBuffered is how many log chunks, of up to 64 KiB each, are read ahead
+// of the sink.
 const chunksBuffered = 64
 
-// stalled is for how many seconds an end waits for log chunks that its outcome
-// counts but that do not arrive, although NATS is there: the log stream has
-// limits of age and size.
-const stalled = 10
+// maxQuiet is for how many seconds an outcome waits, while NATS is connected,
+// for the next of the log chunks that it counts. They may never arrive, because
+// the log stream has limits of age and size.
+const maxQuiet = 10
 
-// stalledUnread is the same where a chunk was left out that may be one of them.
-const stalledUnread = 2
+// maxQuietUnread replaces maxQuiet when a chunk was skipped that may be one of
+// those that the outcome counts.
+const maxQuietUnread = 2
 
 // follower turns a log into events. One goroutine owns it.
 type follower struct {
 	run     jobs.RunID
 	state   *schedule.Run
 	sink    func(report.Event)
-	away    func() bool // there is no connection
-	gone    error       // what it ends with when another run has the id
+	away    func() bool // reports that there is no connection
+	gone    error       // the error of loop when a different run has the id
 	seq     uint64
-	folded  []place // of the entries whose events were sent
-	next    int     // in folded: the entry that comes next, when they are read again
-	again   bool    // the entry that is folded was folded before: its events were sent
+	folded  []entryID // the entries whose events were sent
+	next    int       // index in folded of the next entry while the log is read again
+	replay  bool      // the current entry was folded before, and its events were sent
 	logs    bool
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
 	written map[jobs.AttemptID]*attemptLog
-	held    int // bytes of output whose attempt has not been seen to start
+	held    int // bytes of output of attempts whose start is not folded yet
 }
 
-// place tells an entry of a log from another that has its sequence later.
-type place struct {
+// entryID identifies an entry of a log. A server that has lost the last part of
+// a log uses its sequences again, so the time is part of the identity.
+type entryID struct {
 	sequence uint64
 	stored   time.Time
 }
 
-// maxHeld is how much output may wait for its attempt's start before the
-// record of that is read first.
+// maxHeld is how many bytes of output may wait for the start of their attempts.
+// Above it the loop reads no more output until it has read those records.
 const maxHeld = 8 << 20
 
-// attemptLog is what has arrived of an attempt's log.
+// attemptLog is the part of an attempt's log that has arrived.
 type attemptLog struct {
-	started bool            // its module.started has been sent
-	chunks  map[string]int  // by writer: the number of the last one
-	unread  bool            // a chunk was left out whose writer is not known
+	started bool            // its module.started was sent
+	chunks  map[string]int  // the number of the last chunk of each writer
+	unread  bool            // a chunk of an unknown writer was skipped
 	lines   [3]lines.Joiner // by stream
 	held    []report.Event  // lines that wait for module.started
 }
@@ -122,7 +129,7 @@ type attemptLog struct {
 func (f *follower) loop(ctx context.Context) error {
 	for {
 		chunks := f.chunks
-		if f.held > maxHeld || f.next < len(f.folded) { // the state does not know every module again
+		if f.held > maxHeld || f.next < len(f.folded) { // the new state does not know every module yet
 			chunks = nil
 		}
 		select {
@@ -137,7 +144,7 @@ func (f *follower) loop(ctx context.Context) error {
 			if e.Sequence == 0 {
 				continue
 			}
-			if end := f.state.Ended(); end != nil && f.state.Live() > 0 && !end.Forced { // what was before it is gone
+			if end := f.state.Ended(); end != nil && f.state.Live() > 0 && !end.Forced { // the entries before it are gone
 				return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
 			} else if end != nil {
 				return nil
@@ -151,13 +158,13 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 		f.state, f.next = schedule.NewRun(f.send), 0
 		return nil
 	}
-	again, err := f.recognise(e)
+	known, err := f.recognise(e)
 	if err != nil {
 		return err
 	}
-	if again {
-		f.again = true
-		defer func() { f.again = false }()
+	if known {
+		f.replay = true
+		defer func() { f.replay = false }()
 		return f.apply(e)
 	}
 	o := e.Record.Outcome
@@ -172,19 +179,21 @@ func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	return err
 }
 
-// recognise finds out whether an entry was folded before. From the first on
-// that is another one, the log has lost what stood there.
-func (f *follower) recognise(e jobs.Entry) (again bool, err error) {
-	at := place{e.Sequence, e.Time}
-	again = f.next < len(f.folded) && f.folded[f.next].sequence == at.sequence && f.folded[f.next].stored.Equal(at.stored)
-	if !again {
+// recognise reports whether an entry was folded before. At the first entry that
+// differs, the log has lost the entries that were folded from there on, and
+// recognise drops their identities. It returns f.gone when already the first
+// entry of the log differs.
+func (f *follower) recognise(e jobs.Entry) (known bool, err error) {
+	id := entryID{e.Sequence, e.Time}
+	known = f.next < len(f.folded) && f.folded[f.next].sequence == id.sequence && f.folded[f.next].stored.Equal(id.stored)
+	if !known {
 		if f.next == 0 && len(f.folded) > 0 {
-			return false, f.gone // the id is another run's
+			return false, f.gone // a different run has the id
 		}
-		f.folded = append(f.folded[:f.next], at)
+		f.folded = append(f.folded[:f.next], id)
 	}
 	f.next++
-	return again, nil
+	return known, nil
 }
 
 func (f *follower) apply(e jobs.Entry) error {
@@ -194,19 +203,21 @@ func (f *follower) apply(e jobs.Entry) error {
 	return nil
 }
 
-// awaitLog takes chunks until those that an outcome counts are complete.
+// awaitLog takes chunks until all that the outcome counts have arrived. It gives
+// up after maxQuiet or maxQuietUnread seconds without a chunk. Seconds without a
+// connection do not count.
 func (f *follower) awaitLog(ctx context.Context, id jobs.AttemptID, o *jobs.Outcome) {
 	if o.LogChunks == 0 {
 		return
 	}
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
 	quiet := 0
-	for a := f.log(id); a.chunks[o.Nonce] < o.LogChunks && quiet < stalled && (!a.unread || quiet < stalledUnread); {
+	for a := f.log(id); a.chunks[o.Nonce] < o.LogChunks && quiet < maxQuiet && (!a.unread || quiet < maxQuietUnread); {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
+		case <-second.C:
 			if quiet++; f.away() {
 				quiet = 0
 			}
@@ -241,7 +252,7 @@ func (f *follower) chunk(c broker.LogEntry) {
 	}
 }
 
-// flush sends lines that never got their end, when their attempt has ended.
+// flush sends the unfinished last lines of an attempt that has ended.
 func (f *follower) flush(id jobs.AttemptID) {
 	a, ok := f.written[id]
 	if !ok {
@@ -276,7 +287,7 @@ func (f *follower) line(a *attemptLog, id jobs.AttemptID, s jobs.Stream, at time
 	f.send(e)
 }
 
-// release hands on what was held of an attempt's output.
+// release passes the held lines of an attempt to a function, and drops them.
 func (f *follower) release(a *attemptLog, to func(report.Event)) {
 	for _, e := range a.held {
 		f.held -= len(e.Text)
@@ -286,7 +297,7 @@ func (f *follower) release(a *attemptLog, to func(report.Event)) {
 }
 
 func (f *follower) send(e report.Event) {
-	if f.again {
+	if f.replay {
 		return
 	}
 	f.seq++

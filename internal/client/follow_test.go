@@ -20,7 +20,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// door is the way of one client to a server; while it is shut there is none.
+// door connects one client to a server. While it is shut, connections fail.
 type door struct {
 	*natstest.Server
 
@@ -46,14 +46,14 @@ func (d *door) set(shut bool) {
 	defer d.mu.Unlock()
 	d.shut = shut
 	for _, c := range d.inUse {
-		_ = c.Close() // it is the other side that matters
+		_ = c.Close() // the error does not matter: the peer sees the end
 	}
 	d.inUse = nil
 }
 
-// TestFollowWaitsForOutputWhileNATSIsAway: an outcome has been heard of, and
-// the connection goes before the output has that comes before it. However long
-// it is away, none of the output is left out.
+// TestFollowWaitsForOutputWhileNATSIsAway: a follower has read an outcome and
+// loses its connection before it has read the output that precedes the outcome.
+// It waits for the output for as long as the connection is lost.
 func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		d := &door{Server: s}
@@ -65,7 +65,7 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 		r.write(r.id.Module, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
 		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		d.set(false)
-		restore := s.Divert(t, "$JS.API.CONSUMER.CREATE.MP_LOGS.>", "nobody.>")
+		restore := s.Divert(t, "$JS.API.CONSUMER.CREATE.MP_LOGS.>", "unserved.>")
 		time.AfterFunc(5*time.Second, func() { d.set(true) })
 		time.AfterFunc(time.Minute, func() {
 			restore()
@@ -89,10 +89,10 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 	})
 }
 
-// TestOutputAfterAReconnectionIsFollowed: a follower whose connection was made
-// again reads the log of the run from the start, and what has been told is not
-// told again. Output that arrives afterwards is new.
-func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
+// TestFollowContinuesAfterAReconnect: after a reconnect a follower reads the log
+// of the run from the start. It does not repeat events, and it sends the output
+// that arrives afterwards.
+func TestFollowContinuesAfterAReconnect(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		d := &door{Server: s}
 		c, follower := dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
@@ -116,18 +116,18 @@ func TestOutputAfterAReconnectionIsFollowed(t *testing.T) {
 			r.writeAfter(r.id.Module, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", LogChunks: chunks, Started: time.Now()}})
 			r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		})
-		var told []string
+		var got []string
 		if _, err := client.New(follower).Follow(t.Context(), "r", true, func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
-				told = append(told, e.Text)
+				got = append(got, e.Text)
 			}
 			if slices.Contains([]report.EventKind{report.EventModuleStarted, report.EventModuleEnded}, e.Event) {
-				told = append(told, string(e.Event))
+				got = append(got, string(e.Event))
 			}
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{string(report.EventModuleStarted), "before", "after", string(report.EventModuleEnded)}, told); diff != "" {
+		if diff := cmp.Diff([]string{string(report.EventModuleStarted), "before", "after", string(report.EventModuleEnded)}, got); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -144,7 +144,7 @@ func dial(t *testing.T, options ...nats.Option) *broker.Conn {
 	return c
 }
 
-// written is the log of a run of one module, which a test writes itself.
+// written is the log of a run of one module. The test writes it.
 type written struct {
 	t  *testing.T
 	c  *broker.Conn
@@ -167,7 +167,7 @@ func submitted(t *testing.T, c *broker.Conn, src string) *written {
 	return &written{t, c, jobs.AttemptID{Module: jobs.ModuleID(p.Modules[0].Token), Attempt: 1}}
 }
 
-// write writes the first record of a cell, or of the others.
+// write appends the first record of a cell, or a record without a cell.
 func (w *written) write(cell jobs.ModuleID, rec jobs.Record) uint64 {
 	return w.writeAfter(cell, 0, rec)
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Graph returns how a run ended or goes on, and the graph that it has: its
-// families are expanded. broker.ErrNotFound when there is no such run.
+// Graph returns the graph of a run and its report as it is now. The graph has
+// the members of the families that the run has expanded. Graph returns
+// broker.ErrNotFound when there is no such run.
 func (c *Client) Graph(ctx context.Context, run jobs.RunID) (*pipeline.Pipeline, *report.Report, error) {
 	log, err := c.conn.Runs.Read(ctx, run)
 	if err != nil {
@@ -25,8 +26,8 @@ func (c *Client) Graph(ctx context.Context, run jobs.RunID) (*pipeline.Pipeline,
 	return p, rep, err
 }
 
-// graphOfRun is the graph of a run's specification, with the members of the
-// families that the run has expanded.
+// graphOfRun returns the graph of a run's specification, with the members of
+// the families that the run has expanded.
 func graphOfRun(log []jobs.Entry, rep *report.Report) (*pipeline.Pipeline, error) {
 	whole := map[string]bool{} // families that the report shows as one
 	for i := range rep.Modules {
@@ -52,8 +53,8 @@ func graphOfRun(log []jobs.Entry, rep *report.Report) (*pipeline.Pipeline, error
 	return &p, nil
 }
 
-// expandIn puts the members of a family into the graph, and its placeholder
-// out of the picture.
+// expandIn adds the members of a family to the graph, and marks its placeholder
+// as unselected.
 func expandIn(p *pipeline.Pipeline, i int, combinations [][]pipeline.Pair) error {
 	members, err := p.Members(p.Modules[i], combinations)
 	if err != nil {

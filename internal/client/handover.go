@@ -13,26 +13,28 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// HandOver is what became of a run that was submitted.
+// HandOver is the state of a submitted run before an orchestrator decides for
+// it.
 type HandOver int
 
-// What may become of it.
+// The states of a submitted run.
 const (
-	Taken    HandOver = iota // an orchestrator decides for it, or has
-	Queued                   // an orchestrator that serves decides for as many runs as it may: the run waits its turn
+	Taken    HandOver = iota // an orchestrator decides for it, or the run has ended
+	Queued                   // an orchestrator serves and has its maximum of runs: the run waits its turn
 	Unserved                 // no orchestrator serves
-	Unknown                  // NATS does not let us see it
+	Unknown                  // NATS denies access to the log or to the leases
 )
 
-// handOverLook is how often the orchestrators that serve are looked at.
-const handOverLook = time.Second
+// handOverInterval is the time between two checks of the orchestrators that
+// serve.
+const handOverInterval = time.Second
 
-// errKnown ends a wait that knows what became of the run.
+// errKnown ends a wait whose result is known.
 var errKnown = errors.New("known")
 
-// AwaitTaken waits until it is known what became of a run that was submitted.
-// When ctx ends first, orchestrators serve and none has taken the run: then it
-// returns ctx's cause.
+// AwaitTaken waits until an orchestrator takes a submitted run, or until it is
+// clear that none takes it soon. It returns the cause of ctx when ctx ends
+// first: then orchestrators serve, they have room, and none has taken the run.
 func (c *Client) AwaitTaken(ctx context.Context, run jobs.RunID) (HandOver, error) {
 	result := Taken
 	entries := make(chan jobs.Entry, runlog.Buffered)
@@ -56,8 +58,8 @@ func (c *Client) AwaitTaken(ctx context.Context, run jobs.RunID) (HandOver, erro
 }
 
 func (c *Client) awaitTaken(ctx context.Context, entries <-chan jobs.Entry) (HandOver, error) {
-	look := time.NewTicker(handOverLook)
-	defer look.Stop()
+	tick := time.NewTicker(handOverInterval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,7 +68,7 @@ func (c *Client) awaitTaken(ctx context.Context, entries <-chan jobs.Entry) (Han
 			if e.Record.Takeover != nil || e.Record.End != nil {
 				return Taken, errKnown
 			}
-		case <-look.C:
+		case <-tick.C:
 			holders, err := kv.Holders(ctx, c.conn.Conn)
 			switch {
 			case err != nil:
@@ -80,7 +82,7 @@ func (c *Client) awaitTaken(ctx context.Context, entries <-chan jobs.Entry) (Han
 	}
 }
 
-// noRoom reports whether one that serves has no room for another run.
+// noRoom reports whether an orchestrator that serves has its maximum of runs.
 func noRoom(holders map[string]jobs.Lease) bool {
 	for key, lease := range holders {
 		if kv.IsPresence(key) && lease.Full {

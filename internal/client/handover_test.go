@@ -16,9 +16,10 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestHandOver: a run that was submitted is taken, waits for its turn, waits
-// for one that serves, or is left alone by the one that serves.
-func TestHandOver(t *testing.T) {
+// TestAwaitTakenReportsTheHandOver: AwaitTaken reports that a submitted run is
+// taken, that it waits its turn, or that no orchestrator serves. It waits while
+// the orchestrator that serves has room and does not take the run.
+func TestAwaitTakenReportsTheHandOver(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -57,7 +58,7 @@ func TestHandOver(t *testing.T) {
 		patience, end := context.WithTimeout(ctx, time.Minute)
 		defer end()
 		if _, err := client.New(c).AwaitTaken(patience, "r1"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a run that is left alone: %v", err)
+			t.Errorf("AwaitTaken of a run that is not taken: %v", err)
 		}
 		presence.SetFull(true)
 		want("r1", client.Queued)

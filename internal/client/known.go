@@ -12,12 +12,12 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Known returns nil when the run of spec's id is the one that spec describes:
-// with the same pipeline, parameters and environment, and doing the same run
-// again if it does one again. ErrOther says in which of them it differs,
-// without their values. Labels and who submitted it do not count.
+// Known compares spec with the specification of the run that has its id. It
+// returns nil when both have the same pipeline, parameters, environment, and
+// RetryOf. It ignores labels and the submitter. Otherwise it returns ErrOther
+// with the names of the differences and without their values. It returns
 // broker.ErrNotFound when there is no such run, and a broker.DroppedError when
-// its log is gone, so that it cannot be compared.
+// the log of the run is dropped and cannot be compared.
 func (c *Client) Known(ctx context.Context, spec *jobs.Spec) error {
 	have, err := c.conn.Runs.Spec(ctx, spec.Run)
 	if err != nil {
@@ -33,7 +33,7 @@ func (c *Client) Known(ctx context.Context, spec *jobs.Spec) error {
 	return nil
 }
 
-// asStored is a specification as its reader finds it.
+// asStored returns a specification as a reader decodes it from the log.
 func asStored(spec *jobs.Spec) (*jobs.Spec, error) {
 	text, err := jobs.Marshal(&jobs.Record{Spec: spec})
 	if err != nil {
@@ -43,8 +43,8 @@ func asStored(spec *jobs.Spec) (*jobs.Spec, error) {
 	return rec.Spec, err
 }
 
-// difference says in what a run differs from the one that is wanted; "" = in
-// nothing that counts.
+// difference names the first difference between two specifications; "" = they
+// describe the same run.
 func difference(have, want *jobs.Spec) string {
 	p, q := have.Pipeline, want.Pipeline
 	env, wanted := pairs(have.Env), pairs(want.Env)
@@ -56,7 +56,7 @@ func difference(have, want *jobs.Spec) string {
 	case have.RetryOf != want.RetryOf && want.RetryOf == "":
 		return fmt.Sprintf("it is a retry of run %s", have.RetryOf)
 	case have.RetryOf != want.RetryOf:
-		return fmt.Sprintf("it is no retry of run %s", want.RetryOf)
+		return fmt.Sprintf("it is not a retry of run %s", want.RetryOf)
 	case len(names(p.Params, q.Params)) > 0:
 		return "it has other parameters (" + strings.Join(names(p.Params, q.Params), ", ") + ")"
 	case len(names(env, wanted)) > 0:
@@ -67,7 +67,7 @@ func difference(have, want *jobs.Spec) string {
 	return ""
 }
 
-// pairs are variables by name: the last of a name counts.
+// pairs returns variables by name. The last variable of a name counts.
 func pairs(list []pipeline.Pair) map[string]string {
 	m := map[string]string{}
 	for _, v := range list {
@@ -76,8 +76,8 @@ func pairs(list []pipeline.Pair) map[string]string {
 	return m
 }
 
-// names lists the keys whose values differ. Values are compared as a whole:
-// what a stored run holds may be of any type.
+// names lists the keys whose values differ, sorted. It compares values with
+// reflect.DeepEqual, because a stored run may hold values of any type.
 func names[V any](a, b map[string]V) []string {
 	differ := map[string]bool{}
 	for _, m := range []map[string]V{a, b} {

@@ -11,14 +11,14 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Runs is a page of the list of runs, the newest first.
+// Runs is one page of the list of runs, newest first.
 type Runs struct {
 	Runs []report.Run
-	Next uint64 // for broker.Page.Before of the next page; 0 = this is the last one
+	Next uint64 // the value of broker.Page.Before for the next page; 0 = this is the last page
 }
 
-// List lists runs. A run that no orchestrator can handle has the status
-// report.RunUnreadable, and Error says why.
+// List lists one page of runs. A run that no orchestrator can handle has the
+// status report.RunUnreadable, and its Error holds the reason.
 func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
 	rows, err := c.conn.Runs.List(ctx, page)
 	if err != nil {
@@ -48,9 +48,9 @@ func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
 	return list, nil
 }
 
-// state is the status of a run without an end, and the reason of RunUnreadable.
-// An orchestrator has read the log of its run, so only the logs of runs without
-// one are checked.
+// state returns the status of a run without an end, and the reason when the
+// status is RunUnreadable. It checks the log only of a run without an
+// orchestrator, because an orchestrator has read the log of its run.
 func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[string]jobs.Lease) (report.RunStatus, string) {
 	if row.Problem != nil {
 		return report.RunUnreadable, row.Problem.Error()
@@ -67,7 +67,8 @@ func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[strin
 	return report.RunRunning, ""
 }
 
-// Latest returns the newest run, or broker.ErrNotFound without any.
+// Latest returns the newest run. It returns broker.ErrNotFound when there are no
+// runs.
 func (c *Client) Latest(ctx context.Context) (jobs.RunID, error) {
 	rows, err := c.conn.Runs.List(ctx, broker.Page{Limit: 1})
 	if err != nil {

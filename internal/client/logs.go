@@ -9,17 +9,17 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Module is a module of a run, for those that read its output.
+// Module identifies a module of a run and its newest attempt.
 type Module struct {
 	ID     jobs.ModuleID
 	Name   string
-	Family string       // "" = none
-	Newest jobs.Attempt // 0 = none has begun
+	Family string       // "" = not a member of a family
+	Newest jobs.Attempt // 0 = no attempt has begun
 }
 
 // Modules lists the modules of a run in the order of its graph. The members of
-// a family that has been expanded are there in place of the family.
-// broker.ErrNotFound when there is no such run.
+// an expanded family replace the family. Modules returns broker.ErrNotFound
+// when there is no such run.
 func (c *Client) Modules(ctx context.Context, run jobs.RunID) ([]Module, error) {
 	log, err := c.conn.Runs.Read(ctx, run)
 	if err != nil {
@@ -62,14 +62,13 @@ func modulesOf(log []jobs.Entry) (modules []Module, err error) {
 	return modules, nil
 }
 
-// Output calls f with the stored output of an attempt of a module, in chunks, in
-// order.
+// Output calls f with the stored output of an attempt, in chunks, in order.
 func (c *Client) Output(ctx context.Context, run jobs.RunID, of jobs.AttemptID, f func(broker.LogEntry) error) error {
 	return c.conn.Logs.Read(ctx, run, of.Module, of.Attempt, f)
 }
 
-// Outputs calls f with the stored output of modules: of this attempt, or, when
-// it is 0, of the newest attempt of each.
+// Outputs calls f with the stored output of the given attempt of modules. With
+// attempt 0 it calls f with the output of the newest attempt of each module.
 func (c *Client) Outputs(ctx context.Context, run jobs.RunID, modules []Module, attempt jobs.Attempt, f func(broker.LogEntry) error) error {
 	wanted := map[jobs.ModuleID]jobs.Attempt{}
 	for _, m := range modules {

@@ -13,10 +13,10 @@ import (
 
 // Redo selects the modules of a run that run again.
 type Redo struct {
-	Modules []string // these and the modules after them; none = all that have not succeeded
-	Start   bool     // no results are kept
+	Modules []string // these and the modules after them; empty = all that have not succeeded
+	Start   bool     // all modules run again, and no results are kept
 	// Bind builds the pipeline with other parameters; nil = the pipeline of the
-	// run. It is for Start.
+	// run. Set it only together with Start.
 	Bind func(old *jobs.Spec) (*pipeline.Pipeline, *jobs.Origin, error)
 }
 
@@ -32,8 +32,10 @@ func (e *UnknownModuleError) Error() string {
 }
 
 // Retry returns the specification of a run that repeats an ended one. It keeps
-// the results of the modules that do not run again. The caller chooses its id. broker.ErrNotFound, ErrRunning, ErrNothing, an
-// UnknownModuleError, and those of redo.Bind.
+// the results of the modules that do not run again. The caller chooses the id.
+// The error is broker.ErrNotFound when there is no such run, ErrRunning when the
+// run has not ended, ErrNothing when every module has succeeded and redo selects
+// none, an UnknownModuleError, or the error of redo.Bind.
 func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Spec, error) {
 	state, err := runlog.Load(ctx, c.conn.Runs, run)
 	if err != nil {
@@ -64,7 +66,7 @@ func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Sp
 	return &spec, nil
 }
 
-// rebound is a run as it begins with the pipeline that Bind builds.
+// rebound returns a run that has not begun, with the pipeline that Bind builds.
 func rebound(old *jobs.Spec, redo Redo) (*schedule.Run, error) {
 	spec := *old
 	spec.Kept = nil

@@ -13,8 +13,8 @@ func (c *Client) Serving(ctx context.Context) (bool, error) {
 	return serving(holders), err
 }
 
-// Decided reports whether an orchestrator decides for a run, or soon will,
-// because one serves this NATS.
+// Decided reports whether an orchestrator decides for a run. It is also true
+// when an orchestrator serves this NATS, because that one will take the run.
 func (c *Client) Decided(ctx context.Context, run jobs.RunID) (bool, error) {
 	holders, err := kv.Holders(ctx, c.conn.Conn)
 	if _, held := holders[string(run)]; held || err != nil {

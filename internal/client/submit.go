@@ -10,24 +10,24 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// Submit stores the specification: from here on the run exists. ErrExists
-// when its id has been used, also by a run whose log has been dropped;
-// broker.ErrFull, at once, when the log of runs has no room for another. It
-// notes in the specification which registry of workers there is.
+// Submit stores the specification. From then on the run exists. Submit sets
+// spec.Registry to the creation time of the registry of workers. It returns
+// ErrExists when the id has been used, also by a run whose log was dropped. It
+// returns broker.ErrFull without waiting when the log of runs has no room.
 func (c *Client) Submit(ctx context.Context, spec *jobs.Spec) error {
-	// An end is removed only long after its run, so what is seen here holds for
-	// the write below.
+	// A sweep removes an end only long after its run. So this answer still holds
+	// at the write below.
 	if ended, err := c.conn.Runs.Ended(ctx, spec.Run); err != nil {
-		return fmt.Errorf("look for run %s: %w", spec.Run, err)
+		return fmt.Errorf("read the end of run %s: %w", spec.Run, err)
 	} else if ended {
 		return fmt.Errorf("run %s: %w", spec.Run, ErrExists)
 	}
-	if err := c.want(ctx, spec); err != nil {
+	if err := c.renewKept(ctx, spec); err != nil {
 		return err
 	}
 	var err error
 	if spec.Registry, err = kv.RegistryMade(ctx, c.conn.Conn); err != nil {
-		return fmt.Errorf("look at the registry of workers: %w", err)
+		return fmt.Errorf("read the registry of workers: %w", err)
 	}
 	_, err = c.conn.Runs.Append(ctx, spec.Run, "", 0, jobs.Record{Spec: spec})
 	if errors.Is(err, broker.ErrConflict) {
@@ -36,9 +36,10 @@ func (c *Client) Submit(ctx context.Context, spec *jobs.Spec) error {
 	return err
 }
 
-// want keeps the large results that a run takes over from the one it repeats
-// from being swept before the run is there, which refers to them.
-func (c *Client) want(ctx context.Context, spec *jobs.Spec) error {
+// renewKept renews the large results that a retry keeps from its earlier run.
+// Otherwise a sweep could drop them before the specification that refers to
+// them is stored.
+func (c *Client) renewKept(ctx context.Context, spec *jobs.Spec) error {
 	for _, k := range spec.Kept {
 		if !k.Outputs.ByRef() {
 			continue

@@ -17,7 +17,7 @@ import (
 // drainPatience is how long a worker may take to report that it drains.
 const drainPatience = 15 * time.Second
 
-// ErrNoAnswer reports that a worker has not answered a request in time.
+// ErrNoAnswer reports that a worker did not answer a request in time.
 var ErrNoAnswer = errors.New("the worker has not answered")
 
 // Workers lists the live workers, by name.
@@ -27,8 +27,8 @@ func (c *Client) Workers(ctx context.Context) ([]jobs.WorkerInfo, error) {
 
 // Drain asks a worker to take no more attempts, to finish those that it
 // executes, and to leave. It returns when the worker reports that it drains, or
-// is gone. broker.ErrNotFound without a live worker of this name, and
-// ErrNoAnswer after 15 s.
+// when the worker is gone. It returns broker.ErrNotFound when no live worker has
+// this name, and ErrNoAnswer after 15 s.
 func (c *Client) Drain(ctx context.Context, name, by string) error {
 	workers, err := c.Workers(ctx)
 	if err != nil {
@@ -47,8 +47,8 @@ func (c *Client) Drain(ctx context.Context, name, by string) error {
 	return untilDraining(ctx, registry, name, send)
 }
 
-// untilDraining sends the request each second, because control messages may be
-// lost, until the worker drains or is gone.
+// untilDraining sends the request every second until the worker drains or is
+// gone. It repeats the request because control messages may be lost.
 func untilDraining(ctx context.Context, registry *kv.Registry, name string, send func() error) error {
 	changes := make(chan kv.Change)
 	watching, end := context.WithCancel(ctx)
