@@ -2,10 +2,6 @@ package broker
 
 import (
 	"context"
-	"log/slog"
-	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
@@ -28,24 +24,14 @@ var (
 // AckWait is how long a delivered job may stay without Ack or InProgress.
 const AckWait = topology.AckWait
 
-// Config configures a connection.
-type Config struct {
-	URL            string        // as nats.Connect takes it, several separated by commas
-	Name           string        // of the client, in the server's monitoring
-	Options        []nats.Option // credentials, TLS, in-process server
-	Inbox          string        // prefix of the inboxes, to which the role may subscribe; "_INBOX" when empty
-	ConnectTimeout time.Duration // 0 = retry until ctx ends
-	Replicas       int           // of created streams; 1 when 0
-	Memory         bool          // created streams are in memory: for tests
-	Logger         *slog.Logger  // slog.Default() when nil
-}
+// Config configures a connection. Connect and Attach set its Streams, Probe and
+// Advice.
+type Config = jetstream.Config
 
-func (cfg *Config) jetstream() jetstream.Config {
-	return jetstream.Config{
-		URL: cfg.URL, Name: cfg.Name, Options: cfg.Options, Inbox: cfg.Inbox, ConnectTimeout: cfg.ConnectTimeout,
-		Replicas: cfg.Replicas, Memory: cfg.Memory, Logger: cfg.Logger,
-		Streams: topology.Streams(), Probe: topology.RunsStream, Advice: topology.Advice,
-	}
+// ours completes a configuration with modpipe's streams.
+func ours(cfg Config) Config {
+	cfg.Streams, cfg.Probe, cfg.Advice = topology.Streams(), topology.RunsStream, topology.Advice
+	return cfg
 }
 
 // Conn is a connection with modpipe's streams on it. Safe for concurrent use.
@@ -61,7 +47,7 @@ type Conn struct {
 
 // Connect connects and creates the missing streams.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
-	c, err := jetstream.Connect(ctx, cfg.jetstream())
+	c, err := jetstream.Connect(ctx, ours(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +57,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 // Attach connects without creating anything, now or later. It is for programs that
 // only read.
 func Attach(ctx context.Context, cfg Config) (*Conn, error) {
-	c, err := jetstream.Attach(ctx, cfg.jetstream())
+	c, err := jetstream.Attach(ctx, ours(cfg))
 	if err != nil {
 		return nil, err
 	}
