@@ -385,35 +385,6 @@ func (p *Puller) parting(e event) {
 	}
 }
 
-// refused handles a denied permission. It skips the lane for a while if the
-// permission was withdrawn, else until the next connection. A worker that may
-// pull from no lane gives up.
-func (p *Puller) refused(ctx context.Context, err error) {
-	l := p.deniedLane(err)
-	if l == nil {
-		return
-	}
-	if l.out > 0 {
-		p.abandon(l)
-	}
-	l.want, l.silenced = false, true
-	if errors.Is(err, jetstream.ErrWithdrawn) {
-		p.openLater(ctx, l)
-		return
-	}
-	name := l.name
-	if p.served {
-		p.c.Logger().Error("NATS does not let this worker pull from a lane", "url", p.c.URL(), "lane", name, "error", err)
-		return
-	}
-	for _, l := range p.turn {
-		if !l.silenced {
-			return
-		}
-	}
-	p.denied = err
-}
-
 func (p *Puller) giveBack(m *nats.Msg) {
 	if err := answer(m, ackNak); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		p.c.Logger().Debug("cannot give a job back", "subject", m.Subject, "error", fmt.Errorf("nak: %w", err))

@@ -2,17 +2,14 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/bell"
-	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
@@ -213,141 +210,6 @@ func (p *Puller) finished(l *lane) {
 	l.out = 0
 }
 
-// countArrival subtracts a delivery from the request that it answers.
-func (p *Puller) countArrival(box *inbox) {
-	if l := box.lane; l != nil && l.out > 0 {
-		l.out--
-		p.reserved -= l.each
-	}
-}
-
-// arrived takes a job, or gives it back when its slots are no longer free.
-func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
-	asked := box.lane != nil && box.lane.out > 0
-	p.countArrival(box)
-	slots := box.slots
-	if l := box.lane; l != nil {
-		slots = l.slots
-		if asked {
-			slots = l.each
-		}
-	}
-	free := p.slots - p.used - p.reserved
-	if free < slots || (p.stopping && !asked) {
-		p.giveBack(m)
-		return
-	}
-	meta, err := m.Metadata()
-	if err != nil {
-		p.c.Logger().Error("a job without its place in the queue", "url", p.c.URL(), "subject", m.Subject, "error", err)
-		return
-	}
-	p.answered(box)
-	if l := box.lane; l != nil {
-		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(headerRank)), time.Now())
-		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
-		l.seen, l.announced = max(l.seen, meta.Sequence.Stream), 0
-	}
-	p.used += slots
-	if byReference(m) {
-		p.fetch(ctx, m, meta, slots, box.on)
-		return
-	}
-	body, err := p.queue.unpack(ctx, m, jobs.MaxMessage)
-	p.take(m, meta, slots, box.on, body, err)
-}
-
-// fetch reads the body of a job from the object store, outside Run.
-func (p *Puller) fetch(ctx context.Context, m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64) {
-	p.fetching++
-	p.work.Go(func() error {
-		body, late, err := p.body(ctx, m)
-		if late {
-			p.giveBack(m)
-		}
-		p.send(ctx, event{do: func() {
-			p.fetching--
-			if late {
-				p.used -= slots
-				return
-			}
-			p.take(m, meta, slots, on, body, err)
-		}})
-		return nil
-	})
-}
-
-// body reads the body of a job, however long a slow link takes, and delays the
-// redelivery in the meantime. late = the server was unreachable for so long that
-// it has redelivered the job.
-func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var renewing sync.WaitGroup
-	renewing.Go(func() {
-		defer cancel()
-		renewed := time.Now()
-		for pause.For(ctx, AckWait/3) == nil {
-			if answer(m, ackProgress) == nil {
-				renewed = time.Now()
-			} else if time.Since(renewed) > AckWait {
-				return
-			}
-		}
-	})
-	body, err = p.queue.unpack(ctx, m, jobs.MaxMessage)
-	late = ctx.Err() != nil
-	cancel()
-	renewing.Wait()
-	return body, late, err
-}
-
-// answered notes that a lane has answered: the worker begins its work.
-func (p *Puller) answered(box *inbox) {
-	if l := box.lane; l != nil {
-		p.c.NoteAllowed(l.next)
-	}
-	if !p.served {
-		p.served = true
-		p.c.Settle()
-	}
-}
-
-// take hands a job to the worker, and refuses a job that no worker can execute.
-func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64, body []byte, err error) {
-	var job jobs.Job
-	if err == nil {
-		job, err = jobs.Unmarshal[jobs.Job](body)
-	}
-	if err == nil && !topology.IsJob(m.Subject, &job) {
-		err = fmt.Errorf("%w: it asks for another attempt than its subject: lane %q, run %q, module %q, attempt %d",
-			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Module)), job.Attempt)
-	}
-	if err != nil {
-		p.used -= slots
-		p.refuse(m, err)
-		return
-	}
-	p.handle(&Delivery{
-		Job: job, Lane: job.Lane, Slots: slots, msg: m, c: p.c, Connection: on,
-		MaybeDuplicate: job.MaybeDuplicate || meta.NumDelivered > 1 || (!job.StoreBy.IsZero() && meta.Timestamp.After(job.StoreBy)),
-		Older:          meta.Sequence.Stream <= p.floor,
-	})
-}
-
-// refuse handles a job that this worker cannot execute. It leaves a job of a newer
-// version to newer workers; without any, a sweep removes the job.
-func (p *Puller) refuse(m *nats.Msg, err error) {
-	switch {
-	case errors.Is(err, jobs.ErrNewer):
-		p.c.WarnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
-	case jetstream.Transient(err):
-		p.c.Logger().Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
-	default:
-		p.c.WarnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
-		_ = answer(m, []byte("+TERM refused")) // if this is lost, the job is delivered again
-	}
-}
-
 // status handles the end of a request that delivered fewer jobs than requested.
 func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	l := box.lane
@@ -384,59 +246,4 @@ func (p *Puller) restore(ctx context.Context, l *lane) {
 		}})
 		return nil
 	})
-}
-
-// openLater renews the subscriptions of a lane after a while: the server drops
-// them when it withdraws the permission.
-func (p *Puller) openLater(ctx context.Context, l *lane) {
-	if l.opening {
-		return
-	}
-	l.opening = true
-	p.work.Go(func() error {
-		if pause.For(ctx, reopenAfter) == nil {
-			p.send(ctx, event{do: func() { p.reopen(l) }})
-		}
-		return nil
-	})
-}
-
-func (p *Puller) reopen(l *lane) {
-	l.opening = false
-	if p.lanes[l.name] != l {
-		return // the lane was removed
-	}
-	_ = l.bell.Unsubscribe() // fails only on a closed connection
-	if err := p.listen(l); err != nil {
-		p.c.Logger().Error("cannot serve a lane", "url", p.c.URL(), "lane", l.name, "error", err)
-		return
-	}
-	p.abandon(l)
-	l.silenced, l.want = false, true
-}
-
-// concerns selects the denials of requests for jobs, of their answers and of
-// bells.
-func (p *Puller) concerns(subject string, subscription bool) bool {
-	return subscription || strings.HasPrefix(subject, topology.NextJobs(""))
-}
-
-// deniedLane returns the served lane whose permission was denied, or nil.
-func (p *Puller) deniedLane(err error) *lane {
-	denied, ok := errors.AsType[*jetstream.DeniedError](err)
-	if !ok {
-		return nil
-	}
-	if name, ok := strings.CutPrefix(denied.Subject, topology.NextJobs("")); ok {
-		return p.lanes[jobs.Lane(name)]
-	}
-	if !denied.Passing {
-		return nil // a scan of the lanes finds jobs without a bell
-	}
-	for _, l := range p.turn {
-		if denied.Subject == l.bell.Subject || denied.Subject == l.box.sub.Subject {
-			return l
-		}
-	}
-	return nil
 }
