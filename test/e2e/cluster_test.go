@@ -120,10 +120,11 @@ func TestKeyOfADeadOrchestrator(t *testing.T) {
 // lost before anybody else has the key: the other run, and the next attempt.
 func TestKeyOfALostWorker(t *testing.T) {
 	p, shared, there := sharers(t)
-	one := p.share(t, shared, "one", `[ $MODPIPE_ATTEMPT -gt 1 ] || { rmdir "$S/inside"; exec sleep 300; }`)
+	one := p.share(t, shared, "one", `[ $MODPIPE_ATTEMPT -gt 1 ] || { rmdir "$S/inside"; echo sleeps >"$S/holder"; exec sleep 300; }`)
 	holder := one.await(t, event{Event: "module.started", Module: "m"}).Worker
 	two := p.share(t, shared, "two", "true")
 	two.waits(t, "run one")
+	awaitFile(t, filepath.Join(shared, "holder"), "sleeps") // its claim is earlier
 	there[holder].kill(t)
 	lost := one.await(t, event{Event: "module.retrying", Module: "m"})
 	first, second := one.result(t), two.result(t)
