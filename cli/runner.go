@@ -415,32 +415,27 @@ func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict 
 	return v
 }
 
-// watchSignals does what signals ask for, until done: before the run is
-// stored the first leaves; from then on the first cancels it in order, the
-// second without grace, and the third leaves at once. What is said of it keeps
-// nothing waiting: the terminal may be stopped. The same
-// signal twice within a second counts once.
+// watchSignals does what signals ask for, until done. Before the run is acquired,
+// the first ends the process. Afterwards the first cancels the run in order, the
+// second without grace, and the third ends the process. Notes about this are
+// written beside it: the terminal may be stopped.
 func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
 	var answers errgroup.Group
-	defer func() { _ = answers.Wait() }() // they have said what went wrong
-	var count signalCount
-	for {
-		var sig os.Signal
-		select {
-		case sig = <-r.app.Signals:
-		case <-done:
-			return
+	defer func() { _ = answers.Wait() }() // they have reported their errors
+	var timers []*time.Timer
+	defer func() {
+		for _, t := range timers {
+			t.Stop()
 		}
-		n := count.take(sig, time.Now())
+	}()
+	eachSignal(r.app.Signals, done, func(n int, sig os.Signal) (more bool) {
 		s := r.session.Load()
 		switch {
-		case n == 0: // an echo
 		case s == nil && n == 1:
 			stop(exit.SignalError{Signal: sig})
 		case s != nil && n <= 2:
 			if n == 2 {
-				t := time.AfterFunc(lastPatience, func() { stop(exit.SignalError{Signal: sig}) })
-				defer t.Stop()
+				timers = append(timers, time.AfterFunc(lastPatience, func() { stop(exit.SignalError{Signal: sig}) }))
 			}
 			answers.Go(func() error { r.progress.Note("%s", signalText(sig, n)); return nil })
 			answers.Go(func() error { return r.cancel(ctx, s, sig) })
@@ -452,9 +447,10 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 			case <-time.After(progress.ClosePatience):
 			}
 			r.app.Exit(exit.SignalCode(sig))
-			return
+			return false
 		}
-	}
+		return true
+	})
 }
 
 func signalText(sig os.Signal, n int) string {

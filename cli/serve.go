@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
@@ -19,7 +17,6 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/redact"
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/internal/settings"
@@ -40,8 +37,6 @@ type serveOptions struct {
 	workerTTL  time.Duration
 	keepRuns   time.Duration
 	syncAlways bool
-
-	lost context.CancelCauseFunc // called when the store of the embedded server is removed
 
 	maxParallel  int // dev: slots of its worker
 	drainTimeout time.Duration
@@ -91,7 +86,12 @@ this name.`,
 	}
 	o.define(cmd)
 	o.ListenOptions.Define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
-	cmd.RunE = a.do(between(0, 0, "serve"), func(ctx context.Context, _ []string) error { return serveUntil(ctx, a, o) }, o.faults(a))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.prepare(cmd, args, between(0, 0, "serve"), o.faults(a)); err != nil {
+			return err
+		}
+		return runServe(cmd.Context(), a, o)
+	}
 	return cmd
 }
 
@@ -124,35 +124,21 @@ second stops at once. The same signal twice within a second counts once.`,
 	return cmd
 }
 
-// serve is the life of `serve`. ctx ends at a signal.
-func serveUntil(ctx context.Context, a *app, o *serveOptions) error {
-	a.Outlive()
+// runServe serves until a signal ends it.
+func runServe(ctx context.Context, a *app, o *serveOptions) error {
 	log := a.workerLogger()
-	ctx, o.lost = context.WithCancelCause(ctx)
-	defer o.lost(nil)
-	s, err := openServed(ctx, a, o, log)
-	if err != nil {
-		return leftBySignal(ctx, err)
+	s := &service{
+		app: a, log: log,
+		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {
+			return openServed(ctx, a, o, lost, log)
+		},
+		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, a, c, o, log) },
 	}
-	defer s.Close()
-	return leftBySignal(ctx, serveOn(ctx, a, s.Conn, o, log))
+	return s.Run(ctx)
 }
 
-// leftBySignal makes being told to leave no error, and the loss of the store
-// the error.
-func leftBySignal(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case errors.As(cause, &exit.SignalError{}):
-		return nil
-	case errors.Is(cause, natsembed.ErrStoreGone):
-		return cause
-	}
-	return err
-}
-
-// served connects to the server that is to be served, or embeds it.
-func openServed(ctx context.Context, a *app, o *serveOptions, log *slog.Logger) (*access.Session, error) {
+// openServed connects to the server that is to be served, or embeds it.
+func openServed(ctx context.Context, a *app, o *serveOptions, lost context.CancelCauseFunc, log *slog.Logger) (*access.Session, error) {
 	t, remote, err := a.nats.Named()
 	if err != nil {
 		return nil, err
@@ -162,7 +148,7 @@ func openServed(ctx context.Context, a *app, o *serveOptions, log *slog.Logger) 
 	case remote && embeds:
 		return nil, exit.Usagef("--listen, --store, --no-token, --no-tls and --sync-always are for a server inside this process, and %s names %s", t.Origin, t.Shown())
 	case embeds:
-		return embedServing(ctx, a, o, cmp.Or(o.Listen, devListen), log)
+		return embedServing(ctx, a, o, cmp.Or(o.Listen, devListen), lost, log)
 	case !remote:
 		if t, err = a.nats.Target(&a.set.Connection); err != nil {
 			return nil, err
@@ -182,7 +168,7 @@ func openServed(ctx context.Context, a *app, o *serveOptions, log *slog.Logger) 
 }
 
 // embedServing embeds a server on the workspace's store for others to use.
-func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, log *slog.Logger) (*access.Session, error) {
+func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, lost context.CancelCauseFunc, log *slog.Logger) (*access.Session, error) {
 	_, storeDir, err := o.resolveHere(a)
 	if err != nil {
 		return nil, err
@@ -198,7 +184,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 		st.Close()
 		return nil, err
 	}
-	s, err := a.sessions.Embed(ctx, st, access.Hosting{Door: d, As: access.RoleServe, Sync: o.syncAlways, Lost: o.lost}, log)
+	s, err := a.sessions.Embed(ctx, st, access.Hosting{Door: d, As: access.RoleServe, Sync: o.syncAlways, Lost: lost}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +225,7 @@ func serveOn(ctx context.Context, a *app, c *broker.Conn, o *serveOptions, log *
 	return err
 }
 
-// dev is the life of `dev`.
+// runDev serves the workspace until a signal ends it.
 func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	if t, remote, err := a.nats.Named(); err != nil || remote {
 		if err == nil {
@@ -247,9 +233,8 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 		}
 		return err
 	}
-	a.Outlive()
 	log := a.workerLogger()
-	functions, err := functions(a)
+	goFunctions, err := functions(a)
 	if err != nil {
 		return err
 	}
@@ -257,43 +242,19 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	if err != nil {
 		return err
 	}
-	ctx, kill := context.WithCancelCause(ctx)
-	o.lost = kill
-	serving, leave := context.WithCancel(ctx)
-	l := &leaving{app: a, log: log, kill: kill, also: leave}
-	done := make(chan struct{})
-	var watcher sync.WaitGroup
-	watcher.Go(func() { l.watch(done) })
-	defer func() { leave(); kill(nil); close(done); watcher.Wait() }()
-
-	s, err := embedServing(ctx, a, o, freeListen(a, o, log), log)
-	if err != nil {
-		return l.verdict(ctx, err)
-	}
-	defer s.Close()
-	var w *worker.Worker
 	cfg := worker.Config{
-		Functions: functions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log, Alone: s.Alone(),
+		Functions: goFunctions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
+		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
 	}
 	o.apply(&cfg)
-	cfg.Began = func() { sayWorking(log, w, cfg) }
-	if w, err = worker.New(s.Conn, cfg); err != nil {
-		return exit.Usagef("%w", err)
+	s := &service{
+		app: a, log: log, worker: &cfg,
+		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {
+			return embedServing(ctx, a, o, freeListen(a, o, log), lost, log)
+		},
+		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, a, c, o, log) },
 	}
-	l.working(w)
-	var g errgroup.Group
-	g.Go(func() error {
-		err := serveOn(serving, a, s.Conn, o, log)
-		w.Drain()
-		return err
-	})
-	g.Go(func() error {
-		err := w.Run(ctx)
-		leave()
-		return err
-	})
-	return l.verdict(ctx, g.Wait())
+	return s.Run(ctx)
 }
 
 func (o *serveOptions) slots() int {

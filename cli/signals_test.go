@@ -67,7 +67,7 @@ func TestWorkerTakesAnEchoForOneSignal(t *testing.T) {
 		h, signals := newHeard()
 		ctx, kill := context.WithCancelCause(t.Context())
 		drained := 0
-		l := &leaving{app: h.app, log: slog.New(slog.DiscardHandler), kill: kill, also: func() { drained++ }}
+		l := &leaving{app: h.app, log: slog.New(slog.DiscardHandler), kill: kill, leave: func() { drained++ }, works: true}
 		done := make(chan struct{})
 		go l.watch(done)
 		send := func(s os.Signal, wait time.Duration) { signals <- s; synctest.Wait(); <-time.After(wait) }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,22 +11,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/phrase"
-	"github.com/modpipe/modpipe/internal/redact"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -114,7 +110,7 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 	return cfg, nil
 }
 
-// work is the life of a worker.
+// runWorker works until a signal ends it.
 func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	log := a.workerLogger()
 	cfg, err := o.config(log)
@@ -128,35 +124,14 @@ func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	if err != nil {
 		return err
 	}
-	a.Outlive()
-	ctx, kill := context.WithCancelCause(ctx)
-	l := &leaving{app: a, log: log, kill: kill}
-	var watcher sync.WaitGroup
-	done := make(chan struct{})
-	watcher.Go(func() { l.watch(done) })
-	defer func() { kill(nil); close(done); watcher.Wait() }()
-
-	c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
-	if err != nil {
-		return l.verdict(ctx, err)
+	s := &service{
+		app: a, log: log, worker: &cfg,
+		open: func(ctx context.Context, _ context.CancelCauseFunc) (*access.Session, error) {
+			c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
+			return &access.Session{Conn: c}, err
+		},
 	}
-	defer c.Close()
-	var w *worker.Worker
-	cfg.Began = func() { sayWorking(log, w, cfg) }
-	if w, err = worker.New(c, cfg); err != nil {
-		return exit.Usagef("%w", err)
-	}
-	log.Info("connected", "server", redact.URLs(c.URL()), "worker", w.Name())
-	l.working(w)
-	err = w.Run(ctx)
-	if errors.Is(err, kv.ErrTaken) {
-		return exit.NotFoundf("a live worker is named %s already: choose another --name", w.Name())
-	}
-	return l.verdict(ctx, err)
-}
-
-func sayWorking(log *slog.Logger, w *worker.Worker, cfg worker.Config) {
-	log.Info("working", "worker", w.Name(), "slots", cfg.Slots, "workspace", cmp.Or(cfg.Workspace, "a fresh directory for each attempt"))
+	return s.Run(ctx)
 }
 
 // workerTarget is the server to work for.
@@ -182,84 +157,6 @@ func (a *app) workerLogger() *slog.Logger {
 		level = slog.LevelError
 	}
 	return a.kept(console.NewLogger(a.Stderr, a.paint(a.Stderr), level))
-}
-
-// leaving is what signals make of a worker: the first drains it, the second
-// stops it at once.
-type leaving struct {
-	app  *app
-	log  *slog.Logger
-	kill context.CancelCauseFunc
-	also func() // done at the first signal, too; may be nil
-
-	mu     sync.Mutex
-	worker *worker.Worker // guarded by mu; nil while it waits for NATS
-	leave  bool           // guarded by mu: a first signal came
-}
-
-// errLeft ends a worker that has nothing to drain yet.
-var errLeft = errors.New("told to leave before NATS answered")
-
-// working says that there is a worker to drain from now on.
-func (l *leaving) working(w *worker.Worker) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.worker = w
-	if l.leave {
-		w.Drain()
-	}
-}
-
-// watch does what signals ask for, until done.
-func (l *leaving) watch(done <-chan struct{}) {
-	var count signalCount
-	for {
-		var sig os.Signal
-		select {
-		case sig = <-l.app.Signals:
-		case <-done:
-			return
-		}
-		switch count.take(sig, time.Now()) {
-		case 0: // an echo
-		case 1:
-			l.first(sig)
-		case 2:
-			l.log.Warn(exit.SignalName(sig) + ": stopping at once")
-			l.kill(exit.SignalError{Signal: sig})
-		default:
-			l.app.Exit(exit.SignalCode(sig))
-		}
-	}
-}
-
-func (l *leaving) first(sig os.Signal) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leave = true
-	if l.also != nil {
-		l.also()
-	}
-	if l.worker == nil {
-		l.kill(errLeft)
-		return
-	}
-	l.log.Info(exit.SignalName(sig) + ": draining; once more stops at once")
-	l.worker.Drain()
-}
-
-// verdict is how the worker's end counts.
-func (l *leaving) verdict(ctx context.Context, err error) error {
-	var sig exit.SignalError
-	switch cause := context.Cause(ctx); {
-	case errors.As(cause, &sig):
-		return sig
-	case errors.Is(cause, errLeft):
-		return nil
-	case errors.Is(cause, natsembed.ErrStoreGone):
-		return cause
-	}
-	return err
 }
 
 func capabilitiesCommand(a *app) *cobra.Command {
