@@ -17,21 +17,22 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write bugs.md, and into each bug the seed that finds it")
+var update = flag.Bool("update", false, "write bugs.md, and write into each bug the seed that finds it")
 
-// findWithin is how many steps a planted bug may take to be found.
+// findWithin is the number of steps within which the simulation must find a bug.
 const findWithin = 30_000_000
 
 // bug is a change to the source that breaks a rule.
 type bug struct {
 	path, name, why, file, old, new string
 
-	// seed is that of a world which found it; the search begins there, and goes
-	// on to others when that world finds nothing any more. Empty: begin with 1.
+	// seed is the seed of a world that found the bug. The search starts there. It
+	// continues with other worlds when that one no longer finds the bug. Empty
+	// means 1.
 	seed string
 }
 
-// find is how one was found.
+// find is a bug that the simulation found.
 type find struct {
 	bug
 	steps, text string
@@ -42,7 +43,7 @@ type find struct {
 type moment struct{ seed, step string }
 
 // TestPlantedBugsAreFound builds the simulation with one bug at a time in the
-// real source, and lets it run until it finds a broken promise.
+// real source. It runs each until the simulation finds a broken promise.
 func TestPlantedBugsAreFound(t *testing.T) {
 	files, err := filepath.Glob("testdata/bugs/*.bug")
 	if err != nil || len(files) < 10 {
@@ -90,16 +91,16 @@ func readBug(t *testing.T, path string) bug {
 	old, replacement, ok2 := strings.Cut(rest, "--- new\n")
 	m := regexp.MustCompile(`^why: (.+)\nfile: (.+)\n(?:seed: (\d+)\n)?$`).FindStringSubmatch(head)
 	if !ok || !ok2 || m == nil {
-		t.Fatalf("%s is not of the form why, file, seed, old, new", path)
+		t.Fatalf("%s does not have the form why, file, seed, old, new", path)
 	}
-	// The last end of line is the file's own: a text may end within a line.
+	// The last line feed belongs to the file. A text may end within a line.
 	old, replacement = strings.TrimSuffix(old, "\n"), strings.TrimSuffix(replacement, "\n")
 	return bug{path, strings.TrimSuffix(filepath.Base(path), ".bug"), m[1], m[2], old, replacement, m[3]}
 }
 
 var verdict = regexp.MustCompile(`FAILED after (\d+) steps: (.+) \(seed (\d+), step (\d+)\); reproduce`)
 
-// find plants the bug and looks for it.
+// find plants the bug and runs the simulation until it finds it.
 func (b bug) find(t *testing.T) find {
 	t.Helper()
 	program := b.build(t)
@@ -112,7 +113,7 @@ func (b bug) find(t *testing.T) find {
 	return find{b, m[1], m[2], moment{m[3], m[4]}}
 }
 
-// build builds the simulation from the source with the bug in it.
+// build builds the simulation from the source with the bug.
 func (b bug) build(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -125,7 +126,7 @@ func (b bug) build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if n := strings.Count(string(source), b.old); n != 1 {
-		t.Fatalf("its old text occurs %d times in %s: the source has changed, and the bug must follow", n, b.file)
+		t.Fatalf("its old text occurs %d times in %s, want once: the source has changed; change the bug, too", n, b.file)
 	}
 	changed := filepath.Join(dir, filepath.Base(file))
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
@@ -143,7 +144,7 @@ func (b bug) build(t *testing.T) string {
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "./test/simulate/cmd")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("it does not compile: %v\n%s", err, out)
+		t.Fatalf("the source with the bug does not compile: %v\n%s", err, out)
 	}
 	return program
 }
@@ -152,12 +153,12 @@ func table(finds []find) string {
 	var b strings.Builder
 	b.WriteString(`# Planted bugs
 
-Each is in testdata/bugs and is planted alone, in the real source. The simulation begins with the seed that the bug's
-file names, which found it before; "steps" is how many it makes until it finds the bug, "again" shows it again with the
-bug in place. Written by
+A test plants each bug of testdata/bugs alone in the real source. The simulation starts with the seed in the bug's file,
+which found the bug before. The column "steps" is the number of steps until the simulation finds the bug. The column
+"again" repeats the violation while the bug is in place. This page is written by
 ` + "`go test ./test/simulate -run Planted -update`" + `.
 
-| bug | what is wrong | in | steps | found as | again |
+| bug | fault | file | steps | violation | again |
 |---|---|---|---|---|---|
 `)
 	for _, f := range finds {

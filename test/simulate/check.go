@@ -12,8 +12,8 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// truth is what the log of a run says, folded as it is written, and what is
-// counted beside that.
+// truth is the state of a run. The world folds the run's log as it is written, and
+// counts some events beside that.
 type truth struct {
 	state    *schedule.Run
 	spec     *jobs.Spec
@@ -26,19 +26,19 @@ type truth struct {
 	ended    int
 	endedAt  time.Duration
 	cancels  int
-	locks    []jobs.Lock             // of the cluster, that it uses
-	granted  map[jobs.AttemptID]bool // attempts
+	locks    []jobs.Lock             // of the cluster, that the run uses
+	granted  map[jobs.AttemptID]bool // attempts with a grant
 	running  []*task
 	readings map[string]reading    // by module, as declared
-	values   map[string]jobs.Value // by module: what it has set or returned
-	families map[string][]string   // of those that are expanded: the members
+	values   map[string]jobs.Value // by module: its outputs or its result
+	families map[string][]string   // members, by expanded family
 
 	expanding *pipeline.Module                   // the family that was expanded last
-	known     map[jobs.ModuleID]*pipeline.Module // modules, and members whose expansion was lost since
+	known     map[jobs.ModuleID]*pipeline.Module // modules, and members whose expansion was lost
 
-	ready    map[jobs.ModuleID]time.Duration // since when modules are
-	led      bool                            // somebody has taken the run over
-	mayStart bool                            // nobody has cancelled the run, and nothing of it has failed
+	ready    map[jobs.ModuleID]time.Duration // when modules became ready
+	led      bool                            // an orchestrator has taken the run over
+	mayStart bool                            // the run is not cancelled, and no module has failed
 }
 
 func (t *truth) begin() {
@@ -52,12 +52,12 @@ func (t *truth) begin() {
 	t.final, t.tokens = map[jobs.ModuleID]jobs.Attempt{}, map[string]uint64{}
 }
 
-// checks are the promises that are looked at whenever something happens which
-// they speak of.
+// checks checks the promises. Each check runs at the events that could break its
+// promise.
 type checks struct {
-	fenced map[uint64]bool   // tokens that an execution had
+	fenced map[uint64]bool   // tokens that executions have had
 	tokens map[string]uint64 // by key of the cluster: the newest fencing token
-	late   []jobs.Holder     // were entered in the bucket of locks after the end of their run
+	late   []jobs.Holder     // entered in the bucket of locks after the end of their run
 }
 
 func (w *world) runOf(id jobs.RunID) *run {
@@ -69,15 +69,15 @@ func (w *world) runOf(id jobs.RunID) *run {
 	return nil
 }
 
-// appended checks a record that was stored; noise says that nobody of the
-// system has written it.
+// appended checks a record that was stored. noise means that a stranger has
+// written it.
 func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	t := &w.runOf(id).truth
 	if w.runOf(id).gone {
-		return // it is of a run that nobody decides for
+		return // no orchestrator decides for this run
 	}
 	if !noise && t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
-		w.fail("a %s is stored after the end of %s", kindOf(&e.Record), id)
+		w.fail("%s is stored after the end of %s", kindOf(&e.Record), id)
 	}
 	second, final := false, jobs.Attempt(0)
 	if o := e.Record.Outcome; o != nil {
@@ -89,7 +89,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	}
 	switch {
 	case t.state.Skipped() && !noise && !w.server.lost: // two losses may put two outcomes into a cell
-		w.fail("a %s of %s in %s does not fit: %s", kindOf(&e.Record), e.Cell, id, describe(&e.Record))
+		w.fail("%s of %s in %s does not fit: %s", kindOf(&e.Record), e.Cell, id, describe(&e.Record))
 	case !t.state.Skipped() && noise:
 		w.fail("noise of %s in %s counts: %s", e.Cell, id, describe(&e.Record))
 	case t.state.Skipped():
@@ -110,7 +110,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	}
 }
 
-// record takes an entry that was stored at a moment.
+// record folds an entry that was stored at the given time.
 func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	if err := t.state.Apply(*e); err != nil {
 		return err
@@ -153,15 +153,16 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 	return nil
 }
 
-// outcome: one an attempt, and none after a success. second says that the
-// attempt had one, final which attempt of the module had succeeded.
+// outcome checks that an attempt has one outcome, and that no outcome follows a
+// success. second means that the attempt already had one. final is the attempt of
+// the module that had succeeded.
 func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, second bool, final jobs.Attempt) {
 	o := e.Record.Outcome
 	if second {
 		w.fail("attempt %d of %s in %s has two outcomes", o.Attempt, e.Cell, id)
 	}
 	if final != 0 {
-		w.fail("%s in %s had succeeded at attempt %d, and has another outcome", e.Cell, id, final)
+		w.fail("%s in %s has another outcome after attempt %d succeeded", e.Cell, id, final)
 	}
 	if o.Unable {
 		c.refused(w, t, id, e)
@@ -169,15 +170,15 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 	if o.By == "" || o.Status != report.AttemptLost {
 		return
 	}
-	for _, x := range t.running { // nobody else may take over what is lost while it lives
+	for _, x := range t.running { // an attempt that lives may not be taken over as lost
 		if x.Job().Keyed && x.Job().Module == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
 			w.fail("attempt %d of %s in %s is declared lost while %s, which holds a key, runs it", o.Attempt, e.Cell, id, x.k.self.Incarnation)
 		}
 	}
 }
 
-// refused: a module that so many machines could not begin as it may lose workers
-// has ended.
+// refused checks that a module ends once as many machines could not start it as
+// it may lose workers.
 func (c *checks) refused(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 	m, count := t.modules[e.Cell], 0
 	for id, o := range t.outcomes {
@@ -186,24 +187,25 @@ func (c *checks) refused(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 		}
 	}
 	if s := t.state.StatusOf(m.Name); s.Terminal() != (count >= m.Policy.MaxLosses) && t.mayStart {
-		w.fail("%s in %s is %s after %d machines could not begin it, of %d", m.Name, id, s, count, m.Policy.MaxLosses)
+		w.fail("%s in %s is %s after %d of %d machines could not start it", m.Name, id, s, count, m.Policy.MaxLosses)
 	}
 }
 
-// cancel: a deadline does not strike early.
+// cancel checks that a deadline does not cancel its run early.
 func (c *checks) cancel(w *world, t *truth, id jobs.RunID, e *jobs.Entry) {
 	if !e.Record.Cancel.Deadline || w.server.jumpedBack {
 		return
 	}
 	if early := t.spec.Pipeline.Deadline - e.Time.Sub(w.server.logs[id].entries[0].Time); early > w.tolerance() {
-		w.fail("the deadline of %s strikes %s early", id, early)
+		w.fail("the deadline of %s cancels it %s early", id, early)
 	}
 }
 
-// tolerance is how wrong clocks may be that drift since the world began.
+// tolerance is the largest error of clocks that have drifted since the world began.
 func (w *world) tolerance() time.Duration { return w.now/50 + 50*time.Millisecond }
 
-// verdict: it is the one that the modules' statuses give, and nothing is open.
+// verdict checks that the verdict follows from the modules' statuses, and that no
+// module is open.
 func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
 	want, failures := report.RunSucceeded, 0
 	for _, m := range t.modules {
@@ -222,7 +224,7 @@ func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
 		want = report.RunFailed
 	}
 	if end.Status != want {
-		w.fail("%s ends as %s, and its modules say %s", id, end.Status, want)
+		w.fail("%s ends as %s; its modules give %s", id, end.Status, want)
 	}
 	for _, x := range t.running {
 		if x.Job().Keyed && c.holds(w, x) {
@@ -231,32 +233,32 @@ func (c *checks) verdict(w *world, t *truth, id jobs.RunID, end *jobs.End) {
 	}
 }
 
-// cancelled reports whether a cancellation was in time.
+// cancelled reports whether a cancellation came in time.
 func (c *checks) cancelled(w *world, t *truth, id jobs.RunID) bool {
 	return slices.ContainsFunc(w.server.logs[id].entries, func(e jobs.Entry) bool {
 		return e.Cell == "" && e.Record.Cancel != nil && !t.state.TooLate(e.Record.Cancel.ID)
 	})
 }
 
-// holds reports whether an execution counts as one that holds what it was
-// granted: what a paused machine may still do is what fencing tokens are for.
+// holds reports whether an execution counts as a holder of its locks. A paused
+// machine does not count: fencing tokens protect against its late writes.
 func (c *checks) holds(_ *world, x *task) bool {
 	return x.running && x.k.alive && !x.k.paused && !x.k.waking
 }
 
-// starts checks an execution that begins.
+// starts checks the start of an execution.
 func (c *checks) starts(w *world, x *task) {
 	r := w.runOf(x.Job().Run)
 	t, m, j := &r.truth, r.truth.known[x.Job().Module], x.Job()
 	w.note(x.k.name, "executes", x.String(), "token", x.Token())
 	if m == nil {
-		w.fail("%s starts, which is no module of the run", x)
+		w.fail("%s starts, but is not a module of the run", x)
 		return
 	}
 	if x.from.boot == w.server.boot && r.gone {
-		w.fail("%s starts, and nothing is left of its run", x)
+		w.fail("%s starts after the server lost its run", x)
 	}
-	if x.from.boot == w.server.boot { // else it was given to its worker before the server lost what it has lost
+	if x.from.boot == w.server.boot { // else its worker received it before the server lost data
 		c.needsEnded(w, t, x, m)
 		c.open(w, t, x)
 		c.delayed(w, t, x, m)
@@ -271,11 +273,11 @@ func (c *checks) starts(w *world, x *task) {
 	c.heldTogether(w, x)
 }
 
-// open: what is closed does not start. Without a key, a delivery that was on
-// its way to a worker when its attempt was closed may, and ends when it claims;
-// so may, where the server's clock has jumped, the job of an orchestrator that
-// was replaced: it seems to be stored before its store-by time, or the lease
-// that bounds that time was cut short.
+// open checks that a closed attempt does not start. Two attempts without a key may
+// start, and end when they claim. The first is one whose delivery was on its way to
+// a worker when it was closed. The second is one of a replaced orchestrator, when
+// the server's clock has jumped. Then the job seems to be stored before its
+// store-by time, or the lease that bounds this time was cut short.
 func (c *checks) open(w *world, t *truth, x *task) {
 	j := x.Job()
 	late := func(at time.Duration) bool {
@@ -283,27 +285,27 @@ func (c *checks) open(w *world, t *truth, x *task) {
 	}
 	id := jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}
 	if at, closed := t.closed[id]; closed && late(at) {
-		w.fail("%s starts, and was closed as %s before", x, t.outcomes[id].Status)
+		w.fail("%s starts after it was closed as %s", x, t.outcomes[id].Status)
 	}
 	if t.ended > 0 && late(t.endedAt) {
 		w.fail("%s starts after the end of its run", x)
 	}
 	if at, over := t.over[j.Module]; over && late(at) {
-		w.fail("%s starts, and its module is %s", x, t.state.StatusOf(j.Name))
+		w.fail("%s starts while its module is %s", x, t.state.StatusOf(j.Name))
 	}
 }
 
-// acked: nothing is acknowledged before it is committed. After a loss that is
-// so of what the log does not have, and may have again when the worker hears
-// that.
+// acked checks that no job is acknowledged before its outcome is stored. It does
+// not check this after a loss. Then the log may lack an outcome that the worker has
+// stored.
 func (c *checks) acked(w *world, j *jobs.Job) {
 	t, id := &w.runOf(j.Run).truth, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}
 	if !w.server.lost && t.ended == 0 && t.state.Open(id) && (!j.Keyed || t.state.Granted(id)) {
-		w.fail("attempt %d of %s in %s is acknowledged, and is not closed", j.Attempt, j.Name, j.Run)
+		w.fail("attempt %d of %s in %s is acknowledged before it is closed", j.Attempt, j.Name, j.Run)
 	}
 }
 
-// needsEnded: a module never starts before its needs ended.
+// needsEnded checks that a module never starts before its needs ended.
 func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 	for _, need := range m.Needs {
 		for _, s := range t.statuses(need.Module) {
@@ -314,7 +316,7 @@ func (c *checks) needsEnded(w *world, t *truth, x *task, m *pipeline.Module) {
 	}
 }
 
-// delayed: a retry waits for its delay.
+// delayed checks that a retry waits for its delay.
 func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
 	id := jobs.AttemptID{Module: x.Job().Module, Attempt: x.Job().Attempt - 1}
 	o := t.outcomes[id]
@@ -327,7 +329,7 @@ func (c *checks) delayed(w *world, t *truth, x *task, m *pipeline.Module) {
 	}
 }
 
-// fence: tokens grow, and no two executions share one.
+// fence checks that tokens grow, and that no two executions share one.
 func (c *checks) fence(w *world, t *truth, x *task, m *pipeline.Module) {
 	token := x.Token()
 	if token == 0 {
@@ -347,13 +349,13 @@ func (c *checks) fence(w *world, t *truth, x *task, m *pipeline.Module) {
 			tokens = c.tokens
 		}
 		if token < tokens[k] {
-			w.fail("%s starts with the token %d of key %s, which had %d", x, token, k, tokens[k])
+			w.fail("%s starts with the token %d of key %s after the token %d", x, token, k, tokens[k])
 		}
 		tokens[k] = token
 	}
 }
 
-// held: keys and limits are never exceeded by executions that live.
+// held checks that live executions never exceed keys and limits.
 func (c *checks) held(w *world, t *truth, x *task) {
 	keys, limits := map[string]int{}, map[string]int{}
 	alone, all := "", 0
@@ -378,7 +380,7 @@ func (c *checks) held(w *world, t *truth, x *task) {
 		}
 	}
 	if alone != "" && all > 1 {
-		w.fail("%s has to run alone, and %d run: %s", alone, all, t.list(w))
+		w.fail("%s must run alone, but %d run: %s", alone, all, t.list(w))
 	}
 }
 
@@ -401,7 +403,7 @@ func (c *checks) ends(w *world, x *task) {
 	w.note(x.k.name, "has ended", x.String())
 }
 
-// goesOn checks what a worker holds that was paused.
+// goesOn checks the locks of a worker that continues after a pause.
 func (c *checks) goesOn(w *world, p *party) {
 	for _, r := range w.runs {
 		for _, x := range r.truth.running {

@@ -8,7 +8,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// locksOf are the keys and limits of the cluster that an attempt needs.
+// locksOf returns the keys and limits of the cluster that an attempt needs.
 func (t *truth) locksOf(moduleID jobs.ModuleID) []jobs.Lock {
 	p := &t.known[moduleID].Policy
 	return slices.DeleteFunc(slices.Clone(t.locks), func(l jobs.Lock) bool {
@@ -19,8 +19,8 @@ func (t *truth) locksOf(moduleID jobs.ModuleID) []jobs.Lock {
 	})
 }
 
-// heldTogether: of all runs together no more executions that live hold a lock
-// than may, and each stands in the lock's entry.
+// heldTogether checks that the live executions of all runs together do not exceed
+// a lock, and that the lock's entry names each of them.
 func (c *checks) heldTogether(w *world, x *task) {
 	for _, l := range w.runOf(x.Job().Run).truth.locksOf(x.Job().Module) {
 		n, words := 0, []string(nil)
@@ -37,13 +37,12 @@ func (c *checks) heldTogether(w *world, x *task) {
 		}
 	}
 	r, id := w.runOf(x.Job().Run), jobs.AttemptID{Module: x.Job().Module, Attempt: x.Job().Attempt}
-	if c.holds(w, x) && r.truth.granted[id] && !r.gone { // else the server has lost the grant, and the execution is being ended
+	if c.holds(w, x) && r.truth.granted[id] && !r.gone { // else the server has lost the grant, and the worker is ending the execution
 		c.entered(w, &r.truth, r.id, id)
 	}
 }
 
-// entered: an attempt that was granted its locks, and is open, stands in their
-// entries.
+// entered checks that the entries of locks name each open attempt with a grant.
 func (c *checks) entered(w *world, t *truth, run jobs.RunID, id jobs.AttemptID) {
 	if t.state.Closed(id) {
 		return
@@ -51,7 +50,7 @@ func (c *checks) entered(w *world, t *truth, run jobs.RunID, id jobs.AttemptID) 
 	h := jobs.Holder{Run: run, Module: id.Module, Attempt: id.Attempt}
 	for _, l := range t.locksOf(id.Module) {
 		if !slices.ContainsFunc(w.server.locks[lockName(l)].entry.Holders, h.Is) {
-			w.fail("attempt %d of %s in %s has a grant, and %s does not say so", id.Attempt, id.Module, run, lockName(l))
+			w.fail("attempt %d of %s in %s has a grant, but the entry of %s does not name it", id.Attempt, id.Module, run, lockName(l))
 		}
 	}
 }
@@ -62,8 +61,8 @@ func (c *checks) granted(w *world, t *truth, run jobs.RunID, g *jobs.Grant) {
 	}
 }
 
-// lockWritten: no more hold a lock than may, and none that was granted it goes
-// before its attempt is closed.
+// lockWritten checks that a lock does not have too many holders, and that a holder
+// with a grant leaves only after its attempt was closed.
 func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder) {
 	if len(after) > l.Max {
 		w.fail("%s of %d has %d holders", lockName(l), l.Max, len(after))
@@ -72,7 +71,7 @@ func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder)
 		t := &w.runOf(h.Run).truth
 		id := jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}
 		if !slices.ContainsFunc(after, h.Is) && t.granted[id] && !t.state.Closed(id) {
-			w.fail("%s is given back for attempt %d of %s in %s, which is open", lockName(l), h.Attempt, h.Module, h.Run)
+			w.fail("%s is given back for the open attempt %d of %s in %s", lockName(l), h.Attempt, h.Module, h.Run)
 		}
 	}
 	for _, h := range after {
@@ -82,17 +81,17 @@ func (c *checks) lockWritten(w *world, l jobs.Lock, before, after []jobs.Holder)
 	}
 }
 
-// left: an ended run holds nothing but what a write that was long on its way
-// has entered for it, which whoever asks finds to be free.
+// left checks that an ended run holds no locks. A write that arrived after the end
+// may have entered one. The next run that wants that lock finds that it is free.
 func (c *checks) left(w *world) {
 	for _, r := range w.runs {
 		if r.deserted || r.gone {
-			continue // nobody is there to do it
+			continue // no orchestrator is left that could give locks back
 		}
 		for _, l := range r.truth.locks {
 			for _, h := range w.server.locks[lockName(l)].entry.Holders {
 				if h.Run == r.id && !slices.Contains(c.late, h) {
-					w.fail("%s has ended, and holds %s for %s", r.id, lockName(l), h.Module)
+					w.fail("%s has ended and still holds %s for %s", r.id, lockName(l), h.Module)
 				}
 			}
 		}

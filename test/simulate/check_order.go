@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// noteReady notes since when modules are ready, and somebody decides.
+// noteReady notes when modules became ready in a run that has an orchestrator.
 func (t *truth) noteReady(at time.Duration) {
 	t.mayStart = t.mayStart && t.cancels == 0
 	for moduleID, m := range t.modules {
@@ -24,17 +24,17 @@ func (t *truth) noteReady(at time.Duration) {
 }
 
 const (
-	// overtaken is for how long a slot may still take what is less urgent than a
-	// module that has become ready.
+	// overtaken is the time after a module has become ready in which a slot may
+	// still take a less urgent one.
 	overtaken = 100 * time.Millisecond
-	// overtakenAlone is the same where one worker serves all: what is on its way
-	// already may go first.
+	// overtakenAlone is the same when one worker serves all modules. Jobs that are
+	// already on their way may go first.
 	overtakenAlone = 25 * time.Millisecond
 )
 
-// inOrder: in a world without faults a slot takes nothing that is less urgent
-// than another module of its run which is ready and might take the slot. A lane
-// is a queue: what was published to it first goes first.
+// inOrder checks the order of jobs in a world without faults. A slot takes no
+// module while a more urgent module of the same run is ready and fits the slot.
+// Within a lane, jobs start in the order of their publication.
 func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 	if !w.climate.orderly {
 		return
@@ -56,18 +56,19 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 			continue
 		}
 		ready := w.now - since
-		w.after(sentTogether, nil, "what is more urgent is in the queue", func() {
+		w.after(sentTogether, nil, "checks that the more urgent job is in the queue", func() {
 			if t.mayStart && t.state.StatusOf(m.Name) == report.Ready && w.server.jobOf(j.Run, moduleID) == nil {
-				w.fail("%s is given %s of %s, and %s, which is more urgent, has been ready for %s", k.name, mine.Name, j.Run, m.Name, ready)
+				w.fail("%s receives %s of %s while %s, which is more urgent, has been ready for %s", k.name, mine.Name, j.Run, m.Name, ready)
 			}
 		})
 	}
 }
 
-// sentTogether is how far apart two jobs arrive at most that were sent together.
+// sentTogether is the longest time between the arrivals of two jobs that were sent
+// together.
 const sentTogether = 10 * time.Millisecond
 
-// jobOf is the job of a module that is in the queue, or nil.
+// jobOf returns the job of a module that is in the queue, or nil.
 func (s *server) jobOf(run jobs.RunID, moduleID jobs.ModuleID) *queuedJob {
 	i := slices.IndexFunc(s.queue, func(q *queuedJob) bool { return q.job.Run == run && q.job.Module == moduleID })
 	if i < 0 {
@@ -76,7 +77,7 @@ func (s *server) jobOf(run jobs.RunID, moduleID jobs.ModuleID) *queuedJob {
 	return s.queue[i]
 }
 
-// free reports whether a module waits for a slot only.
+// free reports whether a module waits only for a slot.
 func free(m *pipeline.Module) bool {
 	p := &m.Policy
 	return len(p.Keys)+len(p.ClusterKeys)+len(p.Limits) == 0 && !p.Exclusive && m.If == ""

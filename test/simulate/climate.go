@@ -5,46 +5,46 @@ import (
 	"time"
 )
 
-// climate is what the runs, the workers and the network of a world are like.
-// What has to come together for a rare fault does so by chance too rarely:
-// hence worlds of several kinds, each with much of a few things.
+// climate sets how the runs, the workers and the network of a world behave. Some
+// faults need several rare events together. With one climate these would meet too
+// rarely. So there are several kinds of worlds, each with many events of few kinds.
 type climate struct {
-	// At most, of each run or worker.
+	// Maxima, of the world, each run or each worker.
 	runs, modules, orchestrators, workers, slots int
 
 	// Chances.
-	mixed      float64 // workers of another system
-	foreign    float64 // modules that require it
-	needs      float64 // of a module, of each before it
-	optional   float64 // needs that are
-	conditions float64 // modules that have one
+	mixed      float64 // workers with another operating system
+	foreign    float64 // modules that require that system
+	needs      float64 // of a module for each module before it
+	optional   float64 // needs that are optional
+	conditions float64 // modules that have a condition
 	reads      float64 // modules that read the result of a need, of each need
 	lists      float64 // modules that return a list
-	families   float64 // modules that are one, of each need that returns a list
-	large      float64 // results that are kept by reference
-	damaged    float64 // of those: that cannot be read
-	keys       float64 // modules that have some
-	failing    float64 // executions
-	quick      float64 // executions that hardly last
+	families   float64 // modules that are a family, for each need that returns a list
+	large      float64 // results that are stored by reference
+	damaged    float64 // stored results that cannot be read
+	keys       float64 // modules that have keys
+	failing    float64 // executions that fail
+	quick      float64 // executions that end soon
 	long       float64 // starts that take long
-	faults     float64 // worlds with some
-	registry   float64 // faults that are the registry's
+	faults     float64 // worlds with faults
+	registry   float64 // faults in which the registry does not answer
 	losses     float64 // restarts of the server in which it loses the last part of its streams
-	breakdowns float64 // faults that are a worker's machine
-	restarts   float64 // faults that are such a restart, whatever else happens
-	aftermath  float64 // losses around which more goes wrong
-	stores     float64 // losses that are the whole store's
-	noise      float64 // worlds in which somebody writes what does not belong into cells
-	handovers  float64 // faults that are an orchestrator that is told to go
+	breakdowns float64 // faults in which a worker's machine breaks
+	restarts   float64 // faults that are a restart of the server, besides the usual ones
+	aftermath  float64 // losses that other faults follow
+	stores     float64 // losses of the whole store
+	noise      float64 // worlds in which a stranger writes stray records into cells
+	handovers  float64 // faults in which an orchestrator stops
 
 	net     weather
-	delay   time.Duration // of a retry, at least
-	trouble time.Duration // when faults end at the latest, in most worlds
-	lingers bool          // it goes on until they end, though its runs have
+	delay   time.Duration // minimum for a retry
+	trouble time.Duration // latest end of the faults, in most worlds
+	lingers bool          // the world continues until the faults end, after its runs have ended
 	shared  bool          // runs share keys and limits
-	apart   bool          // orchestrators serve some of the runs only
+	apart   bool          // each orchestrator serves only some of the runs
 	desert  bool          // one run's orchestrator dies for ever
-	orderly bool          // nothing goes wrong, so slots are taken in the order of priorities
+	orderly bool          // without faults, so that slots go to modules in the order of priorities
 }
 
 func (w *world) drawClimate() climate {
@@ -84,8 +84,8 @@ func (w *world) drawClimate() climate {
 
 func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-// crowded: hardly any room for much that fails, and orchestrators that come
-// and go, so that jobs in the queue outlive whoever has published them.
+// crowded sets a world with few slots for many modules that fail. Orchestrators
+// stop and start often, so that jobs in the queue outlive their orchestrators.
 func (w *world) crowded(c *climate) {
 	c.runs, c.orchestrators, c.workers, c.slots = 2+w.rand.IntN(2), 3, 1+w.rand.IntN(2), 1
 	c.mixed, c.foreign, c.needs, c.failing, c.quick = 0, 0, 0.1, 0.5, one(w.rand, 0.3, 0.8)
@@ -93,15 +93,15 @@ func (w *world) crowded(c *climate) {
 	c.net.late, c.net.longest = 0.3, w.between(100*time.Millisecond, 1500*time.Millisecond)
 }
 
-// quiet: nobody serves what becomes ready, and hardly anything happens that
-// would have anybody look again.
+// quiet sets a world in which no worker serves some of the modules that become
+// ready. Few events happen, so that few events cause another decision.
 func (w *world) quiet(c *climate) {
 	c.runs, c.orchestrators, c.modules, c.workers = 1, 1, 3, 1+w.rand.IntN(2)
 	c.mixed, c.foreign, c.needs, c.optional, c.conditions = 0, 0.5, 0.7, 0.9, 0.7
 	c.faults, c.trouble = 0.1, 5*time.Second
 }
 
-// orderly: nothing goes wrong, and more is ready than there is room for.
+// orderly sets a world without faults, with more ready modules than slots.
 func (w *world) orderly(c *climate) {
 	c.runs, c.orchestrators, c.workers, c.slots = 1, 1, 1+w.rand.IntN(2), 2
 	c.keys, c.foreign, c.conditions, c.needs, c.failing, c.faults, c.noise = 0.1, 0.3, 0, 0.15, 0, 0, 0
@@ -109,15 +109,15 @@ func (w *world) orderly(c *climate) {
 	c.net, c.orderly = weather{}, true
 }
 
-// forgetful: the server loses the last part of its streams, or all of them,
-// again and again, among much that has a key, and noise.
+// forgetful sets a world in which the server often loses the last part of its
+// streams, or all of them. Many modules have keys, and there is noise.
 func (w *world) forgetful(c *climate) {
 	c.keys, c.losses, c.restarts, c.noise, c.needs = 0.7, 1, one(w.rand, 0.1, 0.4), one(w.rand, 0, 1.0), 0.1
 	c.failing, c.aftermath, c.stores, c.trouble = 0.3, 0.8, one(w.rand, 0, 0.4), w.between(5*time.Second, 25*time.Second)
 }
 
-// sluggish: answers take long, and so do starts: much happens between a claim
-// and the start.
+// sluggish sets a world with slow answers and slow starts, so that many events
+// happen between a claim and the start.
 func (w *world) sluggish(c *climate) {
 	c.keys, c.long, c.registry = 0.7, 0.3, 0.5
 	c.net.late, c.net.longest = 0.3, w.between(500*time.Millisecond, 1500*time.Millisecond)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// coroutine runs sequential code of a party, and stands still whenever that
-// waits: exactly one thing runs at a time.
+// coroutine runs sequential code of a party. It pauses whenever that code waits.
+// Exactly one coroutine runs at a time.
 type coroutine struct {
 	p      *party
 	resume func()
@@ -48,15 +48,15 @@ func (p *party) spawn(f func(*coroutine)) *coroutine {
 	return c
 }
 
-// wait stands still until on gives something, d has passed (0: no limit), f
-// calls its argument, or the scope ends. It reports whether on gave something.
+// wait pauses the coroutine until on receives, d has passed (0: no limit), or the
+// scope ends. It reports whether on received.
 func (c *coroutine) wait(s *scope, on <-chan struct{}, d time.Duration) (got bool) {
 	t := &wait{c: c, on: on, scope: s}
 	if t.ready() {
 		return t.got
 	}
 	if d > 0 {
-		c.p.after(d, "goes on", func() { t.fired = true })
+		c.p.after(d, "continues", func() { t.fired = true })
 	}
 	c.park(t)
 	return t.got
@@ -82,7 +82,7 @@ var _ context.Context = (*scope)(nil)
 // Deadline is as in context.Context.
 func (s *scope) Deadline() (time.Time, bool) { return s.deadline, !s.deadline.IsZero() }
 
-// Done is nil: the code in here waits through its clock only.
+// Done is nil, because code of the simulation waits through its clock only.
 func (s *scope) Done() <-chan struct{} { return nil }
 
 // Value is nil.
@@ -107,11 +107,11 @@ func (s *scope) cancel() {
 	}
 }
 
-// within is the scope in a context that the code in here was given.
+// within returns the scope behind a context of the simulation.
 func within(ctx context.Context) *scope { return ctx.(*scope) }
 
-// clock is time for the coroutines of a party: who calls it is the world's
-// current one.
+// clock is the clock for the coroutines of a party. Its caller is the world's
+// current coroutine.
 type clock struct{ p *party }
 
 func (k clock) Now() time.Time { return k.p.now() }

@@ -10,7 +10,7 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// atTheEnd checks what a world has come to.
+// atTheEnd checks the final state of a world.
 func (c *checks) atTheEnd(w *world) {
 	c.left(w)
 	for _, r := range w.runs {
@@ -28,7 +28,7 @@ func (c *checks) atTheEnd(w *world) {
 	}
 }
 
-// replay: the same entries give the same run.
+// replay checks that the same entries give the same run.
 func (c *checks) replay(w *world, r *run) {
 	again, err := schedule.Load(w.server.logs[r.id].entries, nil)
 	if err != nil {
@@ -42,8 +42,8 @@ func (c *checks) replay(w *world, r *run) {
 	}
 }
 
-// statuses: every module has ended in a status that the table of fates gives
-// for how what it needs has.
+// statuses checks that every module has ended in a status that the table of fates
+// allows for the statuses of its needs.
 func (c *checks) statuses(w *world, r *run) {
 	tokens := slices.Sorted(maps.Keys(r.truth.modules))
 	for _, token := range tokens {
@@ -54,13 +54,14 @@ func (c *checks) statuses(w *world, r *run) {
 	}
 }
 
-// allowed is the table of fates, written a second time.
+// allowed is a second, independent version of the table of fates.
 func (c *checks) allowed(w *world, r *run, m *pipeline.Module) []report.Status {
 	all := c.allowedBy(w, r, m, m.Needs)
 	if m.Dynamic == nil {
 		return all
 	}
-	// The needs that its axes read decide about a family, all of them once the run is stopped.
+	// The needs that its axes read decide the status of a family. Once the run is
+	// stopped, all needs decide it.
 	reads := slices.DeleteFunc(slices.Clone(m.Needs), func(n pipeline.Need) bool { return !slices.Contains(m.Dynamic.Reads, n.Module) })
 	return append(all, c.allowedBy(w, r, m, reads)...)
 }
@@ -97,16 +98,16 @@ func (c *checks) allowedBy(w *world, r *run, m *pipeline.Module, needs []pipelin
 		}
 		stopped = stopped || !t.spec.Pipeline.FailSlow
 	}
-	return own(w, t, m, stopped || w.server.lost) // a cancellation may be lost after a worker has heeded it
+	return own(w, t, m, stopped || w.server.lost) // a cancellation may be lost after a worker has obeyed it
 }
 
-// own are the statuses of a module that its needs have let run.
+// own returns the possible statuses of a module that its needs allow to run.
 func own(w *world, t *truth, m *pipeline.Module, stopped bool) []report.Status {
 	list := []report.Status{report.Succeeded, report.Failed, report.TimedOut}
 	holds, err := t.condition(w, m)
 	switch {
 	case w.server.lost && (m.Dynamic != nil || t.readings[t.declared(m)].want != ""):
-		list = append(list, report.Skipped) // what it has read may have been lost since
+		list = append(list, report.Skipped) // the values that it read may have been lost since
 	case m.Dynamic != nil:
 		list = t.unexpanded(w, m)
 	case err != nil:

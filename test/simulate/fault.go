@@ -7,8 +7,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// trouble has faults happen for a while, and then none: what was promised to
-// come to an end must do so after that.
+// trouble schedules faults for a while, and then their end. After that, everything
+// that is promised to end must end.
 func (w *world) trouble() {
 	end := w.between(time.Second, w.climate.trouble)
 	if w.chance(0.1) {
@@ -18,7 +18,7 @@ func (w *world) trouble() {
 		often := w.between(100*time.Millisecond, 2500*time.Millisecond)
 		var next func()
 		next = func() {
-			w.after(w.between(0, 2*often), nil, "something goes wrong", func() {
+			w.after(w.between(0, 2*often), nil, "a fault happens", func() {
 				if !w.fair {
 					w.fault()
 					next()
@@ -30,10 +30,10 @@ func (w *world) trouble() {
 	if w.chance(w.climate.noise) {
 		w.makeNoise()
 	}
-	w.at(end, nil, "nothing goes wrong from here on", w.mend)
+	w.at(end, nil, "the faults end", w.endFaults)
 }
 
-// fault does one thing that nobody wishes for.
+// fault causes one fault.
 func (w *world) fault() {
 	if w.chance(w.climate.registry) {
 		w.registryAway()
@@ -87,8 +87,7 @@ func (w *world) fault() {
 	}
 }
 
-// serverRestarts has the server start anew, perhaps without some or all of what
-// it had stored.
+// serverRestarts restarts the server. It may lose some or all of its stored data.
 func (w *world) serverRestarts() {
 	if w.server.down {
 		return
@@ -104,8 +103,8 @@ func (w *world) serverRestarts() {
 	w.server.restart(w.between(0, 2*time.Second), lose)
 }
 
-// aftermath has more go wrong around a loss, in some cases: a worker is cut off,
-// so that it does not look at what it had claimed, and a person cancels a run.
+// aftermath causes more faults around some losses. A worker is cut off, so that it
+// does not verify its claims, and a user cancels a run.
 func (w *world) aftermath() {
 	if !w.chance(w.climate.aftermath) {
 		return
@@ -117,16 +116,16 @@ func (w *world) aftermath() {
 		}
 	}
 	w.cut(k.party)
-	w.after(w.between(0, 4*time.Second), nil, "somebody wants to cancel a run", func() {
+	w.after(w.between(0, 4*time.Second), nil, "a user cancels a run", func() {
 		if !w.fair {
 			w.cancelRun()
 		}
 	})
 }
 
-// registryAway has the registry answer nobody for a while, as a stream without
-// a leader: workers cannot renew their leases, and all else works. What has
-// expired goes at its time, or when the registry is there again.
+// registryAway stops the registry's answers for a while, as for a stream without a
+// leader. Workers cannot renew their leases, and all else works. Entries expire
+// when they are due, or when the registry answers again.
 func (w *world) registryAway() {
 	s := w.server
 	s.registryBack, s.registrySweeps = w.now+w.between(500*time.Millisecond, 7*time.Second), w.chance(0.5)
@@ -145,14 +144,14 @@ func (w *world) orchestratorDies() {
 	}
 	o.kill()
 	d := w.between(50*time.Millisecond, 5*time.Second)
-	if w.climate.apart && w.chance(0.4) { // nobody decides for its runs meanwhile
+	if w.climate.apart && w.chance(0.4) { // its runs have no orchestrator for that time
 		d = w.between(5*time.Second, 20*time.Second)
 	}
 	w.after(d, nil, o.name+" is started again", o.start)
 }
 
-// orchestratorStops: one that is told to go gives its leases back, and others
-// go on at once.
+// orchestratorStops stops an orchestrator. It gives its leases back, so that
+// others can continue immediately.
 func (w *world) orchestratorStops() {
 	o := w.anyOrchestrator()
 	if !o.alive || o.paused {
@@ -171,10 +170,10 @@ func (w *world) workerDies() {
 	w.after(w.between(10*time.Millisecond, 6*time.Second), nil, k.name+" is started again", k.start)
 }
 
-// machineBreaks: a worker's machine can begin nothing for a while.
+// machineBreaks breaks a worker's machine, which cannot start attempts for a while.
 func (w *world) machineBreaks() {
 	k := w.anyWorker()
-	w.note(k.name, "its machine can begin nothing")
+	w.note(k.name, "its machine cannot start attempts")
 	k.broken = true
 	w.after(w.between(time.Second, 10*time.Second), nil, "the machine of "+k.name+" is repaired", func() { k.broken = false })
 }
@@ -189,7 +188,7 @@ func (w *world) pause(p *party) {
 	}
 	p.paused = true
 	w.note(p.name, "is paused for", d)
-	w.after(d, nil, p.name+" goes on", func() {
+	w.after(d, nil, p.name+" continues", func() {
 		if p.life == life {
 			p.resume()
 		}
@@ -210,17 +209,17 @@ func (w *world) cut(p *party) {
 	}
 	d := w.between(100*time.Millisecond, 8*time.Second)
 	w.note(p.name, "is cut off for", d, "out", p.cutOut, "in", p.cutIn)
-	w.after(d, nil, p.name+" is reached again", func() { w.reach(p) })
+	w.after(d, nil, p.name+" is reachable again", func() { w.reach(p) })
 }
 
 // reach ends a cut.
 func (w *world) reach(p *party) {
-	anew := w.chance(0.5) || !p.connected()
-	w.heal(p, anew)
+	reconnects := w.chance(0.5) || !p.connected()
+	w.heal(p, reconnects)
 	if !p.alive {
 		return
 	}
-	if anew {
+	if reconnects {
 		w.after(w.delay(), p, "reconnects", func() { w.reconnect(p) })
 		return
 	}
@@ -238,26 +237,26 @@ func (w *world) reach(p *party) {
 	}
 }
 
-// goOn delivers what was held up.
+// goOn delivers the delayed items.
 func (q *stream) goOn() {
 	if len(q.items) > 0 {
 		q.last = max(q.last, q.d.o.w.now) + time.Microsecond
-		q.schedule("hears what was held up")
+		q.schedule("receives delayed items")
 	}
 }
 
-// cancelRun is a person who cancels a run.
+// cancelRun cancels a run, as a user does.
 func (w *world) cancelRun() {
 	r := w.runs[w.rand.IntN(len(w.runs))]
 	if r.gone {
 		return
 	}
 	l := w.server.logs[r.id]
-	w.server.append(r.id, "", l.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "somebody", Reason: "enough"}})
+	w.server.append(r.id, "", l.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "a user", Reason: "enough"}})
 }
 
-// mend ends all faults.
-func (w *world) mend() {
+// endFaults ends all faults.
+func (w *world) endFaults() {
 	w.fair, w.net = true, weather{}
 	w.server.registryBack = w.now
 	for _, o := range w.orchestrators {
@@ -279,12 +278,12 @@ func (w *world) mend() {
 	for _, p := range w.parties() {
 		p.cutIn, p.cutOut = false, false
 	}
-	w.after(patienceOfRuns, nil, "a run should have ended", func() {
+	w.after(patienceOfRuns, nil, "all runs should have ended", func() {
 		w.fail("stuck: %s has passed without faults, and %s", patienceOfRuns, w.describeOpen())
 	})
 }
 
-// patienceOfRuns is after which time without faults every run has ended.
+// patienceOfRuns is the time without faults after which every run has ended.
 const patienceOfRuns = 3 * time.Minute
 
 func (w *world) parties() []*party {

@@ -7,7 +7,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// change is one thing heard from the registry.
+// change is one message of the watch of the registry.
 type change struct {
 	worker        jobs.WorkerInfo
 	gone, left    bool
@@ -19,14 +19,14 @@ type stream struct {
 	d     *decider
 	items []func()
 	last  time.Duration
-	turn  int // grows when it begins anew
+	turn  int // grows when the stream restarts
 }
 
-// feedLag is how far a feed is behind at most, while it is not cut off: one
-// that is silent for longer begins anew.
+// feedLag is how far a feed is behind at most, while it is not cut off. A feed
+// that is silent for longer restarts.
 const feedLag = 300 * time.Millisecond
 
-// push has the server send an item.
+// push sends an item from the server.
 func (q *stream) push(what string, f func()) {
 	w := q.d.o.w
 	if !q.d.o.connected() {
@@ -45,7 +45,7 @@ func (q *stream) schedule(what string) {
 		}
 		items := q.items
 		q.items = nil
-		for _, f := range items { // what was held up comes at once
+		for _, f := range items { // delayed items arrive together
 			if q.turn == turn && q.d.loop != nil {
 				f()
 			}
@@ -56,20 +56,20 @@ func (q *stream) schedule(what string) {
 	}))
 }
 
-func (q *stream) anew() {
+func (q *stream) restart() {
 	q.items, q.last = nil, 0
 	q.turn++
 }
 
-// follow begins to read the log and the registry, or begins anew.
+// follow starts or restarts reading the log and the registry.
 func (d *decider) follow() {
 	l := d.loop
 	if l == nil {
 		return
 	}
-	l.feed.anew()
-	l.watch.anew()
-	l.bells.anew()
+	l.feed.restart()
+	l.watch.restart()
+	l.bells.restart()
 	turn := l.watch.turn
 	d.persist("follow", func() func() {
 		if d.loop == l && l.watch.turn == turn {
@@ -79,7 +79,7 @@ func (d *decider) follow() {
 	})
 }
 
-// snapshot sends all that is in the log and in the registry.
+// snapshot sends everything in the log and in the registry.
 func (l *loop) snapshot() {
 	s := l.d.o.w.server
 	var all []jobs.WorkerInfo
@@ -88,28 +88,28 @@ func (l *loop) snapshot() {
 			all = append(all, e.value)
 		}
 	}
-	l.watch.push("the registry's watch begins", func() {
-		l.hear(change{began: true})()
+	l.watch.push("receives the registry's snapshot", func() {
+		l.receive(change{began: true})()
 		for _, k := range all {
-			l.hear(change{worker: k})()
+			l.receive(change{worker: k})()
 		}
-		l.hear(change{synced: true})()
+		l.receive(change{synced: true})()
 	})
 	l.beats()
 	if len(l.d.run.truth.locks) > 0 {
-		l.bells.push("the watch of locks begins", l.locksChanged)
+		l.bells.push("receives the snapshot of locks", l.locksChanged)
 	}
 	l.d.entryStored(s.logs[l.d.run.id])
 }
 
-// entryStored has the loop hear of all that is in the log now.
+// entryStored sends the loop the entries of the log that it has not yet folded.
 func (d *decider) entryStored(log *log) {
 	l := d.loop
 	if l == nil {
 		return
 	}
 	entries := log.entries
-	l.feed.push("hears of the log", func() {
+	l.feed.push("receives log entries", func() {
 		for i, _ := slices.BinarySearchFunc(entries, l.cursor+1, func(e jobs.Entry, seq uint64) int { return int(e.Sequence) - int(seq) }); i < len(entries); i++ {
 			if d.loop != l {
 				return
@@ -121,12 +121,12 @@ func (d *decider) entryStored(log *log) {
 
 func (d *decider) registryChanged(c change) {
 	if d.loop != nil {
-		d.loop.watch.push("hears of the registry", d.loop.hear(c))
+		d.loop.watch.push("receives a registry change", d.loop.receive(c))
 	}
 }
 
-// hear is what the loop does when it hears a change of the registry.
-func (l *loop) hear(c change) func() {
+// receive returns how the loop handles a change of the registry.
+func (l *loop) receive(c change) func() {
 	return func() {
 		now := l.now()
 		switch {
@@ -143,15 +143,15 @@ func (l *loop) hear(c change) func() {
 	}
 }
 
-// watchBeat is how often the watch of the registry says that nothing changes.
+// watchBeat is the interval of the heartbeats of the registry's watch.
 const watchBeat = workerTTL / 5
 
-// beats has it do so.
+// beats sends these heartbeats.
 func (l *loop) beats() {
 	turn := l.watch.turn
-	l.d.o.w.after(watchBeat, nil, "tells who watches that nothing has changed", func() {
+	l.d.o.w.after(watchBeat, nil, "sends a heartbeat of the watch", func() {
 		if l.d.loop == l && l.watch.turn == turn {
-			l.watch.push("hears that nothing has changed", func() { l.fleet.WatchAlive(l.now()) })
+			l.watch.push("receives a heartbeat of the watch", func() { l.fleet.WatchAlive(l.now()) })
 			l.beats()
 		}
 	})

@@ -17,7 +17,7 @@ type lockRecord struct {
 	revision uint64
 }
 
-// lockName tells a key from a limit of the same name.
+// lockName returns a name that differs for a key and a limit of the same name.
 func lockName(l jobs.Lock) string {
 	if l.Limit {
 		return "limit " + l.Name
@@ -35,7 +35,7 @@ func (s *server) writeLock(l jobs.Lock, entry jobs.LockEntry, expect uint64) boo
 	s.revision++
 	s.locks[lockName(l)] = lockRecord{entry, s.revision}
 	s.w.trace.mix(uint64(len(entry.Holders)))
-	s.w.note("nats", "stores who holds", lockName(l), entry.Holders)
+	s.w.note("nats", "stores the holders of", lockName(l), entry.Holders)
 	s.w.checks.lockWritten(s.w, l, before.entry.Holders, entry.Holders)
 	if len(entry.Holders) < l.Max {
 		s.ringLock(l)
@@ -43,12 +43,13 @@ func (s *server) writeLock(l jobs.Lock, entry jobs.LockEntry, expect uint64) boo
 	return true
 }
 
-// ringLock tells those whose runs use a lock that it may be had.
+// ringLock notifies the orchestrators of all runs that use a lock that it may be
+// free.
 func (s *server) ringLock(l jobs.Lock) {
 	for _, o := range s.w.orchestrators {
 		for _, r := range s.w.runs {
 			if d := o.deciders[r.id]; d != nil && d.loop != nil && slices.Contains(r.truth.locks, l) {
-				d.loop.bells.push("hears that a lock may be free", d.loop.locksChanged)
+				d.loop.bells.push("receives the bell of a lock", d.loop.locksChanged)
 			}
 		}
 	}
@@ -60,7 +61,7 @@ func (l *loop) locksChanged() {
 	}
 }
 
-// newTaker is the real code that takes locks, over the simulated server.
+// newTaker returns the real code that takes locks, over the simulated server.
 func (l *loop) newTaker() *locks.Taker {
 	o := l.d.o
 	return &locks.Taker{
@@ -69,13 +70,13 @@ func (l *loop) newTaker() *locks.Taker {
 	}
 }
 
-// inquire is asked about attempts of other runs.
+// inquire decides whether an attempt of another run can be closed.
 func (l *loop) inquire(_ context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool) {
 	if !l.ours || !l.fleet.Calm(l.now()) {
 		return schedule.Close{}, false
 	}
 	if p, ok := state.Unlisted(id, l.fleet); ok {
-		l.probe(p) //nolint:contextcheck // a party of the model waits without a context
+		l.probe(p) //nolint:contextcheck // a simulated party waits without a context
 	}
 	return state.Reclaim(id, l.fleet, l.now())
 }
@@ -90,13 +91,13 @@ func (l *loop) lock(a schedule.Lock) {
 		if by != nil {
 			l.d.o.w.note(l.d.o.name, "is refused", lockName(by.Lock), "for", l.d.run.id, a.ID.Module, "by", by.By)
 		}
-		l.d.o.w.after(0, l.d.o.party, "knows who has the locks", l.d.during(l.answered(func() { l.dispatcher.Locked(a.Node, a.ID, by == nil) })))
+		l.d.o.w.after(0, l.d.o.party, "receives the result for the locks", l.d.during(l.answered(func() { l.dispatcher.Locked(a.Node, a.ID, by == nil) })))
 	})
 }
 
 func (l *loop) unlock(a schedule.Unlock) {
 	l.d.task(func(s *scope) {
-		_ = l.taker.GiveBack(s, a.ID, a.Locks) // it fails when the term is over only
+		_ = l.taker.GiveBack(s, a.ID, a.Locks) // it fails only when the term is over
 	})
 }
 
@@ -107,7 +108,7 @@ func (d *decider) task(f func(*scope)) {
 	d.o.tasks = slices.DeleteFunc(append(d.o.tasks, c), func(c *coroutine) bool { return c.over })
 }
 
-// endTasks ends what runs of an orchestrator that has died.
+// endTasks ends the coroutines of an orchestrator that has died.
 func (o *orchestrator) endTasks() {
 	for _, c := range o.tasks {
 		c.stop()
@@ -164,7 +165,7 @@ func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, err
 	return state, err
 }
 
-// load also says what epoch a takeover has now.
+// load also returns the epoch for a takeover.
 func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Run, epoch uint64, err error) {
 	var entries []jobs.Entry
 	var fencing uint64
@@ -223,7 +224,7 @@ func (o otherLeases) TTL() time.Duration { return leaseTTL }
 
 func (o otherLeases) Led(ctx context.Context, run jobs.RunID) (epoch uint64, led bool) {
 	led = true
-	_ = o.p.persist(ctx, "read another run's lease", func() func() { // of what is not known somebody has it
+	_ = o.p.persist(ctx, "read another run's lease", func() func() { // without an answer, the run counts as led
 		e := o.p.w.server.leases[run]
 		if e == nil {
 			return func() { led = false }
@@ -248,8 +249,8 @@ func (o otherLeases) Take(ctx context.Context, run jobs.RunID) (release func(), 
 	})
 	life := o.p.life
 	return func() {
-		if o.p.life == life { // else it was killed, and gives nothing back
-			o.p.w.tell(o.p, "give another run's lease back", func() {
+		if o.p.life == life { // else it was killed and gives nothing back
+			o.p.w.tell(o.p, "release another run's lease", func() {
 				if e := s.leases[run]; e != nil && e.value.instance == me {
 					s.dropLease(o.p.w.runOf(run))
 				}

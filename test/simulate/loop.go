@@ -8,13 +8,13 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// loop is what an orchestrator does with a run that it has taken over: the
-// fold, the dispatcher and the fleet are package schedule's own.
+// loop decides for a run that an orchestrator has taken over. The fold, the
+// dispatcher and the fleet are the real ones of package schedule.
 type loop struct {
 	d          *decider
-	link       int // number of the connection on which it has read
+	link       int // number of the connection on which it has read the log
 	epoch      uint64
-	takeover   uint64 // sequence of our record of that
+	takeover   uint64 // sequence of our takeover record
 	state      *schedule.Run
 	dispatcher *schedule.Dispatcher
 	fleet      *schedule.Fleet
@@ -23,18 +23,18 @@ type loop struct {
 	cursor     uint64        // sequence of the last entry that was folded
 
 	fencing    uint64 // epoch of fencing tokens
-	safe       bool   // the server was not restarted since the run was submitted
+	safe       bool   // the server has not restarted since the run was submitted
 	publishing map[jobs.AttemptID]*publication
 
 	taker *locks.Taker
 
 	feed, watch, bells stream
-	timer              time.Duration // when it is to be called; 0 = not
-	spins              int           // decisions
-	spun               time.Duration // that were made since
+	timer              time.Duration // when the timer fires; 0 = not set
+	spins              int           // decisions since spun
+	spun               time.Duration
 }
 
-// now is the time by the clock of the log.
+// now returns the time by the clock of the log.
 func (l *loop) now() time.Time { return l.d.o.now().Add(l.ahead) }
 
 func (l *loop) fold(e jobs.Entry) {
@@ -65,13 +65,13 @@ func (l *loop) fold(e jobs.Entry) {
 	}
 }
 
-// keepTime corrects what is known of the log's clock.
+// keepTime corrects the estimate of the log's clock.
 func (l *loop) keepTime(ahead time.Duration) {
 	l.fleet.AdjustClock(ahead - l.ahead)
 	l.ahead = ahead
 }
 
-// step decides after something was heard.
+// step decides after an event.
 func (l *loop) step() {
 	if l.d.loop != l || l.d.o.w.failed != nil {
 		return
@@ -94,7 +94,7 @@ func (l *loop) step() {
 	l.wakeAt(wake)
 }
 
-// wakeAt has the loop decide again at a time by the clock of the log.
+// wakeAt schedules the next decision for a time by the clock of the log.
 func (l *loop) wakeAt(wake time.Time) {
 	if wake.IsZero() {
 		l.timer = 0
@@ -107,12 +107,12 @@ func (l *loop) wakeAt(wake time.Time) {
 	if l.spins > 500 {
 		o.w.fail("%s decides for %s again and again, and nothing changes", o.name, l.d.run.id)
 	}
-	at := o.w.now + o.until(wake.Add(-l.ahead)) + time.Microsecond // its clock may be a little slow
-	if l.timer != 0 && at >= l.timer && l.timer > o.w.now {        // the one that is set comes first, and looks again
+	at := o.w.now + o.until(wake.Add(-l.ahead)) + time.Microsecond // the party's clock may be a little slow
+	if l.timer != 0 && at >= l.timer && l.timer > o.w.now {        // the timer that is set fires first, and the loop decides then
 		return
 	}
 	l.timer = at
-	o.w.at(at, o.party, "its timer rings", l.d.during(func() {
+	o.w.at(at, o.party, "its timer fires", l.d.during(func() {
 		if l.timer == at {
 			l.fleet.Overslept(l.d.o.w.now-at, l.now())
 			l.timer = 0
@@ -121,7 +121,7 @@ func (l *loop) wakeAt(wake time.Time) {
 	}))
 }
 
-// answered is f and another look.
+// answered returns a function that calls f and decides again.
 func (l *loop) answered(f func()) func() {
 	return func() {
 		if l.d.loop == l && l.ours {

@@ -7,13 +7,13 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// longestLoss is how much of what was stored last a server loses at most. The
-// real one may lose two minutes; here much happens in a second.
+// longestLoss is the longest time of which a server loses the stored messages.
+// The real server may lose two minutes. In a world, many events happen in a second.
 const longestLoss = 4 * time.Second
 
-// loseTail has the server lose the last part of its streams: what was stored
-// in them in the last seconds is gone, and what was removed is back. Sequences
-// that were lost are used again. One stream may lose more than another.
+// loseTail loses the last part of the server's streams. Messages that were stored
+// in the last seconds are gone. Messages that were removed in that time are back.
+// The server uses lost sequences again. One stream may lose more than another.
 func (s *server) loseTail() {
 	s.lost = true
 	from := max(0, s.w.now-s.w.between(0, longestLoss))
@@ -22,14 +22,14 @@ func (s *server) loseTail() {
 		queueFrom = max(0, s.w.now-s.w.between(0, longestLoss))
 	}
 	if s.w.chance(0.15) {
-		from = s.w.now // nothing of the logs
+		from = s.w.now // the logs lose nothing
 	}
 	s.loseLogs(from)
 	s.loseQueue(queueFrom)
 }
 
-// loseStore has the server lose all that it has stored: it is a new one. Nothing
-// of the runs is left, and people submit others.
+// loseStore loses everything that the server has stored. It is then like a new
+// server. All runs are lost, and users submit others.
 func (s *server) loseStore() {
 	s.lost = true
 	s.w.note("nats", "has lost its store")
@@ -40,13 +40,13 @@ func (s *server) loseStore() {
 	s.sequence, s.queued, s.queue, s.removed = 0, 0, nil, nil
 	clear(s.leases)
 	clear(s.locks)
-	s.w.after(s.w.between(0, 2*time.Second), nil, "somebody submits another run", s.w.submitLater)
+	s.w.after(s.w.between(0, 2*time.Second), nil, "another run is submitted", s.w.submitLater)
 }
 
-// submitLater submits a run when the server is up, for every orchestrator.
+// submitLater submits a run once the server is up. Every orchestrator serves it.
 func (w *world) submitLater() {
 	if w.server.down {
-		w.after(100*time.Millisecond, nil, "somebody tries again to submit another run", w.submitLater)
+		w.after(100*time.Millisecond, nil, "the submission of another run is tried again", w.submitLater)
 		return
 	}
 	r := w.submit(jobs.RunID(w.name("n")))
@@ -58,7 +58,7 @@ func (w *world) submitLater() {
 	}
 }
 
-// loseLogs has the logs of runs lose what was stored after a moment.
+// loseLogs removes the entries that the logs of runs stored after a moment.
 func (s *server) loseLogs(from time.Duration) {
 	kept := uint64(0)
 	for _, r := range s.w.runs {
@@ -67,7 +67,7 @@ func (s *server) loseLogs(from time.Duration) {
 		}
 		l := s.logs[r.id]
 		n, _ := slices.BinarySearch(l.at, from+1)
-		n = max(n, 1) // a run of which nothing is left is no run
+		n = max(n, 1) // a run without its specification would not exist
 		short := newLog()
 		for i := range n {
 			short.add(l.entries[i], l.at[i])
@@ -79,13 +79,13 @@ func (s *server) loseLogs(from time.Duration) {
 			s.w.cleared = 0
 		}
 		s.logs[r.id] = short
-		r.truth.again(short)
+		r.truth.refold(short)
 	}
 	s.sequence = kept
 }
 
-// loseQueue has the queue lose what was published after a moment, and bring
-// back what was removed since.
+// loseQueue removes the jobs that were published after a moment. It restores the
+// jobs that were removed since.
 func (s *server) loseQueue(from time.Duration) {
 	back := slices.Clone(s.queue)
 	for _, q := range s.removed {
@@ -105,14 +105,14 @@ func (s *server) loseQueue(from time.Duration) {
 	}
 }
 
-// again folds a log that has lost its end.
-func (t *truth) again(l *log) {
+// refold folds a log that has lost its end.
+func (t *truth) refold(l *log) {
 	before := *t
 	*t = truth{}
 	t.begin()
 	t.tokens, t.running, t.locks, t.readings, t.known = before.tokens, before.running, before.locks, before.readings, before.known
 	for i := range l.entries {
-		_ = t.record(&l.entries[i], l.at[i]) // what it finds was found when the entry was written
+		_ = t.record(&l.entries[i], l.at[i]) // errors were reported when the entry was written
 	}
 }
 

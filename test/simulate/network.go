@@ -8,18 +8,18 @@ import (
 
 // weather is how bad the network is.
 type weather struct {
-	loss, twice float64       // of messages
-	late        float64       // of messages that take long
-	longest     time.Duration // that they take
+	loss, twice float64       // chances that a message is lost or arrives twice
+	late        float64       // chance that a message takes long
+	longest     time.Duration // the longest that a message takes
 }
 
 const (
-	// patience is how long a request waits for its answer.
+	// patience is the time for which a request waits for its answer.
 	patience = 1500 * time.Millisecond
-	// killing is how long it takes at most until a killed process is gone, or
-	// one that was paused has noticed how late it is.
+	// killing is the longest time until a killed process is gone, or until a
+	// process that was paused has noticed the pause.
 	killing = 100 * time.Millisecond
-	// aMoment is how long after it wakes a machine may begin with that.
+	// aMoment is the longest time until a machine that wakes starts to notice.
 	aMoment = 10 * time.Millisecond
 )
 
@@ -33,10 +33,10 @@ func (w *world) delay() time.Duration {
 	return w.between(100*time.Microsecond, 3*time.Millisecond)
 }
 
-// call sends a request to the server, where op answers it, once for each copy
-// that arrives; the answer is a function for the party to call. When none
-// arrives in time, lost is called instead. Exactly one of both happens while
-// the party lives. An op that returns nil does not answer.
+// call sends a request to the server. There, op answers it, once for each copy
+// that arrives. The answer is a function that the party calls. When no answer
+// arrives in time, the party calls lost instead. Exactly one of the two happens
+// while the party lives. An op that returns nil does not answer.
 func (w *world) call(p *party, what string, op func() func(), lost func()) {
 	c := &call{w: w, p: p, life: p.life, boot: p.boot, what: what, op: op, lost: lost, due: w.now + patience}
 	c.send(true)
@@ -47,7 +47,8 @@ func (w *world) call(p *party, what string, op func() func(), lost func()) {
 
 var errNoAnswer = errors.New("no answer")
 
-// ask has the coroutine that runs make a call and stands still until it is answered, or not.
+// ask makes a call from the current coroutine and waits for the answer, or for
+// its time-out.
 func (p *party) ask(ctx context.Context, what string, op func() func()) error {
 	s, err := within(ctx), errNoAnswer
 	if s.Err() != nil {
@@ -66,30 +67,30 @@ func (p *party) ask(ctx context.Context, what string, op func() func()) error {
 	return err
 }
 
-// tell sends a message that is not answered.
+// tell sends a message without an answer.
 func (w *world) tell(p *party, what string, op func()) {
 	w.call(p, what, func() func() { op(); return nil }, nil)
 }
 
-// publishing is the one request that the network does not repeat: a job comes
-// twice when its orchestrator sends it twice, and then it says so.
+// publishing is the only request that the network does not repeat. A job arrives
+// twice only when its orchestrator sends it twice. Then the second copy is marked.
 const publishing = "publish"
 
 // call is a request under way.
 type call struct {
 	w    *world
 	p    *party
-	life int // of the party: who is dead hears no answer
-	boot int // of the server that it is sent to
+	life int // of the party; a party that has died receives no answer
+	boot int // of the server to which the request is sent
 	what string
 	op   func() func()
-	lost func() // nil: nobody waits for an answer
+	lost func() // nil: the message has no answer
 	due  time.Duration
 	done bool
-	gone bool // it is known that no answer will come in time
+	gone bool // no answer will arrive in time
 }
 
-// giveUp has the caller notice, in its time, that no answer comes.
+// giveUp makes the request time out for its caller.
 func (c *call) giveUp(first bool) {
 	if !first || c.gone || c.lost == nil || c.p.life != c.life {
 		return
@@ -103,8 +104,7 @@ func (c *call) giveUp(first bool) {
 	})
 }
 
-// send has one copy go to the server. first says that it is the one whose
-// loss counts.
+// send sends one copy to the server. Only the loss of the first copy counts.
 func (c *call) send(first bool) {
 	w := c.w
 	switch {
@@ -151,7 +151,7 @@ func (c *call) answer(first bool, f func()) {
 			if c.done {
 				return
 			}
-			if w.server.boot != c.boot { // the connection broke before it was read
+			if w.server.boot != c.boot { // the connection broke before the party read the answer
 				c.giveUp(first)
 				return
 			}
@@ -172,16 +172,16 @@ func (c *call) answer(first bool, f func()) {
 	}
 }
 
-// heal ends a cut. What waited for that goes on its way, unless the
-// connection was made anew.
-func (w *world) heal(p *party, anew bool) {
+// heal ends a cut. Messages that waited for that continue on their way. A new
+// connection drops the ones to the party.
+func (w *world) heal(p *party, reconnects bool) {
 	p.cutOut, p.cutIn = false, false
 	out, in := p.stuckOut, p.stuckIn
 	p.stuckOut, p.stuckIn = nil, nil
-	for _, f := range out { // what the sender's machine has buffered arrives in any case
+	for _, f := range out { // the sender's machine has buffered these, so that they always arrive
 		f()
 	}
-	if anew {
+	if reconnects {
 		return
 	}
 	for _, f := range in {

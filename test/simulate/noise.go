@@ -9,20 +9,20 @@ import (
 )
 
 // errJunk is why junk cannot be read.
-var errJunk = errors.New("it is no message")
+var errJunk = errors.New("not a message")
 
-// makeNoise has a party that is no part of the system write into cells, from
-// time to time: bytes that nobody can read, and records that do not fit.
+// makeNoise writes into cells from time to time, as a stranger to the system: it
+// writes bytes that no reader can decode, and records that do not fit.
 func (w *world) makeNoise() {
 	often := w.between(50*time.Millisecond, time.Second)
 	var next func()
 	next = func() {
-		w.after(w.between(0, 2*often), nil, "makes noise", func() {
+		w.after(w.between(0, 2*often), nil, "writes noise", func() {
 			if w.fair {
 				return
 			}
-			// A worker that finds noise asks, and nobody answers for a deserted run:
-			// what it holds stays held until somebody goes on with that.
+			// A worker that finds noise asks an orchestrator. A deserted run has no
+			// orchestrator to answer. Its locks would stay held.
 			if r := w.runs[w.rand.IntN(len(w.runs))]; !w.server.down && !r.deserted && !r.gone {
 				w.server.noise(r, w.stray(r))
 			}
@@ -32,7 +32,7 @@ func (w *world) makeNoise() {
 	next()
 }
 
-// noise stores a stray record, whatever stands in the cell.
+// noise stores a stray record without a check of the cell's last entry.
 func (s *server) noise(r *run, e jobs.Entry) {
 	s.sequence += 1 + s.w.rand.Uint64N(3)
 	e.Sequence, e.Time = s.sequence, s.clock()
@@ -40,10 +40,10 @@ func (s *server) noise(r *run, e jobs.Entry) {
 	s.w.trace.mix(e.Sequence)
 	s.w.note("noise", "in", r.id, e.Cell, kindOf(&e.Record), describe(&e.Record), "at", e.Sequence)
 	s.w.checks.appended(s.w, r.id, &e, true)
-	s.told(r.id)
+	s.notify(r.id)
 }
 
-// stray draws a record that does not fit what the log says now.
+// stray draws a record that does not fit the current state of the log.
 func (w *world) stray(r *run) jobs.Entry {
 	modules := r.truth.spec.Pipeline.Modules
 	e := jobs.Entry{Cell: jobs.ModuleID(modules[w.rand.IntN(len(modules))].Token)}
@@ -60,7 +60,7 @@ func (w *world) stray(r *run) jobs.Entry {
 	case 1:
 		e.Record.Outcome = &jobs.Outcome{Attempt: attempt, Status: report.AttemptSucceeded, Worker: "w1", Incarnation: "noise", Nonce: "noise"}
 	case 2:
-		e.Record.Cancel = &jobs.Cancel{ID: "noise"} // it belongs elsewhere
+		e.Record.Cancel = &jobs.Cancel{ID: "noise"} // it belongs to another subject
 	default:
 		e.Unread = errJunk
 	}

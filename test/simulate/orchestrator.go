@@ -7,17 +7,17 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// orchestrator is a process that decides for runs, each while it has the
-// run's lease.
+// orchestrator is a process that decides for runs. It decides for each while it
+// holds the run's lease.
 type orchestrator struct {
 	*party
-	serves   []*run // the runs that it decides for when nobody else does
-	gone     bool   // for ever
+	serves   []*run // the runs for which it tries to acquire the lease
+	gone     bool   // it has died for ever
 	deciders map[jobs.RunID]*decider
 	tasks    []*coroutine
 }
 
-// start makes it try to decide for every run.
+// start starts the process, which tries to acquire the lease of each run.
 func (o *orchestrator) start() {
 	if o.gone {
 		return
@@ -29,11 +29,11 @@ func (o *orchestrator) start() {
 	}
 }
 
-// serve makes it try to decide for a run.
+// serve tries to acquire the lease of a run.
 func (o *orchestrator) serve(r *run) {
 	d := &decider{o: o, run: r, instance: o.w.name(o.name + "/")}
 	o.deciders[r.id] = d
-	o.after(o.w.between(0, 200*time.Millisecond), "wants to decide for "+string(r.id), d.acquire)
+	o.after(o.w.between(0, 200*time.Millisecond), "tries to acquire the lease of "+string(r.id), d.acquire)
 }
 
 func (o *orchestrator) kill() {
@@ -41,8 +41,8 @@ func (o *orchestrator) kill() {
 	o.end()
 }
 
-// end forgets everything. What its deciders have asked the server for may still
-// arrive there, and finds nobody.
+// end forgets everything. Requests of the deciders may still arrive at the server.
+// Their answers are dropped.
 func (o *orchestrator) end() {
 	o.die()
 	o.endTasks()
@@ -54,16 +54,16 @@ func (o *orchestrator) end() {
 	o.deciders = map[jobs.RunID]*decider{}
 }
 
-// leave is its death for ever.
+// leave kills the orchestrator for ever.
 func (o *orchestrator) leave() {
 	if o.gone = true; o.alive {
 		o.kill()
 	}
 }
 
-// stop is a good-bye: what is under way is not gone on with.
+// stop gives the leases back and ends the process. It abandons requests under way.
 func (o *orchestrator) stop() {
-	o.w.note(o.name, "is told to stop")
+	o.w.note(o.name, "stops")
 	for _, r := range o.serves {
 		if d := o.deciders[r.id]; d != nil && d.holds {
 			d.giveBack(d.loop)
@@ -72,9 +72,9 @@ func (o *orchestrator) stop() {
 	o.end()
 }
 
-// reconnected is what it does with a new connection: whatever it knew of a log
-// may be lost, so it takes each of its runs over as if another had decided
-// before.
+// reconnected handles a new connection. The server may have lost the end of a log
+// that the orchestrator has folded. So it takes each of its runs over, as if
+// another orchestrator had decided before.
 func (o *orchestrator) reconnected() {
 	for _, r := range o.w.runs {
 		switch d := o.deciders[r.id]; {
@@ -100,30 +100,30 @@ func (o *orchestrator) answer(run jobs.RunID, q *jobs.Question, k *worker) {
 	o.w.note(o.name, "answers", run, q.Module, q.Attempt, a.State)
 	o.w.tell(o.party, "answer a question", func() {
 		if k.alive && !k.cutIn && k.connected() && !o.w.chance(o.w.net.loss) {
-			o.w.after(o.w.delay(), k.party, "hears an answer", func() { k.answered(&a) })
+			o.w.after(o.w.delay(), k.party, "receives an answer", func() { k.answered(&a) })
 		}
 	})
 }
 
-// decider is an orchestrator's part in one run: its lease, and while it has
-// that, its loop.
+// decider is an orchestrator's part in one run. It has the lease, and a loop while
+// it holds the lease.
 type decider struct {
 	o        *orchestrator
 	run      *run
 	instance string
 	revision uint64
-	leased   time.Time // until when it may act, on its own clock
-	holds    bool
-	epoch    uint64    // the newest that is known, of anybody's
-	term     int       // grows with every lapse: what was begun in an earlier one is not gone on with
+	leased   time.Time // end of its lease, on its own clock
+	holds    bool      // the lease
+	epoch    uint64    // the newest known epoch of any orchestrator
+	term     int       // grows with every lapse; work of an earlier term does not continue
 	scope    *scope    // of the term
-	doubt    time.Time // until when what it has published may be stored, on its own clock
-	tries    int       // to have the lease
+	doubt    time.Time // until when its publications may still be stored, on its own clock
+	tries    int       // to acquire the lease
 	loop     *loop
-	told     bool // has seen that nothing is left of the run
+	told     bool // it has found that the run's log is lost
 }
 
-// during is f while the term lasts.
+// during returns a function that calls f only in the current term.
 func (d *decider) during(f func()) func() {
 	term := d.term
 	return func() {
@@ -133,8 +133,8 @@ func (d *decider) during(f func()) func() {
 	}
 }
 
-// call sends a request of this term. Its answer counts while the term lasts: a
-// request may reach the server, and its answer the decider, in a later one.
+// call sends a request of this term. The decider drops an answer that arrives in a
+// later term.
 func (d *decider) call(what string, op func() func(), lost func()) {
 	term := d.term
 	d.o.w.call(d.o.party, what, func() func() {
@@ -147,7 +147,7 @@ func (d *decider) call(what string, op func() func(), lost func()) {
 	}, d.during(lost))
 }
 
-// acquire takes the run's lease when nobody has it.
+// acquire takes the run's lease when it is free.
 func (d *decider) acquire() {
 	w, s := d.o.w, d.o.w.server
 	if d.run.clean || d.holds || d.told {
@@ -156,8 +156,8 @@ func (d *decider) acquire() {
 	d.tries++
 	try := d.tries
 	again := d.during(func() {
-		d.o.after(w.between(200*time.Millisecond, time.Second), "wants to decide", d.during(func() {
-			if d.tries == try { // else it has tried since
+		d.o.after(w.between(200*time.Millisecond, time.Second), "tries to acquire the lease", d.during(func() {
+			if d.tries == try { // else a later try is under way
 				d.acquire()
 			}
 		}))
@@ -178,7 +178,7 @@ func (d *decider) acquire() {
 	}, again)
 }
 
-// take writes the lease where its entry has the given revision (0: there is none).
+// take writes the lease when its entry has the given revision (0: no entry).
 func (d *decider) take(revision uint64, then, refused func()) {
 	s := d.o.w.server
 	sent, me := d.o.now(), leaseHolder{d.instance, d.epoch}
@@ -201,14 +201,14 @@ func (d *decider) take(revision uint64, then, refused func()) {
 	}, refused)
 }
 
-// lead begins to decide, and to renew.
+// lead starts to decide and to renew the lease.
 func (d *decider) lead() {
 	if d.holds {
-		return // it had tried twice
+		return // an earlier try has succeeded
 	}
 	d.holds = true
 	d.scope = &scope{p: d.o.party}
-	d.o.w.note(d.o.name, "has the lease of", d.run.id)
+	d.o.w.note(d.o.name, "holds the lease of", d.run.id)
 	d.o.after(leaseTTL/3, "renews its lease", d.during(d.renew))
 	d.watchLease()
 	d.takeOver()
@@ -219,8 +219,8 @@ func (d *decider) renew() {
 	d.write(func() {})
 }
 
-// write renews the entry, also one that has gone meanwhile; somebody else's
-// ends the term.
+// write renews the entry. It creates an entry that has expired. An entry of another
+// orchestrator ends the term.
 func (d *decider) write(then func()) {
 	d.take(d.revision, then, func() {
 		s := d.o.w.server
@@ -237,9 +237,9 @@ func (d *decider) write(then func()) {
 	})
 }
 
-// watchLease stops when the lease has lapsed.
+// watchLease ends the term when the lease has lapsed.
 func (d *decider) watchLease() {
-	d.o.w.after(d.o.until(d.leased)+d.o.w.between(0, 20*time.Millisecond), d.o.party, "looks at its lease", d.during(func() {
+	d.o.w.after(d.o.until(d.leased)+d.o.w.between(0, 20*time.Millisecond), d.o.party, "checks its lease", d.during(func() {
 		if d.o.now().Before(d.leased) {
 			d.watchLease()
 			return
@@ -248,16 +248,16 @@ func (d *decider) watchLease() {
 	}))
 }
 
-// lapse stops deciding, and tries to have the lease again.
+// lapse stops deciding and tries to acquire the lease again.
 func (d *decider) lapse() {
 	d.o.w.note(d.o.name, "its lease has lapsed:", d.run.id)
 	d.endTerm()
-	d.o.after(d.o.w.between(0, 300*time.Millisecond), "wants to decide again", d.during(d.acquire))
+	d.o.after(d.o.w.between(0, 300*time.Millisecond), "tries to acquire the lease again", d.during(d.acquire))
 }
 
-// retake goes on with a run after the connection was made again: in a term of
-// its own, with the same lease. What it has published may be stored until its
-// store-by time has passed.
+// retake takes a run over again after a reconnection, in a new term with the same
+// lease. The server may still store its earlier publications until their store-by
+// time has passed.
 func (d *decider) retake() {
 	if d.loop != nil {
 		for _, p := range d.loop.publishing {
@@ -270,7 +270,7 @@ func (d *decider) retake() {
 	d.scope = &scope{p: d.o.party}
 	d.watchLease()
 	d.renew()
-	d.o.w.after(d.o.until(d.doubt), d.o.party, "has nothing in doubt", d.during(d.takeOver))
+	d.o.w.after(d.o.until(d.doubt), d.o.party, "has no publication in doubt", d.during(d.takeOver))
 }
 
 func later(a, b time.Time) time.Time {
@@ -288,44 +288,44 @@ func (d *decider) endTerm() {
 	}
 }
 
-// stepDown gives the lease back.
+// stepDown ends the term and gives the lease back.
 func (d *decider) stepDown() {
 	l := d.loop
 	d.endTerm()
 	d.giveBack(l)
 	if !d.run.clean {
-		d.o.after(time.Second, "wants to decide again", d.during(d.acquire))
+		d.o.after(time.Second, "tries to acquire the lease again", d.during(d.acquire))
 	}
 }
 
-// giveBack does so unless a publication of the loop is in doubt: what is stored
-// after the lease's end is looked at before it starts, and not before that.
+// giveBack gives the lease back, unless a publication of the loop is in doubt. A
+// worker treats a job as doubtful only when it was stored after the lease's end.
 func (d *decider) giveBack(l *loop) {
 	if l != nil && len(l.publishing) > 0 || d.o.now().Before(d.doubt) {
 		return
 	}
 	s, revision := d.o.w.server, d.revision
-	d.o.w.tell(d.o.party, "give the lease back", func() {
+	d.o.w.tell(d.o.party, "release the lease", func() {
 		if e := s.leases[d.run.id]; e != nil && e.revision == revision {
 			s.dropLease(d.run)
 		}
 	})
 }
 
-// dropLease has those hear of a free lease who wait for it.
+// dropLease deletes a lease and notifies the orchestrators that wait for it.
 func (s *server) dropLease(r *run) {
 	delete(s.leases, r.id)
 	for _, o := range s.w.orchestrators {
 		if d := o.deciders[r.id]; d != nil && o.alive && !o.cutIn {
-			s.w.after(s.w.delay(), o.party, "hears of a free lease", d.during(d.acquire))
+			s.w.after(s.w.delay(), o.party, "receives the end of a lease", d.during(d.acquire))
 		}
 	}
 }
 
-// persist calls until there is an answer, while the term lasts.
+// persist repeats a call until it is answered or the term ends.
 func (d *decider) persist(what string, op func() func()) {
 	d.call(what, op, func() {
-		d.o.after(50*time.Millisecond, "once more", d.during(func() { d.persist(what, op) }))
+		d.o.after(50*time.Millisecond, "repeats a call", d.during(func() { d.persist(what, op) }))
 	})
 }
 
@@ -336,8 +336,8 @@ func (d *decider) append(cell jobs.ModuleID, expect uint64, rec jobs.Record, the
 	})
 }
 
-// purgeRun ends what was left of an ended run in the queue, and in what all
-// runs share.
+// purgeRun removes the jobs of an ended run from the queue, and its holders from
+// the locks of the cluster.
 func (d *decider) purgeRun() {
 	d.persist("purge the run", func() func() {
 		d.o.w.server.purgeRun(d.run.id)

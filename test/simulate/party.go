@@ -4,23 +4,23 @@ import (
 	"time"
 )
 
-// party is a process: it has a clock of its own, may be killed, paused, and
-// cut off from the server one way or both.
+// party is a process with its own clock. It can be killed, paused, and cut off
+// from the server in one direction or both.
 type party struct {
 	w      *world
 	name   string
-	life   int // grows whenever it dies: what was to happen to it does not
+	life   int // grows whenever the party dies; events of an earlier life do not happen
 	alive  bool
 	paused bool
-	held   []event // what was to happen while it is paused
-	waking bool    // was paused until now, and has not looked around
+	held   []event // events that wait for the end of the pause
+	waking bool    // continues after a pause that it has not yet noticed
 
 	offset time.Duration // of its clock
-	drift  float64       // of its clock: seconds a second
+	drift  float64       // of its clock, in seconds per second
 
 	boot int       // of the server, to which it is connected
 	link int       // number of its connection
-	made time.Time // when that was, on its own clock
+	made time.Time // when it connected, on its own clock
 
 	cutOut, cutIn     bool
 	stuckOut, stuckIn []func() // messages that wait for the end of the cut
@@ -35,49 +35,49 @@ func newParty(w *world, name string) *party {
 	return p
 }
 
-// now is its own clock.
+// now returns the time on the party's clock.
 func (p *party) now() time.Time {
 	return epoch.Add(p.offset + p.w.now + time.Duration(float64(p.w.now)*p.drift))
 }
 
-// until is how much true time passes until its clock shows t.
+// until returns the true time that passes until the party's clock shows t.
 func (p *party) until(t time.Time) time.Duration {
 	return max(0, time.Duration(float64(t.Sub(p.now()))/(1+p.drift)))
 }
 
-// after has f happen to it when d has passed on its clock.
+// after schedules f for when d has passed on the party's clock.
 func (p *party) after(d time.Duration, what string, f func()) {
 	p.w.after(time.Duration(float64(d)/(1+p.drift)), p, what, f)
 }
 
-// begin makes it live.
+// begin starts a new life of the party.
 func (p *party) begin() {
 	p.life++
 	p.alive, p.paused, p.held = true, false, nil
 	p.connect()
 }
 
-// connect makes a new connection.
+// connect opens a new connection.
 func (p *party) connect() {
 	p.boot = p.w.server.boot
 	p.link++
 	p.made = p.now()
 }
 
-// connectedFor is how long its connection has stood, on its own clock.
+// connectedFor returns the age of the connection, on the party's clock.
 func (p *party) connectedFor() time.Duration { return p.now().Sub(p.made) }
 
-// connected reports whether its connection is one to the server as it runs now.
+// connected reports whether the connection is to the server as it runs now.
 func (p *party) connected() bool { return p.boot == p.w.server.boot && !p.w.server.down }
 
-// die ends it without a word. What it has sent is still on its way.
+// die ends the party without a message. Messages that it has sent still arrive.
 func (p *party) die() {
 	p.life++
 	p.alive, p.paused, p.held = false, false, nil
 	p.stuckIn = nil
 }
 
-// resume lets it go on: everything that was to happen happens now.
+// resume ends a pause. All events that waited for that happen now.
 func (p *party) resume() {
 	if !p.paused {
 		return
@@ -92,25 +92,25 @@ func (p *party) resume() {
 		p.w.at(p.w.now+time.Duration(i)*time.Microsecond, p, e.what, e.f)
 	}
 	since := p.w.now
-	p.w.after(killing+aMoment, p, "has looked around", func() {
+	p.w.after(killing+aMoment, p, "has noticed the pause", func() {
 		if p.resumed != since {
-			return // it was paused again before
+			return // it has been paused again
 		}
 		p.waking = false
 		p.w.checks.goesOn(p.w, p)
 	})
 }
 
-// wait is what a coroutine waits for.
+// wait is a condition that a coroutine waits for.
 type wait struct {
 	c     *coroutine
 	on    <-chan struct{}
-	fired bool // by time or by an answer
-	got   bool // from on
+	fired bool // the time has passed or an answer has arrived
+	got   bool // on has received
 	scope *scope
 }
 
-// ready reports whether the wait is over, and takes what it was for.
+// ready reports whether the wait is over. It receives from on.
 func (t *wait) ready() bool {
 	if t.fired || t.scope.Err() != nil {
 		return true
@@ -126,7 +126,7 @@ func (t *wait) ready() bool {
 	return t.got
 }
 
-// wakeAll lets coroutines go on whose wait is over, until none is.
+// wakeAll resumes coroutines whose wait is over, until none is left.
 func (p *party) wakeAll() {
 	for i := 0; i < len(p.waits); {
 		t := p.waits[i]

@@ -7,18 +7,18 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// storeWithin is how long the server may take to store a job before a copy of
-// it is doubtful.
+// storeWithin is the longest time in which the server may store a job before a
+// copy of it is doubtful.
 const storeWithin = 5 * time.Second
 
-// publication is one whose fate is not known. A purge that overtook it would
-// leave its job in the queue.
+// publication is a publication with an unknown result. A purge that overtook it
+// would leave its job in the queue.
 type publication struct {
-	by   time.Time // on our own clock: what is stored later is looked at before it starts
-	then []func()  // when it is
+	by   time.Time // on the party's clock; a job that is stored later counts as doubtful
+	then []func()  // called when the result is known
 }
 
-// perform carries out one decision.
+// perform executes one decision.
 func (l *loop) perform(a schedule.Action) {
 	d, s := l.d, l.d.o.w.server
 	switch a := a.(type) {
@@ -56,11 +56,12 @@ func (l *loop) perform(a schedule.Action) {
 	case schedule.Finish:
 		d.append("", 0, jobs.Record{End: &a.End}, func(uint64) {})
 	default:
-		d.o.w.fail("an action that the simulator does not know: %T", a)
+		d.o.w.fail("the simulator does not know the action %T", a)
 	}
 }
 
-// storeBy is less than storeWithin away when the lease ends sooner.
+// storeBy is when a job must be stored: after storeWithin, or at the end of the
+// lease when that is sooner.
 func (l *loop) storeBy() time.Time {
 	by, end := l.now().Add(storeWithin), l.d.leased.Add(l.ahead)
 	if end.Before(by) {
@@ -84,7 +85,7 @@ func (l *loop) publish(a schedule.Publish) {
 		d.o.w.server.publish(job)
 		return known
 	}, func() {
-		d.o.after(job.StoreBy.Sub(l.now()), "a publication is in doubt no more", d.during(known))
+		d.o.after(job.StoreBy.Sub(l.now()), "a publication is no longer in doubt", d.during(known))
 		l.answered(func() { l.dispatcher.Unpublished(a.Node, id, job.StoreBy, nil) })()
 	})
 }
@@ -109,25 +110,26 @@ func (l *loop) close(a schedule.Close) {
 	purge()
 }
 
-// ask tells every worker; whose attempt it is ends it.
+// ask sends a request to end an attempt to every worker. The worker with the
+// attempt ends it.
 func (l *loop) ask(a schedule.Ask) {
 	w, run := l.d.o.w, l.d.run.id
-	w.tell(l.d.o.party, "ask for an end", func() {
+	w.tell(l.d.o.party, "request the end of an attempt", func() {
 		for _, k := range w.workers {
 			if k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
-				w.after(w.delay(), k.party, "is asked to end an attempt", func() { k.cancel(run, &a.Cancel) })
+				w.after(w.delay(), k.party, "receives a request to end an attempt", func() { k.cancel(run, &a.Cancel) })
 			}
 		}
 	})
 }
 
-// probe asks one worker.
+// probe asks one worker whether it runs an attempt.
 func (l *loop) probe(a schedule.Probe) {
 	w := l.d.o.w
-	w.tell(l.d.o.party, "ask what a worker runs", func() {
+	w.tell(l.d.o.party, "send a probe", func() {
 		for _, k := range w.workers {
 			if k.name == a.Worker && k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
-				w.after(w.delay(), k.party, "is asked what it runs", func() { k.probed(&a.Probe) })
+				w.after(w.delay(), k.party, "receives a probe", func() { k.probed(&a.Probe) })
 			}
 		}
 	})

@@ -7,7 +7,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// populate makes the parties, the runs and the faults of a world.
+// populate creates the parties, the runs and the faults of a world.
 func (w *world) populate() {
 	w.climate = w.drawClimate()
 	w.net = w.climate.net
@@ -32,8 +32,8 @@ func (w *world) populate() {
 	w.trouble()
 }
 
-// share says which orchestrator serves which runs: all of them, or each some,
-// so that a run may be nobody's for a while.
+// share sets which orchestrator serves which runs. Either each serves all of them,
+// or each serves some. Then a run may have no orchestrator for a while.
 func (w *world) share() {
 	if w.climate.desert {
 		w.desert()
@@ -51,8 +51,8 @@ func (w *world) share() {
 	}
 }
 
-// desert gives the last run an orchestrator of its own, which dies for ever:
-// what that run holds, others must come to have.
+// desert gives the last run an orchestrator that serves no other run and dies for
+// ever. Other runs must then get the locks that this run holds.
 func (w *world) desert() {
 	r := w.runs[len(w.runs)-1]
 	o := &orchestrator{party: newParty(w, "alone"), serves: []*run{r}}
@@ -73,7 +73,7 @@ func (w *world) submit(id jobs.RunID) *run {
 	return r
 }
 
-// pipeline draws a graph with every policy that the core decides about.
+// pipeline draws a graph with every policy that the core handles.
 func (w *world) pipeline(r *run) *pipeline.Pipeline {
 	p := &pipeline.Pipeline{Name: "p", Families: map[string][]int{}, FailSlow: w.chance(0.5), Limits: map[string]int{"l": 1 + w.rand.IntN(2)}}
 	if w.climate.shared {
@@ -128,7 +128,7 @@ func (w *world) module(i int, alone bool) *pipeline.Module {
 	return m
 }
 
-// places is how many may hold the limit that all runs share.
+// places is the limit that all runs share.
 const places = 2
 
 // shareLocks gives a module keys and limits of the cluster.

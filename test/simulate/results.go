@@ -11,17 +11,17 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// reading is what a module reads of one need: its output "word", which is
-// compared in the condition and put into the command, or its list, which gives
-// the members of a family.
+// reading is a module's use of one need. It is the output "word", which the
+// condition compares and the command contains, or the list with the members of a
+// family.
 type reading struct {
 	need   string
-	want   string // of the condition; empty = no condition reads
+	want   string // the word for which the condition holds; empty = no condition reads it
 	orElse bool   // an output that was not set counts as "none"; else it cannot be read
-	text   bool   // the command has the word as its argument
+	text   bool   // the word is an argument of the command
 }
 
-// word is the expression that reads the output.
+// word returns the expression that reads the output.
 func (r reading) word() string {
 	if r.orElse {
 		return "(needs." + r.need + ".outputs.word ?? 'none')"
@@ -32,15 +32,15 @@ func (r reading) word() string {
 // lister is the Go function of modules that return a list.
 const lister = "list"
 
-// lists makes a module one that returns a list.
+// lists turns some modules into ones that return a list.
 func (w *world) lists(m *pipeline.Module) {
 	if w.chance(w.climate.lists) {
 		m.Command, m.Func = nil, &pipeline.Func{Name: lister}
 	}
 }
 
-// expands makes a module a family, with a member for each element of the list
-// that one of its needs returns.
+// expands turns some modules into a family. It has a member for each element of
+// the list that one of its needs returns.
 func (w *world) expands(p *pipeline.Pipeline, m *pipeline.Module) {
 	for _, n := range m.Needs {
 		need := p.Modules[slices.IndexFunc(p.Modules, func(o *pipeline.Module) bool { return o.Name == n.Module })]
@@ -54,7 +54,7 @@ func (w *world) expands(p *pipeline.Pipeline, m *pipeline.Module) {
 	}
 }
 
-// reads has the condition and the command of a module read a need.
+// reads makes the condition and the command of some modules read a need.
 func (w *world) reads(r *run, p *pipeline.Pipeline, m *pipeline.Module) {
 	for _, n := range m.Needs {
 		need := p.Modules[slices.IndexFunc(p.Modules, func(o *pipeline.Module) bool { return o.Name == n.Module })]
@@ -77,7 +77,7 @@ func (w *world) reads(r *run, p *pipeline.Pipeline, m *pipeline.Module) {
 // words are the values of outputs.
 var words = []string{"go", "stop"}
 
-// result is what a successful execution leaves.
+// result draws the value of a successful execution.
 func (w *world) result(job *jobs.Job) jobs.Value {
 	var v jobs.Value
 	switch {
@@ -102,19 +102,19 @@ func (w *world) result(job *jobs.Job) jobs.Value {
 // stored is a value in the object store.
 type stored struct {
 	value   jobs.Value
-	damaged bool // it cannot be read
+	damaged bool // reading it fails
 }
 
 var errDamaged = errors.New("the stored copy is damaged")
 
-// store keeps a value by reference.
+// store stores a value and returns a reference to it.
 func (s *server) store(v jobs.Value) jobs.Value {
 	digest := s.w.name("blob")
 	s.blobs[digest] = stored{v, s.w.chance(s.w.climate.damaged)}
 	return jobs.Value{Kind: v.Kind, Ref: jobs.Blob{SHA256: digest, Bytes: 1 << 20}}
 }
 
-// load is a value inline.
+// load returns a value inline.
 func (s *server) load(v jobs.Value) (jobs.Value, error) {
 	if !v.ByRef() {
 		return v, nil
@@ -126,7 +126,7 @@ func (s *server) load(v jobs.Value) (jobs.Value, error) {
 	return b.value, nil
 }
 
-// fetch loads values by reference. What is large may take long.
+// fetch loads values by reference. A large value may take long.
 func (l *loop) fetch(a schedule.Fetch) {
 	w := l.d.o.w
 	load := func() { l.d.persist("fetch values", func() func() { return l.answered(w.server.loadAll(l, a)) }) }
@@ -134,10 +134,11 @@ func (l *loop) fetch(a schedule.Fetch) {
 		load()
 		return
 	}
-	l.d.o.after(w.between(time.Millisecond, one(w.rand, 100*time.Millisecond, time.Second, 8*time.Second)), "has fetched for long", l.d.during(load))
+	l.d.o.after(w.between(time.Millisecond, one(w.rand, 100*time.Millisecond, time.Second, 8*time.Second)), "finishes a slow fetch", l.d.during(load))
 }
 
-// loadAll loads values for a loop, and returns how it takes them.
+// loadAll loads values for a loop. It returns a function that hands them to the
+// loop.
 func (s *server) loadAll(l *loop, a schedule.Fetch) func() {
 	var values []jobs.Value
 	var err error
@@ -151,7 +152,7 @@ func (s *server) loadAll(l *loop, a schedule.Fetch) func() {
 	return func() { l.dispatcher.Fetched(a, values, err) }
 }
 
-// word is what a module reads: the word, or why it cannot be read.
+// word returns the word that a module reads, or why it cannot be read.
 func (t *truth) word(w *world, x reading) (string, error) {
 	v, err := w.server.load(t.values[x.need])
 	if err != nil {
@@ -168,15 +169,15 @@ func (t *truth) word(w *world, x reading) (string, error) {
 	case x.orElse:
 		return "none", nil
 	}
-	return "", errors.New("it was not set")
+	return "", errors.New("the output was not set")
 }
 
-// condition is how the condition of a module comes out, evaluated a second time.
+// condition evaluates the condition of a module a second time, independently.
 func (t *truth) condition(w *world, m *pipeline.Module) (bool, error) {
 	x, reads := t.readings[t.declared(m)]
 	switch {
 	case m.If == wrong:
-		return false, errors.New("it cannot be evaluated")
+		return false, errors.New("the condition cannot be evaluated")
 	case m.If == "false":
 		return false, nil
 	case !reads || x.want == "":
@@ -186,7 +187,7 @@ func (t *truth) condition(w *world, m *pipeline.Module) (bool, error) {
 	return word == x.want, err
 }
 
-// declared is the name by which the pipeline knows a module.
+// declared returns the name of a module in the pipeline's declaration.
 func (t *truth) declared(m *pipeline.Module) string {
 	if m.Family != "" {
 		return m.Family

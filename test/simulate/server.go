@@ -11,22 +11,22 @@ import (
 const (
 	workerTTL = 3 * time.Second
 	leaseTTL  = 3 * time.Second
-	// leaseMargin is how much earlier an orchestrator stops.
+	// leaseMargin is how long before the end of its lease an orchestrator stops.
 	leaseMargin = 500 * time.Millisecond
-	// ackWait is when a job is delivered again that nobody has acknowledged.
+	// ackWait is the time after which the server redelivers an unacknowledged job.
 	ackWait = 10 * time.Second
 )
 
-// server is NATS: the logs of runs, the queue of jobs, the registry and the
-// leases. What it answers follows from its state at that moment.
+// server is the model of NATS: the logs of runs, the queue of jobs, the registry,
+// the leases and the locks. Each answer follows from the state at its moment.
 type server struct {
 	w    *world
 	boot int
 	down bool
 	jump time.Duration // of its clock, so far
 
-	jumped, jumpedBack bool // ever
-	lost               bool // the last part of its streams, ever
+	jumped, jumpedBack bool // the clock has done so at least once
+	lost               bool // it has lost the last part of its streams at least once
 	cutShort           bool // a jump has ended a lease whose holder still believes in it
 
 	sequence uint64 // of the logs' stream
@@ -35,13 +35,13 @@ type server struct {
 	queued uint64 // sequence of the jobs' stream
 	queue  []*queuedJob
 
-	removed []*queuedJob // from the queue, newest last: a loss brings them back
+	removed []*queuedJob // from the queue, newest last; a loss restores them
 
 	registry map[string]*entry[jobs.WorkerInfo]
-	made     time.Time         // when the registry was, which is in memory
-	fencing  uint64            // epoch of fencing tokens, and
-	fenced   time.Time         // for which registry it is
-	written  map[string]uint64 // last revision in the registry, also of what is gone
+	made     time.Time         // creation time of the registry, which is in memory
+	fencing  uint64            // epoch of fencing tokens
+	fenced   time.Time         // creation time of the registry of that epoch
+	written  map[string]uint64 // last revision in the registry, also of deleted entries
 	leases   map[jobs.RunID]*entry[leaseHolder]
 	locks    map[string]lockRecord
 	blobs    map[string]stored // by digest
@@ -49,10 +49,10 @@ type server struct {
 	sweeping bool
 
 	registryBack   time.Duration // when the registry answers again
-	registrySweeps bool          // what is in it expires meanwhile
+	registrySweeps bool          // its entries expire while it does not answer
 }
 
-// log is the log of a run. Followers are fed from it.
+// log is the log of a run. The server feeds followers from it.
 type log struct {
 	entries []jobs.Entry
 	at      []time.Duration // when they were stored
@@ -61,10 +61,10 @@ type log struct {
 	ended   bool
 }
 
-// leaseHolder is who has a run's lease.
+// leaseHolder identifies the orchestrator that holds a run's lease.
 type leaseHolder struct {
 	instance string
-	epoch    uint64 // with which it decides; 0 = not yet
+	epoch    uint64 // with which it decides; 0 = it does not decide yet
 }
 
 // queuedJob is a job in the work queue.
@@ -73,12 +73,12 @@ type queuedJob struct {
 	job        *jobs.Job
 	stored     time.Time
 	deliveries int
-	due        time.Duration // when it is delivered again
+	due        time.Duration // when the server redelivers it
 
-	since, until time.Duration // that it was in the queue
+	since, until time.Duration // when it entered and left the queue
 }
 
-// entry is one of a bucket.
+// entry is an entry of a bucket.
 type entry[T any] struct {
 	value    T
 	revision uint64
@@ -93,7 +93,7 @@ func newServer(w *world) *server {
 	}
 }
 
-// epoch is that of fencing tokens: another one for every registry.
+// epoch returns the epoch of fencing tokens. Every registry has another one.
 func (s *server) epoch() uint64 {
 	if s.fenced != s.made {
 		s.fenced = s.made
@@ -102,7 +102,7 @@ func (s *server) epoch() uint64 {
 	return s.fencing
 }
 
-// clock is the server's own.
+// clock returns the time on the server's clock.
 func (s *server) clock() time.Time { return epoch.Add(s.w.now + s.jump) }
 
 func subjectOf(cell jobs.ModuleID, rec *jobs.Record) string {
@@ -120,7 +120,7 @@ func subjectOf(cell jobs.ModuleID, rec *jobs.Record) string {
 }
 
 // append is the compare-and-set on a subject of a run's log. It returns the
-// sequence, 0 when it refuses.
+// sequence, or 0 when it refuses.
 func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
 	l, subject := s.logs[run], subjectOf(cell, &rec)
 	if l.last[subject] != expect {
@@ -133,12 +133,12 @@ func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, rec j
 	s.w.trace.mix(e.Sequence)
 	s.w.note("nats", "stores "+kindOf(&rec), run, cell, describe(&rec), "at", e.Sequence)
 	s.w.checks.appended(s.w, run, &e, false)
-	s.told(run)
+	s.notify(run)
 	return e.Sequence
 }
 
-// told has those who follow a log hear of what was stored.
-func (s *server) told(run jobs.RunID) {
+// notify sends the newly stored entries of a log to its followers.
+func (s *server) notify(run jobs.RunID) {
 	l := s.logs[run]
 	for _, o := range s.w.orchestrators {
 		if d := o.deciders[run]; d != nil {
@@ -147,7 +147,7 @@ func (s *server) told(run jobs.RunID) {
 	}
 }
 
-// add takes an entry into the log.
+// add appends an entry to the log.
 func (l *log) add(e jobs.Entry, at time.Duration) {
 	l.entries, l.at = append(l.entries, e), append(l.at, at)
 	l.last[subjectOf(e.Cell, &e.Record)] = e.Sequence
@@ -181,12 +181,12 @@ func kindOf(rec *jobs.Record) string {
 	return "?"
 }
 
-// described is a record, told when somebody asks.
+// described is a record that is formatted only when a trace is printed.
 type described struct{ rec jobs.Record }
 
 func describe(rec *jobs.Record) described { return described{*rec} }
 
-// String tells what matters of a record.
+// String returns the important fields of a record.
 func (d described) String() string {
 	switch {
 	case d.rec.Claim != nil:
@@ -211,14 +211,14 @@ func (d described) String() string {
 	return ""
 }
 
-// publish puts a job into the queue, unless a copy is there.
+// publish adds a job to the queue, unless the queue has a copy.
 func (s *server) publish(job *jobs.Job) bool {
 	if s.find(job.Run, jobs.AttemptID{Module: job.Module, Attempt: job.Attempt}) >= 0 {
 		return false
 	}
 	s.queued++
 	s.queue = append(s.queue, &queuedJob{sequence: s.queued, job: job, stored: s.clock(), since: s.w.now})
-	s.w.note("nats", "queues", job.Run, job.Module, job.Attempt, "again", job.MaybeDuplicate, "keyed", job.Keyed)
+	s.w.note("nats", "queues", job.Run, job.Module, job.Attempt, "maybe duplicate", job.MaybeDuplicate, "keyed", job.Keyed)
 	s.ring()
 	return true
 }
@@ -236,7 +236,7 @@ func (s *server) purge(run jobs.RunID, id jobs.AttemptID) {
 	})
 }
 
-// remove takes jobs out of the queue.
+// remove removes jobs from the queue.
 func (s *server) remove(which func(*queuedJob) bool) {
 	s.queue = slices.DeleteFunc(s.queue, func(q *queuedJob) bool {
 		if !which(q) {
@@ -253,17 +253,17 @@ func (s *server) purgeRun(run jobs.RunID) {
 	s.remove(func(q *queuedJob) bool { return q.job.Run == run })
 }
 
-// ring tells workers that something is waiting. Bells may be lost.
+// ring notifies workers that jobs are waiting. The network may lose these bells.
 func (s *server) ring() {
 	for _, k := range s.w.workers {
 		if !k.alive || k.cutIn || !k.connected() || s.w.chance(s.w.net.loss) {
 			continue
 		}
-		s.w.after(s.w.delay(), k.party, "hears the bell", k.pull)
+		s.w.after(s.w.delay(), k.party, "receives the bell", k.pull)
 	}
 }
 
-// waiting reports whether a worker would be given something.
+// waiting reports whether a pull of the worker would return a job.
 func (s *server) waiting(k *worker) bool {
 	return slices.ContainsFunc(s.queue, func(q *queuedJob) bool { return s.ready(q, k) })
 }
@@ -272,8 +272,8 @@ func (s *server) ready(q *queuedJob, k *worker) bool {
 	return (q.deliveries == 0 || q.due <= s.w.now) && k.offers(q.job.Lane)
 }
 
-// pulled hands jobs to a worker, for so many slots, lane after lane in the order
-// in which a worker asks for them.
+// pulled returns jobs for the given number of slots of a worker. It takes them lane
+// after lane, in the order in which a worker pulls.
 func (s *server) pulled(k *worker, slots int) []delivered {
 	var out []delivered
 	for q := s.next(k, slots); q != nil; q = s.next(k, slots) {
@@ -287,8 +287,8 @@ func (s *server) pulled(k *worker, slots int) []delivered {
 	return out
 }
 
-// next is the first job of the lane that goes first: of those of equal rank the
-// one whose job is oldest.
+// next returns the first job of the most urgent lane. Among lanes of equal rank, it
+// takes the one with the oldest job.
 func (s *server) next(k *worker, slots int) *queuedJob {
 	var first *queuedJob
 	seen := map[jobs.Lane]bool{}
@@ -332,8 +332,8 @@ func (s *server) inProgress(sequences []uint64) {
 	}
 }
 
-// put writes a worker's entry where its last revision is the given one, and
-// returns the new one, 0 when it refuses.
+// put writes a worker's entry when its last revision is the given one. It returns
+// the new revision, or 0 when it refuses.
 func (s *server) put(k jobs.WorkerInfo, expect uint64) uint64 {
 	if s.written[k.Name] != expect {
 		return 0
@@ -365,7 +365,7 @@ func (s *server) changed(c change) {
 	}
 }
 
-// sweepLater has entries go when their time is over.
+// sweepLater schedules the expiry of entries.
 func (s *server) sweepLater() {
 	if s.sweeping || len(s.registry)+len(s.leases) == 0 {
 		return
@@ -387,7 +387,7 @@ func (s *server) sweepLater() {
 	for _, e := range s.leases {
 		look(e.stored.Add(leaseTTL))
 	}
-	s.w.after(max(time.Millisecond, first.Sub(s.clock())), nil, "looks for what has expired", func() {
+	s.w.after(max(time.Millisecond, first.Sub(s.clock())), nil, "expires entries", func() {
 		s.sweeping = false
 		s.sweep()
 		s.sweepLater()
@@ -416,8 +416,8 @@ func (s *server) sweep() {
 	}
 }
 
-// restart makes it forget what is in memory, and what is under way. What it
-// lost is known when it is up again.
+// restart restarts the server. It forgets its memory and all requests under way.
+// The function lose removes stored data before the server is up again.
 func (s *server) restart(down time.Duration, lose func()) {
 	s.boot++
 	s.down = true
@@ -435,7 +435,7 @@ func (s *server) restart(down time.Duration, lose func()) {
 	})
 }
 
-// reconnect is what a party does whose connection was made again.
+// reconnect connects a party again.
 func (w *world) reconnect(p *party) {
 	p.connect()
 	for _, o := range w.orchestrators {

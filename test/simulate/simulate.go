@@ -10,15 +10,15 @@ import (
 // Result is what a simulation found.
 type Result struct {
 	Steps     int
-	Worlds    int    // that were begun
-	Sum       uint64 // of everything that happened: equal for equal seeds and steps
+	Worlds    int    // started
+	Sum       uint64 // of all events; equal seeds and steps give equal sums
 	Violation *Violation
 }
 
-// Run simulates so many steps: world after world, each from a seed that
-// follows from the given one and its number, the first from the seed itself.
-// It stops at the first violation. The same arguments give the same result on
-// any machine.
+// Run simulates the given number of steps, in one world after the other. The
+// first world has the given seed. The seeds of the others follow from it and
+// their numbers. Run stops at the first violation. The same arguments give the
+// same result on any machine.
 func Run(seed uint64, steps int) Result {
 	var r Result
 	r.Sum = fnvOffset
@@ -33,9 +33,9 @@ func Run(seed uint64, steps int) Result {
 	return r
 }
 
-// add takes a world's history into the result. It reports whether to go on.
+// add adds a world's history to the result. It reports whether to continue.
 func (r *Result) add(w *world, steps int) bool {
-	if left := steps - r.Steps; w.step > left { // it was made for more than is left now
+	if left := steps - r.Steps; w.step > left { // its limit was more than is left now
 		seed := w.seed
 		w = newWorld(seed)
 		w.run(left)
@@ -47,7 +47,7 @@ func (r *Result) add(w *world, steps int) bool {
 	return r.Violation == nil && r.Steps < steps
 }
 
-// several runs worlds beside each other: they share nothing.
+// several runs worlds in parallel. They share nothing.
 func several(seed uint64, first, count, limit int) []*world {
 	worlds := make([]*world, count)
 	var next atomic.Int64
@@ -75,7 +75,7 @@ func seedOf(seed uint64, number int) uint64 {
 	return (z ^ z>>31) >> 1
 }
 
-// Reproduce is the command that shows a violation again.
+// Reproduce returns the command that repeats a violation.
 func (v *Violation) Reproduce() string {
 	return fmt.Sprintf("make simulate SEED=%d STEPS=%d", v.Seed, v.Step)
 }

@@ -2,5 +2,6 @@
 
 package simulate_test
 
-// steps is how many a test makes: they take longer under the race detector.
+// steps is the number of steps of a test. They take longer under the race
+// detector.
 const steps = 60_000

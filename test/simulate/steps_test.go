@@ -2,5 +2,5 @@
 
 package simulate_test
 
-// steps is how many a test makes.
+// steps is the number of steps of a test.
 const steps = 1_000_000

@@ -7,14 +7,14 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// takeOver records who decides from here on, and folds what stood before.
+// takeOver folds the log and records that this orchestrator decides from now on.
 func (d *decider) takeOver() {
 	s := d.o.w.server
 	d.persist("read the log", func() func() {
 		entries, fencing, safe := slices.Clip(s.logs[d.run.id].entries), s.epoch(), s.boot == d.run.boot
 		return func() {
 			if len(entries) == 0 {
-				d.o.w.note(d.o.name, "finds nothing of", d.run.id)
+				d.o.w.note(d.o.name, "finds no log of", d.run.id)
 				d.told = true
 				d.endTerm()
 				return
@@ -32,7 +32,7 @@ func (d *decider) takeOver() {
 			last := entries[len(entries)-1].Sequence
 			d.epoch = schedule.NextEpoch(state, d.epoch, safe, fencing)
 			epoch := d.epoch
-			d.tell(func() { // the epoch stands in the lease before it stands in the log
+			d.publishEpoch(func() { // the lease has the epoch before the log has it
 				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
 				d.append("", control, takeover, func(seq uint64) {
 					if seq == 0 {
@@ -46,24 +46,24 @@ func (d *decider) takeOver() {
 	})
 }
 
-// tell writes the lease until it is stored.
-func (d *decider) tell(then func()) {
-	told := false
+// publishEpoch writes the lease, with the epoch, until it is stored.
+func (d *decider) publishEpoch(then func()) {
+	done := false
 	d.write(func() {
-		if !told {
-			told = true
+		if !done {
+			done = true
 			then()
 		}
 	})
 	d.o.after(patience, "writes its lease again", d.during(func() {
-		if !told {
-			told = true
-			d.tell(then)
+		if !done {
+			done = true
+			d.publishEpoch(then)
 		}
 	}))
 }
 
-// begin begins to decide.
+// begin starts the loop.
 func (d *decider) begin(l *loop) {
 	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.AttemptID]*publication{}
 	l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}

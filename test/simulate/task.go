@@ -18,10 +18,10 @@ type task struct {
 	c        *coroutine
 	watch    *coroutine
 	released bool
-	running  bool // its processes are there
+	running  bool // its processes exist
 }
 
-// Execute stands for the processes of an attempt.
+// Execute is the model of the processes of an attempt.
 func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	w, s := t.k.w, within(ctx)
 	t.fetch(s) //nolint:contextcheck // s is the context, inside the simulation
@@ -34,7 +34,7 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 		return t.outcome(report.AttemptLost, "the worker's lease lapsed before the start"), s.Err()
 	}
 	if t.k.broken {
-		t.k.cannotBegin() //nolint:contextcheck // a party of the model waits without a context
+		t.k.cannotBegin() //nolint:contextcheck // a simulated party waits without a context
 		t.Release(ctx)
 		o := t.outcome(report.AttemptHandedBack, brokenMachine)
 		o.Unable = true
@@ -48,10 +48,10 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	w.checks.ends(w, t)
 	t.running = false
 	watched.cancel()
-	t.k.wakeAll() // until nobody watches
+	t.k.wakeAll() // ends the watch
 	t.Release(ctx)
 	if w.chance(0.2) {
-		t.c.wait(s, nil, w.between(time.Millisecond, 40*time.Millisecond)) // the rest of the log is stored
+		t.c.wait(s, nil, w.between(time.Millisecond, 40*time.Millisecond)) // the worker stores the rest of the log
 	}
 	o.Started, o.Finished = started, t.k.now()
 	if o.Status == report.AttemptSucceeded {
@@ -60,14 +60,14 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	return o, s.Err()
 }
 
-// fetch is what comes before the start: what the module needs is read, some
-// of it from the server.
+// fetch reads the values that the module needs before it starts, some of them from
+// the server.
 func (t *task) fetch(s *scope) {
 	w := t.k.w
 	if w.chance(0.1) {
 		t.c.wait(s, nil, w.between(time.Millisecond, 60*time.Millisecond))
 	}
-	if w.chance(w.climate.long) { // as what is large does
+	if w.chance(w.climate.long) { // as for large values
 		t.c.wait(s, nil, w.between(100*time.Millisecond, 3*time.Second))
 	}
 	if !w.chance(0.15) {
@@ -84,7 +84,7 @@ func (t *task) outcome(s report.AttemptStatus, text string) *jobs.Outcome {
 	return t.Sign(&jobs.Outcome{Status: s, Error: text, Finished: t.k.now()})
 }
 
-// process lives until it ends, its time is over, or it is stopped.
+// process runs until the process ends, times out, or is stopped.
 func (t *task) process() *jobs.Outcome {
 	end := t.k.w.fate(t.Job())
 	limit := t.Job().Timeout
@@ -119,10 +119,10 @@ func (t *task) Release(context.Context) {
 	t.k.w.after(0, t.k.party, "has a free slot", t.k.pull)
 }
 
-// Ack takes the job out of the queue, if the message arrives.
+// Ack removes the job from the queue, if the message arrives.
 func (t *task) Ack() {
 	if t.link != t.k.link {
-		return // its sequence may be another job's by now
+		return // the sequence may belong to another job by now
 	}
 	t.k.w.tell(t.k.party, "ack", func() {
 		t.k.w.note("nats", "removes the job", t.Job().Run, t.Job().Module, t.Job().Attempt)
@@ -130,7 +130,7 @@ func (t *task) Ack() {
 	})
 }
 
-// closed forgets a task that was served to its end.
+// closed forgets a task whose delivery has ended.
 func (t *task) closed() {
 	for i, o := range t.k.tasks {
 		if o == t {
@@ -140,7 +140,7 @@ func (t *task) closed() {
 	}
 }
 
-// abandon ends what runs of a task with its worker.
+// abandon ends the execution and the coroutines of a task whose worker has died.
 func (t *task) abandon() {
 	if t.running {
 		t.k.w.checks.ends(t.k.w, t)
@@ -154,15 +154,15 @@ func (t *task) abandon() {
 	}
 }
 
-// fate is how an execution goes, if nobody stops it.
+// fate is the course of an execution that is not stopped.
 type fate struct {
 	lasts  time.Duration
-	stays  time.Duration // after it was asked to end
+	stays  time.Duration // time from TERM to its end
 	status report.AttemptStatus
 	text   string
 }
 
-// fate draws one. The same attempt may go another way elsewhere.
+// fate draws the fate of an execution. Two executions of one attempt may differ.
 func (w *world) fate(*jobs.Job) fate {
 	f := fate{status: report.AttemptSucceeded, stays: w.between(0, 400*time.Millisecond)}
 	switch n := w.rand.IntN(100); {
@@ -179,10 +179,10 @@ func (w *world) fate(*jobs.Job) fate {
 	case w.chance(w.climate.failing):
 		f.status, f.text = report.AttemptFailed, "exit code 1"
 	case w.chance(0.03):
-		f.status = report.AttemptHandedBack // as by a worker of another version: nothing but an outcome
+		f.status = report.AttemptHandedBack // as by a worker of another version, which stores an outcome only
 	}
 	if w.chance(0.1) {
-		f.stays = time.Hour // it does not heed TERM
+		f.stays = time.Hour // it ignores TERM
 	}
 	return f
 }

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// remembered is how many of the last steps are told when something is violated.
+// remembered is the number of events that a violation shows.
 const remembered = 48
 
-// trace remembers the last steps of a world, and sums up all of them: equal
-// sums mean equal histories.
+// trace remembers the last events of a world, and hashes all of them. Equal sums
+// mean equal histories.
 type trace struct {
 	sum   uint64
-	ring  [remembered]told
+	ring  [remembered]happening
 	count int
 }
 
-// told is one thing that happened.
-type told struct {
+// happening is one event of the trace.
+type happening struct {
 	step int
 	at   time.Duration
 	who  string
@@ -49,19 +49,19 @@ func (t *trace) begin(w *world, e event) {
 	t.mix(uint64(w.now))
 	t.mixText(who)
 	t.mixText(e.what)
-	t.ring[t.count%remembered] = told{step: w.step, at: w.now, who: who, what: e.what}
+	t.ring[t.count%remembered] = happening{step: w.step, at: w.now, who: who, what: e.what}
 	t.count++
 }
 
-// note adds something that happened in a step.
+// note adds an event within a step.
 func (w *world) note(who, what string, more ...any) {
 	w.trace.mixText(what)
 	t := &w.trace
-	t.ring[t.count%remembered] = told{step: w.step, at: w.now, who: who, what: "  " + what, more: more}
+	t.ring[t.count%remembered] = happening{step: w.step, at: w.now, who: who, what: "  " + what, more: more}
 	t.count++
 }
 
-// last tells the last steps, oldest first.
+// last returns the last events as text, oldest first.
 func (t *trace) last() string {
 	var b strings.Builder
 	for i := max(0, t.count-remembered); i < t.count; i++ {
@@ -80,17 +80,17 @@ func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
 // Violation is a broken promise.
 type Violation struct {
 	Seed  uint64 // of the world alone
-	Step  int    // in it
+	Step  int    // in that world
 	Text  string
 	Trace string // the last steps
 }
 
-// String is the violation in one line.
+// String returns the violation in one line.
 func (v *Violation) String() string {
 	return fmt.Sprintf("%s (seed %d, step %d)", v.Text, v.Seed, v.Step)
 }
 
-// fail says that a promise is broken; the first one counts.
+// fail reports a broken promise. Only the first one counts.
 func (w *world) fail(format string, args ...any) {
 	if w.failed != nil {
 		return

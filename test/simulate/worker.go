@@ -12,26 +12,26 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// worker is a worker's process around package attempt: heartbeats, pulls,
-// executions, drains.
+// worker is the model of a worker's process around package attempt: its
+// heartbeats, pulls, executions and drains.
 type worker struct {
 	*party
 	slots    int
 	os       string
 	self     *attempt.Worker
-	work     *scope // of what its deliveries write
+	work     *scope // of the writes of its deliveries
 	tasks    []*task
 	used     int
 	entered  bool   // registered
 	revision uint64 // of its entry
-	floor    uint64 // jobs up to this one were queued before the connection was made
+	floor    uint64 // jobs up to this sequence are older than the connection
 	pulling  bool
 	draining bool
-	ending   bool // what arrives is handed back
+	ending   bool // it hands back deliveries that arrive
 	beating  bool
-	broken   bool // its machine cannot begin attempts
-	unable   bool // it knows that, and takes none
-	verified int  // number of the connection on which it has looked at what it had claimed before
+	broken   bool // its machine cannot start attempts
+	unable   bool // it knows that its machine is broken, and pulls no jobs
+	verified int  // number of the connection on which it has verified its earlier claims
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -40,7 +40,7 @@ func (k *worker) offers(l jobs.Lane) bool {
 	return l == "any" || l == jobs.LaneOf(pipeline.Requirements{OS: k.os}, 1)
 }
 
-// start makes a new incarnation and registers it.
+// start starts a new incarnation and registers it.
 func (k *worker) start() {
 	k.begin()
 	k.self = &attempt.Worker{
@@ -70,7 +70,7 @@ func (k *worker) describe() jobs.WorkerInfo {
 	return d
 }
 
-// register enters the worker, once its name is free.
+// register registers the worker once its name is free.
 func (k *worker) register() {
 	s, me := k.w.server, k.describe()
 	again := func() { k.after(300*time.Millisecond, "tries to register again", k.register) }
@@ -88,28 +88,29 @@ func (k *worker) register() {
 			k.self.KeyLease.Renew(sent, k.now())
 			k.watchLease()
 			k.after(workerTTL/3, "heartbeat is due", k.heartbeat)
-			k.after(ackWait/3, "keeps its deliveries", k.keep)
+			k.after(ackWait/3, "extends its deliveries", k.keep)
 			k.findFloor()
 			k.scan()
 		}
 	}, again)
 }
 
-// heartbeat is the one every TTL/3.
+// heartbeat sends the heartbeat of every TTL/3.
 func (k *worker) heartbeat() {
 	k.after(workerTTL/3, "heartbeat is due", k.heartbeat)
 	k.beat()
 }
 
-// beat renews the entry and with it the lease.
+// beat renews the entry, and with it the lease.
 func (k *worker) beat() {
 	if k.entered && k.verified == k.link {
 		k.renew(k.revision, true)
 	}
 }
 
-// renew writes the entry where it has a revision. Refused, it reads, and
-// writes once more unless the entry is another incarnation's.
+// renew writes the entry when it has the expected revision. When the server
+// refuses, renew reads the entry. It writes once more, unless the entry belongs to
+// another incarnation.
 func (k *worker) renew(expect uint64, again bool) {
 	s, me, sent := k.w.server, k.describe(), k.now()
 	k.w.call(k.party, "heartbeat", func() func() {
@@ -127,7 +128,7 @@ func (k *worker) renew(expect uint64, again bool) {
 		return func() {
 			k.revision = revision
 			if k.self.KeyLease.Renew(sent, k.now()) {
-				k.w.note(k.name, "has its lease again")
+				k.w.note(k.name, "its lease is live again")
 				k.watchLease()
 				k.recheck()
 			}
@@ -150,14 +151,14 @@ func (k *worker) readEntry() {
 	}, func() {})
 }
 
-// watchLease has the lapse noticed when it comes.
+// watchLease notices the lapse of the lease.
 func (k *worker) watchLease() {
 	if k.beating {
 		return
 	}
 	k.beating = true
 	until, _ := k.self.KeyLease.Next()
-	k.w.after(k.until(until)+k.w.between(0, 20*time.Millisecond), k.party, "looks at its lease", func() {
+	k.w.after(k.until(until)+k.w.between(0, 20*time.Millisecond), k.party, "checks its lease", func() {
 		k.beating = false
 		if _, live := k.self.KeyLease.State(k.now()); live {
 			k.watchLease()
@@ -176,8 +177,8 @@ func (k *worker) recheck() {
 	}
 }
 
-// reconnected is what a worker does with a new connection: it looks at what it
-// has claimed, and forgets what it has not, before its next heartbeat.
+// reconnected handles a new connection. Before its next heartbeat, the worker
+// verifies its claims and drops the deliveries that it has not claimed.
 func (k *worker) reconnected() {
 	k.floor = math.MaxUint64
 	link := k.link
@@ -186,11 +187,11 @@ func (k *worker) reconnected() {
 	k.spawn(func(c *coroutine) {
 		for _, t := range open {
 			if t.Reconnected(k.work) != nil {
-				return // the worker goes, or the connection breaks again
+				return // the worker ends, or the connection breaks again
 			}
 		}
 		if k.link == link {
-			k.w.after(0, k.party, "has looked at what it had claimed", func() { k.hasVerified(link) })
+			k.w.after(0, k.party, "has verified its claims", func() { k.hasVerified(link) })
 		}
 	})
 }
@@ -223,34 +224,34 @@ func (k *worker) findFloor() {
 	})
 }
 
-// brokenMachine is why a worker's machine cannot begin attempts.
+// brokenMachine is why a worker's machine cannot start attempts.
 const brokenMachine = "no space left on device"
 
-// cannotBegin has the worker take no attempts until a trial of its own succeeds.
+// cannotBegin stops the worker's pulls until its machine can start attempts again.
 func (k *worker) cannotBegin() {
 	if k.unable {
 		return
 	}
-	k.w.note(k.name, "cannot begin attempts")
+	k.w.note(k.name, "cannot start attempts")
 	k.unable = true
 	k.beat()
-	k.after(time.Second, "tries whether it can begin attempts", k.tryMachine)
+	k.after(time.Second, "tests whether it can start attempts", k.tryMachine)
 }
 
 func (k *worker) tryMachine() {
 	if k.broken {
-		k.after(time.Second, "tries whether it can begin attempts", k.tryMachine)
+		k.after(time.Second, "tests whether it can start attempts", k.tryMachine)
 		return
 	}
-	k.w.note(k.name, "can begin attempts again")
+	k.w.note(k.name, "can start attempts again")
 	k.unable = false
 	k.beat()
 	k.pull()
 }
 
-// keep holds off the redelivery of what is open here.
+// keep prevents the redelivery of open deliveries.
 func (k *worker) keep() {
-	k.after(ackWait/3, "keeps its deliveries", k.keep)
+	k.after(ackWait/3, "extends its deliveries", k.keep)
 	if len(k.tasks) == 0 {
 		return
 	}
@@ -263,16 +264,15 @@ func (k *worker) keep() {
 	k.w.tell(k.party, "in progress", func() { k.w.server.inProgress(open) })
 }
 
-// scan looks for jobs each second: the net under lost bells. It is no step
-// where there are none.
+// scan checks for jobs every second, in case a bell was lost.
 func (k *worker) scan() {
-	k.after(time.Second, "looks for jobs", k.scan)
+	k.after(time.Second, "scans for jobs", k.scan)
 	if k.w.server.waiting(k) {
 		k.pull()
 	}
 }
 
-// pull asks for as many jobs as there are free slots.
+// pull requests jobs for the free slots.
 func (k *worker) pull() {
 	free := k.slots - k.used
 	if !k.entered || k.draining || k.pulling || k.unable || free <= 0 {
@@ -284,7 +284,7 @@ func (k *worker) pull() {
 		got := s.pulled(k, free)
 		return func() {
 			if k.link != link {
-				return // what comes late by an earlier connection is left for others
+				return // jobs on an earlier connection are left for other workers
 			}
 			k.pulling = false
 			for _, d := range got {
@@ -294,8 +294,8 @@ func (k *worker) pull() {
 	}, func() { k.pulling = k.pulling && k.link != link })
 }
 
-// handle takes a delivery. One that comes when the worker has let go of its
-// pulls is left for others.
+// handle serves a delivery. A delivery that arrives after the worker has left is
+// left for other workers.
 func (k *worker) handle(d delivered) {
 	if !k.entered {
 		return
@@ -306,7 +306,7 @@ func (k *worker) handle(d delivered) {
 	}
 	t := &task{Delivery: k.self.Deliver(d.job, from), k: k, from: d, link: k.link}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
-	k.w.note(k.name, "is given", d.job.Run, d.job.Module, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
+	k.w.note(k.name, "receives", d.job.Run, d.job.Module, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
 	k.used += d.slots
 	if twin {
 		k.used -= d.slots
@@ -314,7 +314,7 @@ func (k *worker) handle(d delivered) {
 	}
 	k.tasks = append(k.tasks, t)
 	if k.ending {
-		t.HandBack("the worker was told to go", 0)
+		t.HandBack("the worker drains", 0)
 	}
 	k.spawn(func(c *coroutine) {
 		t.c = c
@@ -325,7 +325,7 @@ func (k *worker) handle(d delivered) {
 	})
 }
 
-// kill ends the process without a word.
+// kill ends the process without a message.
 func (k *worker) kill() {
 	k.w.note(k.name, "is killed")
 	k.die()
@@ -339,42 +339,43 @@ func (k *worker) abandonAll() {
 	k.tasks, k.waits = nil, nil
 }
 
-// drain has the worker finish what it runs, hand back what does not end in
-// time, and leave.
+// drain lets the worker finish its executions and leave. The worker hands back the
+// ones that do not end in time.
 func (k *worker) drain(limit time.Duration) {
 	if !k.entered || k.draining {
 		return
 	}
-	k.w.note(k.name, "is told to drain")
+	k.w.note(k.name, "drains")
 	k.draining = true
 	k.beat()
-	k.after(limit, "has drained for long enough", func() {
+	k.after(limit, "reaches its drain timeout", func() {
 		k.ending = true
 		for _, t := range k.tasks {
-			t.HandBack("the worker was told to go", t.Job().Grace)
+			t.HandBack("the worker drains", t.Job().Grace)
 		}
 	})
 	k.whenDone()
 }
 
-// halt ends the worker without grace; what cannot be stored soon is let go.
+// halt ends the worker without a grace period. The worker drops outcomes that it
+// cannot store soon.
 func (k *worker) halt() {
 	if !k.entered {
 		return
 	}
-	k.w.note(k.name, "is told to stop")
+	k.w.note(k.name, "stops")
 	k.draining, k.ending = true, true
 	for _, t := range k.tasks {
 		t.HandBack("the worker was stopped", 0)
 	}
-	k.after(2*time.Second, "lets go of what is not stored", func() { k.work.cancel() })
+	k.after(2*time.Second, "drops outcomes that are not stored", func() { k.work.cancel() })
 	k.whenDone()
 }
 
-// whenDone leaves when nothing is open.
+// whenDone leaves when no delivery is open.
 func (k *worker) whenDone() {
 	if len(k.tasks) > 0 {
-		k.after(100*time.Millisecond, "waits for what is open", k.whenDone)
+		k.after(100*time.Millisecond, "waits for open deliveries", k.whenDone)
 		return
 	}
 	s := k.w.server
@@ -388,27 +389,27 @@ func (k *worker) whenDone() {
 	k.w.call(k.party, "leave", func() func() { s.leave(k.name, revision); return gone }, gone)
 }
 
-// cancel hears a request to cancel an attempt.
+// cancel receives a request to cancel an attempt.
 func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
 	for _, t := range k.tasks {
 		t.Cancelled(run, c)
 	}
 }
 
-// answered hears the answer to a question.
+// answered receives the answer to a question.
 func (k *worker) answered(a *jobs.Answer) {
 	for _, t := range k.tasks {
 		t.Answered(a)
 	}
 }
 
-// probed hears that the orchestrator does not know whether it still runs what
-// it has claimed.
+// probed receives the question whether the worker still runs an attempt that it
+// has claimed.
 func (k *worker) probed(p *jobs.Probe) {
 	if p.Incarnation != k.self.Incarnation || slices.ContainsFunc(k.tasks, func(t *task) bool { return t.Nonce() == p.Nonce }) {
 		return
 	}
-	k.w.note(k.name, "is asked about what it does not run", p.Run, p.Module, p.Attempt)
+	k.w.note(k.name, "does not run the probed attempt", p.Run, p.Module, p.Attempt)
 	on := uint64(k.link) //nolint:gosec // counts up from 0
 	k.spawn(func(*coroutine) { _ = k.self.Probed(k.work, on, p) })
 }
@@ -453,14 +454,14 @@ func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error
 	return ended, err
 }
 
-// Ask sends a question to all that may decide for the run.
+// Ask sends a question to all orchestrators. The one that leads the run answers.
 func (l cells) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
 	w, k := l.k.w, l.k
-	w.tell(k.party, "ask whose it is", func() {
-		w.note("nats", "hands on a question", run, q.Module, q.Attempt, "by", q.Worker, "at", q.Sequence)
+	w.tell(k.party, "send a question", func() {
+		w.note("nats", "forwards a question", run, q.Module, q.Attempt, "by", q.Worker, "at", q.Sequence)
 		for _, o := range w.orchestrators {
 			if o.alive && !o.cutIn && o.connected() && !w.chance(w.net.loss) {
-				w.after(w.delay(), o.party, "is asked whose an attempt is", func() { o.answer(run, &q, k) })
+				w.after(w.delay(), o.party, "receives a question", func() { o.answer(run, &q, k) })
 			}
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// epoch is when every world begins.
+// epoch is the time at which every world begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // world is one simulated system from its beginning until its runs have ended.
@@ -17,15 +17,15 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type world struct {
 	seed   uint64
 	rand   *rand.Rand
-	now    time.Duration // true time, which nobody in the world can read
+	now    time.Duration // true time, which no party can read
 	events eventHeap
-	serial uint64 // of events, so that those of one moment have an order
+	serial uint64 // number of the next event; orders events of one moment
 	step   int
 	limit  int // of steps
 	trace  trace
 	failed *Violation
 
-	current *coroutine // that runs
+	current *coroutine // the one that runs
 
 	server        *server
 	orchestrators []*orchestrator
@@ -34,7 +34,7 @@ type world struct {
 	checks        checks
 
 	climate climate
-	cleared time.Duration // when nothing was left of its runs for the first time
+	cleared time.Duration // when all runs had ended and left nothing, for the first time
 	net     weather
 	fair    bool // faults are over
 	names   uint64
@@ -67,7 +67,7 @@ func (h *eventHeap) Pop() any {
 	return last
 }
 
-// newWorld makes the world of a seed; nothing has happened in it.
+// newWorld creates the world of a seed. It runs no step.
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, rand: rand.New(rand.NewPCG(seed, 0x6d6f6470697065))}
 	w.trace.sum = fnvOffset
@@ -76,8 +76,8 @@ func newWorld(seed uint64) *world {
 	return w
 }
 
-// run lets the world go on until its runs have ended, something is violated,
-// or so many steps were made.
+// run runs the world until its runs have ended, a promise is broken, or the limit
+// of steps is reached.
 func (w *world) run(limit int) {
 	w.limit = limit
 	defer w.dismiss()
@@ -87,14 +87,14 @@ func (w *world) run(limit int) {
 			return
 		}
 		if len(w.events) == 0 {
-			w.fail("nothing is left to happen, and a run has not ended")
+			w.fail("no event is left, and a run has not ended")
 			return
 		}
 		w.next()
 	}
 }
 
-// next has the next event happen.
+// next runs the next event.
 func (w *world) next() {
 	e := heap.Pop(&w.events).(event)
 	if e.at > w.now {
@@ -117,7 +117,8 @@ func (w *world) next() {
 	}
 }
 
-// at has f happen to a party, as it lives now, at a moment; p may be nil.
+// at schedules f for a moment. f runs only if the party p still has the same life.
+// p may be nil.
 func (w *world) at(at time.Duration, p *party, what string, f func()) {
 	w.serial++
 	e := event{at: max(at, w.now), serial: w.serial, party: p, what: what, f: f}
@@ -127,10 +128,10 @@ func (w *world) at(at time.Duration, p *party, what string, f func()) {
 	heap.Push(&w.events, e)
 }
 
-// after has f happen after so long.
+// after schedules f for when d has passed.
 func (w *world) after(d time.Duration, p *party, what string, f func()) { w.at(w.now+d, p, what, f) }
 
-// over reports whether every run has ended and nothing of it is left.
+// over reports whether every run has ended and left nothing.
 func (w *world) over() bool {
 	for _, q := range w.server.queue {
 		if !w.runOf(q.job.Run).deserted {
@@ -153,11 +154,11 @@ func (w *world) over() bool {
 	return w.fair || !w.climate.lingers && w.now-w.cleared > lingering
 }
 
-// lingering is how long a world goes on after its runs have ended, for what
-// was late to happen.
+// lingering is the time for which a world continues after its runs have ended, for
+// late events.
 const lingering = time.Second
 
-// dismiss ends what still runs in the world.
+// dismiss ends the coroutines of the world.
 func (w *world) dismiss() {
 	for _, k := range w.workers {
 		k.abandonAll()
@@ -173,22 +174,22 @@ func (w *world) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(w.rand.Int64N(int64(most-least)+1))
 }
 
-// name makes one that no other in the world has.
+// name returns a name that is unique in the world.
 func (w *world) name(prefix string) string {
 	w.names++
 	return prefix + utoa(w.names)
 }
 
-// run is one run in the world, and what its log says.
+// run is one run in the world, with the fold of its log.
 type run struct {
 	id    jobs.RunID
-	clean bool // it has ended and its jobs were purged by somebody who had seen that
+	clean bool // an orchestrator has seen its end and has purged its jobs
 	truth truth
 
-	readings map[string]reading // by module, of those that read a result
+	readings map[string]reading // by module that reads a result
 
-	deserted bool // nobody will decide for it, and it need not end
+	deserted bool // no orchestrator will decide for it, and it need not end
 	gone     bool // the server has lost all of it
 
-	boot int // of the server that it was submitted to
+	boot int // of the server to which it was submitted
 }

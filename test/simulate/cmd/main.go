@@ -1,4 +1,4 @@
-// Command cmd simulates the whole system and looks for broken promises.
+// Command cmd simulates the whole system and checks its promises.
 package main
 
 import (
@@ -11,8 +11,8 @@ import (
 )
 
 func main() {
-	seed := flag.Uint64("seed", 1, "where chance begins")
-	steps := flag.Int("steps", 1_000_000, "how many steps to make")
+	seed := flag.Uint64("seed", 1, "seed of the first world")
+	steps := flag.Int("steps", 1_000_000, "number of steps")
 	flag.Parse()
 	began := time.Now()
 	r := simulate.Run(*seed, *steps)
