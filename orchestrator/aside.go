@@ -9,16 +9,16 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// keepAside keeps the lease of a run over which this process panicked, so that
-// nobody tries again before the run has ended or this process leaves. The lease
-// says why.
+// keepAside keeps the lease of a run that caused a panic in this process. No
+// orchestrator tries the run again before the run has ended or this process has
+// stopped. The lease holds the reason.
 func (s *server) keepAside(ctx context.Context, run jobs.RunID, lease *kv.Lease, why error) {
 	lease.SetProblem(why.Error())
 	tick := time.NewTicker(s.leases.TTL() / 3)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if err := lease.Renew(ctx); errors.Is(err, kv.ErrHeld) {
-			return // somebody else tries
+			return // another orchestrator tries it
 		}
 		if ended, err := s.broker.Runs.Ended(ctx, run); err == nil && ended {
 			break
@@ -30,5 +30,5 @@ func (s *server) keepAside(ctx context.Context, run jobs.RunID, lease *kv.Lease,
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
-	_ = lease.Release(last) // else it expires
+	_ = lease.Release(last) // after an error it expires
 }

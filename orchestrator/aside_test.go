@@ -71,7 +71,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		var l leavings
 		var g errgroup.Group
 		cfg := orchestrator.ServeConfig{Left: l.note, MaxRuns: 1}
-		cfg.Logger = slog.New(faulty{"how long modules took is not known"})
+		cfg.Logger = slog.New(faulty{"reading the durations of modules failed"})
 		g.Go(func() error { return orchestrator.Serve(ctx, c, cfg) })
 		left, panics := l.after(), 0
 		for _, err := range left {

@@ -9,17 +9,18 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// errUnchanged leaves a run alone whose log is as unreadable as it was.
+// errUnchanged reports that the unreadable log of a run has no new entry.
 var errUnchanged = errors.New("its log has not changed")
 
-// attempt decides for a run, unless its log is the one that could not be read
-// before. It looks at how far the log goes before it reads it, so that what
-// is written meanwhile is a change.
-func (s *server) attempt(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.Lease, err error) {
+// tryLead decides for a run. It returns errUnchanged when the log still ends at
+// the sequence unread, where it could not be read before; 0 = it was readable or
+// was not read yet. It reads the newest sequence before it reads the log, so
+// that an entry which is written in between counts as a change.
+func (s *server) tryLead(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.Lease, err error) {
 	newest, err = s.broker.Runs.Newest(ctx, run)
 	switch {
 	case err != nil:
-		return 0, nil, fmt.Errorf("look at the log of run %s: %w", run, err)
+		return 0, nil, fmt.Errorf("read the newest sequence of run %s: %w", run, err)
 	case newest == unread:
 		return newest, nil, errUnchanged
 	}

@@ -1,20 +1,23 @@
 // Package orchestrator is the shell around package schedule: it reads a run's
-// log, has the core decide, and carries the decisions out on NATS.
+// log, asks the core for decisions, and carries them out on NATS.
 //
-// Run owns one run. One goroutine, the loop, owns the fold, the dispatcher
-// and the fleet; others feed it entries of the log, changes of the workers'
-// registry, and answers of what it has asked of NATS, which goes on a bounded
-// number of goroutines. Every write expects the sequence that the decision
-// was made from, so a loop that is behind, or was replaced, is refused and
-// changes nothing; the entry that was there first arrives, and the loop
-// decides anew.
+// Run owns one run. One goroutine, the loop, owns the fold, the dispatcher and
+// the fleet. Other goroutines send it entries of the log, changes of the
+// workers' registry, and the results of requests to NATS. A bounded number of
+// goroutines makes these requests. Every write expects the sequence that the
+// decision was based on. NATS therefore refuses the write of a loop that is
+// behind or was replaced, and nothing changes. The entry that was first arrives,
+// and the loop decides again.
 //
-// Keys and limits of the cluster are taken and given back beside the log (locks),
-// which decides whether those who are entered there still hold them.
+// Run acquires and releases keys and limits of the cluster in the bucket of
+// locks. The logs of the runs decide whether the holders that are entered there
+// still hold them.
 //
-// When NATS is away the loop waits. After every new connection, and when the
-// stream of runs is another one, Run takes the run over again from the start of
-// its log. It fails only on what does not pass: a permission, a corrupt log, a
-// newer takeover, a log that NATS has lost.
-// Package internal/client has what other programs ask about runs.
+// While NATS cannot be reached, the loop waits. After every reconnect, and after
+// the stream of runs was replaced, Run takes the run over again from the start
+// of its log. It fails only on permanent errors: a denied permission, a corrupt
+// log, a newer takeover, or a log that NATS has lost.
+//
+// Serve runs Run for every run without an orchestrator, and Sweep removes the
+// data of old runs. Package internal/client reads and submits runs.
 package orchestrator

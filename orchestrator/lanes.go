@@ -9,9 +9,9 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// keepLanes enters the lanes of the run again whenever the watch of their
-// bucket begins again: the bucket may be another one, which workers learn of
-// lanes from.
+// keepLanes enters the lanes of the run again whenever the watch of their bucket
+// restarts. Workers read the lanes from this bucket, and the server may have
+// lost it and created it again.
 func (l *loop) keepLanes(ctx context.Context) error {
 	changes := make(chan kv.LaneChange)
 	g, ctx := errgroup.WithContext(ctx)
@@ -34,6 +34,7 @@ func (l *loop) keepLanes(ctx context.Context) error {
 	return g.Wait()
 }
 
+// prepareAgain prepares every lane that this loop has prepared before.
 func (l *loop) prepareAgain(ctx context.Context) {
 	l.prepared.Range(func(_, a any) bool {
 		l.answer(ctx, func() { l.tasks.add(func() { l.prepare(ctx, a.(schedule.Prepare)) }) })

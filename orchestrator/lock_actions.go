@@ -12,7 +12,8 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// lock takes keys and limits of the cluster for an attempt.
+// lock acquires keys and limits of the cluster for an attempt, and passes the
+// result to the dispatcher.
 func (l *loop) lock(ctx context.Context, a schedule.Lock) {
 	l.locks.want(a.Locks)
 	l.tasks.add(func() {
@@ -21,16 +22,17 @@ func (l *loop) lock(ctx context.Context, a schedule.Lock) {
 		}
 		by, err := l.locks.taker.Take(ctx, a.ID, a.Locks)
 		if err != nil {
-			l.fail(ctx, fmt.Errorf("take the keys of module %s: %w", a.ID.Module, err))
+			l.fail(ctx, fmt.Errorf("acquire the keys of module %s: %w", a.ID.Module, err))
 			return
 		}
 		l.answer(ctx, func() {
 			l.dispatcher.Locked(a.Node, a.ID, by == nil)
-			l.sayHeld(a, by)
+			l.notifyHeld(a, by)
 		})
 	})
 }
 
+// unlock releases keys and limits of the cluster that an attempt holds.
 func (l *loop) unlock(ctx context.Context, a schedule.Unlock) {
 	l.locks.want(a.Locks)
 	l.tasks.add(func() {
@@ -38,20 +40,21 @@ func (l *loop) unlock(ctx context.Context, a schedule.Unlock) {
 			return
 		}
 		if err := l.locks.taker.GiveBack(ctx, a.ID, a.Locks); err != nil {
-			l.fail(ctx, fmt.Errorf("give back the keys of module %s: %w", a.ID.Module, err))
+			l.fail(ctx, fmt.Errorf("release the keys of module %s: %w", a.ID.Module, err))
 		}
 	})
 }
 
-// watchLocks has the dispatcher hear of what was given back.
+// watchLocks notifies the dispatcher when another run releases a lock that this
+// run has asked for.
 func (l *loop) watchLocks(ctx context.Context) error {
 	return l.locks.watch(ctx, func() { l.answer(ctx, func() { l.dispatcher.LocksChanged() }) })
 }
 
-// inquire has the loop, which owns the fleet, say how an attempt of another
-// run may be closed.
+// inquire returns how an attempt of another run may be closed, and whether it
+// may be closed now. The loop answers, because it owns the fleet.
 func (l *loop) inquire(ctx context.Context, state *schedule.Run, id jobs.AttemptID) (schedule.Close, bool) {
-	answer := make(chan *schedule.Close, 1) // the loop does not wait for us
+	answer := make(chan *schedule.Close, 1) // buffered: the loop does not wait for the receiver
 	l.answer(ctx, func() {
 		defer close(answer)
 		if !l.fleet.Calm(l.now()) {
@@ -74,8 +77,9 @@ func (l *loop) inquire(ctx context.Context, state *schedule.Run, id jobs.Attempt
 	return schedule.Close{}, false
 }
 
-// sayHeld tells people once for what a module waits, and who has it.
-func (l *loop) sayHeld(a schedule.Lock, by *locks.Refusal) {
+// notifyHeld sends one event with the lock that a module waits for and its
+// holder. It sends another one when either changes.
+func (l *loop) notifyHeld(a schedule.Lock, by *locks.Refusal) {
 	if by == nil {
 		delete(l.waits, a.Node)
 		return
@@ -88,15 +92,16 @@ func (l *loop) sayHeld(a schedule.Lock, by *locks.Refusal) {
 	if by.Lock.Limit {
 		kind = "limit"
 	}
-	l.say(report.Event{
+	l.notify(report.Event{
 		Event: report.EventWaiting, Module: l.state.Module(a.Node).Name,
 		Missing: fmt.Sprintf("%s %s of the cluster, which %s of run %s holds", kind, by.Lock.Name, by.By.Module, by.By.Run),
 	})
 }
 
-// leaveLocks gives back what an ended run holds of the cluster: whoever wrote
-// its end may not have lived to do it. What is left by a failure of this is
-// found to be free by whoever needs it.
+// leaveLocks releases the keys and limits that an ended run holds of the
+// cluster. The orchestrator that recorded the end may have died before it
+// released them. When leaveLocks fails, the next run that needs one of them
+// finds that its holder has ended.
 func leaveLocks(ctx context.Context, c *broker.Conn, cfg Config, state *schedule.Run) {
 	used := state.Locks()
 	if len(used) == 0 {
@@ -108,6 +113,6 @@ func leaveLocks(ctx context.Context, c *broker.Conn, cfg Config, state *schedule
 		err = locks.Leave(ctx, bucket, run, used)
 	}
 	if err != nil {
-		cfg.Logger.Debug("what the run held of the cluster was not given back", "run", run, "error", err)
+		cfg.Logger.Debug("releasing the cluster locks of the run failed; they count as free", "run", run, "error", err)
 	}
 }

@@ -17,21 +17,22 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// shared is a run's part in the keys and limits that all runs share; package
-// locks decides about them. Nothing is opened before the run asks for the first.
+// shared connects a run to the keys and limits that all runs share. Package
+// locks decides about them. shared opens the buckets when the run asks for its
+// first lock.
 type shared struct {
 	conn  *broker.Conn
 	log   *slog.Logger
 	name  string // of this orchestrator
 	taker locks.Taker
 
-	opened chan struct{} // closed when the buckets, below, are there
-	bucket *kv.Locks
+	opened chan struct{} // closed when the buckets are open
+	bucket *kv.Locks     // set before opened is closed
 
-	wanted chan struct{} // closed when the first lock is asked for
+	wanted chan struct{} // closed when the run asks for its first lock
 
 	mu    sync.Mutex
-	known []jobs.Lock // asked for, or given back
+	known []jobs.Lock // that the run has asked for or released
 }
 
 func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch, fencing uint64, ask locks.Inquiry) *shared {
@@ -42,8 +43,9 @@ func newShared(c *broker.Conn, cfg Config, run jobs.RunID, epoch, fencing uint64
 	}
 }
 
-// watch opens the buckets when they are wanted, and calls changed whenever
-// something that the run has asked for may have become free, until ctx ends.
+// watch waits until the run asks for its first lock, and opens the buckets. Then
+// it calls changed whenever a lock that the run has asked for may have become
+// free. It returns nil when ctx ends before the first lock.
 func (k *shared) watch(ctx context.Context, changed func()) error {
 	select {
 	case <-k.wanted:
@@ -63,7 +65,7 @@ func (k *shared) watch(ctx context.Context, changed func()) error {
 	return k.bucket.Watch(ctx, k.all, changed)
 }
 
-// all are the locks that the run has had to do with.
+// all returns the locks that the run has asked for or released.
 func (k *shared) all() []jobs.Lock {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -84,7 +86,7 @@ func (k *shared) want(more []jobs.Lock) {
 	}
 }
 
-// await returns when the buckets are open, false when ctx has ended.
+// await returns true when the buckets are open, and false when ctx has ended.
 func (k *shared) await(ctx context.Context) bool {
 	select {
 	case <-k.opened:
@@ -94,7 +96,7 @@ func (k *shared) await(ctx context.Context) bool {
 	}
 }
 
-// otherLogs are the logs of other runs.
+// otherLogs reads and writes the logs of other runs. It implements locks.Logs.
 type otherLogs struct {
 	conn    *broker.Conn
 	name    string // of this orchestrator
@@ -113,8 +115,8 @@ func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (bool, error) {
 	if ended, err := o.conn.Runs.Ended(ctx, run); ended || err != nil {
 		return ended, err
 	}
-	there, err := o.conn.Runs.Exists(ctx, run)
-	return !there && err == nil, err
+	exists, err := o.conn.Runs.Exists(ctx, run)
+	return !exists && err == nil, err
 }
 
 func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
@@ -139,7 +141,8 @@ func (o otherLogs) Close(ctx context.Context, run jobs.RunID, c schedule.Close) 
 	return err == nil, err
 }
 
-// otherLeases are the leases of other runs.
+// otherLeases reads and acquires the leases of other runs. It implements
+// locks.Leases.
 type otherLeases struct {
 	*kv.Leases
 	name string // of this orchestrator
@@ -163,12 +166,12 @@ func (o otherLeases) Take(ctx context.Context, run jobs.RunID) (release func(), 
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 		defer cancel()
 		if err := lease.Release(last); err != nil {
-			o.log.Debug("a lease was not given back; it expires", "run", run, "error", err)
+			o.log.Debug("releasing a lease failed; it expires", "run", run, "error", err)
 		}
 	}, true, nil
 }
 
-// wall is the clock of this machine.
+// wall is the clock of this machine. It implements locks.Clock.
 type wall struct{}
 
 func (wall) Now() time.Time { return time.Now() }

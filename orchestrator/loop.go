@@ -15,37 +15,37 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// loop owns a run: its fold, its dispatcher and the fleet are touched by the
-// goroutine of loop.loop only.
+// loop owns a run. Only the goroutine of loop.loop uses its fold, its dispatcher
+// and its fleet.
 type loop struct {
 	broker *broker.Conn
 	cfg    Config
 	lanes  *kv.Lanes
 	run    jobs.RunID
 
-	connection uint64 // number of the one on which the log was read
+	connection uint64 // number of the connection on which the log was read
 	takeover   takeover
 	fencing    kv.Epoch // of fencing tokens
 
 	state      *schedule.Run
 	dispatcher *schedule.Dispatcher
 	fleet      *schedule.Fleet
-	ours       bool          // our takeover has been folded: we may decide
-	ahead      time.Duration // the log's clock minus ours
-	due        time.Time     // when timer rings
+	ours       bool          // the takeover of this loop is folded: the loop may decide
+	ahead      time.Duration // the log's clock minus this machine's clock
+	due        time.Time     // when the timer fires
 
-	entries chan jobs.Entry // buffered: a burst of results is folded in one go
+	entries chan jobs.Entry // buffered: the loop folds a burst of results before one decision
 	changes chan kv.Change
-	answers chan func() // what became of tasks, for the loop to apply
+	answers chan func() // results of tasks, for the loop to apply
 	tasks   *tasks
-	sent    sync.Map // jobs.Key → *publication: those that were not answered
+	sent    sync.Map // jobs.AttemptID → *publication: the jobs whose publication is not answered
 	locks   *shared
-	waits   map[int]locks.Refusal // what modules were last said to wait for in the cluster
-	failure error                 // of a task: the run cannot go on here
-	fetched bool                  // the answer that was taken last has brought fetched values
-	broken  chan error            // that a task panicked
+	waits   map[int]locks.Refusal // by module: the last refusal of a cluster lock that was notified
+	failure error                 // of a task: the loop ends with it
+	fetched bool                  // the last answer has brought fetched values
+	broken  chan error            // the panic of a task
 
-	prepared sync.Map      // jobs.Lane → schedule.Prepare: lanes that were entered
+	prepared sync.Map      // jobs.Lane → schedule.Prepare: the lanes that were entered
 	ttl      time.Duration // of a worker's entry in the registry
 }
 
@@ -61,7 +61,7 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		entries: make(chan jobs.Entry, entriesBuffered),
 		changes: make(chan kv.Change, changesBuffered),
 		answers: make(chan func()),
-		broken:  make(chan error, 1), // one is enough
+		broken:  make(chan error, 1), // the first panic ends the loop
 		waits:   map[int]locks.Refusal{},
 		ttl:     b.registry.TTL(),
 	}
@@ -73,7 +73,8 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 	return l
 }
 
-// loop returns nil when the run has ended and nothing of it is in the queue.
+// loop decides until the run has ended. It returns nil when the run has ended
+// and its jobs are out of the queue.
 func (l *loop) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -113,7 +114,7 @@ func (l *loop) loop(ctx context.Context) error {
 			continue
 		}
 		if !time.Now().Before(l.cfg.Lease.Until()) {
-			return fmt.Errorf("run %s: %w", l.run, kv.ErrLapsed) // we were stopped, and others may decide by now
+			return fmt.Errorf("run %s: %w", l.run, kv.ErrLapsed) // this process was paused, and another orchestrator may decide
 		}
 		l.decide(ctx, timer)
 	}
@@ -134,9 +135,10 @@ func (l *loop) guard(task func()) {
 	}
 }
 
-// drain takes what else has arrived, so that one decision serves it all. It
-// stops at fetched values: the decision that they lead to is carried out before
-// others are taken, so that one set of them is in memory.
+// drain takes all other events that have arrived, so that one decision covers
+// them. It stops after an answer with fetched values. The loop carries out the
+// decision on these values before it takes the next ones, so that only one set
+// of values is in memory.
 func (l *loop) drain() error {
 	for range entriesBuffered {
 		if l.fetched {
@@ -159,6 +161,8 @@ func (l *loop) drain() error {
 	return nil
 }
 
+// decide carries out the decisions of the dispatcher, and sets the timer to the
+// next time at which the dispatcher may decide something.
 func (l *loop) decide(ctx context.Context, timer *time.Timer) {
 	actions, wake := l.dispatcher.Decide(l.now())
 	for _, a := range actions {
@@ -174,9 +178,11 @@ func (l *loop) decide(ctx context.Context, timer *time.Timer) {
 	l.due = time.Now().Add(wait)
 }
 
-// now is the time by the clock of the log.
+// now returns the time by the log's clock.
 func (l *loop) now() time.Time { return time.Now().Add(l.ahead) }
 
+// fold applies an entry of the log to the run. It returns ErrSuperseded when the
+// entry is the takeover of a newer orchestrator.
 func (l *loop) fold(e jobs.Entry) error {
 	if err := l.state.Apply(e); err != nil {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
@@ -186,7 +192,7 @@ func (l *loop) fold(e jobs.Entry) error {
 			l.cfg.Logger.Warn("skipped a stray record in the log of the run", "run", l.run, "entry", n.Sequence, "reason", n.Why)
 			continue
 		}
-		l.cfg.Logger.Warn("skipped a stray record in a module's log; later ones there are skipped without a word", "run", l.run, "module", l.state.NameOf(n.Cell), "entry", n.Sequence, "reason", n.Why)
+		l.cfg.Logger.Warn("skipped a stray record in a module's log; later ones of this module are not logged", "run", l.run, "module", l.state.NameOf(n.Cell), "entry", n.Sequence, "reason", n.Why)
 	}
 	if t := e.Record.Takeover; t != nil {
 		switch {
@@ -197,14 +203,16 @@ func (l *loop) fold(e jobs.Entry) error {
 		}
 		return nil
 	}
-	if l.ours { // an entry cannot be younger than the log's clock
+	if l.ours { // the log's clock is not behind the time of an entry
 		l.keepTime(max(l.ahead, time.Until(e.Time)))
 	}
 	return nil
 }
 
-// begin begins to decide, now that our takeover has been folded. What has a key
-// is left alone for a while where the server may have been restarted.
+// begin creates the dispatcher after the takeover of this loop is folded. Until
+// the connection is as old as the time to live of a worker's entry, a worker may
+// hold a key that the log has lost. When the server may have lost records of the
+// run, modules with a key wait until the fleet is calm.
 func (l *loop) begin(e jobs.Entry) {
 	l.ours = true
 	l.keepTime(time.Until(e.Time))
@@ -219,8 +227,9 @@ func (l *loop) begin(e jobs.Entry) {
 	}
 }
 
-// asked answers a worker's question about an attempt, on the loop's goroutine.
-func (l *loop) asked(ctx context.Context, q *jobs.Question) {
+// answerQuestion answers a worker's question about an attempt. The answer is
+// computed on the loop's goroutine.
+func (l *loop) answerQuestion(ctx context.Context, q *jobs.Question) {
 	l.answer(ctx, func() {
 		if !l.ours || l.broker.Connection() != l.connection {
 			return
@@ -229,27 +238,30 @@ func (l *loop) asked(ctx context.Context, q *jobs.Question) {
 		if !ok {
 			return
 		}
-		l.cfg.Logger.Debug("answered whose an attempt is", "run", l.run, "module", q.Module, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
+		l.cfg.Logger.Debug("answered a worker's question about an attempt", "run", l.run, "module", q.Module, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
 		if err := l.broker.Control.SendWorker(q.Worker, jobs.Control{Answer: &a}); err != nil {
-			l.cfg.Logger.Debug("an answer was not sent; the worker asks again", "worker", q.Worker, "error", err)
+			l.cfg.Logger.Debug("sending an answer to a worker failed; the worker asks again", "worker", q.Worker, "error", err)
 		}
 	})
 }
 
-// probe asks a worker whether it still runs what it has claimed.
+// probe asks a worker whether it still runs an attempt that it has claimed.
 func (l *loop) probe(p schedule.Probe) {
 	if err := l.broker.Control.SendWorker(p.Worker, jobs.Control{Probe: &p.Probe}); err != nil {
-		l.cfg.Logger.Debug("a question to a worker was not sent; it is repeated", "worker", p.Worker, "error", err)
+		l.cfg.Logger.Debug("sending a question to a worker failed; it is repeated", "worker", p.Worker, "error", err)
 	}
 }
 
-// keepTime corrects what is known of the log's clock. How long a worker has
-// been silent is measured by ours.
+// keepTime sets how far the log's clock is ahead of this machine's clock. It
+// shifts the fleet's times with it, because this machine's clock measures how
+// long a worker is silent.
 func (l *loop) keepTime(ahead time.Duration) {
 	l.fleet.AdjustClock(ahead - l.ahead)
 	l.ahead = ahead
 }
 
+// change applies a change of the registry to the fleet, and notifies of workers
+// that have joined or are lost.
 func (l *loop) change(ch kv.Change) {
 	now := l.now()
 	switch {
@@ -264,17 +276,18 @@ func (l *loop) change(ch kv.Change) {
 			if ch.Left {
 				reason = "left"
 			}
-			l.say(report.Event{Event: report.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
+			l.notify(report.Event{Event: report.EventWorkerLost, Worker: ch.Worker.Name, Reason: reason})
 		}
 	default:
 		if l.fleet.Heartbeat(ch.Worker, now) {
-			l.say(report.Event{Event: report.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
+			l.notify(report.Event{Event: report.EventWorkerJoined, Worker: ch.Worker.Name, Slots: ch.Worker.Slots})
 		}
 	}
 	l.fleet.WatchAlive(ch.At.Add(l.ahead))
 }
 
-func (l *loop) say(e report.Event) {
+// notify sends an event to Config.Fleet.
+func (l *loop) notify(e report.Event) {
 	if l.cfg.Fleet == nil {
 		return
 	}
@@ -282,8 +295,8 @@ func (l *loop) say(e report.Event) {
 	l.cfg.Fleet(e)
 }
 
-// cleanUp removes what is left of the run from the queue, and from what all
-// runs share.
+// cleanUp removes the jobs of the ended run from the queue, and releases its
+// keys and limits of the cluster.
 func (l *loop) cleanUp(ctx context.Context) error {
 	if err := l.broker.Queue.PurgeRun(ctx, l.run); err != nil {
 		return fmt.Errorf("purge the jobs of run %s: %w", l.run, err)

@@ -18,45 +18,50 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// ErrSuperseded reports that another orchestrator has taken the run over.
+// ErrSuperseded reports that another orchestrator has taken over the run.
 var ErrSuperseded = errors.New("another orchestrator has taken the run over")
 
 // Config configures an orchestrator.
 type Config struct {
 	Name   string       // of this orchestrator in leases and takeovers; "" = host name and a random suffix
 	Logger *slog.Logger // nil = discard
-	// WorkerTTL is the time after which a silent worker is lost, where this
-	// orchestrator is the first to make the registry; 0 = 3 s.
+	// WorkerTTL is the time after which a silent worker is lost. It is used only
+	// when this orchestrator creates the registry of workers; 0 = 3 s.
 	WorkerTTL time.Duration
-	Lease     *kv.Lease // of the run, by Acquire; nil = Run acquires it
-	// Alone says that the server is in this process and that no other process
-	// can join it: no worker of another can hold a key after a restart, and what
-	// the workers of the caller lack fails at once.
+	Lease     *kv.Lease // of the run, from Acquire; nil = Run acquires it
+	// Alone declares that the server is in this process and that no other
+	// process can connect to it. After a restart no worker of another process
+	// can hold a key, so Run does not wait for such workers. A module that no
+	// worker of the caller can execute fails without waiting.
 	Alone bool
-	// Submitted is the number of the connection, by broker.Conn.Connection
-	// before Submit, on which the caller has submitted the run; 0 = others have.
-	// On that connection NATS has lost nothing of the run.
+	// Submitted is the number of the connection on which the caller has
+	// submitted the run, from broker.Conn.Connection before Submit; 0 = another
+	// process has submitted it. While that connection lasts, NATS has lost
+	// nothing of the run.
 	Submitted uint64
-	// Fleet is called from one goroutine with worker.joined, worker.lost, and
-	// waiting for what other runs hold. It may be slow: nothing but the end of
-	// Run waits for it. It may be nil.
+	// Fleet is called from one goroutine with the events worker.joined and
+	// worker.lost, and with waiting when a module waits for a lock that another
+	// run holds. It may be slow: only the return of Run waits for it. It may be
+	// nil.
 	Fleet func(report.Event)
 }
 
-// Run decides for a run until it has ended, and returns its verdict. It holds
-// the run's lease meanwhile, and takes it again when it has lapsed and nobody
-// else has it. When NATS loses the log of the run it returns a broker.GoneError.
-// When ctx ends it stops deciding, gives the lease back and
-// returns ctx's error; the run stays as it is. The error is kv.ErrHeld when
-// somebody else decides for the run, ErrSuperseded when another orchestrator
-// has taken it over, broker.ErrNotFound when there is no such run, and
-// schedule.ErrCorrupt when its log cannot be folded, and runlog.ErrPanicked.
+// Run decides for a run until the run has ended, and returns its end. It holds
+// the run's lease while it decides. When the lease has lapsed and no other
+// orchestrator holds it, Run acquires it again. When ctx ends, Run stops
+// deciding, releases the lease, and returns ctx's error. The run stays as it is.
+//
+// The error is kv.ErrHeld when another orchestrator decides for the run, and
+// ErrSuperseded when another one has taken it over. It is broker.ErrNotFound
+// when there is no such run, a broker.GoneError when NATS loses the log of the
+// run, and schedule.ErrCorrupt when the log cannot be folded. It is
+// runlog.ErrPanicked when a goroutine of the run panicked.
 func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.End, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Fleet != nil {
-		t := newTeller(cfg.Fleet)
-		defer t.close(cfg.Logger)
-		cfg.Fleet = t.say
+		events := newEventQueue(cfg.Fleet)
+		defer events.close(cfg.Logger)
+		cfg.Fleet = events.add
 	}
 	lease := cfg.Lease
 	if lease == nil {
@@ -67,7 +72,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		cfg.Lease = lease
 	}
 	var doubt time.Time
-	var epoch kv.Epoch // of fencing tokens, the last that is known
+	var epoch kv.Epoch // the last known epoch of fencing tokens
 	for led := false; ; led = true {
 		end, in, err := lead(ctx, c, run, cfg, lease, doubt, &epoch)
 		if led && errors.Is(err, broker.ErrNotFound) {
@@ -78,10 +83,10 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 		}
 		switch {
 		case errors.Is(err, broker.ErrReconnected):
-			cfg.Logger.Info("the connection to NATS was made again; taking the run over again", "run", run, "orchestrator", cfg.Name, "url", c.URL())
+			cfg.Logger.Info("reconnected to NATS; taking the run over again", "run", run, "orchestrator", cfg.Name, "url", c.URL())
 			doubt = in
 		case errors.Is(err, kv.ErrLapsed):
-			cfg.Logger.Warn("the right to decide for the run has lapsed; taking it again", "run", run, "orchestrator", cfg.Name, "error", err)
+			cfg.Logger.Warn("the lease of the run has lapsed; acquiring it again", "run", run, "orchestrator", cfg.Name, "error", err)
 		default:
 			return end, err
 		}
@@ -94,8 +99,9 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 	}
 }
 
-// Acquire takes the right to decide for a run, which need not exist yet.
-// kv.ErrHeld when somebody else has it.
+// Acquire acquires the lease of a run, which is the right to decide for it. The
+// run need not exist yet. Acquire returns kv.ErrHeld when another orchestrator
+// holds the lease.
 func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*kv.Lease, error) {
 	leases, err := kv.OpenLeases(ctx, c.Conn)
 	if err != nil {
@@ -104,14 +110,16 @@ func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (
 	return leases.Acquire(ctx, string(run), name)
 }
 
-// releasePatience bounds the return of a lease, which else expires.
+// releasePatience bounds the release of a lease. A lease that was not released
+// expires.
 const releasePatience = 2 * time.Second
 
-// statsPatience bounds the wait to store what is only nice to know.
+// statsPatience bounds the storing of the durations of modules, which no run
+// depends on.
 const statsPatience = 5 * time.Second
 
-// lead decides for a run while the lease and the connection last. A job that
-// was published may be stored until doubt.
+// lead decides for a run while the lease and the connection last. It begins at
+// before. The server may store a published job until doubt.
 func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, before time.Time, epoch *kv.Epoch) (end jobs.End, doubt time.Time, err error) {
 	doubt = before
 	g, gctx := errgroup.WithContext(ctx)
@@ -140,13 +148,13 @@ func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease
 		return end, doubt, err
 	}
 	if time.Now().Before(doubt) {
-		cfg.Logger.Debug("the lease is left to expire: what was published may not be stored yet", "run", run)
+		cfg.Logger.Debug("the lease is left to expire: the server may still store a published job", "run", run)
 		return end, doubt, err
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	if rerr := lease.Release(last); rerr != nil {
-		cfg.Logger.Debug("a lease was not given back; it expires", "run", run, "error", rerr)
+		cfg.Logger.Debug("releasing a lease failed; it expires", "run", run, "error", rerr)
 	}
 	return end, doubt, err
 }
@@ -162,11 +170,12 @@ func waitUntil(ctx context.Context, at time.Time) error {
 	}
 }
 
-// decide takes the run over in its log and decides until it has ended. ctx is
-// pinned to the connection: what was read on one means nothing on another.
-// Until doubt a job that was published may be stored yet. Before the lease has
-// expired nobody would look whether it still may start: the lease must not be
-// given back, and others decide, earlier than that.
+// decide takes the run over in its log and decides until the run has ended. ctx
+// is pinned to the connection, because state that was read on one connection is
+// not valid on another. The server may store a published job until doubt. While
+// the lease has not expired, no worker checks whether such a job may still
+// start. So the lease must not be released, and no other orchestrator may
+// decide, before doubt.
 func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, epoch *kv.Epoch) (_ jobs.End, doubt time.Time, _ error) {
 	b, err := openBuckets(ctx, c, cfg.WorkerTTL)
 	if err != nil {
@@ -177,24 +186,24 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, doubt, err
 	}
 	*epoch = fencing
-	made, err := b.registry.Created(ctx)
+	created, err := b.registry.Created(ctx)
 	if err != nil {
 		return jobs.End{}, doubt, err
 	}
-	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), submitted: cfg.Submitted == c.Connection(), registry: made, fencing: fencing.Number, lease: lease}
+	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), submitted: cfg.Submitted == c.Connection(), registry: created, fencing: fencing.Number, lease: lease}
 	state, err := t.take(ctx)
 	if err != nil {
 		return jobs.End{}, doubt, err
 	}
 	if end := state.Ended(); end != nil {
 		leaveLocks(ctx, c, cfg, state)
-		return *end, doubt, c.Queue.PurgeRun(ctx, run) // whoever wrote the end may not have lived to do it
+		return *end, doubt, c.Queue.PurgeRun(ctx, run) // the orchestrator that recorded the end may have died before it
 	}
 	name := state.Spec().Pipeline.Name
 	if known, err := b.stats.Durations(ctx, name); err == nil {
 		state.Estimate(known.Took)
 	} else {
-		cfg.Logger.Warn("how long modules took is not known; ready ones are ordered without", "error", err)
+		cfg.Logger.Warn("reading the durations of modules failed; ready modules are ordered without them", "error", err)
 	}
 	l := newLoop(c, cfg, b, state, t, fencing)
 	err = l.runWith(ctx, b.registry, t.last)
@@ -206,33 +215,34 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		last, cancel := context.WithTimeout(ctx, statsPatience)
 		defer cancel()
 		if err := b.stats.Add(last, name, took); err != nil {
-			cfg.Logger.Warn("how long modules took is not remembered", "error", err)
+			cfg.Logger.Warn("storing the durations of modules failed", "error", err)
 		}
 	}
 	return *end, doubt, nil
 }
 
-// takeover is a record in the log of who decides from here on.
+// takeover records in the log that this orchestrator decides from then on.
 type takeover struct {
 	conn  *broker.Conn
 	run   jobs.RunID
 	name  string
-	known uint64    // the newest epoch that is known beside the log
-	lease *kv.Lease // that tells the epoch first; nil = none
+	known uint64    // the newest epoch that is known from outside the log
+	lease *kv.Lease // gets the epoch before the log does; nil = no lease
 
-	submitted bool      // on this connection
-	registry  time.Time // when the registry of workers was made; zero = not known
+	submitted bool      // the run was submitted on this connection
+	registry  time.Time // when the registry of workers was created; zero = not known
 	fencing   uint64    // epoch of fencing tokens
 
-	safe     bool   // the server was not restarted since the run was submitted
+	safe     bool   // the server has not restarted since the run was submitted
 	epoch    uint64 // of the takeover
-	sequence uint64 // of its record
-	last     uint64 // of the last record before it
+	sequence uint64 // of the takeover's record
+	last     uint64 // sequence of the last record before the takeover
 }
 
-// take records the takeover, and returns the fold of what stood before it. A
-// stale orchestrator may write in between until it has seen a takeover: then
-// the log is read again.
+// take records the takeover, and returns the fold of the log before it. It
+// returns the fold without a takeover when the run has ended. An older
+// orchestrator writes until it has read the takeover. When such a write comes in
+// between, take reads the log again.
 func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 	for {
 		entries, err := t.conn.Runs.Read(ctx, t.run)
@@ -247,11 +257,11 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 		if state.Ended() != nil {
 			return state, nil
 		}
-		made := state.Spec().Registry
-		t.safe = t.submitted || !made.IsZero() && made.Equal(t.registry)
+		created := state.Spec().Registry
+		t.safe = t.submitted || !created.IsZero() && created.Equal(t.registry)
 		t.epoch = schedule.NextEpoch(state, t.known, t.safe, t.fencing)
 		t.known = t.epoch
-		if err := t.tell(ctx); err != nil {
+		if err := t.announceEpoch(ctx); err != nil {
 			return nil, err
 		}
 		control, _ := state.Control()
@@ -265,8 +275,9 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 	}
 }
 
-// tell has the lease tell the epoch before the log does.
-func (t *takeover) tell(ctx context.Context) error {
+// announceEpoch stores the epoch of the takeover in the lease, before the
+// takeover is recorded in the log. It returns kv.ErrLapsed when it fails.
+func (t *takeover) announceEpoch(ctx context.Context) error {
 	if t.lease == nil {
 		return nil
 	}
@@ -277,7 +288,7 @@ func (t *takeover) tell(ctx context.Context) error {
 	return nil
 }
 
-// buckets are those that a loop needs.
+// buckets are the buckets that a loop uses.
 type buckets struct {
 	registry *kv.Registry
 	lanes    *kv.Lanes
@@ -307,10 +318,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// errEnded stops the loop's helpers when the run has ended.
+// errEnded stops the other goroutines of a run when the run has ended.
 var errEnded = errors.New("ended")
 
-// runWith runs the loop and what feeds it, and returns when all have stopped.
+// runWith runs the loop and the goroutines that send it events. It returns when
+// all have stopped. It returns nil when the run has ended, and
+// broker.ErrReconnected when the connection was replaced.
 func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(f func() error) {
@@ -322,7 +335,7 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
 	start(func() error {
-		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question) { l.asked(ctx, q) })
+		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question) { l.answerQuestion(ctx, q) })
 	})
 	start(func() error {
 		if err := l.loop(ctx); err != nil {

@@ -24,7 +24,7 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
 		if err := l.broker.Control.SendRun(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
-			l.cfg.Logger.Debug("a request to a worker was not sent; it is repeated", "module", a.Cancel.Module, "error", err)
+			l.cfg.Logger.Debug("sending a request to a worker failed; it is repeated", "module", a.Cancel.Module, "error", err)
 		}
 	case schedule.Probe:
 		l.probe(a)
@@ -45,7 +45,7 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 	}
 }
 
-// answer hands what became of a task to the loop.
+// answer passes the result of a task to the loop, which calls f.
 func (l *loop) answer(ctx context.Context, f func()) {
 	select {
 	case l.answers <- f:
@@ -53,13 +53,14 @@ func (l *loop) answer(ctx context.Context, f func()) {
 	}
 }
 
-// fail ends the loop with an error that does not pass.
+// fail ends the loop with a permanent error, unless ctx has ended.
 func (l *loop) fail(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		l.answer(ctx, func() { l.failure = err })
 	}
 }
 
+// prepare creates a lane and enters it in the bucket of lanes.
 func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 	if err := l.broker.Queue.EnsureLane(ctx, a.Lane); err != nil {
 		l.fail(ctx, err)
@@ -74,14 +75,16 @@ func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 	l.answer(ctx, func() { l.dispatcher.Prepared(a.Lane, revision) })
 }
 
-// append writes a record. A refusal needs nothing: whoever was first stands
-// in the log, and its entry arrives.
+// append writes a record. It ignores a conflict: the entry that was first is in
+// the log and reaches the loop.
 func (l *loop) append(ctx context.Context, cell jobs.ModuleID, expect uint64, rec jobs.Record) {
 	if _, err := l.broker.Runs.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
 		l.fail(ctx, err)
 	}
 }
 
+// close records an outcome in a worker's place. It removes the job from the queue
+// first, if the action asks for it.
 func (l *loop) close(ctx context.Context, a schedule.Close) {
 	if a.Purge != nil {
 		if p, ok := l.sent.Load(*a.Purge); ok {
@@ -95,8 +98,9 @@ func (l *loop) close(ctx context.Context, a schedule.Close) {
 	l.append(ctx, a.Cell, a.Expect, jobs.Record{Outcome: signed(a.Outcome, l.cfg.Name)})
 }
 
-// signed is an outcome with the name of the orchestrator that records it in a
-// worker's place, also where people read why.
+// signed returns an outcome with the name of the orchestrator that records it in
+// a worker's place. The name is in By and in the error text. An outcome that a
+// worker has recorded stays as it is.
 func signed(o jobs.Outcome, name string) *jobs.Outcome {
 	if o.By == "" || name == "" {
 		return &o
@@ -108,6 +112,7 @@ func signed(o jobs.Outcome, name string) *jobs.Outcome {
 	return &o
 }
 
+// audit notifies the dispatcher when a job is missing from the queue.
 func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 	queued, err := l.broker.Queue.Has(ctx, a.Lane, l.run, a.ID)
 	if err != nil {
@@ -119,7 +124,7 @@ func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 	}
 }
 
-// fetch loads values that are kept by reference.
+// fetch loads values that are stored by reference. It stops at the first error.
 func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
 	values := make([]jobs.Value, len(a.Refs))
 	var err error
@@ -135,11 +140,12 @@ func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
 	})
 }
 
-// storeWithin is how long the server may take to store a job before a copy of
-// it is doubtful. It is less when our lease ends sooner: what arrives when
-// somebody else may have ended the run is looked at before it starts.
+// storeWithin is how long the server may take to store a job before a worker
+// checks that the job may still start. The time is shorter when the lease ends
+// sooner, because another orchestrator may then have ended the run.
 const storeWithin = 5 * time.Second
 
+// publish sends a job to the queue. It does not wait for the answer.
 func (l *loop) publish(ctx context.Context, a schedule.Publish) {
 	now := l.now()
 	job, id := a.Job, a.ID()
@@ -158,15 +164,16 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) {
 	})
 }
 
-// publication is one that is not answered. The server handles a purge apart
-// from what it stores: one that overtook the job would leave it in the queue,
-// where it starts after its attempt, or its run, has ended.
+// publication is a publication without an answer. The server processes purges
+// and publications independently. A purge that overtakes the job would leave it
+// in the queue, and the job would start after its attempt or its run has ended.
 type publication struct {
 	answered chan struct{}
-	until    time.Time // what is stored later is looked at before it starts
+	until    time.Time // a worker checks a job that is stored later before it starts
 }
 
-// await returns when the job may be purged.
+// await returns when the job may be purged: after the answer, at until, or when
+// ctx ends.
 func (p *publication) await(ctx context.Context) {
 	late := time.NewTimer(time.Until(p.until))
 	defer late.Stop()
@@ -177,7 +184,8 @@ func (p *publication) await(ctx context.Context) {
 	}
 }
 
-// unanswered is until when a publication that was not answered may be stored.
+// unanswered returns the time until which the server may store a publication
+// without an answer; zero = every publication is answered.
 func (l *loop) unanswered() (until time.Time) {
 	l.sent.Range(func(_, p any) bool {
 		if by := p.(*publication).until; by.After(until) {
@@ -188,6 +196,8 @@ func (l *loop) unanswered() (until time.Time) {
 	return until
 }
 
+// storeBy returns the time, by the log's clock, by which the server must have
+// stored a job that is published now.
 func (l *loop) storeBy(now time.Time) time.Time {
 	by, end := now.Add(storeWithin), l.cfg.Lease.Until().Add(l.ahead)
 	if end.Before(by) {
@@ -196,12 +206,13 @@ func (l *loop) storeBy(now time.Time) time.Time {
 	return by
 }
 
+// published handles the answer to the publication of a job.
 func (l *loop) published(ctx context.Context, a schedule.Publish, err error) {
 	switch {
 	case err == nil, errors.Is(err, broker.ErrConflict):
 	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrReconnected):
 		l.fail(ctx, err)
-	case errors.Is(err, broker.ErrTooLarge): // at every try
+	case errors.Is(err, broker.ErrTooLarge): // a repetition would fail, too
 		l.answer(ctx, func() { l.dispatcher.Unpublished(a.Node, a.ID(), time.Time{}, err) })
 	default:
 		l.cfg.Logger.Debug("the publication of a job was not answered", "module", a.Module, "error", err)

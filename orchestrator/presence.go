@@ -8,22 +8,23 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// nameSlack is added to the time to live for which a name that is taken is
-// tried again: the server removes an entry a little after its time.
+// nameSlack is how much longer than the time to live of a lease takeName waits
+// for a name, because the server removes an entry a little after its time.
 const nameSlack = time.Second
 
-// takeName takes the lease of the name of one that serves. A killed one has
-// left an entry that goes after its time to live, so a taken name is tried
-// again for so long: kv.ErrHeld says that a live one has it.
+// takeName acquires the lease of the name of an orchestrator that serves. The
+// lease of a killed orchestrator expires after its time to live. So takeName
+// tries again for that long. It returns kv.ErrHeld when a live orchestrator has
+// the name.
 func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.Lease, error) {
 	limit := time.Now().Add(leases.TTL() + nameSlack)
-	for said := false; ; said = true {
+	for warned := false; ; warned = true {
 		lease, err := leases.Acquire(ctx, kv.PresenceKey(cfg.Name), cfg.Name)
 		if !errors.Is(err, kv.ErrHeld) || time.Now().After(limit) {
 			return lease, err
 		}
-		if !said {
-			cfg.Logger.Warn("an orchestrator of this name was there a moment ago: waiting for its entry to expire", "name", cfg.Name, "at_most", leases.TTL()+nameSlack)
+		if !warned {
+			cfg.Logger.Warn("another orchestrator has this name; waiting for its entry to expire", "name", cfg.Name, "at_most", leases.TTL()+nameSlack)
 		}
 		t := time.NewTimer(leases.TTL() / 10)
 		select {
@@ -35,14 +36,15 @@ func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.Lease, er
 	}
 }
 
-// keepPresence tells others that this one serves.
+// keepPresence renews the lease that announces this orchestrator as serving,
+// until ctx ends. Then it releases the lease.
 func (s *server) keepPresence(ctx context.Context, lease *kv.Lease) error {
 	for {
 		err := lease.Keep(ctx)
 		if err == nil {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 			defer cancel()
-			_ = lease.Release(last) // else it expires
+			_ = lease.Release(last) // after an error it expires
 			return nil
 		}
 		if err := lease.Renew(ctx); err != nil {

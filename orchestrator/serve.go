@@ -33,13 +33,13 @@ type ServeConfig struct {
 
 const (
 	defaultMaxRuns = 64
-	// triedAgain is after how long a run is looked at again that somebody
+	// retryTaken is after how long a run is looked at again that somebody
 	// else was quicker to take: its lease is heard of by then.
-	triedAgain = 200 * time.Millisecond
-	// brokenAgain is the same for a run that could not be decided for: something
+	retryTaken = 200 * time.Millisecond
+	// retryBroken is the same for a run that could not be decided for: something
 	// is full or denied that somebody may mend, or its log cannot be read, and
 	// may have changed.
-	brokenAgain = time.Minute
+	retryBroken = time.Minute
 )
 
 // Serve decides for every run that nobody decides for: for what is submitted,
@@ -61,12 +61,12 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		}
 		return err
 	}
-	left, err := c.Queue.Runs(ctx)
+	queued, err := c.Queue.Runs(ctx)
 	if err != nil {
 		return err
 	}
 	s := &server{
-		broker: c, cfg: cfg, leases: leases, self: presence, left: left,
+		broker: c, cfg: cfg, leases: leases, self: presence, queued: queued,
 		open: map[jobs.RunID]*openRun{}, leased: map[string]bool{},
 		runs: make(chan broker.RunChange, changesBuffered),
 		held: make(chan kv.LeaseChange, changesBuffered),
@@ -109,7 +109,7 @@ type server struct {
 	open   map[jobs.RunID]*openRun
 	order  []jobs.RunID        // of submission; those that have ended are dropped in passing
 	seen   map[jobs.RunID]bool // runs that were sent since the watch began, until every run that was there is known
-	left   map[jobs.RunID]bool // runs that had jobs in the queue at the start
+	queued map[jobs.RunID]bool // runs that had jobs in the queue at the start
 	leased map[string]bool     // leases that somebody holds
 	listed bool                // every run that was there is known
 	synced int                 // how often every lease that was there was known
@@ -134,18 +134,18 @@ func (s *server) loop(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case c := <-s.runs:
-			s.heardRun(c)
+			s.runChanged(c)
 		case c := <-s.held:
-			s.heardLease(c)
+			s.leaseChanged(c)
 		case r := <-s.over:
-			s.leave(r)
+			s.finished(r)
 		case <-timer.C:
 		}
 		if len(s.runs)+len(s.held) > 0 {
 			continue // one look serves them all
 		}
 		s.begin()
-		timer.Reset(s.take(func(run jobs.RunID, unread uint64) {
+		timer.Reset(s.adoptFree(func(run jobs.RunID, unread uint64) {
 			deciding.Go(func() { s.decideFor(ctx, run, unread) })
 		}))
 	}
@@ -162,7 +162,7 @@ func (s *server) begin() {
 	}
 }
 
-func (s *server) heardRun(c broker.RunChange) {
+func (s *server) runChanged(c broker.RunChange) {
 	if s.seen != nil {
 		s.seen[c.Run] = true
 	}
@@ -172,12 +172,12 @@ func (s *server) heardRun(c broker.RunChange) {
 	case c.Synced:
 		s.listed = true
 		s.forgetLost()
-		for run := range s.left {
+		for run := range s.queued {
 			if s.open[run] == nil {
 				s.add(run) // it has ended, and is to be cleared up
 			}
 		}
-		s.left = nil
+		s.queued = nil
 	case c.Ended:
 		delete(s.open, c.Run)
 	case s.open[c.Run] == nil:
@@ -205,7 +205,7 @@ func (s *server) add(run jobs.RunID) {
 
 // heardLease keeps track of who is decided for. After a restart of the server
 // entries may be missing whose holders live: those get the time to renew them.
-func (s *server) heardLease(c kv.LeaseChange) {
+func (s *server) leaseChanged(c kv.LeaseChange) {
 	switch {
 	case c.Began:
 		s.known = false
@@ -230,7 +230,7 @@ func (s *server) heardLease(c kv.LeaseChange) {
 
 // take has begin called for every run that nobody decides for, as far as
 // there is room, and returns when to look again.
-func (s *server) take(begin func(run jobs.RunID, unread uint64)) time.Duration {
+func (s *server) adoptFree(begin func(run jobs.RunID, unread uint64)) time.Duration {
 	now := time.Now()
 	wake := now.Add(time.Hour)
 	switch {
@@ -270,7 +270,7 @@ func earlier(a, b time.Time) time.Time {
 
 // decideFor takes a run's lease and decides for it.
 func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
-	newest, lease, err := s.attempt(ctx, run, unread)
+	newest, lease, err := s.tryLead(ctx, run, unread)
 	select {
 	case s.over <- result{run, newest, err}:
 	case <-ctx.Done():
@@ -302,7 +302,7 @@ func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.Lease, error) {
 	return lease, err
 }
 
-func (s *server) leave(r result) {
+func (s *server) finished(r result) {
 	s.ours--
 	run := s.open[r.run]
 	switch {
@@ -314,11 +314,11 @@ func (s *server) leave(r result) {
 	case errors.Is(r.err, runlog.ErrPanicked):
 		return // it stays ours, and is not tried again
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
-		run.next = time.Now().Add(triedAgain)
+		run.next = time.Now().Add(retryTaken)
 	case runlog.Unreadable(r.err):
-		run.next, run.unread = time.Now().Add(brokenAgain), r.newest
+		run.next, run.unread = time.Now().Add(retryBroken), r.newest
 	default:
-		run.next = time.Now().Add(brokenAgain)
+		run.next = time.Now().Add(retryBroken)
 	}
 	run.ours = false
 }

@@ -28,12 +28,12 @@ const DefaultKeep = 30 * 24 * time.Hour
 
 const (
 	keepAtLeast   = 10 * time.Minute
-	sweepEach     = 10 * time.Minute
-	sweepPressed  = time.Minute
+	sweepInterval     = 10 * time.Minute
+	sweepPressedInterval  = time.Minute
 	keepEnds      = 365 * 24 * time.Hour
 	pressedAbove  = 0.8 // of the limit: from there on the oldest go before their time
 	pressedUntil  = 0.6
-	droppedAtOnce = 16 // between two looks at how much is left
+	dropBatch = 16 // between two looks at how much is left
 )
 
 func (r Retention) withDefaults() Retention {
@@ -110,15 +110,15 @@ func (s *sweep) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	every := sweepEach
+	every := sweepInterval
 	if pressed || full(blobs) {
-		every = sweepPressed
+		every = sweepPressedInterval
 	}
 	every = cmp.Or(s.keep.Every, every)
 	if s.done.Ours, err = kv.SweepTurn(ctx, s.conn.Conn, s.now, every); err != nil || !s.done.Ours {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, max(every, sweepPressed))
+	ctx, cancel := context.WithTimeout(ctx, max(every, sweepPressedInterval))
 	defer cancel()
 	if err := s.dropJobs(ctx); err != nil {
 		return err
@@ -127,7 +127,7 @@ func (s *sweep) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.look(ctx); err != nil {
+	if err := s.listBusy(ctx); err != nil {
 		return err
 	}
 	left, err := s.aged(ctx, ended)
@@ -145,7 +145,7 @@ func share(u jetstream.Usage, limit int64) float64 { return float64(u.Bytes) / f
 // look finds out which runs somebody is busy with. It comes after the list of
 // those that have ended, so that nobody is missed: no worker takes up an ended
 // run.
-func (s *sweep) look(ctx context.Context) error {
+func (s *sweep) listBusy(ctx context.Context) error {
 	s.busy = map[jobs.RunID]bool{}
 	workers, err := kv.Workers(ctx, s.conn.Conn)
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *sweep) makeRoom(ctx context.Context, oldest []broker.EndedRun, limit in
 		if err != nil || share(usage, limit) < pressedUntil {
 			return err
 		}
-		n := min(droppedAtOnce, len(oldest))
+		n := min(dropBatch, len(oldest))
 		for _, e := range oldest[:n] {
 			if err := s.drop(ctx, e.Run); err != nil {
 				return err
@@ -220,14 +220,14 @@ func (s *sweep) makeRoom(ctx context.Context, oldest []broker.EndedRun, limit in
 	return nil
 }
 
-// sweepLook is how often those that serve look whether there is anything to
+// sweepCheck is how often those that serve look whether there is anything to
 // sweep.
-const sweepLook = time.Minute
+const sweepCheck = time.Minute
 
 // sweeps sweeps until ctx ends. Nothing depends on it, so that what goes wrong
 // is told, and tried again.
 func (s *server) sweeps(ctx context.Context) error {
-	tick := time.NewTicker(cmp.Or(s.cfg.Retention.Every, sweepLook))
+	tick := time.NewTicker(cmp.Or(s.cfg.Retention.Every, sweepCheck))
 	defer tick.Stop()
 	for {
 		done, err := Sweep(ctx, s.broker, s.cfg.Retention)

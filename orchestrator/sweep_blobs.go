@@ -52,7 +52,7 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 		if needed.Has(blobs[0].Digest) {
 			continue
 		}
-		if dropped++; dropped%droppedAtOnce == 1 {
+		if dropped++; dropped%dropBatch == 1 {
 			usage, err := s.conn.Values.Usage(ctx)
 			if err != nil || share(usage, usage.MaxBytes) < pressedUntil {
 				return err

@@ -2,16 +2,16 @@ package orchestrator
 
 import "sync"
 
-// atOnce is how many requests to NATS a loop has under way, apart from
-// publications, which package broker bounds.
-const atOnce = 64
+// maxTasks is how many requests to NATS a loop makes at the same time.
+// Publications do not count: package broker bounds them.
+const maxTasks = 64
 
-// tasks runs functions on at most atOnce goroutines. What does not fit waits
-// in order; a run has at most a few tasks a module. Only the loop calls add.
+// tasks runs functions on at most maxTasks goroutines. Further functions wait in
+// order. A run has at most a few tasks per module. Only the loop calls add.
 type tasks struct {
-	guard func(func()) // runs one, and sees to it that a panic in it ends nothing else
+	guard func(func()) // runs a task, and contains its panic
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below, except all
 	running int
 	waiting []func()
 	all     sync.WaitGroup
@@ -22,7 +22,7 @@ func newTasks(guard func(func())) *tasks { return &tasks{guard: guard} }
 func (t *tasks) add(f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.running == atOnce {
+	if t.running == maxTasks {
 		t.waiting = append(t.waiting, f)
 		return
 	}
@@ -30,7 +30,7 @@ func (t *tasks) add(f func()) {
 	t.all.Go(func() { t.work(f) })
 }
 
-// work runs f and then whatever waits.
+// work runs f and then the tasks that wait.
 func (t *tasks) work(f func()) {
 	for f != nil {
 		t.guard(f)
@@ -50,5 +50,6 @@ func (t *tasks) next() func() {
 	return f
 }
 
-// wait returns when everything has run. Their context has ended.
+// wait returns when all tasks have run. The context of the tasks has ended
+// before, so they do not block.
 func (t *tasks) wait() { t.all.Wait() }
