@@ -82,7 +82,7 @@ func runnerOf(a *app, o *execution) (*runner, error) {
 }
 
 // takeOver waits until no orchestrator decides for the run, and takes the right to.
-func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, error) {
+func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease, error) {
 	rep, err := client.New(s.Conn).Show(ctx, r.id)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, noRunError(r.id)
@@ -104,7 +104,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.Lease, er
 		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", who, r.id)
 	}
 	err = leases.AwaitFree(ctx, string(r.id))
-	var lease *kv.Lease
+	var lease *kv.RunLease
 	if err == nil {
 		lease, err = orchestrator.Acquire(ctx, s.Conn, r.id, r.name)
 	}

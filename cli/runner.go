@@ -148,7 +148,7 @@ func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, 
 
 // acquireOrSubmit takes the right to decide for the run: it takes the run over,
 // or submits it.
-func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.Lease, error) {
+func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.RunLease, error) {
 	if r.prepare != nil {
 		if err := r.prepare(ctx, s); err != nil {
 			return nil, err
@@ -311,7 +311,7 @@ func (r *runner) workerName(s *access.Session) string {
 
 // follow runs the orchestrator and shows the run until it has ended. Without
 // a report there is nothing more to say of the run than the error.
-func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, lease *kv.Lease) (*report.Report, error) {
+func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, lease *kv.RunLease) (*report.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
 	defer end()

@@ -12,7 +12,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | WorkerInfo | LaneSet | Lease | LockEntry | Control | Question | Durations
+	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations
 }
 
 // Version is the version of every message that this build writes.

@@ -273,7 +273,7 @@ func FuzzLaneSet(f *testing.F) {
 }
 
 func FuzzLease(f *testing.F) {
-	fuzz(f, Lease{Holder: "a", Instance: "b", Epoch: 3, Problem: "p"}, Lease{})
+	fuzz(f, RunLease{Holder: "a", Instance: "b", Epoch: 3, Problem: "p"}, RunLease{})
 }
 
 func FuzzLockEntry(f *testing.F) {

@@ -113,8 +113,8 @@ type WorkerInfo struct {
 	Settled bool `msgpack:"settled,omitempty"`
 }
 
-// Lease names the orchestrator that may act, and lives for a few seconds unless it is renewed.
-type Lease struct {
+// RunLease names the orchestrator that may act, and lives for a few seconds unless it is renewed.
+type RunLease struct {
 	Holder   string `msgpack:"holder"`            // the orchestrator's name
 	Instance string `msgpack:"instance"`          // new at every acquisition: tells its writes from others'
 	Epoch    uint64 `msgpack:"epoch,omitempty"`   // of its takeover in the run's log, once that is recorded

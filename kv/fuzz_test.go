@@ -11,7 +11,7 @@ import (
 // heartbeat counts under its sender's name only.
 func FuzzEntries(f *testing.F) {
 	w := jobs.WorkerInfo{Name: "w"}
-	l := jobs.Lease{Holder: "h"}
+	l := jobs.RunLease{Holder: "h"}
 	lock := jobs.LockEntry{Name: "db", Holders: []jobs.Holder{{Run: "r", Module: "m", Attempt: 1}}}
 	seed(f, &w)
 	seed(f, &l)

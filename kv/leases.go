@@ -46,20 +46,20 @@ func OpenLeases(ctx context.Context, c *jetstream.Conn) (*Leases, error) {
 func (l *Leases) TTL() time.Duration { return cmp.Or(l.bucket.TTL(), leaseTTL) }
 
 // Holder reads the holder of a lease; jetstream.ErrNotFound without one.
-func (l *Leases) Holder(ctx context.Context, key string) (jobs.Lease, error) {
+func (l *Leases) Holder(ctx context.Context, key string) (jobs.RunLease, error) {
 	if unknownRun(key) {
-		return jobs.Lease{Holder: key}, nil // its holder renews it
+		return jobs.RunLease{Holder: key}, nil // its holder renews it
 	}
 	e, err := l.bucket.Last(ctx, key)
 	if err != nil {
-		return jobs.Lease{}, err
+		return jobs.RunLease{}, err
 	}
 	return holder(e), nil
 }
 
 // holder decodes an entry. An unreadable entry also has a holder.
-func holder(e jetstream.BucketEntry) jobs.Lease {
-	h, err := decode[jobs.Lease](e)
+func holder(e jetstream.BucketEntry) jobs.RunLease {
+	h, err := decode[jobs.RunLease](e)
 	if err != nil {
 		h.Holder, h.Unread = "an orchestrator of another version", true
 	}
@@ -68,7 +68,7 @@ func holder(e jetstream.BucketEntry) jobs.Lease {
 
 // Holders reads the holders of all leases. It creates nothing: without a bucket
 // there are none.
-func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.Lease, error) {
+func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.RunLease, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("leases"))
 	if errors.Is(err, jetstream.ErrNotFound) {
 		return nil, nil
@@ -80,29 +80,29 @@ func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.Lease, err
 	if err != nil {
 		return nil, err
 	}
-	holders := make(map[string]jobs.Lease, len(entries))
+	holders := make(map[string]jobs.RunLease, len(entries))
 	for _, e := range entries {
 		holders[e.Key] = holder(e)
 	}
 	return holders, nil
 }
 
-// Lease is an acquired lease. Keep must be running while its holder acts.
-type Lease struct {
+// RunLease is an acquired lease. Keep must be running while its holder acts.
+type RunLease struct {
 	leases *Leases
 	key    string
 	turn   chan struct{} // holds one token while a goroutine writes the entry
 
 	mu       sync.Mutex
-	value    jobs.Lease
+	value    jobs.RunLease
 	revision uint64
 	until    time.Time // we may act, on our own clock
 }
 
 // Acquire takes the lease of a key, a run's id for example, unless another
 // process has it: ErrHeld, and the text names the holder.
-func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) {
-	lease := &Lease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.Lease{Holder: name, Instance: ident.New()}}
+func (l *Leases) Acquire(ctx context.Context, key, name string) (*RunLease, error) {
+	lease := &RunLease{leases: l, key: key, turn: make(chan struct{}, 1), value: jobs.RunLease{Holder: name, Instance: ident.New()}}
 	for {
 		last, err := l.bucket.Last(ctx, key)
 		switch {
@@ -124,7 +124,7 @@ func (l *Leases) Acquire(ctx context.Context, key, name string) (*Lease, error) 
 }
 
 // write enters the lease where the entry's last revision is the given one.
-func (l *Lease) write(ctx context.Context, revision uint64) error {
+func (l *RunLease) write(ctx context.Context, revision uint64) error {
 	l.mu.Lock()
 	value := l.value
 	l.mu.Unlock()
@@ -144,14 +144,14 @@ func (l *Lease) write(ctx context.Context, revision uint64) error {
 }
 
 // Epoch is the epoch in the entry, 0 before SetEpoch.
-func (l *Lease) Epoch() uint64 {
+func (l *RunLease) Epoch() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.value.Epoch
 }
 
 // SetEpoch puts the epoch into the entry, at its next renewal.
-func (l *Lease) SetEpoch(epoch uint64) {
+func (l *RunLease) SetEpoch(epoch uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value.Epoch = epoch
@@ -159,7 +159,7 @@ func (l *Lease) SetEpoch(epoch uint64) {
 
 // SetProblem puts the reason into the entry why its holder does not act, at its
 // next renewal.
-func (l *Lease) SetProblem(why string) {
+func (l *RunLease) SetProblem(why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value.Problem = strings.ToValidUTF8(why[:min(len(why), mostProblem)], "")
@@ -170,7 +170,7 @@ const mostProblem = 1 << 10
 
 // SetFull puts into the entry whether its holder takes no more runs, at its next
 // renewal.
-func (l *Lease) SetFull(full bool) {
+func (l *RunLease) SetFull(full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.value.Full = full
@@ -178,7 +178,7 @@ func (l *Lease) SetFull(full bool) {
 
 // Until is when the holder must have stopped, on its own clock, unless the
 // lease is renewed.
-func (l *Lease) Until() time.Time {
+func (l *RunLease) Until() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.until
@@ -187,7 +187,7 @@ func (l *Lease) Until() time.Time {
 // Keep renews the lease until ctx ends; then it returns nil. After ErrLapsed the
 // holder must not act any more: no renewal was acknowledged for the time to live
 // less a margin, or another process has the lease.
-func (l *Lease) Keep(ctx context.Context) error {
+func (l *RunLease) Keep(ctx context.Context) error {
 	every := l.leases.TTL() / 3
 	for renewed := 0; ; renewed++ {
 		if renewed > 1 { // the orchestrator has begun its work
@@ -213,7 +213,7 @@ func (l *Lease) Keep(ctx context.Context) error {
 // jump of the server's clock has removed early. So it takes a lapsed lease again,
 // unless another process has it: ErrHeld. Earlier decisions under a lapsed lease do
 // not count, because another process may have had it in between.
-func (l *Lease) Renew(ctx context.Context) error {
+func (l *RunLease) Renew(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
@@ -243,7 +243,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 // Release gives the lease back immediately, unless another process has it. A renewal
 // that was under way when Keep ended may be stored in between: then the entry has
 // changed, and is removed as well.
-func (l *Lease) Release(ctx context.Context) error {
+func (l *RunLease) Release(ctx context.Context) error {
 	for {
 		last, err := l.leases.bucket.Last(ctx, l.key)
 		if errors.Is(err, jetstream.ErrNotFound) || err == nil && holder(last).Instance != l.value.Instance {
@@ -264,7 +264,7 @@ func (l *Lease) Release(ctx context.Context) error {
 // LeaseChange is one change of the leases; Began and Synced as in Change.
 type LeaseChange struct {
 	Key     string
-	Lease   jobs.Lease
+	Lease   jobs.RunLease
 	Gone    bool // given back, or Expired
 	Expired bool
 	Began   bool

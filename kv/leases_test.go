@@ -22,7 +22,7 @@ func openLeases(t *testing.T, c *broker.Conn) *kv.Leases {
 	return l
 }
 
-func acquire(t *testing.T, l *kv.Leases, key, name string) *kv.Lease {
+func acquire(t *testing.T, l *kv.Leases, key, name string) *kv.RunLease {
 	t.Helper()
 	lease, err := l.Acquire(t.Context(), key, name)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // keepAside keeps the lease of a run that caused a panic in this process. No
 // orchestrator tries the run again before the run has ended or this process has
 // stopped. The lease holds the reason.
-func (s *server) keepAside(ctx context.Context, run jobs.RunID, lease *kv.Lease, why error) {
+func (s *server) keepAside(ctx context.Context, run jobs.RunID, lease *kv.RunLease, why error) {
 	lease.SetProblem(why.Error())
 	tick := time.NewTicker(s.leases.TTL() / 3)
 	defer tick.Stop()

@@ -16,7 +16,7 @@ var errUnchanged = errors.New("its log has not changed")
 // the sequence unread, where it could not be read before; 0 = it was readable or
 // was not read yet. It reads the newest sequence before it reads the log, so
 // that an entry which is written in between counts as a change.
-func (s *server) tryLead(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.Lease, err error) {
+func (s *server) tryLead(ctx context.Context, run jobs.RunID, unread uint64) (newest uint64, lease *kv.RunLease, err error) {
 	newest, err = s.broker.Runs.Newest(ctx, run)
 	switch {
 	case err != nil:

@@ -14,9 +14,9 @@ const maxQueuedEvents = 1000
 // eventQueue passes fleet events to a listener, in order. The loop that adds
 // events does not wait for the listener.
 type eventQueue struct {
-	events chan report.Event
+	events  chan report.Event
 	dropped int // used by the goroutine that calls add
-	done   sync.WaitGroup
+	done    sync.WaitGroup
 }
 
 func newEventQueue(listener func(report.Event)) *eventQueue {

@@ -28,7 +28,7 @@ type Config struct {
 	// WorkerTTL is the time after which a silent worker is lost. It is used only
 	// when this orchestrator creates the registry of workers; 0 = 3 s.
 	WorkerTTL time.Duration
-	Lease     *kv.Lease // of the run, from Acquire; nil = Run acquires it
+	Lease     *kv.RunLease // of the run, from Acquire; nil = Run acquires it
 	// Alone declares that the server is in this process and that no other
 	// process can connect to it. After a restart no worker of another process
 	// can hold a key, so Run does not wait for such workers. A module that no
@@ -102,7 +102,7 @@ func Run(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config) (jobs.
 // Acquire acquires the lease of a run, which is the right to decide for it. The
 // run need not exist yet. Acquire returns kv.ErrHeld when another orchestrator
 // holds the lease.
-func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*kv.Lease, error) {
+func Acquire(ctx context.Context, c *broker.Conn, run jobs.RunID, name string) (*kv.RunLease, error) {
 	leases, err := kv.OpenLeases(ctx, c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("open the bucket of leases: %w", err)
@@ -120,7 +120,7 @@ const statsPatience = 5 * time.Second
 
 // lead decides for a run while the lease and the connection last. It begins at
 // before. The server may store a published job until doubt.
-func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, before time.Time, epoch *kv.Epoch) (end jobs.End, doubt time.Time, err error) {
+func lead(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.RunLease, before time.Time, epoch *kv.Epoch) (end jobs.End, doubt time.Time, err error) {
 	doubt = before
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return lease.Keep(gctx) })
@@ -176,7 +176,7 @@ func waitUntil(ctx context.Context, at time.Time) error {
 // the lease has not expired, no worker checks whether such a job may still
 // start. So the lease must not be released, and no other orchestrator may
 // decide, before doubt.
-func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.Lease, epoch *kv.Epoch) (_ jobs.End, doubt time.Time, _ error) {
+func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lease *kv.RunLease, epoch *kv.Epoch) (_ jobs.End, doubt time.Time, _ error) {
 	b, err := openBuckets(ctx, c, cfg.WorkerTTL)
 	if err != nil {
 		return jobs.End{}, doubt, err
@@ -226,8 +226,8 @@ type takeover struct {
 	conn  *broker.Conn
 	run   jobs.RunID
 	name  string
-	known uint64    // the newest epoch that is known from outside the log
-	lease *kv.Lease // gets the epoch before the log does; nil = no lease
+	known uint64       // the newest epoch that is known from outside the log
+	lease *kv.RunLease // gets the epoch before the log does; nil = no lease
 
 	submitted bool      // the run was submitted on this connection
 	registry  time.Time // when the registry of workers was created; zero = not known

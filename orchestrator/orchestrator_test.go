@@ -266,7 +266,7 @@ modules:
 
 // seize takes a lease while its holder lives, as when the server's clock has
 // jumped.
-func (s *site) seize(run jobs.RunID, name string) *kv.Lease {
+func (s *site) seize(run jobs.RunID, name string) *kv.RunLease {
 	s.t.Helper()
 	bucket, err := s.conn.FindBucket(s.ctx, "mp-leases")
 	if err != nil {

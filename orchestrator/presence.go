@@ -16,7 +16,7 @@ const nameSlack = time.Second
 // lease of a killed orchestrator expires after its time to live. So takeName
 // tries again for that long. It returns kv.ErrHeld when a live orchestrator has
 // the name.
-func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.Lease, error) {
+func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.RunLease, error) {
 	limit := time.Now().Add(leases.TTL() + nameSlack)
 	for warned := false; ; warned = true {
 		lease, err := leases.Acquire(ctx, kv.PresenceKey(cfg.Name), cfg.Name)
@@ -38,7 +38,7 @@ func takeName(ctx context.Context, leases *kv.Leases, cfg Config) (*kv.Lease, er
 
 // keepPresence renews the lease that announces this orchestrator as serving,
 // until ctx ends. Then it releases the lease.
-func (s *server) keepPresence(ctx context.Context, lease *kv.Lease) error {
+func (s *server) keepPresence(ctx context.Context, lease *kv.RunLease) error {
 	for {
 		err := lease.Keep(ctx)
 		if err == nil {

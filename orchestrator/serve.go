@@ -104,7 +104,7 @@ type server struct {
 	broker *broker.Conn
 	cfg    ServeConfig
 	leases *kv.Leases
-	self   *kv.Lease // says that this one serves
+	self   *kv.RunLease // says that this one serves
 
 	open   map[jobs.RunID]*openRun
 	order  []jobs.RunID        // of submission; those that have ended are dropped in passing
@@ -284,7 +284,7 @@ func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
 // lead is the time for which a run is ours. Nobody is told of one that has
 // ended and only has to be cleared up, or whose lease was heard to be free
 // before its end.
-func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.Lease, error) {
+func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.RunLease, error) {
 	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
 	if err != nil {
 		return nil, err

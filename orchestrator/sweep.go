@@ -27,13 +27,13 @@ type Retention struct {
 const DefaultKeep = 30 * 24 * time.Hour
 
 const (
-	keepAtLeast   = 10 * time.Minute
-	sweepInterval     = 10 * time.Minute
-	sweepPressedInterval  = time.Minute
-	keepEnds      = 365 * 24 * time.Hour
-	pressedAbove  = 0.8 // of the limit: from there on the oldest go before their time
-	pressedUntil  = 0.6
-	dropBatch = 16 // between two looks at how much is left
+	keepAtLeast          = 10 * time.Minute
+	sweepInterval        = 10 * time.Minute
+	sweepPressedInterval = time.Minute
+	keepEnds             = 365 * 24 * time.Hour
+	pressedAbove         = 0.8 // of the limit: from there on the oldest go before their time
+	pressedUntil         = 0.6
+	dropBatch            = 16 // between two looks at how much is left
 )
 
 func (r Retention) withDefaults() Retention {

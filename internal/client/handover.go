@@ -83,7 +83,7 @@ func (c *Client) awaitTaken(ctx context.Context, entries <-chan jobs.Entry) (Han
 }
 
 // noRoom reports whether an orchestrator that serves has its maximum of runs.
-func noRoom(holders map[string]jobs.Lease) bool {
+func noRoom(holders map[string]jobs.RunLease) bool {
 	for key, lease := range holders {
 		if kv.IsPresence(key) && lease.Full {
 			return true

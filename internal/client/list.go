@@ -51,7 +51,7 @@ func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
 // state returns the status of a run without an end, and the reason when the
 // status is RunUnreadable. It checks the log only of a run without an
 // orchestrator, because an orchestrator has read the log of its run.
-func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[string]jobs.Lease) (report.RunStatus, string) {
+func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[string]jobs.RunLease) (report.RunStatus, string) {
 	if row.Problem != nil {
 		return report.RunUnreadable, row.Problem.Error()
 	}

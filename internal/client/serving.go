@@ -23,7 +23,7 @@ func (c *Client) Decided(ctx context.Context, run jobs.RunID) (bool, error) {
 	return serving(holders), nil
 }
 
-func serving(holders map[string]jobs.Lease) bool {
+func serving(holders map[string]jobs.RunLease) bool {
 	for key := range holders {
 		if kv.IsPresence(key) {
 			return true

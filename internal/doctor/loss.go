@@ -48,7 +48,7 @@ func (doc *doctor) examineLoss(ctx context.Context) {
 // examineMissing tells streams that were lost from those that nothing has made
 // yet: they are made together, and before anything is registered. It reports
 // whether one is missing.
-func (d lossCheck) examineMissing(holders map[string]jobs.Lease) bool {
+func (d lossCheck) examineMissing(holders map[string]jobs.RunLease) bool {
 	var missing []string
 	for i := range d.assets {
 		a := &d.assets[i]
