@@ -19,35 +19,40 @@ import (
 // ServeConfig configures a long-lived orchestrator.
 type ServeConfig struct {
 	Config        // its Lease is not used
-	MaxRuns   int // at most so many runs at once, others wait their turn; 0 = 64
+	MaxRuns   int // how many runs it decides for at the same time; other runs wait their turn; 0 = 64
 	Retention Retention
-	// Began is called once, when it has its name, knows the runs and their
-	// leases, and from now on takes what nobody decides for. It may be nil.
+	// Began is called once, when the orchestrator has its name and has read the
+	// list of runs and their leases. From then on it takes runs without an
+	// orchestrator. Began may be nil.
 	Began func()
-	// Adopted and Left are called, from any goroutine, when it begins to
-	// decide for a run, and when it no longer does: with the verdict, or the
-	// error that says why. They may be nil.
+	// Adopted is called when the orchestrator begins to decide for a run, and
+	// Left when it stops. Left gets the end of the run, or the error that made
+	// the orchestrator stop. Both are called from any goroutine. They may be nil.
 	Adopted func(run jobs.RunID)
 	Left    func(run jobs.RunID, end jobs.End, err error)
 }
 
 const (
 	defaultMaxRuns = 64
-	// retryTaken is after how long a run is looked at again that somebody
-	// else was quicker to take: its lease is heard of by then.
+	// retryTaken is the delay before another try of a run that another
+	// orchestrator took first. The watch has usually delivered its lease by then.
 	retryTaken = 200 * time.Millisecond
-	// retryBroken is the same for a run that could not be decided for: something
-	// is full or denied that somebody may mend, or its log cannot be read, and
-	// may have changed.
+	// retryBroken is the delay before another try of a run that failed. An
+	// operator may have freed space or granted a permission, or the unreadable
+	// log may have changed.
 	retryBroken = time.Minute
 )
 
-// Serve decides for every run that nobody decides for: for what is submitted,
-// in that order, and for what has lost its orchestrator. Any number of them
-// may serve one NATS; a run's lease says whose it is. When ctx ends, the
-// leases are given back, so that another Serve goes on at once, and it
-// returns nil. It fails on what does not pass, with kv.ErrHeld when a live
-// one has its name; the entry of a killed one is waited for, until it expires.
+// Serve decides for every run without an orchestrator: for submitted runs, in
+// the order of their submission, and for runs that have lost their orchestrator.
+// Any number of orchestrators may serve one NATS. The lease of a run names the
+// one that decides for it.
+//
+// When ctx ends, Serve releases the leases, so that another orchestrator can
+// continue without a delay, and returns nil. It fails on permanent errors. It
+// returns kv.ErrHeld when a live orchestrator has its name. When a killed
+// orchestrator has left an entry with this name, Serve waits until the entry
+// expires.
 func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	cfg.Config = cfg.withDefaults()
 	leases, err := kv.OpenLeases(ctx, c.Conn)
@@ -57,7 +62,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	presence, err := takeName(ctx, leases, cfg.Config)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end while it waited for its name
+			return nil //nolint:nilerr // ctx ended while Serve waited for its name
 		}
 		return err
 	}
@@ -79,7 +84,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	g.Go(func() error { return s.sweeps(gctx) })
 	g.Go(func() error { return s.loop(gctx) })
 	err = g.Wait()
-	if told := ctx.Err() != nil; told {
+	if stopped := ctx.Err() != nil; stopped {
 		err = nil
 	}
 	return err
@@ -87,43 +92,45 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 
 // openRun is a run without an end.
 type openRun struct {
-	ours   bool      // we decide for it, or are about to
-	next   time.Time // not to be taken before
-	unread uint64    // how far its log went when it could not be read; 0 = it could, or was not tried
+	ours   bool      // this server decides for it, or is about to
+	next   time.Time // the earliest time to take it
+	unread uint64    // the last sequence of its log when the log could not be read; 0 = it was readable, or was not read yet
 }
 
-// result is how a run that we decided for was left.
+// result is the result of a try to decide for a run.
 type result struct {
 	run    jobs.RunID
-	newest uint64 // how far its log went before
+	newest uint64 // the last sequence of its log before the try
 	err    error
 }
 
-// server is one Serve. What it knows is touched by loop only.
+// server is the state of one call of Serve. Only loop uses the fields from open
+// to ours.
 type server struct {
 	broker *broker.Conn
 	cfg    ServeConfig
 	leases *kv.Leases
-	self   *kv.RunLease // says that this one serves
+	self   *kv.RunLease // announces that this orchestrator serves
 
 	open   map[jobs.RunID]*openRun
-	order  []jobs.RunID        // of submission; those that have ended are dropped in passing
-	seen   map[jobs.RunID]bool // runs that were sent since the watch began, until every run that was there is known
+	order  []jobs.RunID        // in the order of submission; adoptFree removes the ended ones
+	seen   map[jobs.RunID]bool // runs that the watch has sent since it began; nil after the watch is synced
 	queued map[jobs.RunID]bool // runs that had jobs in the queue at the start
-	leased map[string]bool     // leases that somebody holds
-	listed bool                // every run that was there is known
-	synced int                 // how often every lease that was there was known
-	known  bool                // it is now
+	leased map[string]bool     // keys of the leases that are held
+	listed bool                // the watch of runs is synced
+	synced int                 // how often the watch of leases was synced
+	known  bool                // the watch of leases is synced
 	began  bool                // Began was called
-	from   time.Time           // what has no lease is not taken before
-	ours   int                 // runs that we decide for
+	from   time.Time           // the earliest time to take a run without a lease
+	ours   int                 // how many runs this server decides for
 
 	runs chan broker.RunChange
 	held chan kv.LeaseChange
 	over chan result
 }
 
-// loop takes runs until ctx ends, and returns when it has left them all.
+// loop takes runs until ctx ends. It returns when it decides for none of them any
+// more.
 func (s *server) loop(ctx context.Context) error {
 	var deciding sync.WaitGroup
 	defer deciding.Wait()
@@ -142,7 +149,7 @@ func (s *server) loop(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if len(s.runs)+len(s.held) > 0 {
-			continue // one look serves them all
+			continue // one check covers all changes that have arrived
 		}
 		s.begin()
 		timer.Reset(s.adoptFree(func(run jobs.RunID, unread uint64) {
@@ -151,7 +158,7 @@ func (s *server) loop(ctx context.Context) error {
 	}
 }
 
-// begin says, once, that runs are taken from now on.
+// begin calls Began once, when the server knows all runs and leases.
 func (s *server) begin() {
 	if s.began || !s.listed || !s.known {
 		return
@@ -162,6 +169,7 @@ func (s *server) begin() {
 	}
 }
 
+// runChanged applies a change of the list of runs.
 func (s *server) runChanged(c broker.RunChange) {
 	if s.seen != nil {
 		s.seen[c.Run] = true
@@ -174,7 +182,7 @@ func (s *server) runChanged(c broker.RunChange) {
 		s.forgetLost()
 		for run := range s.queued {
 			if s.open[run] == nil {
-				s.add(run) // it has ended, and is to be cleared up
+				s.add(run) // it has ended, and its jobs must be removed
 			}
 		}
 		s.queued = nil
@@ -185,8 +193,8 @@ func (s *server) runChanged(c broker.RunChange) {
 	}
 }
 
-// forgetLost forgets the runs whose logs the server has lost. Those that we
-// decide for notice it themselves.
+// forgetLost removes the runs whose logs NATS has lost. It keeps the runs that
+// this server decides for, because their loops detect the loss.
 func (s *server) forgetLost() {
 	for run, r := range s.open {
 		if s.seen[run] || r.ours {
@@ -203,8 +211,9 @@ func (s *server) add(run jobs.RunID) {
 	s.order = append(s.order, run)
 }
 
-// heardLease keeps track of who is decided for. After a restart of the server
-// entries may be missing whose holders live: those get the time to renew them.
+// leaseChanged keeps track of the runs that have an orchestrator. After a restart
+// of NATS, entries of live holders may be missing. The server then takes no run
+// for the time to live of a lease, so that the holders can renew them.
 func (s *server) leaseChanged(c kv.LeaseChange) {
 	switch {
 	case c.Began:
@@ -216,26 +225,27 @@ func (s *server) leaseChanged(c kv.LeaseChange) {
 		}
 		s.known = true
 	case c.Gone:
-		// What was given back expires, too, in the end: that is no loss, and
-		// whoever took it for one would lead every run that ever ended, for ever.
+		// The tombstone of a released lease also expires in the end. Only a lease
+		// that expires while it is held shows that its orchestrator died.
+		// Otherwise the server would take every ended run again and again.
 		lost := c.Expired && s.leased[c.Key]
 		delete(s.leased, c.Key)
 		if run := jobs.RunID(c.Key); lost && s.listed && s.open[run] == nil && jobs.ValidID(c.Key) {
-			s.add(run) // it has ended, but whoever wrote the end did not live to clear up
+			s.add(run) // it has ended, and its orchestrator died before it cleaned up
 		}
 	default:
 		s.leased[c.Key] = true
 	}
 }
 
-// take has begin called for every run that nobody decides for, as far as
-// there is room, and returns when to look again.
+// adoptFree calls begin for every run without an orchestrator, up to MaxRuns. It
+// returns the time until the next check.
 func (s *server) adoptFree(begin func(run jobs.RunID, unread uint64)) time.Duration {
 	now := time.Now()
 	wake := now.Add(time.Hour)
 	switch {
 	case !s.listed || !s.known:
-		return time.Hour // what is missing wakes us
+		return time.Hour // the missing answer of a watch wakes the loop
 	case now.Before(s.from):
 		return s.from.Sub(now)
 	}
@@ -268,7 +278,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// decideFor takes a run's lease and decides for it.
+// decideFor decides for a run, and sends the result to the loop. When the run
+// caused a panic, it keeps the lease.
 func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
 	newest, lease, err := s.tryLead(ctx, run, unread)
 	select {
@@ -281,9 +292,8 @@ func (s *server) decideFor(ctx context.Context, run jobs.RunID, unread uint64) {
 	}
 }
 
-// lead is the time for which a run is ours. Nobody is told of one that has
-// ended and only has to be cleared up, or whose lease was heard to be free
-// before its end.
+// lead acquires the lease of a run and decides for it. It calls Adopted and Left,
+// except for a run that has ended already: lead only cleans up after such a run.
 func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.RunLease, error) {
 	lease, err := s.leases.Acquire(ctx, string(run), s.cfg.Name)
 	if err != nil {
@@ -302,6 +312,8 @@ func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.RunLease, error)
 	return lease, err
 }
 
+// finished applies the result of a try: it removes a run that has ended or is
+// gone, and sets the time of the next try of other runs.
 func (s *server) finished(r result) {
 	s.ours--
 	run := s.open[r.run]
@@ -312,7 +324,7 @@ func (s *server) finished(r result) {
 		delete(s.open, r.run)
 		return
 	case errors.Is(r.err, runlog.ErrPanicked):
-		return // it stays ours, and is not tried again
+		return // the run keeps its place and its lease, and is not tried again
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
 		run.next = time.Now().Add(retryTaken)
 	case runlog.Unreadable(r.err):

@@ -13,17 +13,22 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// Retention says how long the logs of runs that have ended are kept.
+// Retention configures how long the logs of ended runs are kept.
 type Retention struct {
-	Keep  time.Duration // since the end; 0 = 30 days
-	Bytes int64         // at most so much; 0 = what the stream may hold
-	// Grace is for how long a run is kept whatever it takes; 0 = 10 minutes.
+	Keep  time.Duration // age of the end at which the log is dropped; 0 = 30 days
+	Bytes int64         // limit of all logs together, in bytes; 0 = the limit of the stream
+	// Grace is how long a log is kept after the end even when space is short;
+	// 0 = 10 minutes.
 	Grace time.Duration
-	Ends  time.Duration // for how long the mere end of a run is kept, which keeps its id from being used again; 0 = a year
-	Every time.Duration // between sweeps, by whomever; 0 = 10 minutes, or 1 minute where room is short
+	// Ends is how long the end of a run is kept after its log is dropped. While
+	// it is kept, the id cannot be used again; 0 = 365 days.
+	Ends time.Duration
+	// Every is the time between two sweeps by any orchestrators; 0 = 10 minutes,
+	// or 1 minute when space is short.
+	Every time.Duration
 }
 
-// DefaultKeep is how long the log of a run is kept that has ended.
+// DefaultKeep is how long the log of an ended run is kept by default.
 const DefaultKeep = 30 * 24 * time.Hour
 
 const (
@@ -31,9 +36,9 @@ const (
 	sweepInterval        = 10 * time.Minute
 	sweepPressedInterval = time.Minute
 	keepEnds             = 365 * 24 * time.Hour
-	pressedAbove         = 0.8 // of the limit: from there on the oldest go before their time
-	pressedUntil         = 0.6
-	dropBatch            = 16 // between two looks at how much is left
+	pressedAbove         = 0.8 // share of the limit above which the oldest data is dropped before its age
+	pressedUntil         = 0.6 // share of the limit below which the sweep stops to do so
+	dropBatch            = 16  // how many are dropped between two checks of the usage
 )
 
 func (r Retention) withDefaults() Retention {
@@ -43,48 +48,52 @@ func (r Retention) withDefaults() Retention {
 	return r
 }
 
-// Swept is what a sweep has done.
+// Swept counts what a sweep has removed.
 type Swept struct {
-	Ours      bool // it was our turn
-	Dropped   int  // runs whose logs are gone
-	Blobs     int  // large values that are gone
-	Forgotten int  // runs that have left nothing
-	Jobs      int  // jobs that nobody can do
+	Ours      bool // it was this orchestrator's turn
+	Dropped   int  // runs whose logs were dropped
+	Blobs     int  // large values that were dropped
+	Forgotten int  // runs whose ends were dropped, too
+	Jobs      int  // jobs that no worker can do
 }
 
-// Sweep drops the logs of runs that ended long ago, and, where the log of runs
-// is nearly full, of those that ended first, until there is room. Any number
-// of orchestrators may call it at any time: it is one's turn at a time.
+// Sweep drops the logs of runs that ended long ago. When the log of runs is
+// nearly full, it also drops the logs of the runs that ended first, until there
+// is room. It also removes jobs that no worker can do, and large values that no
+// run needs. Any number of orchestrators may call it at any time. The
+// orchestrators take turns, and one of them sweeps at a time. Sweep returns
+// without an error, and with Ours false, when it is not its turn.
 //
-// A log is dropped only when nobody can commit to it any more. Who could?
+// Sweep drops a log only when no process can commit to it any more. Three kinds
+// of processes could:
 //
-//   - A worker that executes something of the run: its entry in the registry
-//     names it, and then the run is left for the next sweep. (The run has
-//     ended, so what it executes was closed by others.)
-//   - An orchestrator of the run: it has the lease, and the run is left.
-//   - A worker or an orchestrator that is cut off, or stopped, and comes back
-//     later; how much later nobody knows. Nothing that it writes counts. Every
-//     write expects the last sequence of its subject. With any but 0 it is
-//     refused, because what had that sequence is gone, and sequences are not
-//     used twice. 0 is expected by an attempt that found its cell empty, and
-//     would be accepted into the empty cell: but the run's end still stands,
-//     nobody folds a log without its specification, and the id is not used
-//     again, so that such a record is nobody's. It goes with the end. A job is
-//     not begun any more either: those of the run were purged after its end,
-//     and a delivery that is as old as this is doubtful, and looks for the end
-//     first.
+//   - A worker that executes an attempt of the run. Its entry in the registry
+//     names the run, and Sweep leaves the run for the next sweep. (The run has
+//     ended, so an orchestrator has closed the attempt.)
+//   - An orchestrator of the run. It holds the lease, and Sweep leaves the run.
+//   - A worker or an orchestrator that is disconnected or stopped, and comes
+//     back at any later time. None of its writes counts. Every write expects
+//     the last sequence of its subject. A write that expects a sequence other
+//     than 0 is refused, because the record with that sequence is gone, and
+//     sequences are not used twice. A write that expects 0 comes from an
+//     attempt that found its cell empty, and the empty cell accepts it. But the
+//     end of the run is still stored, no process folds a log without its
+//     specification, and the id is not used again. So no process reads such a
+//     record, and it is removed together with the end. Such a worker starts no
+//     job either: the jobs of the run were purged after its end, and a worker
+//     checks an old delivery for the end of its run before it starts.
 //
-// The grace keeps what has only just ended, so that whoever follows a run or
-// asks how it ended finds it, also where room is short.
+// The grace keeps the logs of runs that have just ended, also when space is
+// short. A process that follows a run or reads its report still finds it.
 //
-// Ages are counted on the server's clock alone: it has written the time of the
-// end, and says what time it is now. A wrong clock of this machine drops
-// nothing.
+// Sweep computes ages with the server's clock only: the server has stamped the
+// end, and it reports the current time. A wrong clock of this machine drops no
+// log.
 func Sweep(ctx context.Context, c *broker.Conn, r Retention) (Swept, error) {
 	s := sweep{conn: c, keep: r.withDefaults()}
 	err := s.sweep(ctx)
 	if err != nil {
-		err = fmt.Errorf("sweep what old runs have left: %w", err)
+		err = fmt.Errorf("sweep the data of old runs: %w", err)
 	}
 	return s.done, err
 }
@@ -142,9 +151,9 @@ func (s *sweep) sweep(ctx context.Context) error {
 
 func share(u jetstream.Usage, limit int64) float64 { return float64(u.Bytes) / float64(limit) }
 
-// look finds out which runs somebody is busy with. It comes after the list of
-// those that have ended, so that nobody is missed: no worker takes up an ended
-// run.
+// listBusy lists the runs that a worker or an orchestrator is busy with. It runs
+// after the ended runs are listed. So it finds every busy process, because no
+// worker begins an attempt of a run that has ended.
 func (s *sweep) listBusy(ctx context.Context) error {
 	s.busy = map[jobs.RunID]bool{}
 	workers, err := kv.Workers(ctx, s.conn.Conn)
@@ -163,7 +172,8 @@ func (s *sweep) listBusy(ctx context.Context) error {
 	return err
 }
 
-// aged drops what is past its age, and returns what is left and may go.
+// aged drops the logs and ends that are past their age. It returns the other runs
+// that may be dropped when space is short.
 func (s *sweep) aged(ctx context.Context, ended []broker.EndedRun) (left []broker.EndedRun, err error) {
 	for _, e := range ended {
 		age := s.now.Sub(e.Ended)
@@ -185,7 +195,7 @@ func (s *sweep) aged(ctx context.Context, ended []broker.EndedRun) (left []broke
 
 func (s *sweep) drop(ctx context.Context, run jobs.RunID) error {
 	err := s.conn.Runs.Drop(ctx, run)
-	if errors.Is(err, broker.ErrNotFound) { // somebody has made away with it
+	if errors.Is(err, broker.ErrNotFound) { // another process has removed it
 		return nil
 	}
 	if err == nil {
@@ -194,6 +204,7 @@ func (s *sweep) drop(ctx context.Context, run jobs.RunID) error {
 	return err
 }
 
+// forget removes the end of a run whose log was dropped, when it is old enough.
 func (s *sweep) forget(ctx context.Context, e broker.EndedRun) error {
 	if s.now.Sub(e.Ended) < s.keep.Ends {
 		return nil
@@ -202,7 +213,7 @@ func (s *sweep) forget(ctx context.Context, e broker.EndedRun) error {
 	return s.conn.Runs.Forget(ctx, e.Run)
 }
 
-// makeRoom drops the oldest until there is room.
+// makeRoom drops the oldest logs until there is room.
 func (s *sweep) makeRoom(ctx context.Context, oldest []broker.EndedRun, limit int64) error {
 	for len(oldest) > 0 {
 		usage, err := s.conn.Runs.Usage(ctx)
@@ -220,12 +231,11 @@ func (s *sweep) makeRoom(ctx context.Context, oldest []broker.EndedRun, limit in
 	return nil
 }
 
-// sweepCheck is how often those that serve look whether there is anything to
-// sweep.
+// sweepCheck is how often an orchestrator that serves tries to sweep.
 const sweepCheck = time.Minute
 
-// sweeps sweeps until ctx ends. Nothing depends on it, so that what goes wrong
-// is told, and tried again.
+// sweeps sweeps until ctx ends. No run depends on a sweep. So sweeps logs an
+// error and tries again.
 func (s *server) sweeps(ctx context.Context) error {
 	tick := time.NewTicker(cmp.Or(s.cfg.Retention.Every, sweepCheck))
 	defer tick.Stop()
@@ -235,11 +245,11 @@ func (s *server) sweeps(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			s.cfg.Logger.Warn("what old runs have left is not dropped; trying again", "error", err)
+			s.cfg.Logger.Warn("sweep failed; trying again", "error", err)
 		case done.Jobs > 0:
-			s.cfg.Logger.Warn("removed jobs of runs that do not exist, or of a newer version that nobody did", "jobs", done.Jobs)
+			s.cfg.Logger.Warn("removed jobs of runs that do not exist, or of a newer version that no worker took", "jobs", done.Jobs)
 		case done.Dropped+done.Forgotten+done.Blobs > 0:
-			s.cfg.Logger.Info("what old runs have left is dropped", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs)
+			s.cfg.Logger.Info("dropped the data of old runs", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs)
 		}
 		select {
 		case <-tick.C:

@@ -10,31 +10,32 @@ import (
 
 func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
 
-// dropBlobs drops large values, those first that nobody has stored for
-// longest, until there is room. None goes that somebody needs, or may need:
+// dropBlobs drops large values until there is room. It begins with the values
+// whose last storing is the longest ago. It keeps every value that a process
+// needs or may need:
 //
-//   - A run that has not ended refers to it, in its log: as a result, as one
-//     that it keeps of the run it repeats, or in the place of a long record. A
-//     run that has only just ended counts as one that has not, so that whoever
-//     follows it has its results.
-//   - A worker may yet commit a result that refers to it. It works on a job,
-//     which is in the queue until after the commit; and it has stored the value
-//     after the job was published. So what is younger than the oldest job of
-//     the queue stays. Storing what is there already writes its entry again,
-//     which makes it young.
-//   - Something is being written that refers to it: the value is stored first,
-//     the run or the job that it is part of follows. For this the grace is.
+//   - The log of a run that has not ended refers to the value: as a result, as a
+//     result that a retry keeps, or in the place of a long record. A run that
+//     has just ended counts as one that has not ended, so that its followers
+//     can read the results.
+//   - A worker may still commit a result that refers to the value. The worker
+//     works on a job, which stays in the queue until after the commit, and it
+//     has stored the value after the job was published. So dropBlobs keeps the
+//     values that are younger than the oldest job of the queue. Storing a value
+//     that exists already writes its entry again, which makes it young.
+//   - A process is writing a run or a job that refers to the value. It stores
+//     the value first. The grace covers the time between the two writes.
 //
-// The three are asked in such an order that nothing falls between them: first
-// how old it must be, then what there is, then who refers to it. A result that
-// was committed before the last step is found by it; the job of one that is
-// committed later was in the queue during the first step, or the value was
-// stored after it. And a value that somebody stores or wants again after the
-// second step has another entry than the one that is dropped, so that it stays.
+// dropBlobs does its steps in an order that leaves no gap: it computes the age
+// limit, then lists the values, then reads the references. The last step finds
+// every result that was committed before it. For a result that is committed
+// later, the job was in the queue during the first step, or the value was stored
+// after it. A value that a process stores or renews after the second step has a
+// new entry, and dropBlobs drops only the entry that it has listed.
 //
-// What the grace does not cover is somebody who submits a run and sleeps for
-// longer than that between the two writes. Its run then says which value it
-// lacks. The same goes for the report of a run that ended before its grace.
+// The grace does not cover a process that submits a run and sleeps for longer
+// than the grace between the two writes. The run then reports the missing value,
+// and so does the report of a run that ended longer ago than the grace.
 func (s *sweep) dropBlobs(ctx context.Context) error {
 	before, err := s.idleBefore(ctx)
 	if err != nil {
@@ -69,9 +70,10 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 	return nil
 }
 
-// idleBefore is the time before which nothing was stored that is not in a log.
+// idleBefore returns a time, by the server's clock. Every value that was stored
+// before it and is in use has a reference in a log.
 func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
-	usage, err := s.conn.Values.Usage(ctx) // for the time: a sweep may take long
+	usage, err := s.conn.Values.Usage(ctx) // for the current time, because a sweep may take long
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -83,7 +85,8 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 	return before.Add(-s.keep.Grace), err
 }
 
-// needed marks the values of runs that have not ended, or only just.
+// needed marks the values of the runs that have not ended, or that ended within
+// the grace.
 func (s *sweep) needed(ctx context.Context) (*content.Marks, error) {
 	runs, err := s.conn.Runs.ListOpen(ctx, s.now.Add(-s.keep.Grace))
 	if err != nil {

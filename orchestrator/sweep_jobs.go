@@ -9,16 +9,16 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// mostJobsRead is how many jobs one sweep reads at most; another sweep reads
-// others.
+// mostJobsRead is how many jobs one sweep reads. Later sweeps read the others.
 const mostJobsRead = 1000
 
-// dropJobs removes jobs that nobody can do:
+// dropJobs removes jobs that no worker can do:
 //
-//   - Those whose subjects name no attempt, and those of runs that do not exist:
-//     a specification is stored before the first job of its run.
-//   - Those of a newer version, after the grace, unless an orchestrator of a
-//     newer version decides for the run: newer workers have had their chance.
+//   - Jobs whose subjects name no attempt, and jobs of runs that do not exist. A
+//     run exists before its first job, because its specification is stored first.
+//   - Jobs of a newer version, after the grace, in which a newer worker could
+//     have taken them. It keeps them while an orchestrator of a newer version
+//     decides for the run.
 func (s *sweep) dropJobs(ctx context.Context) error {
 	queued, err := s.conn.Queue.List(ctx)
 	if err != nil {
@@ -51,14 +51,14 @@ func (s *sweep) dropJobs(ctx context.Context) error {
 	return nil
 }
 
-// newer reports whether a job is of a newer version, and has been in the queue
-// for the grace.
+// newer reports whether a job is of a newer version and has been in the queue for
+// at least the grace.
 func (s *sweep) newer(ctx context.Context, q broker.QueuedJob) (bool, error) {
 	stored, err := s.conn.Queue.Check(ctx, q)
 	switch {
 	case errors.Is(err, jobs.ErrNewer):
 		return s.now.Sub(stored) >= s.keep.Grace, nil
-	case errors.Is(err, broker.ErrNotFound), errors.Is(err, jobs.ErrMalformed): // it is done, or a worker ends it
+	case errors.Is(err, broker.ErrNotFound), errors.Is(err, jobs.ErrMalformed): // a worker has done it, or will fail it
 		return false, nil
 	}
 	return false, err
