@@ -16,7 +16,6 @@ import (
 type Runs struct {
 	c *jetstream.Conn
 	bodies
-	specs specs
 }
 
 // Append writes a record to a subject of the run, expecting expect to be that

@@ -9,8 +9,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// entry decodes a record. The caller must not change a specification, which other
-// readers share. An unreadable record is an entry with Unread where others than
+// entry decodes a record. An unreadable record is an entry with Unread where others than
 // orchestrators write: any worker can write to cells, and any user can submit and
 // cancel.
 func (r *Runs) entry(ctx context.Context, m jetstream.Message) (jobs.Entry, error) {
@@ -18,12 +17,8 @@ func (r *Runs) entry(ctx context.Context, m jetstream.Message) (jobs.Entry, erro
 	if !ok {
 		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", m.Subject)
 	}
-	read := r.record
-	if kind == topology.Spec {
-		read = r.spec
-	}
 	e := jobs.Entry{Sequence: m.Seq, Time: m.Time, Cell: cell}
-	rec, err := read(ctx, m)
+	rec, err := r.record(ctx, m)
 	if err != nil {
 		err = fmt.Errorf("read %s at %d: %w", m.Subject, m.Seq, err)
 	}

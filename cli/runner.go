@@ -317,11 +317,14 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	defer end()
 	var rep *report.Report
 	r.estimate(gctx, s)
+	feed := client.NewFeed()
 	g.Go(func() error {
+		defer feed.Close()
 		_, err := orchestrator.Run(gctx, s.Conn, r.id, orchestrator.Config{
 			Name: r.name, Lease: lease,
 			Logger: r.progress.Logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.Event,
 			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
+			Observe: feed.Observe,
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.Note("%v; following it", err)
@@ -331,7 +334,7 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = client.New(s.Conn).Follow(gctx, r.id, true, r.progress.Event)
+		rep, err = client.New(s.Conn).FollowLed(gctx, r.id, feed, r.progress.Event)
 		return err
 	})
 	if s.Server == nil {

@@ -184,7 +184,7 @@ func (l *loop) now() time.Time { return time.Now().Add(l.ahead) }
 // fold applies an entry of the log to the run. It returns ErrSuperseded when the
 // entry is the takeover of a newer orchestrator.
 func (l *loop) fold(e jobs.Entry) error {
-	if err := l.state.Apply(e); err != nil {
+	if err := l.apply(e); err != nil {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
 	}
 	for _, n := range l.state.Noise() {

@@ -44,6 +44,10 @@ type Config struct {
 	// run holds. It may be slow: only the return of Run waits for it. It may be
 	// nil.
 	Fleet func(report.Event)
+	// Observe is called, from one goroutine at a time, with each step of the fold
+	// of the run's log: its entry and the events that follow from it. The run waits
+	// for it, so it must not block. It may be nil.
+	Observe func(schedule.Step)
 }
 
 // Run decides for a run until the run has ended, and returns its end. It holds
@@ -191,6 +195,9 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		return jobs.End{}, doubt, err
 	}
 	t := takeover{conn: c, run: run, name: cfg.Name, known: lease.Epoch(), submitted: cfg.Submitted == c.Connection(), registry: created, fencing: fencing.Number, lease: lease}
+	if cfg.Observe != nil {
+		t.observer = &observer{sink: cfg.Observe}
+	}
 	state, err := t.take(ctx)
 	if err != nil {
 		return jobs.End{}, doubt, err
@@ -233,6 +240,8 @@ type takeover struct {
 	registry  time.Time // when the registry of workers was created; zero = not known
 	fencing   uint64    // epoch of fencing tokens
 
+	observer *observer // nil = the fold is not observed
+
 	safe     bool   // the server has not restarted since the run was submitted
 	epoch    uint64 // of the takeover
 	sequence uint64 // of the takeover's record
@@ -249,12 +258,13 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the log of run %s: %w", t.run, err)
 		}
-		state, err := schedule.Load(entries, nil)
+		state, err := t.load(entries)
 		if err != nil {
 			return nil, fmt.Errorf("fold the log of run %s: %w", t.run, err)
 		}
 		t.last = entries[len(entries)-1].Sequence
 		if state.Ended() != nil {
+			t.observed()
 			return state, nil
 		}
 		created := state.Spec().Registry
@@ -267,6 +277,7 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 		control, _ := state.Control()
 		t.sequence, err = t.conn.Runs.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name}})
 		if err == nil {
+			t.observed()
 			return state, nil
 		}
 		if !errors.Is(err, broker.ErrConflict) {

@@ -25,7 +25,7 @@ const (
 type Event struct {
 	V        int        `json:"v"` // 1
 	Time     time.Time  `json:"time"`
-	Seq      uint64     `json:"seq"` // 1, 2, 3 … in this stream of events
+	Seq      uint64     `json:"seq"` // 1, 2, 3 …: in the log of the run, the same for every reader, and 0 for what the log does not give; in `--progress json`, of all lines
 	Run      string     `json:"run"`
 	Event    EventKind  `json:"event"`
 	Module   string     `json:"module,omitempty"`

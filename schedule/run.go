@@ -61,6 +61,7 @@ type Run struct {
 	settled   []int                    // work list of settle
 	estimates map[string]time.Duration // by module name, from earlier runs
 	emit      func(report.Event)
+	emitted   uint64 // events so far: the fold numbers them, so that all readers agree
 }
 
 // node is a module of the run, or a family that is not expanded.
@@ -328,6 +329,8 @@ func (r *Run) event(e report.Event) {
 		return
 	}
 	e.V, e.Run = 1, string(r.spec.Run)
+	r.emitted++
+	e.Seq = r.emitted
 	if e.Time.IsZero() {
 		e.Time = r.now
 	}

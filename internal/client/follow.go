@@ -32,6 +32,17 @@ import (
 // loses the log. A slow sink may delay Follow so long that the log is dropped
 // before Follow has read it.
 func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
+	return c.follow(ctx, run, logs, nil, sink)
+}
+
+// FollowLed is Follow, with logs, for a run that this process decides for: it takes
+// the steps of that orchestrator's fold, and folds the log itself only when these
+// end before the run does.
+func (c *Client) FollowLed(ctx context.Context, run jobs.RunID, feed *Feed, sink func(report.Event)) (*report.Report, error) {
+	return c.follow(ctx, run, true, feed.steps, sink)
+}
+
+func (c *Client) follow(ctx context.Context, run jobs.RunID, logs bool, led <-chan *schedule.Step, sink func(report.Event)) (*report.Report, error) {
 	if exists, err := c.conn.Runs.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !exists {
@@ -41,17 +52,26 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink fun
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink, away: func() bool { return !c.conn.Connected() }, gone: c.conn.Runs.Gone(run),
+		run: run, sink: sink, logs: logs, away: func() bool { return !c.conn.Connected() }, gone: c.conn.Runs.Gone(run),
+		led: led, alone: make(chan struct{}),
 		entries: make(chan jobs.Entry, runlog.Buffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.AttemptID]*attemptLog{},
 	}
-	f.state = schedule.NewRun(f.send)
+	if led == nil {
+		f.foldAlone()
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return runlog.Follow(ctx, c.conn.Runs, run, f.entries) })
+	g.Go(func() error {
+		select {
+		case <-f.alone:
+			return runlog.Follow(ctx, c.conn.Runs, run, f.entries)
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	g.Go(func() error { return runlog.WatchGone(ctx, c.conn.Runs, run) })
 	if logs {
-		f.logs = true
 		g.Go(func() error { return c.conn.Logs.Follow(ctx, run, f.chunks) })
 	}
 	g.Go(func() error {
@@ -69,7 +89,7 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink fun
 	if !errors.Is(err, errFollowed) {
 		return nil, err
 	}
-	return c.reportOf(context.WithoutCancel(ctx), f.state)
+	return c.reportOf(context.WithoutCancel(ctx), f.ended)
 }
 
 // errFollowed ends the goroutines of Follow after the end of the run.
@@ -91,14 +111,15 @@ const maxQuietUnread = 2
 // follower turns a log into events. One goroutine owns it.
 type follower struct {
 	run     jobs.RunID
-	state   *schedule.Run
+	led     <-chan *schedule.Step // of the orchestrator in this process; nil = none, or no more
+	alone   chan struct{}         // closed when the follower folds the log itself
+	steps   *schedule.Steps       // of its own fold
+	ended   *schedule.Run         // the run, when it has ended
 	sink    func(report.Event)
 	away    func() bool // reports that there is no connection
 	gone    error       // the error of loop when a different run has the id
-	seq     uint64
-	folded  []entryID // the entries whose events were sent
-	next    int       // index in folded of the next entry while the log is read again
-	replay  bool      // the current entry was folded before, and its events were sent
+	folded  []entryID   // the entries whose events were sent
+	next    int         // index in folded of the next entry while the log is read again
 	logs    bool
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
@@ -120,6 +141,7 @@ const maxHeld = 8 << 20
 // attemptLog is the part of an attempt's log that has arrived.
 type attemptLog struct {
 	started bool            // its module.started was sent
+	module  string          // its name, from then on
 	chunks  map[string]int  // the number of the last chunk of each writer
 	unread  bool            // a chunk of an unknown writer was skipped
 	lines   [3]lines.Joiner // by stream
@@ -127,56 +149,106 @@ type attemptLog struct {
 }
 
 func (f *follower) loop(ctx context.Context) error {
-	for {
+	for f.ended == nil {
 		chunks := f.chunks
-		if f.held > maxHeld || f.next < len(f.folded) { // the new state does not know every module yet
+		if f.held > maxHeld || f.next < len(f.folded) { // it reads entries again
 			chunks = nil
 		}
+		var err error
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case c := <-chunks:
 			f.chunk(c)
-		case e := <-f.entries:
-			if err := f.entry(ctx, e); err != nil {
-				return err
-			}
-			if e.Sequence == 0 {
+		case step, ok := <-f.led:
+			if !ok {
+				f.foldAlone()
 				continue
 			}
-			if end := f.state.Ended(); end != nil && f.state.Live() > 0 && !end.Forced { // the entries before it are gone
-				return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
-			} else if end != nil {
-				return nil
-			}
+			err = f.step(ctx, *step)
+		case e := <-f.entries:
+			err = f.entry(ctx, e)
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
+// foldAlone makes the follower read and fold the log itself, from its beginning.
+func (f *follower) foldAlone() {
+	f.led, f.next, f.steps = nil, 0, schedule.NewSteps()
+	close(f.alone)
+}
+
+// entry folds an entry. An entry without a sequence comes before the log is read
+// again.
 func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	if e.Sequence == 0 {
-		f.state, f.next = schedule.NewRun(f.send), 0
+		f.steps = schedule.NewSteps()
+		return f.step(ctx, schedule.Step{})
+	}
+	step, err := f.steps.Apply(e)
+	if err != nil {
+		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, f.run, err)
+	}
+	return f.step(ctx, step)
+}
+
+// step sends the events of an entry, unless they were sent before.
+func (f *follower) step(ctx context.Context, step schedule.Step) error {
+	e := step.Entry
+	if e.Sequence == 0 {
+		f.next = 0
 		return nil
 	}
 	known, err := f.recognise(e)
 	if err != nil {
 		return err
 	}
-	if known {
-		f.replay = true
-		defer func() { f.replay = false }()
-		return f.apply(e)
+	if !known {
+		f.sendStep(ctx, step)
 	}
-	o := e.Record.Outcome
+	if step.Run == nil {
+		return nil
+	}
+	if end := step.Run.Ended(); step.Live > 0 && !end.Forced { // the entries before it are gone
+		return &broker.DroppedError{Run: f.run, End: *end, Ended: e.Time}
+	}
+	f.ended = step.Run
+	return nil
+}
+
+// sendStep sends the events of an entry: those that end an attempt after its output.
+func (f *follower) sendStep(ctx context.Context, step schedule.Step) {
+	o := step.Entry.Record.Outcome
 	if o == nil || !f.logs {
-		return f.apply(e)
+		f.sendEvents(step)
+		return
 	}
-	id := jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}
+	id := jobs.AttemptID{Module: step.Entry.Cell, Attempt: o.Attempt}
 	f.awaitLog(ctx, id, o)
 	f.flush(id)
-	err = f.apply(e)
+	f.sendEvents(step)
 	f.forget(id)
-	return err
+}
+
+// sendEvents sends the events of an entry, and after the start of an attempt the
+// output that was held for it.
+func (f *follower) sendEvents(step schedule.Step) {
+	for _, e := range step.Events {
+		f.send(e)
+		if e.Event != report.EventModuleStarted || !f.logs {
+			continue
+		}
+		a := f.log(jobs.AttemptID{Module: step.Entry.Cell, Attempt: jobs.Attempt(e.Attempt)})
+		a.started, a.module = true, e.Module
+		f.release(a, func(line report.Event) {
+			line.Module = e.Module
+			f.send(line)
+		})
+	}
 }
 
 // recognise reports whether an entry was folded before. At the first entry that
@@ -194,13 +266,6 @@ func (f *follower) recognise(e jobs.Entry) (known bool, err error) {
 	}
 	f.next++
 	return known, nil
-}
-
-func (f *follower) apply(e jobs.Entry) error {
-	if err := f.state.Apply(e); err != nil {
-		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, f.run, err)
-	}
-	return nil
 }
 
 // awaitLog takes chunks until all that the outcome counts have arrived. It gives
@@ -283,7 +348,7 @@ func (f *follower) line(a *attemptLog, id jobs.AttemptID, s jobs.Stream, at time
 		f.held += len(e.Text)
 		return
 	}
-	e.Module = f.state.NameOf(id.Module)
+	e.Module = a.module
 	f.send(e)
 }
 
@@ -297,23 +362,8 @@ func (f *follower) release(a *attemptLog, to func(report.Event)) {
 }
 
 func (f *follower) send(e report.Event) {
-	if f.replay {
-		return
-	}
-	f.seq++
-	e.Seq = f.seq
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
 	f.sink(e)
-	if e.Event != report.EventModuleStarted || !f.logs {
-		return
-	}
-	moduleID, _ := f.state.TokenOf(e.Module)
-	a := f.log(jobs.AttemptID{Module: moduleID, Attempt: jobs.Attempt(e.Attempt)})
-	a.started = true
-	f.release(a, func(line report.Event) {
-		line.Module = e.Module
-		f.send(line)
-	})
 }
