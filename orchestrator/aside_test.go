@@ -24,7 +24,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// faulty is a log that panics at one line.
+// faulty is a log handler that panics on messages that contain text.
 type faulty struct{ text string }
 
 func (f faulty) Enabled(context.Context, slog.Level) bool { return true }
@@ -38,9 +38,9 @@ func (f faulty) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// estimated stores as the durations of a pipeline what cannot be read, which
-// every orchestrator of it logs.
-func estimated(ctx context.Context, c *broker.Conn, pipeline string) error {
+// corruptDurations stores unreadable durations for a pipeline. Every orchestrator
+// of the pipeline logs a warning about them.
+func corruptDurations(ctx context.Context, c *broker.Conn, pipeline string) error {
 	if _, err := kv.OpenStats(ctx, c.Conn); err != nil {
 		return err
 	}
@@ -49,9 +49,10 @@ func estimated(ctx context.Context, c *broker.Conn, pipeline string) error {
 	return err
 }
 
-// TestServeSetsAsideARunOverWhichItPanics: it is left once, its lease says why,
-// nobody tries again, other runs go on, and it can be ended by force.
-func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
+// TestServeSetsAsideARunThatCausesAPanic: the orchestrator tries the run
+// once, and the lease of the run holds the reason. Other runs go on. The run can
+// be ended by force.
+func TestServeSetsAsideARunThatCausesAPanic(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
@@ -65,7 +66,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := estimated(ctx, c, "odd"); err != nil {
+		if err := corruptDurations(ctx, c, "odd"); err != nil {
 			t.Fatal(err)
 		}
 		var l leavings
@@ -87,7 +88,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 		}
 		holders, err := kv.Holders(ctx, c.Conn)
 		if err != nil || holders["bad"].Problem == "" {
-			t.Errorf("its lease says nothing: %+v, %v", holders["bad"], err)
+			t.Errorf("its lease has no reason: %+v, %v", holders["bad"], err)
 		}
 		if err := client.New(c).End(ctx, "bad", "because"); err != nil {
 			t.Errorf("end it: %v", err)
@@ -112,7 +113,7 @@ func TestServeSetsAsideARunOverWhichItPanics(t *testing.T) {
 	})
 }
 
-// skips is a pipeline that ends without a worker.
+// skips returns a pipeline that ends without a worker.
 func skips(name string) *pipeline.Pipeline {
 	f, err := pipeline.Parse("p.yaml", []byte("name: "+name+"\nmodules: {a: {if: 'false', run: 'true'}}\n"))
 	if err != nil {
@@ -125,13 +126,14 @@ func skips(name string) *pipeline.Pipeline {
 	return p
 }
 
-// TestEndByForce: a run whose log cannot be read is ended, and reported so;
-// others are refused.
-func TestEndByForce(t *testing.T) {
+// TestEndEndsARunWithAnUnreadableLog: End ends a run whose log cannot be
+// read, and the report shows it. End refuses runs that have ended, runs with an
+// orchestrator, and unknown runs.
+func TestEndEndsARunWithAnUnreadableLog(t *testing.T) {
 	s := newShelf(t)
 	ctx := t.Context()
 	if err := client.New(s.conn).End(ctx, "none", "x"); !errors.Is(err, broker.ErrNotFound) {
-		t.Errorf("a run that is not there: %v", err)
+		t.Errorf("an unknown run: %v", err)
 	}
 	s.ended("over")
 	if err := client.New(s.conn).End(ctx, "over", "x"); !errors.Is(err, client.ErrEnded) {
@@ -142,11 +144,11 @@ func TestEndByForce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := leases.Acquire(ctx, "led", "somebody"); err != nil {
+	if _, err := leases.Acquire(ctx, "led", "other"); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.New(s.conn).End(ctx, "led", "x"); !errors.Is(err, client.ErrDecided) {
-		t.Errorf("a run that somebody decides for: %v", err)
+		t.Errorf("a run with an orchestrator: %v", err)
 	}
 	for subject, data := range map[string][]byte{"mp.run.bad.spec": []byte("no specification"), "mp.run.odd.spec": {1, 0xc0}} {
 		if _, err := s.conn.Request(ctx, &nats.Msg{Subject: subject, Data: data}); err != nil {
@@ -177,9 +179,9 @@ func TestEndByForce(t *testing.T) {
 	}
 }
 
-// TestSweepRemovesJobsThatNobodyCanDo: of runs that do not exist at once, of a
-// newer version after the grace, and no others.
-func TestSweepRemovesJobsThatNobodyCanDo(t *testing.T) {
+// TestSweepRemovesJobsThatNoWorkerCanDo: a sweep removes the jobs of runs that do
+// not exist, and after the grace the jobs of a newer version. It keeps others.
+func TestSweepRemovesJobsThatNoWorkerCanDo(t *testing.T) {
 	s := newShelf(t)
 	s.submit("open")
 	s.publish("open")

@@ -20,16 +20,17 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// The benchmarks run modules that do nothing, on a worker that commits a job
-// as soon as it has it: what is left is the engine and NATS. Compare with
-// broker's BenchmarkCycle, the same durable cycle without an engine.
+// The benchmarks run modules that do nothing, on a worker that commits a job as
+// soon as it receives it. So they measure the engine and NATS. Compare with
+// broker's BenchmarkCycle, which measures the same durable cycle without an
+// engine.
 
-// BenchmarkFanOut: independent modules.
+// BenchmarkFanOut runs independent modules.
 func BenchmarkFanOut(b *testing.B) {
 	benchmarkRun(b, 10_000, func(int) []pipeline.Need { return nil })
 }
 
-// BenchmarkChain: every module needs the one before.
+// BenchmarkChain runs modules each of which needs the one before.
 func BenchmarkChain(b *testing.B) {
 	benchmarkRun(b, 1000, func(i int) []pipeline.Need {
 		if i == 0 {
@@ -39,7 +40,8 @@ func BenchmarkChain(b *testing.B) {
 	})
 }
 
-// BenchmarkLayers: layers of 100, with full needs between one and the next.
+// BenchmarkLayers runs layers of 100 modules. Every module needs all modules of
+// the layer before.
 func BenchmarkLayers(b *testing.B) {
 	benchmarkRun(b, 3000, func(i int) []pipeline.Need {
 		var needs []pipeline.Need
@@ -70,7 +72,7 @@ func benchmarkRun(b *testing.B, modules int, needs func(int) []pipeline.Need) {
 		})
 	}
 	var g errgroup.Group
-	g.Go(func() error { return commitAtOnce(ctx, conn) })
+	g.Go(func() error { return commitAll(ctx, conn) })
 	run := 0
 	for b.Loop() {
 		run++
@@ -89,8 +91,8 @@ func benchmarkRun(b *testing.B, modules int, needs func(int) []pipeline.Need) {
 	}
 }
 
-// commitAtOnce is a worker of 64 slots whose modules do nothing.
-func commitAtOnce(ctx context.Context, conn *broker.Conn) error {
+// commitAll is a worker of 64 slots. It commits every job without running it.
+func commitAll(ctx context.Context, conn *broker.Conn) error {
 	registry, err := kv.OpenRegistry(ctx, conn.Conn, time.Minute)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// leavings are how often runs were left, and with what.
+// leavings records the errors with which Serve left runs.
 type leavings struct {
 	mu   sync.Mutex
 	left []error
@@ -35,7 +35,7 @@ func (l *leavings) note(_ jobs.RunID, _ jobs.End, err error) {
 	l.left = append(l.left, err)
 }
 
-// after lets an hour pass, and returns what was left until then.
+// after waits for an hour, and returns the errors until then.
 func (l *leavings) after() []error {
 	<-time.After(time.Hour)
 	l.mu.Lock()
@@ -43,9 +43,9 @@ func (l *leavings) after() []error {
 	return l.left
 }
 
-// TestServeLeavesAloneWhatItCannotRead: a run whose log cannot be folded is
-// left, and said to be, once; again when its log has changed.
-func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
+// TestServeTriesAnUnreadableLogOnceUntilItChanges: Serve leaves a run whose log
+// cannot be folded, and reports it once. It tries again when the log has changed.
+func TestServeTriesAnUnreadableLogOnceUntilItChanges(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		ctx, stop := context.WithCancel(context.Background())
 		c, err := broker.Connect(ctx, broker.Config{Options: s.Options(), Memory: true, Logger: slog.New(slog.DiscardHandler)})
@@ -62,7 +62,7 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := client.New(c).Check(ctx, "r"); !errors.Is(err, schedule.ErrCorrupt) || !runlog.Unreadable(err) {
-			t.Fatalf("the log is as it should be: %v", err)
+			t.Fatalf("the log is readable: %v", err)
 		}
 		var l leavings
 		var g errgroup.Group
@@ -89,9 +89,10 @@ func TestServeLeavesAloneWhatItCannotRead(t *testing.T) {
 	})
 }
 
-// TestALockOfANewerVersionIsWaitedFor: what a newer version has entered is
-// waited for, and people are told so; the run goes on when it is gone.
-func TestALockOfANewerVersionIsWaitedFor(t *testing.T) {
+// TestRunWaitsForALockOfANewerVersion: a run waits for a lock whose entry a
+// newer version has written, and an event shows it. The run continues when the
+// entry is gone.
+func TestRunWaitsForALockOfANewerVersion(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
 	h := jobs.Holder{Run: "other", Module: "m", Attempt: 1, Epoch: 1}

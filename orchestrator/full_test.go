@@ -24,16 +24,16 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// heard is a log that hands warnings on.
-type heard struct {
+// recorder is a log handler that sends its messages to a channel.
+type recorder struct {
 	slog.Handler
 	warnings chan string
 }
 
-func (h heard) Enabled(context.Context, slog.Level) bool { return true }
-func (h heard) WithAttrs([]slog.Attr) slog.Handler       { return h }
-func (h heard) WithGroup(string) slog.Handler            { return h }
-func (h heard) Handle(_ context.Context, r slog.Record) error {
+func (h recorder) Enabled(context.Context, slog.Level) bool { return true }
+func (h recorder) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h recorder) WithGroup(string) slog.Handler            { return h }
+func (h recorder) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		text += " " + a.String()
@@ -41,18 +41,18 @@ func (h heard) Handle(_ context.Context, r slog.Record) error {
 	})
 	select {
 	case h.warnings <- text:
-	default: // nobody waits for so many
+	default: // no test waits for so many
 	}
 	return nil
 }
 
-// await returns when something was said that has both words.
-func (h heard) await(s *site, words ...string) {
+// await returns when a message contains both words.
+func (h recorder) await(s *site, words ...string) {
 	s.t.Helper()
 	for {
 		select {
 		case <-s.ctx.Done():
-			s.t.Fatalf("nobody has said %q", words)
+			s.t.Fatalf("no message with %q", words)
 		case text := <-h.warnings:
 			if strings.Contains(text, words[0]) && strings.Contains(text, words[1]) {
 				return
@@ -61,8 +61,8 @@ func (h heard) await(s *site, words ...string) {
 	}
 }
 
-// logged is a connection of which h hears.
-func (s *site) logged(h heard) *broker.Conn {
+// logged returns a connection that logs to h.
+func (s *site) logged(h recorder) *broker.Conn {
 	s.t.Helper()
 	c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Logger: slog.New(h)})
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *site) logged(h heard) *broker.Conn {
 	return c
 }
 
-// resize gives a stream so much more room than it takes now; less than none is
-// as much as it likes.
+// resize limits a stream to its present size plus more bytes. A negative more
+// removes the limit.
 func (s *site) resize(stream string, more int64) {
 	s.t.Helper()
 	js, err := jetstream.New(s.nats.Connect(s.t))
@@ -94,7 +94,7 @@ func (s *site) resize(stream string, more int64) {
 	}
 }
 
-// fifo is what a module and a test wait for each other with.
+// fifo creates a named pipe, with which a module and a test wait for each other.
 func (s *site) fifo(name string) string {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -104,13 +104,13 @@ func (s *site) fifo(name string) string {
 	return path
 }
 
-// TestFullStreams: a stream that has no room while a run is on its way holds
-// the run up, says so, and loses and doubles nothing.
-func TestFullStreams(t *testing.T) {
+// TestRunWaitsForAFullStream: while a stream has no room, a run waits and logs it.
+// No record is lost or written twice.
+func TestRunWaitsForAFullStream(t *testing.T) {
 	for _, stream := range []string{"MP_RUNS", "MP_JOBS", "MP_LOGS", "OBJ_mp-blobs"} {
 		t.Run(stream, func(t *testing.T) {
 			s := newSite(t, 0)
-			h := heard{slog.DiscardHandler, make(chan string, 1000)}
+			h := recorder{slog.DiscardHandler, make(chan string, 1000)}
 			s.workerOn(s.logged(h), worker.Config{Name: "w"})
 			gate := s.fifo("gate")
 			s.submit("r", `
@@ -141,7 +141,7 @@ modules:
 			}
 			h.await(s, "no room", stream)
 			if ended, err := s.conn.Runs.Ended(s.ctx, "r"); ended || err != nil {
-				t.Fatalf("it has ended in a full %s: %v", stream, err)
+				t.Fatalf("it has ended with a full %s: %v", stream, err)
 			}
 			s.resize(stream, -1)
 			rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
@@ -160,11 +160,11 @@ modules:
 	}
 }
 
-// TestFullStorage: the storage of the whole server is used up, by somebody
-// else, while a run is on its way: the same.
-func TestFullStorage(t *testing.T) {
+// TestRunWaitsForFullStorage: another client uses up the storage of the whole
+// server during a run. The run waits and logs it.
+func TestRunWaitsForFullStorage(t *testing.T) {
 	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 64 << 20 }))
-	h := heard{slog.DiscardHandler, make(chan string, 1000)}
+	h := recorder{slog.DiscardHandler, make(chan string, 1000)}
 	s.workerOn(s.logged(h), worker.Config{Name: "w"})
 	gate := s.fifo("gate")
 	s.submit("r", `
@@ -204,7 +204,7 @@ modules:
 	s.eachOnce("r")
 }
 
-// useUp takes all storage that the server has left, until free.
+// useUp takes all storage that the server has left, until free is called.
 func (s *site) useUp() (free func()) {
 	s.t.Helper()
 	js, err := jetstream.New(s.nats.Connect(s.t))
@@ -216,7 +216,7 @@ func (s *site) useUp() (free func()) {
 	}
 	for size := 512 << 10; size > 0; {
 		if _, err := js.Publish(s.ctx, "others", make([]byte, size)); err != nil {
-			size /= 2 // and ever closer
+			size /= 2 // fill the rest with smaller messages
 		}
 	}
 	return func() {
@@ -246,9 +246,9 @@ func (s *site) eachOnce(run jobs.RunID) {
 	}
 }
 
-// TestSubmitToFullStream: what is not a run yet fails at once, with what can
-// be done.
-func TestSubmitToFullStream(t *testing.T) {
+// TestSubmitToAFullStreamFails: a submission to a full stream fails without waiting.
+// The error names the stream and the remedy.
+func TestSubmitToAFullStreamFails(t *testing.T) {
 	s := newSite(t, 0)
 	s.resize("MP_RUNS", 10)
 	err := client.New(s.conn).Submit(s.ctx, &jobs.Spec{Run: "r"})

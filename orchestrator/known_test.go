@@ -27,10 +27,10 @@ func specOf(t *testing.T, file, src string, params map[string]string) *jobs.Spec
 	return &jobs.Spec{Run: "r1", Pipeline: p, Env: []pipeline.Pair{{Axis: "A", Value: "1"}, {Axis: "B", Value: "2"}}}
 }
 
-// TestKnownComparesWhatARunDoes: a run is the same if its pipeline, its
-// parameters and its environment are; the error names what differs, and never
-// a value.
-func TestKnownComparesWhatARunDoes(t *testing.T) {
+// TestKnownComparesPipelineParametersAndEnvironment: two runs are the same when
+// their pipelines, parameters and environments are the same. The error names the
+// differences, and never a value.
+func TestKnownComparesPipelineParametersAndEnvironment(t *testing.T) {
 	s := newSite(t, 0)
 	ctx := t.Context()
 	if err := client.New(s.conn).Known(ctx, specOf(t, "p.yaml", knownSource, nil)); !errors.Is(err, broker.ErrNotFound) {

@@ -168,8 +168,8 @@ func (s *site) free(lock jobs.Lock) {
 
 var db = jobs.Lock{Name: "db", Max: 1}
 
-// TestAKeyOfTheCluster: two runs never hold it together, and their tokens grow.
-func TestAKeyOfTheCluster(t *testing.T) {
+// TestClusterKeyIsHeldByOneRunAtATime: two runs never hold it together, and their tokens grow.
+func TestClusterKeyIsHeldByOneRunAtATime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
 	first := s.start("r1", user("one"))
@@ -187,8 +187,8 @@ func TestAKeyOfTheCluster(t *testing.T) {
 	s.free(db)
 }
 
-// TestManyRunsShareAKey: whoever comes when, one at a time, and all of them.
-func TestManyRunsShareAKey(t *testing.T) {
+// TestManyRunsHoldAKeyInTurn: whoever comes when, one at a time, and all of them.
+func TestManyRunsHoldAKeyInTurn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
 	const src = `
@@ -215,9 +215,9 @@ modules:
 	s.free(jobs.Lock{Name: "other", Max: 1})
 }
 
-// TestALimitOfTheCluster: of three runs two hold it, and the third comes in
+// TestClusterLimitBoundsItsHolders: of three runs two hold it, and the third comes in
 // when one of them has left.
-func TestALimitOfTheCluster(t *testing.T) {
+func TestClusterLimitBoundsItsHolders(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
 	src := func(name, until string) string {
@@ -252,10 +252,10 @@ modules:
 	s.free(jobs.Lock{Name: "licences", Limit: true, Max: 2})
 }
 
-// TestTheHolderOutlivesItsOrchestrator: nobody decides for a run whose worker
+// TestKeyIsHeldUntilTheAttemptIsClosed: nobody decides for a run whose worker
 // runs on: what it holds is not given away before the attempt is closed, which
 // its worker does.
-func TestTheHolderOutlivesItsOrchestrator(t *testing.T) {
+func TestKeyIsHeldUntilTheAttemptIsClosed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
 	const slow = `
@@ -312,9 +312,9 @@ func (s *site) holding(run jobs.RunID) {
 	}
 }
 
-// TestWhatAnEndedRunHolds is free, as is what a run holds that is not there;
+// TestLockOfAnEndedRunIsFree is free, as is what a run holds that is not there;
 // whoever comes to an ended run gives it back.
-func TestWhatAnEndedRunHolds(t *testing.T) {
+func TestLockOfAnEndedRunIsFree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
 	s.touch("go")
@@ -332,11 +332,11 @@ func TestWhatAnEndedRunHolds(t *testing.T) {
 	s.free(db)
 }
 
-// TestAnOrphanIsClosed: an attempt whose run nobody decides for is closed
+// TestAttemptOfAnOrphanedRunIsClosed: an attempt whose run nobody decides for is closed
 // before what it holds is taken; as handed back when nobody had claimed it, and
 // then its job is gone first; as lost when its worker is gone. Somebody who
 // goes on with the run later runs the next attempt.
-func TestAnOrphanIsClosed(t *testing.T) {
+func TestAttemptOfAnOrphanedRunIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("claimed=%v", claimed), func(t *testing.T) {
@@ -376,10 +376,10 @@ func TestAnOrphanIsClosed(t *testing.T) {
 	}
 }
 
-// TestWhatWasNeverGranted: an orchestrator died when it had a place in a limit
+// TestLockThatWasNeverGrantedIsFreeAfterTakeover: an orchestrator died when it had a place in a limit
 // for one module, and had not granted it. Whoever takes the run over begins
 // with the module that has to be alone and needs that place.
-func TestWhatWasNeverGranted(t *testing.T) {
+func TestLockThatWasNeverGrantedIsFreeAfterTakeover(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
 	s.submit("r1", `
@@ -430,10 +430,10 @@ func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
 	}
 }
 
-// TestOrchestratorsComeAndGo while their runs share a key and a limit: whoever
+// TestLocksExcludeWhileOrchestratorsDie while their runs share a key and a limit: whoever
 // dies when, one module is inside at a time, its token is the greatest so far,
 // and all runs succeed.
-func TestOrchestratorsComeAndGo(t *testing.T) {
+func TestLocksExcludeWhileOrchestratorsDie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
 	const src = `

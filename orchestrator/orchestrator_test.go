@@ -132,9 +132,9 @@ func statuses(r *report.Report) string {
 	return strings.Join(words, " ")
 }
 
-// TestRun: results flow, conditions are evaluated over them, families are
+// TestRunExecutesAPipeline: results flow, conditions are evaluated over them, families are
 // expanded, and the events come in order with all output before the end.
-func TestRun(t *testing.T) {
+func TestRunExecutesAPipeline(t *testing.T) {
 	s := newSite(t, 2)
 	rep, events := s.run(`
 name: p
@@ -186,9 +186,9 @@ modules:
 	}
 }
 
-// TestLargeOutputsDecide: outputs kept by reference are fetched for
+// TestLargeOutputsAreFetchedForDecisions: outputs kept by reference are fetched for
 // conditions, axes and texts.
-func TestLargeOutputsDecide(t *testing.T) {
+func TestLargeOutputsAreFetchedForDecisions(t *testing.T) {
 	s := newSite(t, 1)
 	rep, _ := s.run(`
 name: p
@@ -214,9 +214,9 @@ modules:
 	}
 }
 
-// TestTakeover: another orchestrator goes on where the first stopped; the
+// TestTakeoverContinuesTheRun: another orchestrator goes on where the first stopped; the
 // first one is told so, and nothing runs twice.
-func TestTakeover(t *testing.T) {
+func TestTakeoverContinuesTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	gate := filepath.Join(s.dir, "gate")
 	s.submit("r1", fmt.Sprintf(`
@@ -290,9 +290,9 @@ func (s *site) seize(run jobs.RunID, name string) *kv.RunLease {
 	}
 }
 
-// TestHeld: one orchestrator decides for a run at a time; what stops gives
+// TestRunIsRefusedWhileAnotherOrchestratorDecides: one orchestrator decides for a run at a time; what stops gives
 // the run back at once.
-func TestHeld(t *testing.T) {
+func TestRunIsRefusedWhileAnotherOrchestratorDecides(t *testing.T) {
 	s := newSite(t, 0)
 	s.submit("r1", "name: p\nmodules: {a: {run: 'true'}}\n")
 	ctx, stop := context.WithCancel(s.ctx)
@@ -339,9 +339,9 @@ func (s *site) cancelled(run jobs.RunID) *report.Report {
 	return rep
 }
 
-// TestCancel: it reaches a running process, is refused once the run has
+// TestCancelStopsARunningModule: it reaches a running process, is refused once the run has
 // ended, and an unknown run is not found.
-func TestCancel(t *testing.T) {
+func TestCancelStopsARunningModule(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n  after: {needs: long, run: 'true'}\n")
 	rep := s.cancelled("r1")
@@ -356,9 +356,9 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestWhatPeopleMayWriteDoesNotCorruptARun: a cancellation that cannot be read
+// TestStrayRecordsOfUsersDoNotCorruptARun: a cancellation that cannot be read
 // and a second specification neither end the run nor hinder a cancellation.
-func TestWhatPeopleMayWriteDoesNotCorruptARun(t *testing.T) {
+func TestStrayRecordsOfUsersDoNotCorruptARun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n")
 	for _, bad := range []string{"", "text", "\x01\xc1"} {
@@ -374,8 +374,8 @@ func TestWhatPeopleMayWriteDoesNotCorruptARun(t *testing.T) {
 	}
 }
 
-// TestSubmitTwice: an id is used once.
-func TestSubmitTwice(t *testing.T) {
+// TestSubmitRefusesAUsedID: an id is used once.
+func TestSubmitRefusesAUsedID(t *testing.T) {
 	s := newSite(t, 0)
 	const src = "name: p\nmodules: {a: {run: 'true'}}\n"
 	s.submit("r1", src)
@@ -385,8 +385,8 @@ func TestSubmitTwice(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeft: a run that has ended leaves no job in the queue.
-func TestNothingIsLeft(t *testing.T) {
+// TestEndedRunLeavesNoJobs: a run that has ended leaves no job in the queue.
+func TestEndedRunLeavesNoJobs(t *testing.T) {
 	s := newSite(t, 2)
 	s.run(`
 name: p

@@ -13,10 +13,10 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestSmallestPayload: a whole run on a server that takes the smallest
-// messages that modpipe works with, whose specification, environment, output
-// and results are all larger.
-func TestSmallestPayload(t *testing.T) {
+// TestRunSucceedsWithTheSmallestPayload: a run succeeds on a server with the
+// smallest maximum payload that modpipe supports. Its specification, environment,
+// output and results are all larger than one message.
+func TestRunSucceedsWithTheSmallestPayload(t *testing.T) {
 	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = jetstream.LeastPayload }))
 	for _, name := range []string{"w1", "w2"} {
 		s.worker(name)
@@ -56,14 +56,14 @@ modules:
 		}
 	}
 	if got := strings.TrimSpace(strings.Join(lines["last"], "")); len(got) < 7 {
-		t.Errorf("what the last one needs has %s bytes", got)
+		t.Errorf("the needs of the last module have %s bytes", got)
 	}
 	s.eachOnce("r1")
 }
 
-// TestJobTooLarge: a module whose job would be longer than any message may be
-// fails, with the reason, and is not published for ever.
-func TestJobTooLarge(t *testing.T) {
+// TestModuleWithATooLargeJobFails: a module whose job is larger than 64 MiB
+// fails with the reason. Its job is not published again and again.
+func TestModuleWithATooLargeJobFails(t *testing.T) {
 	s := newSite(t, 1)
 	rep, _ := s.run(`
 name: p
@@ -75,6 +75,6 @@ modules:
 		t.Fatal(got)
 	}
 	if text := rep.Modules[1].Error; !strings.Contains(text, "too large") || !strings.Contains(text, "64 MiB") {
-		t.Errorf("it does not say why: %s", text)
+		t.Errorf("the error lacks the reason: %s", text)
 	}
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// A purge waits for the publication that it might overtake: until that is
-// answered, or so late that the job would be looked at before it starts.
-func TestAPurgeOvertakesNoPublication(t *testing.T) {
+// TestPurgeWaitsForThePublication: a purge waits for the publication that it
+// might overtake. It waits until the publication is answered, or until a worker
+// would check the job before it starts.
+func TestPurgeWaitsForThePublication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		p := &publication{answered: make(chan struct{}), until: began.Add(5 * time.Second)}
 		time.AfterFunc(time.Second, func() { close(p.answered) })
 		if p.await(t.Context()); time.Since(began) != time.Second {
-			t.Errorf("waited %s for an answer that came after 1 s", time.Since(began))
+			t.Errorf("waited %s for an answer after 1 s", time.Since(began))
 		}
 		p = &publication{answered: make(chan struct{}), until: began.Add(5 * time.Second)}
 		if p.await(t.Context()); time.Since(began) != 5*time.Second {
@@ -32,8 +33,9 @@ func TestAPurgeOvertakesNoPublication(t *testing.T) {
 	})
 }
 
-// What is not known to be stored keeps the lease from being given back.
-func TestAPublicationWithoutAnAnswerIsKnown(t *testing.T) {
+// TestUnansweredPublicationIsCounted: a publication without an answer counts as
+// unanswered, so that its lease is not released.
+func TestUnansweredPublicationIsCounted(t *testing.T) {
 	var l loop
 	if !l.unanswered().IsZero() {
 		t.Error("nothing was published")
@@ -44,12 +46,12 @@ func TestAPublicationWithoutAnAnswerIsKnown(t *testing.T) {
 		t.Error("a publication without an answer is forgotten")
 	}
 	if l.sent.CompareAndDelete(jobs.AttemptID{Module: "m", Attempt: 1}, p); !l.unanswered().IsZero() {
-		t.Error("one that was answered is not")
+		t.Error("a publication with an answer is not forgotten")
 	}
 }
 
-// TestOutcomeInPlaceOfAWorkerNamesItsOrchestrator: people read in the error who
-// concluded that a worker is lost. A worker's own outcome stays as it is.
+// TestOutcomeInPlaceOfAWorkerNamesItsOrchestrator: the error names the orchestrator
+// that has recorded the outcome. The outcome of a worker stays as it is.
 func TestOutcomeInPlaceOfAWorkerNamesItsOrchestrator(t *testing.T) {
 	for _, row := range []struct {
 		name    string

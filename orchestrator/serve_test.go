@@ -71,9 +71,9 @@ func (v *servers) end(run jobs.RunID) *report.Report {
 	return rep
 }
 
-// TestServe: whoever serves takes what is submitted before and after its
+// TestServeTakesSubmittedRuns: whoever serves takes what is submitted before and after its
 // start; several share the runs, each run is one's at a time.
-func TestServe(t *testing.T) {
+func TestServeTakesSubmittedRuns(t *testing.T) {
 	s := newSite(t, 2)
 	v := newServers(s)
 	const src = "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n"
@@ -100,9 +100,9 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestServeAdopts: what one has left in the middle another goes on with, and
+// TestServeAdoptsAnOrphanedRun: what one has left in the middle another goes on with, and
 // nothing runs twice.
-func TestServeAdopts(t *testing.T) {
+func TestServeAdoptsAnOrphanedRun(t *testing.T) {
 	s := newSite(t, 1)
 	v := newServers(s)
 	stop := v.start("one")
@@ -146,9 +146,9 @@ modules:
 	}
 }
 
-// TestServeWaitsItsTurn: more runs than one may decide for wait, and none is
+// TestServeDecidesForAtMostMaxRuns: more runs than one may decide for wait, and none is
 // forgotten.
-func TestServeWaitsItsTurn(t *testing.T) {
+func TestServeDecidesForAtMostMaxRuns(t *testing.T) {
 	s := newSite(t, 1)
 	for i := range 5 {
 		s.submit(jobs.RunID(fmt.Sprintf("r%d", i)), "name: p\nmodules: {a: {run: 'true'}}\n")
@@ -187,10 +187,10 @@ func TestServeWaitsItsTurn(t *testing.T) {
 	}
 }
 
-// TestServeClearsUp: what an orchestrator has left in the queue that died
+// TestServeRemovesTheJobsOfAnEndedRun: what an orchestrator has left in the queue that died
 // between the end of its run and the purge is gone after the start of one that
 // serves.
-func TestServeClearsUp(t *testing.T) {
+func TestServeRemovesTheJobsOfAnEndedRun(t *testing.T) {
 	s := newSite(t, 0)
 	s.run("name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
 	stored := make(chan error, 1)
@@ -214,9 +214,9 @@ func TestServeClearsUp(t *testing.T) {
 	}
 }
 
-// TestServeWaitsForTheNameOfAKilledOne: the entry that a killed one has left
+// TestServeWaitsForTheNameOfAKilledOrchestrator: the entry that a killed one has left
 // is waited for until it expires, and only then it says that it serves.
-func TestServeWaitsForTheNameOfAKilledOne(t *testing.T) {
+func TestServeWaitsForTheNameOfAKilledOrchestrator(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
 		leases := openLeases(t, n)
 		if _, err := leases.Acquire(t.Context(), "serve.s", "s"); err != nil { // and nobody renews it
@@ -247,9 +247,9 @@ func TestServeWaitsForTheNameOfAKilledOne(t *testing.T) {
 	})
 }
 
-// TestServeIsRefusedTheNameOfALiveOne: a live one keeps its name, and the
+// TestServeFailsWithTheNameOfALiveOrchestrator: a live one keeps its name, and the
 // second neither serves nor says so.
-func TestServeIsRefusedTheNameOfALiveOne(t *testing.T) {
+func TestServeFailsWithTheNameOfALiveOrchestrator(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()

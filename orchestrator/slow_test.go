@@ -62,9 +62,9 @@ func (n *numbered) check(t *testing.T) {
 	}
 }
 
-// TestSlowFollower: who follows a run and is stuck does not hold it up, and is
+// TestSlowFollowerDoesNotDelayTheRun: who follows a run and is stuck does not hold it up, and is
 // not sent more than it can take; it hears everything when it goes on.
-func TestSlowFollower(t *testing.T) {
+func TestSlowFollowerDoesNotDelayTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r", much)
 	var g errgroup.Group
@@ -96,9 +96,9 @@ func TestSlowFollower(t *testing.T) {
 	got.check(t)
 }
 
-// TestStuckSink: the same for what the orchestrator itself tells: it does not
+// TestBlockedFleetListenerDoesNotDelayTheRun: the same for what the orchestrator itself tells: it does not
 // wait for who does not listen.
-func TestStuckSink(t *testing.T) {
+func TestBlockedFleetListenerDoesNotDelayTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r", "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n")
 	goOn := make(chan struct{})
@@ -180,10 +180,10 @@ func (c narrowConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// TestCutAsSlow: the connection of a run's orchestrator and follower, which the
+// TestRunContinuesAfterTheServerCutsASlowClient: the connection of a run's orchestrator and follower, which the
 // server cuts because it does not take what it is sent, is made again: all
 // output arrives, in order, and nothing is lost or done twice.
-func TestCutAsSlow(t *testing.T) {
+func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) {
 		o.DontListen, o.WriteDeadline = true, 250*time.Millisecond
 	}))

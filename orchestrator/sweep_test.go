@@ -92,10 +92,10 @@ func (s *shelf) left(want ...jobs.RunID) {
 	}
 }
 
-// TestSweepByAge: a log goes when its run ended long ago, and not before; a
+// TestSweepDropsLogsByAge: a log goes when its run ended long ago, and not before; a
 // run that has not ended never goes. The id stays taken, and is free in the
 // end.
-func TestSweepByAge(t *testing.T) {
+func TestSweepDropsLogsByAge(t *testing.T) {
 	s := newShelf(t)
 	s.ended("old")
 	s.submit("open")
@@ -146,9 +146,9 @@ func TestSweepByAge(t *testing.T) {
 	s.submit("old")
 }
 
-// TestSweepSpares: what a worker that lives says it runs, and what somebody
+// TestSweepKeepsRunsInUse: what a worker that lives says it runs, and what somebody
 // has the lease of, is left alone, however old it is.
-func TestSweepSpares(t *testing.T) {
+func TestSweepKeepsRunsInUse(t *testing.T) {
 	s := newShelf(t)
 	for _, run := range []jobs.RunID{"worked", "led", "free"} {
 		s.ended(run)
@@ -178,9 +178,9 @@ func TestSweepSpares(t *testing.T) {
 	s.left()
 }
 
-// TestSweepBySize: where room is short the oldest go first, down to where
+// TestSweepDropsTheOldestLogsWhenSpaceIsShort: where room is short the oldest go first, down to where
 // there is some; what has only just ended stays whatever it takes.
-func TestSweepBySize(t *testing.T) {
+func TestSweepDropsTheOldestLogsWhenSpaceIsShort(t *testing.T) {
 	s := newShelf(t)
 	for i := range 100 {
 		s.ended(jobs.RunID(fmt.Sprintf("r%02d", i)))
@@ -271,10 +271,10 @@ func (s *shelf) append(run jobs.RunID, cell jobs.ModuleID, rec jobs.Record) {
 // now is a retention that sweeps at once whatever is not needed.
 var now = orchestrator.Retention{Every: atOnce, Grace: atOnce}
 
-// TestSweepLargeValues: where their store is nearly full, those go first that
+// TestSweepDropsTheOldestLargeValues: where their store is nearly full, those go first that
 // nobody has stored for longest, until there is room; with room, or within the
 // grace, none does.
-func TestSweepLargeValues(t *testing.T) {
+func TestSweepDropsTheOldestLargeValues(t *testing.T) {
 	s := newShelf(t)
 	var all []jobs.Value
 	for i := range uint64(50) {
@@ -309,9 +309,9 @@ func TestSweepLargeValues(t *testing.T) {
 	}
 }
 
-// TestSweepSparesLargeValues: none goes that a run refers to which has not
+// TestSweepKeepsLargeValuesInUse: none goes that a run refers to which has not
 // ended, or that a worker may yet commit.
-func TestSweepSparesLargeValues(t *testing.T) {
+func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 	s := newShelf(t)
 	long := func(seed uint64) map[string]string { // more than a record holds
 		return map[string]string{"l": must(s.conn.Values.Outputs(t.Context(), s.value(seed, 900<<10)))["o"]}
@@ -404,8 +404,8 @@ func TestSweepsTakeTurns(t *testing.T) {
 	}
 }
 
-// TestServeSweeps: who serves drops what is old while runs go on.
-func TestServeSweeps(t *testing.T) {
+// TestServeDropsOldRuns: who serves drops what is old while runs go on.
+func TestServeDropsOldRuns(t *testing.T) {
 	s := newSite(t, 1)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()

@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// until waits for a condition, and looks again as long as it does not hold.
+// until checks a condition every 20 ms until it holds.
 func (s *site) until(what string, holds func() bool) {
 	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -27,7 +27,7 @@ func (s *site) until(what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-s.ctx.Done():
-			s.t.Fatalf("waited in vain for %s", what)
+			s.t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -37,10 +37,10 @@ func (s *site) marks() []string {
 	return strings.Fields(string(text))
 }
 
-// TestWorkLostWithTheTailRunsAgain: the server comes back with the store that
-// it had before a module ended and the next began. Both run again without help,
-// and a fencing token is larger than any that was lost.
-func TestWorkLostWithTheTailRunsAgain(t *testing.T) {
+// TestWorkLostWithTheEndOfTheLogRunsAgain: the server restarts with the store that it
+// had before a module ended and the next began. Both modules run again without
+// help. Each new fencing token is larger than any that was lost.
+func TestWorkLostWithTheEndOfTheLogRunsAgain(t *testing.T) {
 	store := t.TempDir()
 	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) { o.StoreDir = filepath.Join(store, "now") }))
 	s.worker("w1")
@@ -86,9 +86,9 @@ modules:
 	}
 }
 
-// TestNoiseInACellDecidesNothing: records that do not fit a module's log are
-// skipped with one warning, before and while it runs.
-func TestNoiseInACellDecidesNothing(t *testing.T) {
+// TestStrayRecordsInACellAreSkipped: records that do not fit a module's log are
+// skipped with one warning, before the module runs and while it runs.
+func TestStrayRecordsInACellAreSkipped(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", `
 name: p
