@@ -111,7 +111,7 @@ func TestFaults(t *testing.T) {
 		"listen and server":   {args: []string{"run", "ci.yaml", "--listen", "127.0.0.1:0", "-s", "x"}, want: []string{"--listen is for the embedded server"}},
 		"context":             {env: []string{"NATS_CONTEXT=nix"}, args: []string{"runs", "list"}, want: []string{`--context from NATS_CONTEXT: context not found: "nix"`}},
 		"credentials":         {env: []string{"NATS_CREDS=/nix"}, args: []string{"runs", "list"}, want: []string{"--creds from NATS_CREDS: stat /nix"}},
-		"no address":          {env: []string{"NATS_URL=nats://a:4222,me:secret@b:99999"}, args: []string{"runs", "list", "--creds", "/nix"}, want: []string{"--server from NATS_URL: nats://b:99999 has a port that is none", "--creds: stat /nix"}, never: []string{"secret"}},
+		"no address":          {env: []string{"NATS_URL=nats://a:4222,me:secret@b:99999"}, args: []string{"runs", "list", "--creds", "/nix"}, want: []string{"--server from NATS_URL: nats://b:99999 has an invalid port", "--creds: stat /nix"}, never: []string{"secret"}},
 		"an address of words": {args: []string{"run", "ci.yaml", "-s", "ht!tp://x"}, want: []string{"--server: nats://… is no address of a server"}},
 		"half a certificate":  {args: []string{"runs", "list", "-s", "x", "--tlscert", "/dev/null"}, want: []string{"belong together"}},
 		"secrets are no flag": {args: []string{"runs", "list", "--token", "x"}, want: []string{"unknown flag --token"}},

@@ -7,7 +7,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// FuzzEntries: reading a bucket never panics, whatever is in it, and a
+// FuzzEntries checks that no entry makes the reader of a bucket panic, and that a
 // heartbeat counts under its sender's name only.
 func FuzzEntries(f *testing.F) {
 	w := jobs.WorkerInfo{Name: "w"}

@@ -9,9 +9,8 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestHeartbeatCountsOnlyUnderTheNameOfItsSender: an entry under
-// another name, or one that is not a heartbeat, belongs to no worker and blocks no
-// worker's name.
+// TestHeartbeatCountsOnlyUnderTheNameOfItsSender also checks that an entry under
+// another name, or one that is not a heartbeat, blocks no worker's name.
 func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
@@ -43,6 +42,6 @@ func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	}
 	put("newer", []byte{jobs.Version + 1, 0x80})
 	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "newer" || list[0].Slots != 0 {
-		t.Errorf("with a worker of a newer version: %+v, %v", list, err)
+		t.Errorf("the registry with a worker of a newer version: %+v, %v", list, err)
 	}
 }

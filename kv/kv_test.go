@@ -100,8 +100,8 @@ func TestNameBelongsToOneLiveIncarnation(t *testing.T) {
 	}
 }
 
-// What an incarnation has sent before it died may arrive when the next one
-// has the name: the entry stays as it is.
+// A heartbeat of a dead incarnation may arrive when the next one has the name. The
+// entry stays as it is.
 func TestLateHeartbeatDoesNotReplaceASuccessor(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
@@ -158,7 +158,7 @@ func TestEndOfASilentWorkerIsReported(t *testing.T) {
 			t.Errorf("reported after %v", after)
 		}
 		if beats < 8 {
-			t.Errorf("in 10 s without a change it was said %d times that nothing changes", beats)
+			t.Errorf("the watch sent %d beats in 10 s without a change", beats)
 		}
 		check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "2"}))
 		change()
@@ -182,7 +182,7 @@ func TestBeatsKeepAWorker(t *testing.T) {
 			list, err := r.List(t.Context())
 			check(t, err)
 			if len(list) != 1 {
-				t.Fatal("it is gone")
+				t.Fatal("the entry is gone")
 			}
 		}
 	})
@@ -212,11 +212,11 @@ func TestRegistryIsRecreatedAfterARestart(t *testing.T) {
 	check(t, <-beat)
 	again := registry(t, connect(t, s), time.Hour)
 	if again.TTL() != 5*time.Second {
-		t.Errorf("it was recreated with a TTL of %v", again.TTL())
+		t.Errorf("the bucket was recreated with a TTL of %v", again.TTL())
 	}
 }
 
-func TestLanes(t *testing.T) {
+func TestLaneWatchSendsWrittenLanes(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
 	ctx := within(t)

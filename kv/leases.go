@@ -23,8 +23,8 @@ var (
 
 const (
 	leaseTTL = 3 * time.Second
-	// leaseMargin is how much earlier a holder stops than the server lets another
-	// process begin: the drift of clocks, and the time to stop.
+	// leaseMargin is the time between a holder's stop and the expiry of its lease. It
+	// covers the drift of clocks and the time to stop.
 	leaseMargin = 500 * time.Millisecond
 )
 
@@ -66,8 +66,8 @@ func holder(e jetstream.BucketEntry) jobs.RunLease {
 	return h
 }
 
-// Holders reads the holders of all leases. It creates nothing: without a bucket
-// there are none.
+// Holders reads the holders of all leases. Without a bucket it returns none. It does
+// not create the bucket.
 func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.RunLease, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("leases"))
 	if errors.Is(err, jetstream.ErrNotFound) {
@@ -96,7 +96,7 @@ type RunLease struct {
 	mu       sync.Mutex
 	value    jobs.RunLease
 	revision uint64
-	until    time.Time // we may act, on our own clock
+	until    time.Time // end of the lease, on our own clock
 }
 
 // Acquire takes the lease of a key, a run's id for example, unless another
@@ -157,8 +157,7 @@ func (l *RunLease) SetEpoch(epoch uint64) {
 	l.value.Epoch = epoch
 }
 
-// SetProblem puts the reason into the entry why its holder does not act, at its
-// next renewal.
+// SetProblem writes into the entry why its holder does not act, at its next renewal.
 func (l *RunLease) SetProblem(why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +167,7 @@ func (l *RunLease) SetProblem(why string) {
 // mostProblem bounds the text of a problem, in bytes.
 const mostProblem = 1 << 10
 
-// SetFull puts into the entry whether its holder takes no more runs, at its next
+// SetFull writes into the entry whether its holder takes no more runs, at its next
 // renewal.
 func (l *RunLease) SetFull(full bool) {
 	l.mu.Lock()

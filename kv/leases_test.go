@@ -31,9 +31,9 @@ func acquire(t *testing.T, l *kv.Leases, key, name string) *kv.RunLease {
 	return lease
 }
 
-// TestLease: one process at a time holds a lease while it keeps it, and the lease is
-// free within its time to live afterwards.
-func TestLease(t *testing.T) {
+// TestKeptLeaseHasOneHolder also checks that the lease is free within its time to
+// live after its holder has stopped keeping it.
+func TestKeptLeaseHasOneHolder(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)
 		leases := openLeases(t, c)
@@ -54,7 +54,7 @@ func TestLease(t *testing.T) {
 			t.Errorf("awaiting a renewed lease: %v", err)
 		}
 		if err := leases.AwaitFree(t.Context(), "r2"); err != nil {
-			t.Errorf("awaiting what has expired: %v", err)
+			t.Errorf("awaiting an expired lease: %v", err)
 		}
 		stop()
 		if err := keeper.Wait(); err != nil {
@@ -71,9 +71,9 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// TestLeaseRelease: a released lease is free immediately; a release does not end
-// the lease of another process.
-func TestLeaseRelease(t *testing.T) {
+// TestReleasedLeaseIsFree also checks that a release does not end the lease of
+// another process.
+func TestReleasedLeaseIsFree(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		leases := openLeases(t, connect(t, s))
 		first := acquire(t, leases, "r1", "first")
@@ -88,14 +88,14 @@ func TestLeaseRelease(t *testing.T) {
 			t.Errorf("the holder is %+v, %v", h, err)
 		}
 		if err := first.Keep(t.Context()); !errors.Is(err, kv.ErrLapsed) || !errors.Is(err, kv.ErrHeld) {
-			t.Errorf("keeping what another holds: %v", err)
+			t.Errorf("keeping another process's lease: %v", err)
 		}
 	})
 }
 
-// TestLeaseLapses: a holder without an acknowledgement stops before the server lets
-// another process begin.
-func TestLeaseLapses(t *testing.T) {
+// TestHolderStopsBeforeItsLeaseExpires checks a holder without an acknowledgement.
+// It stops before the server lets another process begin.
+func TestHolderStopsBeforeItsLeaseExpires(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		leases := openLeases(t, connect(t, s))
 		sent := time.Now()
@@ -105,13 +105,13 @@ func TestLeaseLapses(t *testing.T) {
 			t.Fatalf("without a server: %v", err)
 		}
 		if held := time.Since(sent); held >= leases.TTL() || held < leases.TTL()/2 {
-			t.Errorf("it has lapsed after %v", held)
+			t.Errorf("the lease has lapsed after %v", held)
 		}
 	})
 }
 
-// TestLeaseIsRenewedAfterItsEntryWasLost: an entry that the server has
-// dropped early is written again.
+// TestLeaseIsRenewedAfterItsEntryWasLost checks that a holder writes an entry again
+// that the server has dropped early.
 func TestLeaseIsRenewedAfterItsEntryWasLost(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := connect(t, s)

@@ -48,10 +48,10 @@ func (l *Locks) Holders(ctx context.Context, lock jobs.Lock) ([]jobs.Holder, err
 	return entry.Holders, err
 }
 
-// Read returns a lock's entry, without holders when there is none, and the
-// revision that a change of it expects. An unreadable entry, which a newer version
-// has written, is full of holders that no attempt can be: callers wait for it as
-// for any other, and never write it.
+// Read returns a lock's entry and the revision that a change of it expects. Without
+// an entry, the result has no holders. An unreadable entry, which a newer version has
+// written, is full of holders that match no attempt. Callers wait for it like for any
+// other, and never write it.
 func (l *Locks) Read(ctx context.Context, lock jobs.Lock) (jobs.LockEntry, uint64, error) {
 	none := jobs.LockEntry{Name: lock.Name, Limit: lock.Limit}
 	last, err := l.bucket.Last(ctx, lockKey(lock))
@@ -94,8 +94,8 @@ func (l *Locks) write(ctx context.Context, lock jobs.Lock, entry jobs.LockEntry,
 	return err
 }
 
-// Watch calls f whenever one of the locks may have become free, and when it
-// begins, until ctx ends (then it returns nil). It restarts after reconnects.
+// Watch calls f when it starts, and whenever one of the locks may have become free,
+// until ctx ends (then it returns nil). It restarts after reconnects.
 func (l *Locks) Watch(ctx context.Context, locks func() []jobs.Lock, f func()) error {
 	return ended(ctx, l.bucket.Watch(ctx, func(e jetstream.BucketEntry) error {
 		switch {

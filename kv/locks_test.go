@@ -53,7 +53,7 @@ func TestKeyHasOneHolder(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	a, b := holder("r1", "m", 1, 1), holder("r2", "m", 1, 1)
-	for range 2 { // the second time it finds what it holds
+	for range 2 { // the second time, the attempt finds its own entry
 		if !takes(t, l, database, a) {
 			t.Error("it is refused")
 		}
@@ -75,8 +75,8 @@ func TestKeyHasOneHolder(t *testing.T) {
 	}
 }
 
-// TestHolderOfARunIsReplacedByNewerOnesOnly: the next attempt replaces the
-// previous one, and a newer orchestrator's entry that of an older one.
+// TestHolderOfARunIsReplacedByNewerOnesOnly checks that the next attempt replaces
+// the previous one, and that a newer orchestrator's entry replaces an older one's.
 func TestHolderOfARunIsReplacedByNewerOnesOnly(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
@@ -89,7 +89,7 @@ func TestHolderOfARunIsReplacedByNewerOnesOnly(t *testing.T) {
 	}
 	for _, h := range []jobs.Holder{holder("r1", "m", 1, 2), holder("r1", "m", 2, 1)} {
 		if takes(t, l, database, h) {
-			t.Errorf("%v takes what a newer one has", h)
+			t.Errorf("%v takes the lock of a newer holder", h)
 		}
 	}
 	holds(t, l, database, holder("r1", "m", 2, 2))
@@ -113,8 +113,8 @@ func TestLimitHasAsManyHoldersAsItAllows(t *testing.T) {
 	holds(t, l, two, c)
 }
 
-// TestConcurrentHoldersStayWithinTheLimit: at most as many as the limit
-// allows hold a lock at a time, and each gets it in the end.
+// TestConcurrentHoldersStayWithinTheLimit also checks that each waiter gets the lock
+// in the end.
 func TestConcurrentHoldersStayWithinTheLimit(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
@@ -142,7 +142,7 @@ func TestConcurrentHoldersStayWithinTheLimit(t *testing.T) {
 	holds(t, openLocks(t, connect(t, s)), lock)
 }
 
-// hold holds a lock for a moment, as soon as it is to be had.
+// hold waits for a lock and holds it for a moment.
 func hold(ctx context.Context, l *kv.Locks, lock jobs.Lock, h jobs.Holder, inside, most *atomic.Int64) error {
 	for {
 		others, err := locks.Acquire(ctx, l, lock, h)
@@ -168,7 +168,7 @@ func TestWatchReportsFreeLocks(t *testing.T) {
 		return l.Watch(ctx, func() []jobs.Lock { return []jobs.Lock{database} }, func() { bells <- struct{}{} })
 	})
 	ctx := within(t)
-	receive(t, ctx, bells) // it begins
+	receive(t, ctx, bells) // the watch starts
 	h := holder("r1", "m", 1, 1)
 	takes(t, l, database, h)
 	takes(t, l, jobs.Lock{Name: "another", Max: 1}, h)
@@ -182,9 +182,8 @@ func TestWatchReportsFreeLocks(t *testing.T) {
 	}
 }
 
-// TestFreeLocksLeaveNothing: names of locks are free text, so an entry without
-// holders expires; one with a holder does not.
-func TestFreeLocksLeaveNothing(t *testing.T) {
+// TestEntryOfAFreeLockExpires also checks that an entry with a holder does not expire.
+func TestEntryOfAFreeLockExpires(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		l := openLocks(t, connect(t, s))
 		kept := jobs.Lock{Name: "kept", Max: 1}

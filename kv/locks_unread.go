@@ -15,8 +15,8 @@ const (
 	runOfNothing jobs.RunID = "(unknown: its entry in the bucket of locks cannot be read)"
 )
 
-// unread stands for an unreadable entry: it has as many holders as the lock allows.
-// It has no name, so that Write refuses it.
+// unread returns the replacement of an unreadable entry. It has as many holders as
+// the lock allows. It has no name, so that Write refuses it.
 func unread(lock jobs.Lock, why error) jobs.LockEntry {
 	run := runOfNothing
 	if errors.Is(why, jobs.ErrNewer) {

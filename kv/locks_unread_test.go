@@ -16,9 +16,9 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestLockOfANewerVersionIsHeld: an unreadable entry has a holder. No
-// orchestrator takes it, releases it or counts its holder as gone; without the entry
-// the lock is free.
+// TestLockOfANewerVersionIsHeld checks that an unreadable entry has a holder. No
+// orchestrator takes the lock, releases it or counts its holder as gone. Without the
+// entry the lock is free.
 func TestLockOfANewerVersionIsHeld(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
@@ -58,7 +58,7 @@ func TestLockOfANewerVersionIsHeld(t *testing.T) {
 			e, err := bucket.Get(ctx, key)
 			check(t, err)
 			if string(e.Value()) != text {
-				t.Errorf("%s: there is %q now", lock.Name, e.Value())
+				t.Errorf("%s: the entry is %q now", lock.Name, e.Value())
 			}
 			check(t, bucket.Delete(ctx, key))
 			if !takes(t, l, lock, h) {

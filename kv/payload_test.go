@@ -16,7 +16,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// words are some that do not compress.
+// words returns words that do not compress.
 func words(n int) (words []string) {
 	for range n {
 		words = append(words, rand.Text()+rand.Text()+rand.Text()[:12]) // 64 characters, as long as a name may be
@@ -24,8 +24,8 @@ func words(n int) (words []string) {
 	return words
 }
 
-// TestLongestEntriesFitIntoOneMessage: the entries of all buckets fit into one
-// message of the smallest server, however long their lists are.
+// TestLongestEntriesFitIntoOneMessage uses the smallest server, and the longest lists
+// of all buckets.
 func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)
@@ -45,7 +45,7 @@ func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 		list, err := registry.List(ctx)
 		check(t, err)
 		if len(list) != 1 || len(list[0].Running) != most {
-			t.Errorf("it does not come back: %d", len(list))
+			t.Errorf("the registry lists %d workers", len(list))
 		}
 		w.Capabilities.Tags = words(5000)
 		if err := registry.Beat(ctx, w); !errors.Is(err, broker.ErrTooLarge) {

@@ -48,8 +48,8 @@ func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*R
 	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
-// Workers reads the live workers of a NATS, by name. It creates nothing: without a
-// registry there are none.
+// Workers reads the live workers of a NATS, by name. Without a registry it returns
+// none. It does not create the registry.
 func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
 	if errors.Is(err, jetstream.ErrNotFound) {
@@ -61,8 +61,8 @@ func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) 
 	return (&Registry{bucket: b}).List(ctx)
 }
 
-// RegistryMade is when the registry of a NATS was created, by the clock of the
-// server. It is zero when there is none, or when the user may not read it.
+// RegistryMade returns when the registry of a NATS was created, by the clock of the
+// server. It is zero without a registry, or when the user may not read it.
 func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
 	var made time.Time
@@ -78,8 +78,8 @@ func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
 // TTL is the time after which a silent worker's entry expires.
 func (r *Registry) TTL() time.Duration { return r.bucket.TTL() }
 
-// Created is when the registry was created, by the clock of the server. It is in
-// memory: after a restart of the server it is created again.
+// Created returns when the registry was created, by the clock of the server. The
+// registry is in memory: it is created again after a restart of the server.
 func (r *Registry) Created(ctx context.Context) (time.Time, error) { return r.bucket.Created(ctx) }
 
 // Register writes the first entry of a worker. It returns ErrTaken when another

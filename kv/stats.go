@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// statsTTL is how long the durations of an unused pipeline are kept.
+// statsTTL is the time for which the durations of an unused pipeline are stored.
 const statsTTL = 180 * 24 * time.Hour
 
 // Stats holds how long modules took (mp-stats), one entry for each pipeline.
@@ -28,8 +28,8 @@ func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
 	return &Stats{b}, nil
 }
 
-// Durations reads the durations of a pipeline. It creates nothing: without a bucket
-// there are none.
+// Durations reads the durations of a pipeline. Without a bucket the result is empty.
+// It does not create the bucket.
 func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Durations, error) {
 	b, err := c.FindBucket(ctx, topology.Bucket("stats"))
 	if errors.Is(err, jetstream.ErrNotFound) {
@@ -41,8 +41,8 @@ func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Du
 	return (&Stats{b}).Durations(ctx, pipeline)
 }
 
-// Durations reads the durations of a pipeline's earlier runs; empty when there were
-// none.
+// Durations reads the durations of a pipeline's earlier runs. Without earlier runs the
+// result is empty.
 func (s *Stats) Durations(ctx context.Context, pipeline string) (jobs.Durations, error) {
 	d, _, err := s.read(ctx, pipeline)
 	return d, err

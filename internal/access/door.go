@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// ListenOptions are the flags about joining an embedded server.
+// ListenOptions are the flags for joining an embedded server.
 type ListenOptions struct {
 	Listen  string
 	NoToken bool
@@ -32,7 +32,7 @@ func (o *ListenOptions) Define(fs *pflag.FlagSet, address, usage string) {
 	settings.SwitchFlag(fs, &o.NoTLS, "no-tls", "", "beyond this machine: leave out the TLS that is else used there")
 }
 
-// Faults are what is wrong with the flags' values.
+// Faults returns the faults in the flags' values.
 func (o *ListenOptions) Faults(bind *settings.Binder) (faults []string) {
 	if o.Listen == "" {
 		return nil
@@ -43,8 +43,8 @@ func (o *ListenOptions) Faults(bind *settings.Binder) (faults []string) {
 	return faults
 }
 
-// NeedsListen are the faults of --no-token and --no-tls on a command line that
-// has no server to open.
+// NeedsListen returns the faults of --no-token and --no-tls on a command line without
+// a server that listens.
 func (o *ListenOptions) NeedsListen(bind *settings.Binder) (faults []string) {
 	for _, flag := range []string{"no-token", "no-tls"} {
 		if o.Listen == "" && bind.Origin[flag] == "--"+flag {
@@ -54,19 +54,19 @@ func (o *ListenOptions) NeedsListen(bind *settings.Binder) (faults []string) {
 	return faults
 }
 
-// Door is how others get into an embedded server that listens.
+// Door is the access of other programs to an embedded server that listens.
 type Door struct {
-	address   string // HOST:PORT that was asked for
-	beyond    bool   // it is not of this machine alone
-	Token     string // "" = none is asked for
+	address   string // HOST:PORT of the flag
+	beyond    bool   // other machines can reach it
+	Token     string // "" = the server asks for no token
 	TokenFile string
 	Cert      *tls.Certificate // nil = no TLS
 	Pin       string
-	state     string // directory in which other programs of this user look for it
+	state     string // directory in which other programs of this user find it
 }
 
-// NewDoor makes, or reads, what the server of a store is guarded by. dir is the
-// store of the workspace: beside a run that holds it, the token is still its.
+// NewDoor creates or reads the token and the certificate of a store's server. dir is
+// the store of the workspace. A run with a temporary store uses the token of dir, too.
 func NewDoor(st *store.Dir, o ListenOptions, state string) (*Door, error) {
 	beyond, err := CheckListen(o.Listen)
 	if err != nil {
@@ -88,8 +88,8 @@ func NewDoor(st *store.Dir, o ListenOptions, state string) (*Door, error) {
 	return d, nil
 }
 
-// announce tells the other programs of this user how to get in. Without the
-// file they need flags, as those of anyone else.
+// announce writes the file with which other programs of this user join. Without it
+// they need flags, like the programs of other users.
 func (d *Door) announce(ctx context.Context, address string) (*store.ListenFile, error) {
 	l := store.Listening{Address: address, Pin: d.Pin}
 	if d.TokenFile != "" {
@@ -98,13 +98,13 @@ func (d *Door) announce(ctx context.Context, address string) (*store.ListenFile,
 	return store.Announce(ctx, d.state, l)
 }
 
-// knownPort reports whether the port is that which was asked for.
+// knownPort reports whether the flag names the port.
 func (d *Door) knownPort() bool {
 	_, port, err := net.SplitHostPort(d.address)
 	return err == nil && port != "0" && port != ""
 }
 
-// Warnings are what is open.
+// Warnings returns a text for each missing protection.
 func (d *Door) Warnings() (texts []string) {
 	if d.Token == "" {
 		who := "every user of this machine"
@@ -118,22 +118,23 @@ func (d *Door) Warnings() (texts []string) {
 		if d.Token != "" {
 			what = ", the token too"
 		}
-		texts = append(texts, "the NATS server speaks no TLS (--no-tls): who listens to the network reads all that is sent"+what)
+		texts = append(texts, "the NATS server speaks no TLS (--no-tls): everyone who listens to the network can read it"+what)
 	}
 	return texts
 }
 
-// Instructions say how workers join: a line of text, then the command alone.
+// Instructions returns how workers join: a line of text, then the command alone.
 func (d *Door) Instructions(ctx context.Context, program, url string) []string {
 	texts := []string{"workers join with: " + d.JoinCommand(ctx, program, url)}
 	if d.TokenFile != "" {
-		texts = append(texts, "on another machine, --token-file names a copy of that file, or NATS_TOKEN holds what is in it")
+		texts = append(texts, "on another machine, --token-file names a copy of that file, or NATS_TOKEN has its content")
 	}
 	return texts
 }
 
-// JoinCommand starts a worker that joins, on this machine as it is. It names
-// the token's file: the token itself would be in logs and lists of processes.
+// JoinCommand returns the command that starts a worker. It works on this machine as it
+// is. It names the token's file: the token itself would appear in logs and in lists of
+// processes.
 func (d *Door) JoinCommand(ctx context.Context, program, url string) string {
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(url, "nats://"), "tls://"))
 	host, _, _ := net.SplitHostPort(d.address)
@@ -154,11 +155,11 @@ func (d *Door) JoinCommand(ctx context.Context, program, url string) string {
 	return strings.Join(words, " ")
 }
 
-// resolvePatience bounds the question whether the name of this machine is known.
+// resolvePatience bounds the lookup of this machine's name.
 const resolvePatience = 2 * time.Second
 
-// ReachableName is what other machines may call this one: its name if that is
-// known here, else an address.
+// ReachableName returns the name of this machine for other machines: its host name if
+// that resolves here, else an address.
 func ReachableName(ctx context.Context) string {
 	ctx, stop := context.WithTimeout(ctx, resolvePatience)
 	defer stop()
@@ -166,7 +167,7 @@ func ReachableName(ctx context.Context) string {
 	if addresses, err := net.DefaultResolver.LookupHost(ctx, name); err == nil && len(addresses) > 0 {
 		return name
 	}
-	addresses, _ := net.InterfaceAddrs() // without any, this machine alone is left
+	addresses, _ := net.InterfaceAddrs() // without addresses, only this machine can connect
 	for _, a := range addresses {
 		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() && n.IP.To4() != nil {
 			return n.IP.String()
@@ -175,7 +176,7 @@ func ReachableName(ctx context.Context) string {
 	return "127.0.0.1"
 }
 
-// ShellWord quotes a word for a shell where it must be.
+// ShellWord quotes a word for a shell if necessary.
 func ShellWord(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
@@ -186,8 +187,8 @@ func ShellWord(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// StoreOfSecrets is the store whose token and certificate guard the server: of
-// the workspace, also beside a run that holds it, if they are there.
+// StoreOfSecrets returns the store with the token and the certificate of the server.
+// It is the one of the workspace if that has them, even when another run holds it.
 func StoreOfSecrets(st *store.Dir, dir string) *store.Dir {
 	if st.Temporary && store.OwnAndClosed(filepath.Join(dir, "token")) {
 		return &store.Dir{Path: dir}

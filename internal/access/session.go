@@ -16,19 +16,19 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// Session is a connection, with all that this process keeps up for it.
+// Session is a connection, with everything that this process runs for it.
 type Session struct {
 	Conn   *broker.Conn
 	Server *natsembed.Server // inside this process; nil = elsewhere
 	Store  *store.Dir        // held for server; nil = elsewhere
-	file   *store.ListenFile // by which programs of this user find server; nil = there is none
-	Dead   bool              // the store is ours alone: whatever is running in it has lost its orchestrator
-	mends  sync.WaitGroup    // what looks after server
+	file   *store.ListenFile // with which programs of this user find server; nil = no file
+	Dead   bool              // only we hold the store: its running runs have lost their orchestrator
+	mends  sync.WaitGroup    // the goroutine that restarts server
 	leave  context.CancelFunc
 }
 
-// Alone tells a worker whether no other process has joined the server; nil for
-// a server elsewhere.
+// Alone reports to a worker whether no other process has joined the server. It is nil
+// for a server elsewhere.
 func (s *Session) Alone() func() bool {
 	if s.Server == nil {
 		return nil
@@ -52,23 +52,23 @@ func (s *Session) Close() {
 	}
 }
 
-// StoreRole is what a process does with the store that it holds.
+// StoreRole is the use that a process makes of the store that it holds.
 type StoreRole int
 
 const (
 	RoleRun   StoreRole = iota
-	RoleRead            // and is soon gone
+	RoleRead            // and ends soon
 	RoleServe           // takes the runs of others
 )
 
-// Hosting is how a server is embedded.
+// Hosting configures an embedded server.
 type Hosting struct {
 	Token string // of its clients, when it does not listen
-	Door  *Door  // nil = it listens for programs that find it by its store only
+	Door  *Door  // nil = it listens only for programs that find it by its store
 	As    StoreRole
 	Sync  bool // every write is on disk before it is acknowledged
 
-	Lost context.CancelCauseFunc // ends what needs the store when it is removed; may be nil
+	Lost context.CancelCauseFunc // called when the store is removed, to end its users; may be nil
 }
 
 // Opener opens sessions.
@@ -77,8 +77,8 @@ type Opener struct {
 	Log  func() *slog.Logger // for sessions that only read
 }
 
-// Embed starts a server on the store and connects to it. The store is closed
-// with the session, and when embed fails.
+// Embed starts a server on the store and connects to it. It closes the store with the
+// session, and when it fails.
 func (o *Opener) Embed(ctx context.Context, st *store.Dir, h Hosting, log *slog.Logger) (*Session, error) {
 	s := &Session{Store: st}
 	server, err := o.embedServer(ctx, s, h, log)
@@ -101,8 +101,8 @@ func (o *Opener) Embed(ctx context.Context, st *store.Dir, h Hosting, log *slog.
 	return s, nil
 }
 
-// embedServer starts the server. Where its port is known, the programs of this
-// user can find it before it listens: one that waits for it would be refused else.
+// embedServer starts the server. When its port is known, it announces the server before
+// the server listens. Otherwise the server would refuse a program that waits for it.
 func (o *Opener) embedServer(ctx context.Context, s *Session, h Hosting, log *slog.Logger) (*natsembed.Server, error) {
 	cfg := natsembed.Config{Store: s.Store.Data(), Token: h.secret(), SyncAlways: h.Sync, Logger: log}
 	if h.Door == nil {
@@ -140,8 +140,8 @@ func (h Hosting) pin() string {
 	return ""
 }
 
-// lookAfter has the server started again when its disk had been full, until
-// close, and calls lost when its store was removed.
+// lookAfter restarts the server after its disk was full, until Close. It calls lost
+// when the store was removed.
 func (s *Session) lookAfter(ctx context.Context, server *natsembed.Server, lost context.CancelCauseFunc) {
 	ctx, s.leave = context.WithCancel(context.WithoutCancel(ctx))
 	s.Server = server
@@ -199,13 +199,13 @@ func (o *Opener) openStore(ctx context.Context, dir string) (*Session, error) {
 				return &Session{Conn: c}, nil
 			}
 		}
-		if pause.For(patience, 50*time.Millisecond) != nil { // it is just starting, or just going
+		if pause.For(patience, 50*time.Millisecond) != nil { // the holder is starting or ending
 			return nil, exit.Infrastructuref("the store %s is held by a process that does not answer", dir)
 		}
 	}
 }
 
-// CheckListen checks HOST:PORT; open reports whether it is beyond loopback.
+// CheckListen checks HOST:PORT. open reports whether other machines can reach it.
 func CheckListen(listen string) (open bool, err error) {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {

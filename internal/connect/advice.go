@@ -16,8 +16,7 @@ import (
 	"github.com/modpipe/modpipe/internal/phrase"
 )
 
-// refusedAdvice says what to do when a server is there and does not let us in,
-// or we do not trust it.
+// refusedAdvice returns the advice for a server that refuses us or that we do not trust.
 func (t Target) refusedAdvice(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
@@ -47,7 +46,7 @@ func (t Target) refusedAdvice(err error) string {
 	return t.clientCertificateAdvice()
 }
 
-// ReachAdvice says what to do about a server that cannot be used.
+// ReachAdvice returns the advice for a server that cannot be used.
 func (t Target) ReachAdvice(err error) string {
 	if errors.Is(err, jetstream.ErrDenied) || errors.Is(err, jetstream.ErrRefused) || errors.Is(err, jetstream.ErrInsecure) {
 		return t.refusedAdvice(err)
@@ -55,8 +54,8 @@ func (t Target) ReachAdvice(err error) string {
 	return "is a server running there, and does the network let us through? --server names another; --server embedded needs none"
 }
 
-// clientCertificateAdvice is for a server that closes the connection after it
-// has shown its own certificate: it does not always say why.
+// clientCertificateAdvice returns the advice for a server that closes the connection
+// after it has shown its certificate. Such a server does not always report why.
 func (t Target) clientCertificateAdvice() string {
 	o := t.applied()
 	if o.TLSCertCB == nil {
@@ -68,7 +67,7 @@ func (t Target) clientCertificateAdvice() string {
 	return "the server does not accept our certificate (--tlscert): is it for clients, and signed by an authority that the server trusts?"
 }
 
-// credentialsAdvice is for a server that does not accept our credentials.
+// credentialsAdvice returns the advice for a server that refuses our credentials.
 func (t Target) credentialsAdvice() string {
 	o := t.applied()
 	switch {
@@ -86,17 +85,16 @@ func (t Target) credentialsAdvice() string {
 	return "check the credentials: is it this server, and this account, that they are for?"
 }
 
-// applied is what the options of the target make of a connection.
+// applied returns connection options with the target's options applied.
 func (t Target) applied() nats.Options {
 	o := nats.Options{}
 	for _, option := range t.Options {
-		_ = option(&o) // target has tried them
+		_ = option(&o) // Target has checked them
 	}
 	return o
 }
 
-// checkOptions finds what is wrong with files that are there: no connection
-// is needed to know.
+// checkOptions finds faults in the content of files, without a connection.
 func checkOptions(options []nats.Option) error {
 	o := nats.Options{}
 	for _, option := range options {
@@ -117,7 +115,7 @@ func checkOptions(options []nats.Option) error {
 	return nil
 }
 
-// certificateNames are those that a certificate is for.
+// certificateNames returns the names that a certificate is for.
 func certificateNames(c *x509.Certificate) string {
 	names := slices.Clone(c.DNSNames)
 	for _, ip := range c.IPAddresses {

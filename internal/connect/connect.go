@@ -19,23 +19,22 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// This file and connect_*.go alone know nats.go: what users say about
-// servers and credentials becomes options of a connection.
+// This package turns the settings for servers and credentials into options of nats.go.
 
-// DefaultServer is where a worker looks when nothing names a server.
+// DefaultServer is the server of a worker whose settings name none.
 const DefaultServer = nats.DefaultURL
 
-// Target is a NATS server, and what gets us in.
+// Target is a NATS server, with the options to connect to it.
 type Target struct {
 	URL     string
 	Origin  string // the flag, variable or file that named it
 	Options []nats.Option
 }
 
-// Shown is the target's address without credentials.
+// Shown returns the target's address without credentials.
 func (t Target) Shown() string { return redact.URLs(t.URL) }
 
-// Describe is the target as the first line of a run names it.
+// Describe returns the target as the first line of a run names it.
 func (t Target) Describe() string {
 	if t.Origin == "" {
 		return t.Shown()
@@ -43,15 +42,15 @@ func (t Target) Describe() string {
 	return t.Shown() + ", from " + t.Origin
 }
 
-// Dialer connects a program to NATS servers, as its settings ask.
+// Dialer connects a program to the NATS servers of its settings.
 type Dialer struct {
 	Connection *settings.Connection
-	Bind       *settings.Binder // has the origins of the settings
+	Bind       *settings.Binder // knows the origins of the settings
 	Env        settings.Environment
 	Program    string // the connections are named after it
 }
 
-// Named is the server that the settings name; false when they name none.
+// Named returns the server that the settings name; false when they name none.
 func (d *Dialer) Named() (Target, bool, error) {
 	s := d.Connection
 	origin := ""
@@ -69,8 +68,8 @@ func (d *Dialer) Named() (Target, bool, error) {
 	return t, true, err
 }
 
-// Target turns settings into a URL and options, as the nats CLI does: a
-// context first, and over it whatever else is set.
+// Target turns settings into a URL and options, as the nats CLI does. Other settings
+// override those of a context.
 func (d *Dialer) Target(s *settings.Connection) (Target, error) {
 	if err := d.checkSettings(s); err != nil {
 		return Target{}, err
@@ -99,8 +98,7 @@ func (d *Dialer) Target(s *settings.Connection) (Target, error) {
 	return t, nil
 }
 
-// checkSettings says at once which of the files that were named are not there,
-// and what is no address.
+// checkSettings reports all missing files and invalid addresses together.
 func (d *Dialer) checkSettings(s *settings.Connection) error {
 	var faults []string
 	for _, f := range []struct{ flag, path string }{
@@ -130,8 +128,8 @@ func (d *Dialer) checkSettings(s *settings.Connection) error {
 	return settings.FaultList(faults)
 }
 
-// token is the server's token from a file, else from NATS_TOKEN: a secret is
-// never a flag.
+// token returns the server's token from a file, else from NATS_TOKEN. A secret is never
+// a flag.
 func (d *Dialer) token(s *settings.Connection) (string, error) {
 	if s.TokenFile == "" {
 		return d.Env["NATS_TOKEN"], nil
@@ -143,7 +141,7 @@ func (d *Dialer) token(s *settings.Connection) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Explain adds to the error of a failed connection what to do about it.
+// Explain adds advice to the error of a failed connection.
 func (d *Dialer) Explain(t Target, err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrDenied), errors.Is(err, jetstream.ErrRefused), errors.Is(err, jetstream.ErrInsecure):
@@ -155,7 +153,7 @@ func (d *Dialer) Explain(t Target, err error) error {
 	return exit.Infrastructuref("NATS at %s: %w", t.Describe(), err)
 }
 
-// Held is the server of a process of this user that holds a store.
+// Held returns the server of a process of this user that holds a store.
 func Held(h store.Holder) Target {
 	t := Target{URL: h.URL}
 	if h.Token != "" {
@@ -174,8 +172,8 @@ func embedHint(program string) string {
 	return ""
 }
 
-// addressFault is what is wrong with the addresses of servers; they are not
-// shown as they are, because of the passwords in them.
+// addressFault returns the fault in the addresses of servers, or "". It removes the
+// passwords from the addresses that it shows.
 func addressFault(servers string) string {
 	if servers == "" || servers == settings.Embedded {
 		return ""
@@ -190,7 +188,7 @@ func addressFault(servers string) string {
 			return redact.URLs(server) + " is no address of a server"
 		}
 		if n, err := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16); err != nil || n == 0 && u.Port() != "" {
-			return redact.URLs(server) + " has a port that is none"
+			return redact.URLs(server) + " has an invalid port"
 		}
 	}
 	return ""

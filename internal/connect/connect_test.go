@@ -12,9 +12,9 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// TestTokenIsNotToldToAnotherServer: where the server of a file is gone, the
-// one that has its port now hears no token.
-func TestTokenIsNotToldToAnotherServer(t *testing.T) {
+// TestTokenIsNotSentToAnotherServer checks a port whose announced server has ended. The
+// server that has the port now receives no token.
+func TestTokenIsNotSentToAnotherServer(t *testing.T) {
 	home := t.TempDir()
 	file := filepath.Join(home, "token")
 	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
@@ -49,7 +49,7 @@ func TestTokenIsNotToldToAnotherServer(t *testing.T) {
 	}
 	dial()
 	if got := o.TokenHandler(); got != "secret" {
-		t.Errorf("the live server is told %q", got)
+		t.Errorf("the live server receives %q", got)
 	}
 	path := filepath.Join(home, "listen", port+".json")
 	text, err := os.ReadFile(path)
@@ -62,7 +62,7 @@ func TestTokenIsNotToldToAnotherServer(t *testing.T) {
 	}
 	dial()
 	if got := o.TokenHandler(); got != "" {
-		t.Errorf("another server is told %q", got)
+		t.Errorf("another server receives %q", got)
 	}
 	if err := o.TLSConfig.VerifyConnection(tls.ConnectionState{}); err == nil {
 		t.Error("a server without a certificate is accepted")

@@ -8,8 +8,8 @@ import (
 	"github.com/modpipe/modpipe/internal/settings"
 )
 
-// contextOptions lays settings over a context of the nats CLI, with the nats
-// CLI's own library.
+// contextOptions overrides a context of the nats CLI with settings. It uses the library
+// of the nats CLI.
 func (d *Dialer) contextOptions(s *settings.Connection) (server string, options []nats.Option, err error) {
 	nc, err := natscontext.New(s.Context, s.Context != "",
 		natscontext.WithServerURL(s.Server), natscontext.WithCreds(s.Creds), natscontext.WithNKey(s.NKey),

@@ -13,18 +13,18 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// ownServer lets a program into the server that another process of its user
-// has at an address of this machine. It looks for that server again before
-// each connection: a worker may be there first, and a server may be replaced
-// by another, which must not be told the token.
+// ownServer connects a program to the server that another process of its user has at an
+// address of this machine. It searches for that server again before each connection: a
+// worker may start before the server, and another server may replace it. Another server
+// must not receive the token.
 type ownServer struct {
 	state string // directory
 	host  string // as the user named it
 	port  string
-	known bool // the user names credentials, which count
+	known bool // the user names credentials, which take precedence
 }
 
-// ownServerAt is for a target on loopback.
+// ownServerAt returns the ownServer of a target on loopback.
 func (d *Dialer) ownServerAt(t Target) (ownServer, bool) {
 	address := t.URL
 	if !strings.Contains(address, "://") {
@@ -43,7 +43,7 @@ func (d *Dialer) ownServerAt(t Target) (ownServer, bool) {
 	return ownServer{store.StateDir(d.Env), u.Hostname(), cmp.Or(u.Port(), "4222"), known}, true
 }
 
-// option makes it part of a connection. What the user says of TLS stays.
+// option returns the option of a connection. It keeps the user's settings for TLS.
 func (s ownServer) option(o *nats.Options) error {
 	d := &ownDialer{own: s, inner: o.CustomDialer}
 	if d.inner == nil {
@@ -63,11 +63,11 @@ func (s ownServer) option(o *nats.Options) error {
 type ownDialer struct {
 	own   ownServer
 	inner nats.CustomDialer
-	found atomic.Pointer[store.Listening] // what the last connection goes to; nil = another server
+	found atomic.Pointer[store.Listening] // server of the last connection; nil = another server
 }
 
-// Dial implements nats.CustomDialer. A name leads to where the server really
-// is: another user may listen at the other addresses of the name.
+// Dial implements nats.CustomDialer. For a name, it dials the address of the announced
+// server: another user may listen at the other addresses of the name.
 func (d *ownDialer) Dial(network, address string) (net.Conn, error) {
 	d.found.Store(nil)
 	l, ok := store.ReadListening(d.own.state, d.own.port)

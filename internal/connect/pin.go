@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// errPin says that a server has shown a certificate that is not the pinned one.
+// errPin reports that a server has shown a certificate other than the pinned one.
 var errPin = errors.New("the certificate of the server is not the pinned one")
 
 // fingerprint is the SHA-256 of a certificate, or of its public key.
@@ -41,14 +41,15 @@ func (f fingerprint) verify(cs tls.ConnectionState) error {
 	return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: errPin}
 }
 
-// option makes a connection insist on TLS with the pinned certificate.
+// option returns the option of a connection that requires TLS with the pinned
+// certificate.
 func (f fingerprint) option(o *nats.Options) error {
 	verifyBy(o, f.verify)
 	o.Secure = true
 	return nil
 }
 
-// verifyBy has verify decide alone whether the server's certificate will do.
+// verifyBy replaces the check of the server's certificate by verify.
 func verifyBy(o *nats.Options, verify func(tls.ConnectionState) error) {
 	if o.TLSConfig == nil {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -57,7 +58,7 @@ func verifyBy(o *nats.Options, verify func(tls.ConnectionState) error) {
 	o.TLSConfig.VerifyConnection = verify
 }
 
-// verifyAsUsual is what TLS does without InsecureSkipVerify.
+// verifyAsUsual is the check that TLS does without InsecureSkipVerify.
 func verifyAsUsual(cs tls.ConnectionState) error {
 	if len(cs.PeerCertificates) == 0 {
 		return errPin

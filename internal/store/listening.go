@@ -17,18 +17,18 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 )
 
-// Listening is what an embedded server that listens says of itself to other
-// programs of its user, in listen/PORT.json of the state directory.
+// Listening describes an embedded server that listens to other programs of its user,
+// in listen/PORT.json of the state directory.
 type Listening struct {
 	Address    string   `json:"address"`               // HOST:PORT
-	TokenFiles []string `json:"token_files,omitempty"` // the first is for everything; none = it asks for no token
-	Pin        string   `json:"tls_pin,omitempty"`     // of its certificate; "" = it speaks no TLS
+	TokenFiles []string `json:"token_files,omitempty"` // the first allows everything; none = the server asks for no token
+	Pin        string   `json:"tls_pin,omitempty"`     // of its certificate; "" = no TLS
 	PID        int      `json:"pid"`
 	Host       string   `json:"host"` // the machine: a home directory may be on several
 }
 
-// ListenFile is the file while its server lives: the holder of the lock beside
-// it wrote it, so a file that a killed process has left is ignored.
+// ListenFile is the file of a live server. Its writer holds the lock beside it.
+// Readers ignore a file that a killed process has left, because its lock is free.
 type ListenFile struct {
 	path string
 	lock *flock.Flock
@@ -36,7 +36,7 @@ type ListenFile struct {
 
 func listenPath(state, port string) string { return filepath.Join(state, "listen", port+".json") }
 
-// lockPatience is for those that look at the lock at this moment.
+// lockPatience covers readers that hold the lock for a moment.
 const lockPatience = time.Second
 
 // Announce announces a server.
@@ -58,7 +58,7 @@ func Announce(ctx context.Context, state string, l Listening) (*ListenFile, erro
 	switch ok, err := f.lock.TryLockContext(patience, 20*time.Millisecond); {
 	case ok:
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return nil, fmt.Errorf("another server of this user is at port %s, on another address", port)
+		return nil, fmt.Errorf("another server of this user listens at port %s, on another address", port)
 	default:
 		return nil, err
 	}
@@ -84,8 +84,8 @@ func removed(path string) error {
 	return nil
 }
 
-// Close removes the file. The lock's own file stays: removing it would let two
-// have it.
+// Close removes the file. The file of the lock stays: without it, two processes could
+// hold the lock.
 func (f *ListenFile) Close() {
 	if f == nil {
 		return
@@ -94,8 +94,8 @@ func (f *ListenFile) Close() {
 	_ = f.lock.Close()
 }
 
-// ReadListening reads what our own live server at a port of this machine says
-// of itself.
+// ReadListening reads the description of our own live server at a port of this
+// machine.
 func ReadListening(state, port string) (Listening, bool) {
 	path := listenPath(state, port)
 	if OurTemporary(state) != nil || !OwnAndClosed(path) {
@@ -114,21 +114,21 @@ func ReadListening(state, port string) (Listening, bool) {
 	return l, true
 }
 
-// OwnAndClosed reports whether path is a regular file that belongs to this user
-// and that no other can read.
+// OwnAndClosed reports whether path is a regular file that belongs to this user and
+// that no other user can read.
 func OwnAndClosed(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().IsRegular() && ownedByUs(info) && onlyForOwner(info)
 }
 
-// Token reads the token for everything; "" without one.
+// Token reads the token that allows everything; "" without one.
 func (l Listening) Token() string {
 	if len(l.TokenFiles) == 0 {
 		return ""
 	}
 	text, err := os.ReadFile(l.TokenFiles[0])
 	if err != nil {
-		return "" // the server refuses us, and says why
+		return "" // the server refuses us and reports why
 	}
 	return strings.TrimSpace(string(text))
 }

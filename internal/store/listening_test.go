@@ -9,16 +9,16 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 )
 
-// TestStaleListenFileMisleadsNobody: what a killed server has left, what is of
-// another machine, and what others can write is not believed.
-func TestStaleListenFileMisleadsNobody(t *testing.T) {
+// TestUntrustedListenFileIsIgnored checks the files of a killed server and of another
+// machine, and files that other users can write.
+func TestUntrustedListenFileIsIgnored(t *testing.T) {
 	state := t.TempDir()
 	live, err := Announce(t.Context(), state, Listening{Address: "127.0.0.1:4222"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := ReadListening(state, "4222"); !ok {
-		t.Fatal("a live one is not found")
+		t.Fatal("the file of a live server is ignored")
 	}
 	if _, err := Announce(t.Context(), state, Listening{Address: "127.0.0.2:4222"}); err == nil {
 		t.Error("two servers announce themselves at one port")
@@ -28,7 +28,7 @@ func TestStaleListenFileMisleadsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := ReadListening(state, "4222"); ok {
-		t.Error("a file that others can write is believed")
+		t.Error("a file that others can write is used")
 	}
 	text, err := json.Marshal(Listening{Address: "127.0.0.1:4222", Host: "elsewhere"})
 	if err != nil {
@@ -38,7 +38,7 @@ func TestStaleListenFileMisleadsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := ReadListening(state, "4222"); ok {
-		t.Error("a server of another machine is believed to be of this one")
+		t.Error("the file of a server on another machine is used")
 	}
 	live.Close()
 	text, err = json.Marshal(Listening{Address: "127.0.0.1:4222", Host: ident.Host(), PID: os.Getpid()})
@@ -49,7 +49,7 @@ func TestStaleListenFileMisleadsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := ReadListening(state, "4222"); ok {
-		t.Error("a file whose server is gone is believed")
+		t.Error("a file whose server has ended is used")
 	}
 	again, err := Announce(t.Context(), state, Listening{Address: "127.0.0.1:4222"})
 	if err != nil {

@@ -25,8 +25,8 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 )
 
-// Token is the secret that clients of the embedded server join with, and its
-// file. It outlives the run, so that the configuration of workers may.
+// Token returns the secret with which clients join the embedded server, and its file.
+// It outlives the run, so that workers can keep their configuration.
 func (s *Dir) Token() (secret, path string, err error) {
 	path = filepath.Join(s.Path, "token")
 	text, err := keptSecret(path, func() ([]byte, error) { return []byte(NewToken() + "\n"), nil })
@@ -36,15 +36,15 @@ func (s *Dir) Token() (secret, path string, err error) {
 	return strings.TrimSpace(string(text)), path, nil
 }
 
-// NewToken is a new random token.
+// NewToken returns a new random token.
 func NewToken() string {
 	b := make([]byte, 24)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
 }
 
-// Certificate is the one that the embedded server shows beyond this machine,
-// with its fingerprint. It outlives the run as the token does.
+// Certificate returns the certificate that the embedded server shows beyond this
+// machine, with its fingerprint. It outlives the run, like the token.
 func (s *Dir) Certificate() (cert tls.Certificate, pin string, err error) {
 	path := filepath.Join(s.Path, "certificate.pem")
 	text, err := keptSecret(path, newCertificate)
@@ -52,13 +52,13 @@ func (s *Dir) Certificate() (cert tls.Certificate, pin string, err error) {
 		cert, err = tls.X509KeyPair(text, text)
 	}
 	if err != nil {
-		return tls.Certificate{}, "", exit.Infrastructuref("certificate of the embedded server, %s: %w\nremove the file, and another is made", path, err)
+		return tls.Certificate{}, "", exit.Infrastructuref("certificate of the embedded server, %s: %w\nremove the file, and another is created", path, err)
 	}
 	sum := sha256.Sum256(cert.Certificate[0])
 	return cert, PinPrefix + hex.EncodeToString(sum[:]), nil
 }
 
-// keptSecret reads a file that only we can read, or makes it.
+// keptSecret reads a file that only we can read, or creates it.
 func keptSecret(path string, create func() ([]byte, error)) ([]byte, error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -66,7 +66,7 @@ func keptSecret(path string, create func() ([]byte, error)) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular() || !ownedByUs(info) || !onlyForOwner(info):
-		return nil, fmt.Errorf("%s must be a regular file of ours with mode 0600, and is %v: others may know it; remove it, and another is made", path, info.Mode())
+		return nil, fmt.Errorf("%s must be a regular file of ours with mode 0600, and is %v: others may know it; remove it, and another is created", path, info.Mode())
 	default:
 		text, err := os.ReadFile(path)
 		if err != nil || strings.TrimSpace(string(text)) != "" {
@@ -83,7 +83,7 @@ func keptSecret(path string, create func() ([]byte, error)) ([]byte, error) {
 // certificateLife is long: clients know the certificate itself, not its issuer.
 const certificateLife = 20 * 365 * 24 * time.Hour
 
-// newCertificate is a certificate that signs itself, followed by its key.
+// newCertificate returns a self-signed certificate, followed by its key.
 func newCertificate() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -112,5 +112,5 @@ func newCertificate() ([]byte, error) {
 	return append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...), nil
 }
 
-// PinPrefix is in front of the fingerprints of certificates that are printed.
+// PinPrefix precedes fingerprints of certificates in output.
 const PinPrefix = "sha256:"

@@ -20,13 +20,13 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// Location says which workspace, and which store, a command is about.
+// Location is the workspace and the store of a command.
 type Location struct {
 	Workspace string // "" = the git work tree around the file or the working directory
 	Dir       string // "" = the workspace's
 }
 
-// workspaceAt is the workspace of a file in dir: the git work tree that holds
+// workspaceAt returns the workspace of a file in dir: the git work tree that contains
 // it, else dir.
 func workspaceAt(dir string) string {
 	for d := dir; ; d = filepath.Dir(d) {
@@ -39,7 +39,7 @@ func workspaceAt(dir string) string {
 	}
 }
 
-// Resolve makes both directories absolute. dir is where the file is.
+// Resolve makes both directories absolute. dir is the directory of the file.
 func (p Location) Resolve(env map[string]string, dir string) (workspace, store string, err error) {
 	if workspace = p.Workspace; workspace == "" {
 		workspace = workspaceAt(dir)
@@ -60,9 +60,9 @@ func (p Location) Resolve(env map[string]string, dir string) (workspace, store s
 	return workspace, filepath.Join(StateDir(env), storeName(workspace)), nil
 }
 
-// StateDir is where the data of all workspaces is kept. A home directory in
-// which nothing can be made counts for none: containers give their users / or
-// another user's.
+// StateDir is the directory for the data of all workspaces. A home directory without
+// write permission counts as missing: containers give their users / or the home of
+// another user.
 func StateDir(env map[string]string) string {
 	if env["XDG_STATE_HOME"] != "" {
 		return filepath.Join(env["XDG_STATE_HOME"], "modpipe")
@@ -75,7 +75,7 @@ func StateDir(env map[string]string) string {
 	return TemporaryState()
 }
 
-// canBeMade reports whether we may write into a directory, or make it.
+// canBeMade reports whether we may write into a directory, or create it.
 func canBeMade(dir string) bool {
 	for {
 		_, err := os.Stat(dir)
@@ -92,7 +92,7 @@ func canBeMade(dir string) bool {
 
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
 
-// storeName tells workspaces apart, and can be read.
+// storeName returns a readable name that is unique to a workspace.
 func storeName(workspace string) string {
 	sum := sha256.Sum256([]byte(workspace))
 	return notInNames.ReplaceAllString(filepath.Base(workspace), "_") + "-" + hex.EncodeToString(sum[:6])
@@ -105,20 +105,20 @@ type Dir struct {
 	Temporary bool
 }
 
-// Holder is what the process that holds a store says of itself, in server.json.
+// Holder describes the process that holds a store, in server.json.
 type Holder struct {
 	URL    string `json:"url"`
 	Token  string `json:"token,omitempty"`
-	Pin    string `json:"tls_pin,omitempty"` // of its certificate; "" = it speaks no TLS
+	Pin    string `json:"tls_pin,omitempty"` // of its certificate; "" = no TLS
 	PID    int    `json:"pid"`
-	Reader bool   `json:"reader,omitempty"` // it only reads, and is soon gone
+	Reader bool   `json:"reader,omitempty"` // it only reads, and ends soon
 	Serves bool   `json:"serves,omitempty"` // it takes runs that are submitted to its server
 }
 
-// ErrHeld says that another process holds the store.
+// ErrHeld reports that another process holds the store.
 var ErrHeld = errors.New("another process holds the store")
 
-// ServedError says that a process holds the store, and serves its runs.
+// ServedError reports that a process holds the store and serves its runs.
 type ServedError struct {
 	Holder Holder
 	Dir    string
@@ -129,7 +129,8 @@ func (e *ServedError) Error() string {
 	return fmt.Sprintf("process %d serves the store %s already", e.Holder.PID, e.Dir)
 }
 
-// Hold takes the store, making it when it is not there; errHeld.
+// Hold takes the store, and creates it when it does not exist. It returns ErrHeld when
+// another process holds it.
 func Hold(dir string) (*Dir, error) {
 	if err := makeOurTemporary(dir); err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func Hold(dir string) (*Dir, error) {
 	return &Dir{Path: dir, lock: lock}, nil
 }
 
-// readerPatience is how long a run waits for a command that reads its store.
+// readerPatience is the time for which a run waits for a command that reads its store.
 const readerPatience = 5 * time.Second
 
 // HoldOrBorrow takes the store, or a temporary one when another run holds it.
@@ -168,8 +169,8 @@ func HoldOrBorrow(ctx context.Context, dir string) (*Dir, error) {
 	}
 }
 
-// HoldExisting takes a store that must be there. Another holder has to be
-// asked instead.
+// HoldExisting takes a store that must exist. It fails when another process holds it:
+// the caller must then use the server of that process.
 func HoldExisting(ctx context.Context, dir string) (*Dir, error) {
 	if err := Exists(dir); err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func HoldExisting(ctx context.Context, dir string) (*Dir, error) {
 	return HoldFree(ctx, dir)
 }
 
-// HoldFree takes a store that only a reader may hold for a moment.
+// HoldFree takes a store that at most a reader holds for a moment.
 func HoldFree(ctx context.Context, dir string) (*Dir, error) {
 	patience, stop := context.WithTimeout(ctx, readerPatience)
 	defer stop()
@@ -198,7 +199,7 @@ func HoldFree(ctx context.Context, dir string) (*Dir, error) {
 	}
 }
 
-// ErrNone says that nothing has ever run in a workspace.
+// ErrNone reports that nothing has ever run in a workspace.
 var ErrNone = errors.New("nothing has run here yet")
 
 // Exists returns nil when a directory has a store, and ErrNone otherwise.
@@ -239,7 +240,7 @@ func (s *Dir) Announce(h Holder) error {
 	return atomicfile.Write(filepath.Join(s.Path, "server.json"), append(text, '\n'), 0o600)
 }
 
-// ReadHolder reads who holds a store; false when no holder has written it.
+// ReadHolder reads the holder of a store; false when no holder has written it.
 func ReadHolder(dir string) (Holder, bool) {
 	var h Holder
 	text, err := os.ReadFile(filepath.Join(dir, "server.json"))
@@ -249,7 +250,7 @@ func ReadHolder(dir string) (Holder, bool) {
 	return h, true
 }
 
-// Close lets go of the store; a temporary one is gone then.
+// Close releases the store. It removes a temporary one.
 func (s *Dir) Close() {
 	_ = os.Remove(filepath.Join(s.Path, "server.json"))
 	if s.Temporary {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestSecretsOfOthersAreRefused: a token that others may know is no token.
+// TestSecretsOfOthersAreRefused checks a token that other users may know.
 func TestSecretsOfOthersAreRefused(t *testing.T) {
 	st := &Dir{Path: t.TempDir()}
 	if _, path, err := st.Token(); err != nil {
@@ -26,19 +26,19 @@ func TestSecretsOfOthersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := st.Token(); err == nil {
-		t.Error("a token behind a symbolic link is taken")
+		t.Error("a token behind a symbolic link is accepted")
 	}
 	_, pin, err := st.Certificate()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, again, err := st.Certificate(); err != nil || again != pin {
-		t.Errorf("the certificate is another the second time: %s, %s, %v", pin, again, err)
+		t.Errorf("the second certificate differs from the first: %s, %s, %v", pin, again, err)
 	}
 }
 
-// TestTemporaryStoreMustBeOurs: without HOME the store is below a name that
-// can be foreseen, so only a closed directory of ours will do.
+// TestTemporaryStoreMustBeOurs checks the store of a user without HOME. Its name is
+// predictable, so only a closed directory of this user is accepted.
 func TestTemporaryStoreMustBeOurs(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(top string) error
@@ -76,9 +76,9 @@ func TestTemporaryStoreMustBeOurs(t *testing.T) {
 	}
 }
 
-// TestStateOfAUserWithoutAUsableHome: containers give their users a home
-// directory in which nothing can be made.
-func TestStateOfAUserWithoutAUsableHome(t *testing.T) {
+// TestStateDirWithoutAUsableHomeIsTemporary checks home directories without write
+// permission, as users of containers have.
+func TestStateDirWithoutAUsableHomeIsTemporary(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -100,7 +100,7 @@ func TestStateOfAUserWithoutAUsableHome(t *testing.T) {
 	}
 }
 
-func TestStore(t *testing.T) {
+func TestStoreHasOneHolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	first, err := Hold(dir)
 	if err != nil {

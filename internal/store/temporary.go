@@ -11,14 +11,14 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 )
 
-// TemporaryState is where data is kept for users without a home. Its name can
-// be foreseen, so another user may have made it first: see ourTemporary.
+// TemporaryState is the directory for the data of users without a home. Its name is
+// predictable, so another user may have created it first: see OurTemporary.
 func TemporaryState() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("modpipe-%d", os.Getuid()))
 }
 
-// makeOurTemporary makes the temporary state directory if dir is in it, and
-// ourTemporary checks it.
+// makeOurTemporary creates the temporary state directory if dir is in it.
+// OurTemporary checks it.
 func makeOurTemporary(dir string) error {
 	if top := TemporaryState(); inTree(dir, top) {
 		if err := os.Mkdir(top, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -28,10 +28,9 @@ func makeOurTemporary(dir string) error {
 	return OurTemporary(dir)
 }
 
-// OurTemporary refuses a directory below the temporary state directory, unless
-// that is a real directory of ours that is closed to everyone else: its owner
-// could replace what is kept there, and knows the tokens. One that is not there
-// passes.
+// OurTemporary refuses a directory below the temporary state directory, unless that
+// directory is real, belongs to this user and is closed to all others. Another owner
+// could replace its files and read the tokens. A missing directory passes.
 func OurTemporary(dir string) error {
 	top := TemporaryState()
 	if !inTree(dir, top) {
