@@ -217,7 +217,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	p.env = append(p.env, "NATS_URL="+as("few"))
 	found := diagnose(t, p, 3)
 	found.want(t, "payload", "fault", "64 KiB", "max_payload")
-	found.want(t, "permissions", "fault", ".spec (write to a run's log)", "make MP_JOBS, which is not there")
+	found.want(t, "permissions", "fault", ".spec (write to a run's log)", "create MP_JOBS, which does not exist")
 	found.want(t, "worker permissions", "warning", "$JS.ACK.MP_JOBS.", "acknowledge a job")
 	found.want(t, "streams", "fault", "MP_RUNS: it keeps only 1 messages of a subject", "nats stream edit")
 	for check, f := range found {

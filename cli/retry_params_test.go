@@ -72,7 +72,7 @@ func retryWithParams(t *testing.T, p *program, more ...string) {
 		{"r4 --from start --param who=him", 0, "other him\n", ""},
 		{"r1 --from start --param hwo=x", 2, "", `the pipeline has no parameter "hwo"`},
 		{"r1 --from start --param n=many", 2, "", `parameter n (from --param): "many" is not a number`},
-		{"r1 --from start --param n", 2, "", "--param: it wants KEY=VALUE"},
+		{"r1 --from start --param n", 2, "", "--param: want KEY=VALUE"},
 		{"r1 --param n=2", 2, "", "add --from start"},
 		{"r1 hello --from failed --param n=2", 2, "", "add --from start"},
 		{"r1 biuld --from start --param n=2", 5, "", `has no module "biuld"`},

@@ -71,7 +71,7 @@ func TestFaults(t *testing.T) {
 			want: []string{
 				"8 faults", `--worker-ttl: 1ms is less than 1s`, `--run-id: "a b"`, `unknown flag --onyl of "orchestrator run": did you mean --only?`,
 				`--max-parallel from MODPIPE_ORCHESTRATOR_MAX_PARALLEL: "many" is not a whole number`,
-				`MODPIPE_ORCHESTRATOR_LABLE in the environment stands for no flag: did you mean MODPIPE_ORCHESTRATOR_LABEL?`,
+				`MODPIPE_ORCHESTRATOR_LABLE in the environment matches no flag: did you mean MODPIPE_ORCHESTRATOR_LABEL?`,
 				`modpipe/orchestrator.yaml:2:1: unknown key "servr": did you mean server?`, "--env: MODPIPE_X cannot be set",
 			},
 			never: []string{"MODPIPE_RUN_ID", "MODPIPE_MODULE"},
@@ -80,8 +80,8 @@ func TestFaults(t *testing.T) {
 			config: "label: {a: b}\nlabel: {c: d}\nmax-parallel: 0\nreport:\nonly: [[a]]\n",
 			args:   []string{"run", "ci.yaml"},
 			want: []string{
-				`orchestrator.yaml:2:1: "label" is there twice`, `--max-parallel from `, `orchestrator.yaml:3:1: 0 is less than 1`,
-				`orchestrator.yaml:4:1: "report" wants a value`, `orchestrator.yaml:5:1: "only" wants a value`,
+				`orchestrator.yaml:2:1: "label" is set twice`, `--max-parallel from `, `orchestrator.yaml:3:1: 0 is less than 1`,
+				`orchestrator.yaml:4:1: "report" needs a value`, `orchestrator.yaml:5:1: "only" needs a value`,
 			},
 		},
 		"file of variables":   {args: []string{"run", "ci.yaml", "--env-file", "nix", "--run-id", "a b", "--env-file", "ci.yaml"}, want: []string{"--env-file: open ", "nix: no such file", "ci.yaml:2: ", `--run-id: "a b" is not`}},
@@ -291,7 +291,7 @@ func TestWorkerFaults(t *testing.T) {
 	if code != 2 {
 		t.Errorf("exit code %d", code)
 	}
-	wantAll(t, stderr, "6 faults", `--tools: "git=": want NAME or NAME=VERSION`, `--pass-env: "A[" is no pattern`, `--name: "a b"`, `--labels: "x": it wants KEY=VALUE`, "--workspace: /nix is not a directory", "--max-parallel: 0 is less than 1")
+	wantAll(t, stderr, "6 faults", `--tools: "git=": want NAME or NAME=VERSION`, `--pass-env: "A[" is no pattern`, `--name: "a b"`, `--labels: "x": want KEY=VALUE`, "--workspace: /nix is not a directory", "--max-parallel: 0 is less than 1")
 	if code, _, stderr := p.exec(t, "-s", "embedded"); code != 2 || !strings.Contains(stderr, "a worker embeds no server") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}

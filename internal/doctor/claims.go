@@ -16,8 +16,8 @@ type openClaim struct {
 	Since  time.Time // by the server's clock
 }
 
-// openClaims reads those of a run from its log. broker.ErrNotFound when there
-// is no such run.
+// openClaims reads the open claims of a run from its log. It returns broker.ErrNotFound
+// when the run does not exist.
 func openClaims(ctx context.Context, c *broker.Conn, run jobs.RunID) ([]openClaim, error) {
 	log, err := c.Runs.Read(ctx, run)
 	if err != nil {

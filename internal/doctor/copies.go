@@ -6,8 +6,8 @@ import (
 	"github.com/modpipe/modpipe/internal/phrase"
 )
 
-// examineCopies says in how many copies a cluster keeps what is there: how
-// many are asked for counts only where something is made.
+// examineCopies reports how many copies of existing streams and buckets a cluster keeps.
+// The requested number only counts when a stream or bucket is created.
 func (d *doctor) examineCopies() {
 	least, most, there := 0, 0, 0
 	var fewer []string
@@ -25,9 +25,9 @@ func (d *doctor) examineCopies() {
 			fewer = append(fewer, a.Name)
 		}
 	}
-	text := fmt.Sprintf("%d of every stream and bucket that is there", least)
+	text := fmt.Sprintf("%d of every existing stream and bucket", least)
 	if least != most {
-		text = fmt.Sprintf("%d to %d of the streams and buckets that are there", least, most)
+		text = fmt.Sprintf("%d to %d of the existing streams and buckets", least, most)
 	}
 	switch {
 	case there == 0:

@@ -4,7 +4,7 @@ package doctor
 
 import "golang.org/x/sys/unix"
 
-// diskFree is what this user may still write where dir is.
+// diskFree returns how many bytes this user may still write on the disk of dir.
 func diskFree(dir string) (free int64, known bool) {
 	var s unix.Statfs_t
 	if unix.Statfs(dir, &s) != nil {

@@ -22,22 +22,22 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// How well what a check looked at is.
+// States of findings.
 const (
 	OK      = "ok"
 	Warning = "warning" // runs work, but worse, or not everywhere
 	Fault   = "fault"   // runs do not work
 )
 
-// Finding is what one check found, as -o json has it.
+// Finding is the result of one check, as -o json prints it.
 type Finding struct {
 	Check  string `json:"check"`
 	State  string `json:"state"`
 	Found  string `json:"found"`
-	Advice string `json:"advice"` // what to do; empty when it is ok
+	Advice string `json:"advice"` // empty when the state is ok
 }
 
-// Diagnosis is what doctor found, as -o json has it.
+// Diagnosis is the result of doctor, as -o json prints it.
 type Diagnosis struct {
 	Version  int       `json:"version"` // 1
 	State    string    `json:"state"`   // the worst of the findings'
@@ -50,7 +50,7 @@ const (
 	doctorStep    = 8 * time.Second  // for one question
 )
 
-// Table writes a line for each Finding, and below it what to do.
+// Table writes a line for each Finding, and its advice below.
 func (d *Diagnosis) Table(w io.Writer, paint console.Painter) {
 	wide := 0
 	for _, f := range d.Findings {
@@ -74,19 +74,19 @@ func (d *Diagnosis) Table(w io.Writer, paint console.Painter) {
 	console.Writeln(w)
 }
 
-// healthColour colours text after a finding's word, in the colours of statuses.
+// healthColour colours text by a finding's state, in the colours of statuses.
 func healthColour(p console.Painter, state, text string) string {
 	return p.Status(map[string]string{OK: "succeeded", Warning: "retrying", Fault: "failed"}[state], text)
 }
 
-// Config says what to look at.
+// Config configures the checks.
 type Config struct {
 	File     string // "" = none
 	Pipeline *pipeline.Pipeline
 	Store    string // the workspace's
 	Target   connect.Target
-	Remote   bool   // target is the server; else one is embedded
-	Asked    string // which setting asks for an embedded server; "" = none
+	Remote   bool   // Target is the server; else doctor embeds one
+	Asked    string // the setting that requires an embedded server; "" = none
 
 	// Embed starts a server on a store that it closes; end stops both.
 	Embed    func(ctx context.Context, st *store.Dir) (c *broker.Conn, end func(), err error)
@@ -95,21 +95,21 @@ type Config struct {
 	Env      settings.Environment
 	Program  string
 	Version  string
-	Replicas int           // that new streams are to have
+	Replicas int           // of new streams
 	Timeout  time.Duration // to connect; 0 = the doctor's own
 }
 
-// Diagnose examines everything, one thing after the other.
+// Diagnose runs all checks, one after the other.
 func Diagnose(ctx context.Context, cfg Config) *Diagnosis {
 	d := &doctor{Config: cfg}
 	d.examine(ctx)
 	return d.diagnosis()
 }
 
-// doctor looks at everything, one thing after the other.
+// doctor runs all checks, one after the other.
 type doctor struct {
 	Config
-	conn    *broker.Conn // nil = there is none
+	conn    *broker.Conn // nil = not connected
 	probe   *natsprobe.Probe
 	assets  []natsprobe.Asset
 	workers []jobs.WorkerInfo
@@ -117,10 +117,10 @@ type doctor struct {
 	findings
 }
 
-// findings collects what checks find.
+// findings collects the findings of checks.
 type findings struct{ list []Finding }
 
-// diagnosis is all findings, and the worst state among them.
+// diagnosis returns all findings and the worst state among them.
 func (f *findings) diagnosis() *Diagnosis {
 	state := OK
 	for _, found := range f.list {
@@ -146,7 +146,7 @@ func (f *findings) fault(check, advice, format string, args ...any) {
 	f.list = append(f.list, Finding{check, Fault, fmt.Sprintf(format, args...), advice})
 }
 
-// examine makes all checks.
+// examine runs all checks.
 func (d *doctor) examine(ctx context.Context) {
 	end := d.reach(ctx)
 	defer end()
@@ -177,7 +177,7 @@ func (d *doctor) examineServer(ctx context.Context) {
 	d.examineLoss(ctx)
 }
 
-// doctorBuckets are the kinds of buckets that there are.
+// doctorBuckets are the kinds of buckets.
 func doctorBuckets() (names []string) {
 	for _, kind := range []string{"workers", "lanes", "leases", "locks", "stats", "sweep"} {
 		names = append(names, topology.Bucket(kind))
@@ -185,19 +185,19 @@ func doctorBuckets() (names []string) {
 	return names
 }
 
-// use takes the connection to examine.
+// use sets the connection to examine.
 func (d *doctor) use(c *broker.Conn) {
 	d.conn, d.probe = c, natsprobe.New(c.Conn, doctorBuckets()...)
 }
 
-// within gives one question its time.
+// within runs one question with its time limit.
 func within[T any](ctx context.Context, ask func(context.Context) T) T {
 	ctx, stop := context.WithTimeout(ctx, doctorStep)
 	defer stop()
 	return ask(ctx)
 }
 
-// reach connects, or starts a server, and says where NATS is and why.
+// reach connects, or starts a server. It reports the address of NATS and its origin.
 func (d *doctor) reach(ctx context.Context) (end func()) {
 	if !d.Remote {
 		return d.reachEmbedded(ctx)

@@ -16,17 +16,17 @@ import (
 )
 
 const (
-	// lookAgain is how long orchestrators and workers may take to take what is
-	// new: only what is odd before and after it is reported.
+	// lookAgain is the time between two looks. Orchestrators and workers may take new
+	// work in between. The check reports only what both looks find.
 	lookAgain = 5 * time.Second
 	mostRuns  = 100 // runs without an end whose logs are read
 )
 
-// lossCheck looks for what is left after a loss.
+// lossCheck finds the remains of a loss.
 type lossCheck struct{ *doctor }
 
-// examineLoss looks for what a server leaves that has lost its store, or the
-// last part of it, while orchestrators and workers were connected.
+// examineLoss finds the remains after a server has lost its store, or the last part of
+// it, while orchestrators and workers were connected.
 func (doc *doctor) examineLoss(ctx context.Context) {
 	d := lossCheck{doc}
 	if !d.Remote {
@@ -36,18 +36,18 @@ func (doc *doctor) examineLoss(ctx context.Context) {
 	defer stop()
 	holders, err := kv.Holders(ctx, d.conn.Conn)
 	if err != nil {
-		return // the permissions say so
+		return // the check of permissions reports this
 	}
 	missing := d.examineMissing(holders)
 	d.examineReaders(ctx)
-	if !missing { // a reader waits until a stream is there
+	if !missing { // a reader waits until its stream exists
 		d.examineRuns(ctx)
 	}
 }
 
-// examineMissing tells streams that were lost from those that nothing has made
-// yet: they are made together, and before anything is registered. It reports
-// whether one is missing.
+// examineMissing distinguishes lost streams from streams that were never created.
+// Programs create all streams together, before they register. It reports whether a
+// stream is missing.
 func (d lossCheck) examineMissing(holders map[string]jobs.RunLease) bool {
 	var missing []string
 	for i := range d.assets {
@@ -77,7 +77,7 @@ func isStream(asset string) bool {
 func (d lossCheck) examineReaders(ctx context.Context) {
 	lost, err := d.probe.LostReaders(ctx)
 	if err != nil {
-		return // of a user that may not list consumers
+		return // this user may not list consumers
 	}
 	if len(lost) == 0 {
 		d.ok("readers", "none waits beyond the end of its stream")
@@ -90,20 +90,20 @@ func (d lossCheck) examineReaders(ctx context.Context) {
 	d.fault("readers", "the stream was lost and created again, and these readers receive nothing new: restart the orchestrators, workers and followers that do not notice it within seconds", "%s", phrase.Few(text, 3))
 }
 
-// odd is what looks wrong with the runs that have no end, in words.
+// odd is what looks wrong with runs that have not ended, in words.
 type odd struct {
-	open         int      // such runs
+	open         int      // runs that have not ended
 	waiting      []string // runs without an orchestrator
 	unregistered []string // claims of workers that the registry does not have
 	idle         []string // claims that their workers do not execute
 }
 
-// examineRuns looks at the runs that have no end: which orchestrator decides for them, and
-// whether what their logs say is executed. It looks twice.
+// examineRuns checks the runs that have not ended: which orchestrator decides for them,
+// and whether workers execute what their logs claim. It looks twice.
 func (d lossCheck) examineRuns(ctx context.Context) {
 	first, err := d.lookAtRuns(ctx)
 	if err != nil {
-		return // of a user that may not read them
+		return // this user may not read them
 	}
 	found := first
 	if len(first.waiting)+len(first.unregistered)+len(first.idle) > 0 {
@@ -120,7 +120,7 @@ func (d lossCheck) examineRuns(ctx context.Context) {
 	d.reportClaims(&found)
 }
 
-// both are the texts that are in two lists.
+// both returns the texts that are in both lists.
 func both(a, b []string) (common []string) {
 	for _, text := range a {
 		if slices.Contains(b, text) {
@@ -150,7 +150,7 @@ func (d lossCheck) lookAtRuns(ctx context.Context) (odd, error) {
 		}
 		claims, err := openClaims(ctx, d.conn, run)
 		if err != nil {
-			continue // `runs list` shows what cannot be read
+			continue // `runs list` shows unreadable runs
 		}
 		for i := range claims {
 			found.claim(&claims[i], workers)
@@ -159,7 +159,7 @@ func (d lossCheck) lookAtRuns(ctx context.Context) (odd, error) {
 	return found, nil
 }
 
-// claim notes a claim that is not executed, as far as the registry shows.
+// claim notes a claim that no worker executes, according to the registry.
 func (o *odd) claim(c *openClaim, workers []jobs.WorkerInfo) {
 	text := fmt.Sprintf("%s of run %s, attempt %d, by worker %s", c.Module, c.Run, c.Claim.Attempt, c.Claim.Worker)
 	switch claimedBy(c, workers) {
@@ -194,11 +194,11 @@ func (d lossCheck) reportClaims(found *odd) {
 	}
 }
 
-// claimState says what the registry shows of a claim.
+// claimState is the state of a claim according to the registry.
 type claimState int
 
 const (
-	claimRuns claimState = iota // or nothing is known
+	claimRuns claimState = iota // or the registry does not show it
 	claimAbsent
 	claimIdle
 )

@@ -22,13 +22,13 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// What an embedded server needs on its disk.
+// Disk space that an embedded server needs.
 const (
 	leastDisk = 100 << 20
 	goodDisk  = 2 << 30
 )
 
-// examineStore looks at where an embedded server keeps its data.
+// examineStore checks the directory of an embedded server's data.
 func (d *doctor) examineStore() {
 	if d.Remote {
 		return
@@ -75,7 +75,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// tryWrite makes a file in a directory, and removes it.
+// tryWrite creates a file in a directory and removes it.
 func tryWrite(dir string) error {
 	f, err := os.CreateTemp(dir, ".modpipe-doctor-*")
 	if err != nil {
@@ -84,14 +84,14 @@ func tryWrite(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// sizeOf is what the files in a directory hold together.
+// sizeOf returns the total size of the files in a directory.
 func sizeOf(dir string) (size int64, there bool) {
 	if !isDir(dir) {
 		return 0, false
 	}
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			return nil //nolint:nilerr // what cannot be seen is not counted
+			return nil //nolint:nilerr // unreadable files are not counted
 		}
 		if info, err := e.Info(); err == nil {
 			size += info.Size()
@@ -101,14 +101,14 @@ func sizeOf(dir string) (size int64, there bool) {
 	return size, true
 }
 
-// examineWorkers: without a server, a run brings its own worker.
+// examineWorkers reports that a run without a server brings its own worker.
 func (d *doctor) examineWorkers() {
 	if !d.Remote {
 		d.ok("workers", "a run brings its own, with %s (--max-parallel)", phrase.Count(machine.CPUs(), "slot"))
 	}
 }
 
-// examineShell looks for what commands are run with.
+// examineShell checks the programs with which commands run.
 func (d *doctor) examineShell() {
 	where := "modules run on workers, whose machines count"
 	var found, missing []string
@@ -144,7 +144,7 @@ type offer struct {
 	has  jobs.Capabilities
 }
 
-// examineTools compares what the file's modules require with what is offered.
+// examineTools compares the requirements of the file's modules with the offers.
 func (d *doctor) examineTools(ctx context.Context) {
 	if d.Pipeline == nil || d.Remote && !d.counted {
 		return
@@ -177,7 +177,8 @@ func (d *doctor) examineTools(ctx context.Context) {
 	}
 }
 
-// unmet says what no worker offers of what a module requires; "" = all is offered.
+// unmet returns the requirements of a module that no worker offers; "" = all are
+// offered.
 func unmet(m *pipeline.Module, offers []offer) string {
 	var closest []string
 	name := ""
@@ -196,8 +197,8 @@ func unmet(m *pipeline.Module, offers []offer) string {
 	return fmt.Sprintf("module %s: %s lacks %s", m.Name, name, strings.Join(closest, ", "))
 }
 
-// missingOf says what a worker lacks. The version of a tool is not known
-// before a module requires one: then its presence counts.
+// missingOf returns what a worker lacks. The version of a tool is unknown until a module
+// requires one. Until then, the presence of the tool counts.
 func missingOf(has jobs.Capabilities, r pipeline.Requirements) []string {
 	r.Tools = slices.Clone(r.Tools)
 	for i, t := range r.Tools {
@@ -208,7 +209,8 @@ func missingOf(has jobs.Capabilities, r pipeline.Requirements) []string {
 	return has.Missing(r)
 }
 
-// offers are the live workers, or this machine where a run brings its own.
+// offers returns the offers of the live workers, or of this machine when a run brings its
+// own worker.
 func (d *doctor) offers(ctx context.Context) []offer {
 	if d.Remote {
 		offers := make([]offer, 0, len(d.workers))
@@ -237,13 +239,13 @@ func (d *doctor) offers(ctx context.Context) []offer {
 
 var dottedNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
 
-// toolVersion asks a tool for its version, as a worker does.
+// toolVersion runs a tool to get its version, as a worker does.
 func toolVersion(ctx context.Context, name string) string {
 	for _, word := range []string{"--version", "version"} {
 		asking, stop := context.WithTimeout(ctx, 3*time.Second)
 		cmd := exec.CommandContext(asking, name, word)
 		cmd.WaitDelay = 100 * time.Millisecond
-		text, _ := cmd.CombinedOutput() // what it printed counts, not how it ended
+		text, _ := cmd.CombinedOutput() // its output counts, not its exit code
 		stop()
 		if v := dottedNumber.Find(text); v != nil {
 			return string(v)
@@ -252,7 +254,7 @@ func toolVersion(ctx context.Context, name string) string {
 	return ""
 }
 
-// examineDirectories says where settings and data of this user are.
+// examineDirectories reports the directories of this user's settings and data.
 func (d *doctor) examineDirectories() {
 	env := d.Env
 	var parts, relative []string

@@ -16,7 +16,7 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// What an account and a server must have to spare.
+// Free capacity that an account and a server need.
 const (
 	goodPayload    = 1 << 20
 	leastStorage   = 64 << 20
@@ -25,7 +25,7 @@ const (
 	goodConsumers  = 64
 	clockApart     = time.Second
 	clockFar       = time.Minute
-	streamFull     = 0.9 // of what a stream may hold that refuses more
+	streamFull     = 0.9 // share of the limit of a stream that refuses more
 )
 
 func (d *doctor) examineReach(ctx context.Context) bool {
@@ -162,7 +162,7 @@ func limitText(used, most int64, show func(int64) string) string {
 
 func plainNumber(n int64) string { return fmt.Sprint(n) }
 
-// examinePermissions tries what an orchestrator and a worker do.
+// examinePermissions tries the operations of an orchestrator and a worker.
 func (d *doctor) examinePermissions(ctx context.Context) {
 	trials := within(ctx, func(ctx context.Context) []natsprobe.Trial { return d.probe.Trials(ctx) })
 	var orchestrator, worker, silent []string
@@ -185,7 +185,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 		tried++
 		name := d.assets[i].Name
 		if err := within(ctx, func(ctx context.Context) error { return d.probe.MayCreate(ctx, name) }); isDenied(err) {
-			orchestrator = append(orchestrator, "make "+name+", which is not there: "+err.Error())
+			orchestrator = append(orchestrator, "create "+name+", which does not exist: "+err.Error())
 		}
 	}
 	const permit = "ask the operator of NATS to allow this user the named subjects, or to create what is missing"
@@ -203,7 +203,8 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 	}
 }
 
-// examineStreams compares streams, buckets and lanes with what is made here.
+// examineStreams compares streams, buckets and lanes with the ones that this version
+// creates.
 func (d *doctor) examineStreams(ctx context.Context) {
 	var breaks, others, missing, unknown, room []string
 	for i := range d.assets {
@@ -267,8 +268,8 @@ func (d *doctor) laneDifferences(ctx context.Context, breaks, others *[]string) 
 	return phrase.Count(n, "lane")
 }
 
-// examineRegistry looks at the bucket of workers, whose limit of age decides
-// how soon a loss is noticed.
+// examineRegistry checks the bucket of workers. Its limit of age decides how soon a loss
+// is noticed.
 func (d *doctor) examineRegistry() {
 	for i := range d.assets {
 		a := &d.assets[i]

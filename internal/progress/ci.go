@@ -18,18 +18,18 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// spoolAbove is how much of a running module's output is kept in memory; what
-// is more waits in a temporary file.
+// spoolAbove is the size above which the output of a running module moves from memory to
+// a temporary file.
 const spoolAbove = 1 << 20
 
-// ciProgress is the plain progress for the log of a CI that can fold lines:
-// what a module writes is kept back until the module ends, and is then one
-// group of lines, folded unless the module has failed.
+// ciProgress is the plain progress for the log of a CI that can fold lines. It holds the
+// output of a module back until the module ends. Then it writes the output as one group
+// of lines, which is folded unless the module has failed.
 type ciProgress struct {
 	*plainProgress
 	system  ciSystem
-	summary string            // the file that the step's summary is appended to; "" = none
-	spools  map[string]*spool // by module; guarded by out.mu, as all below it
+	summary string            // the file to which the step's summary is appended; "" = none
+	spools  map[string]*spool // by module; this and the fields below are guarded by out.mu
 	groups  int
 }
 
@@ -65,7 +65,7 @@ func (p *ciProgress) spool(module string) *spool {
 	return s
 }
 
-// begin notes when a module began, and where in its output another attempt does.
+// begin notes when a module began. In its output, it marks the start of a later attempt.
 func (p *ciProgress) begin(e report.Event) {
 	s := p.spool(e.Module)
 	if s.started.IsZero() {
@@ -76,7 +76,7 @@ func (p *ciProgress) begin(e report.Event) {
 	}
 }
 
-// finish writes what a module has written, and how it ended.
+// finish writes the output of a module, and how the module ended.
 func (p *ciProgress) finish(e report.Event) {
 	s := p.spools[e.Module]
 	delete(p.spools, e.Module)
@@ -93,7 +93,7 @@ func (p *ciProgress) finish(e report.Event) {
 	}
 }
 
-// showsFailure reports whether a module that ended so is never folded.
+// showsFailure reports whether a module with this end is never folded.
 func showsFailure(status report.Status) bool {
 	return showsTail(status) || status == report.IgnoredFailure
 }
@@ -110,7 +110,7 @@ func (p *ciProgress) group(s *spool, e report.Event) {
 	p.write(p.system.open(f), s.writeTo, p.system.shut(f))
 }
 
-// write writes what others have said, in which nothing is a command.
+// write writes text from modules. The CI finds no commands in it.
 func (p *ciProgress) write(before string, said func(io.Writer), after string) {
 	_, _ = io.WriteString(p.out.w, before+p.system.before)
 	said(p.out.w)
@@ -122,7 +122,7 @@ const (
 	alarmBytes = 3 << 10
 )
 
-// alarmText is why a module failed, and its last lines.
+// alarmText returns why a module failed, and its last lines.
 func (p *ciProgress) alarmText(e report.Event) string {
 	text := cmp.Or(whyText(e.Error, e.Reason), e.Status)
 	if t := p.tails.of[e.Module]; t != nil {
@@ -135,7 +135,7 @@ func (p *ciProgress) alarmText(e report.Event) string {
 	return text
 }
 
-// Close writes what is left of modules whose end is never reported.
+// Close writes the output of modules whose end was not reported.
 func (p *ciProgress) Close() {
 	p.log.Flush()
 	p.out.mu.Lock()
@@ -161,7 +161,7 @@ func (p *ciProgress) End(r *report.Report) {
 	}
 }
 
-// last writes the ends of what failed, and the summary.
+// last writes the last lines of failed modules, and the summary.
 func (p *ciProgress) last(r *report.Report) {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
@@ -184,13 +184,13 @@ func appendFile(path, text string) error {
 	return err
 }
 
-// spool is the output of one module that has not ended.
+// spool holds the output of one module that has not ended.
 type spool struct {
 	started time.Time
 	size    int64
 	memory  bytes.Buffer
-	file    *os.File // holds what came before memory; nil = nothing yet
-	full    bool     // no file could be had or written: what is over the limit is dropped
+	file    *os.File // the output before that in memory; nil = no file yet
+	full    bool     // the file could not be created or written; output above the limit is dropped
 	dropped int      // lines
 }
 

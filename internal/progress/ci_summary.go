@@ -44,7 +44,7 @@ func stepSummary(r *report.Report, t *tails) string {
 	return b.String() + "\n"
 }
 
-// summaryFailures shows the last lines of what failed, unfolded.
+// summaryFailures shows the last lines of failed modules, unfolded.
 func summaryFailures(b *strings.Builder, r *report.Report, t *tails) {
 	shown := 0
 	for i := range r.Modules {

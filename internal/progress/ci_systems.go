@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// ciSystem is how the log of one CI is told things: commands that its runner
-// finds among the lines that a step writes. What modules write contains none:
-// shownEvent sees to that.
+// ciSystem is the command language of one CI. Its runner finds commands among the lines
+// that a step writes. The output of modules contains none, because shownEvent removes
+// them.
 type ciSystem struct {
-	open, shut    func(f ciFold) string      // around output that is folded
+	open, shut    func(f ciFold) string      // around folded output
 	before, after string                     // around any output
-	alarm         func(alarm ciAlarm) string // what marks a failure; nil = the CI has no such thing
+	alarm         func(alarm ciAlarm) string // marks a failure; nil = the CI has no such command
 }
 
 // ciFold is a group of lines.
@@ -23,13 +23,13 @@ type ciFold struct {
 	from, to time.Time
 }
 
-// ciAlarm is a failure, for the CI's list of what is wrong.
+// ciAlarm is a failure in the CI's list of problems.
 type ciAlarm struct {
 	title, text string
-	warning     bool // the run does not fail by it
+	warning     bool // it does not fail the run
 }
 
-// ciSystem finds the CI in whose environment this is.
+// ciSystem finds the CI whose environment this is.
 func (c *Config) ciSystem() (ciSystem, bool) {
 	switch {
 	case c.Env["GITHUB_ACTIONS"] == "true":
@@ -44,14 +44,14 @@ func (c *Config) ciSystem() (ciSystem, bool) {
 	return ciSystem{}, false
 }
 
-// inCI reports whether some CI runs this.
+// inCI reports whether a CI runs this process.
 func (c *Config) inCI() bool {
 	_, known := c.ciSystem()
 	return known || c.Env["CI"] != "" && c.Env["CI"] != "false"
 }
 
-// githubCI has commands between the modules' lines ignored until it says the
-// token, which no module knows.
+// githubCI makes the runner ignore commands in the modules' lines. This ends with a token
+// that no module knows.
 func githubCI(token string) ciSystem {
 	data := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
@@ -69,7 +69,7 @@ func githubCI(token string) ciSystem {
 	}
 }
 
-// gitlabCI has sections with times, from which it computes their durations.
+// gitlabCI writes sections with times. GitLab computes their durations from these.
 func gitlabCI() ciSystem {
 	section := func(edge string, at time.Time, f ciFold, options, title string) string {
 		return fmt.Sprintf("\x1b[0Ksection_%s:%d:module_%d%s\r\x1b[0K%s", edge, at.Unix(), f.number, options, title)
@@ -80,7 +80,7 @@ func gitlabCI() ciSystem {
 	}
 }
 
-// azureCI finds ##vso[ anywhere in a line.
+// azureCI writes commands of Azure, whose runner finds ##vso[ anywhere in a line.
 func azureCI() ciSystem {
 	escape := strings.NewReplacer("%", "%AZP25", "\r", "%0D", "\n", "%0A")
 	return ciSystem{
@@ -96,7 +96,7 @@ func azureCI() ciSystem {
 	}
 }
 
-// teamcityCI takes service messages, each on a line of its own.
+// teamcityCI writes service messages, each on a separate line.
 func teamcityCI() ciSystem {
 	escape := strings.NewReplacer("|", "||", "'", "|'", "\n", "|n", "\r", "|r", "[", "|[", "]", "|]",
 		"\u0085", "|x", "\u2028", "|l", "\u2029", "|p")

@@ -15,7 +15,7 @@ import (
 	"github.com/modpipe/modpipe/test/golden"
 )
 
-// ciHistory is a run whose modules try to be taken for the CI's own words.
+// ciHistory is a run whose modules write commands of the CI.
 func ciHistory() ([]report.Event, *report.Report) {
 	events, rep := history()
 	at := func(s float64, e report.Event) report.Event {
@@ -48,9 +48,9 @@ func ciHistory() ([]report.Event, *report.Report) {
 	return append(append(events[:last:last], more...), events[last]), rep
 }
 
-// TestCI: what modules write is in groups, failures never are, and nothing
-// that a module writes is taken for a command.
-func TestCI(t *testing.T) {
+// TestCIFoldsModulesExceptFailures also checks that the CI finds no commands in the
+// output of modules.
+func TestCIFoldsModulesExceptFailures(t *testing.T) {
 	for name, system := range map[string]ciSystem{
 		"github": githubCI("TOKEN"), "gitlab": gitlabCI(), "azure": azureCI(), "teamcity": teamcityCI(),
 	} {
@@ -81,9 +81,9 @@ func TestCI(t *testing.T) {
 	}
 }
 
-// TestCISpool: much output waits in a file that is gone afterwards, of modules
-// that never end too, and comes out whole.
-func TestCISpool(t *testing.T) {
+// TestCIShowsLongOutputWhole checks output that waits in a temporary file, also that of
+// modules that never end. The file is removed afterwards.
+func TestCIShowsLongOutputWhole(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var b bytes.Buffer
@@ -118,7 +118,7 @@ func TestCISpool(t *testing.T) {
 	}
 }
 
-// TestCISummaryIsBounded: GitHub takes 1 MiB.
+// TestCISummaryIsBounded uses the limit of GitHub, 1 MiB.
 func TestCISummaryIsBounded(t *testing.T) {
 	r := &report.Report{Run: "r1", Status: report.RunFailed}
 	for i := range 20_000 {
@@ -130,8 +130,7 @@ func TestCISummaryIsBounded(t *testing.T) {
 	}
 }
 
-// TestAutoProgress: which progress it is, where.
-func TestAutoProgress(t *testing.T) {
+func TestAutoProgressDependsOnTerminalAndCI(t *testing.T) {
 	for name, c := range map[string]struct {
 		env  []string
 		flag string

@@ -13,13 +13,13 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Lines of the JSON progress that are no events of the run.
+// Lines of the JSON progress that are not events of the run.
 const (
 	eventError   report.EventKind = "error"   // why the command ended, when that was not the run's verdict
-	eventWarning report.EventKind = "warning" // of the machinery below
+	eventWarning report.EventKind = "warning" // from the log of the program
 )
 
-// jsonProgress writes one event a line, and nothing else.
+// jsonProgress writes one event on each line, and no other text.
 type jsonProgress struct {
 	log *console.Logger
 	mu  sync.Mutex
@@ -38,7 +38,7 @@ func newJSONProgress(w io.Writer) *jsonProgress {
 
 func (p *jsonProgress) Logger() *slog.Logger { return p.log.Logger }
 
-// jsonWarnings makes an event of each line of a log.
+// jsonWarnings turns each line of a log into an event.
 type jsonWarnings struct{ p *jsonProgress }
 
 func (w jsonWarnings) Write(line []byte) (int, error) {
@@ -52,7 +52,7 @@ func (p *jsonProgress) End(*report.Report) {}
 
 func (p *jsonProgress) Close() { p.log.Flush() }
 
-// Event numbers the events: they come from the run and from the fleet.
+// Event numbers and writes the events of the run and of the fleet.
 func (p *jsonProgress) Event(e report.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,7 +69,7 @@ func (p *jsonProgress) Event(e report.Event) {
 	_ = p.enc.Encode(e)
 }
 
-// failure writes the last word of a command that went wrong.
+// failure writes the last line of a failed command.
 func (p *jsonProgress) failure(text string) {
 	p.Event(report.Event{Event: eventError, Error: text})
 }

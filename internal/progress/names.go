@@ -2,7 +2,7 @@ package progress
 
 import "github.com/modpipe/modpipe/pipeline"
 
-// moduleNames are the names of a pipeline's modules that take part.
+// moduleNames returns the names of a pipeline's selected modules.
 func moduleNames(p *pipeline.Pipeline) []string {
 	var names []string
 	for _, m := range p.Modules {

@@ -18,12 +18,12 @@ import (
 // WidestName bounds the column of module names before log lines.
 const WidestName = 36
 
-// plainProgress writes lines that read well in the log of a CI: what happened
-// begins with the time since the run's start and a word, what modules print
-// with the module's name and a bar.
+// plainProgress writes lines for the log of a CI. The line of an event begins with the
+// time since the run's start and a word. A line of output begins with the module's name
+// and a bar.
 type plainProgress struct {
 	log   *console.Logger
-	out   *lockedWriter // everything below is guarded by its mu
+	out   *lockedWriter // its mu guards the fields below
 	paint console.Painter
 	width int // of the names' column
 	start time.Time
@@ -52,7 +52,7 @@ func (p *plainProgress) Event(e report.Event) {
 	p.told(e)
 }
 
-// told writes what happened, under p.out.mu.
+// told writes the line of an event, under p.out.mu.
 func (p *plainProgress) told(e report.Event) {
 	p.tails.event(e)
 	if e.Event == report.EventModuleOutput {
@@ -67,7 +67,7 @@ func (p *plainProgress) told(e report.Event) {
 	}
 }
 
-// line writes what happened, under p.out.mu.
+// line writes a line with its time and word, under p.out.mu.
 func (p *plainProgress) line(at time.Time, word, text string) {
 	elapsed := 0.0
 	if !p.start.IsZero() && at.After(p.start) {
@@ -76,10 +76,10 @@ func (p *plainProgress) line(at time.Time, word, text string) {
 	console.Writef(p.out.w, "%8s  %s %s\n", phrase.Seconds(elapsed), p.paint.Status(word, phrase.Pad(word, 18)), text)
 }
 
-// workerLeft is the reason of a worker's loss when it went in order.
+// workerLeft is the reason for the end of a worker that left in order.
 const workerLeft = "left"
 
-// eventText is an event in words; no word for what a reader need not see.
+// eventText returns an event in words. An event without a word is not shown.
 func eventText(e report.Event) (word, text string) {
 	switch e.Event {
 	case report.EventRunStarted:
@@ -94,7 +94,7 @@ func eventText(e report.Event) (word, text string) {
 		return "retrying", e.Module + "  " + retryText(e)
 	case report.EventModuleEnded:
 		if report.Status(e.Status) == report.Skipped && strings.HasPrefix(e.Reason, notSelected) {
-			return "", "" // the summary says how many
+			return "", "" // the summary has their number
 		}
 		return e.Status, endText(e)
 	case report.EventFamilyExpanded:
@@ -124,7 +124,7 @@ func endText(e report.Event) string {
 	return phrase.Join("  ", e.Module, durationText(e.Duration), why, code)
 }
 
-// whyText is an error with the reason behind it, unless one says the other.
+// whyText returns an error followed by its reason, unless one contains the other.
 func whyText(err, reason string) string {
 	if strings.Contains(err, reason) {
 		return err
@@ -159,7 +159,7 @@ func waitingText(e report.Event) string {
 }
 
 func durationText(d *float64) string {
-	if d == nil || *d == 0 { // nothing ran
+	if d == nil || *d == 0 { // no process ran
 		return ""
 	}
 	return phrase.Seconds(*d)

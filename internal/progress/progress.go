@@ -16,20 +16,19 @@ import (
 // Progress shows a run while it goes on, on stderr. Its methods may be called
 // from several goroutines.
 type Progress interface {
-	// note says something about the process: where it runs, what it does next.
+	// note shows a line about the process: where it runs, what it does next.
 	Note(format string, args ...any)
 	Event(e report.Event)
-	// end shows what is worth seeing again, and the verdict.
+	// end shows failures again, and the verdict.
 	End(r *report.Report)
-	// close gives back what was taken: the terminal, temporary files. It comes
-	// last, also when there was no end, and may come from another goroutine and
-	// more than once.
+	// close restores the terminal and removes temporary files. It is the last call, also
+	// without an end. Other goroutines may call it, and more than once.
 	Close()
-	// logger is for what the machinery below has to say.
+	// logger is the log of the program.
 	Logger() *slog.Logger
 }
 
-// Config says how and where a run is shown.
+// Config configures how and where a run is shown.
 type Config struct {
 	Format  string // of --progress
 	Out     io.Writer
@@ -43,8 +42,8 @@ type Estimator interface {
 	Estimates(took map[string]time.Duration)
 }
 
-// New is the progress that --progress asks for, of a run of p, which
-// is nil when it is not known.
+// New returns the progress of --progress for a run of p. p is nil when the pipeline is
+// unknown.
 func New(c Config, p *pipeline.Pipeline) Progress {
 	var names []string
 	if p != nil {
@@ -68,8 +67,8 @@ func New(c Config, p *pipeline.Pipeline) Progress {
 	return plain
 }
 
-// autoProgress is the live view on a terminal, and in a
-// CI that folds lines, folded ones.
+// autoProgress returns the live view on a terminal, folded lines in a CI that folds
+// them, and plain lines elsewhere.
 func (c *Config) autoProgress(p *pipeline.Pipeline, plain *plainProgress) Progress {
 	if system, ok := c.ciSystem(); ok {
 		ci := newCIProgress(c.Out, c.Paint, system)
@@ -88,7 +87,7 @@ func (c *Config) liveProgress(p *pipeline.Pipeline) Progress {
 	return newTTYProgress(c.Out.(*os.File), c.Environ, c.Paint, p)
 }
 
-// lockedWriter makes each Write one uninterrupted piece.
+// lockedWriter serializes writes.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer // guarded by mu

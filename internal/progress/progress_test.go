@@ -15,7 +15,7 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// history is a run in which everything happens once.
+// history is a run with every kind of event.
 func history() ([]report.Event, *report.Report) {
 	at := func(s float64, e report.Event) report.Event {
 		e.Time, e.Run = start.Add(time.Duration(s*float64(time.Second))), "r1"
@@ -77,9 +77,9 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestJSONNumbers: events of the run and of the fleet are one stream, numbered
-// from 1, and the last word of a failing command is a line like the others.
-func TestJSONNumbers(t *testing.T) {
+// TestJSONEventsAreNumberedFromOne checks that events of the run and of the fleet are
+// one stream, and that the error of a failing command is a line like the others.
+func TestJSONEventsAreNumberedFromOne(t *testing.T) {
 	var b bytes.Buffer
 	p := newJSONProgress(&b)
 	show(p)
@@ -100,8 +100,8 @@ func TestJSONNumbers(t *testing.T) {
 	}
 }
 
-// TestFolding: what went well and is long is one row; failures never are.
-func TestFolding(t *testing.T) {
+// TestSummaryFoldsManySuccesses also checks that it never folds failures.
+func TestSummaryFoldsManySuccesses(t *testing.T) {
 	r := &report.Report{Run: "r1", Status: report.RunFailed}
 	for i := range 60 {
 		for _, status := range []report.Status{report.Succeeded, report.Failed, report.IgnoredFailure} {
@@ -122,8 +122,7 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// TestColourIsNeverAlone: with colour the words are the same.
-func TestColourIsNeverAlone(t *testing.T) {
+func TestColourChangesNoWords(t *testing.T) {
 	var plain, painted bytes.Buffer
 	show(newPlainProgress(&plain, false, nil))
 	show(newPlainProgress(&painted, true, nil))

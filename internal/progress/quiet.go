@@ -9,7 +9,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// quietProgress shows what went wrong, at the end.
+// quietProgress shows failures, at the end.
 type quietProgress struct {
 	log   *console.Logger
 	out   *lockedWriter
@@ -43,7 +43,7 @@ func (p *quietProgress) End(r *report.Report) {
 	p.tails.write(p.out.w, r, p.paint)
 }
 
-// silentProgress shows nothing at all.
+// silentProgress shows nothing.
 type silentProgress struct{}
 
 // Silent returns a progress that shows nothing.

@@ -12,10 +12,10 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// foldAbove is how many modules of one status the table shows one by one.
+// foldAbove is the number of modules of one status that the table shows one by one.
 const foldAbove = 50
 
-// notSelected is the reason of a module that selection left out.
+// notSelected is the reason of a module that was not selected.
 const notSelected = "not selected"
 
 // summaryOrder is the order of the statuses in the totals.
@@ -44,7 +44,7 @@ func writeModules(w io.Writer, r *report.Report, paint console.Painter) {
 	g.Write(w)
 }
 
-// summaryGrid has a row for each module, or for many that went the same way.
+// summaryGrid returns a row for each module, or for a group with the same end.
 func summaryGrid(r *report.Report) console.Table {
 	g := console.Table{Head: []string{"MODULE", "STATUS", "DURATION", "ATTEMPTS", "WORKER", "REASON"}}
 	sizes := map[string]int{}
@@ -70,12 +70,12 @@ func summaryGrid(r *report.Report) console.Table {
 	return g
 }
 
-// folds reports whether one row stands for a group of modules.
+// folds reports whether one row represents a group of modules.
 func folds(group string, size int) bool {
 	return group == notSelected && size > 1 || group != "" && size > foldAbove
 }
 
-// foldGroup names the row that may stand for m; "" = m is always shown.
+// foldGroup names the row that may represent m; "" = m always has a row.
 func foldGroup(m *report.Module) string {
 	if isUnselected(m) {
 		return notSelected
@@ -113,8 +113,8 @@ func summaryRow(m *report.Module) []string {
 	return []string{m.Name, string(m.Status), duration, attempts, worker, phrase.FirstLine(moduleEnd(m), 120)}
 }
 
-// moduleEnd is why a module ended so: of a module that was cancelled while it
-// was retrying, also the error that it was retrying after.
+// moduleEnd returns why a module ended. For a module that was cancelled during a retry,
+// it adds the error of the earlier attempt.
 func moduleEnd(m *report.Module) string {
 	if isInterrupted(m.Status, m.Error) && m.Reason != "" {
 		return m.Reason + "; " + m.Error
@@ -122,7 +122,7 @@ func moduleEnd(m *report.Module) string {
 	return cmp.Or(m.Error, m.Reason)
 }
 
-// totalsText says how many modules ended in which way.
+// totalsText returns the number of modules of each status.
 func totalsText(r *report.Report) string {
 	totals, unselected := tally(r)
 	var parts []string

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	tailLines = 20      // of a failed module are shown again
-	tailWidth = 4 << 10 // bytes of a line that are kept for that
+	tailLines = 20      // of a failed module that are shown again
+	tailWidth = 4 << 10 // bytes of each of these lines
 )
 
-// tails keeps the last lines of each module's newest attempt, until the
-// module has ended well. Not safe for concurrent use.
+// tails keeps the last lines of each module's newest attempt, until the module has
+// succeeded. It is not safe for concurrent use.
 type tails struct{ of map[string]*tail }
 
 type tail struct {
@@ -59,8 +59,8 @@ func showsTail(status report.Status) bool {
 	return status == report.Failed || status == report.TimedOut
 }
 
-// isInterrupted reports whether a module was cancelled after an attempt of it
-// had failed: its error says why it was still trying.
+// isInterrupted reports whether a module was cancelled after a failed attempt. Its error
+// is that of the attempt.
 func isInterrupted(status report.Status, text string) bool {
 	return status == report.Cancelled && text != ""
 }
@@ -89,7 +89,7 @@ func (t *tails) write(w io.Writer, r *report.Report, paint console.Painter) {
 	}
 }
 
-// tailPlace says which attempt it was, and where.
+// tailPlace returns the attempt and its worker.
 func tailPlace(m *report.Module) string {
 	if len(m.Attempts) == 0 {
 		return ""

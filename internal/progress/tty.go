@@ -21,40 +21,39 @@ import (
 )
 
 const (
-	liveTick = 250 * time.Millisecond // between two looks at whether something has happened
+	liveTick = 250 * time.Millisecond // between two checks for news
 	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
 	liveFPS  = 8
 	// livePatience bounds the wait for a terminal that takes no output.
 	ClosePatience = 2 * time.Second
 )
 
-// ttyProgress is the live view: a picture of the run at the bottom of the
-// terminal, drawn again while the run goes on, and in the end replaced by the
-// summary. An event only updates liveState; a goroutine of bubbletea's takes a
-// shot of that a few times a second and draws it (progress_tty_view.go), so a
-// slow terminal slows nothing down.
+// ttyProgress is the live view: a picture of the run at the bottom of the terminal. It
+// is redrawn while the run lasts, and the summary replaces it in the end. An event only
+// updates liveState. A goroutine of bubbletea takes a shot of that a few times a second
+// and draws it (tty_view.go). So a slow terminal does not slow the run down.
 //
-// The view reads no input and takes no signals: the terminal stays in its
-// usual mode, and Ctrl-C stays a signal, which is the runner's. All that is
-// changed is that keys are not echoed into the picture; the cursor stays
-// visible, below it. close undoes that, from any goroutine, at any time.
+// The view reads no input and handles no signals. The terminal stays in its usual mode,
+// and Ctrl-C stays a signal, which the runner handles. The view only turns echo off, so
+// that keys do not appear in the picture. The cursor stays visible, below the picture.
+// close undoes that, from any goroutine, at any time.
 type ttyProgress struct {
 	log   *console.Logger
 	out   *os.File
 	env   []string
 	paint console.Painter
 
-	mu      sync.Mutex // guards what follows; not held while the terminal is written to by the view
+	mu      sync.Mutex // guards the fields below; not held while the view writes to the terminal
 	state   *liveState
 	tails   *tails
-	plain   *plainProgress // once the view is gone and the run is not
+	plain   *plainProgress // used when the view has ended before the run
 	program *tea.Program   // nil until the run begins
 	stopped bool
-	clear   bool // nothing is left of the view
+	clear   bool // the view is removed from the terminal
 	quiet   func()
 
 	views sync.WaitGroup
-	done  chan struct{} // closed when the view has gone
+	done  chan struct{} // closed when the view has ended
 }
 
 func newTTYProgress(out *os.File, env []string, paint console.Painter, p *pipeline.Pipeline) *ttyProgress {
@@ -66,7 +65,7 @@ func newTTYProgress(out *os.File, env []string, paint console.Painter, p *pipeli
 	return t
 }
 
-// canLive reports whether a live view can be shown on w, "" = it can.
+// canLive returns why a live view cannot be shown on w, "" = it can.
 func (c *Config) canLive(w io.Writer) string {
 	f, ok := w.(*os.File)
 	switch {
@@ -82,7 +81,7 @@ func (c *Config) canLive(w io.Writer) string {
 
 func (p *ttyProgress) Logger() *slog.Logger { return p.log.Logger }
 
-// noteWriter makes notes of a logger's lines.
+// noteWriter turns a logger's lines into notes.
 type noteWriter struct{ p *ttyProgress }
 
 func (w noteWriter) Write(b []byte) (int, error) {
@@ -90,8 +89,8 @@ func (w noteWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Note stands above the view when it comes before that, else in it, and is
-// said again when that is gone.
+// Note shows a note above the view when it comes before the view starts, else in it.
+// The note is written again after the view has ended.
 func (p *ttyProgress) Note(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +101,7 @@ func (p *ttyProgress) Note(format string, args ...any) {
 	p.state.note(fmt.Sprintf(format, args...))
 }
 
-// Estimates takes the durations of earlier runs.
+// Estimates sets the durations of earlier runs.
 func (p *ttyProgress) Estimates(took map[string]time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +123,7 @@ func (p *ttyProgress) Event(e report.Event) {
 	}
 }
 
-// show begins the view, under p.mu.
+// show starts the view, under p.mu.
 func (p *ttyProgress) show() {
 	m := &liveModel{p: p, view: liveFrame(nil)}
 	p.program = tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(p.out), tea.WithEnvironment(p.env),
@@ -139,7 +138,7 @@ func (p *ttyProgress) show() {
 	p.views.Go(func() { watchResumed(p.done, p.resumed) })
 }
 
-// goOn goes on with plain lines, when the view has failed.
+// goOn continues with plain lines after the view has failed.
 func (p *ttyProgress) goOn(why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,15 +150,14 @@ func (p *ttyProgress) goOn(why string) {
 	p.goPlain(why)
 }
 
-// goPlain says why what follows are plain lines, under p.mu.
+// goPlain switches to plain lines and writes why, under p.mu.
 func (p *ttyProgress) goPlain(why string) {
 	p.plain = newPlainProgress(p.out, p.paint, nil)
 	p.plain.start, p.plain.tails = p.state.started, p.tails
 	console.Writeln(p.out, why)
 }
 
-// giveBack undoes what was done to the terminal, and says again what the
-// view has said, under p.mu.
+// giveBack restores the terminal and writes the notes of the view again, under p.mu.
 func (p *ttyProgress) giveBack() {
 	p.quiet()
 	p.quiet = func() {}
@@ -169,8 +167,8 @@ func (p *ttyProgress) giveBack() {
 	p.state.notes = nil
 }
 
-// resumed draws again over what the shell has written in between; in the
-// background nothing is drawn at all.
+// resumed redraws over the text that the shell has written in between. In the
+// background it draws nothing.
 func (p *ttyProgress) resumed() {
 	if inForeground(p.out) {
 		p.mu.Lock()
@@ -185,7 +183,7 @@ func (p *ttyProgress) resumed() {
 	p.goPlain("in the background now: going on with plain lines")
 }
 
-// stop ends the view and gives the terminal back. It may be called often.
+// stop ends the view and restores the terminal. It may be called more than once.
 func (p *ttyProgress) stop(clear bool) {
 	p.mu.Lock()
 	first := p.program != nil && !p.stopped
@@ -202,8 +200,7 @@ func (p *ttyProgress) stop(clear bool) {
 	p.giveBack()
 }
 
-// leave has bubbletea end. A terminal that is stopped (Ctrl-S) does not keep
-// us from leaving.
+// leave ends bubbletea. It does not wait for a terminal that is stopped (Ctrl-S).
 func (p *ttyProgress) leave() {
 	p.views.Go(p.program.Quit)
 	timer := time.NewTimer(ClosePatience)
@@ -214,8 +211,7 @@ func (p *ttyProgress) leave() {
 	}
 }
 
-// Close gives the terminal back, and leaves the last picture standing when
-// the end has not been shown.
+// Close restores the terminal. It keeps the last picture when the end has not been shown.
 func (p *ttyProgress) Close() {
 	p.stop(false)
 	p.log.Flush()
@@ -232,7 +228,7 @@ func (p *ttyProgress) End(r *report.Report) {
 	WriteSummary(p.out, r, p.paint)
 }
 
-// liveModel is what bubbletea drives. Its methods are called by one goroutine.
+// liveModel is the model of bubbletea. One goroutine calls its methods.
 type liveModel struct {
 	p             *ttyProgress
 	width, height int
@@ -251,7 +247,7 @@ func tickLive() tea.Cmd {
 // Init starts the clock.
 func (m *liveModel) Init() tea.Cmd { return tickLive() }
 
-// Update takes ticks and changes of size; all else is no concern of the view.
+// Update handles ticks and changes of size. It ignores all other messages.
 func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -262,7 +258,7 @@ func (m *liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// View draws when there is news, and now and then for the clock's sake.
+// View draws when there is news, and now and then to advance the clock.
 func (m *liveModel) View() tea.View {
 	shot, stopped, ok := m.look(time.Now())
 	if !ok {
@@ -271,18 +267,18 @@ func (m *liveModel) View() tea.View {
 	if shot == nil {
 		return liveFrame(nil)
 	}
-	// One line is the cursor's, below the picture. Another stays free above:
-	// what is erased from the first line of a screen, tmux keeps as history.
+	// One line, below the picture, is for the cursor. Another stays free above: tmux
+	// keeps text that is erased from the first line of a screen as history.
 	lines := liveView{paint: m.p.paint, width: max(1, m.width-1), height: max(1, m.height-2)}.lines(shot)
 	m.tallest = max(m.tallest, len(lines))
-	if !stopped { // what follows does not jump
+	if !stopped { // so that the lines below do not jump
 		lines = slices.Concat(lines, make([]string, m.tallest-len(lines)))
 	}
 	m.view = liveFrame(lines)
 	return m.view
 }
 
-// look takes a shot, when it is time for one; nil = there is nothing to show any more.
+// look takes a shot when it is due; nil = the view has ended.
 func (m *liveModel) look(now time.Time) (shot *liveShot, stopped, ok bool) {
 	m.p.mu.Lock()
 	defer m.p.mu.Unlock()
@@ -297,11 +293,11 @@ func (m *liveModel) look(now time.Time) (shot *liveShot, stopped, ok bool) {
 	return m.p.state.shot(now, m.height), m.p.stopped, true
 }
 
-// liveFrame is lines with the cursor below them, so that nothing is hidden
-// that a crash would leave hidden.
+// liveFrame returns lines with the cursor below them. The cursor stays visible, so that a
+// crash does not leave it hidden.
 func liveFrame(lines []string) tea.View {
 	v := tea.View{DisableBracketedPasteMode: true, Cursor: tea.NewCursor(0, len(lines))}
-	v.Cursor.Shape, v.Cursor.Blink = -1, false // which is the user's own: no code is sent for it
+	v.Cursor.Shape, v.Cursor.Blink = -1, false // keeps the user's cursor: no code is sent for it
 	if len(lines) > 0 {
 		v.Content = strings.Join(lines, "\n") + "\n"
 	}

@@ -12,18 +12,18 @@ import (
 
 const (
 	etaEvery   = 2 * time.Second
-	etaEnough  = 3       // modules that must have ended before those without history are guessed at
-	etaMaxEdge = 200_000 // needs beyond which the longest path is not looked for
+	etaEnough  = 3       // modules that must have ended before the view estimates those without history
+	etaMaxEdge = 200_000 // number of needs above which the longest path is not computed
 )
 
-// liveETA estimates when a run ends: what is left to do over the slots there
-// are, or the longest path that is left, whichever is longer.
+// liveETA estimates when a run ends. The estimate is the remaining work divided by the
+// slots, or the longest remaining path if that is longer.
 type liveETA struct {
 	took  map[string]time.Duration // of earlier runs
-	order []int                    // the graph's modules, what needs before what is needed; nil = not known
-	edges [][]int                  // module → what it needs
+	order []int                    // the graph's modules, each before its needs; nil = unknown
+	edges [][]int                  // module → its needs
 
-	learned time.Duration // by modules that have succeeded in this run
+	learned time.Duration // total of the modules that have succeeded in this run
 	lessons int
 
 	at    time.Time
@@ -38,7 +38,7 @@ func (t *liveETA) learn(took time.Duration) {
 	}
 }
 
-// layOut orders a graph. Of the graph itself nothing is kept: it is large.
+// layOut orders a graph. It does not keep the graph, which is large.
 func (t *liveETA) layOut(graph *pipeline.Pipeline) {
 	size := 0
 	for _, m := range graph.Modules {
@@ -67,7 +67,7 @@ func (t *liveETA) layOut(graph *pipeline.Pipeline) {
 	slices.SortStableFunc(t.order, func(a, b int) int { return waves[b] - waves[a] })
 }
 
-// left is the estimate, renewed now and then.
+// left returns the estimate, which it renews now and then.
 func (t *liveETA) left(s *liveState, now time.Time) (time.Duration, bool) {
 	if s.ended != "" || s.stopping {
 		return 0, false
@@ -110,7 +110,7 @@ func (t *liveETA) compute(s *liveState, now time.Time) (time.Duration, bool) {
 	return max(work/time.Duration(max(1, slots)), t.path(rest)), known
 }
 
-// guess is how long a module takes of which nothing is known.
+// guess returns the estimate for a module without history.
 func (t *liveETA) guess() time.Duration {
 	if t.lessons > 0 {
 		return t.learned / time.Duration(t.lessons)
@@ -125,7 +125,7 @@ func (t *liveETA) guess() time.Duration {
 	return sum / time.Duration(len(t.took))
 }
 
-// rest is how long a module will still run, and whether that is known of it.
+// rest returns the remaining time of a module, and whether its duration is known.
 func (t *liveETA) rest(m *liveModule, guess time.Duration, now time.Time) (time.Duration, bool) {
 	d, sure := t.took[m.name]
 	if !sure {
@@ -141,7 +141,7 @@ func (t *liveETA) rest(m *liveModule, guess time.Duration, now time.Time) (time.
 	return max(0, d), sure
 }
 
-// path is the longest way through what is left.
+// path returns the longest path through the remaining modules.
 func (t *liveETA) path(rest []time.Duration) time.Duration {
 	longest := time.Duration(0)
 	after := make([]time.Duration, len(t.edges))
@@ -158,7 +158,7 @@ func (t *liveETA) path(rest []time.Duration) time.Duration {
 	return longest
 }
 
-// roughly is a duration that does not claim to be exact.
+// roughly returns a duration as rounded text.
 func roughly(d time.Duration) string {
 	step := time.Minute
 	switch {

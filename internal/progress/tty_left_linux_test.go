@@ -8,14 +8,14 @@ import (
 	"github.com/modpipe/modpipe/test/pty"
 )
 
-// TestLiveViewFails: a bug in the view costs the view, and neither the run nor
-// the terminal.
-func TestLiveViewFails(t *testing.T) {
+// TestFailedLiveViewContinuesWithPlainLines checks that a bug in the view ends the view
+// only, and that the terminal is restored.
+func TestFailedLiveViewContinuesWithPlainLines(t *testing.T) {
 	term := pty.Open(t)
 	before := term.Modes(t)
 	go term.Read()
 	p := newTTYProgress(term.Slave, []string{"TERM=xterm"}, true, nil)
-	p.state.names = []string{"a worker that is not there"}
+	p.state.names = []string{"a worker that does not exist"}
 	events, report := history()
 	p.Event(events[0])
 	<-p.done
@@ -30,9 +30,8 @@ func TestLiveViewFails(t *testing.T) {
 	term.Sane(t, before)
 }
 
-// TestLiveViewIsLeft: at any moment, and from any goroutine, the terminal can
-// be given back; the last picture stays.
-func TestLiveViewIsLeft(t *testing.T) {
+// TestCloseRestoresTheTerminalAtAnyMoment also checks that the last picture stays.
+func TestCloseRestoresTheTerminalAtAnyMoment(t *testing.T) {
 	events, _ := history()
 	for n := range events {
 		term := pty.Open(t)

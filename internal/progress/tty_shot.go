@@ -11,8 +11,8 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// liveShot is what one picture of a run needs, copied out of its state so
-// that drawing delays nothing else.
+// liveShot is the data of one picture of a run. It is a copy of the state, so that
+// drawing does not delay events.
 type liveShot struct {
 	run, pipeline string
 	elapsed       time.Duration
@@ -22,7 +22,7 @@ type liveShot struct {
 
 	total       int
 	done        int
-	counts      map[report.Status]int // with those that no event has named
+	counts      map[report.Status]int // with the modules that no event has named
 	hidden      int
 	running     []liveModule
 	failed      []liveModule // the newest first
@@ -40,7 +40,7 @@ type liveShot struct {
 // liveWait is a module that waits, and why.
 type liveWait struct{ who, word, why string }
 
-// queueLook bounds how many modules with keys are looked at for a picture.
+// queueLook bounds how many modules with keys one picture examines.
 const queueLook = 200
 
 // shot copies at most rows of everything.
@@ -85,9 +85,9 @@ func (l *liveList) copy(most int) []liveModule {
 	return found
 }
 
-// shootWaits says of those that could run why they do not.
+// shootWaits copies why ready modules do not run.
 func (s *liveState) shootWaits(x *liveShot, rows int) {
-	plain := s.counts[report.Ready] // that wait for nothing but a slot
+	plain := s.counts[report.Ready] // that wait only for a slot
 	add := func(who, word, why string) {
 		if x.waitsN++; len(x.waits) < rows {
 			x.waits = append(x.waits, liveWait{who, word, why})
@@ -121,8 +121,8 @@ func (s *liveState) shootWaits(x *liveShot, rows int) {
 	}
 }
 
-// queue visits those of whom more is known than that they are ready, with
-// their lane, which is nil when that is not known.
+// queue visits the ready modules with a known reason to wait, with their lane, which is
+// nil when it is unknown.
 func (s *liveState) queue(visit func(m *liveModule, l *liveLane)) {
 	looked := 0
 	for m := s.queued.first; m != nil && looked < queueLook; m, looked = m.next, looked+1 {
@@ -165,7 +165,7 @@ func retryWhen(m *liveModule, now time.Time) string {
 	return phrase.Join(": ", when+fmt.Sprintf(" after attempt %d", m.attempt), m.why)
 }
 
-// held says which key or limit a module waits for, "" when none is known.
+// held returns the key or limit for which a module waits; "" when it is unknown.
 func (s *liveState) held(m *liveModule) string {
 	if s.alone != nil {
 		return "for " + s.alone.name + ", which runs alone"
@@ -186,7 +186,7 @@ func (s *liveState) held(m *liveModule) string {
 	return ""
 }
 
-// slowestText is a line's worth of the slowest modules.
+// slowestText returns one line with the slowest modules.
 func slowestText(modules []liveModule) string {
 	var parts []string
 	for i := range modules {

@@ -15,23 +15,23 @@ import (
 
 const (
 	slowestKept = 8   // of the modules that have ended
-	lastWidth   = 400 // bytes of a module's last line that are kept
+	lastWidth   = 400 // bytes of a module's last line
 	notesKept   = 100
 )
 
-// liveState is a run as its events tell it, kept so that each event costs the
-// same however large the run is. Nothing here knows of a terminal. Not safe
+// liveState is the state of a run, folded from its events. The cost of an event does not
+// depend on the size of the run. The state does not depend on a terminal. It is not safe
 // for concurrent use.
 type liveState struct {
 	run      string
 	pipeline string
 	started  time.Time
 	ended    string // the run's status, once it has ended
-	stopping bool   // modules are being cancelled: the end has no estimate
+	stopping bool   // modules are being cancelled, so that the end has no estimate
 
 	modules map[string]*liveModule
 	total   int
-	counts  map[report.Status]int // of modules that are known, by status
+	counts  map[report.Status]int // of known modules, by status
 	unheard int                   // modules of the run that no event and no pipeline has named
 	hidden  int                   // skipped because they were not selected
 
@@ -42,9 +42,9 @@ type liveState struct {
 	slowest  []*liveModule // the slowest first, at most slowestKept
 
 	lanes   map[jobs.Lane]*liveLane
-	holders map[string][]*liveModule // key or limit → the running modules that have it
+	holders map[string][]*liveModule // key or limit → the running modules that hold it
 	limits  map[string]int
-	alone   *liveModule // that runs, and may not run beside others
+	alone   *liveModule // the running module that may not run beside others
 	workers map[string]*liveWorker
 	names   []string // of workers, sorted
 
@@ -53,7 +53,7 @@ type liveState struct {
 	seen  uint64 // events
 }
 
-// liveModule is a module, and where it stands.
+// liveModule is a module and its state.
 type liveModule struct {
 	name    string
 	status  report.Status
@@ -62,7 +62,7 @@ type liveModule struct {
 	started time.Time     // of the attempt
 	took    time.Duration // once it has ended
 	why     string        // of a failure, a retry or a wait
-	closest string        // of a wait for a worker: the one that comes closest
+	closest string        // of a wait for a worker: the worker that comes closest
 	retryAt time.Time
 	last    string // the last line it wrote
 
@@ -76,7 +76,7 @@ type liveModule struct {
 	next, prev *liveModule // in list
 }
 
-// liveLane is the modules with one set of requirements.
+// liveLane has the modules with one set of requirements.
 type liveLane struct {
 	ready   int
 	missing string // in words, while no worker serves it
@@ -106,7 +106,7 @@ func newLiveState(p *pipeline.Pipeline) *liveState {
 	for i, m := range p.Modules {
 		l := s.add(&all[i], safetext.Line(m.Name)) // as its events will name it
 		if own := jobs.LaneOf(m.Requires, m.Slots); own != lane {
-			lane = own // one text for all that follow each other on it
+			lane = own // consecutive modules share one text
 		}
 		l.slots, l.lane, l.index = max(1, m.Slots), lane, i
 		l.holds, l.alone = append(slices.Clone(m.Policy.Keys), m.Policy.Limits...), m.Policy.Exclusive
@@ -123,8 +123,8 @@ func (s *liveState) add(m *liveModule, name string) *liveModule {
 	return m
 }
 
-// module is the module of a name; one that was not known before is one of
-// those that were only counted.
+// module returns the module of a name. A new name is that of a module that was only
+// counted before.
 func (s *liveState) module(name string) *liveModule {
 	m, ok := s.modules[name]
 	if !ok {
@@ -134,7 +134,7 @@ func (s *liveState) module(name string) *liveModule {
 	return m
 }
 
-// done is how many modules have ended.
+// done returns the number of modules that have ended.
 func (s *liveState) done() (n int) {
 	for status, of := range s.counts {
 		if status.Terminal() {
@@ -144,7 +144,7 @@ func (s *liveState) done() (n int) {
 	return n
 }
 
-// event takes one event into account.
+// event folds one event.
 func (s *liveState) event(e report.Event, now time.Time) {
 	s.seen++
 	switch e.Event {
@@ -186,7 +186,7 @@ func notAfter(t, now time.Time) time.Time {
 	return t
 }
 
-// lastOf is what is kept of a line: a copy, so that the rest can go.
+// lastOf returns a copy of the end of a line, so that the rest can be freed.
 func lastOf(line string) string {
 	if len(line) > lastWidth {
 		line = strings.Clone(line[:lastWidth])
@@ -194,7 +194,7 @@ func lastOf(line string) string {
 	return line
 }
 
-// become moves a module to a status, and out of where it was.
+// become sets a module's status and moves it between lists.
 func (s *liveState) become(m *liveModule, to report.Status) {
 	switch m.status {
 	case report.Ready:
@@ -229,7 +229,8 @@ func (s *liveState) ready(m *liveModule) {
 	}
 }
 
-// wait is told of the first few modules on a lane; the others are counted.
+// wait handles the wait of a module. Events name the first few modules on a lane, and
+// count the others.
 func (s *liveState) wait(m *liveModule, e report.Event) {
 	m.why, m.closest = cmp.Or(e.Missing, e.Reason, "no capable worker"), e.Closest
 	if m.list == nil {
@@ -311,7 +312,7 @@ func (s *liveState) end(m *liveModule, e report.Event) {
 	s.rank(m)
 }
 
-// rank puts a module that has ended among the slowest, if it is one.
+// rank inserts a module that has ended into the slowest, if it is one of them.
 func (s *liveState) rank(m *liveModule) {
 	if m.took <= 0 || len(s.slowest) == slowestKept && m.took <= s.slowest[slowestKept-1].took {
 		return
@@ -321,7 +322,7 @@ func (s *liveState) rank(m *liveModule) {
 	s.slowest = s.slowest[:min(len(s.slowest), slowestKept)]
 }
 
-// expand puts a family's members in the place of what stood for them.
+// expand replaces a family by its members.
 func (s *liveState) expand(e report.Event) {
 	if m, ok := s.modules[e.Module]; ok {
 		s.become(m, report.Waiting)
@@ -355,7 +356,7 @@ func (s *liveState) note(text string) {
 	s.notes = append(s.notes, text)
 }
 
-// liveList is a list through the modules in it, so that one leaves at once.
+// liveList is a list linked through its modules, so that removal takes constant time.
 type liveList struct {
 	first, last *liveModule
 	size        int
@@ -363,7 +364,7 @@ type liveList struct {
 
 func (l *liveList) push(m *liveModule) { l.insert(m, func(*liveModule) bool { return true }) }
 
-// insert puts m behind the last module that may stand before it.
+// insert inserts m after the last module that may precede it.
 func (l *liveList) insert(m *liveModule, before func(*liveModule) bool) {
 	at := l.last
 	for at != nil && !before(at) {

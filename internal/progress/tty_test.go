@@ -15,8 +15,8 @@ import (
 	"github.com/modpipe/modpipe/test/golden"
 )
 
-// liveRun is a run in the middle of its life, with everything in it that a
-// view shows: n modules, about a third of which have ended.
+// liveRun is a run of n modules, about a third of which have ended. It has everything
+// that a view shows.
 func liveRun(n int) (s *liveState, now time.Time) {
 	p := &pipeline.Pipeline{Name: "release", Limits: map[string]int{"net": 1}}
 	for i := range n {
@@ -80,8 +80,8 @@ func draw(s *liveState, now time.Time, width, height int, paint console.Painter)
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// TestLiveView: pictures of small and large runs, in small and large windows.
-func TestLiveView(t *testing.T) {
+// TestLiveViewDrawsRuns draws small and large runs in small and large windows.
+func TestLiveViewDrawsRuns(t *testing.T) {
 	for _, modules := range []int{10, 10_000} {
 		s, now := liveRun(modules)
 		for _, size := range []struct{ width, height int }{{80, 24}, {200, 50}} {
@@ -98,9 +98,8 @@ func TestLiveView(t *testing.T) {
 	}
 }
 
-// TestLiveViewFits: whatever the window's size, no line is wider and there are
-// not more of them than it has, and colours change no letter.
-func TestLiveViewFits(t *testing.T) {
+// TestLiveViewFitsEveryWindow also checks that colours change no letters.
+func TestLiveViewFitsEveryWindow(t *testing.T) {
 	for _, modules := range []int{10, 300} {
 		s, now := liveRun(modules)
 		for width := 1; width < 130; width += 3 {
@@ -123,9 +122,8 @@ func TestLiveViewFits(t *testing.T) {
 	}
 }
 
-// TestLiveCounts: whatever happens to modules, each is counted once, lists
-// hold those that are in them, and all add up to the total.
-func TestLiveCounts(t *testing.T) {
+// TestLiveViewCountsEachModuleOnce also checks the lists of modules after any events.
+func TestLiveViewCountsEachModuleOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newLiveState(nil)
 		n := rapid.IntRange(1, 6).Draw(t, "modules")
@@ -155,9 +153,9 @@ func TestLiveCounts(t *testing.T) {
 	})
 }
 
-// TestLiveEstimate: a run cannot end before its longest path, nor before its
-// work over its slots.
-func TestLiveEstimate(t *testing.T) {
+// TestEstimateCoversPathAndWork checks that a run does not end before its longest path,
+// nor before its work divided by its slots.
+func TestEstimateCoversPathAndWork(t *testing.T) {
 	p := &pipeline.Pipeline{Name: "p"}
 	took := map[string]time.Duration{}
 	for i := range 6 {
@@ -177,8 +175,8 @@ func TestLiveEstimate(t *testing.T) {
 	}
 }
 
-// BenchmarkLiveEvents is what the view costs a run for each event: lines of
-// output mostly, of 10,000 modules.
+// BenchmarkLiveEvents measures the cost of an event, with 10,000 modules. Most events are
+// lines of output.
 func BenchmarkLiveEvents(b *testing.B) {
 	s, now := liveRun(10_000)
 	t := newTails()
@@ -194,7 +192,7 @@ func BenchmarkLiveEvents(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkLiveLives is the same for modules that begin and end.
+// BenchmarkLiveLives measures the same for the start and end of modules.
 func BenchmarkLiveLives(b *testing.B) {
 	p := &pipeline.Pipeline{Name: "p"}
 	for i := range 10_000 {
@@ -219,8 +217,8 @@ func BenchmarkLiveLives(b *testing.B) {
 	b.ReportMetric(3*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkLivePicture is what one picture costs, of which there are at most
-// seven a second.
+// BenchmarkLivePicture measures the cost of one picture. There are at most seven in a
+// second.
 func BenchmarkLivePicture(b *testing.B) {
 	s, now := liveRun(10_000)
 	for i := range b.N {

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inForeground reports whether a terminal is ours to draw on. The shell gives
-// it to one group of processes at a time.
+// inForeground reports whether we may draw on a terminal. The shell gives it to one group
+// of processes at a time.
 func inForeground(f *os.File) bool {
 	group, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCGPGRP)
 	return err != nil || group == unix.Getpgrp()
 }
 
-// muteEcho keeps keys that are pressed out of the picture, until the function
-// it returns is called. Only that one mode is changed, so that nothing else is
-// undone with it; in the background the terminal is left alone, because
-// touching it there would stop the process.
+// muteEcho turns echo off, so that keys do not appear in the picture. The function that
+// it returns turns echo on again. muteEcho changes only that one mode, so that it restores
+// only that one. In the background it does nothing, because a change there would stop the
+// process.
 func muteEcho(f *os.File) (undo func()) {
 	fd := int(f.Fd())
 	old, err := unix.IoctlGetTermios(fd, getTermios)
@@ -47,9 +47,9 @@ func setEcho(fd int, on bool) {
 	_ = unix.IoctlSetTermios(fd, setTermios, t)
 }
 
-// watchResumed calls resumed whenever the process goes on after a stop (Ctrl-Z).
+// watchResumed calls resumed whenever the process continues after a stop (Ctrl-Z).
 func watchResumed(done <-chan struct{}, resumed func()) {
-	signals := make(chan os.Signal, 1) // several at once are one
+	signals := make(chan os.Signal, 1) // several pending signals count as one
 	signal.Notify(signals, syscall.SIGCONT)
 	defer signal.Stop(signals)
 	for {

@@ -16,16 +16,16 @@ import (
 // liveView draws a shot into lines of a terminal.
 type liveView struct {
 	paint         console.Painter
-	width, height int // of what may be written to, at least 1
+	width, height int // of the area for the view, at least 1
 }
 
 const (
-	airyHeight = 32 // from here on there are blank lines
-	flatHeight = 12 // below, only what matters most is shown
+	airyHeight = 32 // height from which there are blank lines
+	flatHeight = 12 // height below which only the most important parts are shown
 	barWidth   = 40
 )
 
-// lines are the picture, none wider and not more of them than there is room.
+// lines returns the picture. It fits into the width and the height.
 func (v liveView) lines(x *liveShot) []string {
 	head := v.header(x)
 	var foot []string
@@ -69,8 +69,8 @@ func (v liveView) lines(x *liveShot) []string {
 	return all[:min(len(all), max(1, v.height))]
 }
 
-// share deals free rows out to the failed, running and waiting modules that
-// want some: to each a few, and of the rest most to those that run.
+// share distributes free rows among the failed, running and waiting modules. Each kind
+// gets a few, and running modules get most of the rest.
 func share(free int, want []int) []int {
 	rows := make([]int, len(want))
 	for round, dealt := 0, true; dealt && free > 0; round++ {
@@ -90,7 +90,7 @@ func share(free int, want []int) []int {
 	return rows
 }
 
-// cut draws as many rows as there is room for, and says how many there are besides.
+// cut draws the rows that fit, and the number of the others.
 func (v liveView) cut(want, shown, rows int, title string, draw func(int) string) []string {
 	var lines []string
 	if want > rows || want > shown {
@@ -127,8 +127,8 @@ func elapsedText(x *liveShot) string {
 	return text
 }
 
-// goingOn is a time that goes on. Tenths of a long one would only be noise,
-// and a line to draw again.
+// goingOn returns a running time as text. It omits tenths of a long time, which would
+// cause a redraw of the line.
 func goingOn(d time.Duration) string {
 	if d < 10*time.Second {
 		return phrase.Seconds(d.Truncate(100 * time.Millisecond).Seconds())
@@ -139,7 +139,7 @@ func goingOn(d time.Duration) string {
 	return phrase.Seconds(d.Seconds())
 }
 
-// progressLine is a bar in which every kind has its letter, and the share that is done.
+// progressLine returns a bar with one letter for each kind, and the share that is done.
 func (v liveView) progressLine(x *liveShot) string {
 	total := max(1, x.total-x.hidden)
 	done := min(total, x.done-x.hidden)
@@ -159,7 +159,7 @@ type barPart struct {
 	letter, tint string
 }
 
-// bar gives every part that is there at least one letter, if that is possible.
+// bar gives every part that is not empty at least one letter, if possible.
 func (v liveView) bar(width, total int, parts []barPart) string {
 	var b strings.Builder
 	left, sum, drawn := width, 0, 0
@@ -177,7 +177,7 @@ func (v liveView) bar(width, total int, parts []barPart) string {
 	return b.String() + strings.Repeat(" ", left)
 }
 
-// countsLine has every status that some module has, what moves first.
+// countsLine returns the counts of all statuses, those that change first.
 func (v liveView) countsLine(x *liveShot) string {
 	var parts []string
 	for _, status := range []report.Status{
@@ -198,8 +198,8 @@ func (v liveView) countsLine(x *liveShot) string {
 	return ansi.Truncate(strings.Join(parts, ", "), v.width, "…")
 }
 
-// nameWidth is the width of the names' column: of the widest that is shown,
-// within bounds.
+// nameWidth returns the width of the names' column: that of the widest name, within
+// bounds.
 func (v liveView) nameWidth(x *liveShot, rows []int) int {
 	widest := 8
 	measure := func(name string) { widest = max(widest, ansi.StringWidth(name)) }
@@ -241,7 +241,7 @@ func (v liveView) runningRow(m *liveModule, names int, x *liveShot) string {
 		liveCell{text: lastText(m.last), tint: v.paint.Faint})
 }
 
-// placeCell is the module's worker, when there is more than one.
+// placeCell returns the module's worker when the run has several.
 func (v liveView) placeCell(m *liveModule, x *liveShot) liveCell {
 	if len(x.workers) < 2 {
 		return liveCell{}
@@ -250,7 +250,7 @@ func (v liveView) placeCell(m *liveModule, x *liveShot) liveCell {
 	return liveCell{text: safetext.Line(m.worker), least: width, most: width, tint: v.paint.Faint}
 }
 
-// wordCell is a status, in its colour.
+// wordCell returns a status in its colour.
 func (v liveView) wordCell(word string, width int) liveCell {
 	return liveCell{text: word, least: width, tint: func(text string) string { return v.paint.Status(word, text) }}
 }
@@ -270,7 +270,7 @@ func (v liveView) footer(x *liveShot) []string {
 	return lines
 }
 
-// workersText has as many workers as fit, those that are lost first.
+// workersText returns as many workers as fit, lost workers first.
 func (v liveView) workersText(x *liveShot) string {
 	text := ""
 	if len(x.workers) > 1 {
@@ -322,7 +322,7 @@ type liveRow struct {
 	blank int // owed before the next cell
 }
 
-// liveCell is text that is filled up to least columns, and cut at most.
+// liveCell is text that is padded to least columns and cut at most columns.
 type liveCell struct {
 	text        string
 	least, most int // 0 = no bound
@@ -371,8 +371,8 @@ func nameCell(name string, width int) liveCell {
 	return liveCell{text: indent + safetext.Line(name), least: width + len(indent), most: width + len(indent)}
 }
 
-// lastText is what a terminal would show of a line: of a bar that is drawn
-// again and again, the last picture.
+// lastText returns what a terminal would show of a line. For a bar that is redrawn, this
+// is the last picture.
 func lastText(line string) string {
 	line = strings.TrimRight(line, "\r␍")
 	if i := strings.LastIndexAny(line, "\r␍"); i >= 0 {

@@ -38,7 +38,7 @@ func (e Environment) Lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// ConfigDir is the user's configuration directory; "" when there is none.
+// ConfigDir returns the user's configuration directory, or "".
 func (e Environment) ConfigDir() string {
 	switch {
 	case e["XDG_CONFIG_HOME"] != "":
@@ -53,15 +53,15 @@ func (e Environment) ConfigDir() string {
 	return filepath.Join(e["HOME"], ".config")
 }
 
-// Binder gives flags that the command line leaves alone their values from the
-// environment and the configuration file, and gathers every fault on the way.
+// Binder sets flags that the command line does not set, from the environment and the
+// configuration file. It collects all faults.
 type Binder struct {
 	Program string
 	Prefix  string // of the program's environment variables
 	Env     Environment
 	known   map[string]bool   // names of the flags of all commands
 	Origin  map[string]string // flag → where its value came from; absent = default
-	from    string            // what is being read now; "" = the command line
+	from    string            // the source that is being read; "" = the command line
 	Faults  []string
 	Ignored error // why the default configuration file was not read; nil without one
 }
@@ -75,17 +75,17 @@ func NewBinder(program string, env Environment) *Binder {
 	}
 }
 
-// Faultf adds a fault to those that Err reports.
+// Faultf adds a fault to the error of Err.
 func (b *Binder) Faultf(format string, args ...any) {
 	b.Faults = append(b.Faults, fmt.Sprintf(format, args...))
 }
 
-// Err is every fault that was found; nil without one.
+// Err returns all faults as one error; nil without faults.
 func (b *Binder) Err() error {
 	return FaultList(b.Faults)
 }
 
-// FaultList is all faults as one error; nil without one.
+// FaultList joins faults into one error; nil without faults.
 func FaultList(faults []string) error {
 	switch len(faults) {
 	case 0:
@@ -96,8 +96,8 @@ func FaultList(faults []string) error {
 	return exit.Usagef("%s\n%s", phrase.Count(len(faults), "fault"), strings.Join(faults, "\n"))
 }
 
-// collector is a flag's value that never refuses: it notes the fault, so that
-// parsing goes on to the next one.
+// collector is a flag's value that never returns an error. It notes the fault, so that
+// parsing continues.
 type collector struct {
 	pflag.Value
 	name string
@@ -128,7 +128,7 @@ func (b *Binder) Adopt(root *cobra.Command) {
 	walk = func(cmd *cobra.Command) {
 		cmd.PersistentFlags().VisitAll(take)
 		cmd.Flags().VisitAll(take)
-		cmd.FParseErrWhitelist.UnknownFlags = true // prepare reports them, all at once
+		cmd.FParseErrWhitelist.UnknownFlags = true // prepare reports them all together
 		for _, c := range cmd.Commands() {
 			walk(c)
 		}
@@ -163,8 +163,8 @@ func (b *Binder) Bind(cmd *cobra.Command) {
 	})
 }
 
-// Given notes that a flag has its value already, as from the command line: Bind
-// leaves it alone.
+// Given notes that a flag already has its value, as from the command line. Bind then
+// does not set it.
 func (b *Binder) Given(cmd *cobra.Command, flag string) {
 	if f := cmd.Flags().Lookup(flag); f != nil {
 		f.Changed, b.Origin[flag] = true, "--"+flag
@@ -180,13 +180,13 @@ func (b *Binder) set(f *pflag.Flag, origin, from string, values []string) {
 	b.Origin[f.Name] = origin
 }
 
-// Variable is the environment variable of a flag.
+// Variable returns the environment variable of a flag.
 func (b *Binder) Variable(flag string) string {
 	return b.Prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// split is what a variable holds for a flag that may be repeated: words
-// between commas, or KEY=VALUE on each line.
+// split splits the value of a variable for a flag that may be repeated. It has words
+// separated by commas, or KEY=VALUE on each line.
 func (b *Binder) split(f *pflag.Flag, text string) []string {
 	inner := f.Value
 	if c, ok := inner.(collector); ok {
@@ -208,7 +208,7 @@ func (b *Binder) unknownVariables() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Env)) {
 		if strings.HasPrefix(name, b.Prefix) && !variables[name] {
-			b.Faultf("%s in the environment stands for no flag%s", name, phrase.DidYouMean(name, slices.Sorted(maps.Keys(variables))))
+			b.Faultf("%s in the environment matches no flag%s", name, phrase.DidYouMean(name, slices.Sorted(maps.Keys(variables))))
 		}
 	}
 }
@@ -277,8 +277,8 @@ func (b *Binder) UnknownFlags(cmd *cobra.Command, args []string) bool {
 	return len(b.Faults) > before
 }
 
-// takesNext notes arg when it is an unknown flag; it reports whether arg is a
-// known flag whose value is the next argument.
+// takesNext notes arg when it is an unknown flag. It reports whether arg is a known flag
+// whose value is the next argument.
 func (b *Binder) takesNext(cmd *cobra.Command, arg string) bool {
 	switch {
 	case strings.HasPrefix(arg, "--"):
@@ -310,7 +310,7 @@ func flagNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// FromOf says where a flag's value came from, when that was not the command line.
+// FromOf returns where a flag's value came from, or "" for the command line.
 func (b *Binder) FromOf(flag string) string {
 	if o := b.Origin[flag]; o != "" && !strings.HasPrefix(o, "--") {
 		return " from " + o

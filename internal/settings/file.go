@@ -35,12 +35,12 @@ func (b *Binder) parseConfig(path string, src []byte) map[string]configEntry {
 			continue
 		}
 		if _, twice := entries[key.Value]; twice {
-			b.Faultf("%s: %q is there twice", place, key.Value)
+			b.Faultf("%s: %q is set twice", place, key.Value)
 			continue
 		}
 		values, ok := configValues(val)
 		if !ok {
-			b.Faultf("%s: %q wants a value, a list of values, or keys with values", place, key.Value)
+			b.Faultf("%s: %q needs a value, a list of values, or keys with values", place, key.Value)
 			continue
 		}
 		entries[key.Value] = configEntry{filepath.Base(path), place, values}
@@ -48,7 +48,7 @@ func (b *Binder) parseConfig(path string, src []byte) map[string]configEntry {
 	return entries
 }
 
-// configValues are the values of a flag as the command line would have them.
+// configValues returns the values of a flag in the form of the command line.
 func configValues(n *yaml.Node) ([]string, bool) {
 	switch n.Kind {
 	case yaml.AliasNode:

@@ -12,7 +12,8 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// value is a flag's value of any type: what parses it says in words what it wants.
+// value is a flag's value of any type. Its parse function describes the wanted form in
+// its errors.
 type value[T any] struct {
 	to    *T
 	kind  string // shown in the help
@@ -113,8 +114,8 @@ func SwitchFlag(fs *pflag.FlagSet, to *bool, name, short, usage string) {
 	f.NoOptDefVal = "true"
 }
 
-// ListFlag adds what it is given, at every use; words separated by commas
-// when split is set.
+// ListFlag adds its value at every use. When split is set, it adds the words between
+// commas.
 func ListFlag(fs *pflag.FlagSet, to *[]string, name, kind string, split bool, usage string) {
 	parse := func(s string) ([]string, error) {
 		if !split {
@@ -133,7 +134,7 @@ func ListFlag(fs *pflag.FlagSet, to *[]string, name, kind string, split bool, us
 // Pair is a key and its value.
 type Pair struct{ Key, Value string }
 
-// PairsFlag adds KEY=VALUE at every use; the last of equal keys counts.
+// PairsFlag adds KEY=VALUE at every use. The last of equal keys counts.
 func PairsFlag(fs *pflag.FlagSet, to *[]Pair, name, usage string) {
 	parse := func(s string) ([]Pair, error) {
 		p, err := ParsePair(s)
@@ -149,12 +150,12 @@ func PairsFlag(fs *pflag.FlagSet, to *[]Pair, name, usage string) {
 func ParsePair(s string) (Pair, error) {
 	key, val, ok := strings.Cut(s, "=")
 	if !ok || strings.TrimSpace(key) == "" {
-		return Pair{}, errors.New("it wants KEY=VALUE")
+		return Pair{}, errors.New("want KEY=VALUE")
 	}
 	return Pair{strings.TrimSpace(key), val}, nil
 }
 
-// PairMap is the pairs as a map; the last of equal keys counts.
+// PairMap returns the pairs as a map. The last of equal keys counts.
 func PairMap(pairs []Pair) map[string]string {
 	m := make(map[string]string, len(pairs))
 	for _, p := range pairs {

@@ -10,14 +10,14 @@ import (
 // Settings are the flags that every command has.
 type Settings struct {
 	config   string
-	Output   string // "" = not asked for
+	Output   string // "" = the flag is not set
 	Progress string
 	Connection
 }
 
-// Connection says where NATS is and who we are there.
+// Connection is the address of NATS and our identity there.
 type Connection struct {
-	Server         string // "" = none, "embedded" = insists on a server inside this process
+	Server         string // "" = none, "embedded" = requires a server inside this process
 	Creds          string
 	NKey           string
 	TLSCA          string
@@ -26,11 +26,11 @@ type Connection struct {
 	Context        string
 	TokenFile      string
 	TLSPin         string
-	Replicas       int           // of the streams and buckets that are made on a server elsewhere
-	ConnectTimeout time.Duration // to connect; 0 = go on trying
+	Replicas       int           // of the streams and buckets that we create on a server elsewhere
+	ConnectTimeout time.Duration // to connect; 0 = try for ever
 }
 
-// Embedded is the server's name that stands for one inside this process.
+// Embedded is the name of a server inside this process.
 const Embedded = "embedded"
 
 // Define defines the flags of a program.
@@ -55,7 +55,7 @@ func (s *Settings) Define(fs *pflag.FlagSet, program string) {
 	TimeFlag(fs, &s.ConnectTimeout, "connect-timeout", timeout, time.Millisecond, 0, "give an unreachable server up after this time"+never)
 }
 
-// natsVariable is the nats CLI's name for a flag of ours, if it has one.
+// natsVariable returns the nats CLI's variable for one of our flags, if it has one.
 // NATS_TOKEN is not among them: a secret is never a flag (connect.go).
 func natsVariable(flag string) string {
 	switch flag {
