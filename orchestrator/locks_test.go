@@ -25,9 +25,9 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// user is a run with one module that holds db. It fails when somebody is
-// inside already, notes its token, says by a file that it is inside, and stays
-// until the file go is there.
+// user is a run with one module that holds db. The module fails when another
+// one is inside, appends its token to the file tokens, creates the file name, and
+// stays inside until the file go exists.
 func user(name string) string {
 	return fmt.Sprintf(`
 name: user
@@ -43,7 +43,7 @@ modules:
 `, name)
 }
 
-// led is a run with an orchestrator of its own.
+// led is a run with its own orchestrator.
 type led struct {
 	s      *site
 	id     jobs.RunID
@@ -52,7 +52,7 @@ type led struct {
 	finish func() error
 }
 
-// lead has an orchestrator decide for a run until it has ended or is stopped.
+// lead runs an orchestrator for a run until the run has ended or stop is called.
 func (s *site) lead(id jobs.RunID) *led {
 	s.t.Helper()
 	ctx, stop := context.WithCancel(s.ctx)
@@ -70,7 +70,7 @@ func (s *site) lead(id jobs.RunID) *led {
 	r.finish = g.Wait
 	s.t.Cleanup(func() {
 		stop()
-		_ = g.Wait() // what the test wanted to know of it, it has asked for
+		_ = g.Wait() // a test that needs the error calls finish
 	})
 	return r
 }
@@ -82,7 +82,7 @@ func (s *site) start(id jobs.RunID, src string) *led {
 	return s.lead(id)
 }
 
-// waiting returns what the run's module waits for.
+// waiting returns the lock that the run's module waits for.
 func (r *led) waiting() string {
 	r.s.t.Helper()
 	select {
@@ -94,7 +94,7 @@ func (r *led) waiting() string {
 	}
 }
 
-// succeeds waits for the run's end.
+// succeeds waits for the run's end, and checks that the run has succeeded.
 func (r *led) succeeds() {
 	r.s.t.Helper()
 	if err := r.finish(); err != nil {
@@ -116,7 +116,7 @@ func (s *site) touch(name string) {
 	}
 }
 
-// appears waits for a file of a module.
+// appears waits until a module has created a file.
 func (s *site) appears(name string) {
 	s.t.Helper()
 	for {
@@ -131,7 +131,7 @@ func (s *site) appears(name string) {
 	}
 }
 
-// tokens are the fencing tokens, in the order of the starts.
+// tokens returns the fencing tokens in the order of the starts.
 func (s *site) tokens() []int {
 	s.t.Helper()
 	data, err := os.ReadFile(filepath.Join(s.dir, "tokens"))
@@ -158,7 +158,7 @@ func (s *site) locks() *kv.Locks {
 	return l
 }
 
-// free checks that nobody holds a lock.
+// free checks that a lock has no holders.
 func (s *site) free(lock jobs.Lock) {
 	s.t.Helper()
 	if held, err := s.locks().Holders(s.ctx, lock); err != nil || len(held) > 0 {
@@ -168,7 +168,8 @@ func (s *site) free(lock jobs.Lock) {
 
 var db = jobs.Lock{Name: "db", Max: 1}
 
-// TestClusterKeyIsHeldByOneRunAtATime: two runs never hold it together, and their tokens grow.
+// TestClusterKeyIsHeldByOneRunAtATime: two runs never hold a key at the same time,
+// and their fencing tokens grow.
 func TestClusterKeyIsHeldByOneRunAtATime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
@@ -187,7 +188,8 @@ func TestClusterKeyIsHeldByOneRunAtATime(t *testing.T) {
 	s.free(db)
 }
 
-// TestManyRunsHoldAKeyInTurn: whoever comes when, one at a time, and all of them.
+// TestManyRunsHoldAKeyInTurn: modules of several runs hold two keys one at a time,
+// and all of them finish.
 func TestManyRunsHoldAKeyInTurn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
@@ -215,8 +217,8 @@ modules:
 	s.free(jobs.Lock{Name: "other", Max: 1})
 }
 
-// TestClusterLimitBoundsItsHolders: of three runs two hold it, and the third comes in
-// when one of them has left.
+// TestClusterLimitBoundsItsHolders: of three runs two hold the limit. The third one
+// gets it when one of them has released it.
 func TestClusterLimitBoundsItsHolders(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
@@ -252,9 +254,9 @@ modules:
 	s.free(jobs.Lock{Name: "licences", Limit: true, Max: 2})
 }
 
-// TestKeyIsHeldUntilTheAttemptIsClosed: nobody decides for a run whose worker
-// runs on: what it holds is not given away before the attempt is closed, which
-// its worker does.
+// TestKeyIsHeldUntilTheAttemptIsClosed: the orchestrator of a run stops, and the
+// worker continues. The run's key stays held until the worker has recorded the
+// outcome of the attempt.
 func TestKeyIsHeldUntilTheAttemptIsClosed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
@@ -279,7 +281,7 @@ modules:
 	if epoch := takeovers(log); epoch != 1 {
 		t.Errorf("the holder's run was taken over %d times", epoch)
 	}
-	s.lead("r1").succeeds() // somebody goes on with it
+	s.lead("r1").succeeds() // another orchestrator continues it
 	s.free(db)
 }
 
@@ -302,8 +304,8 @@ func takeovers(log []jobs.Entry) int {
 	return n
 }
 
-// holding enters an attempt of a run as a holder of db, as a dead orchestrator
-// has left it.
+// holding enters an attempt of a run as a holder of db. It simulates an
+// orchestrator that died afterwards.
 func (s *site) holding(run jobs.RunID) {
 	s.t.Helper()
 	others, err := locks.Acquire(s.ctx, s.locks(), db, jobs.Holder{Run: run, Module: "m", Attempt: 1, Epoch: 1})
@@ -312,8 +314,8 @@ func (s *site) holding(run jobs.RunID) {
 	}
 }
 
-// TestLockOfAnEndedRunIsFree is free, as is what a run holds that is not there;
-// whoever comes to an ended run gives it back.
+// TestLockOfAnEndedRunIsFree: a lock of an ended or an unknown run is free. An
+// orchestrator that is started for an ended run releases the locks of the run.
 func TestLockOfAnEndedRunIsFree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
@@ -332,10 +334,11 @@ func TestLockOfAnEndedRunIsFree(t *testing.T) {
 	s.free(db)
 }
 
-// TestAttemptOfAnOrphanedRunIsClosed: an attempt whose run nobody decides for is closed
-// before what it holds is taken; as handed back when nobody had claimed it, and
-// then its job is gone first; as lost when its worker is gone. Somebody who
-// goes on with the run later runs the next attempt.
+// TestAttemptOfAnOrphanedRunIsClosed: another run closes an attempt of a run without
+// an orchestrator before it acquires the attempt's lock. It closes an attempt
+// without a claim as handed back, after it has removed the job. It closes an
+// attempt as lost when the worker is gone. An orchestrator that continues the run
+// later runs the next attempt.
 func TestAttemptOfAnOrphanedRunIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, claimed := range []bool{false, true} {
@@ -376,9 +379,9 @@ func TestAttemptOfAnOrphanedRunIsClosed(t *testing.T) {
 	}
 }
 
-// TestLockThatWasNeverGrantedIsFreeAfterTakeover: an orchestrator died when it had a place in a limit
-// for one module, and had not granted it. Whoever takes the run over begins
-// with the module that has to be alone and needs that place.
+// TestLockThatWasNeverGrantedIsFreeAfterTakeover: an orchestrator died after it had
+// acquired a limit for one module and before it granted the limit. The next
+// orchestrator begins with the module that runs alone and needs the same limit.
 func TestLockThatWasNeverGrantedIsFreeAfterTakeover(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
@@ -401,7 +404,7 @@ modules:
 	s.free(licence)
 }
 
-// queue publishes the job of a module's first attempt, as its orchestrator had.
+// queue publishes the job of a module's first attempt, as an orchestrator does.
 func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 	s.t.Helper()
 	state, err := schedule.Load(s.log(run), nil)
@@ -421,7 +424,7 @@ func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 	return job
 }
 
-// claim has a worker claim a module's first attempt.
+// claim records that a worker has claimed a module's first attempt.
 func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
 	s.t.Helper()
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
@@ -430,9 +433,9 @@ func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
 	}
 }
 
-// TestLocksExcludeWhileOrchestratorsDie while their runs share a key and a limit: whoever
-// dies when, one module is inside at a time, its token is the greatest so far,
-// and all runs succeed.
+// TestLocksExcludeWhileOrchestratorsDie: several runs share a key and a limit, and
+// their orchestrators stop again and again. One module is inside at a time, its
+// token is greater than all tokens before, and all runs succeed.
 func TestLocksExcludeWhileOrchestratorsDie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 2)
@@ -464,13 +467,13 @@ modules:
 	if len(tokens) != 9 || !slices.IsSorted(tokens) || len(slices.Compact(tokens)) != 9 {
 		t.Errorf("tokens %v", tokens)
 	}
-	// What somebody has left who died at the very end is not in the way.
+	// The locks of an orchestrator that died at the end do not block a new run.
 	s.start("last", src).succeeds()
 	s.free(db)
 }
 
-// churn has one orchestrator after the other decide for a run, each for a
-// moment, until the run has ended.
+// churn runs one orchestrator after the other for a run, each for a short time,
+// until the run has ended.
 func (s *site) churn(conn *broker.Conn, run jobs.RunID, shift time.Duration) error {
 	for life := 40 * time.Millisecond; ; life += life / 4 {
 		ctx, cancel := context.WithTimeout(s.ctx, life+shift)

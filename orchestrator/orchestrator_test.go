@@ -27,7 +27,7 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// site is a NATS server with workers on it.
+// site is a NATS server with workers.
 type site struct {
 	t    *testing.T
 	ctx  context.Context
@@ -47,7 +47,7 @@ func newSite(t *testing.T, workers int) *site {
 
 func newSiteOn(t *testing.T, n *natstest.Server) *site {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it fails rather than hangs
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a test fails rather than blocks
 	t.Cleanup(cancel)
 	s := &site{t: t, ctx: ctx, nats: n, dir: t.TempDir()}
 	s.conn = s.connect()
@@ -132,8 +132,9 @@ func statuses(r *report.Report) string {
 	return strings.Join(words, " ")
 }
 
-// TestRunExecutesAPipeline: results flow, conditions are evaluated over them, families are
-// expanded, and the events come in order with all output before the end.
+// TestRunExecutesAPipeline: modules receive results, conditions use them, and
+// families are expanded. The events arrive in order, and the output of a module
+// arrives before its end.
 func TestRunExecutesAPipeline(t *testing.T) {
 	s := newSite(t, 2)
 	rep, events := s.run(`
@@ -186,8 +187,8 @@ modules:
 	}
 }
 
-// TestLargeOutputsAreFetchedForDecisions: outputs kept by reference are fetched for
-// conditions, axes and texts.
+// TestLargeOutputsAreFetchedForDecisions: outputs that are stored by reference are
+// fetched for conditions, axes and texts.
 func TestLargeOutputsAreFetchedForDecisions(t *testing.T) {
 	s := newSite(t, 1)
 	rep, _ := s.run(`
@@ -200,7 +201,7 @@ modules:
 		t.Errorf("%s: %s, %s", rep.Status, rep.Error, statuses(rep))
 	}
 	if _, large := rep.Modules[0].Outputs["big"].(report.LargeOutput); !large {
-		t.Errorf("an output of 300,000 bytes stands in the report as %T", rep.Modules[0].Outputs["big"])
+		t.Errorf("an output of 300,000 bytes has the type %T in the report", rep.Modules[0].Outputs["big"])
 	}
 	if _, err := s.conn.APIOnce(s.ctx, "STREAM.PURGE.OBJ_mp-blobs", nil); err != nil {
 		t.Fatal(err)
@@ -214,8 +215,8 @@ modules:
 	}
 }
 
-// TestTakeoverContinuesTheRun: another orchestrator goes on where the first stopped; the
-// first one is told so, and nothing runs twice.
+// TestTakeoverContinuesTheRun: an orchestrator continues the run of another one,
+// which stops with ErrSuperseded. No module runs twice.
 func TestTakeoverContinuesTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	gate := filepath.Join(s.dir, "gate")
@@ -268,8 +269,8 @@ modules:
 	}
 }
 
-// seize takes a lease while its holder lives, as when the server's clock has
-// jumped.
+// seize acquires a lease while its holder is alive. It simulates a jump of the
+// server's clock.
 func (s *site) seize(run jobs.RunID, name string) *kv.RunLease {
 	s.t.Helper()
 	bucket, err := s.conn.FindBucket(s.ctx, "mp-leases")
@@ -290,8 +291,8 @@ func (s *site) seize(run jobs.RunID, name string) *kv.RunLease {
 	}
 }
 
-// TestRunIsRefusedWhileAnotherOrchestratorDecides: one orchestrator decides for a run at a time; what stops gives
-// the run back at once.
+// TestRunIsRefusedWhileAnotherOrchestratorDecides: one orchestrator decides for a
+// run at a time. An orchestrator that stops releases the lease without a delay.
 func TestRunIsRefusedWhileAnotherOrchestratorDecides(t *testing.T) {
 	s := newSite(t, 0)
 	s.submit("r1", "name: p\nmodules: {a: {run: 'true'}}\n")
@@ -317,7 +318,8 @@ func TestRunIsRefusedWhileAnotherOrchestratorDecides(t *testing.T) {
 	}
 }
 
-// cancelled leads a run, and cancels it when its first module has started.
+// cancelled runs an orchestrator for a run, and cancels the run when its first
+// module has started.
 func (s *site) cancelled(run jobs.RunID) *report.Report {
 	s.t.Helper()
 	var g errgroup.Group
@@ -339,8 +341,8 @@ func (s *site) cancelled(run jobs.RunID) *report.Report {
 	return rep
 }
 
-// TestCancelStopsARunningModule: it reaches a running process, is refused once the run has
-// ended, and an unknown run is not found.
+// TestCancelStopsARunningModule: a cancellation stops a running process. Cancel
+// returns ErrEnded for a run that has ended, and ErrNotFound for an unknown run.
 func TestCancelStopsARunningModule(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n  after: {needs: long, run: 'true'}\n")
@@ -356,8 +358,9 @@ func TestCancelStopsARunningModule(t *testing.T) {
 	}
 }
 
-// TestStrayRecordsOfUsersDoNotCorruptARun: a cancellation that cannot be read
-// and a second specification neither end the run nor hinder a cancellation.
+// TestStrayRecordsOfUsersDoNotCorruptARun: an unreadable cancellation and an
+// unreadable second specification do not end the run. A valid cancellation still
+// cancels it.
 func TestStrayRecordsOfUsersDoNotCorruptARun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r1", "name: p\nmodules:\n  long: {run: sleep 1000}\n")
@@ -374,7 +377,7 @@ func TestStrayRecordsOfUsersDoNotCorruptARun(t *testing.T) {
 	}
 }
 
-// TestSubmitRefusesAUsedID: an id is used once.
+// TestSubmitRefusesAUsedID: Submit returns ErrExists for the id of another run.
 func TestSubmitRefusesAUsedID(t *testing.T) {
 	s := newSite(t, 0)
 	const src = "name: p\nmodules: {a: {run: 'true'}}\n"
@@ -385,7 +388,7 @@ func TestSubmitRefusesAUsedID(t *testing.T) {
 	}
 }
 
-// TestEndedRunLeavesNoJobs: a run that has ended leaves no job in the queue.
+// TestEndedRunLeavesNoJobs: a run that has ended has no job in the queue.
 func TestEndedRunLeavesNoJobs(t *testing.T) {
 	s := newSite(t, 2)
 	s.run(`

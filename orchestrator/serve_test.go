@@ -22,19 +22,21 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// servers are several Serve on one site, and who decided for which run.
+// servers runs several orchestrators that serve one site. It records which ones
+// have decided for each run.
 type servers struct {
-	s  *site
-	mu sync.Mutex
-	by map[jobs.RunID][]string
-	is chan string // "NAME RUN": it begins to decide
+	s       *site
+	mu      sync.Mutex
+	by      map[jobs.RunID][]string
+	adopted chan string // "NAME RUN": the orchestrator begins to decide for the run
 }
 
 func newServers(s *site) *servers {
-	return &servers{s: s, by: map[jobs.RunID][]string{}, is: make(chan string, 1000)}
+	return &servers{s: s, by: map[jobs.RunID][]string{}, adopted: make(chan string, 1000)}
 }
 
-// start runs one; the function that it returns stops it and waits.
+// start runs an orchestrator that serves. The returned function stops it and
+// waits for it.
 func (v *servers) start(name string) (stop func()) {
 	v.s.t.Helper()
 	ctx, cancel := context.WithCancel(v.s.ctx)
@@ -47,7 +49,7 @@ func (v *servers) start(name string) (stop func()) {
 				v.mu.Lock()
 				v.by[run] = append(v.by[run], name)
 				v.mu.Unlock()
-				v.is <- name + " " + string(run)
+				v.adopted <- name + " " + string(run)
 			},
 		})
 	})
@@ -71,8 +73,8 @@ func (v *servers) end(run jobs.RunID) *report.Report {
 	return rep
 }
 
-// TestServeTakesSubmittedRuns: whoever serves takes what is submitted before and after its
-// start; several share the runs, each run is one's at a time.
+// TestServeTakesSubmittedRuns: orchestrators that serve take the runs that were
+// submitted before and after their start. Each run has one orchestrator.
 func TestServeTakesSubmittedRuns(t *testing.T) {
 	s := newSite(t, 2)
 	v := newServers(s)
@@ -100,8 +102,8 @@ func TestServeTakesSubmittedRuns(t *testing.T) {
 	}
 }
 
-// TestServeAdoptsAnOrphanedRun: what one has left in the middle another goes on with, and
-// nothing runs twice.
+// TestServeAdoptsAnOrphanedRun: an orchestrator stops in the middle of a run.
+// Another one continues the run, and no module runs twice.
 func TestServeAdoptsAnOrphanedRun(t *testing.T) {
 	s := newSite(t, 1)
 	v := newServers(s)
@@ -127,10 +129,10 @@ modules:
 	<-running
 	stop()
 	v.start("two")
-	if got := <-v.is; got != "one r1" {
+	if got := <-v.adopted; got != "one r1" {
 		t.Errorf("first: %s", got)
 	}
-	if got := <-v.is; got != "two r1" {
+	if got := <-v.adopted; got != "two r1" {
 		t.Errorf("then: %s", got)
 	}
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
@@ -146,8 +148,7 @@ modules:
 	}
 }
 
-// TestServeDecidesForAtMostMaxRuns: more runs than one may decide for wait, and none is
-// forgotten.
+// TestServeDecidesForAtMostMaxRuns: runs above MaxRuns wait, and all of them end.
 func TestServeDecidesForAtMostMaxRuns(t *testing.T) {
 	s := newSite(t, 1)
 	for i := range 5 {
@@ -183,13 +184,13 @@ func TestServeDecidesForAtMostMaxRuns(t *testing.T) {
 		t.Error(err)
 	}
 	if most != 1 {
-		t.Errorf("%d runs at once", most)
+		t.Errorf("%d runs at the same time", most)
 	}
 }
 
-// TestServeRemovesTheJobsOfAnEndedRun: what an orchestrator has left in the queue that died
-// between the end of its run and the purge is gone after the start of one that
-// serves.
+// TestServeRemovesTheJobsOfAnEndedRun: an orchestrator died between the end of its
+// run and the purge of the run's jobs. The next orchestrator that serves removes
+// these jobs.
 func TestServeRemovesTheJobsOfAnEndedRun(t *testing.T) {
 	s := newSite(t, 0)
 	s.run("name: p\nmodules: {a: {if: 'false', run: 'true'}}\n")
@@ -214,12 +215,12 @@ func TestServeRemovesTheJobsOfAnEndedRun(t *testing.T) {
 	}
 }
 
-// TestServeWaitsForTheNameOfAKilledOrchestrator: the entry that a killed one has left
-// is waited for until it expires, and only then it says that it serves.
+// TestServeWaitsForTheNameOfAKilledOrchestrator: Serve waits until the entry of a
+// killed orchestrator with the same name has expired. It calls Began only then.
 func TestServeWaitsForTheNameOfAKilledOrchestrator(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
 		leases := openLeases(t, n)
-		if _, err := leases.Acquire(t.Context(), "serve.s", "s"); err != nil { // and nobody renews it
+		if _, err := leases.Acquire(t.Context(), "serve.s", "s"); err != nil { // it is not renewed
 			t.Fatal(err)
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -247,8 +248,8 @@ func TestServeWaitsForTheNameOfAKilledOrchestrator(t *testing.T) {
 	})
 }
 
-// TestServeFailsWithTheNameOfALiveOrchestrator: a live one keeps its name, and the
-// second neither serves nor says so.
+// TestServeFailsWithTheNameOfALiveOrchestrator: a live orchestrator keeps its name. A
+// second one fails with kv.ErrHeld, and does not call Began.
 func TestServeFailsWithTheNameOfALiveOrchestrator(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, n *natstest.Server) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -263,7 +264,7 @@ func TestServeFailsWithTheNameOfALiveOrchestrator(t *testing.T) {
 			t.Errorf("the second ends with %v", err)
 		}
 		if len(began) > 0 {
-			t.Error("the second says that it serves")
+			t.Error("the second has called Began")
 		}
 		stop()
 		if err := g.Wait(); err != nil {

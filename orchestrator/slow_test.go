@@ -25,7 +25,8 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// much writes some 30 MB, in lines that are numbered and do not compress.
+// much is a pipeline that writes about 30 MB, in numbered lines that do not
+// compress.
 const much = `
 name: p
 modules:
@@ -33,7 +34,7 @@ modules:
   b: {needs: a, run: "true"}
 `
 
-// numbered checks that the lines of a module are all there, in order.
+// numbered checks that all lines of a module arrive, in order.
 type numbered struct {
 	lines int
 	wrong string
@@ -62,13 +63,13 @@ func (n *numbered) check(t *testing.T) {
 	}
 }
 
-// TestSlowFollowerDoesNotDelayTheRun: who follows a run and is stuck does not hold it up, and is
-// not sent more than it can take; it hears everything when it goes on.
+// TestSlowFollowerDoesNotDelayTheRun: a blocked follower does not delay its run. The
+// server sends it no more than it buffers. It receives all events when it goes on.
 func TestSlowFollowerDoesNotDelayTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r", much)
 	var g errgroup.Group
-	defer g.Wait() //nolint:errcheck // it has been waited for, or the test has failed
+	defer g.Wait() //nolint:errcheck // the test has read the error, or has failed
 	stuck, goOn := make(chan struct{}), make(chan struct{})
 	follower := s.connect()
 	var got numbered
@@ -80,14 +81,14 @@ func TestSlowFollowerDoesNotDelayTheRun(t *testing.T) {
 		})
 		return err
 	})
-	<-stuck // before there is output: how much of it the follower takes does not depend on when it is stuck
+	<-stuck // block before the first output, so that the amount which the follower reads does not depend on time
 	rep, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{})
 	if err != nil || rep.Status != report.RunSucceeded {
 		close(goOn)
 		t.Fatal(rep, err)
 	}
 	if in := follower.BytesReceived(); in > 10<<20 {
-		t.Errorf("%d bytes were sent to who takes none", in)
+		t.Errorf("%d bytes were sent to a blocked follower", in)
 	}
 	close(goOn)
 	if err := g.Wait(); err != nil {
@@ -96,16 +97,16 @@ func TestSlowFollowerDoesNotDelayTheRun(t *testing.T) {
 	got.check(t)
 }
 
-// TestBlockedFleetListenerDoesNotDelayTheRun: the same for what the orchestrator itself tells: it does not
-// wait for who does not listen.
+// TestBlockedFleetListenerDoesNotDelayTheRun: a blocked Config.Fleet does not delay the
+// run.
 func TestBlockedFleetListenerDoesNotDelayTheRun(t *testing.T) {
 	s := newSite(t, 1)
 	s.submit("r", "name: p\nmodules: {a: {run: 'true'}, b: {needs: a, run: 'true'}}\n")
 	goOn := make(chan struct{})
-	told := make(chan report.Event, 10)
+	received := make(chan report.Event, 10)
 	var g errgroup.Group
 	g.Go(func() error {
-		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e report.Event) { <-goOn; told <- e }})
+		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e report.Event) { <-goOn; received <- e }})
 		return err
 	})
 	rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
@@ -116,21 +117,21 @@ func TestBlockedFleetListenerDoesNotDelayTheRun(t *testing.T) {
 	if rep.Status != report.RunSucceeded {
 		t.Errorf("%s: %s", rep.Status, rep.Error)
 	}
-	if e := <-told; e.Event != report.EventWorkerJoined {
-		t.Errorf("it is told %+v", e)
+	if e := <-received; e.Event != report.EventWorkerJoined {
+		t.Errorf("the first event is %+v", e)
 	}
 }
 
-// narrow makes connections that read nothing while it is shut. They are pipes
-// without a buffer, so that whatever the server writes meanwhile waits.
+// narrow creates connections that read nothing while it is shut. They are pipes
+// without a buffer, so that the writes of the server block.
 type narrow struct {
 	server *natstest.Server
 
 	gone func()        // closes cut
-	cut  chan struct{} // closed when the server has cut one of them
+	cut  chan struct{} // closed when the server has cut a connection
 
 	mu   sync.Mutex
-	open chan struct{} // closed while they may read
+	open chan struct{} // closed while the connections may read
 }
 
 func newNarrow(s *natstest.Server) *narrow {
@@ -171,7 +172,8 @@ func (c narrowConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// Write is where a client that reads nothing learns that it was cut.
+// Write writes to the connection. A client that reads nothing detects here that
+// the server has cut the connection.
 func (c narrowConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if err != nil {
@@ -180,9 +182,9 @@ func (c narrowConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// TestRunContinuesAfterTheServerCutsASlowClient: the connection of a run's orchestrator and follower, which the
-// server cuts because it does not take what it is sent, is made again: all
-// output arrives, in order, and nothing is lost or done twice.
+// TestRunContinuesAfterTheServerCutsASlowClient: the server cuts the connection of a
+// run's orchestrator and follower because they read too slowly. They reconnect.
+// All output arrives in order, and no module runs twice.
 func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 	s := newSiteOn(t, natstest.StartServer(t, func(o *server.Options) {
 		o.DontListen, o.WriteDeadline = true, 250*time.Millisecond
@@ -217,7 +219,7 @@ func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 		}
 		return err
 	})
-	s.awaitOutcome("r") // of a: the follower is not waited for
+	s.awaitOutcome("r") // of a: the run does not wait for the follower
 	select {
 	case <-n.cut:
 	case <-s.ctx.Done():
@@ -227,7 +229,7 @@ func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 	select {
 	case <-again:
 	case <-s.ctx.Done():
-		t.Fatal("the connection was not made again")
+		t.Fatal("the client has not reconnected")
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
@@ -255,7 +257,7 @@ func (s *site) awaitOutcome(run jobs.RunID) {
 				return
 			}
 		case <-s.ctx.Done():
-			s.t.Fatal("nothing has ended")
+			s.t.Fatal("no attempt has ended")
 		}
 	}
 }

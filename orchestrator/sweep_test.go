@@ -24,7 +24,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// shelf is a NATS server with logs of runs on it that nobody executes.
+// shelf is a NATS server with logs of runs. No worker executes the runs.
 type shelf struct {
 	t    *testing.T
 	nats *natstest.Server
@@ -43,7 +43,7 @@ func newShelf(t *testing.T) *shelf {
 	return &shelf{t, s, c}
 }
 
-// atOnce is a retention that a test need not wait for.
+// atOnce is a retention that has passed immediately.
 const atOnce = time.Nanosecond
 
 func (s *shelf) submit(run jobs.RunID) {
@@ -88,13 +88,13 @@ func (s *shelf) left(want ...jobs.RunID) {
 		}
 	}
 	if len(got) != len(want) {
-		s.t.Errorf("what is left: %v, want %v", got, want)
+		s.t.Errorf("logs left: %v, want %v", got, want)
 	}
 }
 
-// TestSweepDropsLogsByAge: a log goes when its run ended long ago, and not before; a
-// run that has not ended never goes. The id stays taken, and is free in the
-// end.
+// TestSweepDropsLogsByAge: a sweep drops the log of a run that ended long ago, and
+// no other log. The id of the run stays in use until the end of the run is
+// removed, too.
 func TestSweepDropsLogsByAge(t *testing.T) {
 	s := newShelf(t)
 	s.ended("old")
@@ -138,16 +138,16 @@ func TestSweepDropsLogsByAge(t *testing.T) {
 		}
 	}
 	if done := s.sweep(orchestrator.Retention{Every: atOnce}); done.Forgotten != 0 {
-		t.Errorf("an end goes at once: %+v", done)
+		t.Errorf("an end is removed too early: %+v", done)
 	}
 	if done := s.sweep(orchestrator.Retention{Every: atOnce, Ends: atOnce}); done.Forgotten != 1 {
-		t.Errorf("an end never goes: %+v", done)
+		t.Errorf("an end is not removed: %+v", done)
 	}
 	s.submit("old")
 }
 
-// TestSweepKeepsRunsInUse: what a worker that lives says it runs, and what somebody
-// has the lease of, is left alone, however old it is.
+// TestSweepKeepsRunsInUse: a sweep keeps the logs of the runs that a live worker
+// executes, and of the runs whose leases are held, at any age.
 func TestSweepKeepsRunsInUse(t *testing.T) {
 	s := newShelf(t)
 	for _, run := range []jobs.RunID{"worked", "led", "free"} {
@@ -178,8 +178,8 @@ func TestSweepKeepsRunsInUse(t *testing.T) {
 	s.left()
 }
 
-// TestSweepDropsTheOldestLogsWhenSpaceIsShort: where room is short the oldest go first, down to where
-// there is some; what has only just ended stays whatever it takes.
+// TestSweepDropsTheOldestLogsWhenSpaceIsShort: a sweep drops the oldest logs when
+// space is short, until there is room. It keeps runs that have just ended.
 func TestSweepDropsTheOldestLogsWhenSpaceIsShort(t *testing.T) {
 	s := newShelf(t)
 	for i := range 100 {
@@ -215,7 +215,7 @@ func TestSweepDropsTheOldestLogsWhenSpaceIsShort(t *testing.T) {
 	}
 }
 
-// value stores n bytes that nobody else has stored.
+// value stores n bytes that depend on seed.
 func (s *shelf) value(seed uint64, n int) jobs.Value {
 	s.t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -230,20 +230,21 @@ func (s *shelf) value(seed uint64, n int) jobs.Value {
 	return o
 }
 
-// there reports which values can still be read.
-func (s *shelf) there(values ...jobs.Value) (there []bool) {
+// readable reports which values can still be read.
+func (s *shelf) readable(values ...jobs.Value) (readable []bool) {
 	s.t.Helper()
 	for _, o := range values {
 		_, err := s.conn.Values.Outputs(s.t.Context(), o)
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
 			s.t.Fatal(err)
 		}
-		there = append(there, err == nil)
+		readable = append(readable, err == nil)
 	}
-	return there
+	return readable
 }
 
-// fill gives the store of large values a limit of which so much is used.
+// fill limits the store of large values so that the given share of the limit is
+// used.
 func (s *shelf) fill(share float64) {
 	s.t.Helper()
 	js, err := jetstream.New(s.nats.Connect(s.t))
@@ -268,19 +269,19 @@ func (s *shelf) append(run jobs.RunID, cell jobs.ModuleID, rec jobs.Record) {
 	}
 }
 
-// now is a retention that sweeps at once whatever is not needed.
+// now is a retention that sweeps everything that is not needed.
 var now = orchestrator.Retention{Every: atOnce, Grace: atOnce}
 
-// TestSweepDropsTheOldestLargeValues: where their store is nearly full, those go first that
-// nobody has stored for longest, until there is room; with room, or within the
-// grace, none does.
+// TestSweepDropsTheOldestLargeValues: when the store of large values is nearly full,
+// a sweep drops the values whose last storing is the longest ago, until there is
+// room. With room, and within the grace, it drops none.
 func TestSweepDropsTheOldestLargeValues(t *testing.T) {
 	s := newShelf(t)
 	var all []jobs.Value
 	for i := range uint64(50) {
 		all = append(all, s.value(i, 100<<10))
 	}
-	s.value(0, 100<<10) // wanted again: the youngest now
+	s.value(0, 100<<10) // stored again: now the youngest
 	s.fill(0.7)
 	if done := s.sweep(now); done.Blobs != 0 {
 		t.Errorf("with room: %+v", done)
@@ -297,20 +298,20 @@ func TestSweepDropsTheOldestLargeValues(t *testing.T) {
 	for i := range done.Blobs {
 		want[i+1] = false
 	}
-	if diff := cmp.Diff(want, s.there(all...)); diff != "" {
+	if diff := cmp.Diff(want, s.readable(all...)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	usage, err := s.conn.Values.Usage(t.Context())
 	if err != nil || float64(usage.Bytes) > 0.6*float64(usage.MaxBytes) {
 		t.Errorf("%+v, %v", usage, err)
 	}
-	if again := s.value(1, 100<<10); !s.there(again)[0] {
-		t.Error("what was dropped cannot be stored again")
+	if again := s.value(1, 100<<10); !s.readable(again)[0] {
+		t.Error("a dropped value cannot be stored again")
 	}
 }
 
-// TestSweepKeepsLargeValuesInUse: none goes that a run refers to which has not
-// ended, or that a worker may yet commit.
+// TestSweepKeepsLargeValuesInUse: a sweep keeps the large values that a run without
+// an end refers to, and those that a worker may still commit.
 func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 	s := newShelf(t)
 	long := func(seed uint64) map[string]string { // more than a record holds
@@ -329,7 +330,7 @@ func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 	young := s.value(5, 100<<10)
 	s.fill(0.9)
 	s.sweep(now)
-	if diff := cmp.Diff([]bool{false, true, true, true}, s.there(ended, result, kept, young)); diff != "" {
+	if diff := cmp.Diff([]bool{false, true, true, true}, s.readable(ended, result, kept, young)); diff != "" {
 		t.Errorf("ended, result, kept, young (-want +got):\n%s", diff)
 	}
 	if runs, err := s.conn.Runs.List(t.Context(), broker.Page{}); err != nil || len(runs) != 2 {
@@ -341,13 +342,13 @@ func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 	}
 	s.fill(0.9)
 	s.sweep(now)
-	if diff := cmp.Diff([]bool{false, false}, s.there(ended, result)); diff != "" {
+	if diff := cmp.Diff([]bool{false, false}, s.readable(ended, result)); diff != "" {
 		t.Errorf("after the end (-want +got):\n%s", diff)
 	}
 	spec.Run, spec.RetryOf, spec.Labels = "again", "open", nil
 	spec.Kept[0].Outputs = result
 	if err := client.New(s.conn).Submit(t.Context(), spec); !errors.Is(err, broker.ErrNotFound) || !strings.Contains(err.Error(), "the result of k") {
-		t.Errorf("a run that keeps what is gone: %v", err)
+		t.Errorf("a run that keeps a dropped result: %v", err)
 	}
 }
 
@@ -371,8 +372,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// TestSweepsTakeTurns: of many at once one sweeps, and the next only after a
-// while.
+// TestSweepsTakeTurns: of many concurrent calls one sweeps. The next sweep is
+// refused before the interval has passed.
 func TestSweepsTakeTurns(t *testing.T) {
 	s := newShelf(t)
 	var g errgroup.Group
@@ -397,14 +398,15 @@ func TestSweepsTakeTurns(t *testing.T) {
 		t.Errorf("%d have swept", ours)
 	}
 	if s.sweep(orchestrator.Retention{Every: time.Minute}).Ours {
-		t.Error("it is swept too often")
+		t.Error("a sweep within the interval is not refused")
 	}
 	if !s.sweep(orchestrator.Retention{Every: atOnce}).Ours {
-		t.Error("it is never swept again")
+		t.Error("a sweep after the interval is refused")
 	}
 }
 
-// TestServeDropsOldRuns: who serves drops what is old while runs go on.
+// TestServeDropsOldRuns: an orchestrator that serves drops old logs while other
+// runs go on.
 func TestServeDropsOldRuns(t *testing.T) {
 	s := newSite(t, 1)
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -431,7 +433,7 @@ func TestServeDropsOldRuns(t *testing.T) {
 	}
 }
 
-// dropped waits until the log of a run is.
+// dropped waits until the log of a run is dropped.
 func (s *site) dropped(run jobs.RunID) *broker.DroppedError {
 	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -445,7 +447,7 @@ func (s *site) dropped(run jobs.RunID) *broker.DroppedError {
 		}
 		select {
 		case <-s.ctx.Done():
-			s.t.Fatalf("%s is still there", run)
+			s.t.Fatalf("the log of %s is not dropped", run)
 		case <-tick.C:
 		}
 	}
