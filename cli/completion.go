@@ -72,7 +72,7 @@ func completeProgress(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 	return []string{"auto", "tty", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp
 }
 
-// offerNames makes a completer of what a session knows, for the first argument.
+// offerNames returns a completer for the first argument, from what a session knows.
 func offerNames(a *app, p *store.Location, names func(context.Context, *access.Session) ([]string, error)) completer {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {

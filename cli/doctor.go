@@ -22,11 +22,11 @@ import (
 func doctorCommand(a *app) *cobra.Command {
 	where := &store.Location{}
 	cmd := &cobra.Command{
-		Use: "doctor [FILE]", Short: "Look whether runs would work here, and say what to do", ValidArgsFunction: completeFile,
-		Long: "Look whether runs would work here: the NATS server, its limits, what we may do there, clocks, the store,\n" +
+		Use: "doctor [FILE]", Short: "Check whether runs would work here, and what to do if not", ValidArgsFunction: completeFile,
+		Long: "Check whether runs would work here: the NATS server, its limits and permissions, clocks, the store,\n" +
 			"workers, tools. With FILE, also whether a worker offers what its modules require. Nothing is changed on the\n" +
 			"server. Without a server, one is started on a temporary store.\n\n" +
-			"Exit codes: 0 when there is no fault (warnings are none), 2 usage, 3 a fault.",
+			"Exit codes: 0 without a fault (a warning is no fault), 2 usage, 3 a fault.",
 	}
 	defineLocation(cmd.Flags(), where, "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
 	cmd.RunE = a.do(between(0, 1, "doctor [FILE]"), func(ctx context.Context, args []string) error {

@@ -24,7 +24,7 @@ func workerProgram(a *app) string {
 	return "worker"
 }
 
-// defineLocation defines the flags that say which workspace, and which store, a
+// defineLocation defines the flags that describe which workspace, and which store, a
 // command is about.
 func defineLocation(fs *pflag.FlagSet, to *store.Location, workspace string) {
 	settings.TextFlag(fs, &to.Workspace, "workspace", "", "DIR", "", workspace)
@@ -34,7 +34,7 @@ func defineLocation(fs *pflag.FlagSet, to *store.Location, workspace string) {
 // workspaceRead is the help of --workspace where nothing runs.
 const workspaceRead = "without a server: whose runs (default: the git work tree around the working directory, else that directory)"
 
-// open connects a command that looks at runs or workers: to the server that
+// open connects a command that reads runs or workers: to the server that
 // the settings name, else to the run that holds the workspace's store, else to
 // a server of its own on that store.
 func (a *app) open(ctx context.Context, p store.Location) (*access.Session, error) {
@@ -53,7 +53,7 @@ func (a *app) workDir() (string, error) {
 	return os.Getwd()
 }
 
-// quietLogger tells of errors only, and of warnings in commands that read
+// quietLogger logs errors only, and warnings in commands that read
 // output.
 func (a *app) quietLogger() *slog.Logger {
 	if a.jsonErr {

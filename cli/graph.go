@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// graphOptions say what is drawn of a pipeline.
+// graphOptions describe what is drawn of a pipeline.
 type graphOptions struct {
 	source   source
 	location store.Location

@@ -19,7 +19,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// source says which pipeline a command is about.
+// source reports which pipeline a command is about.
 type source struct {
 	params    []settings.Pair
 	selection pipeline.Selection
@@ -74,7 +74,7 @@ func parseFile(a *app, file string) (*pipeline.File, error) {
 }
 
 // readFile reads a pipeline file, and of one that is too large just enough to
-// tell: it may be an image of a disk, or have no end.
+// notice: it may be an image of a disk, or have no end.
 func readFile(path string) (src []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -170,7 +170,7 @@ func cutQuoted(s, quote string) (body, rest string, closed bool) {
 	return s, "", false
 }
 
-// checkVariable says why key cannot be set for modules.
+// checkVariable explains why key cannot be set for modules.
 func checkVariable(key string) error {
 	for i, r := range key {
 		letter := r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'

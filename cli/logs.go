@@ -174,7 +174,7 @@ func (p *logPrinter) follow(ctx context.Context) error {
 	return err
 }
 
-// lineSplitter makes lines of the chunks of several modules.
+// lineSplitter joins the chunks of several modules to lines.
 type lineSplitter struct {
 	w       io.Writer
 	modules *logModules
@@ -231,7 +231,7 @@ func (l *lineSplitter) line(k lineKey, line lines.Line) error {
 	return err
 }
 
-// prefix stands before each line of a module.
+// prefix begins each line of a module.
 func prefix(name string, width int) string {
 	return phrase.Pad(safetext.Line(name), width) + " | "
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// offers are the flags that say what a worker offers beside what it finds on
+// offers are the flags that describe what a worker offers beside what it finds on
 // its machine.
 type offers struct {
 	tags   []string

@@ -10,7 +10,7 @@ import (
 )
 
 // loadPipeline reads a file, or takes this program's definition, binds its parameters
-// and selects modules. origin is what the pipeline was made of.
+// and selects modules. origin records where the pipeline came from.
 func loadPipeline(a *app, file string, s source) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
 	origin = &jobs.Origin{Params: settings.PairMap(s.params), Selection: s.selection}
 	if a.own != nil {
@@ -26,7 +26,7 @@ func loadPipeline(a *app, file string, s source) (p *pipeline.Pipeline, origin *
 	return p, origin, err
 }
 
-// assemble makes the pipeline of an origin, and notes there which variables have
+// assemble builds the pipeline of an origin, and notes there which variables have
 // given parameters their values.
 func assemble(a *app, o *jobs.Origin, lookup func(string) (string, bool)) (*pipeline.Pipeline, error) {
 	o.Env = map[string]string{}
@@ -62,7 +62,7 @@ func bindOrigin(a *app, o *jobs.Origin, lookup func(string) (string, bool)) (*pi
 	return p, nil
 }
 
-// rebind makes the pipeline of an earlier run with other parameters. Those
+// rebind builds the pipeline of an earlier run with other parameters. Those
 // that are not named keep their values.
 func rebind(a *app, run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*pipeline.Pipeline, *jobs.Origin, error) {
 	if err := canRebind(a, run, old.Origin); err != nil {
@@ -84,7 +84,7 @@ func rebind(a *app, run jobs.RunID, old *jobs.Spec, params []settings.Pair) (*pi
 	return p, &o, nil
 }
 
-// canRebind says why this program cannot make the pipeline of a run again.
+// canRebind explains why this program cannot build the pipeline of a run again.
 func canRebind(a *app, run jobs.RunID, o *jobs.Origin) error {
 	switch {
 	case o == nil:
@@ -107,7 +107,7 @@ func canRebind(a *app, run jobs.RunID, o *jobs.Origin) error {
 	return nil
 }
 
-// identity says which program this is.
+// identity reports which program this is.
 func (p *program) identity() (*pipeline.Program, error) {
 	built, err := p.build()
 	if err != nil {

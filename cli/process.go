@@ -22,7 +22,6 @@ import (
 	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
-	"github.com/modpipe/modpipe/report"
 )
 
 // Process is what a program finds around it.
@@ -34,7 +33,7 @@ type Process struct {
 	Stdout  io.Writer        // required
 	Stderr  io.Writer        // required; written to by one goroutine at a time
 	Signals <-chan os.Signal // INT, TERM and HUP; nil = none ever
-	Exit    func(code int)   // ends the process at once, at the third signal; nil = does nothing
+	Exit    func(code int)   // ends the process immediately, at the third signal; nil = does nothing
 	Outlive func()           // lets the process outlive the readers of its output; nil = does nothing
 }
 
@@ -94,14 +93,13 @@ type app struct {
 	bind     *settings.Binder
 	nats     *connect.Dialer
 	sessions *access.Opener
-	own      *program             // the user's own pipeline; nil = pipelines are in files
-	ended    func(*report.Report) // hears the report of a run; may be nil
-	logs     []*console.Logger    // to be flushed at the end
-	jsonErr  bool                 // errors go to stderr as one JSON object: --progress json
+	own      *program          // the user's own pipeline; nil = pipelines are in files
+	logs     []*console.Logger // to be flushed at the end
+	jsonErr  bool              // errors go to stderr as one JSON object: --progress json
 
 	working sync.WaitGroup // what untilSignal has started
 
-	readsOutput bool // the command shows what modules wrote: it tells of what it leaves out
+	readsOutput bool // the command shows what modules wrote: it warns about what it leaves out
 }
 
 func newApp(program string, p Process) *app {
@@ -131,7 +129,7 @@ func (a *app) root(short string) *cobra.Command {
 	return root
 }
 
-// group makes a command that only holds others say so when it is run.
+// group lets a command that only groups others report a usage error when it is run.
 func (a *app) group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -250,7 +248,7 @@ func (a *app) untilSignal(ctx context.Context, work func() error) error {
 // action is the body of a command: settings are bound, ctx ends at a signal.
 type action func(ctx context.Context, args []string) error
 
-// do makes a command's RunE: faults of flags, environment, configuration and
+// do builds a command's RunE: faults of flags, environment, configuration and
 // arguments first, all of them.
 func (a *app) do(check argsCheck, body action, more ...func() []string) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
@@ -267,7 +265,7 @@ func (a *app) do(check argsCheck, body action, more ...func() []string) func(*co
 	}
 }
 
-// argsCheck says what is wrong with the arguments; "" = nothing.
+// argsCheck reports what is wrong with the arguments; "" = nothing.
 type argsCheck func(args []string) string
 
 // between wants from least to most arguments, which usage names.

@@ -78,7 +78,7 @@ func programRoot(a *app, o *runOptions) *cobra.Command {
 	return root
 }
 
-// withoutFile makes of a command about a file one about the program's own pipeline.
+// withoutFile turns a command about a file into one about the program's own pipeline.
 func withoutFile(a *app, cmd *cobra.Command) *cobra.Command {
 	name, _, _ := strings.Cut(cmd.Use, " ")
 	cmd.Use = name
@@ -96,7 +96,7 @@ func withoutFile(a *app, cmd *cobra.Command) *cobra.Command {
 }
 
 func isolatedFlag(a *app, cmd *cobra.Command) {
-	settings.SwitchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in a process of its own: what modules share in memory, and on no other machine, shows")
+	settings.SwitchFlag(cmd.Flags(), &a.own.isolated, "isolated", "", "run each attempt of a Go module in its own process: this reveals what modules share in memory, which they cannot on several machines")
 }
 
 // ownWorkerCommand is the worker of the program.

@@ -202,7 +202,7 @@ func retryParams(a *app, params []settings.Pair) []settings.Pair {
 	return params
 }
 
-// again makes the specification of a run that does another again.
+// again builds the specification of a run that repeats another.
 func (r *runner) again(ctx context.Context, s *access.Session, old string, redo client.Redo, params []settings.Pair) error {
 	run, err := findRun(ctx, s.Conn, old)
 	if err != nil {
@@ -244,7 +244,7 @@ func paramsText(params []settings.Pair) string {
 	return " with another " + strings.Join(slices.Sorted(maps.Keys(settings.PairMap(params))), ", ")
 }
 
-// redoneText says what is done again.
+// redoneText reports what is done again.
 func redoneText(redo client.Redo) string {
 	switch {
 	case len(redo.Modules) > 0:
@@ -323,7 +323,7 @@ const takenWithin = 15 * time.Second
 
 // awaitTaken waits until an orchestrator has taken a run that was submitted,
 // or it is clear why not yet. A run that no serving process takes is
-// cancelled: the caller hears of no run that does not start.
+// cancelled: the caller never gets the id of a run that does not start.
 func awaitTaken(ctx context.Context, a *app, c *broker.Conn, run jobs.RunID) error {
 	waiting, stop := context.WithTimeout(ctx, takenWithin)
 	defer stop()

@@ -72,8 +72,8 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	o.defineInside(fs)
 	syncFlag(fs, &o.syncAlways)
 	settings.TextFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
-	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost")
-	settings.TimeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS has been away for so long")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost")
+	settings.TimeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS cannot be reached for this time")
 }
 
 // syncFlag is about a server inside this process only: any other has its own
@@ -101,14 +101,14 @@ func runCommand(a *app, o *runOptions) *cobra.Command {
 Without a NATS server (--server, --context, NATS_URL …) the modules run in the
 workspace, on a worker inside this process. With one they run on the workers
 that are connected to it. With --detach the run is handed to an orchestrator
-that serves (serve, dev): once its id is printed, it will be carried out. An id
-that is known already is answered with its run, if that has the same pipeline,
-parameters and environment; else the id is taken.
+that serves (serve, dev), which runs it once its id is printed. When the id exists
+already, its run is the answer if that has the same pipeline, parameters and
+environment; else the id is taken.
 
 The first interrupt cancels the run in order, so that always-run modules still
 run; the second ends those too; the third leaves at once. The same signal twice
-within a second counts once. A terminal that is closed is an interrupt; who stops
-reading what is said here ends nothing.
+within a second counts once. Closing the terminal is an interrupt; closing the
+pipe that reads the output does not end the run.
 
 Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 4 the deadline or no capable worker ended it, 5 the run id is taken,
@@ -240,7 +240,7 @@ func startedBy(a *app) string {
 	return phrase.OrDash(name) + "@" + ident.Host()
 }
 
-// gitHead is the commit of a work tree; "" when there is none.
+// gitHead is the commit of a work tree; "" = none.
 func gitHead(ctx context.Context, dir string) string {
 	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()

@@ -185,7 +185,7 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// connect starts or finds the server, and says where the run is. slots is
+// connect starts or finds the server, and reports where the run is. slots is
 // the size of the worker in this process, 0 = none.
 func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err error) {
 	t, remote, err := r.app.nats.Named()
@@ -215,7 +215,7 @@ func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err
 }
 
 // offersNothing refuses flags of the worker inside this process when there
-// is none because of what where says.
+// is none, for the reason in where.
 func (r *runner) offersNothing(where string) error {
 	if r.options.local > 0 {
 		return nil
@@ -310,7 +310,7 @@ func (r *runner) workerName(s *access.Session) string {
 }
 
 // follow runs the orchestrator and shows the run until it has ended. Without
-// a report there is nothing more to say of the run than the error.
+// a report, the error is all that is known of the run.
 func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, lease *kv.RunLease) (*report.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
@@ -350,10 +350,10 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	return r.giveUp(ctx, s, err)
 }
 
-// estimatePatience bounds the wait for what is only nice to know.
+// estimatePatience bounds the wait for estimates, which a run can do without.
 const estimatePatience = 2 * time.Second
 
-// estimate tells a progress that wants to know how long modules usually take.
+// estimate gives a progress that shows it how long modules usually take.
 func (r *runner) estimate(ctx context.Context, s *access.Session) {
 	p, ok := r.progress.(progress.Estimator)
 	if !ok {
@@ -376,7 +376,7 @@ func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop conte
 		func() { stop(errAway) })
 }
 
-// giveUp is what is left to say of a run that this process no longer follows.
+// giveUp returns the last report, and the error, of a run that this process no longer follows.
 func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*report.Report, error) {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errAway) {

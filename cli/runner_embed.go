@@ -11,7 +11,7 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// embed starts a server inside this process, and says so.
+// embed starts a server inside this process, and notes it.
 func (r *runner) embed(ctx context.Context) (*access.Session, error) {
 	why := "no NATS server is configured"
 	if o := r.app.bind.Origin["server"]; o != "" {

@@ -32,8 +32,8 @@ const latest = "latest"
 func runsCommand(a *app) *cobra.Command {
 	p := &store.Location{}
 	cmd := &cobra.Command{
-		Use: "runs", Short: "Look at runs, wait for them, cancel them, run them again",
-		Long: "Look at runs, wait for them, cancel them, run them again.\n\n" +
+		Use: "runs", Short: "Show runs, wait for them, cancel them, retry them",
+		Long: "Show runs, wait for them, cancel them, retry them.\n\n" +
 			"Without a NATS server these commands read the workspace's store, or ask the run that holds it.\n" +
 			`"latest" stands for the newest run.`,
 	}
@@ -46,7 +46,7 @@ func runsCommand(a *app) *cobra.Command {
 func runsListCommand(a *app, p *store.Location) *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
-	settings.CountFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most so many; 0 = all")
+	settings.CountFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most this many; 0 = all")
 	cmd.RunE = a.do(between(0, 0, "runs list"), func(ctx context.Context, _ []string) error {
 		s, err := a.open(ctx, *p)
 		if errors.Is(err, store.ErrNone) {
@@ -69,35 +69,68 @@ func runsListCommand(a *app, p *store.Location) *cobra.Command {
 	return cmd
 }
 
+// runColumns are the columns of the list of runs.
+func runColumns() []runColumn {
+	return []runColumn{
+		{"RUN", func(r report.Run) string { return r.Run }},
+		{"PIPELINE", func(r report.Run) string { return r.Pipeline }},
+		{statusHead, func(r report.Run) string { return string(r.Status) }},
+		{"STARTED", func(r report.Run) string { return r.Started.Local().Format(time.DateTime) }},
+		{"DURATION", func(r report.Run) string { return phrase.Seconds(r.Duration) }},
+		{"LABELS", func(r report.Run) string { return phrase.Labels(r.Labels) }},
+	}
+}
+
+// problemColumn is shown when an orchestrator cannot handle one of the runs.
+func problemColumn() runColumn {
+	return runColumn{problemHead, func(r report.Run) string { return strings.Join(strings.Fields(r.Error), " ") }}
+}
+
+type runColumn struct {
+	head string
+	cell func(report.Run) string
+}
+
+const (
+	statusHead  = "STATUS"  // has the colours of statuses
+	problemHead = "PROBLEM" // only unreadable runs have a cell in it
+)
+
 func showRuns(a *app, rows []report.Run) error {
 	if rows == nil {
 		rows = []report.Run{}
 	}
-	return a.emit(rows, func(w io.Writer) {
-		paint := a.paint(w)
-		head := []string{"RUN", "PIPELINE", "STATUS", "STARTED", "DURATION", "LABELS"}
-		if slices.ContainsFunc(rows, isUnreadable) {
-			head = append(head, "PROBLEM")
-		}
-		g := console.Table{Head: head, Tint: func(column int, cell, padded string) string {
-			if column == 2 {
-				return paint.Status(cell, padded)
-			}
-			return padded
-		}}
-		for _, r := range rows {
-			cells := []string{r.Run, r.Pipeline, string(r.Status), r.Started.Local().Format(time.DateTime), phrase.Seconds(r.Duration), phrase.Labels(r.Labels)}
-			if isUnreadable(r) {
-				cells = append(cells, strings.Join(strings.Fields(r.Error), " "))
-			}
-			g.Add(cells...)
-		}
-		g.Write(w)
-	}, func(w io.Writer) {
+	return a.emit(rows, func(w io.Writer) { writeRuns(w, rows, a.paint(w)) }, func(w io.Writer) {
 		for _, r := range rows {
 			console.Writeln(w, r.Run)
 		}
 	})
+}
+
+func writeRuns(w io.Writer, rows []report.Run, paint console.Painter) {
+	columns := runColumns()
+	if slices.ContainsFunc(rows, isUnreadable) {
+		columns = append(columns, problemColumn())
+	}
+	g := console.Table{Tint: func(column int, cell, padded string) string {
+		if columns[column].head == statusHead {
+			return paint.Status(cell, padded)
+		}
+		return padded
+	}}
+	for _, c := range columns {
+		g.Head = append(g.Head, c.head)
+	}
+	for _, r := range rows {
+		var cells []string
+		for _, c := range columns {
+			if c.head != problemHead || isUnreadable(r) {
+				cells = append(cells, c.cell(r))
+			}
+		}
+		g.Add(cells...)
+	}
+	g.Write(w)
 }
 
 func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }

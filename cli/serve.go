@@ -42,18 +42,18 @@ type serveOptions struct {
 	drainTimeout time.Duration
 }
 
-// devListen is where dev's server listens unless told otherwise: there a
-// worker looks by itself.
+// devListen is the default address of dev's server: a worker without settings
+// connects to it.
 const devListen = "127.0.0.1:4222"
 
 func (o *serveOptions) define(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	defineLocation(fs, &o.Location, "whose store to use (default: the git work tree around the working directory, else that directory)")
-	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, of one live one only (default: the host's name and a suffix)")
+	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, unique among live ones (default: the host's name and a suffix)")
 	syncFlag(fs, &o.syncAlways)
-	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most so many runs at once; others wait their turn")
-	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this is the first on this NATS)")
-	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run so long after its end; where room is short, the oldest sooner")
+	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most this many runs at a time; others wait")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
+	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run this long after its end; without room, the oldest sooner")
 }
 
 func (o *serveOptions) faults(a *app) func() []string {
@@ -68,21 +68,21 @@ func (o *serveOptions) faults(a *app) func() []string {
 func serveCommand(a *app) *cobra.Command {
 	o := &serveOptions{}
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Carry out the runs that others submit, and those whose orchestrator died",
-		Long: `Carry out the runs that others submit (run --detach), and those whose
-orchestrator died. Any number may serve one NATS: each run is one's at a time,
-and within seconds another's when that one dies.
+		Use: "serve", Short: "Orchestrate the runs that others submit, and those whose orchestrator died",
+		Long: `Orchestrate the runs that others submit (run --detach), and those whose
+orchestrator died. Any number may serve one NATS: one of them decides for each
+run, and within seconds of its death another one does.
 
 With --listen, --store or --server embedded it embeds the NATS server itself, which
 requires a token and prints the command with which a worker joins, on
-the workspace's store; else it serves the one that is configured, or
-nats://127.0.0.1:4222, and goes on trying while that is away.
+the workspace's store. Otherwise it serves the one that is configured, or
+nats://127.0.0.1:4222, and retries while that cannot be reached.
 
-The first interrupt gives the runs back, for others to go on with, and leaves;
-what workers are running goes on.
+The first interrupt hands the runs to other orchestrators and leaves. Workers
+continue what they execute.
 
-Exit codes: 0 told to leave, 2 usage, 3 NATS denies or fails, 5 a live one has
-this name.`,
+Exit codes: 0 it left after a signal, 2 usage, 3 NATS denies or fails, 5 a live
+orchestrator has this name.`,
 	}
 	o.define(cmd)
 	o.ListenOptions.Define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
@@ -101,7 +101,7 @@ func devCommand(a *app) *cobra.Command {
 		Use: "dev", Short: "Serve this workspace: a NATS server, an orchestrator and a worker in one process",
 		Long: `Serve this workspace: a NATS server, an orchestrator and a worker in one
 process, on the workspace's store. What is submitted here (run --detach) runs in
-the workspace, and what an earlier one has left goes on. The server requires a
+the workspace, and runs of an earlier dev continue. The server requires a
 token, also of programs on this machine: those of the same user find it by
 themselves, for others the command with which a worker joins is printed.
 
@@ -113,7 +113,7 @@ second stops at once. The same signal twice within a second counts once.`,
 	fs := cmd.Flags()
 	o.ListenOptions.Define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
-	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	o.defineInside(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
@@ -274,7 +274,7 @@ func (o *serveOptions) resolveHere(a *app) (workspace, store string, err error) 
 }
 
 // freeListen is the address for dev's server. Where the usual one is taken, by
-// another dev for example, any other will do: the store says which.
+// another dev for example, any other will do: the store reports which.
 func freeListen(a *app, o *serveOptions, log *slog.Logger) string {
 	if a.bind.Origin["listen"] != "" || access.AddressFree(o.Listen) {
 		return o.Listen

@@ -46,7 +46,7 @@ func workerCommand(a *app) *cobra.Command {
 	return root
 }
 
-// makeWorker makes cmd the command that works.
+// makeWorker turns root into the worker's command.
 func makeWorker(a *app, root *cobra.Command, o *workerOptions) {
 	root.Short = "Run the modules of pipelines, for orchestrators that reach the same NATS"
 	root.Long = root.Short + `.
@@ -58,13 +58,13 @@ The same signal twice within a second counts once.
 Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
 name, 130 and 143 stopped at once by INT and TERM.`
 	fs := root.Flags()
-	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, of one live worker only (default: the host's name and a suffix)")
+	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, unique among live workers (default: the host's name and a suffix)")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
 	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh, empty directory for each attempt)")
 	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
-	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended so long after the first interrupt")
+	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
-	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker that is silent for so long is lost (counts when this worker is the first on this NATS)")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
 	o.define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -25,7 +25,7 @@ import (
 
 func workersCommand(a *app) *cobra.Command {
 	p := &store.Location{}
-	cmd := &cobra.Command{Use: "workers", Short: "Look at workers, and send them home"}
+	cmd := &cobra.Command{Use: "workers", Short: "List workers, and drain them"}
 	a.group(cmd)
 	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
 	cmd.AddCommand(workersListCommand(a, p), workersDrainCommand(a, p))
@@ -100,7 +100,7 @@ func newWorkerRow(w *jobs.WorkerInfo) workerRow {
 
 func workersListCommand(a *app, p *store.Location) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the workers that are there",
+		Use: "list", Short: "List the live workers",
 		RunE: a.do(between(0, 0, "workers list"), func(ctx context.Context, _ []string) error {
 			rows := []workerRow{}
 			s, err := a.open(ctx, *p)
@@ -142,8 +142,8 @@ func showWorkers(a *app, rows []workerRow) error {
 	})
 }
 
-// programText is the program of a worker, and which graph it makes where
-// another one's makes a different one.
+// programText is the program of a worker, and which graph it has where
+// another worker's program has a different one.
 func programText(of workerRow, all []workerRow) string {
 	p := of.Offers.Program
 	if p == nil {
@@ -176,7 +176,7 @@ func runningText(r workerRow) string {
 
 func workersDrainCommand(a *app, p *store.Location) *cobra.Command {
 	return &cobra.Command{
-		Use: "drain NAME", Short: "Make a worker finish what it runs, and go", ValidArgsFunction: completeWorkers(a, p),
+		Use: "drain NAME", Short: "Let a worker finish what it runs, and leave", ValidArgsFunction: completeWorkers(a, p),
 		RunE: a.do(between(1, 1, "workers drain NAME"), func(ctx context.Context, args []string) error {
 			s, err := a.open(ctx, *p)
 			if err != nil {

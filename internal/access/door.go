@@ -28,8 +28,8 @@ type ListenOptions struct {
 // help.
 func (o *ListenOptions) Define(fs *pflag.FlagSet, address, usage string) {
 	settings.TextFlag(fs, &o.Listen, "listen", "", "HOST:PORT", address, usage)
-	settings.SwitchFlag(fs, &o.NoToken, "no-token", "", "let everyone who reaches that address join, without the token that is else made and required")
-	settings.SwitchFlag(fs, &o.NoTLS, "no-tls", "", "beyond this machine: leave out the TLS that is else used there")
+	settings.SwitchFlag(fs, &o.NoToken, "no-token", "", "let everyone join who reaches that address, without the token that is otherwise created and required")
+	settings.SwitchFlag(fs, &o.NoTLS, "no-tls", "", "beyond this machine: without the TLS that is otherwise used there")
 }
 
 // Faults returns the faults in the flags' values.

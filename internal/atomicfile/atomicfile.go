@@ -28,13 +28,13 @@ func Write(path string, content []byte, mode os.FileMode) error {
 }
 
 // standing reports whether path is not for replacing: a pipe, a device, or what
-// stands for our own output, whatever that is.
+// names the output of this process.
 func standing(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && !info.IsDir() && (!info.Mode().IsRegular() || filepath.Dir(path) == "/dev")
 }
 
-// Check says why writeFile would fail for path, as far as that can be
+// Check explains why Write would fail for path, as far as that can be
 // seen before; shown is how the user names it.
 func Check(path, shown string) error {
 	if standing(path) {

@@ -5,5 +5,5 @@
 // On an address of this machine it also finds the server that another process
 // of the same user embeds, and its token; it looks again before each connection,
 // because another program may listen there later, and must not receive the
-// token. When a server refuses a connection, the error says what to change.
+// token. When a server refuses a connection, the error reports what to change.
 package connect

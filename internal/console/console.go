@@ -11,7 +11,7 @@ import (
 )
 
 // Writef writes text for people. It has no error: when writing fails, the
-// reader has gone, and no other could be told.
+// reader has gone, and there is no other place for the error.
 func Writef(w io.Writer, format string, args ...any) {
 	_, _ = io.WriteString(w, safetext.Screen(fmt.Sprintf(format, args...)))
 }

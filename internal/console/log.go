@@ -68,7 +68,7 @@ func (l *Logger) Flush() {
 
 // logWriter writes what it is given, a line each time, on a goroutine that
 // lives while there are any. When too many wait, further ones are dropped, and
-// that is said.
+// their number is logged.
 type logWriter struct {
 	out   io.Writer                // belongs to the goroutine
 	clean func(line []byte) []byte // takes out of a line what commands its reader
@@ -76,7 +76,7 @@ type logWriter struct {
 	mu      sync.Mutex // guards what follows; not held while out is written to
 	lines   [][]byte
 	dropped int
-	idle    chan struct{} // closed when the goroutine has ended; nil = there is none
+	idle    chan struct{} // closed when the goroutine has ended; nil = none
 }
 
 // Write queues a line; it never blocks.
@@ -98,7 +98,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 func (l *logWriter) run() {
 	for lines := l.take(); lines != nil; lines = l.take() {
 		for _, line := range lines {
-			_, _ = l.out.Write(l.clean(line)) // there is nowhere to tell of an error
+			_, _ = l.out.Write(l.clean(line)) // an error has no reader
 		}
 	}
 }

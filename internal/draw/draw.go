@@ -54,7 +54,7 @@ func newDrawing(p *pipeline.Pipeline) *drawing {
 	return d
 }
 
-// label is what stands in a node: of a member its values, the box names the family.
+// label is the text of a node: of a member its values, because the box names the family.
 func (d *drawing) label(i int) string {
 	m := d.p.Modules[i]
 	if m.Dynamic != nil {
@@ -131,7 +131,7 @@ func (d *drawing) mermaid(w io.Writer) {
 	}
 }
 
-// mermaidCodes are for what a label could say to Mermaid: ends of text, HTML,
+// mermaidCodes escape what has a meaning in Mermaid: ends of text, HTML,
 // Markdown and directives.
 var mermaidCodes = strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "%", "#37;")
 

@@ -72,7 +72,7 @@ td.good{color:#57ab5a}td.bad{color:#f47067}td.warn{color:#d4a72c}td.busy{color:#
 </html>
 `))
 
-// htmlPage is what the page is made of.
+// htmlPage is the data of the page.
 type htmlPage struct {
 	Title   string
 	Facts   []string
@@ -141,7 +141,7 @@ func hasMark(m *pictured) bool {
 	return slices.Contains(m.marks, markDynamic)
 }
 
-// openGroups says what is in the families, and opens those that are short or
+// openGroups reports what is in the families, and opens those that are short or
 // have something wrong in them.
 func (p *picture) openGroups(groups []htmlGroup) {
 	for n := range groups {

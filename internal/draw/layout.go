@@ -11,7 +11,7 @@ import "slices"
 // layoutSize is how large a box must be.
 type layoutSize struct{ w, h int }
 
-// layoutLink is an edge between boxes; there is none that closes a cycle.
+// layoutLink is an edge between boxes; no edge closes a cycle.
 type layoutLink struct {
 	from, to int
 	optional bool

@@ -6,7 +6,7 @@ import (
 )
 
 // layoutSweeps bounds the rounds of ordering, and layoutWork what they may
-// look at altogether: a large graph gets fewer.
+// try altogether: a large graph gets fewer.
 const (
 	layoutSweeps = 16
 	layoutWork   = 3_000_000
@@ -72,7 +72,7 @@ func (g *layoutGrid) sweep(rightwards bool, at []int) {
 }
 
 // medianPlace is the median place of cells; of an even number the mean of all,
-// which tells apart what two medians would not.
+// which distinguishes cells with equal medians.
 func medianPlace(cells, at []int) float64 {
 	places := make([]int, len(cells))
 	sum := 0

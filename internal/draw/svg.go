@@ -61,7 +61,7 @@ const svgStyle = `
 }
 `
 
-// svgText makes text safe between tags and in attributes.
+// svgText escapes text for use between tags and in attributes.
 func svgText(s string) string {
 	var b strings.Builder
 	_ = xml.EscapeText(&b, []byte(s)) // a builder does not fail
@@ -96,12 +96,12 @@ type svgRow struct {
 	critical    bool
 }
 
-// svgBox is what a box says.
+// svgBox is the text of a box.
 type svgBox struct {
 	rows     []svgRow
 	class    string // of its status
 	critical bool
-	full     string // all of it, for people who point at it or hear it
+	full     string // all of it, for pointers and screen readers
 	size     layoutSize
 }
 
@@ -120,7 +120,7 @@ func statusClass(status string) string {
 	return ""
 }
 
-// durationText is what is known of how long a module takes.
+// durationText is how long a module took, or is expected to take.
 func (p *picture) durationText(m *pictured) string {
 	switch {
 	case !m.timed:
@@ -131,7 +131,7 @@ func (p *picture) durationText(m *pictured) string {
 	return "≈ " + phrase.Seconds(m.seconds)
 }
 
-// say writes what a box shows.
+// say writes the text of a box.
 func (p *picture) say(x *graphBox) svgBox {
 	var b svgBox
 	worst := &p.modules[x.members[0]]
@@ -318,7 +318,7 @@ func (p *picture) counts() string {
 	return phrase.Count(len(p.modules), "module") + " in " + phrase.Count(p.waves, "wave")
 }
 
-// describe is the picture in words, for people who do not see it.
+// describe is the picture in words, for screen readers.
 func (p *picture) describe(b *boxed) string {
 	lines := p.head(b)[1:]
 	for _, l := range b.links {

@@ -88,7 +88,7 @@ func (p *picture) dress(x *graphBox) {
 	x.listed = first.family != "" && len(x.members) <= listedMembers
 }
 
-// keySeparator keeps what a key is unique by apart from what is shown of it.
+// keySeparator separates the unique part of a key from the part that is shown.
 const keySeparator = "\x00"
 
 func shownKey(key string) string {
@@ -135,7 +135,7 @@ func (p *picture) twins(b *boxed) *boxed {
 	return p.group(func(i int) string { return keys[i] })
 }
 
-// between are the links between boxes; of tells the box of a module.
+// between are the links between boxes; of is the box of a module.
 func (p *picture) between(of []int) []layoutLink {
 	var links []layoutLink
 	for _, l := range p.links {

@@ -39,7 +39,7 @@ type pictured struct {
 	of           *report.Module
 }
 
-// newPicture makes a picture of a drawing. took are estimates in seconds.
+// newPicture builds the picture of a drawing. took are estimates of durations.
 func newPicture(d *drawing, rep *report.Report, took map[string]time.Duration) *picture {
 	pic := &picture{pipeline: d.p.Name, report: rep, measured: rep != nil}
 	at := make(map[int]int, len(d.p.Modules))
@@ -164,7 +164,7 @@ func longestChain(took []float64, links []layoutLink) (chain []int, sum float64)
 	return chain, sum
 }
 
-// criticalText says what the longest chain is; "" when no durations are known.
+// criticalText reports what the longest chain is; "" when no durations are known.
 func (p *picture) criticalText() string {
 	if len(p.critical) == 0 {
 		return ""

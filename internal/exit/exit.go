@@ -20,7 +20,7 @@ const (
 )
 
 // Error is an error with its exit code. Without an error under it the
-// code says all there is to say.
+// code is the whole message.
 type Error struct {
 	Code int
 	Err  error

@@ -51,8 +51,8 @@ func (s *Settings) Define(fs *pflag.FlagSet, program string) {
 	TextFlag(fs, &s.TLSPin, "tls-pin", "", "SHA256", "", "accept the server that has this certificate, or this public key, and no other: sha256:HEX of it [$NATS_TLS_PIN]")
 	TextFlag(fs, &s.Context, "context", "", "NAME", "", "a context of the nats CLI [$NATS_CONTEXT]")
 	TextFlag(fs, &s.TokenFile, "token-file", "", "FILE", "", "a file that holds the server's token [the token itself: $NATS_TOKEN]")
-	CountFlag(fs, &s.Replicas, "replicas", "", 1, 1, "on a cluster of NATS servers: copies of every stream and bucket that is made; 3 survive the loss of any one server")
-	TimeFlag(fs, &s.ConnectTimeout, "connect-timeout", timeout, time.Millisecond, 0, "give an unreachable server up after this time"+never)
+	CountFlag(fs, &s.Replicas, "replicas", "", 1, 1, "on a cluster of NATS servers: copies of every stream and bucket that is created; with 3 they survive the loss of one server")
+	TimeFlag(fs, &s.ConnectTimeout, "connect-timeout", timeout, time.Millisecond, 0, "give up after this time without a server"+never)
 }
 
 // natsVariable returns the nats CLI's variable for one of our flags, if it has one.

@@ -230,7 +230,7 @@ func Borrow() (*Dir, error) {
 // Data is the directory of the NATS server.
 func (s *Dir) Data() string { return filepath.Join(s.Path, "nats") }
 
-// Announce tells other processes of this user how to reach the server.
+// Announce writes for other processes of this user how to reach the server.
 func (s *Dir) Announce(h Holder) error {
 	h.PID = os.Getpid()
 	text, err := json.Marshal(h)
