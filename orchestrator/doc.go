@@ -9,6 +9,10 @@
 // behind or was replaced, and nothing changes. The entry that was first arrives,
 // and the loop decides again.
 //
+// The loop gives each step of its fold to Config.Observe, so a follower in the
+// same process need not fold the log a second time. Values that the core reads and
+// the log holds by reference are fetched one set at a time.
+//
 // Run acquires and releases keys and limits of the cluster in the bucket of
 // locks. The logs of the runs decide whether the holders that are entered there
 // still hold them.

@@ -27,7 +27,7 @@ type Publish struct {
 	*jobs.Job
 }
 
-// Key names the attempt.
+// ID names the attempt.
 func (p Publish) ID() jobs.AttemptID { return jobs.AttemptID{Module: p.Module, Attempt: p.Attempt} }
 
 // Close records an outcome in a module's cell, expecting that nothing was

@@ -174,6 +174,7 @@ func readsFor(m *pipeline.Module, p purpose) []string {
 		return m.ConditionReads()
 	case forExpansion:
 		return m.Dynamic.Reads
+	case forJob:
 	}
 	return m.TextReads()
 }
