@@ -2,7 +2,7 @@ package draw
 
 import "math"
 
-// layoutRounds is how often the layers are aligned with their neighbours.
+// layoutRounds is the number of times that layers are aligned with their neighbours.
 const layoutRounds = 8
 
 // place gives every cell its height in the picture: as near to its neighbours
@@ -38,7 +38,7 @@ func (g *layoutGrid) place() {
 	}
 }
 
-// distance is the least there is between the centres of neighbours.
+// distance returns the least distance between the centres of neighbours.
 func (g *layoutGrid) distance(above, below int) int {
 	a, b := &g.cells[above], &g.cells[below]
 	gap := layoutBoxGap
@@ -48,8 +48,8 @@ func (g *layoutGrid) distance(above, below int) int {
 	return (a.h+1)/2 + (b.h+1)/2 + gap
 }
 
-// align moves a layer's cells towards the mean of their neighbours: in turns
-// of those on the left and on the right, in the end of both.
+// align moves a layer's cells towards the mean of their neighbours. It uses the
+// neighbours on the left and on the right in turn, and both in the end.
 func (g *layoutGrid) align(row []int, round int) {
 	wish, weight := make([]float64, len(row)), make([]float64, len(row))
 	for n, i := range row {
@@ -73,7 +73,8 @@ func (g *layoutGrid) align(row []int, round int) {
 	g.spread(row, wish, weight)
 }
 
-// pull is how straight a link should be: the more so the longer it is.
+// pull is the weight with which a link becomes straight. It grows with the length of the
+// link.
 func (g *layoutGrid) pull(a, b *layoutCell) float64 {
 	switch {
 	case a.box < 0 && b.box < 0:
@@ -84,8 +85,8 @@ func (g *layoutGrid) pull(a, b *layoutCell) float64 {
 	return 1
 }
 
-// spread puts a layer's cells as near to their wishes as the distances allow:
-// the least sum of squares, by pooling adjacent violators.
+// spread puts a layer's cells as near to their wanted places as the distances allow. It
+// minimises the sum of squares by pooling adjacent violators.
 func (g *layoutGrid) spread(row []int, wish, weight []float64) {
 	type pool struct {
 		mean, weight float64
@@ -115,7 +116,7 @@ func (g *layoutGrid) spread(row []int, wish, weight []float64) {
 	}
 }
 
-// settle rounds the places of a layer, without letting cells come too near.
+// settle rounds the places of a layer and keeps the distances between cells.
 func (g *layoutGrid) settle(row []int, top float64) {
 	least := math.MinInt
 	for n, i := range row {

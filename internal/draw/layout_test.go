@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// checkLayout holds a layout to its promises.
+// checkLayout checks the promises of a layout.
 func checkLayout(t rapid.TB, sizes []layoutSize, links []layoutLink, l *layout) {
 	t.Helper()
 	for i, b := range l.boxes {
@@ -46,7 +46,7 @@ func checkLayout(t rapid.TB, sizes []layoutSize, links []layoutLink, l *layout) 
 	}
 }
 
-// checkRoute: the segments of a link lead from its one end to the other.
+// checkRoute checks that the segments of a link lead from one end to the other.
 func checkRoute(t rapid.TB, l *layout, link layoutLink, route []int) {
 	t.Helper()
 	from, to := l.boxes[link.from], l.boxes[link.to]
@@ -94,8 +94,7 @@ func numbers(n int) []int {
 	return list
 }
 
-// TestLayoutUncrosses: two links that need not cross do not.
-func TestLayoutUncrosses(t *testing.T) {
+func TestLayoutAvoidsNeedlessCrossings(t *testing.T) {
 	sizes := make([]layoutSize, 4)
 	for i := range sizes {
 		sizes[i] = layoutSize{50, 20}
@@ -106,8 +105,8 @@ func TestLayoutUncrosses(t *testing.T) {
 	}
 }
 
-// TestLayoutOfManyLongLinks: without bends the picture is still complete.
-func TestLayoutOfManyLongLinks(t *testing.T) {
+// TestLayoutWithoutBendsIsComplete has many long links.
+func TestLayoutWithoutBendsIsComplete(t *testing.T) {
 	const n = 300
 	sizes := make([]layoutSize, n)
 	var links []layoutLink
@@ -127,8 +126,8 @@ func TestLayoutOfManyLongLinks(t *testing.T) {
 	}
 }
 
-// workflow reads one of the graphs in testdata/dags as a pipeline, and what
-// its tasks took.
+// workflow reads one of the graphs in testdata/dags as a pipeline, with the durations of
+// its tasks.
 func workflow(t *testing.T, name string) (*pipeline.Pipeline, map[string]time.Duration) {
 	t.Helper()
 	src, err := os.ReadFile(filepath.Join("testdata", "dags", name))
@@ -181,9 +180,9 @@ func bindText(t testing.TB, text string) *pipeline.Pipeline {
 	return p
 }
 
-// TestPicturesOfWorkflows: real graphs give pictures that can be looked at,
-// and the critical path that is known of them.
-func TestPicturesOfWorkflows(t *testing.T) {
+// TestWorkflowsGivePicturesWithTheirCriticalPath draws real graphs whose critical path is
+// known.
+func TestWorkflowsGivePicturesWithTheirCriticalPath(t *testing.T) {
 	for name, c := range map[string]struct {
 		critical   float64
 		most       int // boxes
@@ -215,8 +214,8 @@ func TestPicturesOfWorkflows(t *testing.T) {
 	}
 }
 
-// TestLargePictures: what is huge is drawn in few boxes, and soon.
-func TestLargePictures(t *testing.T) {
+// TestLargeGraphHasFewBoxes also checks that the picture is drawn fast.
+func TestLargeGraphHasFewBoxes(t *testing.T) {
 	wide := strings.Builder{}
 	wide.WriteString("name: wide\nmodules:\n")
 	letters := func(i int) string { return string([]byte{'a' + byte(i/676%26), 'a' + byte(i/26%26), 'a' + byte(i%26)}) }
@@ -247,8 +246,7 @@ func TestLargePictures(t *testing.T) {
 	}
 }
 
-// TestPictureEscapes: no name breaks out of the picture or the page.
-func TestPictureEscapes(t *testing.T) {
+func TestPictureEscapesNames(t *testing.T) {
 	evil := `</title><script>alert("1")</script>&'` + "\x01"
 	p := bindText(t, "name: x\nmodules: {a: {run: x}, b: {run: x, needs: [a]}}\n")
 	p.Name, p.Modules[0].Name = evil, evil
@@ -268,9 +266,8 @@ func TestPictureEscapes(t *testing.T) {
 	}
 }
 
-// TestFamilyThatNeedsItself: where boxes of families would close a cycle, the
-// members stand alone.
-func TestFamilyThatNeedsItself(t *testing.T) {
+// TestFamilyInACycleIsDrawnAsMembers checks families whose boxes would close a cycle.
+func TestFamilyInACycleIsDrawnAsMembers(t *testing.T) {
 	p := &pipeline.Pipeline{Name: "x", Families: map[string][]int{"f": {0, 2}}, Modules: []*pipeline.Module{
 		{Name: "f (n=1)", Family: "f"},
 		{Name: "between", Needs: []pipeline.Need{{Module: "f (n=1)"}}},

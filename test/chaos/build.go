@@ -30,7 +30,7 @@ func build(ctx context.Context, dir string) (binaries, error) {
 	return b, nil
 }
 
-// probe finds out what the programs can do.
+// probe finds the features of the programs.
 func probe(ctx context.Context, dir string, b binaries) (features, error) {
 	file := filepath.Join(dir, "probe.yaml")
 	text := "name: probe\nmodules: {a: {run: 'true', not-in-parallel: [{key: k, scope: cluster}]}}\n"

@@ -39,7 +39,7 @@ func describe(x *watch.Exec) string {
 		x.Start.Round(time.Millisecond), x.Gone.Round(time.Millisecond))
 }
 
-// verifyExecs checks what commands saw and when they were there.
+// verifyExecs checks the values that commands received, and when the commands ran.
 func (e *evidence) verifyExecs(say func(string, ...any)) {
 	plans := map[string]*plan{}
 	for i := range e.runs {
@@ -77,8 +77,8 @@ func (e *evidence) verifyExecs(say func(string, ...any)) {
 	}
 }
 
-// verifyNeeds checks that a command started after what it needs had ended,
-// and saw the result that was committed.
+// verifyNeeds checks that a command started after its needs had ended, and that it
+// received their committed results.
 func (e *evidence) verifyNeeds(x *watch.Exec, m *module, say func(string, ...any)) {
 	for _, n := range m.needs {
 		saw, ok := x.Needs[n.name]
@@ -104,9 +104,8 @@ func (e *evidence) verifyNeeds(x *watch.Exec, m *module, say func(string, ...any
 	}
 }
 
-// verifyCommitted checks that an execution is that of an attempt with an
-// outcome, whose result is its own if it is anybody's, and that it started
-// within its run.
+// verifyCommitted checks that an execution belongs to an attempt with an outcome, that
+// the attempt's result is the one of this execution, and that it started within its run.
 func (e *evidence) verifyCommitted(x *watch.Exec, say func(string, ...any)) {
 	closed := false
 	for _, entry := range e.logs[x.Run] {
@@ -131,6 +130,6 @@ func (e *evidence) verifyCommitted(x *watch.Exec, say func(string, ...any)) {
 	}
 }
 
-// clockDrift is how far the recorder's clock and the server's may be apart:
-// they are the same machine's, read at other moments.
+// clockDrift bounds the difference between the recorder's and the server's clock. Both
+// are the machine's clock, read at different moments.
 const clockDrift = 100 * time.Millisecond

@@ -10,15 +10,13 @@ import (
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
-// The history of every lock must be that of a lock: some order of what
-// happened, each at one moment between when it was asked for and when it was
-// seen to be done, in which a holder begins only when there is room, and goes
-// on only while it holds.
+// The history of every lock must be that of a lock. So there must be an order of its
+// events, each at one moment between its request and its observed end. In that order, a
+// holder starts only when there is room, and continues only while it holds the lock.
 //
-// A holder whose worker stood still may be deprived of its lock at any moment
-// after that; from then on the fence must refuse it where there is one. A
-// holder whose worker never stood still is never deprived: a refusal of such a
-// one is a fault.
+// A holder whose worker was paused may lose its lock at any moment after that. From then
+// on the fence, if there is one, must refuse the holder. A holder whose worker was never
+// paused never loses its lock: a refusal of such a holder is a fault.
 
 type lockStep int
 
@@ -60,7 +58,7 @@ func lockModel() porcupine.Model {
 	}
 }
 
-// after is the state after a step, and whether a lock allows that.
+// after returns the state after a step, and whether a lock allows the step.
 func (s lockState) after(in lockInput) (lockState, bool) {
 	_, holds := s.holders[in.exec]
 	next := lockState{maps.Clone(s.holders), maps.Clone(s.deprived), s.highest}
@@ -119,7 +117,7 @@ func (e *evidence) verifyLocks(say func(string, ...any)) {
 	}
 }
 
-// lockSteps is what one execution did to a lock.
+// lockSteps returns the steps of one execution on a lock.
 func (e *evidence) lockSteps(x *watch.Exec, l watch.Lock) []porcupine.Operation {
 	var steps []porcupine.Operation
 	add := func(step lockStep, from, to time.Duration) {
@@ -151,7 +149,7 @@ func (e *evidence) lockSteps(x *watch.Exec, l watch.Lock) []porcupine.Operation 
 	switch {
 	case x.Bye > 0:
 		add(releases, x.Bye, x.Bye)
-	default: // its end came at some moment since it was last heard
+	default: // it ended at some moment after its last message
 		add(releases, x.Last, gone)
 	}
 	return steps

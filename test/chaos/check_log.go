@@ -6,8 +6,8 @@ import (
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
-// verifyLog checks a run's log: one outcome an attempt, attempts one after the
-// other, claims where they belong, order, one end and nothing after it.
+// verifyLog checks a run's log: each attempt has one outcome, attempts follow one
+// another, claims match their attempts, needs come first, and one end is the last record.
 func (e *evidence) verifyLog(s submitted, say func(string, ...any)) {
 	log := e.logs[s.plan.run]
 	if len(log) == 0 {
@@ -45,7 +45,7 @@ func (e *evidence) verifyLog(s submitted, say func(string, ...any)) {
 	e.verifyCells(s, cells, say)
 }
 
-// cell is what the records of one module add up to.
+// cell is the fold of the records of one module.
 type cell struct {
 	first     uint64 // sequence of the first claim or outcome of an attempt
 	last      uint64 // of the newest outcome
@@ -55,7 +55,7 @@ type cell struct {
 	succeeded bool
 }
 
-// take adds a record and says what is wrong with it.
+// take adds a record and returns the fault in it.
 func (c *cell) take(entry jobs.Entry) string {
 	if c.claims == nil {
 		c.claims = map[jobs.Attempt]uint64{}
@@ -88,8 +88,7 @@ func (c *cell) take(entry jobs.Entry) string {
 	return ""
 }
 
-// verifyCells checks the order between modules, and the tokens that their
-// commands were given.
+// verifyCells checks the order between modules, and the tokens of their commands.
 func (e *evidence) verifyCells(s submitted, cells map[string]*cell, say func(string, ...any)) {
 	for i := range s.plan.modules {
 		m := &s.plan.modules[i]
@@ -113,8 +112,8 @@ func (e *evidence) verifyCells(s submitted, cells map[string]*cell, say func(str
 	}
 }
 
-// epochs is what a fencing token is divided by: its remainder is the sequence of
-// the claim that it belongs to.
+// epochs is the divisor of a fencing token. The remainder is the sequence of the claim to
+// which the token belongs.
 const epochs = 1 << 44
 
 // checkToken compares a command's fencing token with the claim that it belongs to.

@@ -12,8 +12,8 @@ import (
 
 const ms = time.Millisecond
 
-// sound is the evidence of a run of two modules with one key, of which the
-// first lost a worker that stood still, and was refused by the fence.
+// sound is the evidence of a run of two modules with one key. The first lost a paused
+// worker, and the fence refused it.
 func sound() *evidence {
 	p := plan{run: "r", limit: 1, modules: []module{
 		{name: "a", keys: []string{"k1"}},
@@ -77,7 +77,8 @@ func TestSoundEvidence(t *testing.T) {
 	}
 }
 
-// TestBadEvidence spoils one thing at a time: it must be found, and named.
+// TestBadEvidence damages the evidence in one place at a time. The check must name the
+// fault.
 func TestBadEvidence(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -184,8 +185,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestDeadHolder: a holder that was killed holds until some moment between
-// when it was last heard and when its connection ended.
+// TestDeadHolder checks a holder that was killed. It holds until some moment between its
+// last message and the end of its connection.
 func TestDeadHolder(t *testing.T) {
 	key := []watch.Lock{{Name: "k", Capacity: 1, Weight: 1}}
 	e := evidence{execs: []watch.Exec{

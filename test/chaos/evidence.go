@@ -10,14 +10,14 @@ import (
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
-// evidence is all that a phase has left behind.
+// evidence is everything that a phase has left behind.
 type evidence struct {
 	began     time.Time // zero of the recorder's clock
 	execs     []watch.Exec
 	pauses    map[string][]interval // of workers, by name
-	stalls    []interval            // of the machine: everybody's pause
-	losses    []interval            // of NATS: what it acknowledged then it has forgotten
-	forgot    map[string]bool       // runs that it has lost altogether
+	stalls    []interval            // pauses of the whole machine
+	losses    []interval            // times of which NATS has lost acknowledged messages
+	forgot    map[string]bool       // runs that NATS has lost altogether
 	runs      []submitted
 	logs      map[string][]jobs.Entry
 	reports   map[string]report.Report
@@ -26,7 +26,7 @@ type evidence struct {
 	left      []string         // everything else that is left
 }
 
-// submitted is a run that was asked for.
+// submitted is a submitted run.
 type submitted struct {
 	plan      plan
 	cancelled bool // a cancellation was requested, in time or not
@@ -35,7 +35,7 @@ type submitted struct {
 // interval is a stretch of the recorder's clock.
 type interval struct{ from, to time.Duration }
 
-// verify lists all that is wrong with the evidence.
+// verify lists all faults in the evidence.
 func (e *evidence) verify() []string {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -62,7 +62,7 @@ func (e *evidence) verify() []string {
 	return wrong
 }
 
-// verifyEnd compares a run's report with what must come of its plan.
+// verifyEnd compares a run's report with the fates of its plan.
 func (e *evidence) verifyEnd(s submitted, say func(string, ...any)) {
 	rep, ok := e.reports[s.plan.run]
 	if !ok {
@@ -83,9 +83,8 @@ func (e *evidence) verifyEnd(s submitted, say func(string, ...any)) {
 	}
 }
 
-// sorry reports whether a worker stood still in a stretch of time, or just
-// before it: what it does then is not held against it, since only the fence
-// can stop it.
+// sorry reports whether a worker was paused in a stretch of time, or just before it. Its
+// actions then are no faults, because only the fence can stop them.
 func (e *evidence) sorry(worker string, from, to time.Duration) (since time.Duration, ok bool) {
 	for _, all := range [][]interval{e.pauses[worker], e.stalls} {
 		for _, p := range all {
@@ -97,12 +96,11 @@ func (e *evidence) sorry(worker string, from, to time.Duration) (since time.Dura
 	return 0, false
 }
 
-// lost reports whether NATS may have forgotten what an execution wrote, or
-// that it was told to start.
+// lost reports whether NATS may have lost the records of an execution, or of its start.
 func (e *evidence) lost(x *watch.Exec) bool {
 	return e.forgot[x.Run] || slices.ContainsFunc(e.losses, func(l interval) bool { return x.Start < l.to && (x.Gone == 0 || x.Gone > l.from) })
 }
 
-// justBefore is how long after a pause something may still come of a decision
-// from before it.
+// justBefore is the time after a pause in which a decision from before it may still have
+// an effect.
 const justBefore = 2 * time.Second

@@ -20,8 +20,8 @@ type fault struct {
 	end  func()
 }
 
-// span draws how long a fault lasts: mostly short beside the time after which
-// a silent worker is lost (3 s), often long.
+// span draws how long a fault lasts. Most faults are short compared with the time after
+// which a silent worker is lost (3 s), but many are long.
 func span(rng *rand.Rand) time.Duration {
 	if rng.IntN(3) == 0 {
 		return 3*time.Second + time.Duration(rng.IntN(3000))*time.Millisecond
@@ -42,7 +42,7 @@ func (w *world) programFault(rng *rand.Rand, p *program) fault {
 	return networkFault(rng, p)
 }
 
-// pauseFault stops a program, as a machine does that is suspended.
+// pauseFault stops a program, as a suspended machine does.
 func (w *world) pauseFault(p *program, span time.Duration) fault {
 	running, name := p.current()
 	begun := -1
@@ -94,7 +94,7 @@ func networkFault(rng *rand.Rand, p *program) fault {
 	return f
 }
 
-// tell tells a program to go, as a service manager does.
+// tell sends a program the signal to end, as a service manager does.
 func (p *program) tell() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,8 +102,8 @@ func (p *program) tell() {
 	p.running.signal(syscall.SIGTERM)
 }
 
-// nodeFault draws a fault of a NATS node. One at a time: ending it waits
-// until all nodes are current, as an operator of a cluster does.
+// nodeFault draws a fault of a NATS node. There is one at a time: its end waits until all
+// nodes are current, as an operator of a cluster does.
 func (w *world) nodeFault(ctx context.Context, rng *rand.Rand, n *node) fault {
 	restart := func() {
 		if err := n.up(); err != nil {
@@ -137,7 +137,7 @@ func (w *world) stopNode(ctx context.Context, n *node) {
 	}
 }
 
-// rage injects faults until ctx ends; when it returns all have ended.
+// rage injects faults until ctx ends. All have ended when it returns.
 func (w *world) rage(ctx context.Context, rng *rand.Rand) {
 	var faults sync.WaitGroup
 	defer faults.Wait()
@@ -177,7 +177,7 @@ func spanText(d time.Duration) string {
 	return fmt.Sprintf(" for %v", d)
 }
 
-// draw draws a fault and what it befalls. Nodes of NATS share one turn.
+// draw draws a fault and its target. Nodes of NATS share one turn.
 func (w *world) draw(ctx context.Context, rng *rand.Rand) (target any, name string, f fault) {
 	if rng.IntN(16) == 0 {
 		return "nats", "nats", w.loginFault(rng)

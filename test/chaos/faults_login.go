@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// loginFault draws a while in which NATS refuses the programs' login, or
-// allows it too little, as during a change of its configuration.
+// loginFault draws a time in which NATS refuses the programs' login, or gives it too few
+// permissions, as during a change of its configuration.
 func (w *world) loginFault(rng *rand.Rand) fault {
 	l, what := login{password: "changed"}, "credentials refused"
 	if rng.IntN(2) == 0 {
@@ -20,7 +20,7 @@ func (w *world) loginFault(rng *rand.Rand) fault {
 	}
 }
 
-// reload has all nodes read a configuration with another login.
+// reload makes all nodes read a configuration with another login.
 func (w *world) reload(l login) {
 	w.mu.Lock()
 	w.denied = time.Now()
@@ -33,8 +33,8 @@ func (w *world) reload(l login) {
 	}
 }
 
-// refusedLately reports whether NATS has refused the programs' login within
-// the time that a program needs to say so and go.
+// refusedLately reports whether NATS has refused the programs' login within the time that
+// a program needs to report it and end.
 func (w *world) refusedLately() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// lossFault draws a restart of the only NATS node in which it forgets what it
-// had acknowledged: the last part of its store, as after a power cut, or all.
+// lossFault draws a restart of the only NATS node in which it loses acknowledged
+// messages: the last part of its store, as after a power cut, or all.
 func (w *world) lossFault(ctx context.Context, rng *rand.Rand, n *node) fault {
 	back := time.Duration(100+rng.IntN(900)) * time.Millisecond
 	down := time.Duration(rng.IntN(1500)) * time.Millisecond
@@ -26,8 +26,7 @@ func (w *world) lossFault(ctx context.Context, rng *rand.Rand, n *node) fault {
 	return f
 }
 
-// loseTail kills the node and puts a copy of its store in place that was made
-// shortly before.
+// loseTail kills the node and replaces its store by a copy from shortly before.
 func (w *world) loseTail(ctx context.Context, n *node, back, down time.Duration) {
 	store, kept := filepath.Join(n.dir, n.name), filepath.Join(n.dir, n.name+"-kept")
 	n.signal(syscall.SIGSTOP)
@@ -48,8 +47,8 @@ func (w *world) loseStore(ctx context.Context, n *node, down time.Duration) {
 	w.lose(ctx, n, 0, down, func() error { return os.RemoveAll(filepath.Join(n.dir, n.name)) })
 }
 
-// lose kills the node, has its store changed, starts it again, and forgets
-// the runs that it has forgotten.
+// lose kills the node, changes its store, starts it again, and drops the runs that it has
+// lost.
 func (w *world) lose(ctx context.Context, n *node, from, down time.Duration, change func() error) {
 	n.kill()
 	err := change()

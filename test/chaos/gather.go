@@ -18,8 +18,8 @@ import (
 
 func jobsRun(run string) jobs.RunID { return jobs.RunID(run) }
 
-// tidyIn is how long after the last run's end something of it may still be
-// there: a worker that was away hears late that it has nothing to do.
+// tidyIn is the time after the last run's end in which remains of it may still exist. A
+// worker that was cut off learns late that its runs have ended.
 const tidyIn = 20 * time.Second
 
 // gather collects the evidence when all runs have ended.
@@ -30,7 +30,7 @@ func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
 		e.processes, e.queued, e.left = processesOf(l.all()), w.queued(ctx), w.held(ctx, runs)
 		return len(e.processes) == 0 && len(e.queued) == 0 && len(e.left) == 0
 	}
-	// What is left after that is in the evidence.
+	// The evidence contains everything that is left after that.
 	if err := until(ctx, tidyIn, 200*time.Millisecond, "nothing is left", tidy); err != nil && ctx.Err() != nil {
 		return nil, err
 	}
@@ -54,14 +54,14 @@ func (w *world) gather(ctx context.Context, l *ledger) (*evidence, error) {
 	return e, nil
 }
 
-// processesOf are those whose environment names one of the runs.
+// processesOf returns the processes whose environment names one of the runs.
 func processesOf(runs []submitted) map[string][]int {
 	found := map[string][]int{}
 	files, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is sound
 	for _, f := range files {
 		env, err := os.ReadFile(f) //nolint:gosec // of /proc
 		if err != nil {
-			continue // it has gone, or belongs to another process
+			continue // the process has ended, or belongs to another user
 		}
 		for word := range strings.SplitSeq(string(env), "\x00") {
 			run, ok := strings.CutPrefix(word, "MODPIPE_RUN_ID=")
@@ -76,7 +76,7 @@ func processesOf(runs []submitted) map[string][]int {
 	return found
 }
 
-// queued counts what is in the queue, by run. It asks NATS as any client may.
+// queued counts the jobs in the queue, by run.
 func (w *world) queued(ctx context.Context) map[string]int {
 	left := map[string]int{}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -103,7 +103,7 @@ func (w *world) queued(ctx context.Context) map[string]int {
 	return left
 }
 
-// held are the leases, keys and limits that ended runs still have.
+// held returns the leases, keys and limits that ended runs still hold.
 func (w *world) held(ctx context.Context, runs []submitted) []string {
 	leases, err := kv.Holders(ctx, w.conn.Conn)
 	if err != nil {

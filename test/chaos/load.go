@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// ledger is what was submitted, and what has ended.
+// ledger has the submitted runs and the ended ones.
 type ledger struct {
 	mu     sync.Mutex
 	runs   []submitted
@@ -28,8 +28,8 @@ type ledger struct {
 
 func newLedger() *ledger { return &ledger{ended: map[string]bool{}, forgot: map[string]bool{}} }
 
-// reconcile asks for every run after NATS has lost something: one that it does
-// not know any more is forgotten, and one may be open again.
+// reconcile reads every run after a loss of NATS. It drops the runs that NATS has lost.
+// A run that had ended may be open again.
 func (l *ledger) reconcile(knows func(run string) (there, ended bool)) {
 	for _, s := range l.all() {
 		there, ended := knows(s.plan.run)
@@ -40,7 +40,7 @@ func (l *ledger) reconcile(knows func(run string) (there, ended bool)) {
 	}
 }
 
-// survived are the runs that NATS has not lost.
+// survived returns the runs that NATS has not lost.
 func (l *ledger) survived() []submitted {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,7 +69,7 @@ func (l *ledger) cancelled(run string) {
 	}
 }
 
-// open are the runs that have not ended.
+// open returns the runs that have not ended.
 func (l *ledger) open() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,7 +88,7 @@ func (l *ledger) all() []submitted {
 	return slices.Clone(l.runs)
 }
 
-// follow hears of the ends of runs until ctx ends.
+// follow receives the ends of runs until ctx ends.
 func (l *ledger) follow(ctx context.Context, c *broker.Conn) error {
 	changes := make(chan broker.RunChange)
 	var hearing sync.WaitGroup
@@ -111,8 +111,7 @@ const (
 	commandIn = 60 * time.Second // a command of the orchestrator
 )
 
-// load submits runs until ctx ends, and returns when every submission has
-// been answered.
+// load submits runs until ctx ends. It returns when every submission has an answer.
 func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledger) {
 	var commands sync.WaitGroup
 	defer commands.Wait()
@@ -145,8 +144,8 @@ func (w *world) load(ctx context.Context, rng *rand.Rand, prefix string, l *ledg
 	}
 }
 
-// submit submits a run: mostly once, detached; now and then twice at the same
-// time, or carried out by the process that submits it.
+// submit submits a run, mostly once and detached. Sometimes it submits a run twice at the
+// same time, or executes it in the submitting process.
 func (w *world) submit(ctx context.Context, p *plan, file string, way int) {
 	switch way {
 	case 0:
@@ -162,7 +161,7 @@ func (w *world) submit(ctx context.Context, p *plan, file string, way int) {
 	}
 }
 
-// detached hands a run over, again while there is no NATS to take it.
+// detached submits a run. It repeats this while NATS is down.
 func (w *world) detached(ctx context.Context, p *plan, file string) {
 	for range 10 {
 		code, out, said := w.command(ctx, commandIn, "run", file, "--detach", "--run-id", p.run)
@@ -183,16 +182,16 @@ func (w *world) detached(ctx context.Context, p *plan, file string) {
 	w.fail("run --detach %s: NATS was away ten times", p.run)
 }
 
-// foreground carries a run out.
+// foreground executes a run.
 func (w *world) foreground(ctx context.Context, p *plan, file string) {
 	for range 10 {
 		code, _, said := w.command(ctx, 10*time.Minute, "run", file, "--run-id", p.run, "--progress", "quiet")
 		switch code {
 		case 0, 1:
-			return // which of them is a matter of the report
+			return // the report has the verdict
 		case 3:
 			if w.lostSomething() {
-				return // with its log, perhaps: serve goes on with what is left
+				return // the log may exist: a serving orchestrator continues the run
 			}
 			if ended, err := w.conn.Runs.Exists(ctx, jobsRun(p.run)); err == nil && !ended {
 				continue // it did not get so far
@@ -203,7 +202,7 @@ func (w *world) foreground(ctx context.Context, p *plan, file string) {
 	}
 }
 
-// cancel asks for the end of a run, once: whether or not it was heard.
+// cancel requests the end of a run once. The request may get lost.
 func (w *world) cancel(ctx context.Context, run string, l *ledger) {
 	l.cancelled(run)
 	code, _, said := w.command(ctx, commandIn, "runs", "cancel", run)

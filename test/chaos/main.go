@@ -1,45 +1,53 @@
-// Command chaos runs modpipe as its users do, makes everything fail that may
-// fail, and checks from outside that what is promised holds.
+// Command chaos runs modpipe as its users do, injects faults everywhere, and checks the
+// promises from outside.
 //
 //	chaos -minutes 5 -seed 7 -nodes all
 //	chaos -recovery 50 -write test/chaos/recovery.json
 //
 // # What runs
 //
-// Each phase has its own world: one NATS server or a cluster of three, with
-// file stores; workers and orchestrators that serve, each behind proxies of
-// its own; and runs that are submitted all the time: pipelines made up from
-// the seed (chains, fans, diamonds, anything; keys, limits, modules that run
-// alone, retries, time-outs, conditions, results of up to a megabyte), some
-// submitted twice, some cancelled. A third of the time there is one node, a
-// third three, a third one that may lose what it stored.
+// Each phase has a separate world:
+//
+//   - one NATS server or a cluster of three, with file stores;
+//   - workers, and orchestrators that serve, each behind separate proxies;
+//   - runs that are submitted all the time. Their pipelines follow from the seed (chains,
+//     fans, diamonds, other graphs; keys, limits, modules that run alone, retries,
+//     time-outs, conditions, results of up to a megabyte). Some are submitted twice, some
+//     are cancelled.
+//
+// A third of the time there is one node, a third three, and a third one node that may
+// lose stored data.
 //
 // # What fails
 //
-// Workers, orchestrators and servers are killed (-9), told to go, stopped
-// (SIGSTOP) and started again, under the same name or another; connections
-// are slow, reset, refused, black holes, and such one way only, with what was
-// held back arriving late or never, or have little room; NATS refuses the
-// programs' login or allows it too little. A single server comes back without
-// the last second of what it had acknowledged, or without anything. Of NATS one node at a time is at fault;
-// the next one waits until all are current, since that is what three replicas
-// are good for. What fails, and when, follows from the seed; what the
-// processes make of it does not.
+//   - Workers, orchestrators and servers are killed (-9), terminated, stopped (SIGSTOP)
+//     and started again, under the same name or another.
+//   - Connections are slow, reset, refused, or black holes, in both directions or one.
+//     Held messages arrive late or never. Some connections have little room.
+//   - NATS refuses the programs' login, or gives it too few permissions.
+//   - A single server restarts without the last second of acknowledged messages, or
+//     without its store.
+//
+// One node of NATS at a time is at fault. The next fault waits until all nodes are
+// current, because three replicas survive the loss of one. The faults and their times
+// follow from the seed. The reactions of the processes do not.
 //
 // # What is checked
 //
-// Every command tells a recorder that it is there (package watch), and the
-// connection ends with the process. When the faults are over and every run
-// has ended: each run and module ended as its plan says; every attempt has
-// one outcome and nothing succeeded twice; nothing started before what it
-// needs had ended, and each saw the results that were committed; the history
-// of every key and limit is that of a lock (porcupine finds an order), a
-// worker that stood still excepted, and then the fence refused it; no process
-// and no job of an ended run is left; no program ended that was not told to.
+// Every command reports to a recorder (package watch). The connection ends with the
+// process. After the faults are over and every run has ended, chaos checks:
 //
-// The last line is the verdict. The exit code is 0 when everything held. What
-// the processes said is kept when something did not, in a directory that is
-// named.
+//   - Each run and module ended as its plan allows.
+//   - Every attempt has one outcome, and no module succeeded twice.
+//   - No module started before its needs had ended, and each received the committed
+//     results.
+//   - The history of every key and limit is that of a lock (porcupine finds an order). A
+//     worker that was paused may be an exception, and then the fence refused it.
+//   - No process and no job of an ended run is left.
+//   - No program ended without a signal.
+//
+// The last line is the verdict. The exit code is 0 when all promises held. Otherwise
+// chaos keeps the output of the processes and prints the directory.
 package main
 
 import (
@@ -86,14 +94,14 @@ type options struct {
 	write    string
 }
 
-// turn is what the servers of a phase are like.
+// turn is the kind of servers of a phase.
 type turn struct {
 	nodes   int
 	forgets bool
 }
 
-// plan says what each phase is like. A phase of a long run is no longer than
-// longest: its checks read everything together.
+// plan plans the phases. A phase of a long run is no longer than longest, because its
+// checks read all evidence together.
 func (o *options) plan() (phases []turn, each time.Duration, err error) {
 	total := time.Duration(o.minutes * float64(time.Minute))
 	turns := map[string][]turn{
@@ -111,13 +119,13 @@ func (o *options) plan() (phases []turn, each time.Duration, err error) {
 
 const (
 	longest = 5 * time.Minute
-	// checking is what a phase needs beside its faults, usually.
+	// checking is the usual time of a phase besides its faults.
 	checking = 20 * time.Second
-	// least is how long faults are injected at least.
+	// least is the least time for which faults are injected.
 	least = 10 * time.Second
 )
 
-// run runs all phases and prints the verdict; true: everything held.
+// run runs all phases and prints the verdict. It returns true when all promises held.
 func (o *options) run(ctx context.Context) bool {
 	began := time.Now()
 	say := speaker(began)

@@ -24,8 +24,8 @@ type node struct {
 	*process
 }
 
-// Programs under test have their own login, which NATS refuses now and
-// then; chaos itself has another.
+// Programs under test have a separate login, which NATS sometimes refuses. chaos itself
+// has another.
 const (
 	observer = "observer:sees-all"
 	password = "lets-in"
@@ -33,7 +33,7 @@ const (
 
 const nodePatience = 30 * time.Second
 
-// newNodes makes the configuration of one server, or of a cluster.
+// newNodes creates the configuration of one server, or of a cluster.
 func newNodes(ctx context.Context, dir, bin string, count int) ([]*node, error) {
 	nodes := make([]*node, count)
 	var routes []string
@@ -67,8 +67,8 @@ func (n *node) configure(l login) error {
 	return os.WriteFile(n.config(), []byte(n.text(l)), 0o600)
 }
 
-// text is the node's configuration. Clients are told of no other nodes: they
-// would go around their proxies.
+// text returns the node's configuration. The node does not advertise the other nodes to
+// clients, because they would bypass their proxies.
 func (n *node) text(l login) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server_name: %s\nlisten: %q\nhttp: %q\n", n.name, n.client, n.monitor)
@@ -85,7 +85,7 @@ func (n *node) text(l login) string {
 	return b.String()
 }
 
-// up starts the node, again on what it had stored.
+// up starts the node on its stored data.
 func (n *node) up() error {
 	p, err := launch(n.dir, n.name, os.Environ(), n.bin, "-c", n.config())
 	if err != nil {
@@ -95,7 +95,7 @@ func (n *node) up() error {
 	return nil
 }
 
-// healthy reports whether the node says that its streams are current.
+// healthy reports whether the node's streams are current.
 func (n *node) healthy(ctx context.Context) bool {
 	_, ok := n.ask(ctx, "/healthz")
 	return ok
@@ -117,7 +117,7 @@ func (n *node) ask(ctx context.Context, path string) ([]byte, bool) {
 	return text, err == nil && r.StatusCode == http.StatusOK
 }
 
-// awaitHealthy waits until all nodes say so.
+// awaitHealthy waits until all nodes are healthy.
 func awaitHealthy(ctx context.Context, nodes []*node) error {
 	for _, n := range nodes {
 		if err := until(ctx, nodePatience, 50*time.Millisecond, "NATS node "+n.name+" is healthy", func() bool { return n.healthy(ctx) }); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// tally is what phases add up to.
+// tally is the sum of the figures of phases.
 type tally struct {
 	faults, runs, attempts int
 	lost, handedBack       int // attempts
@@ -37,7 +37,7 @@ func (t *tally) add(o tally) {
 	t.wrong = append(t.wrong, o.wrong...)
 }
 
-// hit says what the faults have hit.
+// hit describes the effects of the faults.
 func (t *tally) hit() string {
 	return fmt.Sprintf("%d attempts lost, %d handed back, %d executions refused by the fence, %d runs taken over", t.lost, t.handedBack, t.refused, t.takeovers)
 }
@@ -70,11 +70,11 @@ func (t *tally) count(e *evidence) {
 				t.takeovers++
 			}
 		}
-		t.takeovers-- // the first is no takeover
+		t.takeovers-- // the first one is not a takeover
 	}
 }
 
-// settling is how long all runs may take to end once nothing is wrong any more.
+// settling is the time in which all runs must end after the faults.
 const settling = 2 * time.Minute
 
 // phase is one world, from its servers' start to the verdict on it.
@@ -157,7 +157,7 @@ func (p *phase) watched(ctx context.Context, w *world, chance func(uint64) *rand
 	return t, err
 }
 
-// judge waits for the ends of all runs and looks at what they have left.
+// judge waits for the ends of all runs and checks the evidence.
 func (w *world) judge(ctx context.Context, l *ledger) (tally, error) {
 	var t tally
 	began := time.Now()

@@ -18,7 +18,7 @@ const (
 	isSkipped        // by its condition
 )
 
-// plan is a pipeline that was made up, with what must come of it.
+// plan is a random pipeline with its expected results.
 type plan struct {
 	run      string
 	failFast bool
@@ -52,12 +52,12 @@ type need struct {
 // wideLimit is the size of the limit that all runs share.
 const wideLimit = 2
 
-// features are what the programs under test can do.
+// features are the features of the programs under test.
 type features struct {
 	clusterKeys bool
 }
 
-// makePlan makes a pipeline up: a chain, a fan, diamonds, or anything.
+// makePlan draws a pipeline: a chain, a fan, diamonds, or another graph.
 func makePlan(rng *rand.Rand, run string, f features) plan {
 	p := plan{run: run, failFast: rng.IntN(2) == 0, limit: 1 + rng.IntN(3)}
 	shape := rng.IntN(4)
@@ -74,8 +74,8 @@ func makePlan(rng *rand.Rand, run string, f features) plan {
 	return p
 }
 
-// holds draws how long a command stays: mostly short, now and then long beside
-// the time after which a silent worker is lost.
+// holds draws how long a command runs. Most run for a short time. Some run long compared
+// with the time after which a silent worker is lost.
 func holds(rng *rand.Rand) time.Duration {
 	if rng.IntN(6) == 0 {
 		return time.Second + time.Duration(rng.IntN(4000))*time.Millisecond
@@ -83,7 +83,7 @@ func holds(rng *rand.Rand) time.Duration {
 	return time.Duration(20+rng.IntN(400)) * time.Millisecond
 }
 
-// shapeNeeds are the modules, of the i before, that the next one needs.
+// shapeNeeds returns the modules that the next one needs, of the i before it.
 func shapeNeeds(rng *rand.Rand, shape, i int) []int {
 	switch {
 	case i == 0:
@@ -134,8 +134,8 @@ func (m *module) decorate(rng *rand.Rand, f features) {
 	}
 }
 
-// design decides how modules end. Under fail-fast at most one of them fails,
-// so that what must come of the others is known.
+// design decides how modules end. Under fail-fast at most one of them fails, so that the
+// fates of the others are known.
 func (p *plan) design(rng *rand.Rand) {
 	failed := false
 	for i := range p.modules {
@@ -161,8 +161,8 @@ func (p *plan) design(rng *rand.Rand) {
 
 func (m *module) bad() bool { return (m.design == fails || m.design == timesOut) && !m.ignore }
 
-// keyed reports whether the module holds something that is granted; in a plan
-// where one runs alone, all do.
+// keyed reports whether the module holds a granted lock. In a plan with a module that runs
+// alone, all modules do.
 func (p *plan) keyed(m *module) bool {
 	return len(m.keys) > 0 || len(m.shared) > 0 || m.limited || m.wide || slices.ContainsFunc(p.modules, func(o module) bool { return o.alone })
 }

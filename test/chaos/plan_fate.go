@@ -16,8 +16,8 @@ const (
 // fates are the statuses that each module may end with.
 type fates map[string][]string
 
-// fates says what must come of a plan, without faults or with them: they
-// change nothing. Whether it was cancelled on the way changes what may.
+// fates returns the possible ends of a plan. Faults do not change them. A cancellation
+// adds more.
 func (p *plan) fates(cancelled bool) fates {
 	natural := p.natural()
 	all := fates{}
@@ -27,7 +27,7 @@ func (p *plan) fates(cancelled bool) fates {
 		is := natural[m.name]
 		may := []string{is}
 		switch {
-		case m.always && stops: // what it waits for may end otherwise, but it runs
+		case m.always && stops: // its needs may end otherwise, but it runs
 			may = append(may, m.outcome())
 		case cancelled, stops && is != statusFailed && is != statusTimedOut && is != statusDependency:
 			may = append(may, statusCancelled)
@@ -58,7 +58,7 @@ func (p *plan) failsFrom(natural map[string]string) bool {
 	return false
 }
 
-// natural is how the modules end when nothing stops the run.
+// natural returns how the modules end when the run is not stopped.
 func (p *plan) natural() map[string]string {
 	ends := map[string]string{}
 	for i := range p.modules {
@@ -68,7 +68,7 @@ func (p *plan) natural() map[string]string {
 	return ends
 }
 
-// fate is how a module ends after what it needs.
+// fate returns how a module ends after its needs.
 func (m *module) fate(ends map[string]string) string {
 	var all, required []string
 	for _, n := range m.needs {
@@ -92,7 +92,7 @@ func (m *module) fate(ends map[string]string) string {
 	return m.outcome()
 }
 
-// outcome is how a module ends that may run.
+// outcome returns how a module ends that may run.
 func (m *module) outcome() string {
 	switch {
 	case m.design == isSkipped:

@@ -8,7 +8,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// TestPlansAreValid parses what is made up.
+// TestPlansAreValid parses random pipelines.
 func TestPlansAreValid(t *testing.T) {
 	for seed := range uint64(300) {
 		p := makePlan(rand.New(rand.NewPCG(seed, 1)), "r", features{clusterKeys: true})
@@ -19,7 +19,7 @@ func TestPlansAreValid(t *testing.T) {
 	}
 }
 
-// TestSameSeedSamePlan makes a run that failed repeatable.
+// TestSameSeedSamePlan checks that a failed run can be repeated.
 func TestSameSeedSamePlan(t *testing.T) {
 	text := func() string {
 		p := makePlan(rand.New(rand.NewPCG(7, 1)), "r", features{})

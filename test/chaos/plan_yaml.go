@@ -16,7 +16,7 @@ type places struct {
 	socket string // of the recorder
 }
 
-// yaml is the plan as a pipeline file.
+// yaml returns the plan as a pipeline file.
 func (p *plan) yaml(at places) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: chaos\nfail-fast: %v\n", p.failFast)
@@ -106,7 +106,7 @@ func (m *module) limitWords() []string {
 	return words
 }
 
-// args are what the module's member is told.
+// args returns the arguments of the module's member.
 func (p *plan) args(m *module) []string {
 	hold := m.hold
 	var args []string
@@ -135,10 +135,10 @@ func (p *plan) args(m *module) []string {
 	return args
 }
 
-// wholeRun is the capacity of a run that a module may have to itself.
+// wholeRun is the capacity of a run in which a module may run alone.
 const wholeRun = 1 << 20
 
-// locks are what the module holds while it runs.
+// locks returns the locks that the module holds while it runs.
 func (p *plan) locks(m *module) []watch.Lock {
 	var locks []watch.Lock
 	for _, k := range m.keys {

@@ -14,7 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// process is a program under test; what it says goes to a file.
+// process is a program under test. Its output goes to a file.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
@@ -22,8 +22,8 @@ type process struct {
 	ended chan struct{} // closed when it is gone
 }
 
-// launch starts a program with exactly this environment. It outlives ctx: who
-// starts it ends it. A killed chaos takes its programs along.
+// launch starts a program with exactly this environment. The program outlives ctx: the
+// caller must end it. Programs also end when chaos is killed.
 func launch(dir, name string, env []string, path string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -45,7 +45,7 @@ func launch(dir, name string, env []string, path string, args ...string) (*proce
 	return p, nil
 }
 
-// exit is its exit code, 128 + n after signal n. Only when it is gone.
+// exit returns the exit code, 128 + n after signal n. The process must have ended.
 func (p *process) exit() int {
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
@@ -62,16 +62,17 @@ func (p *process) gone() bool {
 	}
 }
 
-// signal sends one, unless it is gone.
+// signal sends a signal, unless the process has ended.
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// kill ends it as a crash does, and waits until it is gone.
+// kill ends the process as a crash does, and waits for its end.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.ended
 }
 
-// stop tells it to go, and kills it when it does not within some time.
+// stop sends the process the signal to end. It kills the process when that takes too
+// long.
 func (p *process) stop(ctx context.Context, patience time.Duration) error {
 	p.signal(syscall.SIGCONT)
 	p.signal(syscall.SIGTERM)
@@ -85,7 +86,7 @@ func (p *process) stop(ctx context.Context, patience time.Duration) error {
 	return fmt.Errorf("%s: did not go within %v", p.name, patience)
 }
 
-// await waits for its end, and reports whether that came.
+// await waits for the end of the process, and reports whether it ended.
 func (p *process) await(ctx context.Context, patience time.Duration) bool {
 	t := time.NewTimer(patience)
 	defer t.Stop()
@@ -98,7 +99,7 @@ func (p *process) await(ctx context.Context, patience time.Duration) bool {
 	return p.gone()
 }
 
-// said is the end of what it said.
+// said returns the end of its output.
 func (p *process) said() string {
 	const most = 2000
 	text, err := os.ReadFile(p.log)

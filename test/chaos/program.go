@@ -15,12 +15,11 @@ import (
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
-// program is a worker or an orchestrator that is kept running: whatever ends
-// it, it is started again, as a service manager does. It reaches every node of
-// NATS through its own proxy.
+// program is a worker or an orchestrator that is restarted after every end, as a service
+// manager does. It reaches every node of NATS through a separate proxy.
 type program struct {
 	role    string
-	place   string // one process at a time is at a place
+	place   string // at most one process has a place at a time
 	proxies []*faultproxy.Proxy
 	launch  func(name, urls string) (*process, error)
 	refused func() bool // NATS has refused its login lately
@@ -28,12 +27,12 @@ type program struct {
 	say     func(string, ...any)
 
 	mu      sync.Mutex
-	name    string // of the process that is there
+	name    string // of the current process
 	starts  int
 	running *process
 	since   time.Time
-	killed  bool          // by us: any exit code will do
-	told    bool          // to go, by us
+	killed  bool          // by us: any exit code is correct
+	told    bool          // we have sent it the signal to end
 	down    chan struct{} // closed when it may be started again; nil: immediately
 	crashes []string
 }
@@ -44,7 +43,7 @@ const (
 	roleServe  = "serve"
 )
 
-// newProgram makes one, with its proxies.
+// newProgram creates a program with its proxies.
 func newProgram(ctx context.Context, role, place string, nodes []*node, rng *rand.Rand, say func(string, ...any)) (*program, error) {
 	p := &program{role: role, place: place, rng: rng, say: say, name: place}
 	for _, n := range nodes {
@@ -57,7 +56,7 @@ func newProgram(ctx context.Context, role, place string, nodes []*node, rng *ran
 	return p, nil
 }
 
-// urls is how it reaches NATS.
+// urls returns its addresses of NATS.
 func (p *program) urls() string {
 	var urls []string
 	for _, x := range p.proxies {
@@ -66,8 +65,7 @@ func (p *program) urls() string {
 	return strings.Join(urls, ",")
 }
 
-// run keeps it running, and its proxies, until ctx ends; then it tells the
-// process to go.
+// run keeps the program and its proxies running until ctx ends. Then it ends the process.
 func (p *program) run(ctx context.Context) error {
 	carrying, cancel := context.WithCancel(context.WithoutCancel(ctx)) // as long as the process
 	defer cancel()
@@ -97,15 +95,15 @@ func (p *program) keep(ctx context.Context) error {
 			p.mu.Unlock()
 			return running.stop(context.WithoutCancel(ctx), stopping)
 		}
-		p.rest(ctx, running) // the next one is told to end immediately, if ctx has ended
+		p.rest(ctx, running) // the next process ends immediately if ctx has ended
 	}
 }
 
-// stopping is how long a program may take to go when nothing is wrong.
+// stopping is the time in which a program must end without faults.
 const stopping = 20 * time.Second
 
-// begin starts the next process. It has the name of the one before, or
-// another: hosts do both.
+// begin starts the next process. It has the name of the previous process or another one,
+// because hosts do both.
 func (p *program) begin() (*process, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,15 +117,15 @@ func (p *program) begin() (*process, error) {
 	return p.running, err
 }
 
-// nameTaken is the exit code of a program whose name another process has, or still
-// that of the process before it.
+// nameTaken is the exit code of a program whose name is taken by another process, or still
+// by the previous one.
 const nameTaken = 5
 
 // unreachable is the exit code of a program whose first login was refused.
 const unreachable = 3
 
-// toldExits are the codes of a program that was told to go, by a signal that
-// may have come before it was ready for one.
+// toldExits are the exit codes after the signal to end. The signal may have come before
+// the program handled signals.
 var toldExits = []int{0, 143}
 
 // rest waits until the next process may be started.
@@ -142,7 +140,7 @@ func (p *program) rest(ctx context.Context, was *process) {
 	}
 }
 
-// ended looks at how the process ended.
+// ended checks how the process ended.
 func (p *program) ended(was *process) (down <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +157,7 @@ func (p *program) ended(was *process) (down <-chan struct{}) {
 	return p.down
 }
 
-// kill ends the process as a crash does; the next one is started after up.
+// kill ends the process as a crash does. The next one starts after up.
 func (p *program) kill() {
 	p.mu.Lock()
 	was := p.running
@@ -168,7 +166,7 @@ func (p *program) kill() {
 	was.kill()
 }
 
-// up lets the next process be started.
+// up allows the start of the next process.
 func (p *program) up() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,21 +174,21 @@ func (p *program) up() {
 	p.down = nil
 }
 
-// current is the process that is there, and its name.
+// current returns the current process and its name.
 func (p *program) current() (*process, string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running, p.name
 }
 
-// settled reports whether its process has been there for so long.
+// settled reports whether its process has run for so long.
 func (p *program) settled(d time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running != nil && !p.running.gone() && time.Since(p.since) > d
 }
 
-// faulty makes f the state of its network.
+// faulty sets the state of its network.
 func (p *program) faulty(f faultproxy.Fault) {
 	for _, x := range p.proxies {
 		x.Set(f)

@@ -21,9 +21,9 @@ import (
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
-// How long it takes to go on after a fault, as a distribution: one run after
-// the other, with one fault each, at a moment that is drawn. All times are the
-// recorder's, which sees when commands start.
+// The times of recovery after a fault, as a distribution. There is one run after the
+// other, each with one fault at a random moment. All times are from the recorder, which
+// receives the starts of commands.
 //
 //	worker kill -9        from the kill to the start of the attempt that was lost, on another worker
 //	worker cut off        from the beginning of a black hole to the same
@@ -50,9 +50,9 @@ func newRecovery(what string, took []time.Duration) recovery {
 	return recovery{what, len(took), at(0), at(50), at(90), at(99), at(100)}
 }
 
-// trial is one fault and what is measured of it.
+// trial is one fault and its measurements.
 type trial struct {
-	names   []string // of what once returns
+	names   []string // of the values that once returns
 	crowd   crowd
 	modules string // of the pipeline; MEMBER and GATE are replaced by files
 	once    func(ctx context.Context, r *rehearsal) ([]time.Duration, error)
@@ -85,10 +85,10 @@ func trials() []trial {
 	}
 }
 
-// trialPatience is how long anything in a trial may take.
+// trialPatience bounds every wait of a trial.
 const trialPatience = time.Minute
 
-// measure makes count trials of everything.
+// measure runs count trials of each kind.
 func (o *options) measure(ctx context.Context, dir string, say func(string, ...any)) ([]recovery, error) {
 	bin, err := build(ctx, dir)
 	if err != nil {
@@ -157,7 +157,7 @@ func (w *world) running(ctx context.Context, f func(context.Context) error) erro
 	return g.Wait()
 }
 
-// rehearsal is one trial that goes on.
+// rehearsal is one running trial.
 type rehearsal struct {
 	*world
 	run  string
@@ -165,8 +165,8 @@ type rehearsal struct {
 	rng  *rand.Rand
 }
 
-// play submits a run, waits until its first module is there, and lets the
-// fault come at a moment between two heartbeats.
+// play submits a run, waits until its first module runs, and injects the fault at a
+// moment between two heartbeats.
 func (r *rehearsal) play(ctx context.Context, t trial) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*trialPatience, errNotInTime)
 	defer cancel()
@@ -197,7 +197,7 @@ func (r *rehearsal) play(ctx context.Context, t trial) ([]time.Duration, error) 
 	})
 }
 
-// ready waits until every program is there, and every worker is known.
+// ready waits until every program runs and every worker is registered.
 func (r *rehearsal) ready(ctx context.Context) error {
 	return until(ctx, trialPatience, 50*time.Millisecond, "all programs are there", func() bool {
 		live, err := kv.Workers(ctx, r.conn.Conn)
@@ -235,7 +235,7 @@ func (r *rehearsal) named(name string) (*program, error) {
 	return nil, fmt.Errorf("no program is named %q", name)
 }
 
-// since is the time from a moment to the start of an attempt.
+// since returns the time from a moment to the start of an attempt.
 func (r *rehearsal) since(ctx context.Context, from time.Duration, module string, attempt int) (time.Duration, error) {
 	e, err := r.starts(ctx, module, attempt)
 	return e.Start - from, err
@@ -338,7 +338,7 @@ func loseNode(ctx context.Context, r *rehearsal) ([]time.Duration, error) {
 	return []time.Duration{took}, awaitHealthy(ctx, r.nodes)
 }
 
-// leader is the node that leads the stream of the runs.
+// leader returns the node that leads the stream of the runs.
 func (r *rehearsal) leader(ctx context.Context) (*node, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestSmoke is a short phase on one node: that the harness works, and that
-// nothing is badly wrong with what it tests.
+// TestSmoke runs a short phase on one node. It checks the harness, and finds gross faults
+// in modpipe.
 func TestSmoke(t *testing.T) {
 	dir := t.TempDir()
 	bin, err := build(t.Context(), dir)

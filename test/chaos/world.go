@@ -20,7 +20,7 @@ import (
 	"github.com/modpipe/modpipe/test/chaos/watch"
 )
 
-// world is all that one phase has: servers, programs, and their watchers.
+// world has the servers, the programs and the watchers of one phase.
 type world struct {
 	dir      string
 	bin      binaries
@@ -39,14 +39,14 @@ type world struct {
 	mu     sync.Mutex
 	pauses map[string][]interval
 	stalls []interval
-	losses []interval // of NATS, which forgot something of what it had acknowledged
+	losses []interval // times of which NATS has lost acknowledged messages
 	denied time.Time  // when NATS last refused the login of the programs
 	failed []string
 	calm   func() // ends the faults
 }
 
-// fail notes that something went wrong that no fault excuses, and ends the
-// faults: what is there then tells most.
+// fail notes a violation that no fault excuses. It ends the faults, because the state at
+// that moment explains most.
 func (w *world) fail(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,13 +75,12 @@ func (w *world) pauseEnds(name string, i int) {
 	w.pauses[name][i].to = w.recorder.Now()
 }
 
-// crowd says how many of each there are.
+// crowd is the number of programs of each kind.
 type crowd struct{ nodes, workers, serves int }
 
 const slotsEach = 4
 
-// newWorld starts the servers of a phase and makes its programs, which do not
-// run yet.
+// newWorld starts the servers of a phase and creates its programs, which do not run yet.
 func newWorld(ctx context.Context, dir string, bin binaries, can features, c crowd, rng *rand.Rand, say func(string, ...any)) (*world, error) {
 	w := &world{
 		dir: dir, bin: bin, can: can, say: say, pauses: map[string][]interval{}, calm: func() {},
@@ -105,7 +104,7 @@ func newWorld(ctx context.Context, dir string, bin binaries, can features, c cro
 	return w, w.people(ctx, c, rng)
 }
 
-// connect connects, and makes streams and buckets as a cluster wants them.
+// connect connects, and creates streams and buckets with the replicas of a cluster.
 func (w *world) connect(ctx context.Context) error {
 	log, err := os.Create(filepath.Join(w.dir, "chaos.log"))
 	if err != nil {
@@ -132,7 +131,7 @@ func (w *world) connect(ctx context.Context) error {
 	return nil
 }
 
-// direct is how NATS is reached without a proxy.
+// direct returns the addresses of NATS without a proxy.
 func (w *world) direct() string {
 	var urls []string
 	for _, n := range w.nodes {
@@ -141,7 +140,7 @@ func (w *world) direct() string {
 	return strings.Join(urls, ",")
 }
 
-// people makes the workers and orchestrators.
+// people creates the workers and orchestrators.
 func (w *world) people(ctx context.Context, c crowd, rng *rand.Rand) error {
 	add := func(role, place string, launch func(name, urls string) (*process, error)) error {
 		p, err := newProgram(ctx, role, place, w.nodes, rand.New(rand.NewPCG(rng.Uint64(), 1)), w.say) //nolint:gosec // chance that can be repeated
@@ -174,7 +173,7 @@ func (w *world) launchServe(name, urls string) (*process, error) {
 	return launch(w.dir, name, w.env(), w.bin.orchestrator, "serve", "--server", urls, "--name", name)
 }
 
-// env is the environment of a program: small and known.
+// env returns the small, known environment of a program.
 func (w *world) env() []string {
 	home := filepath.Join(w.dir, "home")
 	return []string{
@@ -183,7 +182,7 @@ func (w *world) env() []string {
 	}
 }
 
-// watching runs the recorder and the look at the machine's own pauses while f runs.
+// watching runs the recorder and the check for pauses of the machine while f runs.
 func (w *world) watching(ctx context.Context, f func(context.Context) error) error {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "unix", w.at.socket)
@@ -202,7 +201,7 @@ func (w *world) watching(ctx context.Context, f func(context.Context) error) err
 	return g.Wait()
 }
 
-// A machine that has too much to do stops all processes now and then.
+// An overloaded machine sometimes stops all processes.
 const (
 	stallLook  = 20 * time.Millisecond
 	stallLeast = 250 * time.Millisecond
@@ -222,7 +221,7 @@ func (w *world) lookForStalls(ctx context.Context) {
 	}
 }
 
-// close ends what is left of the phase.
+// close ends the remaining processes of the phase.
 func (w *world) close() {
 	if w.conn != nil {
 		w.conn.Close()

@@ -1,11 +1,10 @@
-// Command member is what the modules of a chaos run execute. It tells the
-// recorder that it is there, checks what it was given, stays as long as it was
-// told, and ends as its module is meant to end.
+// Command member is the command of the modules of a chaos run. It reports to the recorder,
+// checks its inputs, runs for the given time, and ends as its module is meant to end.
 //
 //	member [flags]     in a module of a pipeline with $CHAOS, the recorder's socket
 //
-// It exits with 97 when no recorder listens, and with 98 when a newer holder of its
-// key was seen.
+// It exits with 97 when no recorder listens, and with 98 when the recorder has seen a newer
+// holder of its key.
 package main
 
 import (
@@ -30,11 +29,11 @@ const (
 	gateLook   = 2 * time.Millisecond
 )
 
-// part is what a member is told to do.
+// part is the task of a member.
 type part struct {
 	hold      time.Duration
 	once      bool   // only the first attempt stays
-	gate      string // it stays until this file is there, too
+	gate      string // it also stays until this file exists
 	code      int    // it exits with
 	failUntil int    // exits with code up to this attempt, then with 0; 0 = always with code
 	output    int    // bytes of the large output
@@ -89,7 +88,7 @@ func parseLock(s string) (watch.Lock, error) {
 	return watch.Lock{Name: words[0], Capacity: capacity, Weight: weight}, err
 }
 
-// play stays and ends as told; what it returns is the exit code.
+// play runs and ends as its task says. It returns the exit code.
 func (p part) play() (int, error) {
 	if p.stubborn {
 		signal.Ignore(syscall.SIGTERM)
@@ -128,7 +127,7 @@ func (p part) play() (int, error) {
 	return code, c.End(code)
 }
 
-// stays waits for a beat, or what is left until the end; false: it is there.
+// stays waits for a beat, or for the rest of the time. It returns false at the end.
 func (p part) stays(end time.Time) bool {
 	left, wait := time.Until(end), beat
 	if p.gate != "" {
@@ -144,7 +143,7 @@ func (p part) stays(end time.Time) bool {
 	return true
 }
 
-// hello is what it finds in its environment.
+// hello returns the values of its environment.
 func (p part) hello() watch.Hello {
 	h := watch.Hello{
 		Run: os.Getenv("MODPIPE_RUN_ID"), Module: os.Getenv("MODPIPE_MODULE"), Worker: os.Getenv("MODPIPE_WORKER"),
@@ -187,7 +186,7 @@ func (p part) result(exec int, h watch.Hello) error {
 	return err
 }
 
-// Big is a large output, told from that of every other module.
+// Big returns a large output that differs from that of every other module.
 func Big(run, module string, bytes int) string {
 	if bytes == 0 {
 		return ""

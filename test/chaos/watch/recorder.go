@@ -98,7 +98,7 @@ func (r *Recorder) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// hear takes what one command says, until its process is gone.
+// hear receives the messages of one command until its process has ended.
 func (r *Recorder) hear(ctx context.Context, conn net.Conn) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer func() { _ = conn.Close() }() // it is gone, or we are going

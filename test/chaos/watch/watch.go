@@ -1,15 +1,14 @@
-// Package watch sees from outside what the commands of modules do.
+// Package watch observes the commands of modules from outside.
 //
-// Every command of a chaos run is a program that tells a Recorder, over a
-// socket of the machine, when it starts, while it goes on (a beat every few
-// milliseconds) and when it is about to end, and waits for each answer. The
-// connection ends with the process, however it ended, so the Recorder knows
-// how long each command was there without believing anybody; its clock and its
-// order are the only ones.
+// Every command of a chaos run is a program that reports to a Recorder over a socket of
+// the machine. It reports its start, a beat every few milliseconds, and its coming end,
+// and waits for each answer. The connection ends with the process. So the Recorder knows
+// how long each command ran, without trust in any other program. Only its clock and its
+// order count.
 //
-// A Recorder is also the thing that keys protect: it takes a start or a beat
-// under a key only with a fencing token that is not older than the newest it
-// has seen, as a store behind a lock should, and remembers what it refused.
+// A Recorder is also the resource that keys protect, like a store behind a lock. It
+// accepts a start or a beat under a key only with a fencing token that is not older than
+// the newest one that it has seen. It remembers its refusals.
 package watch
 
 import (
@@ -33,13 +32,13 @@ type Lock struct {
 // fencing tokens tell an old one from a new one.
 func (l Lock) Fenced() bool { return l.Capacity == 1 }
 
-// Need is how a need had ended, as the command was told.
+// Need is the end of a need, as the command received it.
 type Need struct {
 	Status string
 	By     string // the execution whose result it was
 }
 
-// Hello is what a command says of itself when it starts.
+// Hello describes a command at its start.
 type Hello struct {
 	Run     string
 	Module  string
@@ -49,7 +48,7 @@ type Hello struct {
 	PID     int
 	Locks   []Lock
 	Needs   map[string]Need
-	Fault   string // what it found wrong with what it was given
+	Fault   string // the fault in its inputs
 }
 
 // request is one line from a command; one field is set.
@@ -78,20 +77,20 @@ const answering = 5 * time.Minute
 // NewClient speaks over a connection.
 func NewClient(conn net.Conn) *Client { return &Client{conn, bufio.NewReader(conn)} }
 
-// Start says hello, and returns the execution's number; fenced: a newer token
+// Start sends hello and returns the execution's number; fenced: a newer token
 // was seen.
 func (c *Client) Start(h Hello) (exec int, fenced bool, err error) {
 	r, err := c.ask(request{Hello: &h})
 	return r.Exec, r.Fenced, err
 }
 
-// Beat says that it goes on.
+// Beat reports that the command still runs.
 func (c *Client) Beat() (fenced bool, err error) {
 	r, err := c.ask(request{Beat: true})
 	return r.Fenced, err
 }
 
-// End says that it exits now, with a code.
+// End reports that the command exits now, with a code.
 func (c *Client) End(code int) error {
 	_, err := c.ask(request{Bye: &code})
 	return err
