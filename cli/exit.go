@@ -16,7 +16,7 @@ import (
 )
 
 // explain gives an error its exit code and its last words.
-func explain(a *app, err error) (code int, text string) {
+func explain(err error) (code int, text string) {
 	var withCode *exit.Error
 	var sig exit.SignalError
 	var dropped *broker.DroppedError
@@ -63,7 +63,7 @@ func (v verdict) code() int {
 		return exit.Failed
 	case report.RunCancelled:
 		return v.cancelCode()
-	case report.RunRunning:
+	case report.RunRunning, report.RunUnreadable:
 	}
 	return exit.Infrastructure
 }
@@ -95,13 +95,13 @@ func signalledCode(reason string) int {
 func onlyQueueTimeouts(r *report.Report) bool {
 	found := false
 	for _, m := range r.Modules {
-		switch m.Status {
-		case report.Failed, report.TimedOut:
-			if !m.NoWorker {
-				return false
-			}
-			found = true
+		if m.Status != report.Failed && m.Status != report.TimedOut {
+			continue
 		}
+		if !m.NoWorker {
+			return false
+		}
+		found = true
 	}
 	return found
 }

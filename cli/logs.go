@@ -162,7 +162,7 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 func (p *logPrinter) follow(ctx context.Context) error {
 	width := p.modules.width()
 	_, err := p.client.Follow(ctx, p.run, true, func(e report.Event) {
-		if e.Event != report.EventModuleOutput || !p.modules.has(e.Module) || p.options.attempt > 0 && int(e.Attempt) != p.options.attempt {
+		if e.Event != report.EventModuleOutput || !p.modules.has(e.Module) || p.options.attempt > 0 && e.Attempt != p.options.attempt {
 			return
 		}
 		e = shown.Event(e)

@@ -44,7 +44,7 @@ func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Opti
 		a.Stderr = o.Progress
 	}
 	ro := &runOptions{}
-	if err := prepareRun(a, o, ro); err != nil {
+	if err := prepareRun(a, o, ro); err != nil { //nolint:contextcheck // commands take theirs from cobra
 		return nil, err
 	}
 	rep, err := runPipeline(ctx, a, name, ro)

@@ -170,7 +170,7 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	if err == nil {
 		return exit.OK
 	}
-	code, text := explain(a, err)
+	code, text := explain(err)
 	if text != "" {
 		complain(a, text)
 	}

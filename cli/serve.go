@@ -61,7 +61,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.offers.faults())
+		return slices.Concat(faults, o.Faults(a.bind), o.offers.faults())
 	}
 }
 
@@ -132,7 +132,7 @@ func runServe(ctx context.Context, a *app, o *serveOptions) error {
 		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {
 			return openServed(ctx, a, o, lost, log)
 		},
-		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, a, c, o, log) },
+		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, c, o, log) },
 	}
 	return s.Run(ctx)
 }
@@ -199,7 +199,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 }
 
 // serveOn decides for runs until ctx ends.
-func serveOn(ctx context.Context, a *app, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
+func serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
 	name := cmp.Or(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
 		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL},
@@ -252,7 +252,7 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {
 			return embedServing(ctx, a, o, freeListen(a, o, log), lost, log)
 		},
-		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, a, c, o, log) },
+		orchestrate: func(ctx context.Context, c *broker.Conn) error { return serveOn(ctx, c, o, log) },
 	}
 	return s.Run(ctx)
 }

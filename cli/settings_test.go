@@ -52,7 +52,6 @@ func TestVerdictCodes(t *testing.T) {
 }
 
 func TestErrorCodes(t *testing.T) {
-	a := newApp("orchestrator", Process{})
 	for _, c := range []struct {
 		err  error
 		want int
@@ -68,7 +67,7 @@ func TestErrorCodes(t *testing.T) {
 		{exit.SignalError{Signal: syscall.SIGHUP}, 129},
 		{errors.New("a disk"), 3},
 	} {
-		if got, _ := explain(a, fmt.Errorf("context: %w", c.err)); got != c.want {
+		if got, _ := explain(fmt.Errorf("context: %w", c.err)); got != c.want {
 			t.Errorf("%v: exit code %d, not %d", c.err, got, c.want)
 		}
 	}

@@ -55,6 +55,7 @@ func (s *Session) Close() {
 // StoreRole is the use that a process makes of the store that it holds.
 type StoreRole int
 
+// The roles of a process that holds a store.
 const (
 	RoleRun   StoreRole = iota
 	RoleRead            // and ends soon

@@ -17,7 +17,7 @@ const (
 // stepSummary is a report in GitHub's Markdown.
 func stepSummary(r *report.Report, t *tails) string {
 	var b strings.Builder
-	console.Writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(string(r.Run)), r.Status, phrase.Seconds(r.Duration))
+	console.Writef(&b, "### %s: run %s %s in %s\n\n", safetext.Markdown(r.Pipeline), safetext.Markdown(r.Run), r.Status, phrase.Seconds(r.Duration))
 	if r.Error != "" {
 		console.Writef(&b, "%s\n\n", safetext.Markdown(phrase.FirstLine(r.Error, 300)))
 	}

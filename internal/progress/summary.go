@@ -83,8 +83,9 @@ func foldGroup(m *report.Module) string {
 	switch m.Status {
 	case report.Failed, report.TimedOut, report.IgnoredFailure, report.Running, report.Retrying:
 		return ""
+	default:
+		return string(m.Status)
 	}
-	return string(m.Status)
 }
 
 func isUnselected(m *report.Module) bool {

@@ -24,7 +24,7 @@ const (
 	liveTick = 250 * time.Millisecond // between two checks for news
 	liveIdle = 500 * time.Millisecond // between two pictures while nothing happens
 	liveFPS  = 8
-	// livePatience bounds the wait for a terminal that takes no output.
+	// ClosePatience bounds the wait for a terminal that takes no output.
 	ClosePatience = 2 * time.Second
 )
 

@@ -46,7 +46,7 @@ const queueLook = 200
 // shot copies at most rows of everything.
 func (s *liveState) shot(now time.Time, rows int) *liveShot {
 	x := &liveShot{
-		run: string(s.run), pipeline: s.pipeline, ended: s.ended, now: now, total: s.total, done: s.done(),
+		run: s.run, pipeline: s.pipeline, ended: s.ended, now: now, total: s.total, done: s.done(),
 		counts: maps.Clone(s.counts), hidden: s.hidden, took: s.eta.took, notes: s.notes[max(0, len(s.notes)-2):],
 		running: s.running.copy(rows),
 	}

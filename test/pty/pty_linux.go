@@ -34,7 +34,7 @@ func Open(t testing.TB) *Terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { master.Close() })
+	t.Cleanup(func() { _ = master.Close() })
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func Open(t testing.TB) *Terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { slave.Close() })
+	t.Cleanup(func() { _ = slave.Close() })
 	term := &Terminal{master: master, Slave: slave, news: make(chan struct{}, 1)} // one is enough to look again
 	term.Resize(t, 80, 24)
 	return term
