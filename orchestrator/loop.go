@@ -50,10 +50,12 @@ type loop struct {
 }
 
 const (
-	entriesBuffered = 1024
-	changesBuffered = 256
+	entriesBuffered = 1024 // log entries that wait for the loop
+	changesBuffered = 256  // changes of a watch that wait for the loop
 )
 
+// newLoop returns the loop of a run that this orchestrator has taken over. state
+// is the fold of the log before the takeover.
 func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeover, fencing kv.Epoch) *loop {
 	l := &loop{
 		broker: c, cfg: cfg, lanes: b.lanes, run: t.run, connection: c.Connection(), takeover: t, fencing: fencing,

@@ -5,12 +5,13 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// observer gives the caller each step of the fold of a run. A takeover folds the
-// log before it is known whether it succeeds: its steps are kept until then.
+// observer passes each step of the fold of a run to Config.Observe. A takeover
+// folds the log before it is recorded. The observer keeps the steps of that fold
+// until the takeover has succeeded.
 type observer struct {
 	sink   func(schedule.Step)
 	steps  *schedule.Steps
-	folded []schedule.Step // kept
+	folded []schedule.Step // the kept steps
 }
 
 // load folds a log from its beginning.
@@ -26,7 +27,7 @@ func (o *observer) load(entries []jobs.Entry) (*schedule.Run, error) {
 	return o.steps.Run, nil
 }
 
-// release gives what was kept.
+// release passes on the kept steps.
 func (o *observer) release() {
 	for _, step := range o.folded {
 		o.sink(step)
@@ -51,7 +52,7 @@ func (t *takeover) load(entries []jobs.Entry) (*schedule.Run, error) {
 	return t.observer.load(entries)
 }
 
-// observed gives the steps of a fold that this takeover has built on.
+// observed passes on the steps of the fold that this takeover is based on.
 func (t *takeover) observed() {
 	if t.observer != nil {
 		t.observer.release()

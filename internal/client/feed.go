@@ -6,18 +6,19 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Feed hands the steps of an orchestrator's fold to a follower in the same
-// process (orchestrator.Config.Observe, Client.FollowLed), so that one fold of the
-// log serves both. The orchestrator never waits: when the follower is too far
-// behind, the feed ends and the follower folds the log itself.
+// Feed passes the steps of an orchestrator's fold to a follower in the same
+// process, so that both use one fold of the log. The orchestrator writes to it
+// through orchestrator.Config.Observe, and Client.FollowLed reads from it. The
+// orchestrator never waits: when the follower is too far behind, the feed ends
+// and the follower folds the log itself.
 type Feed struct {
 	steps chan *schedule.Step
 	close func()
-	lost  bool // belongs to the orchestrator
+	lost  bool // a step was dropped; used by the goroutine that calls Observe
 }
 
-// stepsBuffered is how many steps a follower may be behind: a burst of some
-// thousand modules that end together.
+// stepsBuffered is how many steps a follower may be behind. It covers a burst of
+// some thousand modules that end together.
 const stepsBuffered = 1 << 14
 
 // NewFeed returns an empty feed.
@@ -27,7 +28,8 @@ func NewFeed() *Feed {
 	return f
 }
 
-// Observe takes a step. One goroutine at a time calls it, and none after Close.
+// Observe adds a step. It never blocks. One goroutine at a time may call it, and
+// none after Close.
 func (f *Feed) Observe(s schedule.Step) {
 	if f.lost {
 		return
@@ -40,5 +42,5 @@ func (f *Feed) Observe(s schedule.Step) {
 	}
 }
 
-// Close ends the feed: the orchestrator has returned.
+// Close ends the feed. Call it when the orchestrator has returned.
 func (f *Feed) Close() { f.close() }

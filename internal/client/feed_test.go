@@ -15,8 +15,8 @@ import (
 )
 
 // TestFeedIsContinuedFromTheLog: the orchestrator folds the log again, as after a
-// reconnect, and then stops in the middle of the run. The follower sends each event
-// once, with the number that it has in every fold.
+// reconnect, and then stops in the middle of the run. The follower sends each
+// event once. The event has the same number in every fold.
 func TestFeedIsContinuedFromTheLog(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := dial(t, s.Options()...)
@@ -43,12 +43,12 @@ func TestFeedIsContinuedFromTheLog(t *testing.T) {
 		feed.Close()
 		r.writeAfter(r.id.Module, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
 		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
-		var told []string
-		rep, err := client.New(c).FollowLed(t.Context(), "r", feed, func(e report.Event) { told = append(told, fmt.Sprint(e.Seq, " ", e.Event)) })
+		var got []string
+		rep, err := client.New(c).FollowLed(t.Context(), "r", feed, func(e report.Event) { got = append(got, fmt.Sprint(e.Seq, " ", e.Event)) })
 		if err != nil || rep.Status != report.RunSucceeded {
 			t.Fatal(rep, err)
 		}
-		if diff := cmp.Diff([]string{"1 run.started", "2 module.ready", "3 module.started", "4 module.ended", "5 run.ended"}, told); diff != "" {
+		if diff := cmp.Diff([]string{"1 run.started", "2 module.ready", "3 module.started", "4 module.ended", "5 run.ended"}, got); diff != "" {
 			t.Error(diff)
 		}
 	})

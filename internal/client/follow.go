@@ -35,9 +35,10 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink fun
 	return c.follow(ctx, run, logs, nil, sink)
 }
 
-// FollowLed is Follow, with logs, for a run that this process decides for: it takes
-// the steps of that orchestrator's fold, and folds the log itself only when these
-// end before the run does.
+// FollowLed is Follow, with logs, for a run whose orchestrator is in this
+// process. It reads the steps of that orchestrator's fold from the feed. It folds
+// the log itself only when the feed ends before the run does. Its errors are
+// those of Follow.
 func (c *Client) FollowLed(ctx context.Context, run jobs.RunID, feed *Feed, sink func(report.Event)) (*report.Report, error) {
 	return c.follow(ctx, run, true, feed.steps, sink)
 }
@@ -111,9 +112,9 @@ const maxQuietUnread = 2
 // follower turns a log into events. One goroutine owns it.
 type follower struct {
 	run     jobs.RunID
-	led     <-chan *schedule.Step // of the orchestrator in this process; nil = none, or no more
+	led     <-chan *schedule.Step // from the orchestrator in this process; nil = no feed, or the feed has ended
 	alone   chan struct{}         // closed when the follower folds the log itself
-	steps   *schedule.Steps       // of its own fold
+	steps   *schedule.Steps       // the follower's fold, when it folds the log itself
 	ended   *schedule.Run         // the run, when it has ended
 	sink    func(report.Event)
 	away    func() bool // reports that there is no connection
@@ -151,7 +152,7 @@ type attemptLog struct {
 func (f *follower) loop(ctx context.Context) error {
 	for f.ended == nil {
 		chunks := f.chunks
-		if f.held > maxHeld || f.next < len(f.folded) { // it reads entries again
+		if f.held > maxHeld || f.next < len(f.folded) { // the entries with known events are read again first
 			chunks = nil
 		}
 		var err error
@@ -176,14 +177,15 @@ func (f *follower) loop(ctx context.Context) error {
 	return nil
 }
 
-// foldAlone makes the follower read and fold the log itself, from its beginning.
+// foldAlone switches the follower to its own fold of the log, which reads the log
+// from its beginning.
 func (f *follower) foldAlone() {
 	f.led, f.next, f.steps = nil, 0, schedule.NewSteps()
 	close(f.alone)
 }
 
-// entry folds an entry. An entry without a sequence comes before the log is read
-// again.
+// entry folds an entry. An entry without a sequence announces that the log is
+// read again from its start.
 func (f *follower) entry(ctx context.Context, e jobs.Entry) error {
 	if e.Sequence == 0 {
 		f.steps = schedule.NewSteps()
@@ -220,7 +222,8 @@ func (f *follower) step(ctx context.Context, step schedule.Step) error {
 	return nil
 }
 
-// sendStep sends the events of an entry: those that end an attempt after its output.
+// sendStep sends the events of an entry. It sends the events of an outcome after
+// the output of the attempt.
 func (f *follower) sendStep(ctx context.Context, step schedule.Step) {
 	o := step.Entry.Record.Outcome
 	if o == nil || !f.logs {
@@ -234,8 +237,8 @@ func (f *follower) sendStep(ctx context.Context, step schedule.Step) {
 	f.forget(id)
 }
 
-// sendEvents sends the events of an entry, and after the start of an attempt the
-// output that was held for it.
+// sendEvents sends the events of an entry. After the start of an attempt it sends
+// the held output of the attempt.
 func (f *follower) sendEvents(step schedule.Step) {
 	for _, e := range step.Events {
 		f.send(e)
