@@ -128,6 +128,9 @@ type sentValue struct {
 	Result  []byte             `msgpack:"result,omitempty"` // msgpack of the value
 }
 
+// emptyMap is msgpack for a map without entries.
+const emptyMap = 0x80
+
 // valueShape is sentValue as it is checked before it is decoded.
 type valueShape struct {
 	Outputs map[string]string `msgpack:"values,omitempty"`
@@ -141,8 +144,12 @@ var (
 	_ msgpack.CustomDecoder = (*Value)(nil)
 )
 
-// EncodeMsgpack writes the value in the fields of its kind.
+// EncodeMsgpack writes the value in the fields of its kind. A job may have
+// thousands of needs, and most of them leave nothing.
 func (v Value) EncodeMsgpack(enc *msgpack.Encoder) error {
+	if v.Kind == OutputsValue && v.Inline == nil && v.Ref == (Blob{}) {
+		return enc.EncodeMapLen(0)
+	}
 	sent := sentValue{Ref: v.Ref, Typed: v.Kind == ResultValue}
 	if sent.Typed {
 		sent.Result = v.Inline
@@ -154,6 +161,11 @@ func (v Value) EncodeMsgpack(enc *msgpack.Encoder) error {
 
 // DecodeMsgpack is the inverse.
 func (v *Value) DecodeMsgpack(dec *msgpack.Decoder) error {
+	if code, err := dec.PeekCode(); err == nil && code == emptyMap {
+		*v = Value{}
+		_, err = dec.DecodeMapLen()
+		return err
+	}
 	var sent sentValue
 	if err := dec.Decode(&sent); err != nil {
 		return err
