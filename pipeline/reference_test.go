@@ -181,11 +181,11 @@ needs:
 
 * ´optional´ waits for the module like any need, and a failure of it counts. Only a skip does not. Reading its outputs then
   needs a default: ´${{ needs.lint.outputs.report ?? '' }}´.
-* ´same´ stands in a member of a family and names axes that both families have. Without it, every member needs all members.
+* ´same´ belongs in a member of a family. It names axes that both families have. Without it, every member needs all members.
 
 ## Expressions
 
-´${{ … }}´ in strings, or bare in ´if´. ´params´ and ´matrix´ may stand in every string but names and ´run´;
+´${{ … }}´ in strings, or bare in ´if´. ´params´ and ´matrix´ may be used in every string but names and ´run´;
 ´needs´ in ´env´, ´command´, ´stdin´, ´with´, ´if´ and in the axes of a matrix.
 
 | expression | value |

@@ -18,8 +18,8 @@ import (
 	"github.com/modpipe/modpipe/test/faultproxy"
 )
 
-// cell is a link, what it was given to carry, and what share of it each
-// transfer used: bytes over the time that the rate allows for them.
+// cell is a link, the bytes that it carried, and the share of the link that each transfer
+// used: the time that the rate needs for the bytes, divided by the measured time.
 type cell struct {
 	MbitPerS  int     `json:"mbit_per_s"`
 	RTTMS     int     `json:"rtt_ms"`
@@ -32,8 +32,8 @@ type cell struct {
 	LogDown   float64 `json:"log_down"`
 }
 
-// links measures what values and logs use of a link, beside a plain copy over
-// TCP, each through a proxy that makes the link: `link [-seconds N] [-out F]`.
+// links measures how much of a link values and logs use, compared with a plain copy over
+// TCP. A proxy simulates the link: `link [-seconds N] [-out F]`.
 // `-only 1/200,50/50` measures some of the links, and leaves the figures of the
 // others as they are in the file.
 // Every transfer has its own connection, which knows nothing of the link:

@@ -19,7 +19,7 @@ const (
 	logFlight = 64       // as a worker has them on their way
 )
 
-// sample is what a link is given, which no compression makes shorter.
+// sample is the data for a link. It does not compress.
 type sample struct {
 	cell *cell
 	data []byte
@@ -34,8 +34,8 @@ func newSample(c *cell) *sample {
 	return s
 }
 
-// value is the sample as an output of another name every time, because what is
-// known by its digest is not sent again.
+// value returns the sample as an output with a new name every time, because known digests
+// are not sent again.
 func (s *sample) value(name string) map[string]string {
 	return map[string]string{name: hex.EncodeToString(s.data)[:len(s.data)]}
 }
@@ -125,7 +125,7 @@ func logDown(ctx context.Context, s *sample, e ends) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// copyUp is the floor: a copy over TCP, until the other side says that it has all.
+// copyUp measures the floor: a copy over TCP, until the other side confirms all bytes.
 func (s *sample) copyUp(ctx context.Context, _ string) (time.Duration, error) {
 	return s.plain(ctx, func(c net.Conn) error {
 		_, err := io.CopyN(io.Discard, c, int64(len(s.data)))
@@ -188,6 +188,6 @@ func serveOnce(l net.Listener, f func(net.Conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }() // the other side has all, or hears of the end
+	defer func() { _ = c.Close() }() // the other side has all bytes, or receives the end
 	return f(c)
 }

@@ -1,6 +1,6 @@
-// Command bench measures what a module costs in modpipe beside the floor, the
-// durable cycle on JetStream that it cannot do without, in the same run: the
-// machine's speed drifts, the ratio of the two stays.
+// Command bench measures the cost of a module in modpipe and, in the same run, the floor:
+// the durable cycle on JetStream that every module needs. The machine's speed drifts, but
+// the ratio of the two stays.
 //
 // Three works, each in two modes:
 //
@@ -11,9 +11,9 @@
 //	in-process  server, orchestrator and worker in one process
 //	processes   a server, two workers and the orchestrator, each a process
 //
-// `bench view` measures what the live view costs (view.go), `bench schedule`
-// how long real graphs take in virtual time (schedule.go), `bench link` what
-// values and logs use of a slow or distant link (link.go).
+// `bench view` measures the cost of the live view (view.go). `bench schedule` measures the
+// times of real graphs in virtual time (schedule.go). `bench link` measures how much of a
+// slow or distant link values and logs use (link.go).
 //
 // Every measurement has its own processes, started for it; the figures of
 // memory are their high-water marks. It prints a table and writes core.json.

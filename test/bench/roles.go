@@ -21,7 +21,7 @@ import (
 	"github.com/modpipe/modpipe/cli"
 )
 
-// figures are what one process measures and prints.
+// figures are the measurements that one process prints.
 type figures struct {
 	Seconds    float64 `json:"seconds"`
 	CPUSeconds float64 `json:"cpu_seconds"` // of all processes
@@ -31,7 +31,7 @@ type figures struct {
 // slotsEach is how many slots each of two workers has; one process has both.
 const slotsEach = 128
 
-// roles are what this program is when it starts itself.
+// roles are the parts that this program plays when it starts itself.
 func roles() map[string]func([]string) error {
 	return map[string]func([]string) error{
 		"engine":       engine,

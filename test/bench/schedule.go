@@ -167,7 +167,7 @@ func (f fleetOf) measure(g graph, seed uint64) (ratios, error) {
 	return ratios{with.Seconds() / bound, without.Seconds() / bound, f.fifo(g, tagged).Seconds() / bound, 1}, nil
 }
 
-// bound is what no schedule can undercut.
+// bound returns the lower bound of every schedule.
 func (f fleetOf) bound(g graph, tagged []bool) time.Duration {
 	var work, scarce, critical time.Duration
 	ends := make([]time.Duration, len(g.Tasks))
@@ -207,7 +207,7 @@ func (g graph) order() []int {
 	return order
 }
 
-// play has the scheduler run the graph.
+// play runs the graph with the scheduler.
 func (f fleetOf) play(g graph, tagged []bool, history bool) (time.Duration, error) {
 	p := &pipeline.Pipeline{Name: g.Name, Families: map[string][]int{}}
 	took := map[string]time.Duration{}

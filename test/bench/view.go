@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// view measures what the live view adds to the CPU time of a run, its
+// view measures the CPU time that the live view adds to a run, its
 // processes' included: `view [-work W] [-pairs N]`. Runs without and with it
 // come in pairs, in turn first, and each is compared with its partner only:
 // the machine's speed drifts. Both have a terminal, and its output is read.

@@ -69,7 +69,7 @@ func (a *authority) write(t *testing.T, name, kind string, der []byte) string {
 	return path
 }
 
-// issue makes a certificate for hosts, or for a client, that ends at a time.
+// issue creates a certificate for hosts, or for a client, that ends at a time.
 func (a *authority) issue(t *testing.T, name string, until time.Time, hosts ...string) certificate {
 	t.Helper()
 	template := &x509.Certificate{

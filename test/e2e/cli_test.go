@@ -125,7 +125,7 @@ func TestWorkerThatWaitsForNATSGoesWhenTold(t *testing.T) {
 			p := newPlace(t, workers)
 			url := "nats://" + freeAddress(t)
 			w := p.workerAt(t, url, "w1")
-			w.awaitText(t, strings.TrimPrefix(url, "nats://")) // it says that it keeps trying
+			w.awaitText(t, strings.TrimPrefix(url, "nats://")) // it reports that it keeps trying
 			w.signal(t, s)
 			if code := w.wait(t); code != 0 {
 				t.Errorf("exit %d, want 0", code)
@@ -329,8 +329,8 @@ func TestReportOfAFileThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A comparison with what is no option of a choice is probably a mistake, and
-// keeps nothing from running.
+// A comparison with a value that is not an option of a choice is probably a mistake. It
+// causes a warning, and the pipeline runs.
 func TestWarningsOfAFile(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		const yaml = "name: e2e\nparams: {channel: {type: choice, options: [dev, prod]}}\nmodules:\n  a: {if: \"params.channel != 'Prod'\", run: 'true'}\n"

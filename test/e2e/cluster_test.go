@@ -66,8 +66,8 @@ func apart(t *testing.T, first, second *result) {
 	}
 }
 
-// TestKeyOfTheCluster: two runs, each with its own orchestrator, never
-// have the key together, and the second one's fencing token is the greater.
+// TestKeyOfTheCluster checks that two runs, each with its own orchestrator, never hold the
+// key together. The second run has the greater fencing token.
 func TestKeyOfTheCluster(t *testing.T) {
 	p, shared, _ := sharers(t)
 	pass := newGate(t, shared, "pass")
@@ -87,10 +87,9 @@ func TestKeyOfTheCluster(t *testing.T) {
 	tokensGrow(t, log)
 }
 
-// TestKeyOfADeadOrchestrator: the orchestrator of a run that holds a key is
-// killed, and its worker runs on for longer than any lease lives: another run
-// has the key when the worker has ended, and not before. The run can be
-// resumed.
+// TestKeyOfADeadOrchestrator kills the orchestrator of a run that holds a key. Its worker
+// runs on for longer than any lease lives. Another run gets the key only after the worker
+// has ended. The run can be resumed.
 func TestKeyOfADeadOrchestrator(t *testing.T) {
 	p, shared, _ := sharers(t)
 	killed := newGate(t, shared, "killed")
@@ -116,8 +115,8 @@ func TestKeyOfADeadOrchestrator(t *testing.T) {
 	}
 }
 
-// TestKeyOfALostWorker: the worker that holds a key is killed. Its attempt is
-// lost before anybody else has the key: the other run, and the next attempt.
+// TestKeyOfALostWorker kills the worker that holds a key. Its attempt is lost before the
+// other run or the next attempt gets the key.
 func TestKeyOfALostWorker(t *testing.T) {
 	p, shared, there := sharers(t)
 	one := p.share(t, shared, "one", `[ $MODPIPE_ATTEMPT -gt 1 ] || { rmdir "$S/inside"; echo sleeps >"$S/holder"; exec sleep 300; }`)

@@ -15,8 +15,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// service is what docker-compose.yml says of a service, as far as it means
-// something without Docker.
+// service is a service of docker-compose.yml, with the settings that have a meaning
+// without Docker.
 type service struct {
 	Image       string
 	Entrypoint  []string
@@ -114,8 +114,8 @@ func (c *composed) start(t *testing.T, name string, command ...string) *program 
 	return start(t, dir, c.env(env...), filepath.Join(binaries.dir, words[0]), words[1:]...)
 }
 
-// composeRuns are what the docs and the file itself say to run with
-// `docker compose run --rm orchestrator`.
+// composeRuns are the commands that the docs and the file itself run with `docker compose
+// run --rm orchestrator`.
 func composeRuns(t *testing.T) [][]string {
 	t.Helper()
 	text := projectFile(t, "docs/getting-started.md") + projectFile(t, "docker-compose.yml")
@@ -129,10 +129,9 @@ func composeRuns(t *testing.T) [][]string {
 	return all
 }
 
-// TestCompose starts what docker-compose.yml says, and runs over it what the
-// pages say; the orchestrator that serves carries out what is handed over. As
-// compose does not wait until NATS is ready. All go in order when they are
-// told to.
+// TestCompose starts the services of docker-compose.yml and runs the commands of the pages
+// on them. The serving orchestrator executes submitted runs. Like compose, it does not
+// wait until NATS is ready. All services end in order after a signal.
 func TestCompose(t *testing.T) {
 	t.Run("open", func(t *testing.T) { compose(t, nil).carriesOut(t) })
 	t.Run("token", func(t *testing.T) {
@@ -165,8 +164,7 @@ func (c *composed) carriesOut(t *testing.T) {
 	}
 }
 
-// orchestrates is `docker compose run --rm orchestrator`, and wants an exit
-// code of it.
+// orchestrates runs `docker compose run --rm orchestrator` and checks its exit code.
 func (c *composed) orchestrates(t *testing.T, exit int, command ...string) {
 	t.Helper()
 	if code := c.start(t, "orchestrator", command...).wait(t); code != exit {

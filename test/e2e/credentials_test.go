@@ -59,8 +59,8 @@ type operated struct {
 	account nkeys.KeyPair
 }
 
-// operator starts a server in operator mode: accounts and users are known by
-// what an operator has signed.
+// operator starts a server in operator mode, in which an operator signs accounts and
+// users.
 func operator(t *testing.T) *operated {
 	t.Helper()
 	boss, err := nkeys.CreateOperator()
@@ -193,8 +193,8 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// TestWrongCredentials: a refused program reports why immediately, and no secret
-// is said.
+// TestWrongCredentials checks that a refused program reports why immediately, and prints
+// no secret.
 func TestWrongCredentials(t *testing.T) {
 	g := guard(t)
 	stranger, err := nkeys.CreateAccount()

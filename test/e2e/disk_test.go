@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fills has a module that waits until the disk is full, and then has output
-// and a result; what needs it shows that neither is lost.
+// fills has a module that waits until the disk is full, and then has output and a result.
+// Its dependent shows that neither is lost.
 const fills = `
 name: e2e
 modules:
@@ -28,8 +28,8 @@ modules:
   after: {needs: [before, during], env: {V: "${{ needs.before.outputs.v }}", W: "${{ needs.during.outputs.w }}"}, run: 'echo "after $V $W" >>"$D/log"'}
 `
 
-// room limits how large the files of a program may become, which is a full
-// disk to it: what it writes beyond that fails, after the part that fits.
+// room limits the size of the files of a program, which then sees a full disk. A write
+// beyond the limit fails after the part that fits.
 func (p *program) room(t testing.TB, bytes uint64) {
 	t.Helper()
 	var limit unix.Rlimit
@@ -44,8 +44,8 @@ func (p *program) room(t testing.TB, bytes uint64) {
 
 const plenty = 1 << 40
 
-// full are the ways in which a disk is: there is no room at all, or some for
-// the beginning of the next record of a run.
+// full are the kinds of full disks: without room, or with room for the beginning of the
+// next record of a run.
 var full = map[string]func(testing.TB, string) uint64{
 	"no room": noRoom, "half a message": half,
 }
@@ -71,10 +71,9 @@ func sizeOfRuns(t testing.TB, store string) uint64 {
 	return uint64(info.Size())
 }
 
-// TestFullDisk: the disk of the server is full while a run is on its way.
-// A program with something to write waits, and reports it; when there is room and
-// the server has been started again, the run goes on, with nothing lost and
-// nothing done twice.
+// TestFullDisk fills the disk of the server during a run. A program that writes reports
+// the full disk and waits. When the disk has room and the server has been started again,
+// the run continues. Nothing is lost and nothing runs twice.
 func TestFullDisk(t *testing.T) {
 	for name, room := range full {
 		t.Run(name, func(t *testing.T) {
@@ -100,8 +99,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFullDiskEmbedded: the same where the server is in the process of the
-// run: it starts its server again when there is room.
+// TestFullDiskEmbedded does the same with an embedded server. The run restarts its server
+// when the disk has room.
 func TestFullDiskEmbedded(t *testing.T) {
 	for name, room := range full {
 		t.Run(name, func(t *testing.T) {
@@ -117,8 +116,8 @@ func TestFullDiskEmbedded(t *testing.T) {
 	}
 }
 
-// TestFullDiskAndNoPatience: a run that does not wait for room can
-// be resumed. What had a result keeps it.
+// TestFullDiskAndNoPatience checks that a run that does not wait for room can be resumed.
+// Modules with a result keep it.
 func TestFullDiskAndNoPatience(t *testing.T) {
 	t.Parallel()
 	p, r, dir, gate := fillEmbedded(t, noRoom)
@@ -138,7 +137,7 @@ func TestFullDiskAndNoPatience(t *testing.T) {
 	p.wentOn(t, dir, "before", "waits", "waits", "after 1 2")
 }
 
-// TestFullDiskFromTheBeginning: what cannot begin says why.
+// TestFullDiskFromTheBeginning checks that a program that cannot start reports why.
 func TestFullDiskFromTheBeginning(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, standalone)
@@ -152,8 +151,8 @@ func TestFullDiskFromTheBeginning(t *testing.T) {
 	}
 }
 
-// awaitClaim waits until the log of the run says that the module waits: an
-// attempt that is not claimed when the connection breaks is done again.
+// awaitClaim waits until the log of the run has the module's claim. An unclaimed attempt
+// would be repeated after the connection breaks.
 func (p *place) awaitClaim(t *testing.T) {
 	t.Helper()
 	for t.Context().Err() == nil {
@@ -184,8 +183,7 @@ func fillEmbedded(t *testing.T, room func(testing.TB, string) uint64) (p *place,
 	return p, r, dir, opened
 }
 
-// wentOn checks that the run of fills has ended with all that it should have:
-// what was started, and the output.
+// wentOn checks that the run of fills has ended with all starts and all output.
 func (p *place) wentOn(t *testing.T, dir string, started ...string) {
 	t.Helper()
 	if wait := p.orchestrator(t, "runs", "wait", "r1"); wait.exit() != 0 {

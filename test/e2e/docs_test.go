@@ -82,7 +82,7 @@ func TestDocsCode(t *testing.T) {
 	}
 }
 
-// TestDocsLinks: what the pages link to in this project is there.
+// TestDocsLinks checks that the targets of links within this project exist.
 func TestDocsLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
 	for _, page := range append(pages(t), filepath.Join(root, "README.md"), filepath.Join(root, "CHANGELOG.md")) {

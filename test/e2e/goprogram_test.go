@@ -112,8 +112,8 @@ func TestProgramKilledInTheMiddle(t *testing.T) {
 	}
 }
 
-// A worker without the program, and one whose definition makes another graph,
-// take nothing; the run says what is missing.
+// A worker without the program takes nothing, and neither does one whose definition gives
+// another graph. The run reports what is missing.
 func TestWorkerOfAnotherProgram(t *testing.T) {
 	p := newPlace(t, workers)
 	p.server(t)
@@ -171,7 +171,7 @@ func TestIsolationShowsWhatModulesShare(t *testing.T) {
 	}
 }
 
-// resultOf is what a Go module has returned, in a report.
+// resultOf returns the result of a Go module in a report.
 func resultOf(t *testing.T, file, module string) any {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -260,7 +260,7 @@ func (p *place) killedInTheMiddle(t *testing.T, path string) (id string, r *run)
 	return "", nil
 }
 
-// endedModules are the modules that its events say have ended.
+// endedModules returns the modules that have ended according to the events.
 func (r *run) endedModules() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// tool puts an executable on the PATH of the place's workers that says its
-// version.
+// tool puts an executable on the PATH of the place's workers, which prints its version.
 func (p *place) tool(t *testing.T, name, version string) {
 	t.Helper()
 	script := "#!/bin/sh\n[ \"$1\" = --version ] && echo \"" + name + " version " + version + " (test)\"\n"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A script says at which line it failed wherever its error is shown, and runs
-// as without the option.
+// Every place that shows the error of a script has the line at which it failed. The script
+// runs as without the option.
 func TestFailedScriptNamesItsLine(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		r := p.run(t, `

@@ -41,7 +41,7 @@ modules:
 `
 
 // keyed and free are the two kinds of modules: one claims before it starts,
-// the other starts without asking.
+// the other starts without a question.
 var kinds = map[string]string{"free": "", "keyed": "\n    not-in-parallel: [K]"}
 
 func TestKilledWorker(t *testing.T) {
@@ -154,8 +154,8 @@ modules:
 	})
 }
 
-// TestPoisonBeforeItsClaim has a module kill its worker before the claim is
-// stored: its job comes back after a while and is claimed first.
+// TestPoisonBeforeItsClaim runs a module that kills its worker before the claim is stored.
+// Its job is redelivered after a while and claimed before it starts.
 func TestPoisonBeforeItsClaim(t *testing.T) {
 	const yaml = `
 name: e2e
@@ -173,7 +173,7 @@ modules:
 }
 
 func TestDrain(t *testing.T) {
-	// The worker that runs a is told to go: it finishes a; c goes elsewhere.
+	// The worker that runs a drains. It finishes a, and c goes to another worker.
 	const yaml = `
 name: e2e
 modules:

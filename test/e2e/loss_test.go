@@ -19,15 +19,14 @@ modules:
   x: {run: 'true'}
 `
 
-// untilKilled has a module that tells its process and runs until it is ended.
+// untilKilled has a module that prints its process id and runs until it is killed.
 const untilKilled = `
 name: e2e
 modules:
   x: {run: 'echo "pid $$"; exec sleep 600'}
 `
 
-// losses are the ways in which a server loses what programs that stay
-// connected have read.
+// losses are the ways in which a server loses data that connected programs have read.
 var losses = map[string]func(t *testing.T, s *natsServer){
 	"restart on an empty store": func(t *testing.T, s *natsServer) {
 		s.kill(t)
@@ -91,8 +90,8 @@ func TestServeAndWorkerHearWhatIsNewAfterALoss(t *testing.T) {
 	}
 }
 
-// TestARunWhoseLogIsGoneEnds: the run that decides for itself, its followers,
-// and what a worker executes for it.
+// TestARunWhoseLogIsGoneEnds checks a run with its own orchestrator, its followers, and
+// the modules that a worker executes for it.
 func TestARunWhoseLogIsGoneEnds(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {
@@ -137,8 +136,8 @@ func awaitOutput(t *testing.T, p *program, text string) {
 	t.Fatalf("%s does not print %q", p.name, text)
 }
 
-// TestAnEmbeddedServerWhoseStoreIsRemovedEnds: dev, serve and run end with
-// what happened; they do not wait for room on a disk that is gone.
+// TestAnEmbeddedServerWhoseStoreIsRemovedEnds checks that dev, serve and run report the
+// loss and end. They do not wait for room on a removed disk.
 func TestAnEmbeddedServerWhoseStoreIsRemovedEnds(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, p *place, store string) *program{
 		"dev": func(t *testing.T, p *place, store string) *program {

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestBrokenMachineLeavesTheWorkToOthers: a worker without scratch space hands
-// back what it cannot begin. Alone, it lets the run wait, which says why and
-// until when; the work goes to the worker that joins.
+// TestBrokenMachineLeavesTheWorkToOthers checks that a worker without scratch space hands
+// back attempts that it cannot start. Without another worker, the run waits and reports
+// why and until when. A worker that joins gets the work.
 func TestBrokenMachineLeavesTheWorkToOthers(t *testing.T) {
 	p := newPlace(t, workers)
 	p.server(t)
@@ -40,8 +40,8 @@ modules:
 	}
 }
 
-// TestStuckWorkerLosesItsKeyFirst: a worker process is stopped while its module
-// runs on. Its guard kills the module before the key's next holder starts.
+// TestStuckWorkerLosesItsKeyFirst stops a worker process while its module runs on. The
+// guard kills the module before the key's next holder starts.
 func TestStuckWorkerLosesItsKeyFirst(t *testing.T) {
 	const yaml = `
 name: e2e
@@ -71,8 +71,8 @@ modules:
 	})
 }
 
-// TestPausedEmbeddedRun: a run in one process is stopped for longer than its
-// worker's time to live, as a closed lid does. It kills and repeats nothing.
+// TestPausedEmbeddedRun stops a run in one process for longer than its worker's time to
+// live, as a closed lid does. The run kills and repeats nothing.
 func TestPausedEmbeddedRun(t *testing.T) {
 	p := newPlace(t, standalone)
 	dir := p.dir(t)
@@ -114,8 +114,8 @@ func awaitState(t *testing.T, pid int, state string) {
 	}
 }
 
-// TestHomeWithoutHOME: modules find HOME and USER, however the worker's
-// environment lacks.
+// TestHomeWithoutHOME checks that modules have HOME and USER when the worker's environment
+// lacks them.
 func TestHomeWithoutHOME(t *testing.T) {
 	p := newPlace(t, workers)
 	p.server(t)

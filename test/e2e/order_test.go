@@ -16,8 +16,8 @@ const hold = `
       for key in $KEYS; do rmdir "$D/key-$key"; done
 `
 
-// meet waits for a file, which another module that runs at the same time
-// makes; it gives up after a while, which fails the module.
+// meet waits for a file that another module creates at the same time. After a while it
+// gives up, which fails the module.
 const meet = `meet() { i=0; until [ -e "$D/$1" ]; do i=$((i+1)); [ $i -lt 3000 ] || { echo "never met $1"; exit 8; }; sleep 0.02; done; }; `
 
 func TestKeys(t *testing.T) {
@@ -215,8 +215,8 @@ modules:
 	})
 }
 
-// TestTimeoutCountsFromTheStart has a module wait for the only slot longer
-// than its time-out.
+// TestTimeoutCountsFromTheStart makes a module wait for the only slot longer than its
+// time-out.
 func TestTimeoutCountsFromTheStart(t *testing.T) {
 	const yaml = `
 name: e2e

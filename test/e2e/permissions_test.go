@@ -52,8 +52,8 @@ modules:
   after: {needs: keyed, run: 'true'}
 `
 
-// TestDocumentedPermissionsSuffice: with what the page allows them, an
-// orchestrator and a worker do all that they do, and are denied nothing.
+// TestDocumentedPermissionsSuffice runs an orchestrator and a worker with the permissions
+// of the page. They use everything, and NATS denies nothing.
 func TestDocumentedPermissionsSuffice(t *testing.T) {
 	s := known(t, documented(t))
 	p := newPlace(t, workers)
@@ -113,8 +113,8 @@ func without(u *server.User, subject string) *server.User {
 	}}
 }
 
-// TestDoctorNamesWhatIsNotPermitted: each permission of the page that a user
-// lacks is named by doctor.
+// TestDoctorNamesWhatIsNotPermitted checks that doctor names each missing permission of
+// the page.
 func TestDoctorNamesWhatIsNotPermitted(t *testing.T) {
 	for _, u := range documented(t) {
 		for _, subject := range append(slices.Clone(u.Permissions.Publish.Allow), u.Permissions.Subscribe.Allow...) {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mode says how runs are made.
+// mode is the way in which runs are started.
 type mode string
 
 const (
@@ -33,7 +33,7 @@ type place struct {
 	workspace string // where pipeline files are and commands run, in both modes
 	home      string // of the programs: their state and configuration
 	url       string // of the server that workers join
-	scratch   string // what runs write
+	scratch   string // for files of runs
 	runArgs   []string
 	runs      int
 	path      string   // put before PATH for workers and embedded workers
@@ -97,7 +97,7 @@ func withOwnWorkers(t *testing.T, scenario func(t *testing.T, p *place)) {
 	})
 }
 
-// newPlace makes directories that are their own; nothing runs yet.
+// newPlace creates separate directories. It starts nothing.
 func newPlace(t testing.TB, m mode) *place {
 	t.Helper()
 	dir := t.TempDir()
@@ -125,7 +125,7 @@ func (p *place) env(more ...string) []string {
 	}, append(slices.Clone(p.moreEnv), more...)...)
 }
 
-// server starts a NATS server of the test's own.
+// server starts a NATS server for this test.
 func (p *place) server(t testing.TB) *natsServer {
 	t.Helper()
 	s := &natsServer{addr: freeAddress(t), store: filepath.Join(p.home, "nats")}
@@ -153,7 +153,7 @@ type run struct {
 	reportFile string
 }
 
-// result is what is left of a run that has ended.
+// result is the result of a run that has ended.
 type result struct {
 	Exit   int
 	Report report
@@ -208,8 +208,7 @@ func (p *place) run(t testing.TB, yaml string, args ...string) *result {
 	return p.start(t, yaml, args...).result(t)
 }
 
-// result waits for the run's end and reads its report, which must be there
-// when the run was one.
+// result waits for the run's end and reads its report, which must exist if the run started.
 func (r *run) result(t testing.TB) *result {
 	t.Helper()
 	res := &result{Exit: r.wait(t), dir: r.dir}
@@ -238,7 +237,7 @@ func (p *place) orchestrator(t testing.TB, args ...string) *program {
 	return o
 }
 
-// want fails the test unless the run ended so.
+// want fails the test unless the run ended with this code and these statuses.
 func (r *result) want(t testing.TB, exit int, statuses map[string]string) {
 	t.Helper()
 	if r.Exit != exit {
@@ -250,7 +249,7 @@ func (r *result) want(t testing.TB, exit int, statuses map[string]string) {
 	r.consistent(t)
 }
 
-// consistent checks what holds for every report and stream of events.
+// consistent checks the rules for every report and stream of events.
 func (r *result) consistent(t testing.TB) {
 	t.Helper()
 	if r.Report.Version != 1 || r.Report.Run == "" || r.Report.Finished.IsZero() {
@@ -286,7 +285,7 @@ func (r *result) lines(t testing.TB, name string) []string {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
-// output is what a module printed on one stream, line by line.
+// output returns the lines that a module printed on one stream.
 func (r *result) output(module, stream string) []string {
 	var lines []string
 	for _, e := range r.Events {
@@ -301,7 +300,7 @@ func (r *result) output(module, stream string) []string {
 // each, until the test opens it.
 type gate struct{ f *os.File }
 
-// dir makes a directory for a run whose gates must be there before it starts.
+// dir creates a directory for a run whose gates must exist before it starts.
 func (p *place) dir(t testing.TB) string {
 	t.Helper()
 	p.runs++

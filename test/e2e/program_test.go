@@ -107,7 +107,7 @@ func (p *program) kill(t testing.TB) {
 }
 
 // await waits for an event that agrees with want in all fields that want
-// sets, and returns it. It looks at all events since the start.
+// sets, and returns it. It checks all events since the start.
 func (p *program) await(t testing.TB, want event) event {
 	t.Helper()
 	return p.awaitWhere(t, want.String(), want.agrees)
@@ -216,8 +216,8 @@ func (w errWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// take sorts a line of stderr: an event, or something said to people. The
-// output of modules stays out of the text, which is scanned often.
+// take sorts a line of stderr: an event, or text for people. The text does not contain the
+// output of modules, because tests scan it often.
 func (p *program) take(line []byte) {
 	var e event
 	if line[0] == '{' && json.Unmarshal(line, &e) == nil && e.Event != "" {

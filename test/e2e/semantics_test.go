@@ -317,7 +317,7 @@ modules:
 }
 
 // TestNeedsThatEndDifferently lets two needs of a module end in both orders;
-// what decides is the same.
+// both orders give the same status.
 func TestNeedsThatEndDifferently(t *testing.T) {
 	const yaml = `
 name: e2e

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// TestStuckTerminal: a run whose messages are not read, as on a stopped
-// terminal, goes on to its end, and prints everything when they are read.
+// TestStuckTerminal checks a run whose messages are not read, as on a stopped terminal. It
+// continues to its end, and prints everything when the messages are read.
 func TestStuckTerminal(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -62,8 +62,8 @@ func (p *place) startPiped(t *testing.T, file, dir string, more ...string) (*exe
 	return cmd, said
 }
 
-// TestStuckLog: a worker whose log is not read kills what holds a key when it
-// has lost NATS, as any other, and goes on when NATS is back.
+// TestStuckLog checks a worker whose log is not read. Like any other, it kills modules that
+// hold a key after it has lost NATS, and continues when NATS is back.
 func TestStuckLog(t *testing.T) {
 	p := newPlace(t, workers)
 	s := p.server(t)
@@ -96,8 +96,7 @@ modules:
 	}
 }
 
-// TestStuckTerminalInterrupted: signals work also when the answers to them are
-// not read.
+// TestStuckTerminalInterrupted checks that signals work when their messages are not read.
 func TestStuckTerminalInterrupted(t *testing.T) {
 	p := newPlace(t, standalone)
 	dir := p.dir(t)
@@ -145,8 +144,8 @@ modules:
 	awaitGone(t, dir)
 }
 
-// TestReaderLeaves: a reader that stops reading, as `head` does, does not end the
-// run.
+// TestReaderLeaves checks that a reader that stops reading, as `head` does, does not end
+// the run.
 func TestReaderLeaves(t *testing.T) {
 	p := newPlace(t, standalone)
 	dir := p.dir(t)
@@ -173,11 +172,11 @@ modules:
 	}
 }
 
-// TestHangUp: a terminal that is closed, which may be told twice, cancels the
-// run in order.
+// TestHangUp checks that a closed terminal cancels the run in order. The signal may arrive
+// twice.
 func TestHangUp(t *testing.T) {
-	// What handles a signal hands its default on, and what ignores one that:
-	// the parent of the tests may have told them to ignore this one.
+	// A child inherits the default of a handled signal, and also an ignored signal. The
+	// parent of the tests may ignore this one.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	defer signal.Reset(syscall.SIGHUP)
 	p := newPlace(t, standalone)

@@ -29,9 +29,9 @@ func (p *place) resume(t testing.TB, dir, id string) *run {
 	return &run{start(t, p.workspace, p.env(), binaries.orchestrator, args...), dir, reportFile}
 }
 
-// TestResume: after the death of its orchestrator a run is taken over. What
-// has a result is not run again; what a worker runs goes on, and its result
-// counts; what died with its worker is started elsewhere.
+// TestResume takes a run over after the death of its orchestrator. Modules with a result
+// do not run again. Modules on a live worker continue, and their results count. Modules
+// whose worker has died start on another one.
 func TestResume(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -66,7 +66,7 @@ func TestResume(t *testing.T) {
 	})
 }
 
-// TestResumeBesideALiveOrchestrator: it is refused, and changes nothing.
+// TestResumeBesideALiveOrchestrator checks that resume is refused and changes nothing.
 func TestResumeBesideALiveOrchestrator(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -85,11 +85,12 @@ func TestResumeBesideALiveOrchestrator(t *testing.T) {
 	})
 }
 
-// sooner is by how much less than a lease of 3 s, renewed every second, what
-// goes on with a takeover may be late: had it restarted, it would be later.
+// sooner bounds how late a timer may be after a takeover. It is less than a lease of 3 s,
+// which is renewed every second. A timer that restarts with a takeover would be later.
 const sooner = 2 * time.Second
 
-// TestDeadlineGoesOn: it counts from the run's beginning, not from a takeover.
+// TestDeadlineGoesOn checks that a deadline counts from the run's start, not from a
+// takeover.
 func TestDeadlineGoesOn(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
@@ -107,8 +108,8 @@ func TestDeadlineGoesOn(t *testing.T) {
 	})
 }
 
-// TestTimersGoOn: the delay of a retry and a queue time-out count from what
-// the log says, not from a takeover.
+// TestTimersGoOn checks that the delay of a retry and a queue time-out count from their
+// records in the log, not from a takeover.
 func TestTimersGoOn(t *testing.T) {
 	const yaml = `
 name: e2e
@@ -150,7 +151,7 @@ func (p *place) serve(t testing.TB, name string) *program {
 	return s
 }
 
-// detach hands a run over and returns what was printed.
+// detach submits a run and returns the output of the command.
 func (p *place) detach(t testing.TB, dir, yaml string, args ...string) string {
 	t.Helper()
 	args = append([]string{"run", p.file(t, yaml), "--detach", "--env", "D=" + dir}, args...)
@@ -190,8 +191,8 @@ func awaitFile(t testing.TB, path, line string) {
 	t.Fatalf("%s has no line %q", path, line)
 }
 
-// TestServeSurvivesItsDeath: a run that is handed over survives the process
-// that serves it, and may be submitted twice.
+// TestServeSurvivesItsDeath checks that a submitted run survives the process that serves
+// it, and may be submitted twice.
 func TestServeSurvivesItsDeath(t *testing.T) {
 	p := onServer(t)
 	one := p.serve(t, "one")
@@ -225,8 +226,8 @@ func TestServeSurvivesItsDeath(t *testing.T) {
 	}
 }
 
-// TestServeAdoptsAForegroundRun: the death of `run` is no end of its run; one
-// that was only asleep finds itself replaced, and follows the run to its end.
+// TestServeAdoptsAForegroundRun checks that the death of `run` does not end its run. A
+// process that was only asleep finds that it was replaced, and follows the run to its end.
 func TestServeAdoptsAForegroundRun(t *testing.T) {
 	for name, stop := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "paused": syscall.SIGSTOP} {
 		t.Run(name, func(t *testing.T) {
@@ -255,8 +256,8 @@ func TestServeAdoptsAForegroundRun(t *testing.T) {
 	}
 }
 
-// TestDev: one process serves a workspace; what is handed over there runs
-// there, and outlives it.
+// TestDev checks that one process serves a workspace. Runs that are submitted there run in
+// it, and outlive it.
 func TestDev(t *testing.T) {
 	p := newPlace(t, standalone)
 	dev := func() *program {
@@ -298,8 +299,7 @@ func TestDev(t *testing.T) {
 	}
 }
 
-// TestRetry: a run is done again from what failed; what has succeeded keeps
-// its results.
+// TestRetry runs the failed modules of a run again. Succeeded modules keep their results.
 func TestRetry(t *testing.T) {
 	const yaml = `
 name: e2e

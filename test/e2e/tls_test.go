@@ -19,7 +19,7 @@ modules:
   m: {run: 'true'}
 `
 
-// access is how programs are told of a server, and what gets them in.
+// access is the address of a server for programs, with their credentials.
 type access struct {
 	args []string
 	env  []string
@@ -32,8 +32,8 @@ func (p *place) with(a access) *place {
 	return &q
 }
 
-// enters checks that all programs get in: a worker that carries out a run, and
-// doctor, which finds no fault.
+// enters checks that all programs can connect: a worker that executes a run, and doctor,
+// which finds no fault.
 func (p *place) enters(t *testing.T, a access) {
 	t.Helper()
 	q := p.with(a)
@@ -50,8 +50,8 @@ func (p *place) enters(t *testing.T, a access) {
 	w.kill(t)
 }
 
-// isRefused checks that no program gets in, however patient it is, and that
-// each says why.
+// isRefused checks that no program can connect, whatever its time-out, and that each
+// reports why.
 func (p *place) isRefused(t *testing.T, a access, exit int, says ...string) {
 	t.Helper()
 	q := p.with(a)
@@ -124,9 +124,9 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSOverRestarts: a worker and a run go on after the server was started
-// again; while it shows a certificate that they do not trust, they say so, and
-// wait for a better one.
+// TestTLSOverRestarts checks that a worker and a run continue after a restart of the
+// server. While the server shows a certificate that they do not trust, they report this and
+// wait for another one.
 func TestTLSOverRestarts(t *testing.T) {
 	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
 	later := time.Now().Add(time.Hour)

@@ -10,8 +10,8 @@ import (
 // link is one connection through a proxy. The proxy's mutex guards the ways.
 type link struct {
 	client, target net.Conn
-	lose           Way // what is lost now
-	loseForGood    Way // whatever the state of the network
+	lose           Way // ways on which bytes are lost now
+	loseForGood    Way // in every state of the network
 	holed          Way // on which something was lost
 }
 
@@ -66,7 +66,7 @@ func (p *Proxy) carry(ctx context.Context, client net.Conn) {
 	l.close()
 }
 
-// pump carries what goes one way until that ends.
+// pump carries the bytes of one way until it ends.
 func (p *Proxy) pump(ctx context.Context, l *link, way Way, from, to net.Conn) {
 	var reading sync.WaitGroup
 	defer reading.Wait()
@@ -126,7 +126,7 @@ func (p *Proxy) read(ctx context.Context, from net.Conn, out chan<- piece) {
 	}
 }
 
-// pass waits until something may go on; false: the link has ended first.
+// pass waits until bytes may continue; false: the link has ended first.
 func (p *Proxy) pass(ctx context.Context, way Way, due time.Time) bool {
 	for {
 		f, changed := p.now()
@@ -147,7 +147,7 @@ func (p *Proxy) pass(ctx context.Context, way Way, due time.Time) bool {
 	}
 }
 
-// lost reports whether what goes that way is lost, and remembers it.
+// lost reports whether bytes on that way are lost, and remembers a loss.
 func (p *Proxy) lost(l *link, way Way) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,14 +1,14 @@
 // Package faultproxy is a TCP proxy for tests. It relays between two programs and
-// makes the faults of a network.
+// simulates the faults of a network.
 //
-// A Proxy listens on the loopback and carries every connection to its target.
-// A Fault says what is wrong with the network from now on, for the connections
-// that are open and for those to come: latency; a rate; a way on which nothing gets
-// through, held back until the fault ends (as TCP repeats what was lost) or lost
-// for good; refusal. Setting the zero Fault ends it: what was held back
-// arrives, late; a connection that has lost bytes is reset, since what follows
-// a hole is no stream. While a way is shut, its end is not heard of on the
-// other side either.
+// A Proxy listens on the loopback and carries every connection to its target. A Fault
+// applies from now on, to open and to new connections. It has a latency, a rate, closed
+// ways, and refusal. Bytes on a closed way are held back until the fault ends (as TCP
+// repeats lost packets), or lost for good.
+//
+// The zero Fault ends a fault. Bytes that were held back arrive late. A connection that
+// has lost bytes is reset, because its stream has a hole. While a way is closed, the other
+// side does not see the end of the connection either.
 //
 // Each connection has a reader and a writer each way; all end with Run.
 package faultproxy
@@ -26,12 +26,12 @@ type Way uint8
 
 // The ways.
 const (
-	Requests Way = 1 << iota // what the one that connects sends
-	Replies                  // what the target sends
+	Requests Way = 1 << iota // bytes from the client
+	Replies                  // bytes from the target
 	Both     = Requests | Replies
 )
 
-// Fault is what is wrong with the network. The zero value is a sound one.
+// Fault is the state of a faulty network. The zero value is a sound network.
 type Fault struct {
 	Latency time.Duration // one way, on both
 	Rate    int           // bytes a second each way, for all connections together; 0 = unlimited
@@ -49,7 +49,7 @@ type Proxy struct {
 	fault   Fault
 	changed chan struct{} // closed and replaced when fault changes
 	links   map[*link]struct{}
-	free    map[Way]time.Time // when the way has carried what is on it
+	free    map[Way]time.Time // when the way has carried its pending bytes
 }
 
 // New creates a proxy to a target, HOST:PORT. It listens immediately and relays
@@ -63,7 +63,7 @@ func New(ctx context.Context, target string) (*Proxy, error) {
 	return &Proxy{target: target, listen: l, changed: make(chan struct{}), links: map[*link]struct{}{}, free: map[Way]time.Time{}}, nil
 }
 
-// Addr is where the proxy listens, HOST:PORT.
+// Addr returns the address on which the proxy listens, HOST:PORT.
 func (p *Proxy) Addr() string { return p.listen.Addr().String() }
 
 // Run carries connections until ctx ends; then it resets all and returns nil.
@@ -91,7 +91,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	}
 }
 
-// Set makes f the state of the network.
+// Set sets the state of the network.
 func (p *Proxy) Set(f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +106,8 @@ func (p *Proxy) Set(f Fault) {
 	p.changed = make(chan struct{})
 }
 
-// LoseOnOpen loses all that goes one way on the connections that are open
-// now, for as long as they live; those made later are sound.
+// LoseOnOpen loses all bytes on one way of the connections that are open now, as long as
+// they live. Later connections are sound.
 func (p *Proxy) LoseOnOpen(way Way) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,12 +126,12 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// late is how late a packet may start to be made up for: timers end late, and
-// without that a busy machine would make a link slower than it is said to be.
+// late bounds the delay of a packet that the proxy compensates. Timers fire late, so a
+// busy machine would otherwise make a link slower than its rate.
 const late = 20 * time.Millisecond
 
-// carried is when a way has carried so many bytes more, after all that came
-// before them; zero = immediately.
+// carried returns when a way has carried so many more bytes, after all earlier ones; zero
+// = immediately.
 func (p *Proxy) carried(way Way, bytes int) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,7 +146,7 @@ func (p *Proxy) carried(way Way, bytes int) time.Time {
 	return p.free[way]
 }
 
-// now is the state of the network, and what is closed when it changes.
+// now returns the state of the network, and a channel that is closed when it changes.
 func (p *Proxy) now() (Fault, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

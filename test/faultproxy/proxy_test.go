@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// patience bounds what must happen; soon is long enough to see that nothing does.
+// patience bounds the wait for an event. soon is the wait that shows that none happens.
 const (
 	patience = time.Minute
 	soon     = 50 * time.Millisecond
@@ -25,7 +25,7 @@ type pair struct {
 	listener       net.Listener // of the target
 }
 
-// newPair starts a target and a proxy and makes one connection.
+// newPair starts a target and a proxy, and opens one connection.
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	var config net.ListenConfig
@@ -83,7 +83,7 @@ func send(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-// arrives fails the test unless text is what comes next.
+// arrives fails the test unless text arrives next.
 func arrives(t *testing.T, c net.Conn, text string) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // a closed connection fails below
@@ -111,7 +111,7 @@ func ends(t *testing.T, c net.Conn) {
 	}
 }
 
-// refused fails the test unless a connection comes to nothing.
+// refused fails the test unless a connection fails.
 func refused(t *testing.T, addr string) {
 	t.Helper()
 	var d net.Dialer
@@ -183,7 +183,7 @@ func TestLoseIsForGood(t *testing.T) {
 	send(t, x.target, "b")
 	nothingArrives(t, x.target)
 	arrives(t, x.client, "b")
-	x.Set(Fault{}) // a stream with a hole is none
+	x.Set(Fault{}) // the stream has a hole, so the connection is reset
 	ends(t, x.target)
 	ends(t, x.client)
 	client := x.dial(t)
@@ -210,7 +210,7 @@ func TestRefuse(t *testing.T) {
 	x := newPair(t)
 	x.Set(Fault{Refuse: true})
 	refused(t, x.Addr())
-	send(t, x.client, "a") // what is open stays
+	send(t, x.client, "a") // open connections stay open
 	arrives(t, x.target, "a")
 	x.Set(Fault{})
 	client := x.dial(t)
@@ -225,8 +225,8 @@ func TestNobodyListens(t *testing.T) {
 	refused(t, x.Addr())
 }
 
-// TestRunEndsWhateverIsHeld ends a proxy whose connections cannot get through.
-func TestRunEndsWhateverIsHeld(t *testing.T) {
+// TestRunEndsWhileBytesAreHeld ends a proxy with closed ways.
+func TestRunEndsWhileBytesAreHeld(t *testing.T) {
 	x := newPair(t)
 	x.Set(Fault{Hold: Both})
 	send(t, x.client, "a")

@@ -8,9 +8,9 @@ import (
 )
 
 // Between answers requests of clients in place of JetStream, until restore is
-// called. It receives those on subject; part is what the mapping keeps of the
-// subject: a token, ">" or wildcards. A real cluster shows some faults only after
-// losses of nodes; a test causes them in this way always, also in fake time.
+// called. It receives the requests on subject. The mapping keeps part of the subject: a
+// token, ">" or wildcards. A real cluster shows some faults only after losses of nodes. A
+// test causes them reliably in this way, also in fake time.
 func (s *Server) Between(t testing.TB, subject, part string, f func(nc *nats.Conn, m *nats.Msg)) (restore func()) {
 	t.Helper()
 	nc := s.Connect(t)

@@ -13,13 +13,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Cluster is several servers that are one NATS. The routes between them run
-// through relays, so that a node can be cut off from the others as a network
-// cuts it off: without a word, where a server that stops says so and hands on
-// what it leads.
+// Cluster is a cluster of NATS servers. The routes between them run through relays, so
+// that a test can cut a node off like a network does: without a message. A server that
+// stops notifies the others and hands its leaderships over.
 //
-// Its elections take the time of any NATS: less than a second after a start,
-// 4 to 9 s after the silence of a leader.
+// Elections take as long as in any NATS: less than a second after a start, and 4 to 9 s
+// after a leader falls silent.
 type Cluster struct {
 	Nodes []*Server
 	roads [][]*relay // roads[i][j] leads from node i to node j; nil from a node to itself
@@ -51,8 +50,8 @@ func StartCluster(t testing.TB, n int, change func(*server.Options)) *Cluster {
 	return c
 }
 
-// configure makes the options of a node. What it would tell others of its
-// address leads nowhere: the relays are the only roads.
+// configure returns the options of a node. The address that it advertises to other nodes
+// is unreachable, so that all routes use the relays.
 func (c *Cluster) configure(i int, o *server.Options) {
 	o.ServerName = fmt.Sprint("n", i)
 	o.Cluster = server.ClusterOpts{
@@ -65,7 +64,7 @@ func (c *Cluster) configure(i int, o *server.Options) {
 	}
 }
 
-// found has all roads to a node lead to where it listens.
+// found points all relays of a node to the address on which it listens.
 func (c *Cluster) found(i int) {
 	s := c.Nodes[i]
 	s.mu.Lock()
@@ -77,7 +76,7 @@ func (c *Cluster) found(i int) {
 	}
 }
 
-// URL is where the nodes listen, separated by commas.
+// URL returns the addresses of the nodes, separated by commas.
 func (c *Cluster) URL() string {
 	var urls []string
 	for _, s := range c.Nodes {
@@ -86,16 +85,16 @@ func (c *Cluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
-// Kill ends a node as a crash does: the others hear nothing of it.
+// Kill ends a node as a crash does. The other nodes receive no message about it.
 func (c *Cluster) Kill(node int) {
 	c.Isolate(node)
 	c.Nodes[node].Stop()
 }
 
-// Isolate cuts a node off from the others; clients reach it as before.
+// Isolate cuts a node off from the others. Clients still reach it.
 func (c *Cluster) Isolate(node int) { c.set(node, false) }
 
-// Join ends that.
+// Join ends the isolation of a node.
 func (c *Cluster) Join(node int) { c.set(node, true) }
 
 // Start starts a node again that was stopped or killed.
@@ -115,7 +114,7 @@ func (c *Cluster) set(node int, open bool) {
 	}
 }
 
-// Named is the node of a name, as NATS tells it of leaders.
+// Named returns the node of a name. NATS reports leaders by name.
 func (c *Cluster) Named(t testing.TB, name string) int {
 	t.Helper()
 	for i, s := range c.Nodes {
@@ -127,7 +126,7 @@ func (c *Cluster) Named(t testing.TB, name string) int {
 	return 0
 }
 
-// relay hands on what comes to it, unless it is closed.
+// relay forwards bytes unless it is closed.
 type relay struct {
 	listener net.Listener
 	all      sync.WaitGroup

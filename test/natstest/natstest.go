@@ -27,14 +27,13 @@ import (
 )
 
 // registerClock starts the server's process-wide access-time ticker, once and
-// outside every bubble: a ticker started inside one keeps its clock from
-// moving.
+// outside every bubble. A ticker that is started inside a bubble stops the bubble's clock.
 var registerClock = sync.OnceFunc(ats.Register)
 
-// Bubble calls f in a synctest bubble that has its own server. Streams must
-// be in memory: file storage looks at the real clock. Not for parallel tests:
-// nats.go pools timers per process, and a timer may not cross a bubble's
-// edge, so the pool is emptied before and after.
+// Bubble calls f in a synctest bubble with a separate server. Streams must be in memory,
+// because file storage uses the real clock. Parallel tests must not use it: nats.go pools
+// timers per process, and a timer may not cross a bubble's edge, so Bubble empties the
+// pool before and after.
 func Bubble(t *testing.T, f func(t *testing.T, s *Server)) {
 	t.Helper()
 	registerClock()
@@ -46,8 +45,7 @@ func Bubble(t *testing.T, f func(t *testing.T, s *Server)) {
 	})
 }
 
-// emptyPools makes every sync.Pool let go of its items, which takes two
-// collections.
+// emptyPools empties every sync.Pool, which takes two collections.
 func emptyPools() {
 	runtime.GC()
 	runtime.GC()
@@ -93,7 +91,8 @@ func start(t testing.TB, opts server.Options) *Server {
 	return s
 }
 
-// noJetStream reads the one wish that the zero value cannot tell: no store.
+// noJetStream reports whether the test wants no store, which the zero value cannot
+// express.
 func noJetStream(opts *server.Options) bool { return opts.StoreDir == "" }
 
 // Start starts it, again on the same store and port after Stop.
@@ -161,9 +160,8 @@ func (s *Server) CutClients() {
 	}
 }
 
-// Divert has what is published to a subject go to another instead, until the
-// returned function is called: a test that subscribes there can hold back, or
-// change, what a client asks JetStream.
+// Divert redirects messages from a subject to another until the returned function is
+// called. A test that subscribes there can hold back or change requests to JetStream.
 func (s *Server) Divert(t testing.TB, from, to string) (restore func()) {
 	t.Helper()
 	s.mu.Lock()
@@ -175,7 +173,7 @@ func (s *Server) Divert(t testing.TB, from, to string) (restore func()) {
 	return func() { account.RemoveMapping(from) }
 }
 
-// URL is where it listens; empty in process.
+// URL returns the server's address; empty in process.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

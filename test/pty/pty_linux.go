@@ -82,7 +82,7 @@ func (p *Terminal) Start(t testing.TB, cmd *exec.Cmd) {
 	go p.Read()
 }
 
-// Read collects what is written to the terminal, until the terminal is closed.
+// Read collects the output to the terminal until the terminal is closed.
 func (p *Terminal) Read() {
 	buffer := make([]byte, 4096)
 	for {
@@ -100,7 +100,7 @@ func (p *Terminal) Read() {
 	}
 }
 
-// Text is what the program has written.
+// Text returns the program's output.
 func (p *Terminal) Text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

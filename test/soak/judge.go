@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// record is what a soak leaves.
+// record is the result of a soak.
 type record struct {
 	Began     time.Time `json:"began"`
 	Minutes   float64   `json:"minutes"`
@@ -20,7 +20,7 @@ type record struct {
 	Samples   []*sample `json:"samples"`
 }
 
-// trend is how something went over the last three quarters of the samples.
+// trend is the course of a figure over the last three quarters of the samples.
 type trend struct {
 	What   string  `json:"what"`
 	Mean   float64 `json:"mean"`
@@ -28,12 +28,12 @@ type trend struct {
 	MayAdd float64 `json:"allowed"` // so much of that is noise
 }
 
-// blockBuffer is what nats-server holds at most for the end of a stream that
-// it writes to, and lets go of when it begins another block (filestore.go,
-// the pools of blocks). At any time some streams have one, and others do not.
+// blockBuffer is the largest buffer of nats-server for the end of a stream that it writes
+// to. The server frees it when it starts another block (filestore.go, the pools of
+// blocks). At any time some streams have a buffer, and others do not.
 const blockBuffer = 8 << 20
 
-// judge finds what grows.
+// judge finds the figures that grow.
 func (r *record) judge() (faults []string) {
 	r.Trends = nil
 	last := r.Samples[len(r.Samples)/4:]

@@ -115,7 +115,7 @@ func (l *load) submitFor(ctx context.Context, d time.Duration, rate float64) err
 	}
 }
 
-// patience is how long a run may take that takes seconds.
+// patience bounds a run, which normally takes seconds.
 const patience = 2 * time.Minute
 
 // one submits a run and follows it.

@@ -1,26 +1,25 @@
-// Command soak lets modpipe work for a long time and looks whether anything
-// grows.
+// Command soak runs modpipe for a long time and checks that nothing grows.
 //
 //	soak -minutes 60
 //	soak -minutes 60 -processes -write test/soak/processes.json
 //	soak -judge test/soak/soak.json
 //
 // A NATS server, two workers and an orchestrator that serves run in this
-// process, or, with -processes, each in its own. Small runs of several
-// shapes are submitted at a bounded rate: chains, fans with a key, matrices
-// from results, values large enough for the object store, retries, failures
-// that are run again, cancellations, keys of the cluster. Every run is followed
-// with its output, and must end as its shape says. The logs of runs are kept
-// for seconds, so that dropping them goes on all the time.
+// process, or, with -processes, each in a separate one. soak submits small runs of several
+// shapes at a bounded rate: chains, fans with a key, matrices from results, values large
+// enough for the object store, retries, failures that are run again, cancellations, keys
+// of the cluster. It follows every run with its output. Each must end as its shape says.
+// Logs of runs are kept for seconds, so that they are dropped all the time.
 //
-// Twice a minute nothing is submitted until every run has ended; what is then
-// in memory should always be the same. Sampled are: the heap after a
-// collection, goroutines, resident memory, open files and threads of the
-// process or processes, and what the server stores and how many consumers it
-// has. The verdict, on the last line, is over the last three quarters of the
-// samples: their trend must be flat, but for what nats-server holds for the
-// blocks that it writes to, which comes and goes. The exit code is 0 when it
-// is, and every run ended as it should.
+// Twice a minute, soak submits nothing until every run has ended. The memory should then
+// always be the same. It samples the heap after a collection, goroutines, resident memory,
+// open files and threads of the process or processes, and the stored bytes and consumers
+// of the server.
+//
+// The verdict, on the last line, uses the last three quarters of the samples. Their trend
+// must be flat. The buffers of nats-server for its current blocks are excepted, because
+// their number varies. The exit code is 0 when the trend is flat and every run ended as
+// its shape says.
 package main
 
 import (
@@ -87,7 +86,7 @@ func (o *options) run(ctx context.Context) error {
 	return nil
 }
 
-// record is what there is to judge.
+// record returns the record to judge.
 func (o *options) record(ctx context.Context) (r *record, err error) {
 	if o.judge != "" {
 		text, err := os.ReadFile(o.judge)
@@ -113,7 +112,7 @@ func (o *options) record(ctx context.Context) (r *record, err error) {
 	return r, err
 }
 
-// writeHeap writes what is in memory after a collection.
+// writeHeap writes a profile of the heap after a collection.
 func writeHeap(path string) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -22,7 +22,7 @@ type process struct {
 
 const serverName = "nats-server"
 
-// leaving is how long a program may take to leave.
+// leaving is the time in which a program must end.
 const leaving = 30 * time.Second
 
 // inProcesses builds the programs and starts them.
@@ -87,10 +87,10 @@ func (s *site) launch(dir string, args []string) error {
 	}
 	s.processes = append(s.processes, p)
 	s.onClose(func() error {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // Wait says when it is gone already
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // Wait reports a process that has already ended
 		kill := time.AfterFunc(leaving, func() { _ = p.cmd.Process.Kill() })
 		defer kill.Stop()
-		_ = p.cmd.Wait() // how it leaves is not what is looked at
+		_ = p.cmd.Wait() // the exit code does not matter
 		return nil
 	})
 	return nil

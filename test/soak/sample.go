@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// sample is what there is when every run has ended.
+// sample has the figures of a moment at which every run has ended.
 type sample struct {
 	Second int `json:"second"` // since the beginning
 	Runs   int `json:"runs"`   // since the beginning
@@ -34,7 +34,7 @@ type sample struct {
 	Consumers int    `json:"consumers"`
 }
 
-// usage is what the system says of a process.
+// usage has the system's figures of a process.
 type usage struct {
 	Resident uint64 `json:"resident_bytes"`
 	Threads  int    `json:"threads"`
@@ -82,7 +82,7 @@ func (s *site) sample(ctx context.Context) (*sample, error) {
 	if len(s.processes) > 0 {
 		return out, s.serverHeap(ctx, out)
 	}
-	for range 3 { // what a collection finalises goes with the next one
+	for range 3 { // the next collection frees objects that this one finalises
 		runtime.GC()
 	}
 	var m runtime.MemStats

@@ -52,7 +52,7 @@ func (o *options) open(ctx context.Context, dir string) (*site, error) {
 	return s, nil
 }
 
-// retention has logs dropped all the time.
+// retention is short, so that logs are dropped all the time.
 var retention = orchestrator.Retention{
 	Keep: 20 * time.Second, Grace: 5 * time.Second, Ends: time.Minute, Every: 5 * time.Second,
 }
