@@ -19,6 +19,9 @@ const (
 	headerRank = "Mp-Rank" // of a job: jobs.Rank; the bell of its lane repeats it
 )
 
+// mostQuoted is how many bytes a message quotes of a text that others wrote.
+const mostQuoted = 100
+
 // bodies puts bodies into messages and takes them out.
 type bodies struct {
 	c     *jetstream.Conn
@@ -73,14 +76,6 @@ func incomplete(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: a part of it is missing: %v", jobs.ErrMalformed, err) //nolint:errorlint // see above
-}
-
-// clip returns the beginning of a foreign text, for a message.
-func clip(text string) string {
-	if len(text) > 100 {
-		return text[:100] + "…"
-	}
-	return text
 }
 
 // ignoreEnd returns nil when ctx has ended, else err.

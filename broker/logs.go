@@ -127,7 +127,7 @@ func (l *Logs) chunks(ctx context.Context, o *buffer, f func(LogEntry) error) fu
 	return func(m jetstream.Message) error {
 		id, ok := topology.ParseLog(m.Subject)
 		if !ok {
-			l.c.WarnOnce(m.Subject, "skipped output: its subject names no attempt", "subject", clip(m.Subject))
+			l.c.WarnOnce(m.Subject, "skipped output: its subject names no attempt", "subject", jobs.Clip(m.Subject, mostQuoted))
 			return nil
 		}
 		e := LogEntry{ID: id}

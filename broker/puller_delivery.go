@@ -122,7 +122,7 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 	}
 	if err == nil && !topology.IsJob(m.Subject, &job) {
 		err = fmt.Errorf("%w: it asks for another attempt than its subject: lane %q, run %q, module %q, attempt %d",
-			jobs.ErrMalformed, clip(string(job.Lane)), clip(string(job.Run)), clip(string(job.Module)), job.Attempt)
+			jobs.ErrMalformed, jobs.Clip(string(job.Lane), mostQuoted), jobs.Clip(string(job.Run), mostQuoted), jobs.Clip(string(job.Module), mostQuoted), job.Attempt)
 	}
 	if err != nil {
 		p.used -= slots
@@ -141,11 +141,11 @@ func (p *Puller) take(m *nats.Msg, meta *nats.MsgMetadata, slots int, on uint64,
 func (p *Puller) refuse(m *nats.Msg, err error) {
 	switch {
 	case errors.Is(err, jobs.ErrNewer):
-		p.c.WarnOnce(m.Subject, "left a job of a newer version to other workers", "subject", clip(m.Subject), "error", err)
+		p.c.WarnOnce(m.Subject, "left a job of a newer version to other workers", "subject", jobs.Clip(m.Subject, mostQuoted), "error", err)
 	case jetstream.Transient(err):
-		p.c.Logger().Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", clip(m.Subject), "error", err)
+		p.c.Logger().Warn("cannot read a job now; leaving it to others", "url", p.c.URL(), "subject", jobs.Clip(m.Subject, mostQuoted), "error", err)
 	default:
-		p.c.WarnOnce(m.Subject, "refused a job", "subject", clip(m.Subject), "error", err)
+		p.c.WarnOnce(m.Subject, "refused a job", "subject", jobs.Clip(m.Subject, mostQuoted), "error", err)
 		_ = answer(m, []byte("+TERM refused")) // if this is lost, the job is delivered again
 	}
 }

@@ -55,7 +55,7 @@ func (r *Runs) record(ctx context.Context, m jetstream.Message) (jobs.Record, er
 	case subject != m.Subject:
 		return jobs.Record{}, fmt.Errorf("%w: its record belongs on %s", jobs.ErrMalformed, subject)
 	case rec.Spec != nil && rec.Spec.Run != run:
-		return jobs.Record{}, fmt.Errorf("%w: it specifies another run, %q", jobs.ErrMalformed, clip(string(rec.Spec.Run)))
+		return jobs.Record{}, fmt.Errorf("%w: it specifies another run, %q", jobs.ErrMalformed, jobs.Clip(string(rec.Spec.Run), mostQuoted))
 	}
 	return rec, nil
 }
