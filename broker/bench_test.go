@@ -110,7 +110,7 @@ func benchmarkCycle(b *testing.B, flight int) {
 // newCycleWorker commits every delivery on a goroutine of its own and acks it then.
 func newCycleWorker(c *broker.Conn, slots int) *broker.Puller {
 	var p *broker.Puller
-	p = broker.NewPuller(c.Queue, slots, func(d *broker.Delivery) {
+	p = broker.NewPuller(c.Conn, c.Queue, slots, func(d *broker.Delivery) {
 		go func() {
 			if _, err := c.Runs.Append(context.Background(), "r", d.Job.Module, 0, outcome()); err == nil {
 				_ = d.Ack() // lost with its connection: the benchmark is over

@@ -13,11 +13,9 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Headers of a message's body.
-const (
-	headerBlob = "Mp-Blob" // the SHA-256 of the body, which is in the object store
-	headerRank = "Mp-Rank" // of a job: jobs.Rank; the bell of its lane repeats it
-)
+// headerBlob is the header of a message whose body is in the object store: the
+// SHA-256 of the body.
+const headerBlob = "Mp-Blob"
 
 // mostQuoted is how many bytes a message quotes of a text that others wrote.
 const mostQuoted = 100

@@ -116,7 +116,7 @@ func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Runs.Follow(ctx, "r", 0, nil))
 	_, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"a": strings.Repeat("x", 1<<20)}))
 	denied("outputs", "mp-blobs", err)
-	p := broker.NewPuller(c.Queue, 1, func(*broker.Delivery) {})
+	p := broker.NewPuller(c.Conn, c.Queue, 1, func(*broker.Delivery) {})
 	p.Serve("any", 1)
 	denied("pull", "CONSUMER.MSG.NEXT.MP_JOBS.any", p.Run(ctx))
 	denied("controls", "mp.ctl", c.Control.Receive(ctx, "w", nil))

@@ -33,13 +33,25 @@ const (
 	linger = 2 * time.Millisecond
 )
 
+// Source reads the queue for a puller.
+type Source interface {
+	// Body returns the body of a job's message. A permanent error is one that
+	// every reader of the message gets.
+	Body(ctx context.Context, m *nats.Msg) ([]byte, error)
+	// ByReference reports whether Body needs the object store.
+	ByReference(m *nats.Msg) bool
+	// Backlog returns how many jobs of a lane wait for a worker, and how many are
+	// delivered and not acknowledged.
+	Backlog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error)
+}
+
 // Puller keeps a worker's slots filled from the lanes that it serves.
 //
 // Run owns everything below the line. Other goroutines leave their wishes in the
 // fields above it and wake Run.
 type Puller struct {
-	queue   *Queue
-	c       *jetstream.Conn // the queue's
+	queue   Source
+	c       *jetstream.Conn
 	slots   int
 	handle  func(*Delivery)
 	wake    chan struct{} // one stands for any number
@@ -76,11 +88,11 @@ type event struct {
 	do  func() // instead of a message
 }
 
-// NewPuller creates a puller with this many slots. handle is called on the
-// puller's goroutine with every delivery and must not block.
-func NewPuller(q *Queue, slots int, handle func(*Delivery)) *Puller {
+// NewPuller creates a puller with this many slots, on a connection to the queue.
+// handle is called on the puller's goroutine with every delivery and must not block.
+func NewPuller(c *jetstream.Conn, queue Source, slots int, handle func(*Delivery)) *Puller {
 	return &Puller{
-		queue: q, c: q.c, slots: slots, handle: handle, floor: math.MaxUint64,
+		queue: queue, c: c, slots: slots, handle: handle, floor: math.MaxUint64,
 		wake: make(chan struct{}, 1), events: make(chan event, 64),
 		drained: make(chan struct{}), ended: make(chan struct{}),
 		serve: map[jobs.Lane]int{}, lanes: map[jobs.Lane]*lane{},

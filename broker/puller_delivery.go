@@ -46,16 +46,16 @@ func (p *Puller) arrived(ctx context.Context, box *inbox, m *nats.Msg) {
 	}
 	p.answered(box)
 	if l := box.lane; l != nil {
-		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(headerRank)), time.Now())
+		l.delivered(meta.Sequence.Stream, jobs.ParseRank(m.Header.Get(topology.RankHeader)), time.Now())
 		l.more = meta.NumPending > 0 || meta.NumDelivered > 1
 		l.seen, l.announced = max(l.seen, meta.Sequence.Stream), 0
 	}
 	p.used += slots
-	if byReference(m) {
+	if p.queue.ByReference(m) {
 		p.fetch(ctx, m, meta, slots, box.on)
 		return
 	}
-	body, err := p.queue.unpack(ctx, m, jobs.MaxMessage)
+	body, err := p.queue.Body(ctx, m)
 	p.take(m, meta, slots, box.on, body, err)
 }
 
@@ -96,7 +96,7 @@ func (p *Puller) body(ctx context.Context, m *nats.Msg) (body []byte, late bool,
 			}
 		}
 	})
-	body, err = p.queue.unpack(ctx, m, jobs.MaxMessage)
+	body, err = p.queue.Body(ctx, m)
 	late = ctx.Err() != nil
 	cancel()
 	renewing.Wait()

@@ -73,7 +73,7 @@ func (p *Puller) open(name jobs.Lane, slots int) (*lane, error) {
 func (p *Puller) listen(l *lane) error {
 	bell, err := p.c.Subscribe(topology.Bell(l.name), func(m *nats.Msg) {
 		seq, _ := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
-		if recreated := l.chime.Ring(seq, jobs.ParseRank(m.Header.Get(headerRank))); recreated {
+		if recreated := l.chime.Ring(seq, jobs.ParseRank(m.Header.Get(topology.RankHeader))); recreated {
 			p.ask(func() { p.recreated = true })
 		}
 		p.rouse()

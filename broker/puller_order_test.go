@@ -11,7 +11,7 @@ import (
 
 // ringing returns a puller with these lanes, all known to be empty.
 func ringing(names ...jobs.Lane) *Puller {
-	p := NewPuller(&Queue{}, 8, nil)
+	p := NewPuller(nil, nil, 8, nil)
 	for _, name := range names {
 		p.turn = append(p.turn, &lane{name: name, slots: 1, asked: epoch})
 	}

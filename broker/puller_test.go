@@ -29,7 +29,7 @@ type crew struct {
 func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 	t.Helper()
 	w := &crew{slots: slots, got: make(chan *broker.Delivery, 100_000)}
-	w.Puller = broker.NewPuller(c.Queue, slots, func(d *broker.Delivery) {
+	w.Puller = broker.NewPuller(c.Conn, c.Queue, slots, func(d *broker.Delivery) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.held += d.Slots

@@ -56,7 +56,7 @@ func (q *Queue) jobMsg(ctx context.Context, job *jobs.Job) (*nats.Msg, error) {
 		return nil, err
 	}
 	jetstream.ExpectLast(m, 0)
-	jetstream.SetHeader(m, headerRank, job.Rank.String())
+	jetstream.SetHeader(m, topology.RankHeader, job.Rank.String())
 	return m, nil
 }
 
@@ -94,6 +94,15 @@ func (q *Queue) Has(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs
 	}
 	return has(ctx, q.c, topology.JobsStream, subject)
 }
+
+// Body returns the body of a job's message. The errors jobs.ErrMalformed,
+// jobs.ErrNewer, ErrTooLarge and ErrNotFound are permanent.
+func (q *Queue) Body(ctx context.Context, m *nats.Msg) ([]byte, error) {
+	return q.unpack(ctx, m, jobs.MaxMessage)
+}
+
+// ByReference reports whether Body needs the object store.
+func (q *Queue) ByReference(m *nats.Msg) bool { return byReference(m) }
 
 // Backlog returns how many jobs of a lane wait for a worker, and how many are
 // delivered and not acknowledged (ErrNotFound when the lane has no consumer).

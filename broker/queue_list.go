@@ -68,7 +68,7 @@ func (q *Queue) Check(ctx context.Context, job QueuedJob) (stored time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	body, err := q.unpack(ctx, m.Msg, jobs.MaxMessage)
+	body, err := q.Body(ctx, m.Msg)
 	if err == nil {
 		_, err = jobs.Unmarshal[jobs.Job](body)
 	}

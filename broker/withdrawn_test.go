@@ -115,7 +115,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	ctx := within(t)
 	check(t, c.Queue.EnsureLane(ctx, "any"))
 	delivered := make(chan *broker.Delivery, 16)
-	p := broker.NewPuller(c.Queue, 4, func(d *broker.Delivery) { delivered <- d })
+	p := broker.NewPuller(c.Conn, c.Queue, 4, func(d *broker.Delivery) { delivered <- d })
 	p.Serve("any", 1)
 	background(t, p.Run)
 	received := make(chan struct{}, 256)

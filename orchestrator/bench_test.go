@@ -107,7 +107,7 @@ func commitAll(ctx context.Context, conn *broker.Conn) error {
 	var commits errgroup.Group
 	commits.SetLimit(4 * w.Slots)
 	var puller *broker.Puller
-	puller = broker.NewPuller(conn.Queue, w.Slots, func(d *broker.Delivery) {
+	puller = broker.NewPuller(conn.Conn, conn.Queue, w.Slots, func(d *broker.Delivery) {
 		job := d.Job
 		now := time.Now()
 		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}

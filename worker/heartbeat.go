@@ -32,7 +32,7 @@ func (s *shift) open(ctx context.Context) error {
 	}
 	s.ttl = s.registry.TTL()
 	s.self.TTL, s.self.KeyLease = s.ttl, attempt.NewKeyLease(s.ttl)
-	s.puller = broker.NewPuller(s.conn.Queue, s.cfg.Slots, s.handle)
+	s.puller = broker.NewPuller(s.conn.Conn, s.conn.Queue, s.cfg.Slots, s.handle)
 	return nil
 }
 

@@ -24,7 +24,7 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	s := newShift(w)
 	s.self.TTL, s.self.KeyLease = time.Second, attempt.NewKeyLease(time.Minute)
 	s.self.KeyLease.Renew(time.Now(), time.Now())
-	s.puller = broker.NewPuller(c.Queue, 1, nil)
+	s.puller = broker.NewPuller(c.Conn, c.Queue, 1, nil)
 	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
 		Run: "r1", Module: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})

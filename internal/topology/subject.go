@@ -27,6 +27,10 @@ const allBells = "mp.bell.>"
 // Bell selects the bells of a lane: the headers of its new jobs.
 func Bell(lane jobs.Lane) string { return "mp.bell." + string(lane) + ".>" }
 
+// RankHeader is the header of a job's message with the job's rank (jobs.Rank). The
+// bell of its lane repeats it.
+const RankHeader = "Mp-Rank"
+
 // NextJobs is the subject on which jobs of a lane are requested.
 func NextJobs(lane jobs.Lane) string {
 	return "$JS.API.CONSUMER.MSG.NEXT." + JobsStream + "." + string(lane)
