@@ -21,9 +21,6 @@ var (
 	ErrReconnected = jetstream.ErrReconnected // earlier positions do not count: read again
 )
 
-// AckWait is how long a delivered job may stay without Ack or InProgress.
-const AckWait = topology.AckWait
-
 // Config configures a connection. Connect and Attach set its Streams, Probe and
 // Advice.
 type Config = jetstream.Config

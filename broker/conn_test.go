@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/puller"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -45,7 +47,7 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 		t.Errorf("OBJ_mp-blobs: %+v", blobs)
 	}
 	lane := must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config
-	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != broker.AckWait || lane.MaxAckPending != -1 ||
+	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != topology.AckWait || lane.MaxAckPending != -1 ||
 		lane.MaxWaiting != 20_000 || lane.MaxDeliver != -1 || lane.FilterSubject != "mp.job.any.>" || lane.InactiveThreshold < 48*time.Hour {
 		t.Errorf("lane: %+v", lane)
 	}
@@ -116,7 +118,7 @@ func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Runs.Follow(ctx, "r", 0, nil))
 	_, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"a": strings.Repeat("x", 1<<20)}))
 	denied("outputs", "mp-blobs", err)
-	p := broker.NewPuller(c.Conn, c.Queue, 1, func(*broker.Delivery) {})
+	p := puller.New(c.Conn, c.Queue, 1, func(*puller.Delivery) {})
 	p.Serve("any", 1)
 	denied("pull", "CONSUMER.MSG.NEXT.MP_JOBS.any", p.Run(ctx))
 	denied("controls", "mp.ctl", c.Control.Receive(ctx, "w", nil))

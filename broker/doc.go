@@ -7,9 +7,8 @@
 //   - Runs, the logs of runs. The log of a run is a set of subjects. Every write is
 //     a compare-and-set on its subject's last sequence; ErrConflict reports a
 //     refusal, and the caller reads and decides.
-//   - Queue, the jobs that wait or run. A Puller fills a worker's slots from it. One
-//     goroutine owns the puller's state; it never has more jobs out than slots,
-//     because a request reserves what it asks for.
+//   - Queue, the jobs that wait or run. internal/puller fills a worker's slots from
+//     it.
 //   - Logs, the output of modules, in chunks. A writer sends several without waiting
 //     for each, and readers restore their order.
 //   - Control, messages to and from workers that NATS does not store. They may be

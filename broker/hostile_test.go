@@ -335,9 +335,8 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	put("mp.job.any.r.long.1", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
 	put("mp.job.any.r.newer.1", []byte{jobs.Version + 1, 0x80}, nil)
 	publish(t, ctx, c, job("any", "good"))
-	w := newCrew(t, c, 4)
-	w.Serve("any", 1)
-	if d := receive(t, ctx, w.got); d.Job.Name != "good" {
+	delivered := pull(t, c, "any", 4)
+	if d := receive(t, ctx, delivered); d.Job.Name != "good" {
 		t.Errorf("%s is delivered", d.Job.Name)
 	}
 	for {
@@ -346,7 +345,7 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 			return // that, and the one that is delivered
 		}
 		select {
-		case d := <-w.got:
+		case d := <-delivered:
 			t.Fatalf("%s is delivered", d.Job.Name)
 		case <-ctx.Done():
 			t.Fatalf("%d jobs are left, %d refused", len(list), log.count("refused a job"))

@@ -137,13 +137,11 @@ func TestLongJobs(t *testing.T) {
 	long := job("any", "m")
 	long.Needs = needs
 	publish(t, ctx, c, long)
-	w := newCrew(t, c, 1)
-	w.Serve("any", 1)
-	d := receive(t, ctx, w.got)
+	d := receive(t, ctx, pull(t, c, "any", 1))
 	if diff := cmp.Diff(needs, d.Job.Needs); diff != "" {
 		t.Errorf("it comes otherwise:\n%.500s", diff)
 	}
-	w.end(t, d)
+	check(t, d.Ack())
 	for i := range 1200 {
 		needs[fmt.Sprintf("n%d", i)] = needs["n0"]
 	}

@@ -114,10 +114,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	g, c, said := connectGuarded(t)
 	ctx := within(t)
 	check(t, c.Queue.EnsureLane(ctx, "any"))
-	delivered := make(chan *broker.Delivery, 16)
-	p := broker.NewPuller(c.Conn, c.Queue, 4, func(d *broker.Delivery) { delivered <- d })
-	p.Serve("any", 1)
-	background(t, p.Run)
+	delivered := pull(t, c, "any", 4)
 	received := make(chan struct{}, 256)
 	background(t, func(ctx context.Context) error {
 		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { received <- struct{}{} })

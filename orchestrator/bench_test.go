@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/client"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -22,7 +23,7 @@ import (
 
 // The benchmarks run modules that do nothing, on a worker that commits a job as
 // soon as it receives it. So they measure the engine and NATS. Compare with
-// broker's BenchmarkCycle, which measures the same durable cycle without an
+// internal/puller's BenchmarkCycle, which measures the same durable cycle without an
 // engine.
 
 // BenchmarkFanOut runs independent modules.
@@ -106,8 +107,8 @@ func commitAll(ctx context.Context, conn *broker.Conn) error {
 	}
 	var commits errgroup.Group
 	commits.SetLimit(4 * w.Slots)
-	var puller *broker.Puller
-	puller = broker.NewPuller(conn.Conn, conn.Queue, w.Slots, func(d *broker.Delivery) {
+	var p *puller.Puller
+	p = puller.New(conn.Conn, conn.Queue, w.Slots, func(d *puller.Delivery) {
 		job := d.Job
 		now := time.Now()
 		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
@@ -117,11 +118,11 @@ func commitAll(ctx context.Context, conn *broker.Conn) error {
 			}
 			return nil
 		})
-		puller.Release(d.Slots)
+		p.Release(d.Slots)
 	})
-	puller.Serve("any", 1)
+	p.Serve("any", 1)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return puller.Run(ctx) })
+	g.Go(func() error { return p.Run(ctx) })
 	g.Go(func() error {
 		tick := time.NewTicker(20 * time.Second)
 		defer tick.Stop()

@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -32,7 +33,7 @@ func (s *shift) open(ctx context.Context) error {
 	}
 	s.ttl = s.registry.TTL()
 	s.self.TTL, s.self.KeyLease = s.ttl, attempt.NewKeyLease(s.ttl)
-	s.puller = broker.NewPuller(s.conn.Conn, s.conn.Queue, s.cfg.Slots, s.handle)
+	s.puller = puller.New(s.conn.Conn, s.conn.Queue, s.cfg.Slots, s.handle)
 	return nil
 }
 
@@ -236,7 +237,7 @@ func (s *shift) recheck() {
 
 // keepDeliveries reports to the server that the open deliveries are in progress.
 func (s *shift) keepDeliveries(ctx context.Context) error {
-	tick := time.NewTicker(broker.AckWait / 3)
+	tick := time.NewTicker(puller.AckWait / 3)
 	defer tick.Stop()
 	for {
 		select {

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -24,8 +25,8 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	s := newShift(w)
 	s.self.TTL, s.self.KeyLease = time.Second, attempt.NewKeyLease(time.Minute)
 	s.self.KeyLease.Renew(time.Now(), time.Now())
-	s.puller = broker.NewPuller(c.Conn, c.Queue, 1, nil)
-	a := s.newTask(&broker.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
+	s.puller = puller.New(c.Conn, c.Queue, 1, nil)
+	a := s.newTask(&puller.Delivery{Slots: 1, Connection: c.Connection(), Job: jobs.Job{
 		Run: "r1", Module: "m", Name: "m", Attempt: 2, Keyed: keyed, Command: &jobs.CommandJob{Run: "touch ran", Shell: "sh"},
 	}})
 	s.executing.add(1)

@@ -16,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -38,7 +39,7 @@ type shift struct {
 	started    time.Time
 	registry   *kv.Registry
 	lanes      *kv.Lanes
-	puller     *broker.Puller
+	puller     *puller.Puller
 	ttl        time.Duration
 	tools      *toolbox
 	health     *health
@@ -252,7 +253,7 @@ func (s *shift) finishedSince(before int) int {
 }
 
 // handle receives a delivery from the puller, on the puller's goroutine.
-func (s *shift) handle(d *broker.Delivery) {
+func (s *shift) handle(d *puller.Delivery) {
 	a := s.newTask(d)
 	s.unsettled.add(1)
 	s.executing.add(1)

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -19,12 +19,12 @@ import (
 type task struct {
 	*attempt.Delivery
 	s       *shift
-	d       *broker.Delivery
+	d       *puller.Delivery
 	job     *jobs.Job
 	settles bool // it holds a place among the commits in the background
 }
 
-func (s *shift) newTask(d *broker.Delivery) *task {
+func (s *shift) newTask(d *puller.Delivery) *task {
 	from := attempt.Arrival{Nonce: ident.New(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
 	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
 }

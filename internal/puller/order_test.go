@@ -1,4 +1,4 @@
-package broker
+package puller
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 
 // ringing returns a puller with these lanes, all known to be empty.
 func ringing(names ...jobs.Lane) *Puller {
-	p := NewPuller(nil, nil, 8, nil)
+	p := New(nil, nil, 8, nil)
 	for _, name := range names {
 		p.turn = append(p.turn, &lane{name: name, slots: 1, asked: epoch})
 	}

@@ -1,4 +1,4 @@
-package broker
+package puller
 
 import (
 	"context"
@@ -88,9 +88,9 @@ type event struct {
 	do  func() // instead of a message
 }
 
-// NewPuller creates a puller with this many slots, on a connection to the queue.
+// New creates a puller with this many slots, on a connection to the queue.
 // handle is called on the puller's goroutine with every delivery and must not block.
-func NewPuller(c *jetstream.Conn, queue Source, slots int, handle func(*Delivery)) *Puller {
+func New(c *jetstream.Conn, queue Source, slots int, handle func(*Delivery)) *Puller {
 	return &Puller{
 		queue: queue, c: c, slots: slots, handle: handle, floor: math.MaxUint64,
 		wake: make(chan struct{}, 1), events: make(chan event, 64),
@@ -149,7 +149,7 @@ func (p *Puller) rouse() {
 }
 
 // Run pulls until ctx ends (then it returns nil), or NATS lets this worker
-// pull from no lane at all (ErrDenied). It runs once.
+// pull from no lane at all (jetstream.ErrDenied). It runs once.
 func (p *Puller) Run(ctx context.Context) error {
 	defer close(p.ended)
 	ctx, cancel := context.WithCancel(ctx)
@@ -276,7 +276,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 	on := p.c.Connection()
 	p.work.Go(func() error {
 		info, err := p.c.StreamInfo(p.c.PinTo(ctx, on), topology.JobsStream)
-		if errors.Is(err, ErrNotFound) { // all jobs in a recreated queue are newer than this connection
+		if errors.Is(err, jetstream.ErrNotFound) { // all jobs in a recreated queue are newer than this connection
 			p.send(ctx, event{do: func() {
 				if p.c.Connection() == on {
 					p.floor = 0
@@ -285,7 +285,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 			return nil
 		}
 		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, ErrReconnected) {
+			if ctx.Err() == nil && !errors.Is(err, jetstream.ErrReconnected) {
 				p.c.Logger().Warn("every job is asked about until the queue's state can be read", "url", p.c.URL(), "error", err)
 			}
 			return nil

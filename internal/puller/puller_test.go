@@ -1,4 +1,4 @@
-package broker_test
+package puller_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -17,9 +18,9 @@ import (
 // crew is a worker for tests: it keeps deliveries until the test ends them, and
 // checks that the puller never exceeds its slots.
 type crew struct {
-	*broker.Puller
+	*puller.Puller
 	slots int
-	got   chan *broker.Delivery
+	got   chan *puller.Delivery
 
 	mu   sync.Mutex
 	held int
@@ -28,8 +29,8 @@ type crew struct {
 
 func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 	t.Helper()
-	w := &crew{slots: slots, got: make(chan *broker.Delivery, 100_000)}
-	w.Puller = broker.NewPuller(c.Conn, c.Queue, slots, func(d *broker.Delivery) {
+	w := &crew{slots: slots, got: make(chan *puller.Delivery, 100_000)}
+	w.Puller = puller.New(c.Conn, c.Queue, slots, func(d *puller.Delivery) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.held += d.Slots
@@ -47,7 +48,7 @@ func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 	return w
 }
 
-func (w *crew) end(t testing.TB, d *broker.Delivery) {
+func (w *crew) end(t testing.TB, d *puller.Delivery) {
 	t.Helper()
 	check(t, d.Ack())
 	w.free(d.Slots)
@@ -171,7 +172,7 @@ func TestJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 	for i := range 4 {
 		publish(t, ctx, c, job("narrow", fmt.Sprint("m", i)))
 	}
-	held := []*broker.Delivery{receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got)}
+	held := []*puller.Delivery{receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got)}
 	publish(t, ctx, c, job("wide", "wide"))
 	for i := 4; ; i++ { // one ends, the next is there already
 		publish(t, ctx, c, job("narrow", fmt.Sprint("m", i)))
@@ -280,32 +281,6 @@ func TestPauseStopsDeliveries(t *testing.T) {
 	}
 }
 
-func TestPurgedJobsLeaveTheQueue(t *testing.T) {
-	t.Parallel()
-	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
-	queued := func(moduleID jobs.ModuleID) bool {
-		return must[bool](t)(c.Queue.Has(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
-	}
-	publish(t, ctx, c, job("any", "a"), job("any", "b"), job("any", "c"))
-	if !queued("a") || queued("z") {
-		t.Error("a is queued, z is not")
-	}
-	done := make(chan error, 1)
-	c.Queue.Publish(ctx, job("any", "a"), func(err error) { done <- err })
-	if err := <-done; !errors.Is(err, broker.ErrConflict) {
-		t.Errorf("a second copy: %v", err)
-	}
-	check(t, c.Queue.Purge(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
-	if queued("a") || !queued("b") {
-		t.Error("a alone is purged")
-	}
-	check(t, c.Queue.PurgeRun(ctx, "r"))
-	if queued("b") || queued("c") {
-		t.Error("all of the run are purged")
-	}
-}
-
 func TestJobWithoutProgressIsDeliveredAgain(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		cfg := config(t, s)
@@ -317,7 +292,7 @@ func TestJobWithoutProgressIsDeliveredAgain(t *testing.T) {
 		publish(t, t.Context(), c, job("any", "m"))
 		began := time.Now()
 		first := receive(t, t.Context(), w.got)
-		tick := time.NewTicker(broker.AckWait / 3)
+		tick := time.NewTicker(puller.AckWait / 3)
 		defer tick.Stop()
 		for range 9 {
 			<-tick.C
@@ -327,7 +302,7 @@ func TestJobWithoutProgressIsDeliveredAgain(t *testing.T) {
 		if !again.MaybeDuplicate || again.Job.Name != "m" {
 			t.Errorf("%+v", again)
 		}
-		if after := time.Since(began); after < 4*broker.AckWait-time.Second || after > 4*broker.AckWait+2*time.Second {
+		if after := time.Since(began); after < 4*puller.AckWait-time.Second || after > 4*puller.AckWait+2*time.Second {
 			t.Errorf("it came again after %v", after)
 		}
 		check(t, again.Ack())

@@ -1,4 +1,4 @@
-package broker
+package puller
 
 import (
 	"context"
@@ -14,6 +14,9 @@ import (
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
+
+// mostQuoted is how many bytes a message quotes of a text that others wrote.
+const mostQuoted = 100
 
 // countArrival subtracts a delivery from the request that it answers.
 func (p *Puller) countArrival(box *inbox) {
