@@ -15,6 +15,6 @@ func TestDoctorCopies(t *testing.T) {
 		t.Errorf("copies of what is not there: %+v", found["copies"])
 	}
 	connect(t, s.URL()) // it makes the streams
-	diagnose(t, p, 0, "-s", s.URL()).want(t, "copies", "ok", "1 of every stream")
+	diagnose(t, p, 0, "-s", s.URL()).want(t, "copies", "ok", "1 of every existing stream")
 	diagnose(t, p, 0, "-s", s.URL(), "--replicas", "3").want(t, "copies", "warning", "fewer than 3 of MP_JOBS", "nats stream edit STREAM --replicas 3")
 }

@@ -131,7 +131,7 @@ func TestDoctorSilentServer(t *testing.T) {
 	p := newProgram(t, cli.Orchestrator)
 	began := time.Now()
 	found := diagnose(t, p, 3, "-s", "nats://"+l.Addr().String())
-	found.want(t, "server", "fault", "nothing comes back")
+	found.want(t, "server", "fault", "does not answer")
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}

@@ -34,12 +34,12 @@ func (t Target) refusedAdvice(err error) string {
 		return "the certificate of the server is signed by no authority that is trusted here: name the one that signed it with --tlsca (NATS_CA),\n" +
 			"or the certificate itself with --tls-pin (NATS_TLS_PIN): it is in the command that an embedded server prints"
 	case errors.As(err, &host):
-		return fmt.Sprintf("the certificate of the server is for %s: connect by such a name, or have the server get a certificate for %s",
+		return fmt.Sprintf("the certificate of the server is for %s: connect by such a name, or install a certificate for %s on the server",
 			certificateNames(host.Certificate), host.Host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate of the server is out of date: renew it, or set the clock of this machine"
 	case errors.Is(err, nats.ErrSecureConnWanted), errors.As(err, new(tls.RecordHeaderError)):
-		return "the server speaks no TLS: leave out tls:// and --tlsca, --tlscert and --tlskey, or have the server get a certificate"
+		return "the server speaks no TLS: leave out tls:// and --tlsca, --tlscert and --tlskey, or install a certificate on the server"
 	case strings.Contains(err.Error(), "failed to verify"):
 		return "the certificate of the server cannot be verified: is it for servers, and is --tlsca (NATS_CA) the authority that signed it?"
 	}

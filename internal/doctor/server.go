@@ -38,7 +38,7 @@ func (d *doctor) examineReach(ctx context.Context) bool {
 		return answer{f, err}
 	})
 	if a.err != nil {
-		d.fault("server", "the connection stands, but nothing comes back: look at the server's log and load", "%v", a.err)
+		d.fault("server", "the server accepts the connection but does not answer: check its log and load", "%v", a.err)
 		return false
 	}
 	f := a.facts
@@ -198,7 +198,7 @@ func (d *doctor) examinePermissions(ctx context.Context) {
 		d.ok("permissions", "%d operations tried, none is denied", tried)
 	}
 	if len(worker) > 0 {
-		d.warn("worker permissions", "no matter when workers have a user of their own; else allow this one the subjects that are named",
+		d.warn("worker permissions", "this does not matter when workers have another user; else allow this user the named subjects",
 			"a worker could not work with this user; denied: %s", strings.Join(worker, "; "))
 	}
 }
@@ -334,7 +334,7 @@ func (d *doctor) readWorkers(ctx context.Context) {
 	}
 	d.workers, d.counted = workers, true
 	if len(workers) == 0 {
-		d.warn("workers", "start one on each machine that shall work: worker --server "+d.Target.Shown()+"\nor give the run slots of its own: run --local N",
+		d.warn("workers", "start one on each machine that shall work: worker --server "+d.Target.Shown()+"\nor run modules in the process of the run: run --local N",
 			"none: a run would wait, and its modules fail after their queue-timeout")
 		return
 	}

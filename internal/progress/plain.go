@@ -133,7 +133,7 @@ func whyText(err, reason string) string {
 }
 
 func retryText(e report.Event) string {
-	when := "at once"
+	when := "immediately"
 	if e.In != nil && *e.In > 0 {
 		when = "in " + phrase.Seconds(*e.In)
 	}

@@ -158,7 +158,7 @@ func andMore(name string, n int) string {
 }
 
 func retryWhen(m *liveModule, now time.Time) string {
-	when := "at once"
+	when := "immediately"
 	if d := m.retryAt.Sub(now); d > 0 {
 		when = "in " + phrase.Seconds(d.Seconds())
 	}
