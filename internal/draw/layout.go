@@ -2,7 +2,7 @@ package draw
 
 import "slices"
 
-// A layered layout, for pictures of pipelines: boxes stand in layers from left
+// A layered layout, for pictures of pipelines: boxes are in layers from left
 // to right, every link goes from a layer to a later one, and no two boxes
 // overlap. It is a function of its arguments: the same graph gives the same
 // picture. The steps are those of Sugiyama: layers by longest path, order
