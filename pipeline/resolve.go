@@ -110,6 +110,9 @@ func (m *Module) expressions() []string {
 	return sources
 }
 
+// reads reports whether t has an expression.
+func (t Text) reads() bool { return slices.ContainsFunc(t, func(p Part) bool { return p.Expr != "" }) }
+
 // outputsRead are the needs whose outputs some expression reads, in the order of m.Needs.
 func (m *Module) outputsRead(sources ...string) []string {
 	var names []string
@@ -148,7 +151,10 @@ func (p *Pipeline) ResolveCommand(m *Module, s Scope) (Resolved, error) {
 	if m.Command == nil {
 		return Resolved{}, fmt.Errorf("%s is no command", m.Name)
 	}
-	e, scope := p.evaluator(m), scopeOf(m, s)
+	e, scope := (*evaluator)(nil), &runtimeScope{}
+	if !m.Static() || slices.ContainsFunc(p.Env, func(v Var) bool { return v.Value.reads() }) {
+		e, scope = p.evaluator(m), scopeOf(m, s) // costs as much as m has needs
+	}
 	r := Resolved{Run: m.Command.Run, Shell: m.Command.Shell, Dir: m.Command.Dir, PassEnv: slices.Clone(m.Command.PassEnv)}
 	var errs []error
 	put := func(t Text, place string, scope *runtimeScope) string {
