@@ -18,7 +18,7 @@ func BenchmarkPublishJob(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		c.Queue.Publish(ctx, job("any", fmt.Sprint("m", i)), func(err error) { done <- err })
+		c.Queue.Publish(ctx, job(fmt.Sprint("m", i)), func(err error) { done <- err })
 	}
 	for range b.N {
 		check(b, <-done)

@@ -113,7 +113,7 @@ func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 	_, err := c.Runs.Append(ctx, "r", "m", 0, claim())
 	denied("append", "mp.run.r.mod.m", err)
 	done := make(chan error, 1)
-	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
+	c.Queue.Publish(ctx, job("m"), func(err error) { done <- err })
 	denied("publish", "mp.job.any.r.m.1", <-done)
 	denied("follow", "CONSUMER.CREATE.MP_RUNS", c.Runs.Follow(ctx, "r", 0, nil))
 	_, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"a": strings.Repeat("x", 1<<20)}))
@@ -159,7 +159,7 @@ func TestCallsSurviveACut(t *testing.T) {
 		t.Errorf("without a server: %v", err)
 	}
 	done := make(chan error, 1)
-	c.Queue.Publish(ctx, job("any", "m"), func(err error) { done <- err })
+	c.Queue.Publish(ctx, job("m"), func(err error) { done <- err })
 	if err := <-done; err == nil {
 		t.Error("published to a stopped server")
 	}

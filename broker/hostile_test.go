@@ -326,7 +326,7 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 		func(j *jobs.Job) { j.Attempt = -1 },
 		func(j *jobs.Job) { j.Lane = "os_linux" },
 	} {
-		j := job("any", fmt.Sprint("m", i))
+		j := job(fmt.Sprint("m", i))
 		subject := "mp.job.any.r." + string(j.Module) + ".1"
 		change(j)
 		put(subject, must[[]byte](t)(jobs.Marshal(j)), nil)
@@ -334,7 +334,7 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	put("mp.job.any.r.garbage.1", []byte{1, 0xc1}, nil)
 	put("mp.job.any.r.long.1", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
 	put("mp.job.any.r.newer.1", []byte{jobs.Version + 1, 0x80}, nil)
-	publish(t, ctx, c, job("any", "good"))
+	publish(t, ctx, c, job("good"))
 	delivered := pull(t, c, "any", 4)
 	if d := receive(t, ctx, delivered); d.Job.Name != "good" {
 		t.Errorf("%s is delivered", d.Job.Name)

@@ -134,7 +134,7 @@ func TestLongJobs(t *testing.T) {
 		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"o": longText(60<<10 - i)})}
 	}
 	check(t, c.Queue.EnsureLane(ctx, "any"))
-	long := job("any", "m")
+	long := job("m")
 	long.Needs = needs
 	publish(t, ctx, c, long)
 	d := receive(t, ctx, pull(t, c, "any", 1))

@@ -33,7 +33,7 @@ func TestPinnedRequestsFailAfterAReconnect(t *testing.T) {
 		t.Errorf("the connection after a reconnect is %d, and was %d", c.Connection(), first)
 	}
 	published := make(chan error, 1)
-	c.Queue.Publish(pinned, job("any", "m"), func(err error) { published <- err })
+	c.Queue.Publish(pinned, job("m"), func(err error) { published <- err })
 	_, last := c.Runs.Last(pinned, "r", "m")
 	bucket := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-test", Memory: true}))
 	_, put := bucket.Put(pinned, "k", []byte("v"))

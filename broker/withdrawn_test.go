@@ -123,14 +123,14 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	background(t, func(ctx context.Context) error {
 		return c.Control.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
 	})
-	publish(t, ctx, c, job("any", "m"))
+	publish(t, ctx, c, job("m"))
 	check(t, receive(t, ctx, delivered).Ack())
 	g.set(t, "right", denying("$JS.API.CONSUMER.MSG.NEXT.>", "mp.>"))
 	said.Await(t, "MSG.NEXT")
 	said.Await(t, "mp.ctl.") // of the run or the worker: the server denies them in any order, and one is reported
 	said.Await(t, "mp.ask.r")
 	g.set(t, "right", nil)
-	publish(t, ctx, c, job("any", "n"))
+	publish(t, ctx, c, job("n"))
 	receive(t, ctx, delivered)
 	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
