@@ -136,7 +136,7 @@ func item(in *inputs, list string) ([]byte, error) {
 	}
 	values, _ := plain.([]any)
 	for i, pairs := range pipeline.Items(values) {
-		if slices.ContainsFunc(pairs, func(p pipeline.Pair) bool { return in.req.Matrix[p.Axis] == p.Value }) {
+		if slices.ContainsFunc(pairs, func(p pipeline.Coordinate) bool { return in.req.Matrix[p.Axis] == p.Value }) {
 			return items[i], nil
 		}
 	}

@@ -172,8 +172,8 @@ func (q Requires) apply(m *module) {
 	}
 	r.Tags = append(r.Tags, q.Tags...)
 	for name, value := range q.Labels {
-		r.Labels = slices.DeleteFunc(r.Labels, func(p pipeline.Pair) bool { return strings.EqualFold(p.Axis, name) })
-		r.Labels = append(r.Labels, pipeline.Pair{Axis: name, Value: value})
+		r.Labels = slices.DeleteFunc(r.Labels, func(p pipeline.KeyValue) bool { return strings.EqualFold(p.Key, name) })
+		r.Labels = append(r.Labels, pipeline.KeyValue{Key: name, Value: value})
 	}
 	r.CPUs = max(r.CPUs, q.CPUs)
 	if q.Memory != "" {

@@ -54,9 +54,9 @@ func TestLongRecords(t *testing.T) {
 	check(t, err)
 	ctx := within(t)
 	long := longText(300 << 10)
-	var combinations [][]pipeline.Pair
+	var combinations [][]pipeline.Coordinate
 	for i := range 10_000 {
-		combinations = append(combinations, []pipeline.Pair{{Axis: "x", Value: long[i*30 : i*30+30]}})
+		combinations = append(combinations, []pipeline.Coordinate{{Axis: "x", Value: long[i*30 : i*30+30]}})
 	}
 	inline := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit - 100)})))
 	records := map[string]jobs.Record{

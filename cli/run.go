@@ -217,9 +217,9 @@ func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, wor
 	return spec
 }
 
-func appendVars(env []pipeline.Pair, pairs []settings.Pair) []pipeline.Pair {
+func appendVars(env []pipeline.KeyValue, pairs []settings.Pair) []pipeline.KeyValue {
 	for _, p := range pairs {
-		env = append(env, pipeline.Pair{Axis: p.Key, Value: p.Value})
+		env = append(env, pipeline.KeyValue{Key: p.Key, Value: p.Value})
 	}
 	return env
 }

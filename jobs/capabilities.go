@@ -31,8 +31,8 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		}
 	}
 	for _, l := range r.Labels {
-		if have, ok := label(c.Labels, l.Axis); !ok || !strings.EqualFold(have, l.Value) {
-			lack("label %s=%s", l.Axis, l.Value)
+		if have, ok := label(c.Labels, l.Key); !ok || !strings.EqualFold(have, l.Value) {
+			lack("label %s=%s", l.Key, l.Value)
 		}
 	}
 	if p := r.Program; p != nil {

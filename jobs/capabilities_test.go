@@ -17,7 +17,7 @@ func TestMissing(t *testing.T) {
 		lack string
 	}{
 		{pipeline.Requirements{OS: "linux", Arch: "amd64", CPUs: 4, Memory: 8 << 30, Tags: []string{"gpu"}}, ""},
-		{pipeline.Requirements{Labels: []pipeline.Pair{{Axis: "zone", Value: "eu"}}}, ""},
+		{pipeline.Requirements{Labels: []pipeline.KeyValue{{Key: "zone", Value: "eu"}}}, ""},
 		{pipeline.Requirements{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, ""},
 		{pipeline.Requirements{Tools: []pipeline.Tool{{Name: "go", Min: "1.27"}}}, "tool go>=1.27 (it has 1.26.3)"},
 		{pipeline.Requirements{Tools: []pipeline.Tool{{Name: "git", Min: "2"}}}, "tool git>=2 (its git does not say its version)"},
@@ -25,7 +25,7 @@ func TestMissing(t *testing.T) {
 		{pipeline.Requirements{OS: "windows"}, "os windows"},
 		{pipeline.Requirements{CPUs: 8}, "8 cpus (it has 4)"},
 		{pipeline.Requirements{Memory: 16 << 30}, "16384 MiB of memory (it has 8192)"},
-		{pipeline.Requirements{Labels: []pipeline.Pair{{Axis: "zone", Value: "us"}}}, "label zone=us"},
+		{pipeline.Requirements{Labels: []pipeline.KeyValue{{Key: "zone", Value: "us"}}}, "label zone=us"},
 	}
 	for _, tt := range tests {
 		missing := have.Missing(tt.want)

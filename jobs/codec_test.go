@@ -27,11 +27,11 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 func records() map[string]Record {
 	return map[string]Record{
 		"spec": {Spec: &Spec{
-			Run: "r1", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, Labels: map[string]string{"k": "v"}, StartedBy: "me@here", Commit: "abc", Trace: "00-1",
+			Run: "r1", Env: []pipeline.KeyValue{{Key: "A", Value: "1"}}, Labels: map[string]string{"k": "v"}, StartedBy: "me@here", Commit: "abc", Trace: "00-1",
 			Pipeline: &pipeline.Pipeline{
 				Name: "p", Params: map[string]any{"n": 3.0}, Limits: map[string]int{"db": 2}, Families: map[string][]int{"build": {0}},
 				Modules: []*pipeline.Module{{
-					Name: "build (os=linux)", Token: "build-1", Family: "build", Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
+					Name: "build (os=linux)", Token: "build-1", Family: "build", Matrix: []pipeline.Coordinate{{Axis: "os", Value: "linux"}},
 					Command: &pipeline.Command{Run: "make", Shell: "sh"}, Slots: 1,
 					Policy: pipeline.Policy{Timeout: time.Hour, Retry: pipeline.Retry{Attempts: 2, Delay: time.Second}, Priority: pipeline.Low},
 				}, {
@@ -61,7 +61,7 @@ func records() map[string]Record {
 		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Value{Ref: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"grant":        {Grant: &Grant{}},
-		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Pair{{{Axis: "shard", Value: "1"}}, {}}}},
+		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
 		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
 		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
 		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
@@ -71,10 +71,10 @@ func records() map[string]Record {
 func fullJob() Job {
 	return Job{
 		Run: "r1", Pipeline: "p", Module: "build-1", Name: "build (os=linux)", Attempt: 2, Lane: "os_linux", Slots: 2, Keyed: true, Fence: 1 << 40, Epoch: 7,
-		StoreBy: noon, MaybeDuplicate: true, Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}},
-		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.Pair{{Axis: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
+		StoreBy: noon, MaybeDuplicate: true, Matrix: []pipeline.Coordinate{{Axis: "os", Value: "linux"}},
+		Command: &CommandJob{Run: "make", Shell: "sh", Args: []string{"a"}, Dir: "d", Env: []pipeline.KeyValue{{Key: "A", Value: "1"}}, PassEnv: []string{"PATH"}, Stdin: "in"},
 		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
-		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: OutputsOf(map[string]string{"k": "v"}), Members: []Member{{Status: "failed", Matrix: []pipeline.Pair{{Axis: "x", Value: "1"}}}}}},
+		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: OutputsOf(map[string]string{"k": "v"}), Members: []Member{{Status: "failed", Matrix: []pipeline.Coordinate{{Axis: "x", Value: "1"}}}}}},
 	}
 }
 

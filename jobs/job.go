@@ -9,40 +9,40 @@ import (
 
 // Job asks for one attempt of one module; it waits on its lane for a worker.
 type Job struct {
-	Run            RunID           `msgpack:"run"`
-	Pipeline       string          `msgpack:"pipeline"`
-	Module         ModuleID        `msgpack:"token"`
-	Name           string          `msgpack:"name"`
-	Attempt        Attempt         `msgpack:"attempt"`
-	Lane           Lane            `msgpack:"lane"`
-	Slots          int             `msgpack:"slots"`
-	Keyed          bool            `msgpack:"keyed,omitempty"`       // holds a key or a limit: claims before it starts
-	ClaimFirst     bool            `msgpack:"claim_first,omitempty"` // without a key: claims before it starts all the same, since workers were lost under it
-	Fence          uint64          `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
-	Epoch          uint64          `msgpack:"epoch"`
-	StoreBy        time.Time       `msgpack:"store_by"`        // a copy stored later is doubtful
-	MaybeDuplicate bool            `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
-	Matrix         []pipeline.Pair `msgpack:"matrix,omitempty"`
-	Command        *CommandJob     `msgpack:"command,omitempty"`
-	Func           *FuncJob        `msgpack:"func,omitempty"` // a Go function, or what prepares the command
-	Timeout        time.Duration   `msgpack:"timeout,omitempty"`
-	DefaultTimeout bool            `msgpack:"default_timeout,omitempty"`
-	Grace          time.Duration   `msgpack:"grace"`
-	Needs          map[string]Need `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS; of a Go function those that it hears of, with the results that it reads
-	Trace          string          `msgpack:"trace,omitempty"`
-	Warnings       []string        `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
-	Rank           Rank            `msgpack:"-"`                  // travels in a header
+	Run            RunID                 `msgpack:"run"`
+	Pipeline       string                `msgpack:"pipeline"`
+	Module         ModuleID              `msgpack:"token"`
+	Name           string                `msgpack:"name"`
+	Attempt        Attempt               `msgpack:"attempt"`
+	Lane           Lane                  `msgpack:"lane"`
+	Slots          int                   `msgpack:"slots"`
+	Keyed          bool                  `msgpack:"keyed,omitempty"`       // holds a key or a limit: claims before it starts
+	ClaimFirst     bool                  `msgpack:"claim_first,omitempty"` // without a key: claims before it starts all the same, since workers were lost under it
+	Fence          uint64                `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
+	Epoch          uint64                `msgpack:"epoch"`
+	StoreBy        time.Time             `msgpack:"store_by"`        // a copy stored later is doubtful
+	MaybeDuplicate bool                  `msgpack:"again,omitempty"` // a copy may have been published before: doubtful
+	Matrix         []pipeline.Coordinate `msgpack:"matrix,omitempty"`
+	Command        *CommandJob           `msgpack:"command,omitempty"`
+	Func           *FuncJob              `msgpack:"func,omitempty"` // a Go function, or what prepares the command
+	Timeout        time.Duration         `msgpack:"timeout,omitempty"`
+	DefaultTimeout bool                  `msgpack:"default_timeout,omitempty"`
+	Grace          time.Duration         `msgpack:"grace"`
+	Needs          map[string]Need       `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS; of a Go function those that it hears of, with the results that it reads
+	Trace          string                `msgpack:"trace,omitempty"`
+	Warnings       []string              `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
+	Rank           Rank                  `msgpack:"-"`                  // travels in a header
 }
 
 // CommandJob is a command with every expression put in.
 type CommandJob struct {
-	Run     string          `msgpack:"run,omitempty"`
-	Shell   string          `msgpack:"shell,omitempty"`
-	Args    []string        `msgpack:"args,omitempty"`
-	Dir     string          `msgpack:"dir,omitempty"`
-	Env     []pipeline.Pair `msgpack:"env,omitempty"` // what wins comes last
-	PassEnv []string        `msgpack:"pass_env,omitempty"`
-	Stdin   string          `msgpack:"stdin,omitempty"`
+	Run     string              `msgpack:"run,omitempty"`
+	Shell   string              `msgpack:"shell,omitempty"`
+	Args    []string            `msgpack:"args,omitempty"`
+	Dir     string              `msgpack:"dir,omitempty"`
+	Env     []pipeline.KeyValue `msgpack:"env,omitempty"` // what wins comes last
+	PassEnv []string            `msgpack:"pass_env,omitempty"`
+	Stdin   string              `msgpack:"stdin,omitempty"`
 }
 
 // FuncJob is a Go function that the worker finds in its own program.
@@ -64,9 +64,9 @@ type Need struct {
 
 // Member is how one member of a needed family ended.
 type Member struct {
-	Matrix  []pipeline.Pair `msgpack:"matrix"`
-	Status  report.Status   `msgpack:"status"`
-	Outputs Value           `msgpack:"outputs"`
+	Matrix  []pipeline.Coordinate `msgpack:"matrix"`
+	Status  report.Status         `msgpack:"status"`
+	Outputs Value                 `msgpack:"outputs"`
 }
 
 // LogChunk is a piece of what an attempt has written, in order.

@@ -44,7 +44,7 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 		add("tag", t)
 	}
 	for _, l := range r.Labels {
-		add("label", l.Axis+"="+l.Value)
+		add("label", l.Key+"="+l.Value)
 	}
 	if r.CPUs > 0 {
 		add("cpus", fmt.Sprint(r.CPUs))

@@ -91,7 +91,7 @@ func (x *player) fleet() *schedule.Fleet {
 			c.Tools[tool.Name] = tool.Min
 		}
 		for _, l := range r.Labels {
-			c.Labels[l.Axis] = l.Value
+			c.Labels[l.Key] = l.Value
 		}
 		name := fmt.Sprintf("test-%d", i)
 		f.Heartbeat(jobs.WorkerInfo{Name: name, Incarnation: name, Slots: max(64, m.Slots), LanesSeen: 1 << 40, Capabilities: c}, x.now)

@@ -24,7 +24,7 @@ func specOf(t *testing.T, file, src string, params map[string]string) *jobs.Spec
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &jobs.Spec{Run: "r1", Pipeline: p, Env: []pipeline.Pair{{Axis: "A", Value: "1"}, {Axis: "B", Value: "2"}}}
+	return &jobs.Spec{Run: "r1", Pipeline: p, Env: []pipeline.KeyValue{{Key: "A", Value: "1"}, {Key: "B", Value: "2"}}}
 }
 
 // TestKnownComparesPipelineParametersAndEnvironment: two runs are the same when
@@ -51,7 +51,7 @@ func TestKnownComparesPipelineParametersAndEnvironment(t *testing.T) {
 		"by another path, with comment": specOf(t, "../x/p.yaml", "# hi\n"+knownSource, nil),
 		"the default written out":       specOf(t, "p.yaml", knownSource, map[string]string{"channel": "dev"}),
 		"variables in another order": with(func(s *jobs.Spec) {
-			s.Env = []pipeline.Pair{{Axis: "A", Value: "0"}, {Axis: "B", Value: "2"}, {Axis: "A", Value: "1"}}
+			s.Env = []pipeline.KeyValue{{Key: "A", Value: "0"}, {Key: "B", Value: "2"}, {Key: "A", Value: "1"}}
 		}),
 	} {
 		if err := client.New(s.conn).Known(ctx, spec); err != nil {
@@ -63,7 +63,7 @@ func TestKnownComparesPipelineParametersAndEnvironment(t *testing.T) {
 		"another definition":           specOf(t, "p.yaml", strings.Replace(knownSource, "'true'", "'false'", 1), nil),
 		"other parameters (channel)":   specOf(t, "p.yaml", knownSource, map[string]string{"channel": "hush"}),
 		"another environment (A, C)": with(func(s *jobs.Spec) {
-			s.Env = []pipeline.Pair{{Axis: "A", Value: "hush"}, {Axis: "B", Value: "2"}, {Axis: "C", Value: "hush"}}
+			s.Env = []pipeline.KeyValue{{Key: "A", Value: "hush"}, {Key: "B", Value: "2"}, {Key: "C", Value: "hush"}}
 		}),
 		"another environment (A, B)": with(func(s *jobs.Spec) { s.Env = nil }),
 		"not a retry of run r0":      with(func(s *jobs.Spec) { s.RetryOf = "r0" }),

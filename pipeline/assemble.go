@@ -10,7 +10,7 @@ import (
 // SplitMember takes the name of a family's member apart: "build (os=linux,
 // arch=arm64)" is of the family build. A name without brackets is alone; the
 // error says what is wrong with it.
-func SplitMember(name string) (family string, pairs []Pair, err error) {
+func SplitMember(name string) (family string, pairs []Coordinate, err error) {
 	head, rest, member := strings.Cut(name, " (")
 	if err := validName(head); err != nil {
 		return "", nil, err
@@ -30,7 +30,7 @@ func SplitMember(name string) (family string, pairs []Pair, err error) {
 		if err := validAxisValue(value); err != nil {
 			return "", nil, err
 		}
-		pairs = append(pairs, Pair{axis, value})
+		pairs = append(pairs, Coordinate{axis, value})
 	}
 	return head, pairs, nil
 }
@@ -422,11 +422,11 @@ func (a *assembler) requirements(i int, m *Module) {
 	}
 	r.Tags = sortedSet(r.Tags)
 	for j, l := range r.Labels {
-		a.refuse(i, "label", validWord(l.Axis))
-		a.refuse(i, "label "+l.Axis, validWord(l.Value))
-		r.Labels[j] = Pair{strings.ToLower(l.Axis), strings.ToLower(l.Value)}
+		a.refuse(i, "label", validWord(l.Key))
+		a.refuse(i, "label "+l.Key, validWord(l.Value))
+		r.Labels[j] = KeyValue{strings.ToLower(l.Key), strings.ToLower(l.Value)}
 	}
-	slices.SortFunc(r.Labels, func(x, y Pair) int { return strings.Compare(x.Axis, y.Axis) })
+	slices.SortFunc(r.Labels, func(x, y KeyValue) int { return strings.Compare(x.Key, y.Key) })
 	if r.CPUs < 0 || r.Memory < 0 {
 		a.fault(i, "", "%s: cpus and memory are not negative", m.Name)
 	}

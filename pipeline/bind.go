@@ -105,7 +105,7 @@ func (b *binder) tooMany(d *declaration, known bool) {
 }
 
 // member decodes one member of a family.
-func (d *decoder) member(family, prefix string, i int, pairs []Pair) *Module {
+func (d *decoder) member(family, prefix string, i int, pairs []Coordinate) *Module {
 	one := *d
 	one.e = d.e.withMatrix(pairs)
 	m := one.module()

@@ -177,7 +177,7 @@ func TestDynamicFamilyAfterTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Resolved{Args: []string{"run", "2-Q", "L", "e"}, Dir: ".", Env: []Pair{{"E", "1"}}, ModuleEnv: []Pair{{"D", "d"}}, PassEnv: []string{"HOME"}}, r); diff != "" {
+	if diff := cmp.Diff(Resolved{Args: []string{"run", "2-Q", "L", "e"}, Dir: ".", Env: []KeyValue{{"E", "1"}}, ModuleEnv: []KeyValue{{"D", "d"}}, PassEnv: []string{"HOME"}}, r); diff != "" {
 		t.Error(diff)
 	}
 	if ok, err := p.Condition(second, scope); !ok || err != nil {
@@ -234,11 +234,11 @@ modules:
 	empty := Scope{Needs: map[string]NeedView{"gen": {Status: "succeeded", Outputs: map[string]string{"list": "[]"}}}}
 	for _, row := range []struct {
 		include string
-		want    [][]Pair
+		want    [][]Coordinate
 	}{
-		{"", [][]Pair{}},
-		{", exclude: [{w: 1}]", [][]Pair{}},
-		{", include: [{v: a, w: 1}, {size: large}]", [][]Pair{{{"v", "a"}, {"w", "1"}}, {{"size", "large"}}}},
+		{"", [][]Coordinate{}},
+		{", exclude: [{w: 1}]", [][]Coordinate{}},
+		{", include: [{v: a, w: 1}, {size: large}]", [][]Coordinate{{{"v", "a"}, {"w", "1"}}, {{"size", "large"}}}},
 	} {
 		p := travelled(t, bind(t, fmt.Sprintf(file, row.include)))
 		got, err := p.Combinations(p.Modules[1], empty)
@@ -272,7 +272,7 @@ func TestResolveNeeds(t *testing.T) {
 	byName := index(p.Modules)
 	dyn := p.Modules[3]
 	member := *dyn
-	member.Dynamic, member.Matrix = nil, []Pair{{"os", "windows"}}
+	member.Dynamic, member.Matrix = nil, []Coordinate{{"os", "windows"}}
 	for _, row := range []struct {
 		m    *Module
 		need Need

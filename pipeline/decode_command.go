@@ -158,12 +158,12 @@ func (d *decoder) requirements() Requirements {
 
 var requiresMemory = func() *shape { f, _ := requiresShape.field("memory"); return f.shape }()
 
-func (d *decoder) labels(n *node) []Pair {
+func (d *decoder) labels(n *node) []KeyValue {
 	if n == nil || n.Kind != mapNode {
 		return nil
 	}
 	f, _ := requiresShape.field("labels")
-	var labels []Pair
+	var labels []KeyValue
 	seen := map[string]bool{}
 	for i, k := range n.Keys {
 		w, ok := d.word(n.Items[i], f.shape.elem, "label "+k.Value)
@@ -176,9 +176,9 @@ func (d *decoder) labels(n *node) []Pair {
 			continue
 		}
 		seen[axis] = true
-		labels = append(labels, Pair{axis, strings.ToLower(w)})
+		labels = append(labels, KeyValue{axis, strings.ToLower(w)})
 	}
-	slices.SortFunc(labels, func(a, b Pair) int { return strings.Compare(a.Axis, b.Axis) })
+	slices.SortFunc(labels, func(a, b KeyValue) int { return strings.Compare(a.Key, b.Key) })
 	return labels
 }
 

@@ -10,7 +10,7 @@ import (
 // product of the axes in the order written, the last one fastest; without
 // what matches an exclude; then every include either extends the combinations
 // of the product that it does not contradict, or is one more combination.
-func expand(axes []axisValues, include, exclude [][]Pair) ([][]Pair, error) {
+func expand(axes []axisValues, include, exclude [][]Coordinate) ([][]Coordinate, error) {
 	product, err := multiply(axes)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ const maxPairs = 1_000_000
 
 var errPairs = fmt.Errorf("its combinations have more than %d values", maxPairs)
 
-func multiply(axes []axisValues) ([][]Pair, error) {
+func multiply(axes []axisValues) ([][]Coordinate, error) {
 	if len(axes) == 0 {
 		return nil, nil
 	}
@@ -54,12 +54,12 @@ func multiply(axes []axisValues) ([][]Pair, error) {
 	if n*len(axes) > maxPairs {
 		return nil, errPairs
 	}
-	out := make([][]Pair, n)
+	out := make([][]Coordinate, n)
 	for i := range out {
-		out[i] = make([]Pair, len(axes))
+		out[i] = make([]Coordinate, len(axes))
 		for k, rest := len(axes)-1, i; k >= 0; k-- {
 			values := axes[k].values
-			out[i][k] = Pair{axes[k].name, values[rest%len(values)]}
+			out[i][k] = Coordinate{axes[k].name, values[rest%len(values)]}
 			rest /= len(values)
 		}
 	}
@@ -70,11 +70,11 @@ func multiply(axes []axisValues) ([][]Pair, error) {
 type table struct {
 	n    int
 	axes map[string]bool
-	have map[Pair]bits // which combinations have it
+	have map[Coordinate]bits // which combinations have it
 }
 
-func newTable(axes []axisValues, product [][]Pair) *table {
-	t := &table{n: len(product), axes: map[string]bool{}, have: map[Pair]bits{}}
+func newTable(axes []axisValues, product [][]Coordinate) *table {
+	t := &table{n: len(product), axes: map[string]bool{}, have: map[Coordinate]bits{}}
 	for _, a := range axes {
 		t.axes[a.name] = true
 	}
@@ -90,7 +90,7 @@ func newTable(axes []axisValues, product [][]Pair) *table {
 }
 
 // matching are the combinations that have all these values.
-func (t *table) matching(values []Pair) bits {
+func (t *table) matching(values []Coordinate) bits {
 	all := newBits(t.n)
 	for i := range t.n {
 		all.set(i)
@@ -103,14 +103,14 @@ func (t *table) matching(values []Pair) bits {
 
 // extended are combinations while include is put into them.
 type extended struct {
-	combinations [][]Pair
+	combinations [][]Coordinate
 	at           []map[string]int // of those that became long: where each axis is
 	written      int              // values that include wrote
 }
 
 // include extends the combinations that an entry does not contradict, or adds one.
-func (x *extended) include(entry []Pair, t *table) error {
-	mine := slices.DeleteFunc(slices.Clone(entry), func(p Pair) bool { return !t.axes[p.Axis] })
+func (x *extended) include(entry []Coordinate, t *table) error {
+	mine := slices.DeleteFunc(slices.Clone(entry), func(p Coordinate) bool { return !t.axes[p.Axis] })
 	matching := t.matching(mine)
 	found := false
 	for i := range t.n {
@@ -133,7 +133,7 @@ func (x *extended) include(entry []Pair, t *table) error {
 }
 
 // extend adds the values of an include; those of an earlier include give way.
-func (x *extended) extend(i int, entry []Pair) {
+func (x *extended) extend(i int, entry []Coordinate) {
 	at := x.places(i)
 	for _, p := range entry {
 		if k, ok := at[p.Axis]; ok {
@@ -185,7 +185,7 @@ func (b bits) and(other bits) {
 }
 
 // memberName is a member's name: test (os=linux, shard=a).
-func memberName(family string, pairs []Pair) string {
+func memberName(family string, pairs []Coordinate) string {
 	words := make([]string, len(pairs))
 	for i, p := range pairs {
 		words[i] = p.Axis + "=" + p.Value

@@ -21,8 +21,8 @@ modules:
 var ended = Scope{Needs: map[string]NeedView{
 	"my-build": {Status: "failed", Reason: "exit 1", Outputs: map[string]string{"version": "1.2", "my-key": "k", "evil": "${{ params.channel }}"}},
 	"fam": {Status: "succeeded", Members: []MemberView{
-		{Matrix: []Pair{{"os", "linux"}}, Status: "succeeded", Outputs: map[string]string{"size": "1"}},
-		{Matrix: []Pair{{"os", "windows"}}, Status: "failed"},
+		{Matrix: []Coordinate{{"os", "linux"}}, Status: "succeeded", Outputs: map[string]string{"size": "1"}},
+		{Matrix: []Coordinate{{"os", "windows"}}, Status: "failed"},
 	}},
 }}
 
@@ -232,7 +232,7 @@ func TestAlwaysRunGetsEmptyEnvAndAWarning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Pair{{"A", "v"}, {"B", "1.2"}}, r.ModuleEnv); diff != "" {
+	if diff := cmp.Diff([]Coordinate{{"A", "v"}, {"B", "1.2"}}, r.ModuleEnv); diff != "" {
 		t.Error(diff)
 	}
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], `env A is empty in part: my-build did not set the output "none"`) {

@@ -20,7 +20,7 @@ func (s *exprScope) evaluator() *evaluator {
 }
 
 // withMatrix is an evaluator for one member of a family.
-func (e *evaluator) withMatrix(pairs []Pair) *evaluator {
+func (e *evaluator) withMatrix(pairs []Coordinate) *evaluator {
 	member := *e
 	member.matrix = make(map[string]string, len(pairs))
 	for _, p := range pairs {
@@ -82,7 +82,7 @@ func axisMap(values map[string]string) map[string]any {
 	return m
 }
 
-func pairMap(pairs []Pair) map[string]string {
+func pairMap(pairs []Coordinate) map[string]string {
 	m := make(map[string]string, len(pairs))
 	for _, p := range pairs {
 		m[p.Axis] = p.Value

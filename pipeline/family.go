@@ -53,7 +53,7 @@ func (n *node) sound(depth int) bool {
 
 // Combinations evaluates the axes of a placeholder: the matrix of each member,
 // at most 10,000, none for an empty list. The error is a Faults.
-func (p *Pipeline) Combinations(m *Module, s Scope) ([][]Pair, error) {
+func (p *Pipeline) Combinations(m *Module, s Scope) ([][]Coordinate, error) {
 	if m.Dynamic != nil && m.Dynamic.Member != nil {
 		return itemsOf(m, s)
 	}
@@ -74,7 +74,7 @@ func (p *Pipeline) Combinations(m *Module, s Scope) ([][]Pair, error) {
 
 // Members makes the modules of a family from its combinations; numbers (tokens) are their positions from 0.
 // The error is a Faults.
-func (p *Pipeline) Members(m *Module, combinations [][]Pair) ([]*Module, error) {
+func (p *Pipeline) Members(m *Module, combinations [][]Coordinate) ([]*Module, error) {
 	if m.Dynamic != nil && m.Dynamic.Member != nil {
 		return membersOf(m, combinations), nil
 	}

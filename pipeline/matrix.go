@@ -85,7 +85,7 @@ func (m *matrixReader) reads() []string {
 }
 
 // combinations expands a matrix; false when something is not known yet or faulty.
-func (m *matrixReader) combinations() ([][]Pair, bool) {
+func (m *matrixReader) combinations() ([][]Coordinate, bool) {
 	if !m.ok(m.tree) || m.tree.Kind != mapNode {
 		return nil, false
 	}
@@ -117,7 +117,7 @@ func (m *matrixReader) combinations() ([][]Pair, bool) {
 }
 
 // distinct refuses two members of one name.
-func (m *matrixReader) distinct(combinations [][]Pair) bool {
+func (m *matrixReader) distinct(combinations [][]Coordinate) bool {
 	seen := make(map[string]bool, len(combinations))
 	for _, pairs := range combinations {
 		name := memberName(m.family, pairs)
@@ -264,14 +264,14 @@ func (m *matrixReader) listOf(x *expression, s *runtimeScope) ([]string, error) 
 }
 
 // entries reads include or exclude.
-func (m *matrixReader) entries(key string) ([][]Pair, bool) {
+func (m *matrixReader) entries(key string) ([][]Coordinate, bool) {
 	known := true
-	var entries [][]Pair
+	var entries [][]Coordinate
 	for _, entry := range m.tree.get(key).elements() {
 		if !m.ok(entry) {
 			return nil, false
 		}
-		var pairs []Pair
+		var pairs []Coordinate
 		for i, k := range entry.Keys {
 			n := entry.Items[i]
 			if !m.ok(n) || !m.ok(k) {
@@ -285,7 +285,7 @@ func (m *matrixReader) entries(key string) ([][]Pair, bool) {
 				}
 			}
 			known = known && ok && m.ok(n)
-			pairs = append(pairs, Pair{k.Value, v})
+			pairs = append(pairs, Coordinate{k.Value, v})
 		}
 		entries = append(entries, pairs)
 	}

@@ -29,7 +29,7 @@ type Module struct {
 	Name        string       `msgpack:"name"`  // "build", or of a member "build (os=linux, arch=amd64)"
 	Token       string       `msgpack:"token"` // [A-Za-z0-9_-]: names the module in subjects; unique in the run
 	Family      string       `msgpack:"family,omitempty"`
-	Matrix      []Pair       `msgpack:"matrix,omitempty"` // axis and value, in the order written
+	Matrix      []Coordinate `msgpack:"matrix,omitempty"` // axis and value, in the order written
 	Dynamic     *Dynamic     `msgpack:"dynamic,omitempty"`
 	Description string       `msgpack:"description,omitempty"`
 	Category    string       `msgpack:"category,omitempty"`
@@ -82,8 +82,14 @@ const (
 	Critical Priority = 2
 )
 
-// Pair is an axis of a matrix and a value on it.
-type Pair struct {
+// KeyValue is a variable or a label, with its value.
+type KeyValue struct {
+	Key   string `msgpack:"axis"`
+	Value string `msgpack:"value"`
+}
+
+// Coordinate is an axis of a matrix and a value on it.
+type Coordinate struct {
 	Axis  string `msgpack:"axis"`
 	Value string `msgpack:"value"`
 }
@@ -119,13 +125,13 @@ type Command struct {
 
 // Requirements are what a worker must offer. Words are in lower case.
 type Requirements struct {
-	OS     string   `msgpack:"os,omitempty"`
-	Arch   string   `msgpack:"arch,omitempty"`
-	Tools  []Tool   `msgpack:"tools,omitempty"`  // sorted by name
-	Tags   []string `msgpack:"tags,omitempty"`   // sorted
-	Labels []Pair   `msgpack:"labels,omitempty"` // sorted by Axis, which is the label's name
-	CPUs   int      `msgpack:"cpus,omitempty"`   // at least
-	Memory int64    `msgpack:"memory,omitempty"` // bytes, at least
+	OS     string     `msgpack:"os,omitempty"`
+	Arch   string     `msgpack:"arch,omitempty"`
+	Tools  []Tool     `msgpack:"tools,omitempty"`  // sorted by name
+	Tags   []string   `msgpack:"tags,omitempty"`   // sorted
+	Labels []KeyValue `msgpack:"labels,omitempty"` // sorted by Key
+	CPUs   int        `msgpack:"cpus,omitempty"`   // at least
+	Memory int64      `msgpack:"memory,omitempty"` // bytes, at least
 
 	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
 }
@@ -141,7 +147,7 @@ func (r *Requirements) fit() error {
 		n += len(t)
 	}
 	for _, l := range r.Labels {
-		n += len(l.Axis) + len(l.Value)
+		n += len(l.Key) + len(l.Value)
 	}
 	if n > maxRequirements {
 		return fmt.Errorf("the tools, tags and labels are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
@@ -178,7 +184,7 @@ type NeedView struct {
 
 // MemberView is one member of a needed family.
 type MemberView struct {
-	Matrix  []Pair
+	Matrix  []Coordinate
 	Status  string
 	Outputs map[string]string
 }

@@ -40,8 +40,8 @@ const maxItemName = 60
 // Items names the members of a family that runs once for each element of a
 // list: by the elements, or what these have as name, where that is short,
 // plain and distinct, else by their numbers from 0.
-func Items(list []any) [][]Pair {
-	named := make([][]Pair, len(list))
+func Items(list []any) [][]Coordinate {
+	named := make([][]Coordinate, len(list))
 	seen := map[string]bool{}
 	for i, v := range list {
 		if m, ok := v.(map[string]any); ok {
@@ -60,21 +60,21 @@ func Items(list []any) [][]Pair {
 			return numbered(len(list))
 		}
 		seen[text] = true
-		named[i] = []Pair{{itemAxis, text}}
+		named[i] = []Coordinate{{itemAxis, text}}
 	}
 	return named
 }
 
-func numbered(n int) [][]Pair {
-	pairs := make([][]Pair, n)
+func numbered(n int) [][]Coordinate {
+	pairs := make([][]Coordinate, n)
 	for i := range pairs {
-		pairs[i] = []Pair{{indexAxis, fmt.Sprint(i)}}
+		pairs[i] = []Coordinate{{indexAxis, fmt.Sprint(i)}}
 	}
 	return pairs
 }
 
 // itemsOf are the combinations of a placeholder that reads a list.
-func itemsOf(m *Module, s Scope) ([][]Pair, error) {
+func itemsOf(m *Module, s Scope) ([][]Coordinate, error) {
 	name := m.Dynamic.Reads[0]
 	list, ok := s.Needs[name].Result.([]any)
 	if !ok && s.Needs[name].Result != nil {
@@ -87,7 +87,7 @@ func itemsOf(m *Module, s Scope) ([][]Pair, error) {
 }
 
 // membersOf copies the member that a placeholder carries.
-func membersOf(m *Module, combinations [][]Pair) []*Module {
+func membersOf(m *Module, combinations [][]Coordinate) []*Module {
 	members := make([]*Module, len(combinations))
 	for i, pairs := range combinations {
 		one := *m.Dynamic.Member

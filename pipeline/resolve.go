@@ -25,7 +25,7 @@ func Resolve(m *Module, n Need, modules []*Module, byName map[string]int, famili
 	return found
 }
 
-func sameValues(a, b []Pair, axes []string) bool {
+func sameValues(a, b []Coordinate, axes []string) bool {
 	for _, axis := range axes {
 		v, ok := valueOn(a, axis)
 		w, there := valueOn(b, axis)
@@ -36,7 +36,7 @@ func sameValues(a, b []Pair, axes []string) bool {
 	return true
 }
 
-func valueOn(pairs []Pair, axis string) (string, bool) {
+func valueOn(pairs []Coordinate, axis string) (string, bool) {
 	for _, p := range pairs {
 		if p.Axis == axis {
 			return p.Value, true
@@ -138,8 +138,8 @@ type Resolved struct {
 	Run, Shell string // exactly one of Run and Args is set
 	Args       []string
 	Dir        string
-	Env        []Pair // the pipeline's own
-	ModuleEnv  []Pair // the module's own, over it: two lists, because `run --env` comes between them
+	Env        []KeyValue // the pipeline's own
+	ModuleEnv  []KeyValue // the module's own, over it: two lists, because `run --env` comes between them
 	PassEnv    []string
 	Stdin      string
 	Warnings   []string // outputs that were not set, and are empty in the env of an always-run module
@@ -169,12 +169,12 @@ func (p *Pipeline) ResolveCommand(m *Module, s Scope) (Resolved, error) {
 	}
 	r.Stdin = put(m.Command.Stdin, "stdin", scope)
 	for _, v := range p.Env {
-		r.Env = append(r.Env, Pair{v.Name, put(v.Value, "env "+v.Name, scope)})
+		r.Env = append(r.Env, KeyValue{v.Name, put(v.Value, "env "+v.Name, scope)})
 	}
 	for _, v := range m.Command.Env {
 		mine := *scope
 		mine.empty = m.Policy.AlwaysRun
-		r.ModuleEnv = append(r.ModuleEnv, Pair{v.Name, put(v.Value, "env "+v.Name, &mine)})
+		r.ModuleEnv = append(r.ModuleEnv, KeyValue{v.Name, put(v.Value, "env "+v.Name, &mine)})
 		for _, w := range mine.warnings {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("env %s is empty in part: %s", v.Name, w))
 		}

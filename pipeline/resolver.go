@@ -37,7 +37,7 @@ func (r *Resolver) Resolve(m *Module, n Need) []int {
 }
 
 // valuesOn tells apart what pairs have on some axes: values have no control characters.
-func valuesOn(pairs []Pair, axes []string) string {
+func valuesOn(pairs []Coordinate, axes []string) string {
 	var b strings.Builder
 	for _, axis := range axes {
 		if v, ok := valueOn(pairs, axis); ok {

@@ -129,7 +129,7 @@ func (d *Dispatcher) decideCondition(n *node, s pipeline.Scope, err error) {
 
 // expand records the members of a family.
 func (d *Dispatcher) expand(n *node, s pipeline.Scope, err error) {
-	var combinations [][]pipeline.Pair
+	var combinations [][]pipeline.Coordinate
 	if err == nil {
 		combinations, err = d.run.pipeline.Combinations(n.module, s)
 	}

@@ -67,7 +67,7 @@ func TestJobCarriesTheResolvedCommand(t *testing.T) {
 	p.ends = large(p)
 	p.play(4)
 	job := p.jobs["text"]
-	if want := []pipeline.Pair{{Axis: "WORD", Value: "go"}}; job == nil || !slices.Equal(job.Command.Env, want) || job.Command.Run != "true" {
+	if want := []pipeline.KeyValue{{Key: "WORD", Value: "go"}}; job == nil || !slices.Equal(job.Command.Env, want) || job.Command.Run != "true" {
 		t.Errorf("the job is %+v", job)
 	}
 }

@@ -683,7 +683,7 @@ func TestLanes(t *testing.T) {
 	var last uint64
 	lanes := map[jobs.Lane]jobs.LaneSet{
 		"served-a": tool("frob", "1.2"), "served-b": tool("mute", ""), "not-a": tool("frob", "1.10"), "not-b": tool("mute", "1"), "not-c": tool("missing", ""),
-		"served-c": {Slots: 9, Requires: pipeline.Requirements{Tags: []string{"gpu"}, Labels: []pipeline.Pair{{Axis: "zone", Value: "eu"}}, CPUs: 1, Memory: 1 << 20}},
+		"served-c": {Slots: 9, Requires: pipeline.Requirements{Tags: []string{"gpu"}, Labels: []pipeline.KeyValue{{Key: "zone", Value: "eu"}}, CPUs: 1, Memory: 1 << 20}},
 	}
 	for lane, set := range lanes {
 		last = max(last, b.lane(lane, set))

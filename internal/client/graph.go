@@ -55,7 +55,7 @@ func graphOfRun(log []jobs.Entry, rep *report.Report) (*pipeline.Pipeline, error
 
 // expandIn adds the members of a family to the graph, and marks its placeholder
 // as unselected.
-func expandIn(p *pipeline.Pipeline, i int, combinations [][]pipeline.Pair) error {
+func expandIn(p *pipeline.Pipeline, i int, combinations [][]pipeline.Coordinate) error {
 	members, err := p.Members(p.Modules[i], combinations)
 	if err != nil {
 		return err

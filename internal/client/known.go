@@ -68,10 +68,10 @@ func difference(have, want *jobs.Spec) string {
 }
 
 // pairs returns variables by name. The last variable of a name counts.
-func pairs(list []pipeline.Pair) map[string]string {
+func pairs(list []pipeline.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, v := range list {
-		m[v.Axis] = v.Value
+		m[v.Key] = v.Value
 	}
 	return m
 }

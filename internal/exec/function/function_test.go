@@ -188,7 +188,7 @@ func TestWorkerWithoutAProgramRefuses(t *testing.T) {
 
 func TestPreparedCommandRunsWithTheValuesOfTheProgram(t *testing.T) {
 	job := &jobs.Job{Func: &jobs.FuncJob{Name: "f"}, Command: &jobs.CommandJob{
-		Run: `echo "$A $(cat)"`, Shell: "sh", Env: []pipeline.Pair{{Axis: "A", Value: "old"}},
+		Run: `echo "$A $(cat)"`, Shell: "sh", Env: []pipeline.KeyValue{{Key: "A", Value: "old"}},
 	}}
 	program := functionFunc(func(context.Context, call.Request) call.Response {
 		return call.Response{Prepared: true, Env: map[string]string{"A": "new"}, Stdin: []byte("in")}

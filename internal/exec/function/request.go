@@ -56,7 +56,7 @@ func prepared(job *jobs.Job, res call.Response) *jobs.Job {
 	with, command := *job, *job.Command
 	command.Env = slices.Clone(command.Env)
 	for name, value := range res.Env {
-		command.Env = append(command.Env, pipeline.Pair{Axis: name, Value: value})
+		command.Env = append(command.Env, pipeline.KeyValue{Key: name, Value: value})
 	}
 	if res.Stdin != nil {
 		command.Stdin = string(res.Stdin)

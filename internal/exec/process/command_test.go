@@ -118,10 +118,10 @@ func TestHowACommandEnds(t *testing.T) {
 
 func TestEnvironmentOfACommand(t *testing.T) {
 	job := script(`env; echo "pwd=$(pwd)"`)
-	job.Matrix = []pipeline.Pair{{Axis: "go-version", Value: "1.26"}}
+	job.Matrix = []pipeline.Coordinate{{Axis: "go-version", Value: "1.26"}}
 	job.Trace = "00-1-2-01"
 	job.Command.PassEnv = []string{"SECRET_*", "OTHER", "MODPIPE_WORKER_TAGS"}
-	job.Command.Env = []pipeline.Pair{{Axis: "A", Value: "1"}, {Axis: "B", Value: "x=y z"}, {Axis: "A", Value: "2"}, {Axis: "MODPIPE_RUN_ID", Value: "forged"}}
+	job.Command.Env = []pipeline.KeyValue{{Key: "A", Value: "1"}, {Key: "B", Value: "x=y z"}, {Key: "A", Value: "2"}, {Key: "MODPIPE_RUN_ID", Value: "forged"}}
 	var ws string
 	e, out := execute(t, job, func(c *setting) {
 		c.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=/h", "USER=u", "LC_ALL=C", "TZ=UTC", "SECRET_A=1", "OTHER=2", "NOBODY=3", "MODPIPE_WORKER_TAGS=x"}
@@ -170,7 +170,7 @@ func TestKeyedCommandFindsItsFencingToken(t *testing.T) {
 func TestArgumentsTooLongForTheSystem(t *testing.T) {
 	long := strings.Repeat("x", 128<<10)
 	job := script("true")
-	job.Command.Env = []pipeline.Pair{{Axis: "BIG", Value: long}}
+	job.Command.Env = []pipeline.KeyValue{{Key: "BIG", Value: long}}
 	if e, _ := execute(t, job); e.Status != report.AttemptFailed || !strings.Contains(e.Error, "BIG") || !strings.Contains(e.Error, "128 KiB") || !strings.Contains(e.Error, "stdin") {
 		t.Errorf("environment: %q", e.Error)
 	}
@@ -401,7 +401,7 @@ func TestNeeds(t *testing.T) {
 		"none":  {Status: "skipped"},
 		"empty": {Status: "skipped", Family: true},
 		"test": {Status: "succeeded", Members: []jobs.Member{{
-			Matrix: []pipeline.Pair{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"n": "1"}),
+			Matrix: []pipeline.Coordinate{{Axis: "os", Value: "linux"}}, Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"n": "1"}),
 		}}},
 	}
 	want := `{"build":{"status":"succeeded","outputs":{"v":"<1>"}},"empty":{"status":"skipped","members":[]},"none":{"status":"skipped","outputs":{}},` +

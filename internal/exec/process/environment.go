@@ -55,8 +55,8 @@ func (c *command) environment() (env []string, err error) {
 	}
 	env = append(env, c.passed(job.Command.PassEnv)...)
 	for _, v := range job.Command.Env {
-		if !reserved(v.Axis) {
-			env = append(env, v.Axis+"="+v.Value)
+		if !reserved(v.Key) {
+			env = append(env, v.Key+"="+v.Value)
 		}
 	}
 	env = lastWins(append(env, c.variables()...))
@@ -111,7 +111,7 @@ func (c *command) variables() []string {
 	return append(env, matrixEnv(job.Matrix)...)
 }
 
-func matrixEnv(matrix []pipeline.Pair) []string {
+func matrixEnv(matrix []pipeline.Coordinate) []string {
 	var env []string
 	for _, p := range matrix {
 		axis := strings.ToUpper(strings.ReplaceAll(p.Axis, "-", "_"))

@@ -54,7 +54,7 @@ func TestFileThatCannotBeStartedSaysWhy(t *testing.T) {
 func TestEnvironmentThatIsTooLargeInSumNamesTheLargest(t *testing.T) {
 	job := script("true")
 	for i := range 80 {
-		job.Command.Env = append(job.Command.Env, pipeline.Pair{Axis: fmt.Sprintf("V%02d", i), Value: strings.Repeat("z", 100_000+i)})
+		job.Command.Env = append(job.Command.Env, pipeline.KeyValue{Key: fmt.Sprintf("V%02d", i), Value: strings.Repeat("z", 100_000+i)})
 	}
 	e, _ := execute(t, job)
 	for _, want := range []string{`cannot start "sh"`, "environment", "V79 (100079 bytes), V78 (100078 bytes), V77 (100077 bytes)", "stdin", "file"} {
