@@ -193,7 +193,7 @@ func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
 			console.Writef(w, "%-12s%s\n", what, phrase.Indent(text))
 		}
 	}
-	line("run", string(r.Run))
+	line("run", r.Run)
 	line("pipeline", r.Pipeline)
 	line("status", paint.Status(string(r.Status), string(r.Status)))
 	line("error", r.Error)

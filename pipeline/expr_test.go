@@ -232,7 +232,7 @@ func TestAlwaysRunGetsEmptyEnvAndAWarning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Coordinate{{"A", "v"}, {"B", "1.2"}}, r.ModuleEnv); diff != "" {
+	if diff := cmp.Diff([]KeyValue{{"A", "v"}, {"B", "1.2"}}, r.ModuleEnv); diff != "" {
 		t.Error(diff)
 	}
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], `env A is empty in part: my-build did not set the output "none"`) {

@@ -302,7 +302,7 @@ modules: {a: {command: ["true"], retry: {attempts: 3, delay: 8s, exit-codes: [75
 	rep := p.play(1)
 	var got []string
 	for i, a := range rep.Modules[0].Attempts {
-		if int(a.Number) != i+1 {
+		if a.Number != i+1 {
 			t.Errorf("attempt %d has number %d", i+1, a.Number)
 		}
 		got = append(got, string(a.Status))
