@@ -38,6 +38,17 @@ func Statuses() []Status {
 	}
 }
 
+// ranking orders the terminal statuses for a family: the status of the family is
+// that of the member with the first one.
+var ranking = []Status{Failed, TimedOut, DependencyFailed, Cancelled, Skipped, IgnoredFailure, Succeeded, Cached}
+
+// Outranks reports whether a member of a family with status s decides the status
+// of the family rather than one with status t. A member that has not ended
+// outranks none.
+func (s Status) Outranks(t Status) bool {
+	return s.Terminal() && (!t.Terminal() || slices.Index(ranking, s) < slices.Index(ranking, t))
+}
+
 // Terminal reports whether a module with this status has ended.
 func (s Status) Terminal() bool {
 	switch s {

@@ -31,19 +31,29 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestStatusWords: the words that expressions may compare with are the
-// terminal statuses'.
-func TestStatusWords(t *testing.T) {
+// TestOutranksOrdersTerminalStatuses: of two statuses exactly one outranks the
+// other, unless both are equal or not terminal.
+func TestOutranksOrdersTerminalStatuses(t *testing.T) {
+	for _, a := range report.Statuses() {
+		for _, b := range report.Statuses() {
+			ordered := a != b && (a.Terminal() || b.Terminal())
+			if one := a.Outranks(b) != b.Outranks(a); one != ordered || a.Outranks(a) {
+				t.Errorf("%s outranks %s: %t, the reverse: %t", a, b, a.Outranks(b), b.Outranks(a))
+			}
+		}
+	}
+}
+
+// TestExpressionsKnowTheTerminalStatuses: these are the words with which an
+// expression may compare.
+func TestExpressionsKnowTheTerminalStatuses(t *testing.T) {
 	var terminal []string
 	for _, s := range report.Statuses() {
 		if s.Terminal() {
 			terminal = append(terminal, string(s))
 		}
 	}
-	words := slices.Clone(pipeline.Statuses())
-	slices.Sort(words)
-	slices.Sort(terminal)
-	if !slices.Equal(words, terminal) {
+	if words := pipeline.Statuses(); !slices.Equal(words, terminal) {
 		t.Errorf("expressions know %v, modules end as %v", words, terminal)
 	}
 }

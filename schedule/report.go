@@ -215,20 +215,13 @@ func (n *node) why() string {
 	return n.err
 }
 
-// rank orders the ends of a family's members: the first decides.
-var rank = map[report.Status]int{
-	report.Failed: 0, report.TimedOut: 1, report.DependencyFailed: 2, report.Cancelled: 3, report.Skipped: 4,
-	report.IgnoredFailure: 5, report.Succeeded: 6, report.Cached: 7,
-	report.Waiting: 8, report.Ready: 8, report.Running: 8, report.Retrying: 8,
-}
-
 // familyNeed is the members' ends as one need's.
 func (r *Run) familyNeed(targets []int) jobs.Need {
 	need := jobs.Need{Status: report.Succeeded, Family: true, Members: []jobs.Member{}}
 	worst := -1
 	for _, t := range targets {
 		n := r.nodes[t]
-		if worst < 0 || rank[n.status] < rank[r.nodes[worst].status] {
+		if worst < 0 || n.status.Outranks(r.nodes[worst].status) {
 			worst = t
 		}
 		if n.module.Dynamic == nil {

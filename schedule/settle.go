@@ -76,9 +76,8 @@ func (r *Run) release(n *node) {
 	r.become(n, report.Ready)
 	n.queued = r.now
 	r.event(report.Event{Event: report.EventModuleReady, Module: n.module.Name})
-	if outputs, ok := r.kept[n.module.Name]; ok {
-		n.outputs = outputs
-		r.finish(n, report.Succeeded, n.index, "kept from run "+string(r.spec.RetryOf), "")
+	if x, ok := r.reusable(n); ok {
+		r.reuse(n, x)
 		return
 	}
 	r.sayWaiting(n)
