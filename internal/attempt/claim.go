@@ -71,12 +71,19 @@ func (d *Delivery) admitOlder(ctx context.Context) Verdict {
 // of a run without an orchestrator must not take all slots for ever. Such a job
 // stays in the queue, is delivered again, and is asked about again.
 func (d *Delivery) askFor(ctx context.Context, at cellView) Verdict {
+	if d.w.silent.holds(d.job.Run, d.w.Clock.Now(), d.w.TTL) {
+		return d.leaveQueued(errUnanswered)
+	}
 	patience, cancel := d.w.Clock.Within(ctx, d.w.TTL)
 	defer cancel()
 	a, err := d.ask(patience, at)
 	if err != nil {
+		if patience.Err() != nil && ctx.Err() == nil {
+			d.w.silent.note(d.job.Run, d.w.Clock.Now(), d.w.TTL)
+		}
 		return d.leaveQueued(err)
 	}
+	d.w.silent.end(d.job.Run)
 	return answers[a.State]
 }
 

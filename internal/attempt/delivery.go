@@ -76,6 +76,8 @@ type Worker struct {
 	// Alone reports whether no other process can hold the keys of this worker:
 	// then a gap of its lease means nothing. nil = never.
 	Alone func() bool
+
+	silent silence
 }
 
 // Arrival is how a job arrived.
