@@ -34,7 +34,7 @@ func memory(t *testing.T, s *natstest.Server) *broker.Conn {
 	t.Helper()
 	cfg := config(t, s)
 	cfg.Memory = true
-	return must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
+	return natstest.Must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
 }
 
 // TestReadLogFromAReplicaThatIsBehind: the cluster places a reader's consumer on a
@@ -43,10 +43,10 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
+		ctx := natstest.Within(t)
 		cells := []string{"a", "b", "c"}
 		for _, cell := range cells {
-			must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(cell), 0, claim()))
 		}
 		known := 0
 		s.Consumers(t, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
@@ -59,7 +59,7 @@ func TestReadLogFromAReplicaThatIsBehind(t *testing.T) {
 			known++
 			return true
 		})
-		log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
+		log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 		var read []string
 		for _, e := range log {
 			read = append(read, string(e.Cell))
@@ -79,8 +79,8 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
-		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+		ctx := natstest.Within(t)
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		dead := map[any]bool{}
 		s.Consumers(t, "MP_RUNS", "mp.>", func(cfg map[string]any) bool {
 			if len(dead) < 3 {
@@ -88,12 +88,12 @@ func TestReadersWhoseConsumerIsPlacedOnADeadServer(t *testing.T) {
 			}
 			return !dead[cfg["name"]]
 		})
-		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 {
+		if log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 {
 			t.Errorf("%d records", len(log))
 		}
 		clear(dead)
 		out, stop := following(t, ctx, c, "r")
-		receive(t, ctx, out)
+		natstest.Receive(t, ctx, out)
 		stop()
 	})
 }
@@ -104,17 +104,17 @@ func TestReadersWhoseConsumerHasNoPlace(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
-		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+		ctx := natstest.Within(t)
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		asked := 0
 		var restore func()
 		restore = s.Between(t, "$JS.API.CONSUMER.CREATE.>", ">", func(_ *nats.Conn, m *nats.Msg) {
 			if asked++; asked == 5 {
 				restore()
 			}
-			check(t, m.Respond([]byte(`{"error": {"code": 503, "err_code": 10023, "description": "insufficient resources"}}`)))
+			natstest.Check(t, m.Respond([]byte(`{"error": {"code": 503, "err_code": 10023, "description": "insufficient resources"}}`)))
 		})
-		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 || asked != 5 {
+		if log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 1 || asked != 5 {
 			t.Errorf("%d records after %d refusals", len(log), asked)
 		}
 	})
@@ -130,7 +130,7 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		b := must[*jetstream.Bucket](t)(c.OpenBucket(within(t), jetstream.BucketConfig{Name: "mp-x"}))
+		b := natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(natstest.Within(t), jetstream.BucketConfig{Name: "mp-x"}))
 		cells := 0
 		for name, write := range map[string]func(context.Context) error{
 			"mp.run.>": func(ctx context.Context) error {
@@ -152,7 +152,7 @@ func TestWritesComeSoonAfterAnElection(t *testing.T) {
 					look()
 					store()
 				})
-				check(t, write(within(t)))
+				natstest.Check(t, write(natstest.Within(t)))
 				if took := time.Since(elected); took > soon {
 					t.Errorf("%s: written %v after the election, %v after the loss", name, took, took+without)
 				}
@@ -173,10 +173,10 @@ func TestStreamIsCreatedDespiteAnotherCreator(t *testing.T) {
 			if asked++; asked == 2 {
 				restore()
 			}
-			check(t, m.Respond([]byte(`{"error": {"code": 500, "err_code": 10049, "description": "error creating store for stream"}}`)))
+			natstest.Check(t, m.Respond([]byte(`{"error": {"code": 500, "err_code": 10049, "description": "error creating store for stream"}}`)))
 		})
-		b := must[*jetstream.Bucket](t)(c.OpenBucket(within(t), jetstream.BucketConfig{Name: "mp-x"}))
-		must[uint64](t)(b.Put(within(t), "a", []byte("1")))
+		b := natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(natstest.Within(t), jetstream.BucketConfig{Name: "mp-x"}))
+		natstest.Must[uint64](t)(b.Put(natstest.Within(t), "a", []byte("1")))
 		if asked != 2 {
 			t.Errorf("it was refused %d times, want 2", asked)
 		}

@@ -21,13 +21,13 @@ func BenchmarkPublishJob(b *testing.B) {
 		c.Queue.Publish(ctx, job(fmt.Sprint("m", i)), func(err error) { done <- err })
 	}
 	for range b.N {
-		check(b, <-done)
+		natstest.Check(b, <-done)
 	}
 }
 
 func BenchmarkAppend(b *testing.B) {
 	c := connect(b, natstest.StartServer(b, nil))
 	for i := range b.N {
-		must[uint64](b)(c.Runs.Append(context.Background(), "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, outcome()))
+		natstest.Must[uint64](b)(c.Runs.Append(context.Background(), "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, outcome()))
 	}
 }

@@ -22,12 +22,12 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	c := connect(t, s)
-	ctx := within(t)
-	check(t, c.Queue.EnsureLane(ctx, "any"))
-	check(t, c.Queue.EnsureLane(ctx, "any")) // again is no error
-	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+	ctx := natstest.Within(t)
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any")) // again is no error
+	js := natstest.Must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
 	cfg := func(name string) jetstream.StreamConfig {
-		return must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo().Config
+		return natstest.Must[jetstream.Stream](t)(js.Stream(ctx, name)).CachedInfo().Config
 	}
 	queue := cfg("MP_JOBS")
 	if queue.Retention != jetstream.WorkQueuePolicy || queue.Storage != jetstream.FileStorage || queue.Discard != jetstream.DiscardNew ||
@@ -46,7 +46,7 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 	if blobs := cfg("OBJ_mp-blobs"); blobs.MaxAge != 30*24*time.Hour || blobs.Discard != jetstream.DiscardNew {
 		t.Errorf("OBJ_mp-blobs: %+v", blobs)
 	}
-	lane := must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config
+	lane := natstest.Must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config
 	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != topology.AckWait || lane.MaxAckPending != -1 ||
 		lane.MaxWaiting != 20_000 || lane.MaxDeliver != -1 || lane.FilterSubject != "mp.job.any.>" || lane.InactiveThreshold < 48*time.Hour {
 		t.Errorf("lane: %+v", lane)
@@ -56,12 +56,12 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 func TestExistingConfigurationIsKept(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
-	ctx := within(t)
-	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
-	must[jetstream.Stream](t)(js.CreateStream(ctx, jetstream.StreamConfig{Name: "MP_RUNS", Subjects: []string{"mp.run.>"}, MaxAge: time.Hour}))
+	ctx := natstest.Within(t)
+	js := natstest.Must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+	natstest.Must[jetstream.Stream](t)(js.CreateStream(ctx, jetstream.StreamConfig{Name: "MP_RUNS", Subjects: []string{"mp.run.>"}, MaxAge: time.Hour}))
 	c := connect(t, s)
-	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
-	info := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo()
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+	info := natstest.Must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS")).CachedInfo()
 	if info.Config.MaxAge != time.Hour || info.State.Msgs != 1 {
 		t.Errorf("%+v", info)
 	}
@@ -71,7 +71,7 @@ func TestSmallStoreGetsLowerLimits(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, func(o *server.Options) { o.JetStreamMaxStore = 3 << 30 })
 	c := connect(t, s)
-	must[uint64](t)(c.Runs.Append(within(t), "r", "m", 0, claim()))
+	natstest.Must[uint64](t)(c.Runs.Append(natstest.Within(t), "r", "m", 0, claim()))
 }
 
 // restricted starts a server on which alice has all permissions, and bob the given
@@ -89,10 +89,10 @@ func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 	})
 	cfg := config(t, s)
 	cfg.Options = []nats.Option{nats.UserInfo("alice", "a")}
-	c, err := broker.Connect(within(t), cfg)
-	check(t, err)
+	c, err := broker.Connect(natstest.Within(t), cfg)
+	natstest.Check(t, err)
 	t.Cleanup(c.Close)
-	check(t, c.Queue.EnsureLane(within(t), "any"))
+	natstest.Check(t, c.Queue.EnsureLane(natstest.Within(t), "any"))
 	cfg.Options = []nats.Option{nats.UserInfo("bob", "b")}
 	cfg.Inbox = "_INBOX.bob"
 	return cfg
@@ -101,9 +101,9 @@ func restricted(t *testing.T, publish, subscribe []string) broker.Config {
 func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 	t.Parallel()
 	cfg := restricted(t, []string{"$JS.API.STREAM.INFO.>"}, []string{"_INBOX.bob.>"})
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	c := natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), cfg))
 	defer c.Close()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	denied := func(what, subject string, err error) {
 		t.Helper()
 		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), subject) {
@@ -127,7 +127,7 @@ func TestDeniedPermissionNamesTheSubject(t *testing.T) {
 func TestDeniedInboxIsNamed(t *testing.T) {
 	t.Parallel()
 	cfg := restricted(t, []string{">"}, []string{"nothing"})
-	_, err := broker.Connect(within(t), cfg)
+	_, err := broker.Connect(natstest.Within(t), cfg)
 	if err != nil {
 		if !errors.Is(err, broker.ErrDenied) || !strings.Contains(err.Error(), "_INBOX.bob") {
 			t.Errorf("%v", err)
@@ -141,7 +141,7 @@ func TestCallsSurviveACut(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	again := c.Reconnected(ctx)
 	s.Stop()
 	written := make(chan error, 1)
@@ -150,8 +150,8 @@ func TestCallsSurviveACut(t *testing.T) {
 		written <- err
 	}()
 	s.Start(t)
-	receive(t, ctx, again)
-	check(t, <-written)
+	natstest.Receive(t, ctx, again)
+	natstest.Check(t, <-written)
 	s.Stop()
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
@@ -168,9 +168,9 @@ func TestCallsSurviveACut(t *testing.T) {
 func TestControlMessagesArrive(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	got := make(chan jobs.RunID, 10)
-	background(t, func(ctx context.Context) error {
+	natstest.Background(t, func(ctx context.Context) error {
 		return c.Control.Receive(ctx, "w", func(run jobs.RunID, m jobs.Control) {
 			if (m.Cancel != nil) == (run != "") {
 				got <- run
@@ -181,8 +181,8 @@ func TestControlMessagesArrive(t *testing.T) {
 	defer tick.Stop()
 	received := map[jobs.RunID]bool{}
 	for len(received) < 2 {
-		check(t, c.Control.SendRun("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
-		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		natstest.Check(t, c.Control.SendRun("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
+		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:
 			received[run] = true
@@ -197,13 +197,13 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(strings.Repeat("line\n", n*100))}}}
 	}
 	out := make(chan broker.LogEntry)
-	background(t, func(ctx context.Context) error { return c.Logs.Follow(ctx, "r", out) })
+	natstest.Background(t, func(ctx context.Context) error { return c.Logs.Follow(ctx, "r", out) })
 	go func() {
 		for n := 1; n <= 100; n++ {
 			for range 1 + n%2 { // some are repeated
@@ -217,13 +217,13 @@ func TestLogsAreReadOnceAndInOrder(t *testing.T) {
 		}
 	}()
 	for n := 1; n <= 100; n++ {
-		if e := receive(t, ctx, out); e.Chunk.Number != n || e.ID != id || len(e.Chunk.Parts[0].Data) != n*500 {
+		if e := natstest.Receive(t, ctx, out); e.Chunk.Number != n || e.ID != id || len(e.Chunk.Parts[0].Data) != n*500 {
 			t.Fatalf("chunk %d is %d", n, e.Chunk.Number)
 		}
 	}
 	count := 0
-	check(t, c.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error { count++; return nil }))
-	check(t, c.Logs.Read(ctx, "r", "other", 0, func(broker.LogEntry) error { count++; return nil }))
+	natstest.Check(t, c.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error { count++; return nil }))
+	natstest.Check(t, c.Logs.Read(ctx, "r", "other", 0, func(broker.LogEntry) error { count++; return nil }))
 	if count != 100 {
 		t.Errorf("%d chunks", count)
 	}

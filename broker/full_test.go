@@ -46,7 +46,7 @@ func (m messages) await(t *testing.T, ctx context.Context, words ...string) {
 	t.Helper()
 next:
 	for {
-		text := receive(t, ctx, m.logged)
+		text := natstest.Receive(t, ctx, m.logged)
 		for _, w := range words {
 			if !strings.Contains(text, w) {
 				continue next
@@ -68,22 +68,22 @@ func smallOn(t *testing.T, s *natstest.Server, stream string, bytes int64) (c *b
 	t.Helper()
 	connect(t, s).Close()
 	js, err := natsjs.New(s.Connect(t))
-	check(t, err)
+	natstest.Check(t, err)
 	resize = func(bytes int64) {
 		t.Helper()
 		st, err := js.Stream(t.Context(), stream)
-		check(t, err)
+		natstest.Check(t, err)
 		cfg := st.CachedInfo().Config
 		cfg.MaxBytes = bytes
 		_, err = js.UpdateStream(t.Context(), cfg)
-		check(t, err)
+		natstest.Check(t, err)
 	}
 	resize(bytes)
 	said = newMessages()
 	cfg := config(t, s)
 	cfg.Logger = slog.New(said)
 	c, err = broker.Connect(t.Context(), cfg)
-	check(t, err)
+	natstest.Check(t, err)
 	t.Cleanup(c.Close)
 	return c, said, resize
 }
@@ -106,14 +106,14 @@ func noise(n int) []byte {
 // when there is room.
 func waitsForRoom(t *testing.T, stream string, fill, write func(context.Context, *broker.Conn) error) *broker.Conn {
 	t.Helper()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	c, said, resize := small(t, stream, 4<<10)
 	for {
 		err := fill(ctx, c)
 		if errors.Is(err, broker.ErrFull) {
 			break
 		}
-		check(t, err)
+		natstest.Check(t, err)
 	}
 	done := make(chan error, 1)
 	var g sync.WaitGroup
@@ -126,7 +126,7 @@ func waitsForRoom(t *testing.T, stream string, fill, write func(context.Context,
 	default:
 	}
 	resize(1 << 20)
-	check(t, receive(t, ctx, done))
+	natstest.Check(t, natstest.Receive(t, ctx, done))
 	said.await(t, ctx, "stores again", stream)
 	return c
 }
@@ -157,11 +157,11 @@ func TestFullLogOfRuns(t *testing.T) {
 		_, err := c.Runs.Append(ctx, "r", "m", 0, rec)
 		return err
 	})
-	log := must[[]jobs.Entry](t)(c.Runs.Read(within(t), "rx"))
+	log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(natstest.Within(t), "rx"))
 	if len(log) != 1 {
 		t.Errorf("rx has %d entries", len(log))
 	}
-	if _, err := c.Runs.Append(within(t), "r", "m", 0, outcome()); !errors.Is(err, broker.ErrConflict) {
+	if _, err := c.Runs.Append(natstest.Within(t), "r", "m", 0, outcome()); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second outcome: %v", err)
 	}
 }
@@ -169,24 +169,24 @@ func TestFullLogOfRuns(t *testing.T) {
 // TestFullQueue: publishing a job fails for lack of room, and the caller retries.
 func TestFullQueue(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	c, _, resize := small(t, "MP_JOBS", 2<<10)
-	check(t, c.Queue.EnsureLane(ctx, "any"))
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 	publish := func(n int) error {
 		done := make(chan error, 1)
 		c.Queue.Publish(ctx, &jobs.Job{Run: "r", Lane: "any", Module: "m", Attempt: jobs.Attempt(n)}, func(err error) { done <- err })
-		return receive(t, ctx, done)
+		return natstest.Receive(t, ctx, done)
 	}
 	n := 1
 	for ; ; n++ {
 		if err := publish(n); errors.Is(err, broker.ErrFull) {
 			break
 		} else {
-			check(t, err)
+			natstest.Check(t, err)
 		}
 	}
 	resize(1 << 20)
-	check(t, publish(n))
+	natstest.Check(t, publish(n))
 	if err := publish(n); !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second copy: %v", err)
 	}
@@ -206,8 +206,8 @@ func TestFullBlobs(t *testing.T) {
 		want, err = c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": large}))
 		return err
 	})
-	got, err := c.Values.Outputs(within(t), want)
-	check(t, err)
+	got, err := c.Values.Outputs(natstest.Within(t), want)
+	natstest.Check(t, err)
 	if got["o"] != large {
 		t.Errorf("%d bytes came back", len(got["o"]))
 	}
@@ -216,19 +216,19 @@ func TestFullBlobs(t *testing.T) {
 // TestFullBucket: writes to a bucket wait for room.
 func TestFullBucket(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	s := natstest.InProcess(t)
 	c, said, _ := smallOn(t, s, "MP_RUNS", 1<<20)
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-things"})
-	check(t, err)
+	natstest.Check(t, err)
 	js, err := natsjs.New(s.Connect(t))
-	check(t, err)
+	natstest.Check(t, err)
 	st, err := js.Stream(ctx, "KV_mp-things")
-	check(t, err)
+	natstest.Check(t, err)
 	cfg := st.CachedInfo().Config
 	cfg.MaxBytes = 512
 	_, err = js.UpdateStream(ctx, cfg)
-	check(t, err)
+	natstest.Check(t, err)
 	done := make(chan error, 1)
 	var g sync.WaitGroup
 	g.Go(func() {
@@ -239,6 +239,6 @@ func TestFullBucket(t *testing.T) {
 	said.await(t, ctx, "no room", "KV_mp-things")
 	cfg.MaxBytes = 1 << 20
 	_, err = js.UpdateStream(ctx, cfg)
-	check(t, err)
-	check(t, receive(t, ctx, done))
+	natstest.Check(t, err)
+	natstest.Check(t, natstest.Receive(t, ctx, done))
 }

@@ -19,8 +19,8 @@ import (
 // deleteStream deletes a stream as an administrator does.
 func deleteStream(t *testing.T, ctx context.Context, s *natstest.Server, name string) {
 	t.Helper()
-	js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
-	check(t, js.DeleteStream(ctx, name))
+	js := natstest.Must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+	natstest.Check(t, js.DeleteStream(ctx, name))
 }
 
 func specOf(run jobs.RunID) jobs.Record { return jobs.Record{Spec: &jobs.Spec{Run: run}} }
@@ -31,18 +31,18 @@ func TestFollowEndsWhenTheStreamIsRecreated(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
-		must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+		ctx := natstest.Within(t)
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 		out, ended := make(chan jobs.Entry), make(chan error, 1)
 		go func() { ended <- c.Runs.Follow(ctx, "r", 0, out) }()
-		receive(t, ctx, out)
+		natstest.Receive(t, ctx, out)
 		<-time.After(time.Second) // readers recognise a stream by the time of its creation
 		deleteStream(t, ctx, s, "MP_RUNS")
-		check(t, c.Ensure(ctx))
+		natstest.Check(t, c.Ensure(ctx))
 		for i := range 5 {
-			must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("other", i)), 0, claim()))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("other", i)), 0, claim()))
 		}
-		if err := receive(t, ctx, ended); !errors.Is(err, broker.ErrReconnected) {
+		if err := natstest.Receive(t, ctx, ended); !errors.Is(err, broker.ErrReconnected) {
 			t.Errorf("following ended with %v", err)
 		}
 	})
@@ -54,16 +54,16 @@ func TestWatchOfRunsRestartsInARecreatedStream(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
+		ctx := natstest.Within(t)
 		for i := range 5 {
 			run := jobs.RunID(fmt.Sprint("old", i))
-			must[uint64](t)(c.Runs.Append(ctx, run, "", 0, specOf(run)))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, run, "", 0, specOf(run)))
 		}
 		out := make(chan broker.RunChange)
-		background(t, func(ctx context.Context) error { return c.Runs.Watch(ctx, out) })
+		natstest.Background(t, func(ctx context.Context) error { return c.Runs.Watch(ctx, out) })
 		list := func() (runs []string) {
 			for {
-				switch change := receive(t, ctx, out); {
+				switch change := natstest.Receive(t, ctx, out); {
 				case change.Began:
 					runs = []string{"began"}
 				case change.Synced:
@@ -80,8 +80,8 @@ func TestWatchOfRunsRestartsInARecreatedStream(t *testing.T) {
 		if got := strings.Join(list(), " "); got != "began" {
 			t.Errorf("after the stream was deleted: %s", got)
 		}
-		must[uint64](t)(c.Runs.Append(ctx, "new", "", 0, specOf("new")))
-		if change := receive(t, ctx, out); change.Run != "new" {
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "new", "", 0, specOf("new")))
+		if change := natstest.Receive(t, ctx, out); change.Run != "new" {
 			t.Errorf("after a submission: %+v", change)
 		}
 	})
@@ -92,15 +92,15 @@ func TestLossOfALogIsDetected(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		c := memory(t, s)
 		defer c.Close()
-		ctx := within(t)
-		must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, specOf("r")))
+		ctx := natstest.Within(t)
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, specOf("r")))
 		gone := make(chan error, 1)
 		go func() { gone <- c.Runs.WatchGone(ctx, "r") }()
-		js := must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
-		stream := must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS"))
-		check(t, stream.Purge(ctx, jetstream.WithPurgeSubject("mp.run.r.>")))
+		js := natstest.Must[jetstream.JetStream](t)(jetstream.New(s.Connect(t)))
+		stream := natstest.Must[jetstream.Stream](t)(js.Stream(ctx, "MP_RUNS"))
+		natstest.Check(t, stream.Purge(ctx, jetstream.WithPurgeSubject("mp.run.r.>")))
 		var lost *broker.GoneError
-		if err := receive(t, ctx, gone); !errors.As(err, &lost) || lost.Run != "r" || lost.Stream != "MP_RUNS" {
+		if err := natstest.Receive(t, ctx, gone); !errors.As(err, &lost) || lost.Run != "r" || lost.Stream != "MP_RUNS" {
 			t.Errorf("%v", err)
 		}
 	})
@@ -110,12 +110,12 @@ func TestLossOfALogIsDetected(t *testing.T) {
 func TestDroppedLogDoesNotCountAsLost(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
-	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
-	if there := must[bool](t)(c.Runs.HasLog(ctx, "r")); !there {
+	ctx := natstest.Within(t)
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
+	if there := natstest.Must[bool](t)(c.Runs.HasLog(ctx, "r")); !there {
 		t.Error("the log of a run that was dropped counts as lost")
 	}
-	if there := must[bool](t)(c.Runs.HasLog(ctx, "never")); there {
+	if there := natstest.Must[bool](t)(c.Runs.HasLog(ctx, "never")); there {
 		t.Error("a run that never was has a log")
 	}
 }

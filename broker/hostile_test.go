@@ -58,11 +58,11 @@ func hostile(t *testing.T) (*broker.Conn, *warnings, func(subject string, data [
 	cfg, log := config(t, s), &warnings{}
 	cfg.Logger = slog.New(log)
 	c, err := broker.Connect(t.Context(), cfg)
-	check(t, err)
+	natstest.Check(t, err)
 	t.Cleanup(c.Close)
 	return c, log, func(subject string, data []byte, header nats.Header) {
 		t.Helper()
-		if _, err := c.Request(within(t), &nats.Msg{Subject: subject, Data: data, Header: header}); err != nil {
+		if _, err := c.Request(natstest.Within(t), &nats.Msg{Subject: subject, Data: data, Header: header}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,7 +76,7 @@ func objectEntry(name, key, nuid, size string) (subject string, data []byte) {
 func bomb(t *testing.T, n int) []byte {
 	t.Helper()
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
-	check(t, err)
+	natstest.Check(t, err)
 	return e.EncodeAll(make([]byte, n), nil)
 }
 
@@ -99,18 +99,18 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, _, put := hostile(t)
-			ctx := within(t)
+			ctx := natstest.Within(t)
 			subject, data := objectEntry(tt.entry, key, tt.nuid, tt.size)
 			put(subject, data, nil)
-			must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
 			put("mp.run.r.mod.m", nil, nats.Header{"Mp-Blob": {key}})
 			put("mp.log.r.m.1", nil, nats.Header{"Mp-Blob": {key}})
 
-			log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
+			log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 			if len(log) != 2 || log[1].Unread == nil || log[1].Cell != "m" {
 				t.Errorf("the log: %+v", log)
 			}
-			check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
+			natstest.Check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 				if e.Unread == nil {
 					t.Errorf("a chunk: %+v", e)
 				}
@@ -128,7 +128,7 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 100 {
 				t.Errorf("%d MiB are allocated", mib)
 			}
-			must[[]content.Stored](t)(c.Values.List(ctx))
+			natstest.Must[[]content.Stored](t)(c.Values.List(ctx))
 		})
 	}
 }
@@ -138,26 +138,26 @@ func TestFalseObjectEntriesAreRejected(t *testing.T) {
 func TestInvalidEntryIsReplaced(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
-	ctx := within(t)
-	other := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit + 1)})))
+	ctx := natstest.Within(t)
+	other := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit + 1)})))
 	value := map[string]string{"o": longText(broker.InlineLimit + 2)}
-	o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
+	o := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
 	for _, nuid := range []string{">", "*", "", "a b"} {
 		subject, data := objectEntry(o.Ref.SHA256, o.Ref.SHA256, nuid, "18446744073709551615")
 		put(subject, data, nil)
-		again := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
-		if got := must[map[string]string](t)(c.Values.Outputs(ctx, again)); got["o"] != value["o"] {
+		again := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(value)))
+		if got := natstest.Must[map[string]string](t)(c.Values.Outputs(ctx, again)); got["o"] != value["o"] {
 			t.Errorf("with chunks %q: %d bytes come back", nuid, len(got["o"]))
 		}
 	}
-	must[map[string]string](t)(c.Values.Outputs(ctx, other))
+	natstest.Must[map[string]string](t)(c.Values.Outputs(ctx, other))
 }
 
 func TestReferencesWithoutADigestAreRefused(t *testing.T) {
 	t.Parallel()
 	c, _, _ := hostile(t)
 	for _, digest := range []string{"../../etc/passwd", strings.Repeat("a", 60000), strings.Repeat("A", 64), "*"} {
-		if _, err := c.Values.Outputs(within(t), jobs.Value{Ref: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
+		if _, err := c.Values.Outputs(natstest.Within(t), jobs.Value{Ref: jobs.Blob{SHA256: digest}}); !errors.Is(err, jobs.ErrMalformed) {
 			t.Errorf("%.20s: %v", digest, err)
 		}
 	}
@@ -168,9 +168,9 @@ func TestReferencesWithoutADigestAreRefused(t *testing.T) {
 func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
-	ctx := within(t)
-	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
-	b := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-things"}))
+	ctx := natstest.Within(t)
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
+	b := natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-things"}))
 	compressed := nats.Header{"Mp-Encoding": {"zstd"}}
 	for _, n := range []int{2 << 20, 100 << 20} {
 		body := bomb(t, n)
@@ -179,16 +179,16 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 		put("mp.run.r.mod.m", body, compressed)
 		put("mp.log.r.m.1", body, compressed)
 		put("$KV.mp-things.k", body, compressed)
-		if last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); !errors.Is(last.Unread, jobs.ErrTooLarge) {
+		if last := natstest.Must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); !errors.Is(last.Unread, jobs.ErrTooLarge) {
 			t.Errorf("%d bytes in a cell: %v", n, last.Unread)
 		}
-		check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
+		natstest.Check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 			if !errors.Is(e.Unread, jobs.ErrTooLarge) {
 				t.Errorf("%d bytes in a chunk: %v", n, e.Unread)
 			}
 			return nil
 		}))
-		if e := must[jetstream.BucketEntry](t)(b.Last(ctx, "k")); !errors.Is(e.Unread, jobs.ErrTooLarge) {
+		if e := natstest.Must[jetstream.BucketEntry](t)(b.Last(ctx, "k")); !errors.Is(e.Unread, jobs.ErrTooLarge) {
 			t.Errorf("%d bytes in a bucket: %v", n, e.Unread)
 		}
 		runtime.ReadMemStats(&after)
@@ -202,10 +202,10 @@ func TestCompressedMessagesAreLimitedByKind(t *testing.T) {
 func TestLongSpecificationIsDecompressed(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	long := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: strings.Repeat("x", 5<<20), Pipeline: &pipeline.Pipeline{Name: "p"}}}
-	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, long))
-	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, long))
+	log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	if got := len(log[0].Record.Spec.Commit); got != 5<<20 {
 		t.Errorf("%d bytes come back", got)
 	}
@@ -221,42 +221,42 @@ func TestLongSpecificationIsDecompressed(t *testing.T) {
 func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 	t.Parallel()
 	c, _, put := hostile(t)
-	ctx := within(t)
-	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
+	ctx := natstest.Within(t)
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, spec("r")))
 	for _, rec := range []jobs.Record{{End: &jobs.End{Status: report.RunFailed}}, {Cancel: &jobs.Cancel{ID: "x"}}, spec("r"), {}} {
-		body := must[[]byte](t)(jobs.Marshal(&rec))
+		body := natstest.Must[[]byte](t)(jobs.Marshal(&rec))
 		put("mp.run.r.mod.m", body, nil)
-		if last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); last.Unread == nil {
+		if last := natstest.Must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m")); last.Unread == nil {
 			t.Errorf("it is read in a cell: %+v", last.Record)
 		}
 	}
-	for _, bad := range [][]byte{nil, {1, 0xc1}, must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: report.RunFailed}}))} {
+	for _, bad := range [][]byte{nil, {1, 0xc1}, natstest.Must[[]byte](t)(jobs.Marshal(&jobs.Record{End: &jobs.End{Status: report.RunFailed}}))} {
 		put("mp.run.r.cancel", bad, nil)
-		if last := must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
+		if last := natstest.Must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r")); last.Unread == nil || last.Cell != "" {
 			t.Errorf("it is read as a cancellation: %+v", last)
 		}
 	}
 	second := spec("r")
 	second.Spec.Commit = "another"
-	for _, bad := range [][]byte{nil, must[[]byte](t)(jobs.Marshal(&second))} {
+	for _, bad := range [][]byte{nil, natstest.Must[[]byte](t)(jobs.Marshal(&second))} {
 		put("mp.run.r.spec", bad, nil)
 	}
-	if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 10 {
+	if log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r")); len(log) != 10 {
 		t.Errorf("%d entries", len(log))
 	}
-	if first := must[*jobs.Spec](t)(c.Runs.Spec(ctx, "r")); first.Commit == "another" {
+	if first := natstest.Must[*jobs.Spec](t)(c.Runs.Spec(ctx, "r")); first.Commit == "another" {
 		t.Error("a second specification takes the place of the first")
 	}
-	if runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 1 || runs[0].Problem != nil || runs[0].Commit == "another" {
+	if runs := natstest.Must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 1 || runs[0].Problem != nil || runs[0].Commit == "another" {
 		t.Errorf("runs: %+v", runs)
 	}
 	done := outcome()
-	put("mp.run.r.end", must[[]byte](t)(jobs.Marshal(&done)), nil)
+	put("mp.run.r.end", natstest.Must[[]byte](t)(jobs.Marshal(&done)), nil)
 	if _, err := c.Runs.Read(ctx, "r"); !errors.Is(err, jobs.ErrMalformed) {
 		t.Errorf("an outcome as the end: %v", err)
 	}
 	other := spec("another")
-	put("mp.run.s.spec", must[[]byte](t)(jobs.Marshal(&other)), nil)
+	put("mp.run.s.spec", natstest.Must[[]byte](t)(jobs.Marshal(&other)), nil)
 	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, jobs.ErrMalformed) {
 		t.Errorf("the specification of another run: %v", err)
 	}
@@ -267,14 +267,14 @@ func TestRecordsBelongOnTheirSubjects(t *testing.T) {
 func TestUnreadableChunksAreSkipped(t *testing.T) {
 	t.Parallel()
 	c, log, put := hostile(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	chunk := func(n int) jobs.LogChunk {
 		return jobs.LogChunk{Writer: "w", Number: n, Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
 	}
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
-	check(t, c.Logs.Append(ctx, "r", id, chunk(1)))
+	natstest.Check(t, c.Logs.Append(ctx, "r", id, chunk(1)))
 	newer := chunk(2)
-	body := must[[]byte](t)(jobs.Marshal(&newer))
+	body := natstest.Must[[]byte](t)(jobs.Marshal(&newer))
 	body[0] = jobs.Version + 1
 	for _, bad := range []*nats.Msg{
 		{Data: body, Header: nats.Header{"Nats-Msg-Id": {"mp.log.r.m.1.w.2"}}},
@@ -291,11 +291,11 @@ func TestUnreadableChunksAreSkipped(t *testing.T) {
 	for _, subject := range []string{"mp.log.r.m.x", "mp.log.r.a.b.c.1", "mp.log.r.m.0", "mp.log.r.m.99999999999999999999"} {
 		put(subject, nil, nil)
 	}
-	check(t, c.Logs.Append(ctx, "r", id, chunk(3)))
+	natstest.Check(t, c.Logs.Append(ctx, "r", id, chunk(3)))
 	var read, skipped []int
 	for range 2 {
 		read, skipped = nil, nil
-		check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
+		natstest.Check(t, c.Logs.Read(ctx, "r", "", 0, func(e broker.LogEntry) error {
 			if e.Unread == nil {
 				read = append(read, e.Chunk.Number)
 			} else if e.ID == id {
@@ -317,8 +317,8 @@ func TestUnreadableChunksAreSkipped(t *testing.T) {
 func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 	t.Parallel()
 	c, log, put := hostile(t)
-	ctx := within(t)
-	check(t, c.Queue.EnsureLane(ctx, "any"))
+	ctx := natstest.Within(t)
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 	for i, change := range []func(*jobs.Job){
 		func(j *jobs.Job) { j.Run = "another" },
 		func(j *jobs.Job) { j.Module = "another" },
@@ -329,18 +329,18 @@ func TestJobsThatContradictTheirSubjectAreRefused(t *testing.T) {
 		j := job(fmt.Sprint("m", i))
 		subject := "mp.job.any.r." + string(j.Module) + ".1"
 		change(j)
-		put(subject, must[[]byte](t)(jobs.Marshal(j)), nil)
+		put(subject, natstest.Must[[]byte](t)(jobs.Marshal(j)), nil)
 	}
 	put("mp.job.any.r.garbage.1", []byte{1, 0xc1}, nil)
 	put("mp.job.any.r.long.1", bomb(t, 100<<20), nats.Header{"Mp-Encoding": {"zstd"}})
 	put("mp.job.any.r.newer.1", []byte{jobs.Version + 1, 0x80}, nil)
 	publish(t, ctx, c, job("good"))
 	delivered := pull(t, c, "any", 4)
-	if d := receive(t, ctx, delivered); d.Job.Name != "good" {
+	if d := natstest.Receive(t, ctx, delivered); d.Job.Name != "good" {
 		t.Errorf("%s is delivered", d.Job.Name)
 	}
 	for {
-		list := must[[]broker.QueuedJob](t)(c.Queue.List(ctx))
+		list := natstest.Must[[]broker.QueuedJob](t)(c.Queue.List(ctx))
 		if len(list) == 2 && log.count("refused a job") == 7 && log.count("of a newer version") == 1 {
 			return // that, and the one that is delivered
 		}

@@ -27,11 +27,11 @@ func slow(t *testing.T, bits int, delay time.Duration) (far, near *broker.Conn, 
 	t.Helper()
 	s := natstest.StartServer(t, nil)
 	near = connect(t, s)
-	link = must[*faultproxy.Proxy](t)(faultproxy.New(t.Context(), strings.TrimPrefix(s.URL(), "nats://")))
-	background(t, link.Run)
+	link = natstest.Must[*faultproxy.Proxy](t)(faultproxy.New(t.Context(), strings.TrimPrefix(s.URL(), "nats://")))
+	natstest.Background(t, link.Run)
 	cfg := config(t, s)
 	cfg.URL = "nats://" + link.Addr()
-	far = must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	far = natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), cfg))
 	t.Cleanup(far.Close)
 	link.Set(faultproxy.Fault{Rate: bits / 8, Latency: delay})
 	return far, near, link
@@ -50,9 +50,9 @@ func scramble(bytes int) string {
 // beats counts what gets through beside a transfer until stop is called.
 func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int64) {
 	t.Helper()
-	b := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-beats", Memory: true}))
+	b := natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-beats", Memory: true}))
 	var n atomic.Int64
-	background(t, func(ctx context.Context) error { //nolint:contextcheck // its own
+	natstest.Background(t, func(ctx context.Context) error { //nolint:contextcheck // its own
 		for ctx.Err() == nil {
 			if _, err := b.Put(ctx, "k", []byte("v")); err == nil {
 				n.Add(1)
@@ -68,18 +68,18 @@ func beats(t *testing.T, ctx context.Context, c *broker.Conn) (count func() int6
 func TestHeartbeatsOvertakeATransfer(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 0)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	count := beats(t, ctx, far)
 	value := map[string]string{"v": scramble(1 << 20)}
 	before := count()
-	sent := must[jobs.Value](t)(far.Values.Put(ctx, jobs.OutputsOf(value)))
+	sent := natstest.Must[jobs.Value](t)(far.Values.Put(ctx, jobs.OutputsOf(value)))
 	up := count() - before
-	got := must[map[string]string](t)(near.Values.Outputs(ctx, sent))
+	got := natstest.Must[map[string]string](t)(near.Values.Outputs(ctx, sent))
 	if got["v"] != value["v"] {
 		t.Error("another value arrived")
 	}
 	before = count()
-	got = must[map[string]string](t)(far.Values.Outputs(ctx, sent))
+	got = natstest.Must[map[string]string](t)(far.Values.Outputs(ctx, sent))
 	down := count() - before
 	if got["v"] != value["v"] {
 		t.Error("another value came back")
@@ -92,7 +92,7 @@ func TestHeartbeatsOvertakeATransfer(t *testing.T) {
 func TestTransferContinuesAfterACut(t *testing.T) {
 	t.Parallel()
 	far, near, link := slow(t, 8_000_000, 0)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	value := map[string]string{"v": scramble(2 << 20)}
 	stored := make(chan jobs.Value, 1)
 	go func() {
@@ -116,7 +116,7 @@ func TestTransferContinuesAfterACut(t *testing.T) {
 			t.Fatal("it never arrives")
 		}
 	}
-	if got := must[map[string]string](t)(near.Values.Outputs(ctx, sent)); got["v"] != value["v"] {
+	if got := natstest.Must[map[string]string](t)(near.Values.Outputs(ctx, sent)); got["v"] != value["v"] {
 		t.Error("another value arrived")
 	}
 }
@@ -124,22 +124,22 @@ func TestTransferContinuesAfterACut(t *testing.T) {
 func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 	t.Parallel()
 	far, near, link := slow(t, 20_000_000, 20*time.Millisecond)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	const chunks = 60
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte(scramble(8 << 10))}}}
-		waits = append(waits, must[func(context.Context) error](t)(far.Logs.Send(ctx, "r", id, chunk)))
+		waits = append(waits, natstest.Must[func(context.Context) error](t)(far.Logs.Send(ctx, "r", id, chunk)))
 		if n%20 == 0 {
 			link.Reset()
 		}
 	}
 	for _, wait := range waits {
-		check(t, wait(ctx))
+		natstest.Check(t, wait(ctx))
 	}
 	var numbers []int
-	check(t, near.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
+	natstest.Check(t, near.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
 		if !bytes.Equal(e.Chunk.Parts[0].Data, []byte(scramble(8<<10))) {
 			t.Error("another text arrived")
 		}
@@ -159,13 +159,13 @@ func TestOutputKeepsItsOrderWhenChunksAreSentAgain(t *testing.T) {
 func TestReaderRestoresTheOrderOfChunks(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	for _, n := range []int{2, 3, 1, 3, 5, 4, 7} { // 6 is gone for good
-		check(t, c.Logs.Append(ctx, "r", id, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
+		natstest.Check(t, c.Logs.Append(ctx, "r", id, jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Data: []byte("x")}}}))
 	}
 	var numbers []int
-	check(t, c.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
+	natstest.Check(t, c.Logs.Read(ctx, "r", "m", 1, func(e broker.LogEntry) error {
 		numbers = append(numbers, e.Chunk.Number)
 		return nil
 	}))
@@ -182,11 +182,11 @@ func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
 	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
 	const values = 12
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	var readers errgroup.Group
 	for i := range values {
 		value := scramble(300_000 + i)
-		sent := must[jobs.Value](t)(near.Values.Put(ctx, jobs.OutputsOf(map[string]string{"v": value})))
+		sent := natstest.Must[jobs.Value](t)(near.Values.Put(ctx, jobs.OutputsOf(map[string]string{"v": value})))
 		readers.Go(func() error {
 			got, err := far.Values.Outputs(ctx, sent)
 			if err == nil && got["v"] != value {
@@ -195,7 +195,7 @@ func TestManyReadersOfASlowLinkReadEachByteOnce(t *testing.T) {
 			return err
 		})
 	}
-	check(t, readers.Wait())
+	natstest.Check(t, readers.Wait())
 	if n := asked(); n > 2*values {
 		t.Errorf("%d consumers for %d values", n, values)
 	}
@@ -207,9 +207,9 @@ func TestLongValueArrivesOverASlowLink(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 1_000_000, 100*time.Millisecond)
 	value := scramble(3_000_000)
-	sent := must[jobs.Value](t)(near.Values.Put(within(t), jobs.OutputsOf(map[string]string{"v": value})))
+	sent := natstest.Must[jobs.Value](t)(near.Values.Put(natstest.Within(t), jobs.OutputsOf(map[string]string{"v": value})))
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.>")
-	if got := must[map[string]string](t)(far.Values.Outputs(within(t), sent)); got["v"] != value {
+	if got := natstest.Must[map[string]string](t)(far.Values.Outputs(natstest.Within(t), sent)); got["v"] != value {
 		t.Error("another value arrived")
 	}
 	if n := asked(); n > 12 {
@@ -222,20 +222,20 @@ func TestLongValueArrivesOverASlowLink(t *testing.T) {
 func TestShortChunksOfOutputAreReadTogether(t *testing.T) {
 	t.Parallel()
 	far, near, _ := slow(t, 100_000_000, 0)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	id := jobs.AttemptID{Module: "m", Attempt: 1}
 	const chunks = 3000
 	var waits []func(context.Context) error
 	for n := 1; n <= chunks; n++ {
 		chunk := jobs.LogChunk{Writer: "w", Number: n, Time: time.Now(), Parts: []jobs.LogPart{{Stream: jobs.Stdout, Data: []byte("line\n")}}}
-		waits = append(waits, must[func(context.Context) error](t)(near.Logs.Send(ctx, "r", id, chunk)))
+		waits = append(waits, natstest.Must[func(context.Context) error](t)(near.Logs.Send(ctx, "r", id, chunk)))
 	}
 	for _, wait := range waits {
-		check(t, wait(ctx))
+		natstest.Check(t, wait(ctx))
 	}
 	asked := counted(t, near, "$JS.API.CONSUMER.CREATE.MP_LOGS.>")
 	n := 0
-	check(t, far.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error {
+	natstest.Check(t, far.Logs.Read(ctx, "r", "m", 1, func(broker.LogEntry) error {
 		n++
 		return nil
 	}))
@@ -252,11 +252,11 @@ func counted(t *testing.T, c *broker.Conn, subject string) (count func() int64) 
 	t.Helper()
 	var n atomic.Int64
 	sub, err := c.Subscribe(subject, func(*nats.Msg) { n.Add(1) })
-	check(t, err)
-	check(t, c.Ping(within(t)))
+	natstest.Check(t, err)
+	natstest.Check(t, c.Ping(natstest.Within(t)))
 	return func() int64 {
-		check(t, c.Ping(within(t)))
-		check(t, sub.Unsubscribe())
+		natstest.Check(t, c.Ping(natstest.Within(t)))
+		natstest.Check(t, sub.Unsubscribe())
 		return n.Load()
 	}
 }

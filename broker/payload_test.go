@@ -51,14 +51,14 @@ func longText(n int) string {
 func TestLongRecords(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, jetstream.LeastPayload)
-	check(t, err)
-	ctx := within(t)
+	natstest.Check(t, err)
+	ctx := natstest.Within(t)
 	long := longText(300 << 10)
 	var combinations [][]pipeline.Coordinate
 	for i := range 10_000 {
 		combinations = append(combinations, []pipeline.Coordinate{{Axis: "x", Value: long[i*30 : i*30+30]}})
 	}
-	inline := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit - 100)})))
+	inline := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(broker.InlineLimit - 100)})))
 	records := map[string]jobs.Record{
 		"spec":      {Spec: &jobs.Spec{Run: "r-spec", Pipeline: &pipeline.Pipeline{Name: "p"}, Labels: map[string]string{"l": long}}},
 		"outcome":   {Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptFailed, Error: longText(broker.InlineLimit), Outputs: inline}},
@@ -76,10 +76,10 @@ func TestLongRecords(t *testing.T) {
 				cell = "m"
 			}
 			if rec.Spec == nil {
-				must[uint64](t)(c.Runs.Append(ctx, run, "", 0, spec(run)))
+				natstest.Must[uint64](t)(c.Runs.Append(ctx, run, "", 0, spec(run)))
 			}
-			must[uint64](t)(c.Runs.Append(ctx, run, cell, 0, rec))
-			log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, run))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, run, cell, 0, rec))
+			log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, run))
 			if diff := cmp.Diff(rec, log[len(log)-1].Record); diff != "" {
 				t.Errorf("it comes back otherwise:\n%.500s", diff)
 			}
@@ -91,15 +91,15 @@ func TestLongRecords(t *testing.T) {
 func TestLongValues(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, jetstream.LeastPayload)
-	check(t, err)
-	ctx := within(t)
+	natstest.Check(t, err)
+	ctx := natstest.Within(t)
 	for _, n := range []int{broker.InlineLimit - 100, broker.InlineLimit + 1, jetstream.LeastPayload, 900 << 10, 3 << 20} {
-		o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(n)})))
-		if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["o"] != longText(n) {
+		o := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(map[string]string{"o": longText(n)})))
+		if got := natstest.Must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["o"] != longText(n) {
 			t.Errorf("of %d bytes %d come back", n, len(got["o"]))
 		}
-		r := must[jobs.Value](t)(c.Values.Put(ctx, jobs.ResultOf(noise(n))))
-		if got := must[jobs.Value](t)(c.Values.Load(ctx, r)).Inline; string(got) != string(noise(n)) {
+		r := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.ResultOf(noise(n))))
+		if got := natstest.Must[jobs.Value](t)(c.Values.Load(ctx, r)).Inline; string(got) != string(noise(n)) {
 			t.Errorf("of a result of %d bytes %d come back", n, len(got))
 		}
 		if n > jobs.MaxSmall {
@@ -107,9 +107,9 @@ func TestLongValues(t *testing.T) {
 		}
 		chunk := jobs.LogChunk{Writer: "w", Number: 1, Parts: []jobs.LogPart{{Data: noise(n)}}}
 		run := jobs.RunID(fmt.Sprintf("r%d", n))
-		check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
+		natstest.Check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 		chunks := 0
-		check(t, c.Logs.Read(ctx, run, "", 0, func(e broker.LogEntry) error {
+		natstest.Check(t, c.Logs.Read(ctx, run, "", 0, func(e broker.LogEntry) error {
 			chunks++
 			if string(e.Chunk.Parts[0].Data) != string(noise(n)) {
 				t.Errorf("of a chunk of %d bytes %d come back", n, len(e.Chunk.Parts[0].Data))
@@ -127,28 +127,28 @@ func TestLongValues(t *testing.T) {
 func TestLongJobs(t *testing.T) {
 	t.Parallel()
 	c, err := onSmall(t, jetstream.LeastPayload)
-	check(t, err)
-	ctx := within(t)
+	natstest.Check(t, err)
+	ctx := natstest.Within(t)
 	needs := map[string]jobs.Need{}
 	for i := range 50 {
 		needs[fmt.Sprintf("n%d", i)] = jobs.Need{Status: "succeeded", Outputs: jobs.OutputsOf(map[string]string{"o": longText(60<<10 - i)})}
 	}
-	check(t, c.Queue.EnsureLane(ctx, "any"))
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 	long := job("m")
 	long.Needs = needs
 	publish(t, ctx, c, long)
-	d := receive(t, ctx, pull(t, c, "any", 1))
+	d := natstest.Receive(t, ctx, pull(t, c, "any", 1))
 	if diff := cmp.Diff(needs, d.Job.Needs); diff != "" {
 		t.Errorf("it comes otherwise:\n%.500s", diff)
 	}
-	check(t, d.Ack())
+	natstest.Check(t, d.Ack())
 	for i := range 1200 {
 		needs[fmt.Sprintf("n%d", i)] = needs["n0"]
 	}
 	long.Attempt = 2
 	done := make(chan error, 1)
 	c.Queue.Publish(ctx, long, func(err error) { done <- err })
-	if err := receive(t, ctx, done); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "64 MiB") {
+	if err := natstest.Receive(t, ctx, done); !errors.Is(err, broker.ErrTooLarge) || !strings.Contains(err.Error(), "64 MiB") {
 		t.Errorf("a job longer than any message: %v", err)
 	}
 }

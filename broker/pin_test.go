@@ -16,10 +16,10 @@ func TestPinnedRequestsFailAfterAReconnect(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	first := c.Connection()
 	pinned := c.Pin(ctx)
-	must[uint64](t)(c.Runs.Append(pinned, "r", "m", 0, claim()))
+	natstest.Must[uint64](t)(c.Runs.Append(pinned, "r", "m", 0, claim()))
 	again := c.Reconnected(ctx)
 	s.Stop()
 	waiting := make(chan error, 1)
@@ -28,14 +28,14 @@ func TestPinnedRequestsFailAfterAReconnect(t *testing.T) {
 		waiting <- err
 	}()
 	s.Start(t)
-	receive(t, ctx, again)
+	natstest.Receive(t, ctx, again)
 	if c.Connection() <= first {
 		t.Errorf("the connection after a reconnect is %d, and was %d", c.Connection(), first)
 	}
 	published := make(chan error, 1)
 	c.Queue.Publish(pinned, job("m"), func(err error) { published <- err })
 	_, last := c.Runs.Last(pinned, "r", "m")
-	bucket := must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-test", Memory: true}))
+	bucket := natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-test", Memory: true}))
 	_, put := bucket.Put(pinned, "k", []byte("v"))
 	for what, err := range map[string]error{"a waiting write": <-waiting, "a job": <-published, "a read": last, "an entry": put} {
 		if !errors.Is(err, broker.ErrReconnected) {
@@ -45,5 +45,5 @@ func TestPinnedRequestsFailAfterAReconnect(t *testing.T) {
 	if _, err := c.Runs.Last(ctx, "r", "n"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("what was refused is stored: %v", err)
 	}
-	must[uint64](t)(c.Runs.Append(c.Pin(context.WithoutCancel(ctx)), "r", "n", 0, claim()))
+	natstest.Must[uint64](t)(c.Runs.Append(c.Pin(context.WithoutCancel(ctx)), "r", "n", 0, claim()))
 }

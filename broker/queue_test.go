@@ -22,7 +22,7 @@ func publish(t testing.TB, ctx context.Context, c *broker.Conn, list ...*jobs.Jo
 		c.Queue.Publish(ctx, j, func(err error) { done <- err })
 	}
 	for range list {
-		check(t, <-done)
+		natstest.Check(t, <-done)
 	}
 }
 
@@ -38,16 +38,16 @@ func pull(t testing.TB, c *broker.Conn, lane jobs.Lane, slots int) <-chan *pulle
 		}
 	})
 	p.Serve(lane, 1)
-	background(t, p.Run)
+	natstest.Background(t, p.Run)
 	return out
 }
 
 func TestPurgedJobsLeaveTheQueue(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	queued := func(moduleID jobs.ModuleID) bool {
-		return must[bool](t)(c.Queue.Has(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
+		return natstest.Must[bool](t)(c.Queue.Has(ctx, "any", "r", jobs.AttemptID{Module: moduleID, Attempt: 1}))
 	}
 	publish(t, ctx, c, job("a"), job("b"), job("c"))
 	if !queued("a") || queued("z") {
@@ -58,11 +58,11 @@ func TestPurgedJobsLeaveTheQueue(t *testing.T) {
 	if err := <-done; !errors.Is(err, broker.ErrConflict) {
 		t.Errorf("a second copy: %v", err)
 	}
-	check(t, c.Queue.Purge(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
+	natstest.Check(t, c.Queue.Purge(ctx, "any", "r", jobs.AttemptID{Module: "a", Attempt: 1}))
 	if queued("a") || !queued("b") {
 		t.Error("a alone is purged")
 	}
-	check(t, c.Queue.PurgeRun(ctx, "r"))
+	natstest.Check(t, c.Queue.PurgeRun(ctx, "r"))
 	if queued("b") || queued("c") {
 		t.Error("all of the run are purged")
 	}

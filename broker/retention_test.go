@@ -13,26 +13,26 @@ import (
 // logOf writes the log of an ended run with one module.
 func logOf(t *testing.T, c *broker.Conn, run jobs.RunID) (claimed uint64) {
 	t.Helper()
-	ctx := within(t)
-	seq := must[uint64](t)
+	ctx := natstest.Within(t)
+	seq := natstest.Must[uint64](t)
 	seq(c.Runs.Append(ctx, run, "", 0, spec(run)))
 	seq(c.Runs.Append(ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}))
 	claimed = seq(c.Runs.Append(ctx, run, "m", 0, claim()))
 	seq(c.Runs.Append(ctx, run, "m", claimed, outcome()))
-	check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
+	natstest.Check(t, c.Logs.Append(ctx, run, jobs.AttemptID{Module: "m", Attempt: 1}, jobs.LogChunk{Writer: "n", Number: 1}))
 	return claimed
 }
 
 func end(t *testing.T, c *broker.Conn, run jobs.RunID) {
 	t.Helper()
-	must[uint64](t)(c.Runs.Append(within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
+	natstest.Must[uint64](t)(c.Runs.Append(natstest.Within(t), run, "", 0, jobs.Record{End: &jobs.End{Status: report.RunSucceeded}}))
 }
 
 // TestDropRun: only the end of a dropped run remains, and other runs lose nothing.
 func TestDropRun(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	claimed := logOf(t, c, "old")
 	logOf(t, c, "old-er")
 	logOf(t, c, "open")
@@ -40,8 +40,8 @@ func TestDropRun(t *testing.T) {
 	if err := c.Runs.Drop(ctx, "open"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("dropping what has not ended: %v", err)
 	}
-	check(t, c.Runs.Drop(ctx, "old"))
-	check(t, c.Runs.Drop(ctx, "old"))
+	natstest.Check(t, c.Runs.Drop(ctx, "old"))
+	natstest.Check(t, c.Runs.Drop(ctx, "old"))
 
 	var dropped *broker.DroppedError
 	if _, err := c.Runs.Read(ctx, "old"); !errors.As(err, &dropped) || dropped.End.Status != report.RunSucceeded || dropped.Ended.IsZero() {
@@ -50,7 +50,7 @@ func TestDropRun(t *testing.T) {
 	if err := c.Runs.Dropped(ctx, "old"); !errors.As(err, &dropped) {
 		t.Errorf("asking for it: %v", err)
 	}
-	if ended := must[bool](t)(c.Runs.Ended(ctx, "old")); !ended {
+	if ended := natstest.Must[bool](t)(c.Runs.Ended(ctx, "old")); !ended {
 		t.Error("its end is gone")
 	}
 	for _, run := range []jobs.RunID{"open", "old-er", "never"} {
@@ -59,16 +59,16 @@ func TestDropRun(t *testing.T) {
 		}
 	}
 	for _, run := range []jobs.RunID{"open", "old-er"} {
-		if log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, run)); len(log) != 4 {
+		if log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, run)); len(log) != 4 {
 			t.Errorf("%s has %d records left of 4", run, len(log))
 		}
 	}
 	chunks := 0
-	check(t, c.Logs.Read(ctx, "old", "", 0, func(broker.LogEntry) error { chunks++; return nil }))
+	natstest.Check(t, c.Logs.Read(ctx, "old", "", 0, func(broker.LogEntry) error { chunks++; return nil }))
 	if chunks != 0 {
 		t.Errorf("%d chunks of its output are left", chunks)
 	}
-	if runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 2 {
+	if runs := natstest.Must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{})); len(runs) != 2 {
 		t.Errorf("%d runs are listed, want 2", len(runs))
 	}
 
@@ -77,11 +77,11 @@ func TestDropRun(t *testing.T) {
 		t.Errorf("a late outcome: %v", err)
 	}
 	// The cell accepts an outcome without a claim, and no reader takes it.
-	must[uint64](t)(c.Runs.Append(ctx, "old", "m", 0, outcome()))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "old", "m", 0, outcome()))
 	if _, err := c.Runs.Read(ctx, "old"); !errors.As(err, &dropped) {
 		t.Errorf("reading it after a late record: %v", err)
 	}
-	check(t, c.Runs.Forget(ctx, "old"))
+	natstest.Check(t, c.Runs.Forget(ctx, "old"))
 	if _, err := c.Runs.Read(ctx, "old"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("reading a forgotten run: %v", err)
 	}
@@ -92,16 +92,16 @@ func TestDropRun(t *testing.T) {
 func TestReadersOfADroppedLogEnd(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	logOf(t, c, "r")
 	end(t, c, "r")
 	const chunks = 100
 	for n := range chunks { // far more than is sent ahead
 		chunk := jobs.LogChunk{Writer: "n", Number: n + 2, Parts: []jobs.LogPart{{Data: noise(100 << 10)}}}
-		check(t, c.Logs.Append(ctx, "r", jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
+		natstest.Check(t, c.Logs.Append(ctx, "r", jobs.AttemptID{Module: "m", Attempt: 1}, chunk))
 	}
 	read := 0
-	check(t, c.Logs.Read(ctx, "r", "", 0, func(broker.LogEntry) error {
+	natstest.Check(t, c.Logs.Read(ctx, "r", "", 0, func(broker.LogEntry) error {
 		if read++; read > 1 {
 			return nil
 		}

@@ -19,14 +19,14 @@ import (
 func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
-	first := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+	ctx := natstest.Within(t)
+	first := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	if _, err := c.Runs.Append(ctx, "r", "m", 0, claim()); !errors.Is(err, broker.ErrConflict) {
 		t.Fatalf("a second claim with the same expectation: %v", err)
 	}
-	must[uint64](t)(c.Runs.Append(ctx, "r", "other", 0, claim()))
-	second := must[uint64](t)(c.Runs.Append(ctx, "r", "m", first, outcome()))
-	last := must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m"))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "other", 0, claim()))
+	second := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", first, outcome()))
+	last := natstest.Must[jobs.Entry](t)(c.Runs.Last(ctx, "r", "m"))
 	if last.Sequence != second || last.Cell != "m" || last.Record.Outcome == nil || last.Time.IsZero() {
 		t.Errorf("last of the cell: %+v", last)
 	}
@@ -38,7 +38,7 @@ func TestAppendIsACompareAndSetOnTheSubject(t *testing.T) {
 func TestEveryRecordHasItsSubject(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	run := []struct {
 		cell jobs.ModuleID
 		rec  jobs.Record
@@ -52,11 +52,11 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	}
 	expect := []uint64{0, 0, 0, 3, 0, 0}
 	for i, r := range run {
-		if seq := must[uint64](t)(c.Runs.Append(ctx, "r", r.cell, expect[i], r.rec)); seq != uint64(i+1) {
+		if seq := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", r.cell, expect[i], r.rec)); seq != uint64(i+1) {
 			t.Fatalf("record %d is at %d", i, seq)
 		}
 	}
-	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
+	log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	for i, e := range log {
 		if e.Sequence != uint64(i+1) || e.Cell != run[i].cell {
 			t.Errorf("entry %d: %+v", i, e)
@@ -68,17 +68,17 @@ func TestEveryRecordHasItsSubject(t *testing.T) {
 	if len(log) != len(run) {
 		t.Fatalf("%d entries", len(log))
 	}
-	if ended := must[bool](t)(c.Runs.Ended(ctx, "r")); !ended {
+	if ended := natstest.Must[bool](t)(c.Runs.Ended(ctx, "r")); !ended {
 		t.Error("it has ended")
 	}
-	if ended := must[bool](t)(c.Runs.Ended(ctx, "s")); ended {
+	if ended := natstest.Must[bool](t)(c.Runs.Ended(ctx, "s")); ended {
 		t.Error("it has not ended")
 	}
-	must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r"))
+	natstest.Must[jobs.Entry](t)(c.Runs.LastCancel(ctx, "r"))
 	if _, err := c.Runs.Read(ctx, "s"); !errors.Is(err, broker.ErrNotFound) {
 		t.Errorf("a missing run: %v", err)
 	}
-	runs := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{}))
+	runs := natstest.Must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{}))
 	if len(runs) != 1 || runs[0].Pipeline != "p" || runs[0].Status == report.RunRunning || runs[0].Finished == nil {
 		t.Errorf("runs: %+v", runs)
 	}
@@ -123,9 +123,9 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
 	writer, reader := connect(t, s), connect(t, s)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	out := make(chan jobs.Entry)
-	background(t, func(ctx context.Context) error { return followAgain(ctx, reader, "r", out) })
+	natstest.Background(t, func(ctx context.Context) error { return followAgain(ctx, reader, "r", out) })
 	written, n := make(chan error, 1), 3000
 	go func() {
 		for i := range n {
@@ -137,7 +137,7 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 		written <- nil
 	}()
 	for i := range n {
-		e := receive(t, ctx, out)
+		e := natstest.Receive(t, ctx, out)
 		if want := uint64(i + 1); e.Sequence != want || e.Cell != jobs.ModuleID(fmt.Sprint("m", i)) {
 			t.Fatalf("entry %d is %d in cell %s", want, e.Sequence, e.Cell)
 		}
@@ -148,19 +148,19 @@ func TestFollowFromTheStartMissesNothingOverCutsAndRestarts(t *testing.T) {
 			s.Restart(t)
 		}
 	}
-	check(t, <-written)
+	natstest.Check(t, <-written)
 }
 
 func TestFollowBeginsAfterASequence(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	for i := range 10 {
-		must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()))
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", jobs.ModuleID(fmt.Sprint("m", i)), 0, claim()))
 	}
 	out := make(chan jobs.Entry)
-	background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 7, out) })
-	if e := receive(t, ctx, out); e.Sequence != 8 {
+	natstest.Background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 7, out) })
+	if e := natstest.Receive(t, ctx, out); e.Sequence != 8 {
 		t.Errorf("it begins at %d", e.Sequence)
 	}
 }
@@ -168,14 +168,14 @@ func TestFollowBeginsAfterASequence(t *testing.T) {
 func TestLargeRecordTravelsByReference(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	var text strings.Builder
 	for i := range 600_000 {
 		fmt.Fprint(&text, i*i%7919)
 	}
 	rec := jobs.Record{Spec: &jobs.Spec{Run: "r", Commit: text.String()}}
-	must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, rec))
-	log := must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "", 0, rec))
+	log := natstest.Must[[]jobs.Entry](t)(c.Runs.Read(ctx, "r"))
 	if diff := cmp.Diff(rec, log[0].Record); diff != "" {
 		t.Error("it came back otherwise")
 	}
@@ -184,21 +184,21 @@ func TestLargeRecordTravelsByReference(t *testing.T) {
 func TestLargeOutputs(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	small := map[string]string{"a": "1"}
-	if o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(small))); o.ByRef() || must[map[string]string](t)(o.Outputs())["a"] != "1" {
+	if o := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(small))); o.ByRef() || natstest.Must[map[string]string](t)(o.Outputs())["a"] != "1" {
 		t.Errorf("small outputs: %+v", o)
 	}
 	large := map[string]string{"a": strings.Repeat("0123456789", 2_000_000), "b": "x"}
-	o := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
+	o := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
 	if o.Inline != nil || len(o.Ref.SHA256) != 64 {
 		t.Fatalf("large outputs: %+v", o.Ref)
 	}
-	again := must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
+	again := natstest.Must[jobs.Value](t)(c.Values.Put(ctx, jobs.OutputsOf(large)))
 	if diff := cmp.Diff(o, again); diff != "" {
 		t.Error(diff)
 	}
-	if got := must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
+	if got := natstest.Must[map[string]string](t)(c.Values.Outputs(ctx, o)); got["a"] != large["a"] || got["b"] != "x" {
 		t.Error("they came back otherwise")
 	}
 	if _, err := c.Values.Outputs(ctx, jobs.Value{Ref: jobs.Blob{SHA256: strings.Repeat("0", 64)}}); !errors.Is(err, broker.ErrNotFound) {

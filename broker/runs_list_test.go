@@ -24,16 +24,16 @@ func listedSpec(id string) jobs.Record {
 
 func TestListHasPagesNewestFirst(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	for i := range 5 {
 		id := fmt.Sprintf("r%d", i)
-		must[uint64](t)(c.Runs.Append(ctx, jobs.RunID(id), "", 0, listedSpec(id)))
+		natstest.Must[uint64](t)(c.Runs.Append(ctx, jobs.RunID(id), "", 0, listedSpec(id)))
 	}
-	must[uint64](t)(c.Runs.Append(ctx, "r3", "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: "it broke"}}))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r3", "", 0, jobs.Record{End: &jobs.End{Status: report.RunFailed, Error: "it broke"}}))
 	var got []string
 	page := broker.Page{Limit: 2}
 	for {
-		rows := must[[]broker.RunRow](t)(c.Runs.List(ctx, page))
+		rows := natstest.Must[[]broker.RunRow](t)(c.Runs.List(ctx, page))
 		if len(rows) == 0 {
 			break
 		}
@@ -45,7 +45,7 @@ func TestListHasPagesNewestFirst(t *testing.T) {
 	if want := "r4 r3 r2 r1 r0"; strings.Join(got, " ") != want {
 		t.Errorf("listed %v, want %s", got, want)
 	}
-	r := must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{Limit: 2}))[1]
+	r := natstest.Must[[]broker.RunRow](t)(c.Runs.List(ctx, broker.Page{Limit: 2}))[1]
 	if r.Pipeline != "p r3" || r.Modules != 1 || r.Labels["ünï"] != "a\r\nb" || r.StartedBy != "ann@host" || r.Commit != "4f0c" || r.RetryOf != "r0" ||
 		r.Status != report.RunFailed || r.Error != "it broke" || r.Finished == nil || r.Started.IsZero() {
 		t.Errorf("the row of r3: %+v", r)
@@ -58,7 +58,7 @@ func TestListReadsNoGraphs(t *testing.T) {
 	c, _, put := hostile(t)
 	row := `{"pipeline":"p","labels":{},"modules":7,"status":"succeeded","finished":"2026-01-02T03:04:05Z"}`
 	put("mp.run.r.spec", []byte("damaged"), nats.Header{"Mp-Run": {row}})
-	rows := must[[]broker.RunRow](t)(c.Runs.List(within(t), broker.Page{}))
+	rows := natstest.Must[[]broker.RunRow](t)(c.Runs.List(natstest.Within(t), broker.Page{}))
 	if len(rows) != 1 || rows[0].Run.Run != "r" || rows[0].Pipeline != "p" || rows[0].Modules != 7 || rows[0].Problem != nil {
 		t.Errorf("rows: %+v", rows)
 	}
@@ -75,9 +75,9 @@ func TestListReadsSpecificationsWithoutHeader(t *testing.T) {
 		"old": nil, "damaged": {"Mp-Run": {"{"}}, "long": {"Mp-Run": {`{"labels":{"a":"` + strings.Repeat("x", 20<<10) + `"}}`}},
 	} {
 		rec := listedSpec(id)
-		put("mp.run."+id+".spec", must[[]byte](t)(jobs.Marshal(&rec)), header)
+		put("mp.run."+id+".spec", natstest.Must[[]byte](t)(jobs.Marshal(&rec)), header)
 	}
-	rows := must[[]broker.RunRow](t)(c.Runs.List(within(t), broker.Page{}))
+	rows := natstest.Must[[]broker.RunRow](t)(c.Runs.List(natstest.Within(t), broker.Page{}))
 	if len(rows) != 3 {
 		t.Fatalf("rows: %+v", rows)
 	}

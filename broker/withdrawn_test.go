@@ -24,7 +24,7 @@ func guard(t *testing.T) (*guarded, broker.Config, *natstest.Log) {
 	g := &guarded{natstest.StartServer(t, func(o *server.Options) { o.Users = user("right", nil) })}
 	said := natstest.NewLog()
 	return g, broker.Config{
-		URL: g.URL(), Options: []nats.Option{nats.UserInfo("bob", "right")}, ConnectTimeout: patience, Memory: true, Logger: said.Logger(),
+		URL: g.URL(), Options: []nats.Option{nats.UserInfo("bob", "right")}, ConnectTimeout: natstest.Patience, Memory: true, Logger: said.Logger(),
 	}, said
 }
 
@@ -32,7 +32,7 @@ func guard(t *testing.T) (*guarded, broker.Config, *natstest.Log) {
 func connectGuarded(t *testing.T) (*guarded, *broker.Conn, *natstest.Log) {
 	t.Helper()
 	g, cfg, said := guard(t)
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	c := natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), cfg))
 	t.Cleanup(c.Close)
 	return g, c, said
 }
@@ -75,8 +75,8 @@ func TestProgramWaitsForAWithdrawnPermission(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, c, said := connectGuarded(t)
-			ctx := within(t)
-			seq := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+			ctx := natstest.Within(t)
+			seq := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 			g.set(t, "right", may)
 			written := make(chan error, 1)
 			go func() {
@@ -94,15 +94,15 @@ func TestProgramWaitsForAWithdrawnPermission(t *testing.T) {
 func TestReaderOutlivesAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
-	ctx := within(t)
-	seq := must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+	ctx := natstest.Within(t)
+	seq := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	out := make(chan jobs.Entry, 16)
-	background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 0, out) })
-	receive(t, ctx, out)
+	natstest.Background(t, func(ctx context.Context) error { return c.Runs.Follow(ctx, "r", 0, out) })
+	natstest.Receive(t, ctx, out)
 	g.set(t, "right", denying("", "_INBOX.>"))
 	g.restoreOn(t, said, "waiting for it")
-	second := must[uint64](t)(c.Runs.Append(ctx, "r", "m", seq, claim()))
-	for e := receive(t, ctx, out); e.Sequence != second; e = receive(t, ctx, out) {
+	second := natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", seq, claim()))
+	for e := natstest.Receive(t, ctx, out); e.Sequence != second; e = natstest.Receive(t, ctx, out) {
 		if e.Sequence > second {
 			t.Fatalf("sequence %d is missing", second)
 		}
@@ -112,31 +112,31 @@ func TestReaderOutlivesAWithdrawnPermission(t *testing.T) {
 func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
-	ctx := within(t)
-	check(t, c.Queue.EnsureLane(ctx, "any"))
+	ctx := natstest.Within(t)
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 	delivered := pull(t, c, "any", 4)
 	received := make(chan struct{}, 256)
-	background(t, func(ctx context.Context) error {
+	natstest.Background(t, func(ctx context.Context) error {
 		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { received <- struct{}{} })
 	})
 	asked := make(chan struct{}, 256)
-	background(t, func(ctx context.Context) error {
+	natstest.Background(t, func(ctx context.Context) error {
 		return c.Control.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
 	})
 	publish(t, ctx, c, job("m"))
-	check(t, receive(t, ctx, delivered).Ack())
+	natstest.Check(t, natstest.Receive(t, ctx, delivered).Ack())
 	g.set(t, "right", denying("$JS.API.CONSUMER.MSG.NEXT.>", "mp.>"))
 	said.Await(t, "MSG.NEXT")
 	said.Await(t, "mp.ctl.") // of the run or the worker: the server denies them in any order, and one is reported
 	said.Await(t, "mp.ask.r")
 	g.set(t, "right", nil)
 	publish(t, ctx, c, job("n"))
-	receive(t, ctx, delivered)
+	natstest.Receive(t, ctx, delivered)
 	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
 	for control, question := received, asked; control != nil || question != nil; {
-		check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
-		check(t, c.Control.Ask("r", &jobs.Question{Worker: "w"}))
+		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		natstest.Check(t, c.Control.Ask("r", &jobs.Question{Worker: "w"}))
 		select {
 		case <-control:
 			control = nil
@@ -155,20 +155,20 @@ func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	t.Parallel()
 	g, cfg, said := guard(t)
 	g.set(t, "right", denying("", "mp.ask.>"))
-	c := must[*broker.Conn](t)(broker.Connect(within(t), cfg))
+	c := natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), cfg))
 	defer c.Close()
-	background(t, func(ctx context.Context) error { return c.Control.Questions(ctx, "r", func(*jobs.Question) {}) })
+	natstest.Background(t, func(ctx context.Context) error { return c.Control.Questions(ctx, "r", func(*jobs.Question) {}) })
 	said.Await(t, "may not receive the questions of workers")
 }
 
 func TestProgramWaitsForRefusedCredentialsAfterTheFirstConnection(t *testing.T) {
 	t.Parallel()
 	g, c, said := connectGuarded(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	g.set(t, "another", nil)
 	said.Await(t, "NATS does not accept these credentials")
 	g.restoreOn(t, said, "no connection to NATS; trying again")
-	must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
+	natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, claim()))
 	if text := said.Text(); strings.Contains(text, "right") || strings.Contains(text, "permission") {
 		t.Errorf("the log is\n%s", text)
 	}

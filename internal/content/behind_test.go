@@ -20,7 +20,7 @@ const large = 500_000
 
 func wantLarge(t *testing.T, st content.Store, d content.Digest) {
 	t.Helper()
-	read := must[[]byte](t)(st.Bytes(within(t), d, large))
+	read := natstest.Must[[]byte](t)(st.Bytes(natstest.Within(t), d, large))
 	if !bytes.Equal(read, noise(large)) {
 		t.Errorf("%d other bytes are read", len(read))
 	}
@@ -32,7 +32,7 @@ func TestBlobFromAReplicaThatIsBehind(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		st, c := store(t, s)
 		defer c.Close()
-		d := must[content.Digest](t)(st.PutBytes(within(t), noise(large)))
+		d := natstest.Must[content.Digest](t)(st.PutBytes(natstest.Within(t), noise(large)))
 		asked := map[string]int{}
 		s.Consumers(t, "OBJ_mp-blobs", "$O.>", func(cfg map[string]any) bool {
 			asked[cfg["name"].(string)]++
@@ -54,10 +54,10 @@ func TestBlobReplacedWhileItIsRead(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		st, c := store(t, s)
 		defer c.Close()
-		ctx := within(t)
-		d := must[content.Digest](t)(st.PutBytes(within(t), noise(large)))
-		js := must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
-		blobs := must[natsjs.Stream](t)(js.Stream(ctx, "OBJ_mp-blobs"))
+		ctx := natstest.Within(t)
+		d := natstest.Must[content.Digest](t)(st.PutBytes(natstest.Within(t), noise(large)))
+		js := natstest.Must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
+		blobs := natstest.Must[natsjs.Stream](t)(js.Stream(ctx, "OBJ_mp-blobs"))
 		var restore func()
 		restore = s.Consumers(t, "OBJ_mp-blobs", "$O.>", func(map[string]any) bool {
 			restore()
@@ -71,17 +71,17 @@ func TestBlobReplacedWhileItIsRead(t *testing.T) {
 // storeCopy puts a copy of the only blob in its place.
 func storeCopy(t *testing.T, js natsjs.JetStream, blobs natsjs.Stream) {
 	t.Helper()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	for seq := uint64(1); ; seq++ {
-		stored := must[*natsjs.RawStreamMsg](t)(blobs.GetMsg(ctx, seq))
+		stored := natstest.Must[*natsjs.RawStreamMsg](t)(blobs.GetMsg(ctx, seq))
 		var entry map[string]any
 		if json.Unmarshal(stored.Data, &entry) != nil {
-			must[*natsjs.PubAck](t)(js.Publish(ctx, "$O.mp-blobs.C.new", stored.Data))
+			natstest.Must[*natsjs.PubAck](t)(js.Publish(ctx, "$O.mp-blobs.C.new", stored.Data))
 			continue
 		}
 		entry["nuid"] = "new"
-		must[*natsjs.PubAck](t)(js.Publish(ctx, stored.Subject, must[[]byte](t)(json.Marshal(entry))))
-		check(t, blobs.Purge(ctx, natsjs.WithPurgeSequence(seq+1)))
+		natstest.Must[*natsjs.PubAck](t)(js.Publish(ctx, stored.Subject, natstest.Must[[]byte](t)(json.Marshal(entry))))
+		natstest.Check(t, blobs.Purge(ctx, natsjs.WithPurgeSequence(seq+1)))
 		return
 	}
 }
@@ -89,11 +89,11 @@ func storeCopy(t *testing.T, js natsjs.JetStream, blobs natsjs.Stream) {
 // TestDamagedBlob: a reader does not wait for the missing chunks of an entry.
 func TestDamagedBlob(t *testing.T) {
 	st, s := open(t)
-	d := must[content.Digest](t)(st.PutBytes(within(t), noise(large)))
-	js := must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
-	blobs := must[natsjs.Stream](t)(js.Stream(within(t), "OBJ_mp-blobs"))
-	check(t, blobs.Purge(within(t), natsjs.WithPurgeSubject("$O.mp-blobs.C.>")))
-	if _, err := st.Bytes(within(t), d, large); !errors.Is(err, jetstream.ErrNotFound) || !strings.Contains(err.Error(), "0 of its 500000 bytes") {
+	d := natstest.Must[content.Digest](t)(st.PutBytes(natstest.Within(t), noise(large)))
+	js := natstest.Must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
+	blobs := natstest.Must[natsjs.Stream](t)(js.Stream(natstest.Within(t), "OBJ_mp-blobs"))
+	natstest.Check(t, blobs.Purge(natstest.Within(t), natsjs.WithPurgeSubject("$O.mp-blobs.C.>")))
+	if _, err := st.Bytes(natstest.Within(t), d, large); !errors.Is(err, jetstream.ErrNotFound) || !strings.Contains(err.Error(), "0 of its 500000 bytes") {
 		t.Errorf("%v", err)
 	}
 }
@@ -105,20 +105,20 @@ func TestBlobIsReadAgainAfterAStaleAnswer(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		st, c := store(t, s)
 		defer c.Close()
-		d := must[content.Digest](t)(st.PutBytes(within(t), noise(large)))
+		d := natstest.Must[content.Digest](t)(st.PutBytes(natstest.Within(t), noise(large)))
 		asked := 0
 		var restore func()
 		restore = s.Between(t, "$JS.API.STREAM.MSG.GET.OBJ_mp-blobs", "get", func(_ *nats.Conn, m *nats.Msg) {
 			if asked++; asked == 3 {
 				restore()
 			}
-			check(t, m.Respond([]byte(`{"error": {"code": 404, "err_code": 10037, "description": "no message found"}}`)))
+			natstest.Check(t, m.Respond([]byte(`{"error": {"code": 404, "err_code": 10037, "description": "no message found"}}`)))
 		})
-		if _, err := st.Bytes(within(t), d, large); !errors.Is(err, jetstream.ErrNotFound) || asked != 1 {
+		if _, err := st.Bytes(natstest.Within(t), d, large); !errors.Is(err, jetstream.ErrNotFound) || asked != 1 {
 			t.Errorf("without copies, asked %d times: %v", asked, err)
 		}
 		s.Between(t, "$JS.API.STREAM.INFO.OBJ_mp-blobs", "info", func(_ *nats.Conn, m *nats.Msg) {
-			check(t, m.Respond([]byte(`{"config": {"num_replicas": 3}}`)))
+			natstest.Check(t, m.Respond([]byte(`{"config": {"num_replicas": 3}}`)))
 		})
 		wantLarge(t, st, d)
 		if asked != 3 {

@@ -1,7 +1,6 @@
 package content_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -21,7 +20,7 @@ func store(t testing.TB, s *natstest.Server) (content.Store, *jetstream.Conn) {
 		URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute, Memory: true, Logger: slog.New(slog.DiscardHandler),
 		Streams: topology.Streams(), Probe: topology.RunsStream,
 	})
-	check(t, err)
+	natstest.Check(t, err)
 	return content.New(c, topology.BlobsBucket, topology.BlobsAge), c
 }
 
@@ -32,32 +31,6 @@ func open(t testing.TB) (content.Store, *natstest.Server) {
 	st, c := store(t, s)
 	t.Cleanup(c.Close)
 	return st, s
-}
-
-// within bounds a test: it fails rather than hangs.
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func must[T any](t testing.TB) func(T, error) T {
-	t.Helper()
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // noise returns bytes that cannot be compressed.

@@ -14,31 +14,32 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestValuesOfAnyLength: they are read in parts of any size, and sent once.
 func TestValuesOfAnyLength(t *testing.T) {
 	t.Parallel()
 	st, _ := open(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	for _, n := range []int{0, 1, 128 << 10, 128<<10 + 1, 40 << 20} {
 		value := noise(n)
-		d := must[content.Digest](t)(st.Put(ctx, iotest.OneByteReader(bytes.NewReader(value[:min(n, 1000)])))) // without a seeker
+		d := natstest.Must[content.Digest](t)(st.Put(ctx, iotest.OneByteReader(bytes.NewReader(value[:min(n, 1000)])))) // without a seeker
 		if n > 1000 {
-			d = must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value)))
+			d = natstest.Must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value)))
 		}
-		before := must[jetstream.Usage](t)(st.Usage(ctx)).Bytes
-		if again := must[content.Digest](t)(st.Put(ctx, io.MultiReader(bytes.NewReader(value)))); again != d {
+		before := natstest.Must[jetstream.Usage](t)(st.Usage(ctx)).Bytes
+		if again := natstest.Must[content.Digest](t)(st.Put(ctx, io.MultiReader(bytes.NewReader(value)))); again != d {
 			t.Errorf("%d bytes have the digests %s and %s", n, d, again)
 		}
-		if after := must[jetstream.Usage](t)(st.Usage(ctx)).Bytes; after > before+1000 {
+		if after := natstest.Must[jetstream.Usage](t)(st.Usage(ctx)).Bytes; after > before+1000 {
 			t.Errorf("a stored value of %d bytes is stored again: %d bytes, and %d before", n, after, before)
 		}
-		r := must[io.ReadCloser](t)(st.Open(ctx, d))
-		if read := must[[]byte](t)(io.ReadAll(r)); !bytes.Equal(read, value) {
+		r := natstest.Must[io.ReadCloser](t)(st.Open(ctx, d))
+		if read := natstest.Must[[]byte](t)(io.ReadAll(r)); !bytes.Equal(read, value) {
 			t.Errorf("of %d bytes %d are read", n, len(read))
 		}
-		check(t, r.Close())
+		natstest.Check(t, r.Close())
 	}
 }
 
@@ -46,19 +47,19 @@ func TestValuesOfAnyLength(t *testing.T) {
 func TestDamagedValueIsReported(t *testing.T) {
 	t.Parallel()
 	st, s := open(t)
-	ctx := within(t)
-	d := must[content.Digest](t)(st.PutBytes(ctx, noise(100)))
+	ctx := natstest.Within(t)
+	d := natstest.Must[content.Digest](t)(st.PutBytes(ctx, noise(100)))
 	nc := s.Connect(t)
-	for _, v := range must[[]content.Stored](t)(st.List(ctx)) {
-		if must[bool](t)(st.Drop(ctx, v)) && v.Digest != d {
+	for _, v := range natstest.Must[[]content.Stored](t)(st.List(ctx)) {
+		if natstest.Must[bool](t)(st.Drop(ctx, v)) && v.Digest != d {
 			t.Errorf("%s is stored", v.Digest)
 		}
 	}
 	subject := "$O.mp-blobs.M." + base64.URLEncoding.EncodeToString([]byte(d))
 	entry := fmt.Appendf(nil, `{"name":%q,"bucket":"mp-blobs","nuid":"chunks","size":100,"chunks":1}`, d)
-	must[*nats.Msg](t)(nc.RequestWithContext(ctx, "$O.mp-blobs.C.chunks", make([]byte, 100)))
-	must[*nats.Msg](t)(nc.RequestWithContext(ctx, subject, entry))
-	r := must[io.ReadCloser](t)(st.Open(ctx, d))
+	natstest.Must[*nats.Msg](t)(nc.RequestWithContext(ctx, "$O.mp-blobs.C.chunks", make([]byte, 100)))
+	natstest.Must[*nats.Msg](t)(nc.RequestWithContext(ctx, subject, entry))
+	r := natstest.Must[io.ReadCloser](t)(st.Open(ctx, d))
 	read, err := io.ReadAll(r)
 	if len(read) != 100 || !errors.Is(err, jetstream.ErrNotFound) {
 		t.Errorf("%d bytes are read, %v", len(read), err)
@@ -71,9 +72,9 @@ func TestDamagedValueIsReported(t *testing.T) {
 func TestDigestIsChecked(t *testing.T) {
 	t.Parallel()
 	st, _ := open(t)
-	if _, err := st.Open(within(t), "../x"); !errors.Is(err, wire.ErrMalformed) {
+	if _, err := st.Open(natstest.Within(t), "../x"); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("an invalid digest: %v", err)
 	}
-	_, err := st.Open(within(t), content.Digest(bytes.Repeat([]byte("0"), 64)))
+	_, err := st.Open(natstest.Within(t), content.Digest(bytes.Repeat([]byte("0"), 64)))
 	wantMissing(t, err)
 }

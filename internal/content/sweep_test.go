@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/test/natstest"
 )
 
 // TestDrop: a value is removed with all its chunks, unless it was stored again or
@@ -15,12 +16,12 @@ import (
 func TestDrop(t *testing.T) {
 	t.Parallel()
 	st, _ := open(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	value := noise(256 << 10)
-	put := func() content.Digest { return must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value))) }
+	put := func() content.Digest { return natstest.Must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value))) }
 	listed := func() content.Stored {
 		t.Helper()
-		all := must[[]content.Stored](t)(st.List(ctx))
+		all := natstest.Must[[]content.Stored](t)(st.List(ctx))
 		if len(all) != 1 {
 			t.Fatalf("%d values", len(all))
 		}
@@ -30,29 +31,29 @@ func TestDrop(t *testing.T) {
 	renew := func() error { return st.Renew(ctx, d, int64(len(value)), len(value)) }
 	for what, again := range map[string]func(){
 		"stored again": func() { put() },
-		"renewed":      func() { check(t, renew()) },
+		"renewed":      func() { natstest.Check(t, renew()) },
 	} {
 		old := listed()
 		again()
-		if dropped := must[bool](t)(st.Drop(ctx, old)); dropped {
+		if dropped := natstest.Must[bool](t)(st.Drop(ctx, old)); dropped {
 			t.Errorf("a value that was %s is dropped", what)
 		}
-		must[[]byte](t)(st.Bytes(ctx, d, len(value)))
+		natstest.Must[[]byte](t)(st.Bytes(ctx, d, len(value)))
 		if now := listed(); !now.Time.After(old.Time) || now.Digest != d {
 			t.Errorf("a value that was %s is no younger: %+v, %+v", what, old, now)
 		}
 	}
-	if dropped := must[bool](t)(st.Drop(ctx, listed())); !dropped {
+	if dropped := natstest.Must[bool](t)(st.Drop(ctx, listed())); !dropped {
 		t.Error("it is not dropped")
 	}
 	_, err := st.Bytes(ctx, d, len(value))
 	wantMissing(t, err)
 	wantMissing(t, renew())
-	if usage := must[jetstream.Usage](t)(st.Usage(ctx)); usage.Bytes != 0 {
+	if usage := natstest.Must[jetstream.Usage](t)(st.Usage(ctx)); usage.Bytes != 0 {
 		t.Errorf("%d bytes are left", usage.Bytes)
 	}
 	put()
-	must[[]byte](t)(st.Bytes(ctx, d, len(value)))
+	natstest.Must[[]byte](t)(st.Bytes(ctx, d, len(value)))
 }
 
 // TestMarksFollowManifests: everything that a manifest refers to is in use, also
@@ -65,11 +66,11 @@ func TestMarksFollowManifests(t *testing.T) {
 		return map[content.Digest][]content.Digest{"root": {"dir", "file"}, "dir": {"file", "root", "deep"}}[d], nil
 	}
 	var used content.Marks
-	check(t, used.Add(t.Context(), "dir", nil))
+	natstest.Check(t, used.Add(t.Context(), "dir", nil))
 	if used.Has("deep") {
 		t.Error("plain content is followed")
 	}
-	check(t, used.Add(t.Context(), "root", refs))
+	natstest.Check(t, used.Add(t.Context(), "root", refs))
 	for _, d := range []content.Digest{"root", "dir", "file", "deep"} {
 		if !used.Has(d) || asked[d] != 1 {
 			t.Errorf("%s: marked %v, asked %d times", d, used.Has(d), asked[d])

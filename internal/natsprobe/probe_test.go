@@ -1,7 +1,6 @@
 package natsprobe_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -47,40 +46,15 @@ func config(t testing.TB, s *natstest.Server) broker.Config {
 	return broker.Config{URL: s.URL(), Options: s.Options(), Name: t.Name(), ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler)}
 }
 
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func must[T any](t testing.TB) func(T, error) T {
-	t.Helper()
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // contents returns all streams of a server, with their positions and consumers.
 func contents(t testing.TB, nc *nats.Conn) map[string]natsjs.StreamState {
 	t.Helper()
 	all := map[string]natsjs.StreamState{}
-	list := must[natsjs.JetStream](t)(natsjs.New(nc)).ListStreams(within(t))
+	list := natstest.Must[natsjs.JetStream](t)(natsjs.New(nc)).ListStreams(natstest.Within(t))
 	for info := range list.Info() {
 		all[info.Config.Name] = info.State
 	}
-	check(t, list.Err())
+	natstest.Check(t, list.Err())
 	return all
 }
 
@@ -89,26 +63,26 @@ func contents(t testing.TB, nc *nats.Conn) map[string]natsjs.StreamState {
 func TestTrialsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	nc := s.Connect(t)
 	for _, created := range []bool{false, true} {
 		if created {
 			c := connect(t, config(t, s))
-			must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-workers", Memory: true, TTL: time.Hour, MarkerTTL: time.Minute}))
-			must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-lanes"}))
-			check(t, c.Queue.EnsureLane(ctx, "any"))
-			must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "i", Nonce: "n"}}))
+			natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-workers", Memory: true, TTL: time.Hour, MarkerTTL: time.Minute}))
+			natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-lanes"}))
+			natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
+			natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "i", Nonce: "n"}}))
 		}
 		before := contents(t, nc)
 		c, p := attach(t, config(t, s), "mp-workers", "mp-lanes")
-		check(t, p.JetStream(ctx))
+		natstest.Check(t, p.JetStream(ctx))
 		for _, trial := range p.Trials(ctx) {
 			if trial.Err != nil {
 				t.Errorf("created %v: %+v", created, trial)
 			}
 		}
 		for _, a := range p.Assets(ctx) {
-			check(t, p.MayCreate(ctx, a.Name))
+			natstest.Check(t, p.MayCreate(ctx, a.Name))
 			if created && (a.Err != nil || len(a.Differences) > 0) || !created && !errors.Is(a.Err, broker.ErrNotFound) {
 				t.Errorf("created %v: %+v", created, a)
 			}
@@ -146,10 +120,10 @@ func TestTrialsNameDeniedSubjects(t *testing.T) {
 		return cfg
 	}
 	maker, err := broker.Connect(t.Context(), as("all"))
-	check(t, err)
+	natstest.Check(t, err)
 	t.Cleanup(maker.Close)
 	_, p := attach(t, as("few"), "mp-lanes", "mp-workers")
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	denied := map[string]bool{}
 	for _, trial := range p.Trials(ctx) {
 		if trial.Err != nil {
@@ -172,12 +146,12 @@ func TestTrialsNameDeniedSubjects(t *testing.T) {
 func TestImportantDifferencesAreReported(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
-	ctx := within(t)
-	js := must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
-	must[natsjs.Stream](t)(js.CreateStream(ctx, natsjs.StreamConfig{
+	ctx := natstest.Within(t)
+	js := natstest.Must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
+	natstest.Must[natsjs.Stream](t)(js.CreateStream(ctx, natsjs.StreamConfig{
 		Name: "MP_JOBS", Subjects: []string{"mp.job.>"}, Storage: natsjs.MemoryStorage, MaxBytes: 1 << 20, MaxMsgSize: 1000,
 	}))
-	must[natsjs.Consumer](t)(js.CreateConsumer(ctx, "MP_JOBS", natsjs.ConsumerConfig{Durable: "any", AckPolicy: natsjs.AckExplicitPolicy, MaxDeliver: 3}))
+	natstest.Must[natsjs.Consumer](t)(js.CreateConsumer(ctx, "MP_JOBS", natsjs.ConsumerConfig{Durable: "any", AckPolicy: natsjs.AckExplicitPolicy, MaxDeliver: 3}))
 	_, p := attach(t, config(t, s))
 	var text []string
 	breaks := 0
@@ -191,7 +165,7 @@ func TestImportantDifferencesAreReported(t *testing.T) {
 	}
 	note(p.Assets(ctx)[0].Differences)
 	_, lanes, err := p.Lanes(ctx)
-	check(t, err)
+	natstest.Check(t, err)
 	note(lanes)
 	for _, want := range []string{
 		"retention is limits", "discards old messages", "refuses messages above 1000", "in memory", "republishes nothing",
@@ -209,10 +183,10 @@ func TestImportantDifferencesAreReported(t *testing.T) {
 // TestProbeOfASilentServerEnds: the server accepts connections and sends nothing.
 func TestProbeOfASilentServerEnds(t *testing.T) {
 	t.Parallel()
-	l := must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))
+	l := natstest.Must[net.Listener](t)(new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"))
 	defer l.Close()
 	cfg := broker.Config{URL: "nats://" + l.Addr().String(), ConnectTimeout: 100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
-	if _, err := broker.Attach(within(t), cfg); !errors.Is(err, broker.ErrUnreachable) {
+	if _, err := broker.Attach(natstest.Within(t), cfg); !errors.Is(err, broker.ErrUnreachable) {
 		t.Errorf("%v", err)
 	}
 }

@@ -29,11 +29,11 @@ func benchmarkPuller(b *testing.B, lanes, slots int) {
 		c.Queue.Publish(context.Background(), job(jobs.Lane(fmt.Sprint("lane", i%lanes)), fmt.Sprint("m", i)), func(err error) { done <- err })
 	}
 	for range b.N {
-		check(b, <-done)
+		natstest.Check(b, <-done)
 	}
 	worker := connect(b, s)
 	for l := range lanes {
-		check(b, worker.Queue.EnsureLane(context.Background(), jobs.Lane(fmt.Sprint("lane", l))))
+		natstest.Check(b, worker.Queue.EnsureLane(context.Background(), jobs.Lane(fmt.Sprint("lane", l))))
 	}
 	b.ResetTimer()
 	w := newCrew(b, worker, slots)
@@ -58,10 +58,10 @@ func benchmarkCycle(b *testing.B, flight int) {
 	s := natstest.StartServer(b, nil)
 	orchestrator, worker := connect(b, s), connect(b, s)
 	w := newCycleWorker(worker, flight)
-	background(b, w.Run)
+	natstest.Background(b, w.Run)
 	w.Serve("any", 1)
 	out := make(chan jobs.Entry, flight)
-	background(b, func(ctx context.Context) error { return orchestrator.Runs.Follow(ctx, "r", 0, out) })
+	natstest.Background(b, func(ctx context.Context) error { return orchestrator.Runs.Follow(ctx, "r", 0, out) })
 	ctx := context.Background()
 	publish := func(i int) {
 		orchestrator.Queue.Publish(ctx, job("any", fmt.Sprint("m", i)), func(err error) {

@@ -37,7 +37,7 @@ func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 		w.most = max(w.most, w.held)
 		w.got <- d
 	})
-	background(t, w.Run)
+	natstest.Background(t, w.Run)
 	t.Cleanup(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -50,7 +50,7 @@ func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 
 func (w *crew) end(t testing.TB, d *puller.Delivery) {
 	t.Helper()
-	check(t, d.Ack())
+	natstest.Check(t, d.Ack())
 	w.free(d.Slots)
 }
 
@@ -72,14 +72,14 @@ func publish(t testing.TB, ctx context.Context, c *broker.Conn, list ...*jobs.Jo
 		c.Queue.Publish(ctx, j, func(err error) { done <- err })
 	}
 	for range list {
-		check(t, <-done)
+		natstest.Check(t, <-done)
 	}
 }
 
 func TestPullerDeliversEveryJobOnceWithinItsSlots(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	const lanes, workers, n = 5, 4, 3000
 	all := make(chan string, n)
 	ends := make(chan struct{})
@@ -113,7 +113,7 @@ func TestPullerDeliversEveryJobOnceWithinItsSlots(t *testing.T) {
 	publish(t, ctx, c, list...)
 	seen := map[string]bool{}
 	for range n {
-		name := receive(t, ctx, all)
+		name := natstest.Receive(t, ctx, all)
 		if seen[name] {
 			t.Fatalf("%s came twice", name)
 		}
@@ -124,7 +124,7 @@ func TestPullerDeliversEveryJobOnceWithinItsSlots(t *testing.T) {
 func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 	t.Parallel()
 	s := natstest.StartServer(t, nil)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	w := newCrew(t, connect(t, s), 4)
 	w.Serve("any", 1)
 	c := connect(t, s)
@@ -147,7 +147,7 @@ func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 	}()
 	seen := map[string]bool{}
 	for len(seen) < n {
-		d := receive(t, ctx, w.got)
+		d := natstest.Receive(t, ctx, w.got)
 		seen[d.Job.Name] = true
 		_ = d.Ack() // the connection may be away: the job comes again
 		w.free(d.Slots)
@@ -164,7 +164,7 @@ func TestPullerOutlivesCutsAndARestart(t *testing.T) {
 func TestJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	c := connect(t, s)
 	w := newCrew(t, connect(t, s), 4)
 	w.Serve("narrow", 1)
@@ -172,7 +172,7 @@ func TestJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 	for i := range 4 {
 		publish(t, ctx, c, job("narrow", fmt.Sprint("m", i)))
 	}
-	held := []*puller.Delivery{receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got), receive(t, ctx, w.got)}
+	held := []*puller.Delivery{natstest.Receive(t, ctx, w.got), natstest.Receive(t, ctx, w.got), natstest.Receive(t, ctx, w.got), natstest.Receive(t, ctx, w.got)}
 	publish(t, ctx, c, job("wide", "wide"))
 	for i := 4; ; i++ { // one ends, the next is there already
 		publish(t, ctx, c, job("narrow", fmt.Sprint("m", i)))
@@ -199,11 +199,11 @@ func TestJobOfSeveralSlotsIsNotStarved(t *testing.T) {
 func TestSmallWorkerGivesALargeJobAllItsSlots(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	w := newCrew(t, c, 2)
 	w.Serve("big", 8)
 	publish(t, ctx, c, job("big", "m"))
-	if d := receive(t, ctx, w.got); d.Slots != 2 {
+	if d := natstest.Receive(t, ctx, w.got); d.Slots != 2 {
 		t.Errorf("it has %d slots", d.Slots)
 	}
 }
@@ -212,19 +212,19 @@ func TestDeliveriesThatMayBeDuplicatesAreMarked(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
 	c := connect(t, s)
-	ctx := within(t)
-	check(t, c.Queue.EnsureLane(ctx, "any"))
+	ctx := natstest.Within(t)
+	natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 	publish(t, ctx, c, job("any", "early"))
 	w := newCrew(t, connect(t, s), 1)
 	w.Serve("any", 1)
-	d := receive(t, ctx, w.got)
+	d := natstest.Receive(t, ctx, w.got)
 	if !d.Older {
 		t.Error("stored before the connection, and not older")
 	}
 	w.end(t, d)
 	for i := 0; ; i++ { // until the puller has read the state of the queue
 		publish(t, ctx, c, job("any", fmt.Sprint("fresh", i)))
-		d = receive(t, ctx, w.got)
+		d = natstest.Receive(t, ctx, w.got)
 		w.end(t, d)
 		if !d.Older {
 			break
@@ -236,7 +236,7 @@ func TestDeliveriesThatMayBeDuplicatesAreMarked(t *testing.T) {
 	stale.StoreBy = time.Now().Add(-time.Minute)
 	for _, j := range []*jobs.Job{again, stale} {
 		publish(t, ctx, c, j)
-		d := receive(t, ctx, w.got)
+		d := natstest.Receive(t, ctx, w.got)
 		if !d.MaybeDuplicate {
 			t.Errorf("%s is not doubtful", d.Job.Name)
 		}
@@ -247,7 +247,7 @@ func TestDeliveriesThatMayBeDuplicatesAreMarked(t *testing.T) {
 func TestJobTooLongForAMessageIsDelivered(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	w := newCrew(t, c, 1)
 	w.Serve("any", 1)
 	j := job("any", "m")
@@ -256,7 +256,7 @@ func TestJobTooLongForAMessageIsDelivered(t *testing.T) {
 	_, _ = rng.Read(noise) // never fails
 	j.Command = &jobs.CommandJob{Run: string(noise)}
 	publish(t, ctx, c, j)
-	if d := receive(t, ctx, w.got); d.Job.Command.Run != string(noise) {
+	if d := natstest.Receive(t, ctx, w.got); d.Job.Command.Run != string(noise) {
 		t.Error("it came otherwise")
 	}
 }
@@ -264,16 +264,16 @@ func TestJobTooLongForAMessageIsDelivered(t *testing.T) {
 func TestPauseStopsDeliveries(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	w := newCrew(t, c, 2)
 	w.Serve("any", 1)
 	publish(t, ctx, c, job("any", "before"))
-	w.end(t, receive(t, ctx, w.got))
-	check(t, w.Pause(ctx))
+	w.end(t, natstest.Receive(t, ctx, w.got))
+	natstest.Check(t, w.Pause(ctx))
 	publish(t, ctx, c, job("any", "after"))
 	other := newCrew(t, c, 2)
 	other.Serve("any", 1)
-	if d := receive(t, ctx, other.got); d.Job.Name != "after" {
+	if d := natstest.Receive(t, ctx, other.got); d.Job.Name != "after" {
 		t.Errorf("%s", d.Job.Name)
 	}
 	if len(w.got) != 0 {
@@ -285,26 +285,26 @@ func TestJobWithoutProgressIsDeliveredAgain(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
 		cfg := config(t, s)
 		cfg.Memory = true
-		c := must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
+		c := natstest.Must[*broker.Conn](t)(broker.Connect(t.Context(), cfg))
 		t.Cleanup(c.Close)
 		w := newCrew(t, c, 2)
 		w.Serve("any", 1)
 		publish(t, t.Context(), c, job("any", "m"))
 		began := time.Now()
-		first := receive(t, t.Context(), w.got)
+		first := natstest.Receive(t, t.Context(), w.got)
 		tick := time.NewTicker(puller.AckWait / 3)
 		defer tick.Stop()
 		for range 9 {
 			<-tick.C
-			check(t, first.InProgress())
+			natstest.Check(t, first.InProgress())
 		}
-		again := receive(t, t.Context(), w.got)
+		again := natstest.Receive(t, t.Context(), w.got)
 		if !again.MaybeDuplicate || again.Job.Name != "m" {
 			t.Errorf("%+v", again)
 		}
 		if after := time.Since(began); after < 4*puller.AckWait-time.Second || after > 4*puller.AckWait+2*time.Second {
 			t.Errorf("it came again after %v", after)
 		}
-		check(t, again.Ack())
+		natstest.Check(t, again.Ack())
 	})
 }
