@@ -106,7 +106,7 @@ already, its run is the answer if that has the same pipeline, parameters and
 environment; else the id is taken.
 
 The first interrupt cancels the run in order, so that always-run modules still
-run; the second ends those too; the third leaves at once. The same signal twice
+run; the second ends those too; the third leaves immediately. The same signal twice
 within a second counts once. Closing the terminal is an interrupt; closing the
 pipe that reads the output does not end the run.
 

@@ -460,7 +460,7 @@ func signalText(sig os.Signal, n int) string {
 	if n == 1 {
 		return exit.SignalName(sig) + ": cancelling the run; always-run modules still run. Once more ends those too"
 	}
-	return exit.SignalName(sig) + ": ending everything. Once more leaves at once"
+	return exit.SignalName(sig) + ": ending everything. Once more leaves immediately"
 }
 
 func (r *runner) cancel(ctx context.Context, s *access.Session, sig os.Signal) error {

@@ -107,7 +107,7 @@ themselves, for others the command with which a worker joins is printed.
 
 The first interrupt leaves: what runs is finished, or handed back after
 --drain-timeout, and the runs go on with the next dev, serve or resume. The
-second stops at once. The same signal twice within a second counts once.`,
+second stops immediately. The same signal twice within a second counts once.`,
 	}
 	o.define(cmd)
 	fs := cmd.Flags()

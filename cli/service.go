@@ -135,7 +135,7 @@ func (l *leaving) watch(done <-chan struct{}) {
 		case 1:
 			l.first(sig)
 		case 2:
-			l.log.Warn(exit.SignalName(sig) + ": stopping at once")
+			l.log.Warn(exit.SignalName(sig) + ": stopping immediately")
 			l.kill(exit.SignalError{Signal: sig})
 		default:
 			l.app.Exit(exit.SignalCode(sig))
@@ -153,7 +153,7 @@ func (l *leaving) first(sig os.Signal) {
 		l.kill(errLeft)
 		return
 	}
-	l.log.Info(exit.SignalName(sig) + ": draining; once more stops at once")
+	l.log.Info(exit.SignalName(sig) + ": draining; once more stops immediately")
 	l.worker.Drain()
 }
 

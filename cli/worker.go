@@ -52,11 +52,11 @@ func makeWorker(a *app, root *cobra.Command, o *workerOptions) {
 	root.Long = root.Short + `.
 
 The first interrupt drains: nothing new is taken, what runs is finished, and what
-does not end within --drain-timeout goes to another worker. The second stops at once.
+does not end within --drain-timeout goes to another worker. The second stops immediately.
 The same signal twice within a second counts once.
 
 Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
-name, 130 and 143 stopped at once by INT and TERM.`
+name, 130 and 143 stopped immediately by INT and TERM.`
 	fs := root.Flags()
 	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, unique among live workers (default: the host's name and a suffix)")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")

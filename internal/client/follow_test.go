@@ -51,17 +51,25 @@ func (d *door) set(shut bool) {
 	d.inUse = nil
 }
 
+// takenOver returns a run that an orchestrator has taken over, the connection of
+// its writer, and that of a follower with the door of the latter.
+func takenOver(t *testing.T, s *natstest.Server) (d *door, c, follower *broker.Conn, r *written) {
+	t.Helper()
+	d = &door{Server: s}
+	c, follower = dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
+	r = submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
+	r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
+	return d, c, follower, r
+}
+
 // TestFollowWaitsForOutputWhileNATSIsAway: a follower has read an outcome and
 // loses its connection before it has read the output that precedes the outcome.
 // It waits for the output for as long as the connection is lost.
 func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
-		d := &door{Server: s}
-		c, follower := dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
+		d, c, follower, r := takenOver(t, s)
 		defer c.Close()
 		defer follower.Close()
-		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
-		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
 		r.write(r.id.Module, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Nonce: "n", LogChunks: 1, Started: time.Now()}})
 		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		d.set(false)
@@ -94,12 +102,9 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 // that arrives afterwards.
 func TestFollowContinuesAfterAReconnect(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T, s *natstest.Server) {
-		d := &door{Server: s}
-		c, follower := dial(t, s.Options()...), dial(t, nats.InProcessServer(d))
+		d, c, follower, r := takenOver(t, s)
 		defer c.Close()
 		defer follower.Close()
-		r := submitted(t, c, "name: p\nmodules: {a: {run: 'true'}}\n")
-		r.write("", jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o"}})
 		claim := r.write(r.id.Module, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
 		chunks := 0
 		output := func(text string) {

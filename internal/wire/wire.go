@@ -1,5 +1,9 @@
-// Package wire is how results of Go functions are written: msgpack, with the
-// names that JSON would give to fields, and the same bytes for the same value.
+// Package wire encodes the results of Go functions, and checks messages before
+// they are decoded.
+//
+// The encoding is msgpack with the names that JSON would give to fields; the same
+// value has the same bytes. A check bounds the depth and the memory of a message
+// by its sender's bytes, not by the sizes that it claims.
 package wire
 
 import (

@@ -1,4 +1,4 @@
-// Package exectest has what the tests of executors share.
+// Package exectest provides helpers for the tests of executors.
 package exectest
 
 import (
