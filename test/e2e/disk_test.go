@@ -89,7 +89,7 @@ func TestFullDisk(t *testing.T) {
 			server.room(t, room(t, server.store))
 			gate.open(t)
 			w.awaitText(t, "does not answer a write")
-			w.awaitText(t, "Its log says why")
+			w.awaitText(t, "Its log has the reason")
 			server.room(t, plenty)
 			server.kill(t)
 			server.start(t)
