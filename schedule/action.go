@@ -31,7 +31,7 @@ type Publish struct {
 func (p Publish) ID() jobs.AttemptID { return jobs.AttemptID{Module: p.Module, Attempt: p.Attempt} }
 
 // Close records an outcome in a module's cell, expecting that nothing was
-// written there since. Purge removes the attempt's job first: nobody claimed it.
+// written there since. Purge removes the attempt's job first: it has no claim.
 type Close struct {
 	Cell    jobs.ModuleID
 	Expect  uint64
@@ -85,7 +85,7 @@ const (
 	shortestWork = 50 * time.Microsecond // what an attempt counts as at least
 
 	// How long after a lane has appeared modules of other lanes wait until it
-	// is known who serves it: those of a lower priority, and those of the same.
+	// is known which workers serve it: those of a lower priority, and those of the same.
 	settleUrgent = 2 * time.Second
 	settleEqual  = 100 * time.Millisecond
 )
@@ -122,7 +122,7 @@ func (r *Run) NameOf(t jobs.ModuleID) string {
 	return string(t)
 }
 
-// StatusOf is the status of a module by its name; Waiting for a name that is none.
+// StatusOf is the status of a module by its name; Waiting for an unknown name.
 func (r *Run) StatusOf(name string) report.Status {
 	if i, ok := r.byName[name]; ok {
 		return r.nodes[i].status

@@ -81,7 +81,7 @@ func (d *Dispatcher) Answer(q *jobs.Question, now time.Time) (jobs.Answer, bool)
 	case n.claim != nil:
 		a.State = jobs.StandsTaken
 	case r.needsGrant(n) && !n.granted:
-	case n.retryAt.After(now) || // the outcome before it was lost and came again, with a delay of its own
+	case n.retryAt.After(now) || // the outcome before it was lost and came again, with its own delay
 		d.untouchable(n, now) || d.memo(i).closing || !d.locked(n):
 		return jobs.Answer{}, false
 	default:

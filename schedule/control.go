@@ -8,8 +8,8 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// heardControl notices that the record written last, or somebody else's in
-// its place, has arrived.
+// heardControl notes that the record written last has arrived, or that of
+// another orchestrator in its place.
 func (d *Dispatcher) heardControl() {
 	if !d.writing || d.run.ctl == d.controlAt {
 		return
@@ -65,7 +65,7 @@ func (d *Dispatcher) writeControl() {
 	d.do(Write{Expect: d.run.ctl, Record: rec})
 }
 
-// Prepared answers Prepare: the lane stands in the lanes' bucket at this revision.
+// Prepared answers Prepare: the lanes' bucket has the lane at this revision.
 func (d *Dispatcher) Prepared(name jobs.Lane, revision uint64) {
 	l := d.lanes[name]
 	l.prepared, l.revision = true, revision
@@ -117,10 +117,11 @@ func (d *Dispatcher) close(n *node, o jobs.Outcome, purge bool) {
 	d.do(c)
 }
 
-// atOnce makes the next tick due whatever the clock says.
+// atOnce makes the next tick due at any time of the clock.
 var atOnce = time.Unix(0, 0)
 
-// refreshLanes recomputes who serves which lane when the fleet has changed.
+// refreshLanes recomputes which workers serve which lane when the fleet has
+// changed.
 func (d *Dispatcher) refreshLanes() {
 	if d.fleetAt == d.fleet.version {
 		return

@@ -217,9 +217,9 @@ func (d *Dispatcher) lookReady(l *lane, n *node, m *memo, now time.Time) {
 	}
 }
 
-// refusedClose notes that something was written into the cell before an outcome
-// that was to close the attempt, or that outcome: whatever led to it is looked
-// at again.
+// refusedClose notes that another record was first in the cell when an outcome
+// was to close the attempt, or that this outcome arrived. The reason for closing
+// is checked again.
 func (m *memo) refusedClose() {
 	m.closing, m.expanding = false, false
 	if m.condition == conditionFalse {
@@ -227,7 +227,7 @@ func (m *memo) refusedClose() {
 	}
 }
 
-// runs notes that somebody has claimed an attempt.
+// runs notes that a worker has claimed an attempt.
 func (d *Dispatcher) runs(n *node, m *memo, now time.Time) {
 	d.assign(m, n.claim.Worker, n.module.Slots)
 	d.activate(n.index, now)
@@ -398,7 +398,7 @@ func (d *Dispatcher) later(l *lane, n *node, m *memo) {
 	d.timers.add(n.retryAt, n.index)
 }
 
-// block puts a module aside until somebody gives back a key or a limit.
+// block puts a module aside until a key or a limit is given back.
 func (d *Dispatcher) block(l *lane, n *node, m *memo) {
 	d.pop(l)
 	m.queued = true
@@ -433,7 +433,7 @@ func (d *Dispatcher) goesBefore(a, b *lane) bool {
 	return before(x, y)
 }
 
-// rank is where a job of n stands among those that one slot may take.
+// rank orders a job of n among the jobs that one slot may take.
 func (l *lane) rank(n *node) jobs.Rank {
 	return jobs.Rank{Priority: n.module.Policy.Priority, Slots: l.slots}
 }
@@ -460,7 +460,7 @@ func (d *Dispatcher) waitsFor(n *node) time.Time {
 	return until
 }
 
-// settled reports whether it is known who serves the lane.
+// settled reports whether the workers that serve the lane are known.
 func (l *lane) settled() bool {
 	return l.prepared && (len(l.capable) > 0 || !l.undecided)
 }

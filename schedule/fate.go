@@ -21,8 +21,8 @@ type ended struct {
 
 // fateOf is the table of fates. Failure decides before cancellation and that
 // before skipping, so that the order in which needs end does not matter; a
-// need that failed decides at once. The index is that of the need that
-// decided, −1 where none did.
+// need that failed decides immediately. The index is that of the need that
+// decided; −1 without one.
 func fateOf(needs []ended, alwaysRun bool) (fate, int) {
 	if alwaysRun {
 		return fateOfAlwaysRun(needs)

@@ -147,8 +147,8 @@ func (f *Fleet) AdjustClock(by time.Duration) {
 	}
 }
 
-// lost reports whether whoever claimed an attempt is lost; when that cannot
-// be said yet, it returns when to look again (zero: when the watch rings).
+// lost reports whether the worker that claimed an attempt is lost. While that is
+// unknown, it returns when to check again (zero: when the watch reports).
 func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 	if !f.synced {
 		return false, time.Time{}
@@ -177,8 +177,8 @@ func (f *Fleet) lost(c *jobs.Claim, now time.Time) (bool, time.Time) {
 	return true, time.Time{}
 }
 
-// heartbeat is the newest one of whoever made a claim: when it was seen, and
-// whether it names the attempt. Nothing is known of another incarnation, or of
+// heartbeat is the newest one of the worker that made a claim: when it arrived,
+// and whether it names the attempt. Nothing is known of another incarnation, or of
 // a worker that names as many as it can.
 func (f *Fleet) heartbeat(run jobs.RunID, moduleID jobs.ModuleID, c *jobs.Claim) (seen time.Time, named, known bool) {
 	s, ok := f.workers[c.Worker]

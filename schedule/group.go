@@ -28,7 +28,7 @@ type edge struct {
 }
 
 // join puts n into the group of those that have the same list of needs, or
-// into one of its own.
+// into a new one.
 func (r *Run) join(n *node) {
 	list, shared := listOf(n.module)
 	if g := r.groups[list]; shared && g != nil {
@@ -43,15 +43,15 @@ func (r *Run) join(n *node) {
 	r.connect(n.group)
 }
 
-// list is where a list of needs stands in memory: equal ones that are not the
-// same stay apart.
+// list identifies a list of needs by its place in memory: two equal lists are
+// different.
 type list struct {
 	first *pipeline.Need
 	n     int
 }
 
-// listOf is the list of a module's needs; shared says that what they stand
-// for depends on nothing else.
+// listOf is the list of a module's needs; shared reports that their modules
+// depend on nothing else.
 func listOf(m *pipeline.Module) (l list, shared bool) {
 	if m.Dynamic != nil {
 		return list{}, false

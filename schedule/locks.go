@@ -87,7 +87,7 @@ func (r *Run) key(n *node) jobs.AttemptID {
 }
 
 // ask asks for the keys and limits of the cluster that n needs and does not
-// have. It reports false when there are none.
+// have. It reports false when n needs none.
 func (d *Dispatcher) ask(n *node, m *memo) bool {
 	if m.locks == locksHeld {
 		return false
@@ -120,19 +120,20 @@ func (d *Dispatcher) relock(n *node, m *memo) bool {
 	return true
 }
 
-// locked reports whether an attempt that was granted has what it needs of the
-// cluster, as far as this dispatcher knows.
+// locked reports whether a granted attempt holds the locks of the cluster that
+// it needs, as far as this dispatcher knows.
 func (d *Dispatcher) locked(n *node) bool {
 	return d.run.epoch <= 1 || d.memo(n.index).locks == locksHeld || len(d.run.locksOf(n)) == 0
 }
 
-// Locked answers Lock: whether the attempt has all that it asked for, or none.
+// Locked answers Lock: whether the attempt has all the locks that it asked for,
+// or none.
 func (d *Dispatcher) Locked(node int, id jobs.AttemptID, ok bool) {
 	d.locking.asked--
 	n, m := d.run.nodes[node], d.memo(node)
 	switch {
 	case n.status.Terminal() || n.attempt != id.Attempt || m.attempt != id.Attempt:
-		if ok { // it was closed meanwhile
+		if ok { // it was closed since
 			d.do(Unlock{ID: id, Locks: d.run.locksOf(n)})
 		}
 	case ok && n.granted:
@@ -264,8 +265,8 @@ func (r *Run) Granted(id jobs.AttemptID) bool {
 	return ok && r.nodes[i].granted && r.nodes[i].attempt == id.Attempt
 }
 
-// Reclaim is how somebody who has taken over a run that nobody decides for
-// closes an attempt which holds what others wait for. There is nothing to write
+// Reclaim returns the outcome by which another run's orchestrator, after a
+// takeover of this run, closes an attempt whose locks the other run waits for. There is nothing to write
 // (Close.Cell is empty) when the log does not have the attempt: the server has
 // lost its last part, and no worker runs it once the fleet is calm. It reports
 // false when it may not: a worker that may be alive has claimed it, or it is

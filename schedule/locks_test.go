@@ -67,7 +67,7 @@ func (w *world) unlock(a schedule.Unlock) {
 	}
 }
 
-// checkLocks: nothing of the cluster is used by who does not hold it.
+// checkLocks checks that only holders of a lock of the cluster use it.
 func (w *world) checkLocks(x *execution) {
 	p := &w.pipe.Modules[x.node].Policy
 	for _, name := range slices.Concat(p.ClusterKeys, slices.DeleteFunc(slices.Clone(p.Limits), func(l string) bool { return !slices.Contains(w.pipe.ClusterLimits, l) })) {
@@ -174,7 +174,8 @@ func TestLocksComeBeforeTheGrant(t *testing.T) {
 	}
 }
 
-// TestRefusedLocksAreTriedAgain: by the bell at once, without one in a second.
+// TestRefusedLocksAreTriedAgain: immediately after a bell, otherwise after a
+// second.
 func TestRefusedLocksAreTriedAgain(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.refuse = true
@@ -194,8 +195,8 @@ func TestRefusedLocksAreTriedAgain(t *testing.T) {
 	l.want("published", len(l.queue), 1)
 }
 
-// TestABellWhileAskingIsNotLost: what was given back after it had been looked
-// at is looked at again at once.
+// TestABellWhileAskingIsNotLost: a lock that was given back after it had been
+// read is read again immediately.
 func TestABellWhileAskingIsNotLost(t *testing.T) {
 	l := newLocker(t, alone)
 	lock := l.decideUntilAsked()
@@ -205,8 +206,8 @@ func TestABellWhileAskingIsNotLost(t *testing.T) {
 	l.want("published", len(l.queue), 1)
 }
 
-// TestClosedWhileAsking: what an attempt gets that was closed meanwhile is
-// given back, and the run does not end before it has heard.
+// TestClosedWhileAsking: locks that arrive for an attempt that was closed since
+// are given back, and the run does not end before they have arrived.
 func TestClosedWhileAsking(t *testing.T) {
 	l := newLocker(t, alone)
 	lock := l.decideUntilAsked()
@@ -283,8 +284,8 @@ func TestReclaimAtFirstSight(t *testing.T) {
 	}
 }
 
-// TestReclaim: an attempt of a run that nobody decides for is closed as handed
-// back when nobody has claimed it, as lost when its worker is, and else left.
+// TestReclaim: an attempt of a run without an orchestrator is closed as handed
+// back when it has no claim, as lost when its worker is lost, and otherwise left.
 func TestReclaim(t *testing.T) {
 	l := newLocker(t, keyed)
 	l.decide()

@@ -48,8 +48,8 @@ func TestAJumpOfTheClockIsNoLoss(t *testing.T) {
 }
 
 // TestASilentWatchIsNoLoss: a worker whose entry a jump of the server's clock
-// has expired enters itself again. Who does not hear of it, since nothing
-// arrives, does not know that it is lost.
+// has expired enters itself again. An orchestrator to which
+// no message arrives does not know that it is lost.
 func TestASilentWatchIsNoLoss(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
 	f.Removed("w", false)
@@ -98,8 +98,8 @@ func TestAClaimIsHeardOfFirst(t *testing.T) {
 	}
 }
 
-// TestAnIncarnationInAnothersPlace: what was seen, and has given way to another
-// incarnation, is lost at once.
+// TestAnIncarnationInAnothersPlace: a worker whose entry another incarnation
+// has replaced is lost immediately.
 func TestAnIncarnationInAnothersPlace(t *testing.T) {
 	p, f := claimed(t, one, jobs.Claim{Worker: "w", Incarnation: "w"})
 	f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "started again", Slots: 1}, p.now)
@@ -151,7 +151,7 @@ func TestAMissingJobIsPublishedAgain(t *testing.T) {
 }
 
 // TestPastItsTimeIsTimedOut: a worker that is silent about what holds a key
-// is asked to end it, and told that it has timed out: nobody has cancelled it.
+// is asked to end it as timed out, not as cancelled.
 func TestPastItsTimeIsTimedOut(t *testing.T) {
 	p, f := claimed(t, "name: p\nmodules: {a: {command: [\"true\"], timeout: 1s, not-in-parallel: k}}", jobs.Claim{Worker: "w", Incarnation: "w"})
 	p.now = p.now.Add(time.Minute)
@@ -165,8 +165,8 @@ func TestPastItsTimeIsTimedOut(t *testing.T) {
 	}
 }
 
-// TestNothingIsDueAfterTheLastModule: while the end is being written, which
-// may take long, a deadline that passes has nobody woken again and again.
+// TestNothingIsDueAfterTheLastModule: while the end is written, which may take
+// long, a deadline that passes does not wake the dispatcher again and again.
 func TestNothingIsDueAfterTheLastModule(t *testing.T) {
 	p := newPlayer(t, "name: p\ndeadline: 10s\nmodules: {a: {command: [\"true\"]}}", ok)
 	p.d = schedule.NewDispatcher(p.run, p.fleet(1))
@@ -179,9 +179,8 @@ func TestNothingIsDueAfterTheLastModule(t *testing.T) {
 	}
 }
 
-// TestNobodyIsNoticedLate: a module that becomes ready while nothing is under
-// way, on a lane that was made before and that nobody serves, does not wait
-// for ever.
+// TestNobodyIsNoticedLate: a module becomes ready while nothing else is under
+// way, on an existing lane without workers. It does not wait for ever.
 func TestNobodyIsNoticedLate(t *testing.T) {
 	p := newPlayer(t, `
 name: p

@@ -24,8 +24,8 @@ func (n Noise) String() string {
 	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s; later ones are skipped without a word", n.Sequence, n.Why)
 }
 
-// skip takes a record as noise. The first of a cell is told of. What stands
-// after the end of the run counts in no way.
+// skip takes a record as noise. The first of a cell is reported. Records
+// after the end of the run do not count.
 func (r *Run) skip(e jobs.Entry, n *node, why string) {
 	r.skipped = true
 	if n != nil {

@@ -80,11 +80,11 @@ func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 	r.conclude(n, o)
 }
 
-// recordAttempt enters an attempt that somebody ran into the report.
+// recordAttempt enters an executed attempt into the report.
 func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 	k := len(n.attempts) - 1
 	if k >= 0 && n.attempts[k].Number == int(o.Attempt) && o.Status == report.AttemptSkipped && o.Started.IsZero() {
-		n.attempts = n.attempts[:k] // whoever decided its condition had claimed it for that
+		n.attempts = n.attempts[:k] // the worker that decided its condition had claimed it for that
 		if k == 0 {
 			n.begun = time.Time{}
 		}
@@ -249,7 +249,7 @@ func backoff(base, most time.Duration, attempts int) time.Duration {
 	return min(d, most)
 }
 
-// again makes the next attempt the current one, at once or at a time; where
+// again makes the next attempt the current one, immediately or at a time; where
 // the run has been stopped the module ends instead.
 func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
 	if why != "" {

@@ -14,7 +14,7 @@ import (
 )
 
 // player plays a run of a pipeline file from beginning to end, one action
-// after the other: every job that is published runs at once and ends as the
+// after the other: every job that is published runs immediately and ends as the
 // script says.
 type player struct {
 	t      *testing.T

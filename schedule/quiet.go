@@ -25,8 +25,8 @@ func (f *Fleet) Quiet(until time.Time) { f.quiet = until }
 // Calm reports whether no worker holds a key that the log has lost.
 func (f *Fleet) Calm(now time.Time) bool { return f.settled || !now.Before(f.quiet) }
 
-// MayHaveLost reports whether the log may have lost who holds a key or a limit
-// that the run uses. safe says that the server was not restarted since the run
+// MayHaveLost reports whether the log may have lost the holder of a key or a
+// limit that the run uses. safe reports that the server was not restarted since the run
 // was submitted: then it has lost nothing of the run, but perhaps of others,
 // which share keys and limits of the cluster.
 func (r *Run) MayHaveLost(safe bool) bool {

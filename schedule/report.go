@@ -13,10 +13,10 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// largeOutput is what an output may have to stand in a report as it is.
+// largeOutput is the size up to which a report contains an output itself.
 const largeOutput = 64 << 10
 
-// Report is the run as it stands. Outputs that the log holds by reference
+// Report is the report of the run as it is now. Outputs that the log holds by reference
 // are asked of outputs, by module; it may be nil. Those that stay unreadable
 // (jobs.ErrMalformed, jobs.ErrTooLarge, jobs.ErrNewer) are left out, with a
 // warning.
@@ -143,7 +143,7 @@ func outputValue(v string) any {
 }
 
 // Needs is how the direct needs of a module ended, by their declared names.
-// Nobody changes it.
+// It is never changed.
 func (r *Run) Needs(i int) map[string]jobs.Need {
 	n := r.nodes[i]
 	return n.group.once(&n.group.ended, func() map[string]jobs.Need { return r.endedAs(n, pipeline.Waits) })
@@ -152,7 +152,7 @@ func (r *Run) Needs(i int) map[string]jobs.Need {
 // Told is what the job of a module says of its needs: everything to a
 // command; to a Go function no more than it asks for, so that what comes
 // after hundreds, or hears how thousands have ended, is not sent their
-// results. Nobody changes it.
+// results. It is never changed.
 func (r *Run) Told(i int) map[string]jobs.Need {
 	n := r.nodes[i]
 	if n.module.Func == nil || n.module.Command != nil {

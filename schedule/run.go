@@ -307,7 +307,7 @@ func (r *Run) applyNobody(n *jobs.LaneUnserved) {
 	}
 }
 
-// maxWaitsSaid bounds the events about modules that wait on a lane nobody serves.
+// maxWaitsSaid bounds the events about modules that wait on a lane without workers.
 const maxWaitsSaid = 10
 
 func (r *Run) sayWaiting(n *node) {

@@ -206,8 +206,8 @@ func (w *world) describe() string {
 	return b.String()
 }
 
-// TestEveryRunEndsAsTheTableSays: whatever the order of events, and whoever
-// dies, a run ends; every module of it ends once, in the status that the
+// TestEveryRunEndsAsTheTableSays: in any order of events, and whichever
+// process dies, a run ends; every module of it ends once, in the status that the
 // table of fates gives for how its needs ended; nothing starts before its
 // needs ended; keys and limits are never exceeded (the world checks these);
 // and the verdict is what the modules say.

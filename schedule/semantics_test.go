@@ -463,7 +463,7 @@ modules:
 
 // TestFleetLoss: an absent worker is lost only when its time to live has
 // passed on the observer's own clock, since it was last seen or since the
-// watch began anew.
+// watch restarted.
 func TestFleetLoss(t *testing.T) {
 	p := newPlayer(t, "name: p\nmodules: {a: {command: [\"true\"], timeout: 0}}", ok)
 	f := p.fleet(1)
@@ -514,7 +514,7 @@ func TestACancellationWithoutAReason(t *testing.T) {
 }
 
 // TestSkippedAttempts: the attempt of a function that says Skip ran to its end;
-// one that was only begun to decide the condition is none.
+// an attempt that only decided the condition does not count.
 func TestSkippedAttempts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		claims bool

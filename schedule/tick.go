@@ -55,7 +55,7 @@ func (d *Dispatcher) activeNodes() []int {
 	return list
 }
 
-// tickClaimed looks at an attempt that somebody runs.
+// tickClaimed checks an attempt that a worker has claimed.
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 	lost, again := d.fleet.lost(n.claim, now)
 	if lost {
@@ -204,7 +204,7 @@ func earlierSet(a, b time.Time) time.Time {
 func (r *Run) verdict() jobs.End {
 	if r.cancel != nil {
 		text := "cancelled by " + r.cancel.By
-		if r.cancel.Reason != text { // nobody gave one
+		if r.cancel.Reason != text { // the person gave no reason
 			text += ": " + r.cancel.Reason
 		}
 		return jobs.End{Status: report.RunCancelled, Error: text}
