@@ -36,7 +36,7 @@ const workspaceRead = "without a server: whose runs (default: the git work tree 
 
 // open connects a command that reads runs or workers: to the server that
 // the settings name, else to the run that holds the workspace's store, else to
-// a server of its own on that store.
+// its own server on that store.
 func (a *app) open(ctx context.Context, p store.Location) (*access.Session, error) {
 	dir, err := a.workDir()
 	if err != nil {

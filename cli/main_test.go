@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// program is one of the two programs in a directory of its own.
+// program is one of the two programs in its own directory.
 type program struct {
 	run     func(context.Context, cli.Process) int
 	dir     string

@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// Main is the main function of a program that has a pipeline of its own: its
+// Main is the main function of a program that has its own pipeline: its
 // orchestrator and its workers in one binary. It has the orchestrator's
 // commands, without FILE, and worker. It does not return.
 func Main(name string, define func(*modpipe.Builder)) {
@@ -39,7 +39,7 @@ func Main(name string, define func(*modpipe.Builder)) {
 	os.Exit(Program(context.Background(), name, define, System())) //nolint:forbidigo // it is a main
 }
 
-// Program runs the command line of a program with a pipeline of its own and
+// Program runs the command line of a program with its own pipeline and
 // returns its exit code.
 func Program(ctx context.Context, name string, define func(*modpipe.Builder), p Process) int {
 	a := newProgramApp(name, define, p)
@@ -50,7 +50,7 @@ func Program(ctx context.Context, name string, define func(*modpipe.Builder), p 
 type program struct {
 	name     string
 	build    func() (*modpipe.Program, error) // once
-	isolated bool                             // --isolated: each Go attempt in a process of its own
+	isolated bool                             // --isolated: each Go attempt in its own process
 }
 
 func newProgramApp(name string, define func(*modpipe.Builder), p Process) *app {

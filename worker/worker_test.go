@@ -160,7 +160,7 @@ func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {
 	return rev
 }
 
-// job is attempt 1 of a module of its own.
+// job is attempt 1 of a separate module.
 func (b *bench) job(script string) *jobs.Job {
 	b.jobs++
 	name := fmt.Sprintf("m%d", b.jobs)
@@ -741,7 +741,7 @@ func TestDetect(t *testing.T) {
 
 // TestBrokenMachineTakesNoAttempts: an attempt that cannot begin is handed
 // back with the reason, the worker says so and takes nothing more, and goes on
-// when a trial of its own succeeds.
+// when its own trial succeeds.
 func TestBrokenMachineTakesNoAttempts(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	b := newBench(t, s)

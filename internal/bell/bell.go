@@ -105,7 +105,7 @@ func (w *Waiting[R]) Forget(seq uint64) {
 	w.list = kept
 }
 
-// Best is the best rank of the jobs; other when there are none.
+// Best is the best rank of the jobs; other without any.
 func (w *Waiting[R]) Best(other R) R {
 	best := other
 	for i, s := range w.list {
@@ -116,7 +116,7 @@ func (w *Waiting[R]) Best(other R) R {
 	return best
 }
 
-// Oldest is the sequence of the first job; the largest number when there is none.
+// Oldest is the sequence of the first job; the largest number without one.
 func (w *Waiting[R]) Oldest() uint64 {
 	if len(w.list) == 0 {
 		return math.MaxUint64
@@ -124,7 +124,7 @@ func (w *Waiting[R]) Oldest() uint64 {
 	return w.list[0].first
 }
 
-// Newest is the sequence of the last job; 0 when there is none.
+// Newest is the sequence of the last job; 0 without one.
 func (w *Waiting[R]) Newest() uint64 {
 	if len(w.list) == 0 {
 		return 0

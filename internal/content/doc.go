@@ -2,7 +2,7 @@
 // object store of NATS. It may change at any time.
 //
 // A value is an entry, which names the value's digest, size and chunks, and its
-// chunks, which are messages on a subject of their own. The entry is written last:
+// chunks, which are messages on their own subject. The entry is written last:
 // a value without an entry does not exist. A value that is stored again while it
 // exists only has its entry renewed, so that it does not expire while it is used.
 // The layout is that of the object store of nats.go, but the package reads and

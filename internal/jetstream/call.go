@@ -104,7 +104,7 @@ func (t *calls) worked(permission string) bool {
 	return ok
 }
 
-// send publishes m with a reply subject of its own.
+// send publishes m with its own reply subject.
 func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
 	t.mu.Lock()
 	if t.refused != nil {

@@ -20,7 +20,7 @@ const (
 	codeConsumerDiffers jetstream.ErrorCode = 10105
 )
 
-// EnsureConsumer creates a consumer unless it exists, in whatever configuration.
+// EnsureConsumer creates a consumer unless it exists, with any configuration.
 func (c *Conn) EnsureConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
 	_, err := retry(ctx, c, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, c.createConsumerOnce(ctx, stream, cfg, nil)

@@ -53,7 +53,7 @@ const (
 	codeStreamOffline    jetstream.ErrorCode = 10118
 )
 
-// errorCode is the JetStream error code in err, 0 when there is none.
+// errorCode is the JetStream error code in err, or 0.
 func errorCode(err error) jetstream.ErrorCode {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode

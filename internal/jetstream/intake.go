@@ -146,7 +146,7 @@ func (q *request) arriving() bool {
 	return q.parcel.open > 0
 }
 
-// counted counts a message that was handed on, of whatever kind. A reading ends
+// counted counts a message that was handed on, of any kind. A reading ends
 // early when its messages are much longer than those before.
 func (r *reading) counted(m *nats.Msg) error {
 	r.count++

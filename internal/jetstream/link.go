@@ -79,7 +79,7 @@ func (l *link) await(ctx context.Context) error {
 
 // reconnected returns a channel that receives every reconnect until ctx ends.
 func (l *link) reconnected(ctx context.Context) <-chan struct{} {
-	ch := make(chan struct{}, 1) // one stands for any number
+	ch := make(chan struct{}, 1) // one is enough for any number
 	l.mu.Lock()
 	l.signal[ch] = struct{}{}
 	l.mu.Unlock()

@@ -27,7 +27,7 @@ type reading struct {
 	moved    bool     // the position is from another connection
 	remote   bool     // over a link, where data may wait behind other data
 	asked    *request // nil = any number of messages
-	count    int      // messages handed on, of whatever kind
+	count    int      // messages handed on, of any kind
 	bytes    int      // of them
 	pending  uint64   // messages that were still to come when the newest was sent
 }

@@ -86,7 +86,7 @@ func benchmarkCycle(b *testing.B, flight int) {
 	}
 }
 
-// newCycleWorker commits every delivery on a goroutine of its own and acks it then.
+// newCycleWorker commits every delivery on its own goroutine and acks it then.
 func newCycleWorker(c *broker.Conn, slots int) *puller.Puller {
 	var p *puller.Puller
 	p = puller.New(c.Conn, c.Queue, slots, func(d *puller.Delivery) {

@@ -50,7 +50,7 @@ type Puller struct {
 	c       *jetstream.Conn
 	slots   int
 	handle  func(*Delivery)
-	wake    chan struct{} // one stands for any number
+	wake    chan struct{} // one is enough for any number
 	events  chan event    // received by nats.go's goroutines; a short queue saves switches
 	drained chan struct{} // closed after the last possible delivery
 	ended   chan struct{} // closed when Run has returned

@@ -35,7 +35,7 @@ func (w *Waves) Of(i int) int {
 	return wave
 }
 
-// Needs finds the modules that a need stands for.
+// Needs finds the modules that a need names.
 type Needs struct {
 	p        *pipeline.Pipeline
 	resolver *pipeline.Resolver
@@ -46,5 +46,5 @@ func NewNeeds(p *pipeline.Pipeline) *Needs {
 	return &Needs{p: p, resolver: pipeline.NewResolver(p.Modules, p.Families)}
 }
 
-// Of returns the indices of the modules that a need of m stands for.
+// Of returns the indices of the modules that a need of m names.
 func (n *Needs) Of(m *pipeline.Module, need pipeline.Need) []int { return n.resolver.Resolve(m, need) }

@@ -32,7 +32,7 @@ const (
 	responseFile = "response"
 )
 
-// Isolated returns a program that runs each call in a process of its own. The
+// Isolated returns a program that runs each call in its own process. The
 // program that it is part of calls Answer first.
 func Isolated(p call.Program) call.Program { return isolated{p} }
 

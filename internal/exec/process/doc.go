@@ -3,7 +3,7 @@
 // # Nouns
 //
 // An Executor starts the command of a task; what it starts is a handle. The
-// process of a command leads a session of its own. On Linux everything that
+// process of a command leads its own session. On Linux everything that
 // descends from it is found, by the session, by a mark in the environment and by
 // parenthood; on other systems its process group is, and on Windows the command
 // alone. A scratch is what an attempt has of the file system: a TMPDIR, the two
@@ -20,7 +20,7 @@
 //
 // # The guard
 //
-// The guard is a process of its own, started from this program's file. It ends
+// The guard is a separate process, started from this program's file. It ends
 // commands when this program cannot. The program announces every command to it,
 // and sends it signs of life with the time at which the lease lapses. At that
 // time, without a later sign, the guard kills the commands that hold a key. When

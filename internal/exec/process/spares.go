@@ -20,7 +20,7 @@ type spares struct {
 	paths []string
 }
 
-// take renames a kept directory to root. It reports false when there is none.
+// take renames a kept directory to root. It reports false without one.
 func (s *spares) take(root string) bool {
 	if s == nil {
 		return false
