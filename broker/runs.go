@@ -21,7 +21,7 @@ type Runs struct {
 // Append writes a record to a subject of the run, expecting expect to be that
 // subject's last sequence, and returns the record's sequence. The subject
 // follows from the record: Spec is on .spec, Claim and Outcome in the cell,
-// Takeover, Grant, Expansion and Nobody on .ctl, Cancel on .cancel, End on
+// Takeover, Grant, Expansion and LaneUnserved on .ctl, Cancel on .cancel, End on
 // .end.
 //
 // Append retries an unanswered write, with the same expectation, until ctx ends. It
@@ -90,7 +90,7 @@ func (r *Runs) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.ModuleID
 }
 
 // Last reads the newest record of a module's cell from the stream's leader. It
-// returns ErrNotFound when there is none, and an entry with Unread for an
+// returns ErrNotFound for an empty cell, and an entry with Unread for an
 // unreadable record.
 func (r *Runs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
 	if !topology.ValidToken(string(cell)) {

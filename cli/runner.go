@@ -214,8 +214,8 @@ func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err
 	return &access.Session{Conn: c}, r.options.local, nil
 }
 
-// offersNothing refuses flags of the worker inside this process when there
-// is none, for the reason in where.
+// offersNothing refuses flags of the worker inside this process when the command
+// starts no such worker. where is the reason.
 func (r *runner) offersNothing(where string) error {
 	if r.options.local > 0 {
 		return nil

@@ -157,7 +157,7 @@ func (l *leaving) first(sig os.Signal) {
 	l.worker.Drain()
 }
 
-// verdict is the error with which a service ends. There is none after it left in order.
+// verdict is the error with which a service ends. After an orderly end it is nil.
 func (l *leaving) verdict(ctx context.Context, err error) error {
 	var sig exit.SignalError
 	switch cause := context.Cause(ctx); {

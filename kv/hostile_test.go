@@ -14,7 +14,7 @@ import (
 func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	r := registry(t, c, 0)
 	one := jobs.WorkerInfo{Name: "one", Incarnation: "i", Slots: 1}
 	check(t, r.Register(ctx, one))

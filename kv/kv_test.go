@@ -35,38 +35,6 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func receive[T any](t *testing.T, ctx context.Context, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-ctx.Done():
-		t.Fatal("nothing arrived")
-		panic("unreachable")
-	}
-}
-
-// watch runs f until the test ends.
-func watch(t *testing.T, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func registry(t *testing.T, c *broker.Conn, ttl time.Duration) *kv.Registry {
 	t.Helper()
 	r, err := kv.OpenRegistry(t.Context(), c.Conn, ttl)
@@ -77,7 +45,7 @@ func registry(t *testing.T, c *broker.Conn, ttl time.Duration) *kv.Registry {
 func TestNameBelongsToOneLiveIncarnation(t *testing.T) {
 	t.Parallel()
 	r := registry(t, connect(t, natstest.InProcess(t)), 0)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	if r.TTL() != 3*time.Second {
 		t.Errorf("TTL %v", r.TTL())
 	}
@@ -105,7 +73,7 @@ func TestNameBelongsToOneLiveIncarnation(t *testing.T) {
 func TestLateHeartbeatDoesNotReplaceASuccessor(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	dead, live := registry(t, c, 0), registry(t, c, 0)
 	check(t, dead.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
 	check(t, dead.Leave(ctx, "w"))
@@ -128,17 +96,17 @@ func TestEndOfASilentWorkerIsReported(t *testing.T) {
 		r := registry(t, c, 10*time.Second)
 		ctx := t.Context()
 		out := make(chan kv.Change)
-		watch(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
-		if first := receive(t, ctx, out); !first.Began {
+		natstest.Background(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
+		if first := natstest.Receive(t, ctx, out); !first.Began {
 			t.Fatalf("%+v", first)
 		}
-		if second := receive(t, ctx, out); !second.Synced {
+		if second := natstest.Receive(t, ctx, out); !second.Synced {
 			t.Fatalf("%+v", second)
 		}
 		beats := 0
 		change := func() kv.Change {
 			for {
-				c := receive(t, ctx, out)
+				c := natstest.Receive(t, ctx, out)
 				if !c.Beat {
 					return c
 				}
@@ -193,19 +161,19 @@ func TestRegistryIsRecreatedAfterARestart(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	c := connect(t, s)
 	r := registry(t, c, 5*time.Second)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	out := make(chan kv.Change)
-	watch(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
-	receive(t, ctx, out)
-	receive(t, ctx, out)
+	natstest.Background(t, func(ctx context.Context) error { return r.Watch(ctx, out) })
+	natstest.Receive(t, ctx, out)
+	natstest.Receive(t, ctx, out)
 	check(t, r.Register(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1"}))
-	receive(t, ctx, out)
+	natstest.Receive(t, ctx, out)
 	s.Restart(t)
 	beat := make(chan error, 1)
 	go func() { beat <- r.Beat(ctx, jobs.WorkerInfo{Name: "w", Incarnation: "1", Used: 7}) }()
 	synced, seen := false, false
 	for !synced || !seen {
-		change := receive(t, ctx, out)
+		change := natstest.Receive(t, ctx, out)
 		synced = synced || change.Synced
 		seen = seen || change.Worker.Used == 7
 	}
@@ -219,7 +187,7 @@ func TestRegistryIsRecreatedAfterARestart(t *testing.T) {
 func TestLaneWatchSendsWrittenLanes(t *testing.T) {
 	t.Parallel()
 	c := connect(t, natstest.InProcess(t))
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	l, err := kv.OpenLanes(ctx, c.Conn)
 	check(t, err)
 	set := jobs.LaneSet{Requires: pipeline.Requirements{OS: "linux"}, Slots: 1}
@@ -231,20 +199,20 @@ func TestLaneWatchSendsWrittenLanes(t *testing.T) {
 		t.Errorf("entered again: %d, %d", first, same)
 	}
 	out := make(chan kv.LaneChange)
-	watch(t, func(ctx context.Context) error { return l.Watch(ctx, out) })
-	if e := receive(t, ctx, out); !e.Began {
+	natstest.Background(t, func(ctx context.Context) error { return l.Watch(ctx, out) })
+	if e := natstest.Receive(t, ctx, out); !e.Began {
 		t.Errorf("%+v", e)
 	}
-	if e := receive(t, ctx, out); e.Lane != "os_linux" || e.Set.Requires.OS != "linux" || e.Revision != first {
+	if e := natstest.Receive(t, ctx, out); e.Lane != "os_linux" || e.Set.Requires.OS != "linux" || e.Revision != first {
 		t.Errorf("%+v", e)
 	}
-	if e := receive(t, ctx, out); !e.Synced {
+	if e := natstest.Receive(t, ctx, out); !e.Synced {
 		t.Errorf("%+v", e)
 	}
 	set.Slots = 2
 	second, err := l.Put(ctx, "os_linux", set)
 	check(t, err)
-	if e := receive(t, ctx, out); e.Revision != second || second == first || e.Set.Slots != 2 {
+	if e := natstest.Receive(t, ctx, out); e.Revision != second || second == first || e.Set.Slots != 2 {
 		t.Errorf("%+v", e)
 	}
 }

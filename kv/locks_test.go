@@ -33,14 +33,14 @@ func holder(run jobs.RunID, moduleID jobs.ModuleID, attempt jobs.Attempt, epoch 
 // takes reports whether the holder has the lock now.
 func takes(t *testing.T, l *kv.Locks, lock jobs.Lock, h jobs.Holder) bool {
 	t.Helper()
-	others, err := locks.Acquire(within(t), l, lock, h)
+	others, err := locks.Acquire(natstest.Within(t), l, lock, h)
 	check(t, err)
 	return len(others) == 0
 }
 
 func holds(t *testing.T, l *kv.Locks, lock jobs.Lock, want ...jobs.Holder) {
 	t.Helper()
-	got, err := l.Holders(within(t), lock)
+	got, err := l.Holders(natstest.Within(t), lock)
 	check(t, err)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s is held by %v, want %v", lock.Name, got, want)
@@ -58,7 +58,7 @@ func TestKeyHasOneHolder(t *testing.T) {
 			t.Error("it is refused")
 		}
 	}
-	others, err := locks.Acquire(within(t), l, database, b)
+	others, err := locks.Acquire(natstest.Within(t), l, database, b)
 	check(t, err)
 	if !slices.Equal(others, []jobs.Holder{a}) {
 		t.Errorf("refused because of %v", others)
@@ -66,9 +66,9 @@ func TestKeyHasOneHolder(t *testing.T) {
 	if !takes(t, l, jobs.Lock{Name: database.Name, Limit: true, Max: 1}, b) {
 		t.Error("a limit shares its entry with a key of the same name")
 	}
-	check(t, locks.Release(within(t), l, database, b.Is))
+	check(t, locks.Release(natstest.Within(t), l, database, b.Is))
 	holds(t, l, database, a)
-	check(t, locks.Release(within(t), l, database, a.Is))
+	check(t, locks.Release(natstest.Within(t), l, database, a.Is))
 	holds(t, l, database)
 	if !takes(t, l, database, b) {
 		t.Error("what was given back is not free")
@@ -109,7 +109,7 @@ func TestLimitHasAsManyHoldersAsItAllows(t *testing.T) {
 	if !takes(t, l, two, a) {
 		t.Error("an attempt does not keep its place in a lock that is too full")
 	}
-	check(t, locks.Release(within(t), l, two, func(h jobs.Holder) bool { return h.Run == "r1" }))
+	check(t, locks.Release(natstest.Within(t), l, two, func(h jobs.Holder) bool { return h.Run == "r1" }))
 	holds(t, l, two, c)
 }
 
@@ -118,7 +118,7 @@ func TestLimitHasAsManyHoldersAsItAllows(t *testing.T) {
 func TestConcurrentHoldersStayWithinTheLimit(t *testing.T) {
 	t.Parallel()
 	s := natstest.InProcess(t)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	lock := jobs.Lock{Name: "busy", Limit: true, Max: 2}
 	var inside, most, done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -164,17 +164,17 @@ func TestWatchReportsFreeLocks(t *testing.T) {
 	t.Parallel()
 	l := openLocks(t, connect(t, natstest.InProcess(t)))
 	bells := make(chan struct{}, 100)
-	watch(t, func(ctx context.Context) error {
+	natstest.Background(t, func(ctx context.Context) error {
 		return l.Watch(ctx, func() []jobs.Lock { return []jobs.Lock{database} }, func() { bells <- struct{}{} })
 	})
-	ctx := within(t)
-	receive(t, ctx, bells) // the watch starts
+	ctx := natstest.Within(t)
+	natstest.Receive(t, ctx, bells) // the watch starts
 	h := holder("r1", "m", 1, 1)
 	takes(t, l, database, h)
 	takes(t, l, jobs.Lock{Name: "another", Max: 1}, h)
 	check(t, locks.Release(ctx, l, jobs.Lock{Name: "another", Max: 1}, h.Is))
 	check(t, locks.Release(ctx, l, database, h.Is))
-	receive(t, ctx, bells)
+	natstest.Receive(t, ctx, bells)
 	select {
 	case <-bells:
 		t.Error("the watch reports a lock that is not free, or not one of ours")

@@ -24,7 +24,7 @@ func TestLockOfANewerVersionIsHeld(t *testing.T) {
 	s := natstest.InProcess(t)
 	c := connect(t, s)
 	l := openLocks(t, c)
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	js, err := jetstream.New(s.Connect(t))
 	check(t, err)
 	bucket, err := js.KeyValue(ctx, "mp-locks")

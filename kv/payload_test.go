@@ -28,7 +28,7 @@ func words(n int) (words []string) {
 // of all buckets.
 func TestLongestEntriesFitIntoOneMessage(t *testing.T) {
 	t.Parallel()
-	ctx := within(t)
+	ctx := natstest.Within(t)
 	s := natstest.StartServer(t, func(o *server.Options) { o.MaxPayload = jetstream.LeastPayload })
 	c := connect(t, s)
 	const most = 500 // attempts of a worker, and holders of a limit

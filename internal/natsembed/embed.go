@@ -53,7 +53,7 @@ type Server struct {
 	once   sync.Once
 
 	mu     sync.Mutex
-	server *server.Server // Repair replaces it; nil while there is none
+	server *server.Server // Repair replaces it; nil while no server runs
 }
 
 // Start starts a server, and returns when clients can connect. It returns

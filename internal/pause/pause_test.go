@@ -23,10 +23,7 @@ func TestForReturnsTheCauseWhenTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("why")
 		ctx, end := context.WithCancelCause(t.Context())
-		go func() {
-			time.Sleep(time.Minute)
-			end(why)
-		}()
+		time.AfterFunc(time.Minute, func() { end(why) })
 		began := time.Now()
 		if err := pause.For(ctx, time.Hour); !errors.Is(err, why) || time.Since(began) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(began))

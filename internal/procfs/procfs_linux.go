@@ -26,7 +26,7 @@ func List(dir string) ([]string, error) {
 }
 
 // Fields are the fields of /proc/PID/stat from the third on: proc(5) counts
-// from one, so its field n is at n-3. There are none when the process is gone.
+// from one, so its field n is at n-3. The result is empty when the process is gone.
 func Fields(pid int) []string {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

@@ -51,13 +51,6 @@ func emptyPools() {
 	runtime.GC()
 }
 
-// Start gives the test its own server, in process, and a connection to
-// it; both are closed when the test ends.
-func Start(t testing.TB) *nats.Conn {
-	t.Helper()
-	return InProcess(t).Connect(t)
-}
-
 // InProcess gives the test a server that is reached through its Options only.
 func InProcess(t testing.TB) *Server {
 	t.Helper()
