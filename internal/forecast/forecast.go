@@ -27,6 +27,7 @@ type Start struct {
 	Module string
 	Worker string
 	Ready  time.Duration // when its needs had ended
+	Queued time.Duration // when its job was published
 	At     time.Duration
 }
 
@@ -91,8 +92,9 @@ type station struct {
 
 // waiting is a job in the queue.
 type waiting struct {
-	seq uint64
-	job schedule.Publish
+	seq  uint64
+	job  schedule.Publish
+	from time.Time // when it was published
 }
 
 // claimAfter is how long an attempt runs before it claims, as on a worker.
@@ -193,7 +195,7 @@ func (g *game) perform(a schedule.Action) error {
 		g.decide.Prepared(a.Lane, 1)
 	case schedule.Publish:
 		g.queued++
-		g.lanes[a.Lane] = append(g.lanes[a.Lane], waiting{g.queued, a})
+		g.lanes[a.Lane] = append(g.lanes[a.Lane], waiting{g.queued, a, g.now})
 		g.supply[a.Lane] = a.Rank.Supply()
 	case schedule.Write:
 		return g.write("", a.Record)
@@ -228,7 +230,8 @@ func (g *game) fill() bool {
 			return some
 		}
 		some = true
-		job := g.lanes[lane][0].job
+		queued := g.lanes[lane][0]
+		job := queued.job
 		g.lanes[lane] = g.lanes[lane][1:]
 		slots := min(job.Slots, w.Slots)
 		g.free[w.Name] -= slots
@@ -238,7 +241,10 @@ func (g *game) fill() bool {
 		if claim := g.now.Add(claimAfter); claim.Before(x.ends) {
 			heap.Push(&g.coming, event{claim, x})
 		}
-		g.result.Starts = append(g.result.Starts, Start{m.Name, w.Name, g.ready[m.Name].Sub(beginning), g.now.Sub(beginning)})
+		g.result.Starts = append(g.result.Starts, Start{
+			Module: m.Name, Worker: w.Name,
+			Ready: g.ready[m.Name].Sub(beginning), Queued: queued.from.Sub(beginning), At: g.now.Sub(beginning),
+		})
 	}
 }
 
