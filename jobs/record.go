@@ -46,7 +46,10 @@ type Spec struct {
 	// submitted: when it was made. It is in memory, so while the registry is the
 	// same one NATS was not restarted, and has lost nothing of the run. Zero =
 	// it did not exist.
-	Registry time.Time `msgpack:"registry,omitempty"`
+	Registry  time.Time   `msgpack:"registry,omitempty"`
+	Workspace *Snapshot   `msgpack:"workspace,omitempty"` // nil = none was taken
+	Isolated  bool        `msgpack:"isolated,omitempty"`  // every attempt runs in a copy of the workspace
+	Cache     CachePolicy `msgpack:"cache,omitempty"`
 }
 
 // Origin is what a pipeline was made of: with it the pipeline can be made
@@ -98,6 +101,7 @@ type Outcome struct {
 	NoWorker    bool                 `msgpack:"no_worker,omitempty"`   // attempt 0: the queue time-out struck
 	Warnings    []string             `msgpack:"warnings,omitempty"`
 	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
+	Artifacts   []Artifact           `msgpack:"artifacts,omitempty"`
 }
 
 // Takeover names the orchestrator that decides for the run from here on.

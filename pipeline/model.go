@@ -18,6 +18,8 @@ type Pipeline struct {
 	Deadline      time.Duration     `msgpack:"deadline,omitempty"`                         // over the whole run; 0 = none
 	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at the same time
 	ClusterLimits []string          `msgpack:"cluster_limits,omitempty" json:",omitempty"` // those of Limits that all runs share, sorted
+	Isolated      bool              `msgpack:"isolated,omitempty"  json:",omitempty"`      // every module runs in a copy of the workspace
+	Workspace     *Workspace        `msgpack:"workspace,omitempty" json:",omitempty"`      // nil = the default
 	Modules       []*Module         `msgpack:"modules"`                                    // in the order of the file; members of a family in the order of its expansion, in the family's place
 	Warnings      Faults            `msgpack:"-" json:"-"`                                 // of its file, for its author: they do not travel
 	Families      map[string][]int  `msgpack:"families,omitempty"`                         // name → indices of the members in Modules; of a family that is not expanded yet: its one placeholder
@@ -43,6 +45,10 @@ type Module struct {
 	Requires    Requirements `msgpack:"requires"`             // with the shell among the tools
 	Slots       int          `msgpack:"slots"`                // at least 1
 	Policy      Policy       `msgpack:"policy"`
+	Produce     []Produce    `msgpack:"produce,omitempty" json:",omitempty"`
+	Consume     []Consume    `msgpack:"consume,omitempty" json:",omitempty"`
+	Cache       *Cache       `msgpack:"cache,omitempty" json:",omitempty"`
+	CacheDirs   []CacheDir   `msgpack:"cache_dirs,omitempty" json:",omitempty"`
 }
 
 // Policy says how a module is run, retried, ordered and kept apart.

@@ -1,0 +1,64 @@
+package jobs
+
+import (
+	"time"
+
+	"github.com/modpipe/modpipe/pipeline"
+)
+
+// Tree refers to a stored tree of files. The zero value is no tree.
+type Tree struct {
+	Root      string    `msgpack:"root,omitempty"`      // digest of the root node, in hex: equal trees have equal ones
+	Manifest  string    `msgpack:"manifest,omitempty"`  // digest of the value that lists where the content is
+	Namespace string    `msgpack:"namespace,omitempty"` // of the store in which manifest and content are
+	Files     int       `msgpack:"files,omitempty"`
+	Bytes     int64     `msgpack:"bytes,omitempty"` // of all files together
+	Time      time.Time `msgpack:"time,omitempty"`  // which restored files get: when the tree was taken
+}
+
+// Snapshot is the state of a workspace that a run took when it was submitted.
+type Snapshot struct {
+	Tree   Tree   `msgpack:"tree"`
+	Git    *Tree  `msgpack:"git,omitempty"` // a .git directory to put beside the files
+	Commit string `msgpack:"commit,omitempty"`
+	Dirty  bool   `msgpack:"dirty,omitempty"` // files differed from the commit
+}
+
+// Artifact is a tree that an attempt has produced under a name.
+type Artifact struct {
+	Name string `msgpack:"name"`
+	Tree Tree   `msgpack:"tree"`
+}
+
+// JobFiles says which files an attempt finds, and which ones it leaves.
+type JobFiles struct {
+	Workspace *Tree    `msgpack:"workspace,omitempty"` // the run's snapshot
+	Git       *Tree    `msgpack:"git,omitempty"`       // a .git directory to put beside the files
+	Commit    string   `msgpack:"commit,omitempty"`    // $MODPIPE_COMMIT
+	Narrow    bool     `msgpack:"narrow,omitempty"`    // of the snapshot only what Inputs match is there
+	Inputs    []string `msgpack:"inputs,omitempty"`
+	// Namespace is the part of the store in which artifacts are stored.
+	Namespace string             `msgpack:"namespace,omitempty"`
+	Restore   []Restore          `msgpack:"restore,omitempty"`
+	Produce   []pipeline.Produce `msgpack:"produce,omitempty"`
+}
+
+// Restore is an artifact that an attempt consumes.
+type Restore struct {
+	Artifact
+	Module string `msgpack:"module"`       // by name: who produced it
+	To     string `msgpack:"to,omitempty"` // directory below the workspace; "" = the workspace itself
+	// Merge names what may share paths: of restores with one Merge, two different
+	// contents at one path are a fault. "" = it is restored for itself.
+	Merge string `msgpack:"merge,omitempty"`
+}
+
+// CachePolicy says how a run uses the cache.
+type CachePolicy struct {
+	Off       bool     `msgpack:"off,omitempty"`
+	NoRead    bool     `msgpack:"no_read,omitempty"`  // --cache write
+	NoWrite   bool     `msgpack:"no_write,omitempty"` // --cache read
+	Refresh   bool     `msgpack:"refresh,omitempty"`  // run, and overwrite the entry
+	Namespace string   `msgpack:"namespace,omitempty"`
+	From      []string `msgpack:"from,omitempty"` // namespaces that are read besides
+}
