@@ -80,7 +80,8 @@ type Claim struct {
 }
 
 // Outcome ends an attempt, or with Attempt 0 a module that has none: by a
-// condition (skipped, failed) or for want of a worker (failed).
+// condition (skipped, failed), for want of a worker (failed), or with a result of
+// the cache (succeeded, and Cached is set).
 type Outcome struct {
 	Attempt     Attempt              `msgpack:"attempt"`
 	Status      report.AttemptStatus `msgpack:"status"`
@@ -102,6 +103,20 @@ type Outcome struct {
 	Warnings    []string             `msgpack:"warnings,omitempty"`
 	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
 	Artifacts   []Artifact           `msgpack:"artifacts,omitempty"`
+	Hermetic    bool                 `msgpack:"hermetic,omitempty"` // the attempt found its declared inputs and nothing else: its result may be shared
+	Cached      *Cached              `msgpack:"cached,omitempty"`   // attempt 0: the result of an earlier attempt of the same fingerprint
+}
+
+// Cached says where a result comes from that was taken from the cache.
+type Cached struct {
+	Fingerprint string    `msgpack:"fingerprint"` // hex
+	Namespace   string    `msgpack:"namespace"`   // of the entry
+	Run         RunID     `msgpack:"run"`         // that stored it
+	Module      string    `msgpack:"module"`      // by name, in that run
+	Attempt     Attempt   `msgpack:"attempt"`
+	By          string    `msgpack:"by,omitempty"` // who started that run: user@host
+	When        time.Time `msgpack:"when"`         // when it was stored
+	Log         Blob      `msgpack:"log"`          // the output of that attempt; empty = not kept
 }
 
 // Takeover names the orchestrator that decides for the run from here on.

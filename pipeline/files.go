@@ -64,7 +64,7 @@ type FromRun struct {
 // Cache says on what the result of a cached module depends.
 type Cache struct {
 	Inputs   []string `msgpack:"inputs"`             // globs below the workspace
-	Key      []string `msgpack:"key,omitempty"`      // texts that may hold expressions
+	Key      []Text   `msgpack:"key,omitempty"`      // further texts that the result depends on
 	Portable bool     `msgpack:"portable,omitempty"` // the result serves on every os and arch
 }
 

@@ -75,14 +75,15 @@ func (m *Module) ConditionReads() []string {
 	return m.outputsRead(m.If)
 }
 
-// TextReads are the direct needs of m whose outputs its env, command and stdin read.
+// TextReads are the direct needs of m whose outputs its env, command, stdin and
+// cache key read.
 func (m *Module) TextReads() []string { return m.outputsRead(m.expressions()...) }
 
 // Static reports whether the texts of m read nothing that is known only when
 // it has become ready: ResolveCommand needs no Scope.
 func (m *Module) Static() bool { return len(m.expressions()) == 0 }
 
-// expressions are the sources left in the env, command, stdin and with of m.
+// expressions are the sources left in the env, command, stdin, with and cache key of m.
 func (m *Module) expressions() []string {
 	var sources []string
 	gather := func(t Text) {
@@ -95,6 +96,11 @@ func (m *Module) expressions() []string {
 	if m.Func != nil {
 		for _, v := range m.Func.With {
 			gather(v.Value)
+		}
+	}
+	if m.Cache != nil {
+		for _, t := range m.Cache.Key {
+			gather(t)
 		}
 	}
 	if m.Command == nil {
@@ -180,4 +186,25 @@ func (p *Pipeline) ResolveCommand(m *Module, s Scope) (Resolved, error) {
 		}
 	}
 	return r, errors.Join(errs...)
+}
+
+// ResolveKey puts the results of needs into the key of m's cache. It returns nil
+// for a module without one.
+func (p *Pipeline) ResolveKey(m *Module, s Scope) ([]string, error) {
+	if m.Cache == nil || len(m.Cache.Key) == 0 {
+		return nil, nil
+	}
+	e, scope := (*evaluator)(nil), &runtimeScope{}
+	if slices.ContainsFunc(m.Cache.Key, Text.reads) {
+		e, scope = p.evaluator(m), scopeOf(m, s)
+	}
+	key := make([]string, len(m.Cache.Key))
+	var errs []error
+	for i, t := range m.Cache.Key {
+		var err error
+		if key[i], err = t.resolve(e, "cache key", scope); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return key, errors.Join(errs...)
 }
