@@ -62,3 +62,12 @@ type CachePolicy struct {
 	Namespace string   `msgpack:"namespace,omitempty"`
 	From      []string `msgpack:"from,omitempty"` // namespaces that are read besides
 }
+
+// Earlier is an artifact of a run that had ended before this one was submitted.
+type Earlier struct {
+	Pipeline  string              `msgpack:"pipeline"`
+	Labels    []pipeline.KeyValue `msgpack:"labels,omitempty"`
+	Name      string              `msgpack:"name"` // or a pattern, as the module consumes it
+	Run       RunID               `msgpack:"run"`
+	Artifacts []Restore           `msgpack:"artifacts"`
+}

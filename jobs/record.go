@@ -50,6 +50,7 @@ type Spec struct {
 	Workspace *Snapshot   `msgpack:"workspace,omitempty"` // nil = none was taken
 	Isolated  bool        `msgpack:"isolated,omitempty"`  // every attempt runs in a copy of the workspace
 	Cache     CachePolicy `msgpack:"cache,omitempty"`
+	Earlier   []Earlier   `msgpack:"earlier,omitempty"` // what its modules consume of other runs
 }
 
 // Origin is what a pipeline was made of: with it the pipeline can be made
@@ -66,8 +67,9 @@ type Origin struct {
 
 // Kept is a module that has succeeded in an earlier run, with what it gave.
 type Kept struct {
-	Module  string `msgpack:"module"`
-	Outputs Value  `msgpack:"outputs"`
+	Module    string     `msgpack:"module"`
+	Outputs   Value      `msgpack:"outputs"`
+	Artifacts []Artifact `msgpack:"artifacts,omitempty"`
 }
 
 // Claim says that a worker has started, or is about to start, an attempt.

@@ -38,8 +38,18 @@ type Module struct {
 	Wait     float64           `json:"wait"`             // started − queued
 	Outputs  map[string]any    `json:"outputs"`          // text, or {"bytes":n,"sha256":"…"} above 64 KiB
 	Result   any               `json:"result,omitempty"` // of a Go function; {"bytes":n,"sha256":"…"} above 64 KiB
-	Attempts []Attempt         `json:"attempts"`
-	NoWorker bool              `json:"-"` // it failed for want of a capable worker
+	// Artifacts are the sets of files that its last attempt has left.
+	Artifacts []Artifact `json:"artifacts"`
+	Attempts  []Attempt  `json:"attempts"`
+	NoWorker  bool       `json:"-"` // it failed for want of a capable worker
+}
+
+// Artifact is a set of files that a module has left under a name.
+type Artifact struct {
+	Name   string `json:"name"`
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"`  // of all files together
+	SHA256 string `json:"sha256"` // of the tree: equal sets of files have equal ones
 }
 
 // LargeOutput replaces an output above 64 KiB.

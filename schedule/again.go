@@ -36,7 +36,7 @@ func (r *Run) Again(modules []string, start bool) (p *pipeline.Pipeline, kept []
 	kept = []jobs.Kept{}
 	for _, n := range r.inOrder() {
 		if !again[n.index] && !start && succeeded(n) {
-			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs})
+			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs, Artifacts: n.artifacts})
 		}
 	}
 	return r.narrowed(again, start), kept, ""
@@ -100,7 +100,7 @@ func (r *Run) Kept() []jobs.Kept {
 	kept := []jobs.Kept{}
 	for _, n := range r.inOrder() {
 		if !again[n.index] && n.status != report.Skipped {
-			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs})
+			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs, Artifacts: n.artifacts})
 		}
 	}
 	return kept

@@ -35,6 +35,10 @@ func (d *Dispatcher) job(n *node, s pipeline.Scope) (*jobs.Job, error) {
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
 		Needs: d.run.Told(n.index), Trace: spec.Trace,
 	}
+	var err error
+	if job.Files, err = d.run.files(n, m.Produce, m.Consume); err != nil {
+		return nil, err
+	}
 	if m.Func != nil {
 		with, err := d.run.pipeline.ResolveWith(m, s)
 		if err != nil {

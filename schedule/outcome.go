@@ -116,7 +116,7 @@ func (r *Run) recordAttempt(n *node, o *jobs.Outcome) {
 		started := o.Started
 		a.Started = &started
 	}
-	n.outputs = o.Outputs
+	n.outputs, n.artifacts = o.Outputs, o.Artifacts
 }
 
 // conclude decides what the end of an attempt means for its module.

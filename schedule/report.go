@@ -78,7 +78,7 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Value) (map[string]string,
 		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status,
 		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
 		Queued: set(n.queued), Started: set(n.begun), Finished: set(n.ended),
-		Outputs: map[string]any{}, Attempts: n.attempts, NoWorker: n.noWorker,
+		Outputs: map[string]any{}, Artifacts: []report.Artifact{}, Attempts: n.attempts, NoWorker: n.noWorker,
 	}
 	if m.Attempts == nil {
 		m.Attempts = []report.Attempt{}
@@ -91,6 +91,9 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Value) (map[string]string,
 		if !n.ended.IsZero() {
 			m.Duration = max(0, n.ended.Sub(n.begun).Seconds())
 		}
+	}
+	for _, a := range n.artifacts {
+		m.Artifacts = append(m.Artifacts, report.Artifact{Name: a.Name, Files: a.Tree.Files, Bytes: a.Tree.Bytes, SHA256: a.Tree.Root})
 	}
 	m.Result = resultValue(n.outputs)
 	read := jobs.Value.Outputs

@@ -7,9 +7,10 @@ import (
 
 // reused is a result from elsewhere that ends a module without an attempt.
 type reused struct {
-	status  report.Status // how the module ends: succeeded, or cached
-	outputs jobs.Value
-	reason  string
+	status    report.Status // how the module ends: succeeded, or cached
+	outputs   jobs.Value
+	artifacts []jobs.Artifact
+	reason    string
 }
 
 // reusable returns the result that n takes instead of an attempt, and false when
@@ -17,15 +18,15 @@ type reused struct {
 // the log alone, so every reader reuses the same results. The only source is the
 // specification of a retry, which names the results that it keeps.
 func (r *Run) reusable(n *node) (reused, bool) {
-	outputs, kept := r.kept[n.module.Name]
+	k, kept := r.kept[n.module.Name]
 	if !kept {
 		return reused{}, false
 	}
-	return reused{report.Succeeded, outputs, "kept from run " + string(r.spec.RetryOf)}, true
+	return reused{report.Succeeded, k.Outputs, k.Artifacts, "kept from run " + string(r.spec.RetryOf)}, true
 }
 
 // reuse ends n with a reused result.
 func (r *Run) reuse(n *node, x reused) {
-	n.outputs = x.outputs
+	n.outputs, n.artifacts = x.outputs, x.artifacts
 	r.finish(n, x.status, n.index, x.reason, "")
 }

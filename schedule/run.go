@@ -30,7 +30,7 @@ type Run struct {
 	byToken  map[jobs.ModuleID]int
 	families map[string][]int
 	groups   map[list]*group           // by the needs that the nodes of a group share
-	kept     map[string]jobs.Value     // by name: modules that an earlier run has done
+	kept     map[string]jobs.Kept      // by name: modules that an earlier run has done
 	keyed    bool                      // every module needs a grant, since one of them runs alone
 	live     int                       // nodes without a terminal status
 	urgency  map[pipeline.Priority]int // of those nodes: how many have a priority
@@ -89,14 +89,15 @@ type node struct {
 	retryAt  time.Time    // not before
 	attempts []report.Attempt
 
-	outputs  jobs.Value
-	queued   time.Time // when it became ready first
-	begun    time.Time
-	ended    time.Time
-	reason   string
-	err      string
-	root     int // the node whose end decided this one's; its own index otherwise
-	noWorker bool
+	outputs   jobs.Value
+	artifacts []jobs.Artifact // of its last attempt
+	queued    time.Time       // when it became ready first
+	begun     time.Time
+	ended     time.Time
+	reason    string
+	err       string
+	root      int // the node whose end decided this one's; its own index otherwise
+	noWorker  bool
 	// ignorable: the last outcome says that its failure may be ignored.
 	ignorable bool
 	warnings  []string
@@ -172,9 +173,9 @@ func (r *Run) begin(spec *jobs.Spec) {
 	r.families, r.groups = map[string][]int{}, map[list]*group{}
 	r.nobody, r.nobodyAt, r.waitsSaid = map[jobs.Lane]jobs.LaneUnserved{}, map[jobs.Lane]time.Time{}, map[jobs.Lane]int{}
 	r.tooLate, r.urgency = map[string]bool{}, map[pipeline.Priority]int{}
-	r.kept = make(map[string]jobs.Value, len(spec.Kept))
+	r.kept = make(map[string]jobs.Kept, len(spec.Kept))
 	for _, k := range spec.Kept {
-		r.kept[k.Module] = k.Outputs
+		r.kept[k.Module] = k
 	}
 	for i, m := range r.pipeline.Modules {
 		r.keyed = r.keyed || m.Policy.Exclusive
