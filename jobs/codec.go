@@ -3,11 +3,13 @@ package jobs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/modpipe/modpipe/internal/wire"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // Message is what crosses a process boundary: the set is sealed.
@@ -15,8 +17,38 @@ type Message interface {
 	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations
 }
 
-// Version is the version of every message that this build writes.
-const Version = 1
+// Version is the newest version of messages that this build reads. It writes a
+// message in the oldest version that says the same: programs of that version
+// take part in runs that need nothing newer.
+const Version = withFiles
+
+// The versions of messages.
+const (
+	first     = 1
+	withFiles = 2 // files: an older worker would run the job without them, and an older orchestrator lose them
+)
+
+// versionOf is the version in which a message is written.
+func versionOf[M Message](m *M) byte {
+	files := false
+	switch m := any(m).(type) {
+	case *Job:
+		files = m.Files != nil
+	case *Record:
+		files = m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || m.Outcome.Cached != nil)
+	}
+	if files {
+		return withFiles
+	}
+	return first
+}
+
+// files reports whether modules of the run find or leave files, or are cached.
+func (s *Spec) files() bool {
+	return s.Workspace != nil || len(s.Earlier) > 0 || s.Pipeline != nil && slices.ContainsFunc(s.Pipeline.Modules, func(m *pipeline.Module) bool {
+		return len(m.Produce) > 0 || len(m.Consume) > 0 || m.Cache != nil || len(m.CacheDirs) > 0
+	})
+}
 
 // Errors of decoding that callers branch on.
 var (
@@ -25,11 +57,11 @@ var (
 	ErrTooLarge  = wire.ErrTooLarge // a message exceeds the limit of its kind
 )
 
-// Marshal encodes m: its version, then a msgpack map with short keys. Empty
+// Marshal encodes m: the version that it needs, then a msgpack map with short keys. Empty
 // fields that are optional are left out. ErrTooLarge above the limit of its kind.
 func Marshal[M Message](m *M) ([]byte, error) {
 	var buf bytes.Buffer
-	buf.WriteByte(Version)
+	buf.WriteByte(versionOf(m))
 	if err := encode(&buf, m, false); err != nil {
 		return nil, fmt.Errorf("encode %T: %w", *m, err)
 	}

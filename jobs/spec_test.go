@@ -58,3 +58,30 @@ func TestNeedsThatAreNotThere(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesNeedANewerVersion: a program that knows no files refuses what has
+// some, and reads the rest.
+func TestFilesNeedANewerVersion(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rec  Record
+		want byte
+	}{
+		{"a run without files", Record{Spec: &Spec{Run: "r", Pipeline: &pipeline.Pipeline{Modules: []*pipeline.Module{{Name: "m"}}}}}, 1},
+		{"a run with a snapshot", Record{Spec: &Spec{Run: "r", Workspace: &Snapshot{}}}, 2},
+		{"a module with an artifact", Record{Spec: &Spec{Run: "r", Pipeline: &pipeline.Pipeline{Modules: []*pipeline.Module{{
+			Name: "m", Produce: []pipeline.Produce{{Name: "bin", Paths: []string{"bin/**"}}},
+		}}}}}, 2},
+		{"an outcome with an artifact", Record{Outcome: &Outcome{Artifacts: []Artifact{{Name: "bin"}}}}, 2},
+		{"an outcome without", Record{Outcome: &Outcome{}}, 1},
+	} {
+		data, err := Marshal(&c.rec)
+		if err != nil || data[0] != c.want {
+			t.Errorf("%s: version %d, %v; want %d", c.name, data[0], err, c.want)
+		}
+	}
+	data, err := Marshal(&Job{Files: &JobFiles{}})
+	if err != nil || data[0] != 2 {
+		t.Errorf("a job with files: version %d, %v", data[0], err)
+	}
+}
