@@ -34,7 +34,6 @@ type Artifact struct {
 type JobFiles struct {
 	Workspace *Tree    `msgpack:"workspace,omitempty"` // the run's snapshot
 	Git       *Tree    `msgpack:"git,omitempty"`       // a .git directory to put beside the files
-	Commit    string   `msgpack:"commit,omitempty"`    // $MODPIPE_COMMIT
 	Narrow    bool     `msgpack:"narrow,omitempty"`    // of the snapshot only what Inputs match is there
 	Inputs    []string `msgpack:"inputs,omitempty"`
 	// Namespace is the part of the store in which artifacts are stored.

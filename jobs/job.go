@@ -31,6 +31,7 @@ type Job struct {
 	Needs          map[string]Need       `msgpack:"needs,omitempty"` // direct needs by declared name: $MODPIPE_NEEDS; of a Go function those that it hears of, with the results that it reads
 	Trace          string                `msgpack:"trace,omitempty"`
 	Warnings       []string              `msgpack:"warnings,omitempty"` // of its expressions: they come back with the outcome
+	Commit         string                `msgpack:"commit,omitempty"`   // of the workspace: $MODPIPE_COMMIT
 	Files          *JobFiles             `msgpack:"files,omitempty"`    // nil = the attempt runs in the directory of its worker, or an empty one
 	Rank           Rank                  `msgpack:"-"`                  // travels in a header
 }

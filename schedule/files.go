@@ -28,7 +28,7 @@ func (r *Run) files(n *node, produce []pipeline.Produce, consume []pipeline.Cons
 	}
 	f := &jobs.JobFiles{Restore: restore, Produce: produce, Namespace: cmp.Or(r.spec.Cache.Namespace, DefaultNamespace)}
 	if snapshot != nil {
-		f.Workspace, f.Git, f.Commit = &snapshot.Tree, snapshot.Git, snapshot.Commit
+		f.Workspace, f.Git = &snapshot.Tree, snapshot.Git
 	}
 	if c := n.module.Cache; c != nil {
 		f.Narrow, f.Inputs = true, c.Inputs

@@ -42,6 +42,7 @@ type Task struct {
 	Needs   map[string]jobs.Need // how its direct needs ended, with their values
 	Worker  string               // name of this worker
 	Fencing uint64               // fencing token; 0 = it holds no key
+	Dir     string               // the workspace of the attempt; "" = the executor prepares one
 	Stops   Stops
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.

@@ -34,7 +34,7 @@ func (x *Executor) Start(ctx context.Context, t *exec.Task, out exec.Sink) (exec
 	if err != nil {
 		return nil, fmt.Errorf("fetch what it needs: %w", err)
 	}
-	files, err := newScratch(ctx, x.workspace, needs, x.spares)
+	files, err := newScratch(ctx, x.workspace, t.Dir, needs, x.spares)
 	if err != nil {
 		return nil, err
 	}

@@ -108,6 +108,9 @@ func (c *command) variables() []string {
 		"MODPIPE_OUTPUT=" + c.files.output,
 		"MODPIPE_NEEDS=" + c.files.needs,
 	}
+	if job.Commit != "" {
+		env = append(env, "MODPIPE_COMMIT="+job.Commit)
+	}
 	return append(env, matrixEnv(job.Matrix)...)
 }
 

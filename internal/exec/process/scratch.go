@@ -25,7 +25,8 @@ type scratch struct {
 	needs     string
 }
 
-func newScratch(ctx context.Context, source *workspace.Source, needs []byte, from *spares) (*scratch, error) {
+// newScratch creates the files of an attempt, and its workspace unless dir is one.
+func newScratch(ctx context.Context, source *workspace.Source, dir string, needs []byte, from *spares) (*scratch, error) {
 	root := filepath.Join(os.TempDir(), "modpipe-"+rand.Text()[:13])
 	s := &scratch{
 		spares:  from,
@@ -38,6 +39,10 @@ func newScratch(ctx context.Context, source *workspace.Source, needs []byte, fro
 	if err := s.fill(needs); err != nil {
 		_ = s.remove() // the cause of the error prevents this too
 		return nil, machine.Errorf("create a directory for the attempt in %s: %w", os.TempDir(), machine.WithoutPath(err))
+	}
+	if dir != "" {
+		s.workspace = dir
+		return s, nil
 	}
 	dir, cleanup, err := source.Prepare(ctx, workspace.Request{Within: root})
 	if err != nil {

@@ -33,7 +33,7 @@ func TestSpareDirectories(t *testing.T) {
 		{"a link for a directory", func(s *scratch) error { return orFirst(os.Remove(s.tmp), os.Symlink(dir, s.tmp)) }, false},
 		{"another mode", func(s *scratch) error { return os.Chmod(s.tmp, 0o500) }, false},
 	} {
-		a, err := newScratch(t.Context(), workspace.New(dir), []byte("{}\n"), s)
+		a, err := newScratch(t.Context(), workspace.New(dir), "", []byte("{}\n"), s)
 		if err != nil {
 			t.Fatalf("%s: %v", tt.what, err)
 		}
@@ -80,7 +80,7 @@ func TestSparesThatWereCleanedUp(t *testing.T) {
 	var two [2]*scratch
 	for i := range two {
 		var err error
-		if two[i], err = newScratch(t.Context(), workspace.New(""), nil, s); err != nil {
+		if two[i], err = newScratch(t.Context(), workspace.New(""), "", nil, s); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Remove(two[i].workspace); err != nil {
@@ -102,7 +102,7 @@ func TestSparesThatWereCleanedUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newScratch(t.Context(), workspace.New(""), nil, s)
+	a, err := newScratch(t.Context(), workspace.New(""), "", nil, s)
 	if err != nil {
 		t.Fatal(err)
 	}
