@@ -14,7 +14,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations
+	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations | CacheEntry | CacheIndex | Attempted
 }
 
 // Version is the newest version of messages that this build reads. It writes a
@@ -151,6 +151,9 @@ func utc[M Message](m *M) {
 		if m.Outcome != nil {
 			inUTC(&m.Outcome.Started)
 			inUTC(&m.Outcome.Finished)
+			if m.Outcome.Cached != nil {
+				inUTC(&m.Outcome.Cached.When)
+			}
 		}
 	case *Job:
 		inUTC(&m.StoreBy)
@@ -158,6 +161,11 @@ func utc[M Message](m *M) {
 		inUTC(&m.Time)
 	case *WorkerInfo:
 		inUTC(&m.Started)
+	case *CacheEntry:
+		inUTC(&m.When)
+	case *Attempted:
+		inUTC(&m.Failed)
+		inUTC(&m.Succeeded)
 	}
 }
 

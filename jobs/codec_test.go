@@ -59,12 +59,20 @@ func records() map[string]Record {
 			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
 		}},
 		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Value{Ref: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
-		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
-		"grant":        {Grant: &Grant{}},
-		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
-		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
-		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
-		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
+		"outcome-cached": {Outcome: &Outcome{
+			Status: report.AttemptSucceeded, Outputs: OutputsOf(map[string]string{"k": "v"}), Hermetic: true,
+			Artifacts: []Artifact{{Name: "bin", Tree: Tree{Root: "ab", Manifest: "cd", Namespace: "main", Files: 1, Bytes: 2, Time: noon}}},
+			Cached: &Cached{
+				Fingerprint: strings.Repeat("ab", 32), Namespace: "main", Run: "r0", Module: "build", Attempt: 2, By: "me@here", When: noon,
+				Log: Blob{SHA256: strings.Repeat("cd", 32), Bytes: 9},
+			},
+		}},
+		"takeover":  {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
+		"grant":     {Grant: &Grant{}},
+		"expansion": {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
+		"nobody":    {Nobody: &LaneUnserved{Lane: "any", Served: true}},
+		"cancel":    {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
+		"end":       {End: &End{Status: report.RunFailed, Error: "build failed"}},
 	}
 }
 
@@ -90,6 +98,16 @@ func someWorker() WorkerInfo {
 	}
 }
 
+func someEntry() CacheEntry {
+	return CacheEntry{
+		Fingerprint: strings.Repeat("ab", 32), Run: "r1", Pipeline: "p", Module: "build", Attempt: 2, By: "me@here", Worker: "w", When: noon, Took: time.Second,
+		Outputs: OutputsOf(map[string]string{"k": "v"}), Artifacts: []Artifact{{Name: "bin", Tree: Tree{Root: "ab", Manifest: "cd"}}},
+		Log: Blob{SHA256: strings.Repeat("cd", 32), Bytes: 9}, Tools: map[string]string{"go": "1.26"},
+		Parts:  []Part{{Name: "env", Digest: []byte{1}, Items: []PartItem{{Name: "A", Digest: []byte{2}}}}},
+		Inputs: Tree{Root: "ef"}, Hermetic: true, Place: "here", Differs: "output k",
+	}
+}
+
 func TestGolden(t *testing.T) {
 	for name, r := range records() {
 		golden(t, "record-"+name, r)
@@ -102,6 +120,9 @@ func TestGolden(t *testing.T) {
 	golden(t, "control-cancel", Control{Cancel: &CancelAttempt{Module: "m", Attempt: 1, Kill: true, Reason: "why"}})
 	golden(t, "control-drain", Control{Drain: &Drain{By: "me"}})
 	golden(t, "lock", LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Module: "m", Attempt: 2, Epoch: 7}}})
+	golden(t, "cache-entry", someEntry())
+	golden(t, "cache-index", CacheIndex{Pipeline: "p", Module: "build", Recent: []RecentPrint{{Fingerprint: "ab", When: noon}}})
+	golden(t, "attempted", Attempted{Failed: noon, Succeeded: noon, Run: "r1", Attempt: 2, Status: report.AttemptFailed})
 	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
 }
 
@@ -264,6 +285,10 @@ func FuzzRecord(f *testing.F) {
 	}
 	fuzz(f, seeds...)
 }
+
+func FuzzCacheEntry(f *testing.F) { fuzz(f, someEntry(), CacheEntry{}) }
+func FuzzCacheIndex(f *testing.F) { fuzz(f, CacheIndex{Pipeline: "p", Recent: []RecentPrint{{}}}) }
+func FuzzAttempted(f *testing.F)  { fuzz(f, Attempted{Run: "r1", Attempt: 1}) }
 
 func FuzzJob(f *testing.F)      { fuzz(f, fullJob(), Job{}) }
 func FuzzLogChunk(f *testing.F) { fuzz(f, chunk()) }
