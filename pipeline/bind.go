@@ -62,6 +62,8 @@ func (b *binder) top() {
 	b.out.PassEnv = sortedSet(d.words(root.get("pass-env"), text("", static), "pass-env"))
 	b.out.FailSlow = !b.flag(root.get("fail-fast"), true)
 	b.out.Deadline = d.duration(root, fileShape, "deadline", 0)
+	b.out.Isolated = b.flag(root.get("isolated"), false)
+	b.out.Workspace = d.workspace(root.get("workspace"))
 }
 
 // module binds a module, or all members of a family, or its placeholder.

@@ -7,6 +7,7 @@ func (c *collector) checkExpressions(f *File) {
 	top := &decoder{collector: c, e: f.scope(nil, nil).reporting(c).evaluator(), tree: f.root, limits: f.limits}
 	top.env(f.root.get("env"), graph)
 	top.duration(f.root, fileShape, "deadline", 0)
+	top.workspace(f.root.get("workspace"))
 	for _, d := range f.modules {
 		if c.full() {
 			return // nothing more is reported
@@ -28,7 +29,7 @@ func (c *collector) checkExpressions(f *File) {
 
 // scope is what the expressions of a module may name; of the pipeline's own expressions when d is nil.
 func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
-	s := &exprScope{params: f.types, choices: f.choices, needs: map[string]needKind{}}
+	s := &exprScope{pipeline: f.name, params: f.types, choices: f.choices, needs: map[string]needKind{}}
 	if d == nil {
 		return s
 	}

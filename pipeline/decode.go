@@ -97,6 +97,7 @@ func (d *decoder) module() *Module {
 		Policy:      d.policy(),
 	}
 	m.If, m.IfAt = d.condition()
+	d.files(m)
 	if m.Command != nil && m.Command.Shell != "" {
 		m.Requires.Tools = addTools(m.Requires.Tools, Tool{Name: m.Command.Shell})
 	}

@@ -13,10 +13,11 @@ const (
 	outputOfNeed   = "\x00output"
 	outputOfMember = "\x00memberOutput"
 	statusPrefix   = "\x00status:"
+	hashOfFiles    = "\x00hashFiles"
 )
 
 // ourFunctions can be called beside expr-lang's own.
-var ourFunctions = []string{"contains", "startsWith", "endsWith", "join", "fromJSON", "toJSON", "replace", "success", "failure", "cancelled"}
+var ourFunctions = []string{"contains", "startsWith", "endsWith", "join", "fromJSON", "toJSON", "replace", "success", "failure", "cancelled", "hashFiles"}
 
 // disabled are expr-lang's functions that read the clock or the machine, whose
 // results come in no order, or that would go round the check of names.
@@ -40,6 +41,8 @@ func (w *walker) call(node *ast.Node, n *ast.CallNode) {
 	switch id.Value {
 	case "success", "failure", "cancelled", "always":
 		w.statusCall(node, n, id)
+	case "hashFiles":
+		w.hashFiles(node, n)
 	case "toJSON":
 		for i := range n.Arguments {
 			if !w.whole(n.Arguments[i]) {
@@ -81,6 +84,33 @@ func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierN
 		return
 	}
 	w.replace(node, statusPrefix+id.Value, false, &ast.IdentifierNode{Value: hidden})
+}
+
+// isCacheKey reports whether a place is a key of cache or cache-dirs.
+func isCacheKey(place string) bool { return strings.HasPrefix(place, "cache") }
+
+// hashFiles handles the function of this name, whose value is known where the
+// run's snapshot is.
+func (w *walker) hashFiles(node *ast.Node, n *ast.CallNode) {
+	w.reads.files = true
+	switch {
+	case w.scope.lenient:
+	case !w.scope.hashes:
+		w.fault(n, "", "hashFiles() is known in the keys of cache and cache-dirs only")
+		return
+	case len(n.Arguments) == 0:
+		w.fault(n, "write hashFiles('go.sum')", "hashFiles() takes at least one glob")
+		return
+	}
+	for _, a := range n.Arguments {
+		if s, ok := a.(*ast.StringNode); ok {
+			if err := validGlob(s.Value); err != nil {
+				w.fault(a, "", "hashFiles(): %v", err)
+			}
+		}
+	}
+	w.all(n.Arguments)
+	w.replace(node, hashOfFiles, false, append([]ast.Node{&ast.IdentifierNode{Value: hidden}}, n.Arguments...)...)
 }
 
 // whole handles toJSON(needs), toJSON(needs.X), toJSON(needs.X.outputs), toJSON(params) and toJSON(matrix).

@@ -16,9 +16,10 @@ import (
 // runtimeScope is what our functions see of the needs.
 type runtimeScope struct {
 	needs    map[string]NeedView
-	empty    bool     // an output that was not set is empty, with a warning: env of always-run modules
-	warnings []string // of it
-	steps    int      // that the expression has done
+	hash     func(globs []string) (string, error) // nil: there is no snapshot
+	empty    bool                                 // an output that was not set is empty, with a warning: env of always-run modules
+	warnings []string                             // of it
+	steps    int                                  // that the expression has done
 }
 
 // missingOutputError is the error of an expression that reads an output that was not set.
@@ -40,9 +41,31 @@ var functions = []expr.Option{
 	expr.Function(outputOfNeed+"OrNil", func(p ...any) (any, error) { return output(true, p...) }, new(func(any, string, string) string)),
 	expr.Function(outputOfMember, func(p ...any) (any, error) { return memberOutput(false, p...) }, new(func(any, string) string)),
 	expr.Function(outputOfMember+"OrNil", func(p ...any) (any, error) { return memberOutput(true, p...) }, new(func(any, string) string)),
+	expr.Function(hashOfFiles, hashFiles, new(func(any, ...string) string)),
 	expr.Function(statusPrefix+"success", needStatus(func(s string) bool { return s == "cancelled" || isFailure(s) }, false), new(func(any) bool)),
 	expr.Function(statusPrefix+"failure", needStatus(isFailure, true), new(func(any) bool)),
 	expr.Function(statusPrefix+"cancelled", needStatus(func(s string) bool { return s == "cancelled" }, true), new(func(any) bool)),
+}
+
+// hashFiles is the digest of the snapshot's files that some glob matches.
+func hashFiles(p ...any) (any, error) {
+	scope, ok := p[0].(*runtimeScope)
+	if !ok || scope.hash == nil {
+		return nil, errors.New("hashFiles(): the run has no snapshot of the workspace")
+	}
+	var globs []string
+	for _, a := range p[1:] {
+		glob, err := textOf(a)
+		if err != nil {
+			return nil, err
+		}
+		clean, err := parseGlob(glob)
+		if err != nil {
+			return nil, fmt.Errorf("hashFiles(): %w", err)
+		}
+		globs = append(globs, clean)
+	}
+	return scope.hash(globs)
 }
 
 func isFailure(status string) bool {

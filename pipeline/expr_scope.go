@@ -18,11 +18,13 @@ var foreignStatuses = map[string]string{
 
 // exprScope is what the expressions of one place may name.
 type exprScope struct {
+	pipeline  string              // its name
 	module    string              // whose expressions; empty: the pipeline's
 	place     string              // the key, for messages
 	reach     reach               // whether needs may be read
 	lenient   bool                // names were checked before: only find out what is read
 	condition bool                // success(), failure() and cancelled() mean something
+	hashes    bool                // hashFiles() may be called
 	always    bool                // of an always-run module
 	params    map[string]string   // name → type
 	choices   map[string][]string // name of a parameter → its options

@@ -36,7 +36,7 @@ func (e *evaluator) compile(src, place string, r reach, boolean bool) (*expressi
 		return x, nil
 	}
 	scope := *e.scope
-	scope.place, scope.reach, scope.condition = place, r, boolean
+	scope.place, scope.reach, scope.condition, scope.hashes = place, r, boolean, isCacheKey(place)
 	switch {
 	case scope.module == "":
 		scope.noMatrix = "the pipeline has no matrix: modules have"
@@ -52,7 +52,7 @@ func (e *evaluator) compile(src, place string, r reach, boolean bool) (*expressi
 
 // known says whether everything that an expression reads is known.
 func (e *evaluator) known(r reads) bool {
-	return len(r.needs) == 0 && !r.status && (!r.params || e.params != nil) && (!r.matrix || e.matrix != nil)
+	return len(r.needs) == 0 && !r.status && !r.files && (!r.params || e.params != nil) && (!r.matrix || e.matrix != nil)
 }
 
 // env is what an expression finds when it runs: of the needs those that it reads.

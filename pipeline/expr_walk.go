@@ -18,6 +18,7 @@ type exprFault struct {
 type reads struct {
 	params, matrix bool
 	status         bool            // success(), failure() or cancelled()
+	files          bool            // hashFiles()
 	needs          map[string]bool // direct needs; true when outputs are read, not only how it ended
 	unguarded      map[string]bool // direct needs of which an output or a result is read without a default
 }
@@ -271,7 +272,7 @@ func (w *walker) axis(n ast.Node, p ast.Node) {
 // need handles needs.X, needs.X.FIELD and needs.X.outputs.KEY.
 func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guarded bool) {
 	if w.scope.reach < ready {
-		w.fault(n, "needs are known in env, command, stdin, if and axes", "needs may not be read in %s", w.scope.place)
+		w.fault(n, "needs are known in env, command, stdin, if, axes, names and paths of artifacts, and keys of the cache", "needs may not be read in %s", w.scope.place)
 		return
 	}
 	name, ok := props[0].(*ast.StringNode)

@@ -100,6 +100,7 @@ func (p *Pipeline) Members(m *Module, combinations [][]Coordinate) ([]*Module, e
 // scope is what the expressions of a bound module read. Names were checked by Parse.
 func (p *Pipeline) scope(m *Module) *exprScope {
 	s := m.scope()
+	s.pipeline = p.Name
 	for name, v := range p.Params {
 		switch exactNumbers(v).(type) {
 		case int, decimal:
@@ -136,7 +137,7 @@ func (p *Pipeline) evaluator(m *Module) *evaluator {
 
 // scopeOf is what m sees: its direct needs.
 func scopeOf(m *Module, s Scope) *runtimeScope {
-	r := &runtimeScope{needs: map[string]NeedView{}}
+	r := &runtimeScope{needs: map[string]NeedView{}, hash: s.HashFiles}
 	for _, n := range m.Needs {
 		view, ok := s.Needs[n.Module]
 		if !ok {

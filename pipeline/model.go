@@ -48,7 +48,8 @@ type Module struct {
 	Produce     []Produce    `msgpack:"produce,omitempty" json:",omitempty"`
 	Consume     []Consume    `msgpack:"consume,omitempty" json:",omitempty"`
 	Cache       *Cache       `msgpack:"cache,omitempty" json:",omitempty"`
-	CacheDirs   []CacheDir   `msgpack:"cache_dirs,omitempty" json:",omitempty"`
+	CacheDirs   []CacheDir   `msgpack:"cache_dirs,omitempty" json:",omitempty"` // in the order written
+	Late        []Late       `msgpack:"late,omitempty" json:",omitempty"`       // texts of Produce, Consume and CacheDirs that read needs or hashFiles: see ResolveFiles
 }
 
 // Policy says how a module is run, retried, ordered and kept apart.
@@ -196,9 +197,14 @@ type MemberView struct {
 }
 
 // Scope is what is known when a module has become ready: its direct needs by
-// their declared names.
+// their declared names, and the files of the run's snapshot.
 type Scope struct {
 	Needs map[string]NeedView
+	// HashFiles returns a digest of the names and contents of the snapshot's
+	// files that match some of the globs; "" when none does. ResolveFiles and
+	// ResolveKey call it, and only for a module of which Module.HashesFiles is true. Nil
+	// = the run has no snapshot, and a text that needs it is an error.
+	HashFiles func(globs []string) (string, error)
 }
 
 // String is the tool as a file writes it.

@@ -76,8 +76,10 @@ func (m *Module) ConditionReads() []string {
 }
 
 // TextReads are the direct needs of m whose outputs its env, command, stdin and
-// cache key read.
-func (m *Module) TextReads() []string { return m.outputsRead(m.expressions()...) }
+// cache key read, or its artifacts and the keys of its cache directories.
+func (m *Module) TextReads() []string {
+	return m.outputsRead(append(m.expressions(), m.lateExpressions()...)...)
+}
 
 // Static reports whether the texts of m read nothing that is known only when
 // it has become ready: ResolveCommand needs no Scope.

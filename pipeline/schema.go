@@ -106,7 +106,11 @@ func (s *shape) listSchema(out *jsonschema.Schema) {
 
 func (s *shape) mapSchema(out *jsonschema.Schema, removable bool) {
 	out.Type = "object"
-	out.PropertyNames = &jsonschema.Schema{Pattern: s.keys.pattern}
+	names := s.keys.pattern
+	if s.keys.reach >= graph {
+		names = "(" + names + ")|" + expressionPattern
+	}
+	out.PropertyNames = &jsonschema.Schema{Pattern: names}
 	elem := s.elem.schema(removable)
 	if removable {
 		elem = nullable(elem)

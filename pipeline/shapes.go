@@ -187,7 +187,10 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("priority", enum("orders what is ready (normal)", graph, "low", "normal", "high", "critical")),
 	key("uses", patterned("go:NAME, a Go function of the program that includes the file", static, usesPattern, validUses)),
 	key("with", mapOf("what the function is given, by name", nameShape("a name"), text("a value, as it is written", ready))),
-	laterKey("artifacts"), laterKey("cache"), laterKey("secrets"),
+	key("artifacts", artifactsShape),
+	defaultKey("cache", cacheShape),
+	defaultKey("cache-dirs", mapOf("name → directory that is kept between attempts", nameShape("name of a directory"), cacheDirShape)),
+	laterKey("secrets"),
 ).replacing(foreignModuleKeys)
 
 // defaultsShape has the keys of a module that every module may share.
@@ -214,7 +217,8 @@ var fileShape = func() *shape {
 		key("limits", mapOf("name → limit", nameShape("name of a limit"), limitShape)),
 		key("defaults", defaultsShape),
 		mustKey("modules", modules),
-		laterKey("isolated"), laterKey("workspace"),
+		key("isolated", boolean("every module runs in a copy of the workspace, here too (false)")),
+		key("workspace", workspaceShape),
 	)
 	for w := range strings.FieldsSeq("on include templates concurrency services container approve notify reports version") {
 		s.fields = append(s.fields, reservedKey(w))
