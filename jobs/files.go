@@ -34,6 +34,7 @@ type Artifact struct {
 type JobFiles struct {
 	Workspace *Tree    `msgpack:"workspace,omitempty"` // the run's snapshot
 	Git       *Tree    `msgpack:"git,omitempty"`       // a .git directory to put beside the files
+	Isolated  bool     `msgpack:"isolated,omitempty"`  // also a worker with a workspace of its own makes a directory
 	Narrow    bool     `msgpack:"narrow,omitempty"`    // of the snapshot only what Inputs match is there
 	Inputs    []string `msgpack:"inputs,omitempty"`
 	// Namespace is the part of the store in which artifacts are stored.
@@ -47,9 +48,6 @@ type Restore struct {
 	Artifact
 	Module string `msgpack:"module"`       // by name: who produced it
 	To     string `msgpack:"to,omitempty"` // directory below the workspace; "" = the workspace itself
-	// Merge names what may share paths: of restores with one Merge, two different
-	// contents at one path are a fault. "" = it is restored for itself.
-	Merge string `msgpack:"merge,omitempty"`
 }
 
 // CachePolicy says how a run uses the cache.

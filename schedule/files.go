@@ -8,7 +8,6 @@ import (
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
-	"github.com/modpipe/modpipe/report"
 )
 
 // DefaultNamespace is the part of the store that a run uses unless its
@@ -17,16 +16,16 @@ const DefaultNamespace = "main"
 
 // files says which files an attempt of n finds and leaves; nil when the run took
 // no workspace and n has no artifacts.
-func (r *Run) files(n *node, produce []pipeline.Produce, consume []pipeline.Consume) (*jobs.JobFiles, error) {
-	restore, err := r.restores(n, consume)
+func (r *Run) files(n *node, of pipeline.Files) (*jobs.JobFiles, error) {
+	restore, err := r.restores(n, of.Consume)
 	if err != nil {
 		return nil, err
 	}
 	snapshot := r.spec.Workspace
-	if snapshot == nil && len(restore) == 0 && len(produce) == 0 {
+	if snapshot == nil && len(restore) == 0 && len(of.Produce) == 0 {
 		return nil, nil
 	}
-	f := &jobs.JobFiles{Restore: restore, Produce: produce, Namespace: cmp.Or(r.spec.Cache.Namespace, DefaultNamespace)}
+	f := &jobs.JobFiles{Restore: restore, Produce: of.Produce, Namespace: cmp.Or(r.spec.Cache.Namespace, DefaultNamespace), Isolated: r.spec.Isolated}
 	if snapshot != nil {
 		f.Workspace, f.Git = &snapshot.Tree, snapshot.Git
 	}
@@ -51,98 +50,57 @@ func (r *Run) restores(n *node, consume []pipeline.Consume) ([]jobs.Restore, err
 }
 
 // restoresOf lists the artifacts that one entry of consume selects. It fails
-// when it selects none although every producer has run.
+// when a module has not left what it had to.
 func (r *Run) restoresOf(n *node, c pipeline.Consume) ([]jobs.Restore, error) {
 	if c.FromRun != nil {
 		return r.earlier(c)
 	}
 	var found []jobs.Restore
-	missing, may := "", false
-	for _, p := range r.producers(n, c) {
-		some := false
-		for _, a := range p.artifacts {
-			if ok, err := path.Match(c.Name, a.Name); err != nil || !ok {
+	for _, need := range n.module.Sources(c) {
+		for _, i := range pipeline.Resolve(n.module, need, r.modules, r.byName, r.families) {
+			p := r.nodes[i]
+			if p.expanded {
 				continue
 			}
-			some = true
-			found = append(found, jobs.Restore{Artifact: a, Module: p.module.Name, To: restoredTo(c, p), Merge: mergedAs(c)})
+			if lacks := lacking(n, need, c, p); lacks != "" {
+				return nil, fmt.Errorf("consume: %s ended %s and has left no artifact %s", p.module.Name, p.status, lacks)
+			}
+			for _, a := range p.artifacts {
+				if c.Takes(a.Name) {
+					found = append(found, jobs.Restore{Artifact: a, Module: p.module.Name, To: restoredTo(c, p.module, a.Name)})
+				}
+			}
 		}
-		if !some && mayLack(p, c) {
-			may = true
-		} else if !some {
-			missing = p.module.Name
-		}
-	}
-	if len(found) == 0 && missing != "" && !may {
-		return nil, fmt.Errorf("consume: %s has left no artifact %s", missing, c.Name)
 	}
 	return found, nil
 }
 
-// producers lists the nodes that an entry of consume takes artifacts from.
-func (r *Run) producers(n *node, c pipeline.Consume) []*node {
-	var all []*node
-	for _, need := range n.module.Needs {
-		if c.From != "" && need.Module != c.From {
-			continue
-		}
-		for _, i := range pipeline.Resolve(n.module, need, r.modules, r.byName, r.families) {
-			if p := r.nodes[i]; !p.expanded && produces(p.module, c.Name) && sameOn(c.Same, n.module, p.module) {
-				all = append(all, p)
-			}
-		}
-	}
-	return all
-}
-
-// sameOn reports whether two members have the same values on axes.
-func sameOn(axes []string, a, b *pipeline.Module) bool {
-	return !slices.ContainsFunc(axes, func(axis string) bool { return valueOn(axis, a) != valueOn(axis, b) })
-}
-
-func valueOn(axis string, m *pipeline.Module) string {
-	for _, c := range m.Matrix {
-		if c.Axis == axis {
-			return c.Value
+// lacking names the artifact without which n fails and which p has not left; ""
+// = there is none.
+func lacking(n *node, need pipeline.Need, c pipeline.Consume, p *node) string {
+	for _, declared := range p.module.Produce {
+		left := slices.ContainsFunc(p.artifacts, func(a jobs.Artifact) bool { return a.Name == declared.Name })
+		if c.Takes(declared.Name) && !left && !n.module.MayLack(need, declared) {
+			return declared.Name
 		}
 	}
 	return ""
 }
 
-func produces(m *pipeline.Module, pattern string) bool {
-	return slices.ContainsFunc(m.Produce, func(p pipeline.Produce) bool {
-		ok, err := path.Match(pattern, p.Name)
-		return err == nil && ok
-	})
-}
-
-// mayLack reports whether a producer may have left no artifact of this name
-// without a fault: it did not run, or not in the way that stores the artifact.
-func mayLack(p *node, c pipeline.Consume) bool {
-	if p.status != report.Succeeded && p.status != report.Cached {
-		return true
+// restoredTo is the directory below which an artifact is restored. Each member of
+// a family has one, and each name that a pattern selects, unless they are merged.
+func restoredTo(c pipeline.Consume, producer *pipeline.Module, name string) string {
+	to := c.To
+	if c.Merge {
+		return to
 	}
-	return slices.ContainsFunc(p.module.Produce, func(x pipeline.Produce) bool {
-		ok, err := path.Match(c.Name, x.Name)
-		return err == nil && ok && (x.Optional || x.When == pipeline.OnFailure)
-	})
-}
-
-// restoredTo is the directory below which an artifact of p is restored: the files
-// of a family's members each have one, unless they are merged.
-func restoredTo(c pipeline.Consume, p *node) string {
-	if p.module.Family == "" || c.Merge {
-		return c.To
+	if producer.Family != "" {
+		to = path.Join(to, producer.Token)
 	}
-	return path.Join(c.To, p.module.Token)
-}
-
-// mergedAs names what may share paths.
-func mergedAs(c pipeline.Consume) string {
-	if !c.Merge {
-		return ""
+	if c.Name != name { // it is a pattern
+		to = path.Join(to, name)
 	}
-	return c.Name + "→" + c.To
+	return to
 }
 
 // earlier lists the artifacts of an earlier run that the specification names.
@@ -153,7 +111,10 @@ func (r *Run) earlier(c pipeline.Consume) ([]jobs.Restore, error) {
 		}
 		var found []jobs.Restore
 		for _, x := range e.Artifacts {
-			x.To, x.Merge = c.To, mergedAs(c)
+			x.To = c.To
+			if !c.Merge && c.Name != x.Name {
+				x.To = path.Join(c.To, x.Name)
+			}
 			found = append(found, x)
 		}
 		return found, nil

@@ -35,8 +35,11 @@ func (d *Dispatcher) job(n *node, s pipeline.Scope) (*jobs.Job, error) {
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
 		Needs: d.run.Told(n.index), Trace: spec.Trace, Commit: spec.Commit,
 	}
-	var err error
-	if job.Files, err = d.run.files(n, m.Produce, m.Consume); err != nil {
+	of, err := d.run.pipeline.ResolveFiles(m, s)
+	if err != nil {
+		return nil, err
+	}
+	if job.Files, err = d.run.files(n, of); err != nil {
 		return nil, err
 	}
 	if m.Func != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"slices"
 	"time"
 
@@ -120,6 +121,17 @@ func resultValue(v jobs.Value) any {
 		return nil // it was written by this module's own worker: what reads it will say so
 	}
 	return pipeline.Exact(result)
+}
+
+// Artifacts yields the modules that have left artifacts, in the order of the file.
+func (r *Run) Artifacts() iter.Seq2[*pipeline.Module, []jobs.Artifact] {
+	return func(yield func(*pipeline.Module, []jobs.Artifact) bool) {
+		for _, n := range r.inOrder() {
+			if len(n.artifacts) > 0 && !yield(n.module, n.artifacts) {
+				return
+			}
+		}
+	}
 }
 
 // Outputs is what a module has set or returned, by its name.
