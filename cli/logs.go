@@ -44,27 +44,36 @@ func runsLogsCommand(a *app, p *store.Location) *cobra.Command {
 	settings.CountFlag(cmd.Flags(), &o.attempt, "attempt", "", 0, 1, "print this attempt")
 	settings.SwitchFlag(cmd.Flags(), &o.follow, "follow", "f", "go on until the run has ended")
 	show := aRun(a, p, between(1, 2, "runs logs RUN [MODULE]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
-		p := &logPrinter{app: a, client: client.New(s.Conn), run: run, options: o}
-		list, err := p.client.Modules(ctx, run)
-		if err != nil {
-			return err
-		}
-		p.modules = &logModules{list: list, all: true}
+		module := ""
 		if len(args) > 0 {
-			if p.modules, err = p.modules.only(run, args[0]); err != nil {
-				return err
-			}
+			module = args[0]
 		}
-		if o.follow && !s.Dead { // on a dead store nothing more comes
-			return p.follow(ctx)
-		}
-		return p.stored(ctx)
+		return printLogs(ctx, a, s, run, module, o)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		a.readsOutput = true
 		return show(cmd, args)
 	}
 	return cmd
+}
+
+// printLogs prints what a module or a family of the run wrote; "" = all modules.
+func printLogs(ctx context.Context, a *app, s *access.Session, run jobs.RunID, module string, o *logOptions) error {
+	p := &logPrinter{app: a, client: client.New(s.Conn), run: run, options: o}
+	list, err := p.client.Modules(ctx, run)
+	if err != nil {
+		return err
+	}
+	p.modules = &logModules{list: list, all: true}
+	if module != "" {
+		if p.modules, err = p.modules.only(run, module); err != nil {
+			return err
+		}
+	}
+	if o.follow && !s.Dead { // on a dead store nothing more comes
+		return p.follow(ctx)
+	}
+	return p.stored(ctx)
 }
 
 // logModules are the modules of a run whose logs are asked for.
@@ -161,7 +170,7 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 // follow prints lines as they come, until the run has ended.
 func (p *logPrinter) follow(ctx context.Context) error {
 	width := p.modules.width()
-	_, err := p.client.Follow(ctx, p.run, true, func(e report.Event) {
+	_, err := p.client.Follow(ctx, p.run, client.FollowOptions{Output: true, Sink: func(e report.Event) {
 		if e.Event != report.EventModuleOutput || !p.modules.has(e.Module) || p.options.attempt > 0 && e.Attempt != p.options.attempt {
 			return
 		}
@@ -170,7 +179,7 @@ func (p *logPrinter) follow(ctx context.Context) error {
 			e.Text = prefix(e.Module, width) + e.Text
 		}
 		console.Writeln(p.Stdout, e.Text)
-	})
+	}})
 	return err
 }
 

@@ -276,10 +276,14 @@ func (r *runner) deliver(rep *report.Report) error {
 			err = exit.Infrastructuref("--report: %w", err)
 		}
 	}
-	if r.app.set.Output == "" {
-		return err
+	return errors.Join(err, emitReport(r.app, rep))
+}
+
+// emitReport writes the report of a run that was followed to stdout, if -o asks for it.
+func emitReport(a *app, rep *report.Report) error {
+	if a.set.Output == "" {
+		return nil
 	}
-	return errors.Join(err, r.app.emit(rep,
-		func(w io.Writer) { progress.WriteSummary(w, shown.Report(rep), r.app.paint(w)) },
-		func(w io.Writer) { console.Writeln(w, rep.Run) }))
+	return a.emit(rep, func(w io.Writer) { progress.WriteSummary(w, shown.Report(rep), a.paint(w)) },
+		func(w io.Writer) { console.Writeln(w, rep.Run) })
 }

@@ -29,9 +29,8 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// runner runs one run in this process: a server if none is named, a worker if
-// one is wanted, the orchestrator, and what shows its progress. They end in
-// the opposite order.
+// runner runs one run in this process, on a wiring: a server if none is named, a
+// worker if one is wanted, the orchestrator of the run, and its progress.
 type runner struct {
 	app       *app
 	options   *execution
@@ -41,21 +40,20 @@ type runner struct {
 
 	id       jobs.RunID
 	pipeline string                                             // its name; "" = to be read from its log
-	spec     *jobs.Spec                                         // to be stored; nil = the run is there, and is taken over
-	prepare  func(ctx context.Context, s *access.Session) error // of a run whose spec is made from another's; may be nil
+	spec     *jobs.Spec                                         // to be stored; nil = the run exists, and is taken over
+	prepare  func(ctx context.Context, s *access.Session) error // sets id or spec, which depend on what NATS holds; may be nil
 	name     string                                             // of this orchestrator
 
-	submitted uint64 // connection on which the run was; 0 = it was there
+	submitted uint64 // connection on which the run was submitted; 0 = it existed
 
 	stop    context.CancelCauseFunc        // ends everything, with its reason
 	session atomic.Pointer[access.Session] // set once the run is ours: from then on a signal cancels it
+	report  *report.Report                 // the last one; nil = the run never began
 }
 
 const (
 	// lastPatience bounds what follows the second signal.
 	lastPatience = 15 * time.Second
-	// workerPatience bounds the wait for the worker in this process.
-	workerPatience = 5 * time.Second
 	// closingPatience bounds what is done for a run after its context ended.
 	closingPatience = 10 * time.Second
 )
@@ -68,46 +66,38 @@ var (
 // Run runs the run to its end, and returns its report with the exit code of its
 // verdict. The report is nil when the run never began.
 func (r *runner) Run(ctx context.Context) (*report.Report, error) {
-	r.app.Outlive()
 	defer r.progress.Close()
-	ctx, stop := context.WithCancelCause(ctx)
-	r.stop = stop
-	done := make(chan struct{})
-	var watcher sync.WaitGroup
-	watcher.Go(func() { r.watchSignals(ctx, stop, done) })
-	rep, err := r.run(ctx, stop)
-	stop(nil)
-	close(done)
-	watcher.Wait()
-	return rep, err
+	w := &wiring{
+		app: r.app, open: r.connect, worker: r.newWorker, decide: r.orchestrate, conclude: r.conclude,
+		watch: r.watchSignals, verdict: r.verdict, workerTTL: r.options.workerTTL,
+	}
+	err := w.Run(ctx)
+	return r.report, err
 }
 
-// run connects, acquires or submits the run, and follows it to its end.
-func (r *runner) run(ctx context.Context, stop context.CancelCauseFunc) (*report.Report, error) {
-	s, slots, err := r.connect(ctx)
-	if err != nil {
-		return nil, causeOf(ctx, err)
+// conclude shows the report, writes it where it is wanted, and returns the exit
+// code of the run's verdict. Without a report err is all that is known of the run.
+func (r *runner) conclude(ctx context.Context, s *access.Session, err error) error {
+	if r.report == nil {
+		return err
 	}
-	defer s.Close()
-	finish, err := r.startWorker(ctx, stop, s, slots)
-	if err != nil {
-		return nil, err
-	}
-	swept := r.sweep(ctx, s)
-	rep, err := r.orchestrate(ctx, stop, s)
-	finish()
-	swept()
-	if rep == nil {
-		return nil, err
-	}
-	r.progress.End(rep)
-	if derr := r.deliver(rep); derr != nil {
+	r.progress.End(r.report)
+	if derr := r.deliver(r.report); derr != nil {
 		err = errors.Join(derr, err)
 	}
 	if err == nil {
-		err = exit.With(r.code(ctx, s, rep))
+		err = exit.With(verdictOf(context.WithoutCancel(ctx), s.Conn, r.report).code())
 	}
-	return rep, err
+	return err
+}
+
+// verdict is the signal that ended the run before it had a report, if one did,
+// else err.
+func (r *runner) verdict(cause, err error) error {
+	if sig, ok := errors.AsType[exit.SignalError](cause); ok && r.report == nil {
+		return sig
+	}
+	return err
 }
 
 // sweepPatience bounds the sweep of a store that only runs use; what it does
@@ -134,16 +124,18 @@ func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
 }
 
 // orchestrate takes the right to decide for the run, stores it if it is new,
-// and follows it to its end.
-func (r *runner) orchestrate(ctx context.Context, stop context.CancelCauseFunc, s *access.Session) (*report.Report, error) {
+// and follows it to its end. It sets the report.
+func (r *runner) orchestrate(ctx context.Context, s *access.Session) error {
+	defer r.sweep(ctx, s)()
 	lease, err := r.acquireOrSubmit(ctx, s)
 	if err != nil {
-		return nil, causeOf(ctx, err)
+		return err
 	}
 	// The graph lives on in the log, and in its folds.
 	r.spec = nil
 	r.session.Store(s)
-	return r.follow(ctx, stop, s, lease)
+	r.report, err = r.follow(ctx, s, lease)
+	return err
 }
 
 // acquireOrSubmit takes the right to decide for the run: it takes the run over,
@@ -177,41 +169,33 @@ func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.Ru
 	return lease, nil
 }
 
-// causeOf is the signal that ended ctx, if one did, else err.
-func causeOf(ctx context.Context, err error) error {
-	if sig, ok := errors.AsType[exit.SignalError](context.Cause(ctx)); ok {
-		return sig
-	}
-	return err
-}
-
-// connect starts or finds the server, and reports where the run is. slots is
-// the size of the worker in this process, 0 = none.
-func (r *runner) connect(ctx context.Context) (s *access.Session, slots int, err error) {
+// connect connects to the server that the settings name, to the process that
+// serves the store, or embeds a server. It notes where the run is.
+func (r *runner) connect(ctx context.Context, stop context.CancelCauseFunc) (*access.Session, error) {
+	r.stop = stop
 	t, remote, err := r.app.nats.Named()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if !remote {
-		s, err = r.embed(ctx)
+		s, err := r.embed(ctx)
 		if served, ok := errors.AsType[*store.ServedError](err); ok {
 			s, err = r.joinServed(ctx, served)
-			return s, r.options.local, err
 		}
-		return s, r.options.slots(), err
+		return s, err
 	}
 	if r.options.Listen != "" {
-		return nil, 0, exit.Usagef("--listen is for the embedded server, and %s names %s", t.Origin, t.Shown())
+		return nil, exit.Usagef("--listen is for the embedded server, and %s names %s", t.Origin, t.Shown())
 	}
 	if err := r.offersNothing(fmt.Sprintf("%s names %s", t.Origin, t.Shown())); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	r.progress.Note("%s%s", t.Describe(), localText(r.options.local))
 	c, err := r.app.sessions.Dial(ctx, t, r.app.set.ConnectTimeout, r.progress.Logger())
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return &access.Session{Conn: c}, r.options.local, nil
+	return &access.Session{Conn: c}, nil
 }
 
 // offersNothing refuses flags of the worker inside this process when the command
@@ -235,10 +219,14 @@ func localText(slots int) string {
 	return fmt.Sprintf(", and %s here", phrase.Count(slots, "slot"))
 }
 
-// startWorker starts the worker inside this process. finish ends it.
-func (r *runner) startWorker(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, slots int) (finish func(), err error) {
+// newWorker returns the worker inside this process; nil = none.
+func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
+	slots := r.options.local
+	if s.Server != nil {
+		slots = r.options.slots()
+	}
 	if slots == 0 {
-		return func() {}, nil
+		return nil, nil
 	}
 	functions, err := functions(r.app)
 	if err != nil {
@@ -250,55 +238,7 @@ func (r *runner) startWorker(ctx context.Context, stop context.CancelCauseFunc, 
 		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.Logger(), Alone: s.Alone(),
 	}
 	r.options.apply(&cfg)
-	w, err := worker.New(s.Conn, cfg)
-	if err != nil {
-		return nil, err
-	}
-	// The worker outlives ctx: what it runs when the run is given up must be
-	// killed and committed before the connection goes.
-	wctx, kill := context.WithCancel(context.WithoutCancel(ctx))
-	var g errgroup.Group
-	g.Go(func() error {
-		err := w.Run(wctx)
-		if err != nil && wctx.Err() == nil {
-			stop(fmt.Errorf("the worker in this process: %w", err))
-		}
-		return err
-	})
-	awaitWorker(ctx, s.Conn, r.options.workerTTL, w.Name())
-	return func() {
-		if ctx.Err() != nil {
-			kill()
-		}
-		w.Drain()
-		_ = g.Wait() // its error went to stop
-		kill()
-	}, nil
-}
-
-// awaitWorker waits a little for a worker to be there, so that the
-// orchestrator does not begin with the complaint that none is.
-func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name string) {
-	ctx, stop := context.WithTimeout(ctx, workerPatience)
-	defer stop()
-	registry, err := kv.OpenRegistry(ctx, c.Conn, ttl)
-	if err != nil {
-		return
-	}
-	changes := make(chan kv.Change)
-	var g errgroup.Group
-	g.Go(func() error { return registry.Watch(ctx, changes) })
-	defer func() { stop(); _ = g.Wait() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case change := <-changes:
-			if change.Worker.Name == name && !change.Gone {
-				return
-			}
-		}
-	}
+	return worker.New(s.Conn, cfg)
 }
 
 // workerName is "local" where no other worker can have that name.
@@ -311,7 +251,7 @@ func (r *runner) workerName(s *access.Session) string {
 
 // follow runs the orchestrator and shows the run until it has ended. Without
 // a report, the error is all that is known of the run.
-func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *access.Session, lease *kv.RunLease) (*report.Report, error) {
+func (r *runner) follow(ctx context.Context, s *access.Session, lease *kv.RunLease) (*report.Report, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	watching, end := context.WithCancel(gctx)
 	defer end()
@@ -334,12 +274,12 @@ func (r *runner) follow(ctx context.Context, stop context.CancelCauseFunc, s *ac
 	})
 	g.Go(func() (err error) {
 		defer end()
-		rep, err = client.New(s.Conn).FollowLed(gctx, r.id, feed, r.progress.Event)
+		rep, err = client.New(s.Conn).Follow(gctx, r.id, client.FollowOptions{Sink: r.progress.Event, Output: true, Feed: feed})
 		return err
 	})
 	if s.Server == nil {
 		g.Go(func() error {
-			r.watchConnection(watching, s.Conn, stop)
+			r.watchConnection(watching, s.Conn)
 			return nil
 		})
 	}
@@ -366,14 +306,16 @@ func (r *runner) estimate(ctx context.Context, s *access.Session) {
 	}
 }
 
-func (r *runner) watchConnection(ctx context.Context, c *broker.Conn, stop context.CancelCauseFunc) {
+// watchConnection notes when the connection is lost and found. It ends everything
+// when the connection is lost for too long.
+func (r *runner) watchConnection(ctx context.Context, c *broker.Conn) {
 	limit := r.options.reconnect
 	connect.Watch(ctx, c.Conn, limit,
 		func() {
 			r.progress.Note("the connection to NATS is lost; trying again for %s", jobs.ShortDuration(limit))
 		},
 		func() { r.progress.Note("connected to NATS again, at %s", redact.URLs(c.URL())) },
-		func() { stop(errAway) })
+		func() { r.stop(errAway) })
 }
 
 // giveUp returns the last report, and the error, of a run that this process no longer follows.
@@ -401,11 +343,6 @@ func (r *runner) giveUp(ctx context.Context, s *access.Session, err error) (*rep
 	return rep, err
 }
 
-// code is the exit code of the run's verdict.
-func (r *runner) code(ctx context.Context, s *access.Session, rep *report.Report) int {
-	return verdictOf(context.WithoutCancel(ctx), s.Conn, rep).code()
-}
-
 // verdictOf adds to a report the cancellation of the run.
 func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict {
 	v := verdict{report: rep}
@@ -418,11 +355,11 @@ func verdictOf(ctx context.Context, c *broker.Conn, rep *report.Report) verdict 
 	return v
 }
 
-// watchSignals does what signals ask for, until done. Before the run is acquired,
+// watchSignals handles signals until done. Before the run is acquired,
 // the first ends the process. Afterwards the first cancels the run in order, the
 // second without grace, and the third ends the process. Notes about this are
 // written beside it: the terminal may be stopped.
-func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc, done <-chan struct{}) {
+func (r *runner) watchSignals(ctx context.Context, c *control, done <-chan struct{}) {
 	var answers errgroup.Group
 	defer func() { _ = answers.Wait() }() // they have reported their errors
 	var timers []*time.Timer
@@ -435,10 +372,10 @@ func (r *runner) watchSignals(ctx context.Context, stop context.CancelCauseFunc,
 		s := r.session.Load()
 		switch {
 		case s == nil && n == 1:
-			stop(exit.SignalError{Signal: sig})
+			c.stop(exit.SignalError{Signal: sig})
 		case s != nil && n <= 2:
 			if n == 2 {
-				timers = append(timers, time.AfterFunc(lastPatience, func() { stop(exit.SignalError{Signal: sig}) }))
+				timers = append(timers, time.AfterFunc(lastPatience, func() { c.stop(exit.SignalError{Signal: sig}) }))
 			}
 			answers.Go(func() error { r.progress.Note("%s", signalText(sig, n)); return nil })
 			answers.Go(func() error { return r.cancel(ctx, s, sig) })

@@ -43,30 +43,44 @@ func runsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// listOptions are the flags of `runs list`.
+type listOptions struct {
+	limit int // 0 = all
+}
+
 func runsListCommand(a *app, p *store.Location) *cobra.Command {
-	limit := 0
+	o := &listOptions{}
 	cmd := &cobra.Command{Use: "list", Short: "List runs, the newest first"}
-	settings.CountFlag(cmd.Flags(), &limit, "limit", "n", 30, 0, "show at most this many; 0 = all")
+	settings.CountFlag(cmd.Flags(), &o.limit, "limit", "n", 30, 0, "show at most this many; 0 = all")
 	cmd.RunE = a.do(between(0, 0, "runs list"), func(ctx context.Context, _ []string) error {
-		s, err := a.open(ctx, *p)
-		if errors.Is(err, store.ErrNone) {
-			console.Writeln(a.Stderr, err)
-			return showRuns(a, nil)
-		}
+		rows, err := listRuns(ctx, a, *p, o)
 		if err != nil {
 			return err
 		}
-		defer s.Close()
-		list, err := client.New(s.Conn).List(ctx, broker.Page{Limit: limit})
-		if err != nil {
-			return err
-		}
-		if s.Dead && slices.ContainsFunc(list.Runs, func(r report.Run) bool { return r.Status == report.RunRunning }) {
-			console.Writeln(a.Stderr, "the orchestrators of running runs are gone: no process holds this store; `orchestrator resume RUN` takes a run over")
-		}
-		return showRuns(a, list.Runs)
+		return showRuns(a, rows)
 	})
 	return cmd
+}
+
+// listRuns returns the newest runs. It warns when none of them can end.
+func listRuns(ctx context.Context, a *app, p store.Location, o *listOptions) ([]report.Run, error) {
+	s, err := a.open(ctx, p)
+	if errors.Is(err, store.ErrNone) {
+		console.Writeln(a.Stderr, err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	list, err := client.New(s.Conn).List(ctx, broker.Page{Limit: o.limit})
+	if err != nil {
+		return nil, err
+	}
+	if s.Dead && slices.ContainsFunc(list.Runs, func(r report.Run) bool { return r.Status == report.RunRunning }) {
+		console.Writeln(a.Stderr, "the orchestrators of running runs are gone: no process holds this store; `orchestrator resume RUN` takes a run over")
+	}
+	return list.Runs, nil
 }
 
 // runColumns are the columns of the list of runs.
@@ -240,57 +254,57 @@ func warnOrphan(ctx context.Context, a *app, s *access.Session, run jobs.RunID) 
 			return
 		}
 	}
+	tellUndecided(a, run)
+}
+
+func tellUndecided(a *app, run jobs.RunID) {
 	console.Writef(a.Stderr, "no orchestrator decides for run %s: it goes on when one takes it over, as `orchestrator resume %s` does\n", run, run)
 }
 
+// waitOptions are the flags of `runs wait`.
+type waitOptions struct {
+	timeout time.Duration // 0 = none
+}
+
 func runsWaitCommand(a *app, p *store.Location) *cobra.Command {
-	var timeout time.Duration
+	o := &waitOptions{}
 	cmd := &cobra.Command{
 		Use: "wait RUN", Short: "Wait for a run's end, and exit as `run` would", ValidArgsFunction: completeRuns(a, p),
 	}
-	settings.TimeFlag(cmd.Flags(), &timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
+	settings.TimeFlag(cmd.Flags(), &o.timeout, "timeout", 0, 0, 0, "give up, with exit code 3, after this time; the run goes on (default: never)")
 	cmd.RunE = aRun(a, p, between(1, 1, "runs wait RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
-		return waitFor(ctx, a, s, run, timeout)
+		rep, err := waitRun(ctx, a, s, run, o)
+		if err != nil {
+			return err
+		}
+		if err := emitReport(a, rep); err != nil {
+			return err
+		}
+		return exit.With(verdictOf(ctx, s.Conn, rep).code())
 	})
 	return cmd
 }
 
-func waitFor(ctx context.Context, a *app, s *access.Session, run jobs.RunID, timeout time.Duration) error {
-	if s.Dead {
-		if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
-			if _, err := client.New(s.Conn).Show(ctx, run); err != nil {
-				return err
-			}
-			return exit.Infrastructuref("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
-		}
-	}
-	if ended, err := client.New(s.Conn).Ended(ctx, run); err == nil && !ended {
-		warnOrphan(ctx, a, s, run)
-	}
-	waiting := ctx
-	if timeout > 0 {
-		var stop context.CancelFunc
-		waiting, stop = context.WithTimeout(ctx, timeout)
-		defer stop()
-	}
+// waitRun shows a run until it has ended, and returns its report.
+func waitRun(ctx context.Context, a *app, s *access.Session, run jobs.RunID, o *waitOptions) (*report.Report, error) {
+	follow := client.FollowOptions{}
 	var show progress.Progress = progress.Silent()
 	if a.set.Progress != "auto" {
 		show = progressOf(a, nil)
 		defer show.Close()
+		follow = client.FollowOptions{Sink: show.Event, Output: true}
 	}
-	rep, err := client.New(s.Conn).Follow(waiting, run, a.set.Progress != "auto", show.Event)
-	if waiting.Err() != nil && ctx.Err() == nil && rep == nil {
-		return exit.Infrastructuref("run %s has not ended within %s; it goes on", run, jobs.ShortDuration(timeout))
-	}
-	if err != nil {
-		return err
+	rep, err := client.New(s.Conn).Wait(ctx, run, client.WaitOptions{
+		Follow: follow, Timeout: o.timeout, Alone: s.Dead, Undecided: func() { tellUndecided(a, run) },
+	})
+	switch {
+	case errors.Is(err, client.ErrUndecided):
+		return nil, exit.Infrastructuref("run %s has lost its orchestrator: no process holds its store, so it will not end by itself; `orchestrator resume %s` takes it over", run, run)
+	case errors.Is(err, client.ErrTimeout):
+		return nil, exit.Infrastructuref("run %s has not ended within %s; it goes on", run, jobs.ShortDuration(o.timeout))
+	case err != nil:
+		return nil, err
 	}
 	show.End(rep)
-	if a.set.Output != "" {
-		if err := a.emit(rep, func(w io.Writer) { progress.WriteSummary(w, shown.Report(rep), a.paint(w)) },
-			func(w io.Writer) { console.Writeln(w, rep.Run) }); err != nil {
-			return err
-		}
-	}
-	return exit.With(verdictOf(ctx, s.Conn, rep).code())
+	return rep, nil
 }

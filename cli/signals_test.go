@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/progress"
+	"github.com/modpipe/modpipe/worker"
 )
 
 // TestSignalEchoCountsOnce: a signal within a second of the same one says
@@ -67,9 +68,9 @@ func TestWorkerTakesAnEchoForOneSignal(t *testing.T) {
 		h, signals := newHeard()
 		ctx, kill := context.WithCancelCause(t.Context())
 		drained := 0
-		l := &leaving{app: h.app, log: slog.New(slog.DiscardHandler), kill: kill, leave: func() { drained++ }, works: true}
+		l := &service{app: h.app, log: slog.New(slog.DiscardHandler), worker: &worker.Config{}}
 		done := make(chan struct{})
-		go l.watch(done)
+		go l.watch(ctx, &control{stop: kill, leave: func() { drained++ }}, done)
 		send := func(s os.Signal, wait time.Duration) { signals <- s; synctest.Wait(); <-time.After(wait) }
 		send(syscall.SIGTERM, time.Millisecond)
 		send(syscall.SIGTERM, time.Second)
@@ -97,7 +98,7 @@ func TestRunTakesAnEchoForOneSignal(t *testing.T) {
 		r := &runner{app: h.app, progress: progress.Silent()}
 		ctx, stop := context.WithCancelCause(t.Context())
 		done := make(chan struct{})
-		go r.watchSignals(ctx, stop, done)
+		go r.watchSignals(ctx, &control{stop: stop}, done)
 		for range 3 {
 			signals <- syscall.SIGTERM
 			synctest.Wait()

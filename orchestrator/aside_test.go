@@ -103,7 +103,7 @@ func TestServeSetsAsideARunThatCausesAPanic(t *testing.T) {
 		if err != nil || r.Status != report.RunFailed || r.Error != "because" {
 			t.Errorf("its report: %+v, %v", r, err)
 		}
-		if r, err := client.New(c).Follow(ctx, "bad", true, func(report.Event) {}); err != nil || r.Status != report.RunFailed {
+		if r, err := client.New(c).Follow(ctx, "bad", client.FollowOptions{Output: true}); err != nil || r.Status != report.RunFailed {
 			t.Errorf("followed: %+v, %v", r, err)
 		}
 		stop()

@@ -19,7 +19,6 @@ import (
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
-	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/test/natstest"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -144,7 +143,7 @@ modules:
 				t.Fatalf("it has ended with a full %s: %v", stream, err)
 			}
 			s.resize(stream, -1)
-			rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
+			rep, err := client.New(s.conn).Follow(s.ctx, "r", client.FollowOptions{Output: true})
 			if err := errors.Join(err, g.Wait()); err != nil {
 				t.Fatal(err)
 			}
@@ -191,7 +190,7 @@ modules:
 		t.Fatalf("it has ended without room: %v", err)
 	}
 	free()
-	rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
+	rep, err := client.New(s.conn).Follow(s.ctx, "r", client.FollowOptions{Output: true})
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (s *site) run(src string) (*report.Report, []report.Event) {
 		return err
 	})
 	var events []report.Event
-	rep, err := client.New(s.conn).Follow(s.ctx, id, true, func(e report.Event) { events = append(events, e) })
+	rep, err := client.New(s.conn).Follow(s.ctx, id, client.FollowOptions{Output: true, Sink: func(e report.Event) { events = append(events, e) }})
 	if err := errors.Join(err, g.Wait()); err != nil {
 		s.t.Fatal(err)
 	}
@@ -235,11 +235,11 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := client.New(s.conn).Follow(s.ctx, "r1", false, func(e report.Event) {
+		_, err := client.New(s.conn).Follow(s.ctx, "r1", client.FollowOptions{Sink: func(e report.Event) {
 			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}
-		})
+		}})
 		return err
 	})
 	<-running
@@ -327,14 +327,14 @@ func (s *site) cancelled(run jobs.RunID) *report.Report {
 		_, err := orchestrator.Run(s.ctx, s.conn, run, orchestrator.Config{})
 		return err
 	})
-	rep, err := client.New(s.conn).Follow(s.ctx, run, true, func(e report.Event) {
+	rep, err := client.New(s.conn).Follow(s.ctx, run, client.FollowOptions{Output: true, Sink: func(e report.Event) {
 		if e.Event != report.EventModuleStarted {
 			return
 		}
 		if err := client.New(s.conn).Cancel(s.ctx, run, jobs.Cancel{By: "test", Reason: "enough"}); err != nil {
 			s.t.Error(err)
 		}
-	})
+	}})
 	if err := errors.Join(err, g.Wait()); err != nil {
 		s.t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func (v *servers) start(name string) (stop func()) {
 // end follows a run to its end.
 func (v *servers) end(run jobs.RunID) *report.Report {
 	v.s.t.Helper()
-	rep, err := client.New(v.s.conn).Follow(v.s.ctx, run, false, func(report.Event) {})
+	rep, err := client.New(v.s.conn).Follow(v.s.ctx, run, client.FollowOptions{})
 	if err != nil {
 		v.s.t.Fatal(err)
 	}
@@ -119,11 +119,11 @@ modules:
 	running := make(chan struct{})
 	var follower errgroup.Group
 	follower.Go(func() error {
-		_, err := client.New(s.conn).Follow(s.ctx, "r1", false, func(e report.Event) {
+		_, err := client.New(s.conn).Follow(s.ctx, "r1", client.FollowOptions{Sink: func(e report.Event) {
 			if e.Event == report.EventModuleStarted && e.Module == "waits" {
 				close(running)
 			}
-		})
+		}})
 		return err
 	})
 	<-running

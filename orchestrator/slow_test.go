@@ -75,10 +75,10 @@ func TestSlowFollowerDoesNotDelayTheRun(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		_, err := client.New(follower).Follow(s.ctx, "r", true, func(e report.Event) {
+		_, err := client.New(follower).Follow(s.ctx, "r", client.FollowOptions{Output: true, Sink: func(e report.Event) {
 			once.Do(func() { close(stuck); <-goOn })
 			got.event(e)
-		})
+		}})
 		return err
 	})
 	<-stuck // block before the first output, so that the amount which the follower reads does not depend on time
@@ -109,7 +109,7 @@ func TestBlockedFleetListenerDoesNotDelayTheRun(t *testing.T) {
 		_, err := orchestrator.Run(s.ctx, s.connect(), "r", orchestrator.Config{Fleet: func(e report.Event) { <-goOn; received <- e }})
 		return err
 	})
-	rep, err := client.New(s.conn).Follow(s.ctx, "r", true, func(report.Event) {})
+	rep, err := client.New(s.conn).Follow(s.ctx, "r", client.FollowOptions{Output: true})
 	close(goOn)
 	if err := errors.Join(err, g.Wait()); err != nil {
 		t.Fatal(err)
@@ -208,12 +208,12 @@ func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 	var got numbered
 	g.Go(func() error {
 		var once sync.Once
-		rep, err := client.New(slow).Follow(s.ctx, "r", true, func(e report.Event) {
+		rep, err := client.New(slow).Follow(s.ctx, "r", client.FollowOptions{Output: true, Sink: func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				once.Do(n.shut)
 			}
 			got.event(e)
-		})
+		}})
 		if err == nil && rep.Status != report.RunSucceeded {
 			err = fmt.Errorf("%s: %s", rep.Status, rep.Error)
 		}

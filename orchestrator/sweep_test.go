@@ -125,7 +125,7 @@ func TestSweepDropsLogsByAge(t *testing.T) {
 			return err
 		},
 		"follow": func() error {
-			_, err := client.New(s.conn).Follow(t.Context(), "old", true, func(report.Event) {})
+			_, err := client.New(s.conn).Follow(t.Context(), "old", client.FollowOptions{Output: true})
 			return err
 		},
 		"run": func() error {

@@ -19,12 +19,14 @@ import (
 
 // Errors that callers branch on.
 var (
-	ErrExists  = errors.New("a run with this id exists already")
-	ErrEnded   = errors.New("the run has ended")
-	ErrDecided = errors.New("a live orchestrator decides for the run")
-	ErrRunning = errors.New("the run has not ended")
-	ErrNothing = errors.New("everything has succeeded")
-	ErrOther   = errors.New("it is a different run")
+	ErrExists    = errors.New("a run with this id exists already")
+	ErrEnded     = errors.New("the run has ended")
+	ErrDecided   = errors.New("a live orchestrator decides for the run")
+	ErrUndecided = errors.New("no orchestrator decides for the run")
+	ErrRunning   = errors.New("the run has not ended")
+	ErrTimeout   = errors.New("the run has not ended in time")
+	ErrNothing   = errors.New("everything has succeeded")
+	ErrOther     = errors.New("it is a different run")
 )
 
 // Client reads from and writes to one NATS. Its methods may be called from

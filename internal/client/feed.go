@@ -8,7 +8,7 @@ import (
 
 // Feed passes the steps of an orchestrator's fold to a follower in the same
 // process, so that both use one fold of the log. The orchestrator writes to it
-// through orchestrator.Config.Observe, and Client.FollowLed reads from it. The
+// through orchestrator.Config.Observe, and Client.Follow reads from it. The
 // orchestrator never waits: when the follower is too far behind, the feed ends
 // and the follower folds the log itself.
 type Feed struct {

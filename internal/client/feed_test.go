@@ -44,7 +44,7 @@ func TestFeedIsContinuedFromTheLog(t *testing.T) {
 		r.writeAfter(r.id.Module, claim, jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Worker: "w", Incarnation: "w", Nonce: "n", Started: time.Now()}})
 		r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		var got []string
-		rep, err := client.New(c).FollowLed(t.Context(), "r", feed, func(e report.Event) { got = append(got, fmt.Sprint(e.Seq, " ", e.Event)) })
+		rep, err := client.New(c).Follow(t.Context(), "r", client.FollowOptions{Feed: feed, Output: true, Sink: func(e report.Event) { got = append(got, fmt.Sprint(e.Seq, " ", e.Event)) }})
 		if err != nil || rep.Status != report.RunSucceeded {
 			t.Fatal(rep, err)
 		}

@@ -17,10 +17,22 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Follow folds the run's log from its beginning and calls sink with the run's
-// events, in order, from one goroutine. With logs, it also sends every line
-// that the modules write. The lines of an attempt come before the event that
-// ends the attempt. Follow returns the report when the run has ended.
+// FollowOptions configures Follow. The zero value waits for the end of the run.
+type FollowOptions struct {
+	// Sink receives the run's events, in order, from one goroutine; nil = none are
+	// sent. A slow sink may delay Follow so long that the log is dropped before
+	// Follow has read it.
+	Sink func(report.Event)
+	// Output also sends every line that the modules write. The lines of an attempt
+	// come before the event that ends the attempt.
+	Output bool
+	// Feed passes the fold of an orchestrator in this process. Follow folds the log
+	// itself only when the feed ends before the run does. nil = no orchestrator here.
+	Feed *Feed
+}
+
+// Follow folds the run's log from its beginning, sends its events, and returns
+// the report when the run has ended.
 //
 // After a reconnect, and after the stream was replaced, Follow folds the log
 // again from its beginning. It does not repeat events of entries that are still
@@ -29,21 +41,8 @@ import (
 //
 // The error is broker.ErrNotFound when there is no such run, a
 // broker.DroppedError when the log is dropped, and a broker.GoneError when NATS
-// loses the log. A slow sink may delay Follow so long that the log is dropped
-// before Follow has read it.
-func (c *Client) Follow(ctx context.Context, run jobs.RunID, logs bool, sink func(report.Event)) (*report.Report, error) {
-	return c.follow(ctx, run, logs, nil, sink)
-}
-
-// FollowLed is Follow, with logs, for a run whose orchestrator is in this
-// process. It reads the steps of that orchestrator's fold from the feed. It folds
-// the log itself only when the feed ends before the run does. Its errors are
-// those of Follow.
-func (c *Client) FollowLed(ctx context.Context, run jobs.RunID, feed *Feed, sink func(report.Event)) (*report.Report, error) {
-	return c.follow(ctx, run, true, feed.steps, sink)
-}
-
-func (c *Client) follow(ctx context.Context, run jobs.RunID, logs bool, led <-chan *schedule.Step, sink func(report.Event)) (*report.Report, error) {
+// loses the log.
+func (c *Client) Follow(ctx context.Context, run jobs.RunID, o FollowOptions) (*report.Report, error) {
 	if exists, err := c.conn.Runs.Exists(ctx, run); err != nil {
 		return nil, fmt.Errorf("follow run %s: %w", run, err)
 	} else if !exists {
@@ -53,13 +52,18 @@ func (c *Client) follow(ctx context.Context, run jobs.RunID, logs bool, led <-ch
 		return nil, fmt.Errorf("run %s: %w", run, broker.ErrNotFound)
 	}
 	f := &follower{
-		run: run, sink: sink, logs: logs, away: func() bool { return !c.conn.Connected() }, gone: c.conn.Runs.Gone(run),
-		led: led, alone: make(chan struct{}),
+		run: run, sink: o.Sink, logs: o.Output, away: func() bool { return !c.conn.Connected() }, gone: c.conn.Runs.Gone(run),
+		alone:   make(chan struct{}),
 		entries: make(chan jobs.Entry, runlog.Buffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.AttemptID]*attemptLog{},
 	}
-	if led == nil {
+	if f.sink == nil {
+		f.sink = func(report.Event) {}
+	}
+	if o.Feed != nil {
+		f.led = o.Feed.steps
+	} else {
 		f.foldAlone()
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -72,7 +76,7 @@ func (c *Client) follow(ctx context.Context, run jobs.RunID, logs bool, led <-ch
 		}
 	})
 	g.Go(func() error { return runlog.WatchGone(ctx, c.conn.Runs, run) })
-	if logs {
+	if o.Output {
 		g.Go(func() error { return c.conn.Logs.Follow(ctx, run, f.chunks) })
 	}
 	g.Go(func() error {

@@ -84,11 +84,11 @@ func TestFollowWaitsForOutputWhileNATSIsAway(t *testing.T) {
 			d.set(false)
 		})
 		var lines []string
-		if _, err := client.New(follower).Follow(t.Context(), "r", true, func(e report.Event) {
+		if _, err := client.New(follower).Follow(t.Context(), "r", client.FollowOptions{Output: true, Sink: func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				lines = append(lines, e.Text)
 			}
-		}); err != nil {
+		}}); err != nil {
 			t.Fatal(err)
 		}
 		if len(lines) != 1 || lines[0] != "the line" {
@@ -122,14 +122,14 @@ func TestFollowContinuesAfterAReconnect(t *testing.T) {
 			r.write("", jobs.Record{End: &jobs.End{Status: report.RunSucceeded}})
 		})
 		var got []string
-		if _, err := client.New(follower).Follow(t.Context(), "r", true, func(e report.Event) {
+		if _, err := client.New(follower).Follow(t.Context(), "r", client.FollowOptions{Output: true, Sink: func(e report.Event) {
 			if e.Event == report.EventModuleOutput {
 				got = append(got, e.Text)
 			}
 			if slices.Contains([]report.EventKind{report.EventModuleStarted, report.EventModuleEnded}, e.Event) {
 				got = append(got, string(e.Event))
 			}
-		}); err != nil {
+		}}); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff([]string{string(report.EventModuleStarted), "before", "after", string(report.EventModuleEnded)}, got); diff != "" {

@@ -155,7 +155,7 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 	l.stored++
 	l.mu.Unlock()
 	cancelled := false
-	rep, err := client.New(l.conn).Follow(ctx, spec.Run, true, func(e report.Event) {
+	rep, err := client.New(l.conn).Follow(ctx, spec.Run, client.FollowOptions{Output: true, Sink: func(e report.Event) {
 		if e.Event != report.EventModuleStarted {
 			return
 		}
@@ -168,7 +168,7 @@ func (l *load) follow(ctx context.Context, s *shape, spec *jobs.Spec) error {
 				say("cancel %s: %v", spec.Run, err)
 			}
 		}
-	})
+	}})
 	switch {
 	case err != nil:
 		return fmt.Errorf("follow %s (%s): %w", spec.Run, spec.Pipeline.Name, err)
