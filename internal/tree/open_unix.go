@@ -1,0 +1,9 @@
+//go:build unix
+
+package tree
+
+import "syscall"
+
+// readFlags keep the opening of a FIFO, which took the place of a file, from
+// waiting for a writer.
+const readFlags = syscall.O_NONBLOCK
