@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/workspace"
 )
 
 // lockWait bounds the wait for a lock. A holder needs milliseconds for the state
@@ -93,7 +94,7 @@ func newUser(users string) (*user, error) {
 }
 
 func (u *user) end() error {
-	return errors.Join(u.lock.Unlock(), os.RemoveAll(u.dir))
+	return errors.Join(u.lock.Unlock(), workspace.Remove(u.dir))
 }
 
 // collectUsers removes what dead users left. The caller holds the lock of the
@@ -110,7 +111,7 @@ func collectUsers(users string) error {
 		} else if !dead {
 			continue
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := workspace.Remove(dir); err != nil { // an attempt may have made its directories read-only
 			return err
 		}
 	}
