@@ -105,9 +105,9 @@ type stamp struct {
 	mtime, ctime  int64 // in nanoseconds
 }
 
-// racy is how long after a change of a file another one may leave the same
+// settled is how long after a change of a file another one may leave the same
 // times: those of coarse file systems have whole seconds.
-const racy = time.Second
+const settled = time.Second
 
 // mostVerified bounds the memory of verified, at about 100 bytes an entry.
 const mostVerified = 1 << 17
@@ -116,6 +116,8 @@ const mostVerified = 1 << 17
 // is kept in memory only: after a power loss, a file may have lost its bytes and
 // kept its times.
 type verified struct {
+	settled time.Duration // the constant; a seam of tests
+
 	mu    sync.Mutex
 	files map[tree.Digest]stamp
 }
@@ -130,7 +132,7 @@ func (v *verified) has(d tree.Digest, s stamp) bool {
 // add remembers the stamp that a file had before it was read. begun is the time
 // at which reading began.
 func (v *verified) add(d tree.Digest, s stamp, begun time.Time) {
-	if begun.Sub(time.Unix(0, s.ctime)) < racy {
+	if begun.Sub(time.Unix(0, s.ctime)) < v.settled {
 		return
 	}
 	v.mu.Lock()

@@ -82,6 +82,7 @@ func Open(ctx context.Context, dir string, limit int64) (*Store, error) {
 	s := &Store{
 		dir: dir, max: limit, low: limit - limit/10,
 		now: time.Now, write: (*os.File).Write, fresh: time.Hour,
+		verified: verified{settled: settled},
 	}
 	s.state = newLock(filepath.Join(dir, "lock"))
 	s.trims = newLock(filepath.Join(dir, "evict.lock"))
