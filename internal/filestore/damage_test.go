@@ -176,24 +176,27 @@ func TestPlacedFileIsIndependent(t *testing.T) {
 	}
 }
 
-func TestAddFileRefusesAChangedFile(t *testing.T) {
+func TestKeeperAddsFiles(t *testing.T) {
 	s := open(t, t.TempDir(), 0)
-	path := t.TempDir() + "/f"
-	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
+	root := openRoot(t, t.TempDir())
+	if err := root.WriteFile("f", []byte("hello"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := s.AddFile(t.Context(), digest("hallo"), f); !errors.Is(err, ErrDigest) {
-		t.Errorf("%v", err)
-	}
-	if err := s.AddFile(t.Context(), digest("hello"), f); err != nil {
-		t.Fatal(err)
+	pin := s.Pin()
+	taken, err := tree.Take(t.Context(), root, tree.TakeOptions{Keep: s.Keeper(t.Context(), pin)})
+	if err != nil || len(taken.Files) != 1 {
+		t.Fatalf("%v, %v", taken, err)
 	}
 	if got, err := read(t, s, digest("hello")); err != nil || got != "hello" {
 		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := s.trim(t.Context(), 1); err != nil || !s.Has(digest("hello")) {
+		t.Errorf("it was evicted: %v", err)
+	}
+	if err := pin.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.trim(t.Context(), 1); err != nil || s.Has(digest("hello")) {
+		t.Errorf("it was not evicted: %v", err)
 	}
 }

@@ -114,11 +114,14 @@ func (s *Store) giveUp(ctx context.Context) error {
 // beginScan loads the pins, removes what dead processes left, and begins to
 // count what is added while the scan runs.
 func (s *Store) beginScan(ctx context.Context, pins *pinned) (usage, error) {
+	if err := s.collectUsers(ctx); err != nil {
+		return usage{}, err
+	}
 	if err := s.state.take(ctx); err != nil {
 		return usage{}, err
 	}
 	defer s.state.release()
-	if err := errors.Join(collectUsers(pins.users), pins.update()); err != nil {
+	if err := pins.update(); err != nil {
 		return usage{}, err
 	}
 	u, known, err := s.readUsage()

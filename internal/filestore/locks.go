@@ -97,25 +97,36 @@ func (u *user) end() error {
 	return errors.Join(u.lock.Unlock(), workspace.Remove(u.dir))
 }
 
-// collectUsers removes what dead users left. The caller holds the lock of the
-// state.
-func collectUsers(users string) error {
-	dirs, err := os.ReadDir(users)
-	if err != nil {
-		return err
+// collectUsers removes what dead users left. What cannot be removed now is tried
+// again by the next collection, and no longer pins anything.
+func (s *Store) collectUsers(ctx context.Context) error {
+	dead, err := s.deadUsers(ctx)
+	for _, dir := range dead {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, pinDir)))
+		_ = workspace.Remove(dir) // an attempt may have made its directories read-only
 	}
+	return err
+}
+
+// deadUsers finds the directories whose Store is not open any more. The removal
+// does not need the lock: nobody uses them again.
+func (s *Store) deadUsers(ctx context.Context) ([]string, error) {
+	if err := s.state.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.state.release()
+	users := filepath.Join(s.dir, usersDir)
+	dirs, err := os.ReadDir(users)
+	var dead []string
 	for _, d := range dirs {
 		dir := filepath.Join(users, d.Name())
-		if dead, err := abandoned(dir); err != nil {
-			return err
-		} else if !dead {
-			continue
-		}
-		if err := workspace.Remove(dir); err != nil { // an attempt may have made its directories read-only
-			return err
+		is, aerr := abandoned(dir)
+		err = errors.Join(err, aerr)
+		if is {
+			dead = append(dead, dir)
 		}
 	}
-	return nil
+	return dead, err
 }
 
 // abandoned reports whether the Store of a user's directory is not open any more.

@@ -8,20 +8,19 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/tree"
 )
 
 // Place creates a file with content of the store: at path below dst, which must
-// not exist, with the permissions mode, whatever the umask is. It clones the content
+// not exist, with the permissions mode less the umask. It clones the content
 // where the file system can, and otherwise copies it. The bytes of a file that
 // was placed have been verified.
 //
 // ErrMissing reports that the store lacks the content, fs.ErrExist that something
 // is at path. On an error nothing is left there. Many goroutines may place files
-// at the same time.
+// at the same time. Place implements tree.Content.
 func (s *Store) Place(ctx context.Context, d tree.Digest, dst *os.Root, path string, mode fs.FileMode) error {
 	src, info, err := s.open(s.path(d))
 	if err != nil {
@@ -32,9 +31,6 @@ func (s *Store) Place(ctx context.Context, d tree.Digest, dst *os.Root, path str
 	if err != nil {
 		return err
 	}
-	if err := exactMode(out, mode); err != nil {
-		return errors.Join(machine.Errorf("write %s: %w", path, err), out.Close(), dst.Remove(path))
-	}
 	if s.clone(out, src) {
 		err = s.verify(ctx, d, src, info)
 	} else {
@@ -44,15 +40,6 @@ func (s *Store) Place(ctx context.Context, d tree.Digest, dst *os.Root, path str
 		return errors.Join(fmt.Errorf("write %s: %w", path, err), dst.Remove(path))
 	}
 	return nil
-}
-
-// exactMode undoes what the umask took from the mode of a new file.
-func exactMode(f *os.File, mode fs.FileMode) error {
-	info, err := f.Stat()
-	if err != nil || info.Mode().Perm() == mode.Perm() || runtime.GOOS == "windows" {
-		return err
-	}
-	return f.Chmod(mode.Perm())
 }
 
 // copyVerified copies a file of the store, and checks what it copies.

@@ -98,13 +98,13 @@ func (s *Store) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.collectUsers(ctx); err != nil {
+		return err
+	}
 	if err := s.state.take(ctx); err != nil {
 		return err
 	}
 	defer s.state.release()
-	if err := collectUsers(filepath.Join(s.dir, usersDir)); err != nil {
-		return err
-	}
 	var err error
 	s.user, err = newUser(filepath.Join(s.dir, usersDir))
 	return err

@@ -153,39 +153,49 @@ func (s *Store) commit(ctx context.Context, f *os.File, final string, size int64
 }
 
 // Add adds the content that r delivers. It refuses one with another digest than d
-// with ErrDigest. An error of r is returned as it is; the other errors are caused
-// by the machine. ctx is checked between reads.
+// with ErrDigest. If r is an *os.File at its beginning, its content is cloned
+// where the file system can do it. An error of r is returned as it is; the other
+// errors are caused by the machine. ctx is checked between reads.
 func (s *Store) Add(ctx context.Context, d tree.Digest, r io.Reader) error {
 	w, err := s.Writer(ctx)
 	if err != nil {
 		return err
 	}
 	defer w.Discard()
-	if err := copyTo(ctx, w, r); err != nil {
+	if err := w.fill(ctx, r); err != nil {
 		return err
 	}
 	return w.CommitAs(ctx, d)
 }
 
-// AddFile adds the content of a regular file, from its beginning, and refuses it
-// with ErrDigest when its digest is not d: the file has changed then. Where the
-// file system can clone files, no byte is copied.
-func (s *Store) AddFile(ctx context.Context, d tree.Digest, src *os.File) error {
-	w, err := s.Writer(ctx)
-	if err != nil {
-		return err
+// fill writes what r delivers. A file is cloned where the file system can do it.
+func (w *Writer) fill(ctx context.Context, r io.Reader) error {
+	src, ok := r.(*os.File)
+	if !ok || !atBeginning(src) || !w.store.clone(w.file, src) {
+		return copyTo(ctx, w, r)
 	}
-	defer w.Discard()
-	if s.clone(w.file, src) {
-		// The clone is hashed, and not the source, which may still change.
-		w.size, err = io.CopyBuffer(onlyWriter{w.hash}, contextReader{ctx, w.file}, make([]byte, bufferSize))
-	} else {
-		err = copyTo(ctx, w, io.NewSectionReader(src, 0, 1<<62))
-	}
-	if err != nil {
-		return err
-	}
-	return w.CommitAs(ctx, d)
+	// The clone is hashed, and not the source, which may still change.
+	counted := &counter{Writer: w.hash}
+	err := copyTo(ctx, counted, w.file)
+	w.size = counted.n
+	return err
+}
+
+func atBeginning(f *os.File) bool {
+	at, err := f.Seek(0, io.SeekCurrent)
+	return err == nil && at == 0
+}
+
+// counter counts bytes.
+type counter struct {
+	io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // bufferSize balances memory against system calls: with 256 KiB the hash takes
