@@ -34,6 +34,7 @@ func (f *File) Bind(params map[string]string, lookupEnv func(string) (string, bo
 		}
 	}
 	b.checkSame()
+	b.checkArtifacts()
 	if err := c.err(); err != nil {
 		return nil, err
 	}

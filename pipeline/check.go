@@ -8,6 +8,7 @@ func (c *collector) checkExpressions(f *File) {
 	top.env(f.root.get("env"), graph)
 	top.duration(f.root, fileShape, "deadline", 0)
 	top.workspace(f.root.get("workspace"))
+	modules, entries := map[string]*Module{}, map[*Module][]*node{}
 	for _, d := range f.modules {
 		if c.full() {
 			return // nothing more is reported
@@ -17,14 +18,30 @@ func (c *collector) checkExpressions(f *File) {
 		}
 		e := f.scope(d, byName).reporting(c).evaluator()
 		dec := &decoder{collector: c, e: e, tree: d.tree, limits: f.limits}
-		dec.module()
+		m := dec.module()
+		m.Name, m.Family = d.name, ""
+		for _, n := range d.needs {
+			m.Needs = append(m.Needs, n.Need)
+		}
+		modules[d.name], entries[m] = m, dec.consumeAt
 		if d.own.get("shell") != nil && d.tree.get("command") != nil {
 			c.fault(d.own.Keys[d.own.index("shell")], "", "shell is for run; command has none")
 		}
 		if d.family() {
 			(&matrixReader{collector: c, e: e, tree: d.tree.get("matrix"), family: d.name}).check()
 		}
+		c.checkOwnCache(d)
 	}
+	c.checkArtifacts(f, modules, entries)
+}
+
+// checkOwnCache refuses a cache that the module itself declares without inputs.
+func (c *collector) checkOwnCache(d *declaration) {
+	own := d.own.get("cache")
+	if !c.ok(own) || own.Kind != mapNode || d.tree.get("cache").get("inputs") != nil {
+		return
+	}
+	c.fault(d.own.Keys[d.own.index("cache")], `write inputs: ["**"] for all files of the workspace, inputs: [] for none`, "the cache of %s has no inputs", d.name)
 }
 
 // scope is what the expressions of a module may name; of the pipeline's own expressions when d is nil.

@@ -25,6 +25,8 @@ type decoder struct {
 	e      *evaluator
 	tree   *node
 	limits map[string]int
+
+	consumeAt []*node // what module has decoded of artifacts: where each entry of Consume is
 }
 
 // word is the value of a text of the module; false when it is absent, faulty or not known yet.

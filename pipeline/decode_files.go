@@ -153,6 +153,7 @@ func (d *decoder) artifactGlobs(m *Module, list *node, number int) []string {
 }
 
 func (d *decoder) consume(m *Module, list *node) {
+	d.consumeAt = nil
 	for _, n := range list.elements() {
 		at := n
 		if n.Kind == mapNode {
@@ -168,7 +169,7 @@ func (d *decoder) consume(m *Module, list *node) {
 		if n.Kind == mapNode {
 			d.consumeTerms(m, n, &c, i)
 		}
-		m.Consume = append(m.Consume, c)
+		m.Consume, d.consumeAt = append(m.Consume, c), append(d.consumeAt, n)
 	}
 }
 

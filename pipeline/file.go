@@ -75,6 +75,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 	if root == nil {
 		return nil, c.err()
 	}
+	written := root.get("modules")
 	root = c.withDefaults(root)
 	c.check(root, fileShape, "the file")
 	if root.Kind != mapNode {
@@ -85,7 +86,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 		f.name = n.Value
 	}
 	c.decodeParams(f)
-	c.declareModules(f)
+	c.declareModules(f, written)
 	c.declareLimits(f)
 	c.checkKeys(f)
 	c.checkNeeds(f)
@@ -98,7 +99,8 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 }
 
 // declareModules reads what the graph hangs on: names, needs, matrices.
-func (c *collector) declareModules(f *File) {
+// written are the modules without the defaults.
+func (c *collector) declareModules(f *File, written *node) {
 	modules := f.root.get("modules")
 	if modules == nil || modules.Kind != mapNode {
 		return
@@ -111,7 +113,7 @@ func (c *collector) declareModules(f *File) {
 			continue
 		}
 		spelled[folded] = k
-		d := &declaration{name: k.Value, key: k, tree: modules.Items[i], own: modules.Items[i]}
+		d := &declaration{name: k.Value, key: k, tree: modules.Items[i], own: written.Items[i]}
 		if d.tree.Kind != mapNode {
 			d.tree = &node{Kind: mapNode, Line: k.Line, Col: k.Col}
 		}

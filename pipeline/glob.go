@@ -61,9 +61,9 @@ func parseGlob(s string) (string, error) {
 	if innerRoot.MatchString(s) {
 		return "", fmt.Errorf("%q is absolute: globs are below the workspace", s)
 	}
-	clean := strings.TrimPrefix(s, "./")
-	if strings.HasSuffix(clean, "/") {
-		clean += "**"
+	clean := path.Clean(s)
+	if clean == "." || strings.HasSuffix(s, "/") {
+		clean = path.Join(clean, "**")
 	}
 	if !doublestar.ValidatePattern(clean) {
 		return "", fmt.Errorf("%q is not a glob: a [ or { is not closed", s)

@@ -131,6 +131,9 @@ func Assemble(p *Pipeline, places []Place) error {
 		a.module(i, m)
 	}
 	a.needs()
+	if len(a.faults) == 0 {
+		a.artifacts()
+	}
 	return a.err()
 }
 

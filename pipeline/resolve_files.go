@@ -151,9 +151,6 @@ func (m *Module) HashesFiles() bool {
 
 // Takes reports whether c takes artifacts of a name.
 func (c *Consume) Takes(name string) bool {
-	if !isPattern(c.Name) {
-		return c.Name == name
-	}
 	ok, err := path.Match(c.Name, name) // a name has no slash
 	return err == nil && ok
 }
