@@ -50,6 +50,9 @@ func TestResolveFilesPutsValuesIn(t *testing.T) {
 	if key, err := p.ResolveKey(m, filesScope("1", "x")); err != nil || len(key) != 1 || key[0] != "go.sum" {
 		t.Errorf("key %q, %v", key, err)
 	}
+	if known := m.KnownArtifacts(); len(known) != 1 || known[0].Name != "bin-2" {
+		t.Errorf("known %+v", known)
+	}
 	if !m.HashesFiles() || p.Modules[0].HashesFiles() {
 		t.Error("HashesFiles is wrong")
 	}

@@ -179,3 +179,18 @@ func (m *Module) Sources(c Consume) []Need {
 func (m *Module) MayLack(n Need, p Produce) bool {
 	return n.Optional || p.Optional || p.When == OnFailure || m.Policy.AlwaysRun
 }
+
+// KnownArtifacts are the artifacts that m produces whose names are known before
+// it is ready: those of Produce without an expression that is late.
+func (m *Module) KnownArtifacts() []Produce {
+	if len(m.Late) == 0 {
+		return m.Produce
+	}
+	var known []Produce
+	for i, p := range m.Produce {
+		if !m.isLate(fmt.Sprintf("produce[%d].name", i)) {
+			known = append(known, p)
+		}
+	}
+	return known
+}
