@@ -3,16 +3,14 @@ package snapshot
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/modpipe/modpipe/internal/tree"
 )
@@ -20,53 +18,55 @@ import (
 // read makes the tree of the listed paths: those that exist, without what
 // exclude and .modpipeignore remove.
 func (t *taking) read(ctx context.Context, ignored map[string]bool) error {
+	leave := func(p string) bool { return inGitDir(p) || ignored[p] || t.excluded.Match(p) }
 	var all tally
 	if t.rev != nil {
-		if err := t.readRev(ctx, ignored, &all); err != nil {
-			return err
-		}
+		t.rev.choose(leave, &all)
 	}
 	for i := range t.sources {
-		s := &t.sources[i]
-		slices.Sort(s.paths)
-		s.paths = slices.DeleteFunc(slices.Compact(s.paths), func(p string) bool {
-			final := path.Join(s.at, p)
-			return inGitDir(final) || ignored[final] || matchesAny(t.Workspace.Exclude, final)
-		})
-		if err := t.apart(s); err != nil {
+		if err := t.sources[i].choose(ctx, leave, &all); err != nil {
 			return err
 		}
-		infos, err := stat(ctx, s)
-		if err != nil {
-			return err
-		}
-		for j, p := range s.paths {
-			all.add(path.Join(s.at, p), content(infos[j]))
-		}
-		if err := all.check(t.MaxBytes, t.MaxFiles); err != nil {
-			return err
-		}
-		files, err := digestAll(ctx, s, infos)
-		if err != nil {
-			return err
-		}
-		t.Tree.Files = append(t.Tree.Files, files...)
 	}
-	slices.SortFunc(t.Tree.Files, func(a, b tree.File) int { return strings.Compare(a.Path, b.Path) })
-	t.Bytes = all.bytes
+	if err := all.check(t.MaxBytes, t.MaxFiles); err != nil {
+		return err
+	}
+	var parts []tree.Named
+	if t.rev != nil {
+		part, err := t.readRev(ctx)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, tree.Named{Name: "the commit", Tree: part})
+	}
+	for i := range t.sources {
+		part, err := t.readSource(ctx, &t.sources[i])
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part)
+	}
+	merged, err := tree.Merge(parts...)
+	if err != nil {
+		return fmt.Errorf("workspace.also: %w", err)
+	}
+	t.Tree, t.Bytes = merged, merged.Size()
 	return nil
 }
 
-// apart refuses a second repository where the workspace has files already.
-func (t *taking) apart(s *source) error {
-	if s.at == "" {
-		return nil
-	}
-	taken := func(f tree.File) bool {
-		return f.Path == s.at || strings.HasPrefix(f.Path, s.at+"/") || strings.HasPrefix(s.at, f.Path+"/")
-	}
-	if i := slices.IndexFunc(t.Tree.Files, taken); i >= 0 {
-		return fmt.Errorf("workspace.also: at: %s: the snapshot already contains %s; choose another name", s.at, t.Tree.Files[i].Path)
+// choose drops what is to be left out, and counts the rest.
+func (s *source) choose(ctx context.Context, leave func(string) bool, all *tally) error {
+	slices.Sort(s.paths)
+	s.paths = slices.DeleteFunc(slices.Compact(s.paths), func(p string) bool { return leave(path.Join(s.at, p)) })
+	for _, p := range s.paths {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		info, err := os.Lstat(filepath.Join(s.dir, filepath.FromSlash(p)))
+		if err != nil {
+			continue // deleted; what else is wrong tree.Take says
+		}
+		all.add(path.Join(s.at, p), content(info))
 	}
 	return nil
 }
@@ -78,104 +78,50 @@ func content(info fs.FileInfo) int64 {
 	return 0
 }
 
-// stat finds the paths of s that exist, and drops the others.
-func stat(ctx context.Context, s *source) ([]fs.FileInfo, error) {
-	dirs := map[string]bool{".": true}
-	var infos []fs.FileInfo
-	var found []string
-	for _, p := range s.paths {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if !utf8.ValidString(p) {
-			return nil, fmt.Errorf("the name %q is not UTF-8: rename the file, or exclude it", p)
-		}
-		if !real(s.dir, path.Dir(p), dirs) {
-			continue // git has a file where the work tree has a link to a directory
-		}
-		info, err := os.Lstat(filepath.Join(s.dir, filepath.FromSlash(p)))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted
-		}
-		if err != nil {
-			return nil, err
-		}
-		infos, found = append(infos, info), append(found, p)
-	}
-	s.paths = found
-	return infos, nil
-}
-
-// real reports whether dir below root is a directory and on no link. It remembers
-// its answers in known.
-func real(root, dir string, known map[string]bool) bool {
-	if is, ok := known[dir]; ok {
-		return is
-	}
-	is := real(root, path.Dir(dir), known)
-	if is {
-		info, err := os.Lstat(filepath.Join(root, filepath.FromSlash(dir)))
-		is = err == nil && info.IsDir()
-	}
-	known[dir] = is
-	return is
-}
-
-func digestAll(ctx context.Context, s *source, infos []fs.FileInfo) ([]tree.File, error) {
+func (t *taking) readSource(ctx context.Context, s *source) (part tree.Named, err error) {
+	part.Name = s.dir
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
-		return nil, err
+		return part, err
 	}
-	defer root.Close() //nolint:errcheck // it was only read
-	files := make([]tree.File, len(infos))
-	var errs []error
-	for i, info := range infos {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		files[i], err = digest(root, s.paths[i], info)
-		files[i].Path = path.Join(s.at, s.paths[i])
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if len(errs) == 10 {
-			break
-		}
-	}
-	return files, errors.Join(errs...)
-}
-
-func digest(root *os.Root, p string, info fs.FileInfo) (tree.File, error) {
-	f := tree.File{Path: p}
-	switch mode := info.Mode(); {
-	case mode.IsDir():
-		f.Kind = tree.Directory
-		return f, nil
-	case mode&fs.ModeSymlink != 0:
-		target, err := root.Readlink(filepath.FromSlash(p))
-		f.Kind, f.Target = tree.Link, filepath.ToSlash(target)
-		if err == nil && !inside(p, f.Target) {
-			err = fmt.Errorf("the link %q leads out of the workspace, to %q: exclude it, or let it point inside", p, target)
-		}
-		return f, err
-	case !mode.IsRegular():
-		return f, fmt.Errorf("%q is not a file, a directory or a link (%s): exclude it", p, mode.Type())
-	case mode&0o111 != 0:
-		f.Kind = tree.Executable
-	}
-	r, err := root.Open(filepath.FromSlash(p))
+	defer func() { err = errors.Join(err, root.Close()) }()
+	index := t.index(s.dir)
+	part.Tree, err = tree.Take(ctx, root, tree.TakeOptions{
+		Paths: func(yield func(string, error) bool) {
+			for _, p := range s.paths {
+				if !yield(p, nil) {
+					return
+				}
+			}
+		},
+		SkipGit: true, Index: index, Keep: t.Keep,
+	})
 	if err != nil {
-		return f, err
+		return part, err
 	}
-	defer r.Close() //nolint:errcheck // it was only read
-	h := sha256.New()
-	f.Size, err = io.Copy(h, r)
-	h.Sum(f.Digest[:0])
-	return f, err
+	if index != nil {
+		if err := index.Save(); err != nil {
+			t.warn("the next snapshot reads every file again: %v", err)
+		}
+	}
+	part.Tree, err = part.Tree.Below(s.at)
+	return part, err
 }
 
-// inside reports whether a link at p with this target leads to a place in the
-// tree.
-func inside(p, target string) bool {
-	return target != "" && !path.IsAbs(target) && !filepath.IsAbs(target) && local(path.Join(path.Dir(p), target))
+// index opens the index of a directory, which its real path names. Without an
+// index every file is read, which costs time only.
+func (t *taking) index(dir string) *tree.Index {
+	if t.IndexDir == "" {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(dir))
+	index, err := tree.OpenIndex(filepath.Join(t.IndexDir, hex.EncodeToString(sum[:16])+".index"))
+	if err == nil {
+		err = os.MkdirAll(t.IndexDir, 0o700)
+	}
+	if err != nil {
+		t.warn("every file is read: %v", err)
+		return nil
+	}
+	return index
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/modpipe/modpipe/internal/tree"
 )
@@ -107,9 +106,6 @@ func (t *taking) commitFiles(ctx context.Context, in at, commit, below string) e
 			return fmt.Errorf("git ls-tree in %s: unexpected line %.80q", in.dir, line)
 		}
 		e := object{path: path.Join(below, name), mode: fields[0], oid: fields[2], repo: repo}
-		if !utf8.ValidString(name) {
-			return fmt.Errorf("the name %q is not UTF-8: rename the file", name)
-		}
 		if e.mode == modeLink {
 			links = append(links, e)
 			return nil
@@ -187,79 +183,73 @@ func marked1(dir string) bool {
 	return false
 }
 
+// choose drops what is to be left out, and counts the rest.
+func (o *objects) choose(leave func(string) bool, all *tally) {
+	o.entries = slices.DeleteFunc(o.entries, func(e object) bool { return leave(e.path) })
+	for i, e := range o.entries {
+		o.byPath[e.path] = i
+		if e.mode == modeTarget {
+			e.size = 0
+		}
+		all.add(e.path, e.size)
+	}
+}
+
 // readRev reads all contents of the commit once, to know their digests.
-func (t *taking) readRev(ctx context.Context, ignored map[string]bool, all *tally) error {
-	var wanted []object
-	for _, e := range t.rev.entries {
-		if inGitDir(e.path) || ignored[e.path] || matchesAny(t.Workspace.Exclude, e.path) {
-			continue
-		}
-		wanted = append(wanted, e)
-		if e.mode != modeTarget {
-			all.add(e.path, e.size)
-		} else {
-			all.add(e.path, 0)
-		}
-	}
-	t.rev.entries = wanted
-	for i, e := range wanted {
-		t.rev.byPath[e.path] = i
-	}
-	if err := all.check(t.MaxBytes, t.MaxFiles); err != nil {
-		return err
-	}
-	var errs []error
-	for len(wanted) > 0 && len(errs) < 10 { // one run of git per repository, in turn
+func (t *taking) readRev(ctx context.Context) (*tree.Tree, error) {
+	var files []tree.File
+	for wanted := t.rev.entries; len(wanted) > 0; { // one run of git per repository, in turn
 		n := 1
 		for n < len(wanted) && wanted[n].repo == wanted[0].repo {
 			n++
 		}
-		err := t.digests(ctx, wanted[:n], &errs)
-		if err != nil {
-			return err
+		var err error
+		if files, err = t.digests(ctx, wanted[:n], files); err != nil {
+			return nil, err
 		}
 		wanted = wanted[n:]
 	}
-	return errors.Join(errs...)
+	return tree.New(files)
 }
 
 // modeTarget is the mode of a symbolic link in git's trees.
 const modeTarget = "120000"
 
-func (t *taking) digests(ctx context.Context, entries []object, errs *[]error) error {
+func (t *taking) digests(ctx context.Context, entries []object, files []tree.File) ([]tree.File, error) {
 	if entries[0].repo == nil { // submodules without files
 		for _, e := range entries {
-			t.Tree.Files = append(t.Tree.Files, tree.File{Path: e.path, Kind: tree.Directory})
+			files = append(files, tree.File{Path: e.path, Kind: tree.Directory})
 		}
-		return nil
+		return files, nil
 	}
-	return entries[0].repo.all(ctx, entries, func(e object, r io.Reader) error {
-		f := tree.File{Path: e.path}
-		switch e.mode {
-		case modeTarget:
-			if e.size > maxTarget {
-				return fmt.Errorf("the target of the link %q has %d bytes", e.path, e.size)
-			}
-			target, err := io.ReadAll(r)
-			if err != nil {
-				return err
-			}
-			f.Kind, f.Target = tree.Link, string(target)
-			if !inside(f.Path, f.Target) {
-				*errs = append(*errs, fmt.Errorf("the link %q leads out of the workspace, to %q: exclude it, or let it point inside", f.Path, f.Target))
-			}
-		default:
-			if e.mode == "100755" {
-				f.Kind = tree.Executable
-			}
-			h := sha256.New()
-			var err error
-			if f.Size, err = io.Copy(h, r); err != nil {
-				return err
-			}
-			h.Sum(f.Digest[:0])
-		}
-		t.Tree.Files = append(t.Tree.Files, f)
-		return nil
+	err := entries[0].repo.all(ctx, entries, func(e object, r io.Reader) error {
+		f, err := t.object(ctx, e, r)
+		files = append(files, f)
+		return err
 	})
+	return files, err
+}
+
+func (t *taking) object(ctx context.Context, e object, r io.Reader) (tree.File, error) {
+	f := tree.File{Path: e.path}
+	if e.mode == modeTarget {
+		if e.size > maxTarget {
+			return f, fmt.Errorf("the target of the link %q has %d bytes", e.path, e.size)
+		}
+		target, err := io.ReadAll(r)
+		f.Kind, f.Target = tree.Link, string(target)
+		return f, err
+	}
+	if e.mode == "100755" {
+		f.Kind = tree.Executable
+	}
+	var err error
+	if t.Keep != nil {
+		f.Digest, f.Size, err = t.Keep.Add(ctx, r)
+		return f, err
+	}
+	h := sha256.New()
+	f.Size, err = io.Copy(h, r)
+	h.Sum(f.Digest[:0])
+	return f, err
 }

@@ -8,40 +8,34 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
-	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/internal/tree"
 )
 
-// checkPatterns refuses patterns and directories that cannot mean anything.
-func checkPatterns(w pipeline.Workspace) error {
-	var errs []error
-	check := func(list string, patterns []string) {
-		for _, p := range patterns {
-			switch {
-			case strings.HasPrefix(p, "!"):
-				errs = append(errs, fmt.Errorf("workspace.%s: %q begins with !; use workspace.include and workspace.exclude side by side", list, p))
-			case !doublestar.ValidatePattern(p):
-				errs = append(errs, fmt.Errorf("workspace.%s: %q is not a valid pattern", list, p))
-			case !local(clean(p)):
-				errs = append(errs, fmt.Errorf("workspace.%s: %q leads out of the workspace", list, p))
-			}
+// parse parses the patterns, and refuses directories that cannot mean anything.
+func (t *taking) parse() error {
+	w := t.Workspace
+	var errs [2]error
+	t.included, errs[0] = tree.ParsePatterns(w.Include)
+	t.excluded, errs[1] = tree.ParsePatterns(w.Exclude)
+	for i, list := range []string{"include", "exclude"} {
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("workspace.%s: %w", list, errs[i])
 		}
 	}
-	check("include", w.Include)
-	check("exclude", w.Exclude)
+	all := errors.Join(errs[:]...)
 	for _, d := range w.Also {
 		if at := clean(d.At); !local(at) || at == "." || inGitDir(at) {
-			errs = append(errs, fmt.Errorf("workspace.also: at: %q is not a directory below the workspace", d.At))
+			all = errors.Join(all, fmt.Errorf("workspace.also: at: %q is not a directory below the workspace", d.At))
 		}
 		if d.Dir == "" {
-			errs = append(errs, errors.New("workspace.also: dir is missing"))
+			all = errors.Join(all, errors.New("workspace.also: dir is missing"))
 		}
 	}
-	return errors.Join(errs...)
+	return all
 }
 
 // local reports whether a path with slashes stays inside its directory.
@@ -57,57 +51,38 @@ func clean(p string) string {
 	return path.Clean(filepath.ToSlash(p))
 }
 
-// matches reports whether a pattern matches the path, or a directory above it.
-func matches(pattern, p string) bool {
-	pattern = clean(pattern)
-	if pattern == "." {
-		return true
-	}
-	for i := 0; i < len(p); i++ {
-		if p[i] == '/' && doublestar.MatchUnvalidated(pattern, p[:i]) {
-			return true
-		}
-	}
-	return doublestar.MatchUnvalidated(pattern, p)
-}
-
-func matchesAny(patterns []string, p string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, p) })
-}
-
-// include adds the files that workspace.include names to the first source.
+// include adds the files that workspace.include names to the first source. A
+// commit has no further files that could be added.
 func (t *taking) include(ctx context.Context) error {
-	if t.rev != nil {
-		return t.includeOfRev()
+	if len(t.Workspace.Include) > 0 && t.From == outsideGit {
+		t.From = "workspace.include, outside git"
 	}
 	for _, pattern := range t.Workspace.Include {
+		if t.rev != nil || strings.HasPrefix(pattern, "!") {
+			continue
+		}
 		found, err := t.walk(ctx, clean(pattern))
 		if err != nil {
 			return fmt.Errorf("workspace.include %q: %w", pattern, err)
 		}
-		if len(found) == 0 {
-			t.warn("workspace.include %q matches no file", pattern)
-		}
 		t.sources[0].paths = append(t.sources[0].paths, found...)
 	}
-	if len(t.Workspace.Include) > 0 && t.From == "outside git" {
-		t.From = "workspace.include, outside git"
-	}
 	return nil
 }
 
-// includeOfRev reports that a commit has no further files that could be included.
-func (t *taking) includeOfRev() error {
-	for _, pattern := range t.Workspace.Include {
-		if !slices.ContainsFunc(t.rev.paths(), func(p string) bool { return matches(pattern, p) }) {
-			t.warn("workspace.include %q matches no file of the commit; --rev takes no files from the work tree", pattern)
-		}
+// unmatched warns of patterns that name nothing.
+func (t *taking) unmatched() {
+	more := ""
+	if t.rev != nil {
+		more = "; --rev takes only files of the commit"
 	}
-	return nil
+	for _, pattern := range t.included.Unmatched(t.Tree) {
+		t.warn("workspace.include %q names no file of the snapshot%s", pattern, more)
+	}
 }
 
-// walk returns the files and empty directories that pattern matches. It follows
-// no links.
+// walk returns the files and empty directories that workspace.include selects
+// where pattern may match. It follows no links.
 func (t *taking) walk(ctx context.Context, pattern string) ([]string, error) {
 	base, _ := doublestar.SplitPattern(pattern)
 	if !t.realBelow(base) {
@@ -138,7 +113,7 @@ func (t *taking) walk(ctx context.Context, pattern string) ([]string, error) {
 		if d.IsDir() && (!empty(full) || name == ".") {
 			return nil
 		}
-		if matches(pattern, name) {
+		if t.included.Match(name) {
 			found = append(found, name)
 		}
 		return t.count()

@@ -29,6 +29,7 @@ type Options struct {
 	MaxBytes  int64              // of all contents, without .git; 0 = DefaultMaxBytes
 	MaxFiles  int                // without .git; 0 = DefaultMaxFiles
 	IndexDir  string             // where the indexes of workspaces are kept, beside the store; "" = every file is read
+	Keep      tree.Keeper        // keeps the contents while they are read, also those of a commit; nil = Open reads them later
 	Temporary string             // where temporary directories are created; "" = os.TempDir
 }
 
@@ -74,7 +75,8 @@ type source struct {
 type taking struct {
 	Options
 	*Result
-	walked int // paths that were listed so far
+	included, excluded tree.Patterns
+	walked             int // paths that were listed so far
 }
 
 // Take takes a snapshot. The caller closes the result.
@@ -84,10 +86,10 @@ func Take(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	o.Dir, o.MaxBytes, o.MaxFiles = dir, cmp.Or(o.MaxBytes, DefaultMaxBytes), cmp.Or(o.MaxFiles, DefaultMaxFiles)
-	if err := checkPatterns(o.Workspace); err != nil {
+	t := &taking{Options: o, Result: &Result{Tree: &tree.Tree{}}}
+	if err := t.parse(); err != nil {
 		return nil, err
 	}
-	t := &taking{Options: o, Result: &Result{Tree: &tree.Tree{}}}
 	if err := t.take(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("take the workspace %s: %w", dir, err), t.Result.Close())
 	}
@@ -153,7 +155,11 @@ func (t *taking) rest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.read(ctx, ignored)
+	if err := t.read(ctx, ignored); err != nil {
+		return err
+	}
+	t.unmatched()
+	return nil
 }
 
 // nothing takes no files. The commit is still worth a report, if git knows it.
@@ -169,9 +175,11 @@ func (t *taking) nothing(ctx context.Context, inGit bool) error {
 	return nil
 }
 
+const outsideGit = "outside git"
+
 func (t *taking) outside() {
 	t.sources = append(t.sources, source{dir: t.Dir})
-	t.From = "outside git"
+	t.From = outsideGit
 	if len(t.Workspace.Include) == 0 {
 		t.warn("%s is not in a git work tree, so the run takes no files along; name them with workspace.include", t.Dir)
 	}

@@ -164,7 +164,7 @@ func (t *taking) submodules(ctx context.Context, src *source, links []string) er
 	for _, link := range links {
 		dir := filepath.Join(src.dir, filepath.FromSlash(link))
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err != nil {
-			if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+			if info, err := os.Lstat(dir); err == nil && info.IsDir() && empty(dir) {
 				src.paths = append(src.paths, link)
 			}
 			t.warn("submodule %s is not initialised, and has no files in the snapshot; run: git submodule update --init %s", link, quote(link))
@@ -231,7 +231,7 @@ func (t *taking) differs(ctx context.Context, st state) (bool, error) {
 	}
 	var left []string
 	for _, p := range st.changed {
-		if !matchesAny(t.Workspace.Exclude, strings.TrimSuffix(p, "/")) {
+		if !t.excluded.Match(strings.TrimSuffix(p, "/")) {
 			left = append(left, p)
 		}
 	}
