@@ -37,7 +37,7 @@ func Build(name string, define func(*Builder)) (*Program, error) {
 func run(name string, define func(*Builder)) *Builder {
 	b := newBuilder(name)
 	if define == nil {
-		b.fault(place{}, "", "there is no definition: the func(*modpipe.Builder) is nil")
+		b.fault(callSite{}, "", "there is no definition: the func(*modpipe.Builder) is nil")
 		return b
 	}
 	b.define(define)
@@ -60,16 +60,16 @@ func (b *Builder) define(f func(*Builder)) {
 }
 
 // panicked is where the user's code has panicked.
-func panicked() place {
+func panicked() callSite {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
 	for {
 		f, more := frames.Next()
 		if !strings.HasPrefix(f.Function, "runtime.") {
-			return place{f.File, f.Line}
+			return callSite{f.File, f.Line}
 		}
 		if !more {
-			return place{}
+			return callSite{}
 		}
 	}
 }
@@ -99,10 +99,10 @@ func (b *Builder) check() {
 // them.
 func (b *Builder) settle() {
 	if b.Deadline < 0 {
-		b.fault(place{}, "", "the Deadline of the Builder is negative")
+		b.fault(callSite{}, "", "the Deadline of the Builder is negative")
 	}
 	if b.Grace < 0 {
-		b.fault(place{}, "", "the Grace of the Builder is negative")
+		b.fault(callSite{}, "", "the Grace of the Builder is negative")
 	}
 	for _, m := range b.modules {
 		if b.Grace > 0 && !m.ownGrace {
@@ -143,7 +143,7 @@ func (b *Builder) checkRest() {
 // checkReads finds results that may not be there when they are read.
 func (m *module) checkReads() {
 	for _, t := range m.taken {
-		if zero, ok := t.src.zero(); ok {
+		if zero, ok := t.up.zero(); ok {
 			m.b.fault(zero, "", "%s reads a value that no Add has returned", m.name)
 		}
 	}
@@ -207,13 +207,13 @@ func (b *Builder) digest() string {
 // part is one thing that a definition has made, as text.
 type part struct {
 	what string
-	at   place
+	at   callSite
 	text string
 }
 
 func (b *Builder) parts() []part {
 	list := make([]part, 0, len(b.modules)+len(b.params)+len(b.includes)+2)
-	list = append(list, part{"the pipeline's own fields", place{}, describe(b.Name, b.Deadline, b.FailSlow)})
+	list = append(list, part{"the pipeline's own fields", callSite{}, describe(b.Name, b.Deadline, b.FailSlow)})
 	for _, p := range b.params {
 		list = append(list, part{"parameter " + p.Name, p.at, describe(p.Param)})
 	}
@@ -232,7 +232,7 @@ func (b *Builder) parts() []part {
 	if shared := b.clusterLimits(); shared != nil {
 		functions += describe(shared)
 	}
-	return append(list, part{"the functions", place{}, functions})
+	return append(list, part{"the functions", callSite{}, functions})
 }
 
 func describe(values ...any) string {

@@ -37,7 +37,7 @@ type Builder struct {
 // module is a module of a definition.
 type module struct {
 	b           *Builder
-	at          place
+	at          callSite
 	name        string
 	exec        *executor
 	result      reflect.Type
@@ -97,7 +97,7 @@ func Add[T any](b *Builder, name string, e Executor[T], opts ...Option) Value[T]
 }
 
 // newModule enters a module. The checks of its name are the file's.
-func (b *Builder) newModule(name string, at place, result reflect.Type) *module {
+func (b *Builder) newModule(name string, at callSite, result reflect.Type) *module {
 	m := &module{b: b, at: at, name: name, result: result}
 	m.node = pipeline.Module{Name: name, Slots: 1, Policy: pipeline.DefaultPolicy()}
 	if b.byName == nil {
@@ -127,8 +127,8 @@ func (m *module) execute(e *executor) {
 	for _, text := range e.faults {
 		m.b.fault(e.at, "", "%s: %s", m.name, text)
 	}
-	for _, src := range e.inputs {
-		m.take(src, e.at, true)
+	for _, up := range e.inputs {
+		m.take(up, e.at, true)
 	}
 }
 
@@ -148,26 +148,26 @@ func (m *module) options(opts []Option) {
 }
 
 // take adds the needs of a value that the module reads, or waits for.
-func (m *module) take(src *source, at place, reads bool) {
-	if src == nil {
+func (m *module) take(up *upstream, at callSite, reads bool) {
+	if up == nil {
 		m.b.fault(at, "", "%s reads a value that no Add has returned", m.name)
 		return
 	}
-	if src.b != nil && src.b != m.b {
+	if up.b != nil && up.b != m.b {
 		m.b.foreign(at)
 		return
 	}
-	m.taken = append(m.taken, taking{src, at, reads})
+	m.taken = append(m.taken, taking{up, at, reads})
 }
 
-// taking is a source that a module takes: many may share a large one.
+// taking is an upstream that a module takes: many may share a large one.
 type taking struct {
-	src   *source
-	at    place
+	up    *upstream
+	at    callSite
 	reads bool
 }
 
-// use is what becomes of an edge of the source.
+// use is what becomes of an edge of the upstream.
 func (t taking) use(e edge) pipeline.Use {
 	switch {
 	case !t.reads:
@@ -181,7 +181,7 @@ func (t taking) use(e edge) pipeline.Use {
 // edges are the needs of everything that the module takes.
 func (m *module) edges(yield func(edge) bool) {
 	for _, t := range m.taken {
-		for _, e := range t.src.edges {
+		for _, e := range t.up.edges {
 			if e.name == "" {
 				continue // the zero Value: a fault
 			}

@@ -25,17 +25,17 @@ type Command struct {
 
 func (c Command) returns(map[string]string) {}
 
-func (c Command) executor(at place) *executor {
+func (c Command) executor(at callSite) *executor {
 	e := &executor{at: at, command: &c}
 	names := slices.Sorted(maps.Keys(c.EnvFrom))
 	for _, name := range names {
 		if _, twice := c.Env[name]; twice {
 			e.faults = append(e.faults, fmt.Sprintf("variable %s is in Env and in EnvFrom", name))
 		}
-		e.inputs = append(e.inputs, c.EnvFrom[name].src)
+		e.inputs = append(e.inputs, c.EnvFrom[name].up)
 	}
-	if c.Stdin.src != nil {
-		e.inputs = append(e.inputs, c.Stdin.src)
+	if c.Stdin.up != nil {
+		e.inputs = append(e.inputs, c.Stdin.up)
 	}
 	if len(e.inputs) > 0 {
 		e.prepare = c.prepare
@@ -51,7 +51,7 @@ func (c Command) prepare(in *inputs) (env map[string]string, stdin []byte, err e
 			return nil, nil, fmt.Errorf("variable %s: %w", name, err)
 		}
 	}
-	if c.Stdin.src != nil {
+	if c.Stdin.up != nil {
 		if stdin, err = c.Stdin.get(in); err != nil {
 			return nil, nil, fmt.Errorf("standard input: %w", err)
 		}
@@ -80,7 +80,7 @@ func (c *Command) node() *pipeline.Command {
 // commandValue is the value of a command: its outputs.
 func commandValue[T any](m *module) Value[T] {
 	v := outputsOf(m.b, m.name, m.at)
-	return Value[T]{v.src, func(in *inputs) (t T, err error) {
+	return Value[T]{v.up, func(in *inputs) (t T, err error) {
 		outputs, err := v.get(in)
 		if err != nil {
 			return t, err
@@ -90,9 +90,9 @@ func commandValue[T any](m *module) Value[T] {
 	}}
 }
 
-func outputsOf(b *Builder, name string, at place) Value[map[string]string] {
-	src := &source{b: b, at: at, edges: []edge{{name: name, at: at, reads: true}}}
-	return Value[map[string]string]{src, func(in *inputs) (map[string]string, error) {
+func outputsOf(b *Builder, name string, at callSite) Value[map[string]string] {
+	up := &upstream{b: b, at: at, edges: []edge{{name: name, at: at, reads: true}}}
+	return Value[map[string]string]{up, func(in *inputs) (map[string]string, error) {
 		if !in.has(name) {
 			return nil, fmt.Errorf("read the outputs of %s: it is %s", name, in.req.Needs[name].Status)
 		}

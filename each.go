@@ -39,11 +39,11 @@ func EachWith[A, S, T any](b *Builder, name string, list Value[[]A], shared Valu
 	if fn == nil {
 		b.fault(f.at, "", "%s: the function is nil", name)
 	}
-	if shared.src == nil {
+	if shared.up == nil {
 		b.fault(f.at, "", "%s reads a value that no Add has returned", name)
-		shared.src = &source{b: b, at: f.at}
+		shared.up = &upstream{b: b, at: f.at}
 	}
-	return f.add(list, shared.src, func(ctx context.Context, in *inputs, a A) (t T, err error) {
+	return f.add(list, shared.up, func(ctx context.Context, in *inputs, a A) (t T, err error) {
 		s, err := read(in, shared)
 		if err != nil {
 			return t, err
@@ -56,21 +56,21 @@ func EachWith[A, S, T any](b *Builder, name string, list Value[[]A], shared Valu
 type family[A, T any] struct {
 	b    *Builder
 	name string
-	at   place
+	at   callSite
 	opts []Option
 }
 
-func (f family[A, T]) add(list Value[[]A], shared *source, fn func(context.Context, *inputs, A) (T, error)) Value[[]T] {
+func (f family[A, T]) add(list Value[[]A], shared *upstream, fn func(context.Context, *inputs, A) (T, error)) Value[[]T] {
 	list = f.direct(list)
 	m := f.b.newModule(f.name, f.at, reflect.TypeFor[T]())
-	inputs := []*source{list.src}
+	inputs := []*upstream{list.up}
 	if shared != nil {
 		inputs = append(inputs, shared)
 	}
 	m.execute(&executor{at: f.at, inputs: inputs})
 	m.each = &each{call: decoding(m, fn)}
-	if list.src != nil {
-		m.each.of(m, list.src)
+	if list.up != nil {
+		m.each.of(m, list.up)
 	}
 	m.options(f.opts)
 	return eachResult[T](m)
@@ -91,11 +91,11 @@ func decoding[A, T any](m *module, fn func(context.Context, *inputs, A) (T, erro
 // family from the stored list. A list that follows from other values becomes the
 // result of a separate module.
 func (f family[A, T]) direct(list Value[[]A]) Value[[]A] {
-	if list.src == nil || list.src.b != f.b || list.src.isList() {
+	if list.up == nil || list.up.b != f.b || list.up.isList() {
 		return list
 	}
 	m := f.b.newModule(f.name+"-list", f.at, reflect.TypeFor[[]A]())
-	m.execute(&executor{at: f.at, inputs: []*source{list.src}, call: func(_ context.Context, in *inputs) (any, error) {
+	m.execute(&executor{at: f.at, inputs: []*upstream{list.up}, call: func(_ context.Context, in *inputs) (any, error) {
 		return read(in, list)
 	}})
 	m.options(nil)
@@ -103,7 +103,7 @@ func (f family[A, T]) direct(list Value[[]A]) Value[[]A] {
 }
 
 // isList reports whether a value is the very list that one module returns.
-func (s *source) isList() bool {
+func (s *upstream) isList() bool {
 	if len(s.edges) != 1 || s.edges[0].optional || !s.direct {
 		return false
 	}
@@ -112,9 +112,9 @@ func (s *source) isList() bool {
 }
 
 // of finds the one module that a list is the result of.
-func (e *each) of(m *module, src *source) {
-	if src.b == m.b && src.isList() {
-		e.list = src.edges[0].name
+func (e *each) of(m *module, up *upstream) {
+	if up.b == m.b && up.isList() {
+		e.list = up.edges[0].name
 		return
 	}
 	m.b.fault(m.at, "", "%s: Each has no list that a module of this pipeline returns", m.name)
@@ -145,8 +145,8 @@ func item(in *inputs, list string) ([]byte, error) {
 
 // eachResult gathers the results of the members.
 func eachResult[T any](m *module) Value[[]T] {
-	src := &source{b: m.b, at: m.at, edges: []edge{{name: m.name, at: m.at, reads: true}}}
-	return Value[[]T]{src, func(in *inputs) ([]T, error) {
+	up := &upstream{b: m.b, at: m.at, edges: []edge{{name: m.name, at: m.at, reads: true}}}
+	return Value[[]T]{up, func(in *inputs) ([]T, error) {
 		n := in.req.Needs[m.name]
 		results := make([]T, len(n.Members))
 		for i, member := range n.Members {

@@ -8,17 +8,17 @@ import (
 
 // Executor does the work of a module: a Go function (Call to Call4) or a Command.
 type Executor[T any] interface {
-	executor(at place) *executor
+	executor(at callSite) *executor
 	returns(T)
 }
 
 // executor is an Executor without its type.
 type executor struct {
-	at      place
+	at      callSite
 	b       *Builder // of the definition that made it; nil when none was running
 	added   bool
 	faults  []string
-	inputs  []*source
+	inputs  []*upstream
 	call    func(context.Context, *inputs) (any, error)      // of a Go function
 	prepare func(*inputs) (map[string]string, []byte, error) // of a command with values; nil otherwise
 	command *Command                                         // of a command
@@ -27,18 +27,18 @@ type executor struct {
 // function is the Executor of a Go function.
 type function[T any] struct{ e *executor }
 
-func (f function[T]) executor(place) *executor { return f.e }
-func (function[T]) returns(T)                  {}
+func (f function[T]) executor(callSite) *executor { return f.e }
+func (function[T]) returns(T)                     {}
 
 // newFunction makes the executor of a function with inputs.
-func newFunction[T any](at place, fn any, call func(context.Context, *inputs) (T, error), sources ...*source) Executor[T] {
-	e := &executor{at: at, inputs: sources, b: defining()}
+func newFunction[T any](at callSite, fn any, call func(context.Context, *inputs) (T, error), upstreams ...*upstream) Executor[T] {
+	e := &executor{at: at, inputs: upstreams, b: defining()}
 	if reflect.ValueOf(fn).IsNil() {
 		e.faults = append(e.faults, "the function is nil")
 	}
 	e.call = func(ctx context.Context, in *inputs) (any, error) { return call(ctx, in) }
-	if e.b == nil && len(sources) > 0 && sources[0] != nil {
-		e.b = sources[0].b
+	if e.b == nil && len(upstreams) > 0 && upstreams[0] != nil {
+		e.b = upstreams[0].b
 	}
 	if e.b != nil {
 		e.b.calls = append(e.b.calls, e)
@@ -59,7 +59,7 @@ func Call1[A, T any](fn func(context.Context, A) (T, error), a Value[A]) Executo
 			return t, err
 		}
 		return fn(ctx, av)
-	}, a.src)
+	}, a.up)
 }
 
 // Call2 is a function of two values.
@@ -74,7 +74,7 @@ func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b
 			return t, err
 		}
 		return fn(ctx, av, bv)
-	}, a.src, b.src)
+	}, a.up, b.up)
 }
 
 // Call3 is a function of three values.
@@ -93,7 +93,7 @@ func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value
 			return t, err
 		}
 		return fn(ctx, av, bv, cv)
-	}, a.src, b.src, c.src)
+	}, a.up, b.up, c.up)
 }
 
 // Call4 is a function of four values. What takes more reads some of them from
@@ -117,7 +117,7 @@ func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a
 			return t, err
 		}
 		return fn(ctx, av, bv, cv, dv)
-	}, a.src, b.src, c.src, d.src)
+	}, a.up, b.up, c.up, d.up)
 }
 
 // Wrap runs around in place of a function, as for a lock, a timer or a log line that

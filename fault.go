@@ -10,27 +10,27 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// place is a position in the user's code.
-type place struct {
+// callSite is a position in the user's code.
+type callSite struct {
 	file string
 	line int
 }
 
-// caller is the place that called the function which calls caller; nowhere
+// caller is the call site that called the function which calls caller; nowhere
 // when no message will name it.
-func caller() place {
+func caller() callSite {
 	if b := defining(); b != nil && b.checked {
-		return place{}
+		return callSite{}
 	}
 	_, file, line, ok := runtime.Caller(2)
 	if !ok {
-		return place{}
+		return callSite{}
 	}
-	return place{file, line}
+	return callSite{file, line}
 }
 
 // String is FILE:LINE, the file as it is named from here.
-func (p place) String() string {
+func (p callSite) String() string {
 	if p.file == "" {
 		return "somewhere"
 	}
@@ -50,10 +50,10 @@ func shown(file string) string {
 	return rel
 }
 
-func (p place) position() pipeline.Place { return pipeline.Place{File: shown(p.file), Line: p.line} }
+func (p callSite) position() pipeline.Place { return pipeline.Place{File: shown(p.file), Line: p.line} }
 
 // fault notes a mistake in the definition.
-func (b *Builder) fault(at place, suggestion, format string, args ...any) {
+func (b *Builder) fault(at callSite, suggestion, format string, args ...any) {
 	if len(b.faults) >= pipeline.MaxFaults {
 		return
 	}
@@ -68,7 +68,7 @@ func (b *Builder) suggest(word string, known []string) string {
 	return pipeline.Suggest(word, known)
 }
 
-func (b *Builder) foreign(at place) {
+func (b *Builder) foreign(at callSite) {
 	b.fault(at, "hand over what this definition has made, not what was kept in a variable outside it", "a value of another pipeline")
 }
 

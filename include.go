@@ -17,7 +17,7 @@ import (
 
 // include is a pipeline file whose modules join those of the definition.
 type include struct {
-	at    place
+	at    callSite
 	name  string
 	text  []byte
 	after int // its modules come behind so many of the definition's
@@ -46,13 +46,13 @@ func (b *Builder) Include(files fs.FS, name string) {
 func (b *Builder) Outputs(module string) Value[map[string]string] {
 	at := caller()
 	v := outputsOf(b, module, at)
-	b.outputs = append(b.outputs, v.src.edges[0])
+	b.outputs = append(b.outputs, v.up.edges[0])
 	return v
 }
 
 // usable is a function that files name.
 type usable struct {
-	at     place
+	at     callSite
 	input  reflect.Type
 	result reflect.Type
 	call   func(context.Context, map[string]string) (any, error)

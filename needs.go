@@ -11,42 +11,42 @@ import (
 // modules of a layer need the layer before: a hundred times a hundred needs are one
 // list.
 type shared struct {
-	sources map[sourcesKey][]gathered
-	needs   pipeline.NeedLists
-	digests map[int]string // of a list of needs, by its number
+	upstreams map[upstreamsKey][]gathered
+	needs     pipeline.NeedLists
+	digests   map[int]string // of a list of needs, by its number
 }
 
-// sourcesKey finds a list of sources, with few others.
-type sourcesKey struct {
-	first, last *source
+// upstreamsKey finds a list of upstreams, with few others.
+type upstreamsKey struct {
+	first, last *upstream
 	n           int
 }
 
-// gathered is the source of a list of others.
+// gathered is the upstream of a list of others.
 type gathered struct {
-	of  []*source
-	src *source
+	of []*upstream
+	up *upstream
 }
 
-// together is a source with the needs of others: the same one for the same
+// together is an upstream with the needs of others: the same one for the same
 // others, so that modules share it. It is never changed.
-func together(sources []*source, at place) *source {
-	if len(sources) < 2 || slices.Contains(sources, nil) || sources[0].b == nil {
-		return joined(at, sources...)
+func together(upstreams []*upstream, at callSite) *upstream {
+	if len(upstreams) < 2 || slices.Contains(upstreams, nil) || upstreams[0].b == nil {
+		return joined(at, upstreams...)
 	}
-	known := &sources[0].b.shared
-	key := sourcesKey{sources[0], sources[len(sources)-1], len(sources)}
-	for _, g := range known.sources[key] {
-		if slices.Equal(g.of, sources) {
-			return g.src
+	known := &upstreams[0].b.shared
+	key := upstreamsKey{upstreams[0], upstreams[len(upstreams)-1], len(upstreams)}
+	for _, g := range known.upstreams[key] {
+		if slices.Equal(g.of, upstreams) {
+			return g.up
 		}
 	}
-	if known.sources == nil {
-		known.sources = map[sourcesKey][]gathered{}
+	if known.upstreams == nil {
+		known.upstreams = map[upstreamsKey][]gathered{}
 	}
-	src := joined(at, sources...)
-	known.sources[key] = append(known.sources[key], gathered{sources, src})
-	return src
+	up := joined(at, upstreams...)
+	known.upstreams[key] = append(known.upstreams[key], gathered{upstreams, up})
+	return up
 }
 
 // allNeeds are the modules that m needs, each once, in the order of its values.
@@ -58,9 +58,9 @@ func (m *module) allNeeds() []pipeline.Need {
 		m.needs = m.b.shared.needs.Shared(m.gather())
 		return m.needs
 	}
-	of := &m.taken[0].src.needs[0]
+	of := &m.taken[0].up.needs[0]
 	if m.taken[0].reads {
-		of = &m.taken[0].src.needs[1]
+		of = &m.taken[0].up.needs[1]
 	}
 	if *of == nil {
 		*of = m.b.shared.needs.Shared(m.gather())
@@ -73,7 +73,7 @@ func (m *module) gather() []pipeline.Need {
 	var needs []pipeline.Need
 	at := map[string]int{}
 	for _, t := range m.taken {
-		for _, e := range t.src.edges {
+		for _, e := range t.up.edges {
 			i, ok := at[e.name]
 			switch {
 			case e.name == "":

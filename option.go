@@ -22,20 +22,20 @@ func (o option) apply(m *module) { o(m) }
 func After(needs ...Need) Option {
 	at := caller()
 	return option(func(m *module) {
-		sources := make([]*source, 0, len(needs))
+		upstreams := make([]*upstream, 0, len(needs))
 		for _, n := range needs {
 			if n == nil || n.need() == nil {
 				m.b.fault(at, "", "%s: After has a value that no Add has returned", m.name)
 				continue
 			}
-			sources = append(sources, n.need())
+			upstreams = append(upstreams, n.need())
 		}
-		switch len(sources) {
+		switch len(upstreams) {
 		case 0:
 		case 1:
-			m.take(sources[0], at, false)
+			m.take(upstreams[0], at, false)
 		default:
-			m.take(together(sources, at), at, false)
+			m.take(together(upstreams, at), at, false)
 		}
 	})
 }
@@ -47,11 +47,11 @@ func After(needs ...Need) Option {
 func If(cond Value[bool], otherwise string) Option {
 	at := caller()
 	return option(func(m *module) {
-		if cond.src == nil {
+		if cond.up == nil {
 			m.b.fault(at, "", "%s: If has a value that no Add has returned", m.name)
 			return
 		}
-		m.take(cond.src, at, true)
+		m.take(cond.up, at, true)
 		m.conds = append(m.conds, condition{cond.get, otherwise})
 	})
 }
@@ -214,7 +214,7 @@ func (l Limit) apply(m *module) {
 type limit struct {
 	max     int
 	cluster bool
-	at      place
+	at      callSite
 }
 
 // Info describes a module to people, and for the selection and order of modules.

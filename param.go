@@ -15,7 +15,7 @@ import (
 // param is a declared parameter.
 type param struct {
 	pipeline.Param
-	at    place
+	at    callSite
 	parse func(string) (any, error) // text to what travels: string, bool, int64 or float64
 
 	text    *string // its default, of a text parameter
@@ -81,7 +81,7 @@ func Param[T string | bool | int | float64 | time.Duration](b *Builder, name str
 		b.fault(at, "", "parameter: %v", err)
 	}
 	b.params = append(b.params, p)
-	return Value[T]{&source{b: b, at: at}, func(in *inputs) (T, error) { return paramValue[T](in.req.Params, name) }}
+	return Value[T]{&upstream{b: b, at: at}, func(in *inputs) (T, error) { return paramValue[T](in.req.Params, name) }}
 }
 
 // options applies what narrows the parameter, and checks its default.

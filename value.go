@@ -13,19 +13,19 @@ import (
 // the graph is built, only handed to an executor (Call1 and its like), to Map,
 // All or Optional, to an If or a Command: to read is to need.
 type Value[T any] struct {
-	src *source
+	up  *upstream
 	get func(*inputs) (T, error)
 }
 
 // Need is anything that a module can wait for: any Value.
-type Need interface{ need() *source }
+type Need interface{ need() *upstream }
 
-func (v Value[T]) need() *source { return v.src }
+func (v Value[T]) need() *upstream { return v.up }
 
-// source is the origin of a value, without its type.
-type source struct {
+// upstream is the modules from which a value comes, without its type.
+type upstream struct {
 	b      *Builder
-	at     place
+	at     callSite
 	edges  []edge
 	direct bool             // the very result of one module
 	seen   map[edgeKey]bool // while others join it
@@ -33,7 +33,7 @@ type source struct {
 	needs [2][]pipeline.Need // of a module that takes this alone, without and with reading it; nil until one has
 }
 
-// edgeKey is what makes two edges of a source the same.
+// edgeKey is what makes two edges of an upstream the same.
 type edgeKey struct {
 	name            string
 	optional, reads bool
@@ -42,18 +42,18 @@ type edgeKey struct {
 // edge is the need of one module, by its declared name.
 type edge struct {
 	name     string
-	at       place // where it is read
+	at       callSite // where it is read
 	optional bool
 	reads    bool // its result, and not only how it ended
 }
 
 // All gathers values into one: the fan-in.
 func All[T any](values ...Value[T]) Value[[]T] {
-	sources := make([]*source, len(values))
+	upstreams := make([]*upstream, len(values))
 	for i, v := range values {
-		sources[i] = v.src
+		upstreams[i] = v.up
 	}
-	return Value[[]T]{together(sources, caller()), func(in *inputs) ([]T, error) {
+	return Value[[]T]{together(upstreams, caller()), func(in *inputs) ([]T, error) {
 		list := make([]T, len(values))
 		for i, v := range values {
 			var err error
@@ -68,11 +68,11 @@ func All[T any](values ...Value[T]) Value[[]T] {
 // Map applies f to a value where it is read. f must be pure: it runs in every
 // process that reads the value, and again in every attempt.
 func Map[A, B any](v Value[A], f func(A) B) Value[B] {
-	src := joined(caller(), v.src)
-	if f == nil && src.b != nil {
-		src.b.fault(src.at, "", "Map has no function")
+	up := joined(caller(), v.up)
+	if f == nil && up.b != nil {
+		up.b.fault(up.at, "", "Map has no function")
 	}
-	return Value[B]{src, func(in *inputs) (B, error) {
+	return Value[B]{up, func(in *inputs) (B, error) {
 		a, err := v.get(in)
 		if err != nil {
 			var zero B
@@ -85,11 +85,11 @@ func Map[A, B any](v Value[A], f func(A) B) Value[B] {
 // Map2 applies f to two values where the result is read. f must be pure, as
 // that of Map.
 func Map2[A, B, C any](a Value[A], b Value[B], f func(A, B) C) Value[C] {
-	src := joined(caller(), a.src, b.src)
-	if f == nil && src.b != nil {
-		src.b.fault(src.at, "", "Map2 has no function")
+	up := joined(caller(), a.up, b.up)
+	if f == nil && up.b != nil {
+		up.b.fault(up.at, "", "Map2 has no function")
 	}
-	return Value[C]{src, func(in *inputs) (c C, err error) {
+	return Value[C]{up, func(in *inputs) (c C, err error) {
 		av, err := a.get(in)
 		if err != nil {
 			return c, err
@@ -106,12 +106,12 @@ func Map2[A, B, C any](a Value[A], b Value[B], f func(A, B) C) Value[C] {
 // have failed with the failure ignored: its reader runs all the same, and
 // finds nil. A module that always runs reads results so.
 func Optional[T any](v Value[T]) Value[*T] {
-	src := joined(caller(), v.src)
-	for i := range src.edges {
-		src.edges[i].optional = true
+	up := joined(caller(), v.up)
+	for i := range up.edges {
+		up.edges[i].optional = true
 	}
-	return Value[*T]{src, func(in *inputs) (*T, error) {
-		for _, e := range src.edges {
+	return Value[*T]{up, func(in *inputs) (*T, error) {
+		for _, e := range up.edges {
 			if e.reads && !in.has(e.name) {
 				return nil, nil
 			}
@@ -145,17 +145,17 @@ func (o Outcome) String() string {
 // Outcomes tells how modules ended, as optional needs, in the order of needs.
 func Outcomes(needs ...Need) Value[[]Outcome] {
 	at := caller()
-	var sources []*source
+	var upstreams []*upstream
 	for _, n := range needs {
 		if n != nil {
-			sources = append(sources, n.need())
+			upstreams = append(upstreams, n.need())
 		}
 	}
-	src := joined(at, sources...)
-	src.named()
-	return Value[[]Outcome]{src, func(in *inputs) ([]Outcome, error) {
-		list := make([]Outcome, len(src.edges))
-		for i, e := range src.edges {
+	up := joined(at, upstreams...)
+	up.named()
+	return Value[[]Outcome]{up, func(in *inputs) ([]Outcome, error) {
+		list := make([]Outcome, len(up.edges))
+		for i, e := range up.edges {
 			n := in.req.Needs[e.name]
 			list[i] = Outcome{Module: e.name, Status: n.Status, Reason: n.Reason}
 		}
@@ -164,7 +164,7 @@ func Outcomes(needs ...Need) Value[[]Outcome] {
 }
 
 // named removes edges that have the same module as an earlier one.
-func (s *source) named() {
+func (s *upstream) named() {
 	seen := make(map[string]bool, len(s.edges))
 	s.edges = slices.DeleteFunc(s.edges, func(e edge) bool {
 		twice := seen[e.name] && e.name != ""
@@ -176,19 +176,19 @@ func (s *source) named() {
 	}
 }
 
-// joined is a separate source with the needs of others.
-func joined(at place, sources ...*source) *source {
-	src := &source{at: at}
-	for _, s := range sources {
-		src.join(s)
+// joined is a separate upstream with the needs of others.
+func joined(at callSite, upstreams ...*upstream) *upstream {
+	up := &upstream{at: at}
+	for _, s := range upstreams {
+		up.join(s)
 	}
-	src.seen = nil
-	return src
+	up.seen = nil
+	return up
 }
 
-// join adds the needs of another source. The first builder decides; a second
+// join adds the needs of another upstream. The first builder decides; a second
 // one is a fault.
-func (s *source) join(other *source) {
+func (s *upstream) join(other *upstream) {
 	if other == nil {
 		s.edges = append(s.edges, edge{at: s.at}) // the zero Value: found when it is read
 		return
@@ -207,7 +207,7 @@ func (s *source) join(other *source) {
 }
 
 // has reports whether an edge is there already, and notes it.
-func (s *source) has(e edge) bool {
+func (s *upstream) has(e edge) bool {
 	if s.seen == nil {
 		s.seen = make(map[edgeKey]bool, len(s.edges)+1)
 		for _, have := range s.edges {
@@ -221,13 +221,13 @@ func (s *source) has(e edge) bool {
 }
 
 // zero finds a value among them that no Add has returned.
-func (s *source) zero() (place, bool) {
+func (s *upstream) zero() (callSite, bool) {
 	for _, e := range s.edges {
 		if e.name == "" {
 			return e.at, true
 		}
 	}
-	return place{}, false
+	return callSite{}, false
 }
 
 // inputs has the values that a function reads.
@@ -255,8 +255,8 @@ func (in *inputs) result(name string) ([]byte, error) {
 
 // resultOf is the value of a module of this definition.
 func resultOf[T any](m *module) Value[T] {
-	src := &source{b: m.b, at: m.at, direct: true, edges: []edge{{name: m.name, at: m.at, reads: true}}}
-	return Value[T]{src, func(in *inputs) (T, error) {
+	up := &upstream{b: m.b, at: m.at, direct: true, edges: []edge{{name: m.name, at: m.at, reads: true}}}
+	return Value[T]{up, func(in *inputs) (T, error) {
 		var t T
 		data, err := in.result(m.name)
 		if err != nil {

@@ -66,7 +66,7 @@ func doctorConfig(a *app, where store.Location, args []string) (cfg doctor.Confi
 		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: serving,
 		Detect: func(ctx context.Context) (jobs.Capabilities, error) {
 			return worker.Detect(ctx, worker.Config{Slots: 1})
-		}, Env: a.env, Program: a.program, Version: programVersion(),
+		}, Env: a.env, Program: a.binary, Version: version(),
 		Replicas: a.set.Replicas, Timeout: a.set.ConnectTimeout,
 	}
 	dir, err := a.workDir()

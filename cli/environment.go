@@ -16,8 +16,8 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// workerProgram is the command of the worker that belongs to this program.
-func workerProgram(a *app) string {
+// workerCommandLine is the command of the worker that belongs to this program.
+func workerCommandLine(a *app) string {
 	if a.own != nil {
 		return access.ShellWord(a.own.name) + " worker"
 	}

@@ -20,7 +20,7 @@ import (
 
 // graphOptions describe what is drawn of a pipeline.
 type graphOptions struct {
-	source   source
+	pipelineFlags
 	location store.Location
 	run      string
 }
@@ -35,15 +35,15 @@ func graphCommand(a *app) *cobra.Command {
 			"A picture marks the critical path, the longest chain of needs: by what earlier runs took, or with --run by\n" +
 			"what that run took. It then shows how the modules of the run ended, in the graph that the run had.",
 	}
-	o.source.define(cmd.Flags())
+	o.pipelineFlags.define(cmd.Flags())
 	defineLocation(cmd.Flags(), &o.location, "whose earlier runs to ask (default: the git work tree that holds FILE, else FILE's directory)")
 	settings.TextFlag(cmd.Flags(), &o.run, "run", "", "RUN", "", "show how this run ended, \"latest\" for the newest (-o svg, -o html)")
 	_ = cmd.RegisterFlagCompletionFunc("run", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return completeRuns(a, &o.location)(cmd, nil, word)
 	})
-	completeSource(a, cmd)
+	completeSelection(a, cmd)
 	cmd.RunE = a.do(between(1, 1, "graph FILE"), func(ctx context.Context, args []string) error {
-		p, err := loadUntilSignal(ctx, a, args[0], o.source)
+		p, err := loadUntilSignal(ctx, a, args[0], o.pipelineFlags)
 		if err != nil {
 			return err
 		}

@@ -19,13 +19,13 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// source reports which pipeline a command is about.
-type source struct {
+// pipelineFlags are the flags that describe which pipeline a command is about.
+type pipelineFlags struct {
 	params    []settings.Pair
 	selection pipeline.Selection
 }
 
-func (s *source) define(fs *pflag.FlagSet) {
+func (s *pipelineFlags) define(fs *pflag.FlagSet) {
 	settings.PairsFlag(fs, &s.params, "param", "a parameter of the pipeline (repeatable)")
 	settings.ListFlag(fs, &s.selection.Only, "only", "MODULE", false, "take this module and what it needs (repeatable)")
 	settings.ListFlag(fs, &s.selection.Category, "category", "CATEGORY", false, "take the modules of this category and what they need (repeatable)")
@@ -34,7 +34,7 @@ func (s *source) define(fs *pflag.FlagSet) {
 	settings.ListFlag(fs, &s.selection.SkipCategory, "skip-category", "CATEGORY", false, "leave the modules of this category out (repeatable)")
 }
 
-func completeSource(a *app, cmd *cobra.Command) {
+func completeSelection(a *app, cmd *cobra.Command) {
 	for _, flag := range []string{"only", "skip"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, a.completeModules)
 	}
@@ -85,7 +85,7 @@ func readFile(path string) (src []byte, err error) {
 }
 
 // loadUntilSignal is load, which ends at the signal that ends ctx.
-func loadUntilSignal(ctx context.Context, a *app, file string, s source) (*pipeline.Pipeline, error) {
+func loadUntilSignal(ctx context.Context, a *app, file string, s pipelineFlags) (*pipeline.Pipeline, error) {
 	loaded := make(chan *pipeline.Pipeline, 1)
 	if err := a.untilSignal(ctx, func() error {
 		p, _, err := loadPipeline(a, file, s)

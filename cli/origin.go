@@ -11,7 +11,7 @@ import (
 
 // loadPipeline reads a file, or takes this program's definition, binds its parameters
 // and selects modules. origin records where the pipeline came from.
-func loadPipeline(a *app, file string, s source) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
+func loadPipeline(a *app, file string, s pipelineFlags) (p *pipeline.Pipeline, origin *jobs.Origin, err error) {
 	origin = &jobs.Origin{Params: settings.PairMap(s.params), Selection: s.selection}
 	if a.own != nil {
 		origin.Program, err = a.own.identity()

@@ -42,7 +42,7 @@ type planStep struct {
 }
 
 func planCommand(a *app) *cobra.Command {
-	s, where := &source{}, &store.Location{}
+	s, where := &pipelineFlags{}, &store.Location{}
 	cmd := &cobra.Command{
 		Use: "plan FILE", Short: "Show what a run would do: waves, lanes, estimates", ValidArgsFunction: completeFile,
 		Long: "Show what a run would do, and run nothing: the waves in which modules may start,\n" +
@@ -50,7 +50,7 @@ func planCommand(a *app) *cobra.Command {
 	}
 	s.define(cmd.Flags())
 	defineLocation(cmd.Flags(), where, "whose earlier runs to estimate from (default: the git work tree that holds FILE, else FILE's directory)")
-	completeSource(a, cmd)
+	completeSelection(a, cmd)
 	cmd.RunE = a.do(between(1, 1, "plan FILE"), func(ctx context.Context, args []string) error {
 		p, err := loadUntilSignal(ctx, a, args[0], *s)
 		if err != nil {

@@ -25,7 +25,7 @@ func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more .
 		b.Faults = append(b.Faults, m()...)
 	}
 	if b.Ignored != nil && !a.jsonErr {
-		console.Writef(a.Stderr, "%s: the default configuration file may not be read and is ignored: %v (--config FILE names another)\n", a.program, b.Ignored)
+		console.Writef(a.Stderr, "%s: the default configuration file may not be read and is ignored: %v (--config FILE names another)\n", a.binary, b.Ignored)
 	}
 	return b.Err()
 }

@@ -87,7 +87,7 @@ func workerRoot(a *app) *cobra.Command {
 // app is one execution of one of the programs.
 type app struct {
 	Process
-	program  string
+	binary   string // its name: orchestrator or worker, or that of the user's program
 	env      settings.Environment
 	set      *settings.Settings
 	bind     *settings.Binder
@@ -102,7 +102,7 @@ type app struct {
 	readsOutput bool // the command shows what modules wrote: it warns about what it leaves out
 }
 
-func newApp(program string, p Process) *app {
+func newApp(binary string, p Process) *app {
 	if p.Stdin == nil {
 		p.Stdin = strings.NewReader("")
 	}
@@ -112,18 +112,18 @@ func newApp(program string, p Process) *app {
 	if p.Outlive == nil {
 		p.Outlive = func() {}
 	}
-	a := &app{Process: p, program: program, env: settings.NewEnvironment(p.Env), set: &settings.Settings{}}
-	a.bind = settings.NewBinder(program, a.env)
-	a.nats = &connect.Dialer{Connection: &a.set.Connection, Bind: a.bind, Env: a.env, Program: program}
+	a := &app{Process: p, binary: binary, env: settings.NewEnvironment(p.Env), set: &settings.Settings{}}
+	a.bind = settings.NewBinder(binary, a.env)
+	a.nats = &connect.Dialer{Connection: &a.set.Connection, Bind: a.bind, Env: a.env, Program: binary}
 	a.sessions = &access.Opener{NATS: a.nats, Log: a.quietLogger}
 	return a
 }
 
 // root is the program's root command, with the flags that every command has.
 func (a *app) root(short string) *cobra.Command {
-	root := &cobra.Command{Use: a.program, Short: short}
+	root := &cobra.Command{Use: a.binary, Short: short}
 	a.group(root)
-	a.set.Define(root.PersistentFlags(), a.program)
+	a.set.Define(root.PersistentFlags(), a.binary)
 	_ = root.RegisterFlagCompletionFunc("output", completeFormat)
 	_ = root.RegisterFlagCompletionFunc("progress", completeProgress)
 	return root
@@ -212,7 +212,7 @@ func complain(a *app, text string) {
 		progress.WriteFailure(a.Stderr, text)
 		return
 	}
-	console.Writef(a.Stderr, "%s: %s\n", a.program, safetext.Text(strings.TrimRight(text, "\n")))
+	console.Writef(a.Stderr, "%s: %s\n", a.binary, safetext.Text(strings.TrimRight(text, "\n")))
 }
 
 // interruptible returns a context that the first signal cancels, with an

@@ -55,7 +55,7 @@ type program struct {
 
 func newProgramApp(name string, define func(*modpipe.Builder), p Process) *app {
 	a := newApp("orchestrator", p)
-	a.program = name
+	a.binary = name
 	a.own = &program{name: name, build: sync.OnceValues(func() (*modpipe.Program, error) {
 		built, err := modpipe.Build(name, define)
 		if err != nil {

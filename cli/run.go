@@ -36,7 +36,7 @@ import (
 
 // runOptions are the flags of `run`.
 type runOptions struct {
-	source
+	pipelineFlags
 	execution
 	env       []settings.Pair
 	envFiles  []string
@@ -116,14 +116,14 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 		ValidArgsFunction: completeFile,
 	}
 	fs := cmd.Flags()
-	o.source.define(fs)
+	o.pipelineFlags.define(fs)
 	o.execution.define(fs, "the directory in which modules run (default: the git work tree that holds the file, else the file's directory)")
 	settings.PairsFlag(fs, &o.env, "env", "set a variable for every module (repeatable)")
 	settings.ListFlag(fs, &o.envFiles, "env-file", "FILE", false, "set the variables in this file of KEY=VALUE lines; --env wins (repeatable)")
 	settings.PairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
-	completeSource(a, cmd)
+	completeSelection(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
 			return err
@@ -136,7 +136,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 
 // run loads the pipeline and hands it to a runner.
 func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*report.Report, error) {
-	p, origin, err := loadPipeline(a, file, o.source)
+	p, origin, err := loadPipeline(a, file, o.pipelineFlags)
 	if err != nil {
 		return nil, err
 	}

@@ -235,7 +235,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: programVersion(), Logger: r.progress.Logger(), Alone: s.Alone(),
+		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(),
 	}
 	r.options.apply(&cfg)
 	return worker.New(s.Conn, cfg)

@@ -36,7 +36,7 @@ func (r *runner) embed(ctx context.Context) (*access.Session, error) {
 	if err != nil || h.Door == nil {
 		return s, err
 	}
-	for _, text := range append(h.Door.Warnings(), h.Door.Instructions(ctx, workerProgram(r.app), s.Server.URL())...) {
+	for _, text := range append(h.Door.Warnings(), h.Door.Instructions(ctx, workerCommandLine(r.app), s.Server.URL())...) {
 		r.progress.Note("%s", text)
 	}
 	return s, nil

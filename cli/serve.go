@@ -192,7 +192,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 	for _, text := range d.Warnings() {
 		log.Warn(text)
 	}
-	for _, text := range d.Instructions(ctx, workerProgram(a), s.Server.URL()) {
+	for _, text := range d.Instructions(ctx, workerCommandLine(a), s.Server.URL()) {
 		log.Info(text)
 	}
 	return s, nil
@@ -244,7 +244,7 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	}
 	cfg := worker.Config{
 		Functions: goFunctions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		WorkerTTL: o.workerTTL, Version: programVersion(), Logger: log,
+		WorkerTTL: o.workerTTL, Version: version(), Logger: log,
 	}
 	o.apply(&cfg)
 	s := &service{

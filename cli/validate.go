@@ -87,7 +87,7 @@ func validateFiles(a *app, files []string, params map[string]string) error {
 // warn prints what a pipeline's author should look at.
 func (a *app) warn(warnings pipeline.Faults) {
 	for _, w := range warnings {
-		console.Writef(a.Stderr, "%s: warning: %s\n", a.program, safetext.Text(w.String()))
+		console.Writef(a.Stderr, "%s: warning: %s\n", a.binary, safetext.Text(w.String()))
 	}
 }
 

@@ -23,11 +23,11 @@ type versionShown struct {
 	Arch    string `json:"arch"`
 }
 
-// programVersion is the module's version, as the go command stamps it.
-func programVersion() string { return buildVersion("").Version }
+// version is the module's version, as the go command stamps it.
+func version() string { return buildVersion("").Version }
 
-func buildVersion(program string) versionShown {
-	v := versionShown{Program: program, Version: "devel", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+func buildVersion(binary string) versionShown {
+	v := versionShown{Program: binary, Version: "devel", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
@@ -50,7 +50,7 @@ func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version",
 		RunE: a.do(between(0, 0, "version"), func(context.Context, []string) error {
-			v := buildVersion(a.program)
+			v := buildVersion(a.binary)
 			return a.emit(v, func(w io.Writer) {
 				console.Writef(w, "%s %s\ncommit %s\n%s %s/%s\n", v.Program, v.Version, phrase.OrDash(v.Commit), v.Go, v.OS, v.Arch)
 			}, func(w io.Writer) { console.Writeln(w, v.Version) })

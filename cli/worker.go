@@ -104,7 +104,7 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 	cfg := worker.Config{
 		Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
-		Version: programVersion(), Logger: log,
+		Version: version(), Logger: log,
 	}
 	o.apply(&cfg)
 	return cfg, nil

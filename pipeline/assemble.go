@@ -368,11 +368,11 @@ func (a *assembler) exclusion(i int, m *Module) {
 		}
 	}
 	p.Keys, p.ClusterKeys, p.Limits = sortedSet(p.Keys), sortedSet(p.ClusterKeys), sortedSet(p.Limits)
-	a.scopes(i, m)
+	a.keyUses(i, m)
 }
 
-// scopes refuses a key that is the run's at one module and the cluster's at another.
-func (a *assembler) scopes(i int, m *Module) {
+// keyUses refuses a key that is the run's at one module and the cluster's at another.
+func (a *assembler) keyUses(i int, m *Module) {
 	for _, k := range m.Policy.Keys {
 		_, cluster := slices.BinarySearch(m.Policy.ClusterKeys, k)
 		before, ok := a.keys[k]

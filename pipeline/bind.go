@@ -55,7 +55,7 @@ type binder struct {
 
 // top binds the keys beside the modules.
 func (b *binder) top() {
-	e := b.file.scope(nil, nil).evaluator()
+	e := b.file.vocabulary(nil, nil).evaluator()
 	e.params = b.bound
 	root := b.file.root
 	d := &decoder{collector: b.collector, e: e, tree: root, limits: b.file.limits}
@@ -69,7 +69,7 @@ func (b *binder) top() {
 
 // module binds a module, or all members of a family, or its placeholder.
 func (b *binder) module(d *declaration) {
-	e := b.file.scope(d, b.byName).evaluator()
+	e := b.file.vocabulary(d, b.byName).evaluator()
 	e.params = b.bound
 	dec := &decoder{collector: b.collector, e: e, tree: d.tree, limits: b.file.limits}
 	if !d.family() {

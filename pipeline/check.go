@@ -4,7 +4,7 @@ package pipeline
 // values: it decodes every module for its faults only.
 func (c *collector) checkExpressions(f *File) {
 	byName := f.byName()
-	top := &decoder{collector: c, e: f.scope(nil, nil).reporting(c).evaluator(), tree: f.root, limits: f.limits}
+	top := &decoder{collector: c, e: f.vocabulary(nil, nil).reporting(c).evaluator(), tree: f.root, limits: f.limits}
 	top.env(f.root.get("env"), graph)
 	top.duration(f.root, fileShape, "deadline", 0)
 	top.workspace(f.root.get("workspace"))
@@ -16,7 +16,7 @@ func (c *collector) checkExpressions(f *File) {
 		if !c.ok(d.key) || d.own.Kind != mapNode {
 			continue
 		}
-		e := f.scope(d, byName).reporting(c).evaluator()
+		e := f.vocabulary(d, byName).reporting(c).evaluator()
 		dec := &decoder{collector: c, e: e, tree: d.tree, limits: f.limits}
 		m := dec.module()
 		m.Name, m.Family = d.name, ""
@@ -44,9 +44,9 @@ func (c *collector) checkOwnCache(d *declaration) {
 	c.fault(d.own.Keys[d.own.index("cache")], `write inputs: ["**"] for all files of the workspace, inputs: [] for none`, "the cache of %s has no inputs", d.name)
 }
 
-// scope is what the expressions of a module may name; of the pipeline's own expressions when d is nil.
-func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope {
-	s := &exprScope{pipeline: f.name, params: f.types, choices: f.choices, needs: map[string]needKind{}}
+// vocabulary is what the expressions of a module may name; of the pipeline's own expressions when d is nil.
+func (f *File) vocabulary(d *declaration, byName map[string]*declaration) *vocabulary {
+	s := &vocabulary{pipeline: f.name, params: f.types, choices: f.choices, needs: map[string]needKind{}}
 	if d == nil {
 		return s
 	}
@@ -64,7 +64,7 @@ func (f *File) scope(d *declaration, byName map[string]*declaration) *exprScope 
 }
 
 // reporting lets a scope share the suggestions of a collector.
-func (s *exprScope) reporting(c *collector) *exprScope {
+func (s *vocabulary) reporting(c *collector) *vocabulary {
 	s.suggests = c.suggests
 	return s
 }

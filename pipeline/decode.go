@@ -30,28 +30,28 @@ type decoder struct {
 }
 
 // word is the value of a text of the module; false when it is absent, faulty or not known yet.
-func (d *decoder) word(n *node, s *shape, place string) (string, bool) {
+func (d *decoder) word(n *node, s *shape, field string) (string, bool) {
 	if !d.ok(n) || n.Kind != scalarNode {
 		return "", false
 	}
 	if !hasExpression(n.Value) || s.reach < graph {
 		return n.Value, true
 	}
-	text, known := d.textNode(n, d.e, place, s.reach).plain()
+	text, known := d.textNode(n, d.e, field, s.reach).plain()
 	if !known || !d.ok(n) {
 		return "", false
 	}
 	if msg, hint := s.refuse(text); msg != "" {
-		d.fault(n, hint, "%s: %s", place, msg)
+		d.fault(n, hint, "%s: %s", field, msg)
 		return "", false
 	}
 	return text, true
 }
 
-func (d *decoder) words(list *node, s *shape, place string) []string {
+func (d *decoder) words(list *node, s *shape, field string) []string {
 	var out []string
 	for _, n := range list.elements() {
-		if w, ok := d.word(n, s, place); ok {
+		if w, ok := d.word(n, s, field); ok {
 			out = append(out, w)
 		}
 	}

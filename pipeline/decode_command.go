@@ -22,7 +22,7 @@ func (d *decoder) command() *Command {
 		c.Run, c.Shell = run.Value, cmp.Or(shell, "sh")
 	case words == nil:
 		if d.tree.get("uses") == nil {
-			d.faultAt(position{d.tree.Line, d.tree.Col}, `add run: "…" or command: […]`, "%s has neither run nor command", d.e.scope.module)
+			d.faultAt(position{d.tree.Line, d.tree.Col}, `add run: "…" or command: […]`, "%s has neither run nor command", d.e.vocab.module)
 		}
 		return nil
 	default:
@@ -43,11 +43,11 @@ func (d *decoder) command() *Command {
 }
 
 // text is a text that may read needs.
-func (d *decoder) text(n *node, place string) Text {
+func (d *decoder) text(n *node, field string) Text {
 	if !d.ok(n) || n.Kind != scalarNode && n.Value != "~" {
 		return nil
 	}
-	return d.textNode(n, d.e, place, ready)
+	return d.textNode(n, d.e, field, ready)
 }
 
 func (d *decoder) env(n *node, r reach) []Var {

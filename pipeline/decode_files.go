@@ -58,24 +58,24 @@ func (d *decoder) files(m *Module) {
 
 // late reads a text that may read needs. What is not known yet is kept in
 // m.Late under place, and the text is returned as it is written.
-func (d *decoder) late(m *Module, n *node, s *shape, place string) (string, bool) {
+func (d *decoder) late(m *Module, n *node, s *shape, field string) (string, bool) {
 	if !d.ok(n) || n.Kind != scalarNode {
 		return "", false
 	}
 	if !hasExpression(n.Value) {
 		return n.Value, true
 	}
-	t := d.textNode(n, d.e, place, ready)
+	t := d.textNode(n, d.e, field, ready)
 	if !d.ok(n) {
 		return "", false
 	}
 	text, known := t.plain()
 	if !known {
-		m.Late = append(m.Late, Late{place, t})
+		m.Late = append(m.Late, Late{field, t})
 		return t.String(), true
 	}
 	if msg, hint := s.refuse(text); msg != "" {
-		d.fault(n, hint, "%s: %s", place, msg)
+		d.fault(n, hint, "%s: %s", field, msg)
 		return "", false
 	}
 	return text, true
@@ -106,7 +106,7 @@ func (d *decoder) produce(m *Module, n *node) {
 			return
 		}
 		if folded := strings.ToLower(name); spelled[folded] {
-			d.fault(at, "an artifact may have several globs: [a, b]", "%s produces %q twice", d.e.scope.module, name)
+			d.fault(at, "an artifact may have several globs: [a, b]", "%s produces %q twice", d.e.vocab.module, name)
 		} else {
 			spelled[folded] = true
 		}
@@ -204,7 +204,7 @@ func (d *decoder) consumeTerms(m *Module, n *node, c *Consume, number int) {
 	}
 	f, _ := consumeTermsShape.field("pipeline")
 	pipeline, _ := d.word(n.get("pipeline"), f.shape, "pipeline")
-	c.FromRun = &FromRun{Pipeline: cmp.Or(pipeline, d.e.scope.pipeline), Labels: d.runLabels(n.get("label"))}
+	c.FromRun = &FromRun{Pipeline: cmp.Or(pipeline, d.e.vocab.pipeline), Labels: d.runLabels(n.get("label"))}
 }
 
 var consumeTermsShape = consumeShape.elem.choice[1]
@@ -240,10 +240,10 @@ func (d *decoder) cache(m *Module) {
 	if !c.Portable && (requires.get("os") == nil || requires.get("arch") == nil) {
 		at := d.tree.Keys[d.tree.index("cache")]
 		d.fault(at, `write requires: {os: linux, arch: amd64}, or in cache portable: true if the result is the same everywhere; defaults may have either`,
-			"%s is cached, and nothing says for which os and arch", d.e.scope.module)
+			"%s is cached, and nothing says for which os and arch", d.e.vocab.module)
 	}
 	if d.flag(d.tree.get("always-run"), false) {
-		d.fault(d.tree.Keys[d.tree.index("cache")], "write cache: null if the defaults have it", "%s is always-run: a cached result would take the place of what it has to do each time", d.e.scope.module)
+		d.fault(d.tree.Keys[d.tree.index("cache")], "write cache: null if the defaults have it", "%s is always-run: a cached result would take the place of what it has to do each time", d.e.vocab.module)
 	}
 	m.Cache = c
 }

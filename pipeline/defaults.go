@@ -50,7 +50,7 @@ func merge(base, own *node) *node {
 	if own.Kind != mapNode || base.Kind != mapNode || own.Tag != "" {
 		return own
 	}
-	mine, theirs := own.places(), base.places()
+	mine, theirs := own.indexes(), base.indexes()
 	out := &node{Kind: mapNode, Line: own.Line, Col: own.Col}
 	for i, k := range base.Keys {
 		j, ok := mine[k.Value]
@@ -69,8 +69,8 @@ func merge(base, own *node) *node {
 	return out
 }
 
-// places is where each key of a mapping is.
-func (n *node) places() map[string]int {
+// indexes are those of the keys in a mapping.
+func (n *node) indexes() map[string]int {
 	at := make(map[string]int, len(n.Keys))
 	for i, k := range n.Keys {
 		at[k.Value] = i

@@ -134,7 +134,7 @@ func (x *extended) include(entry []Coordinate, t *table) error {
 
 // extend adds the values of an include; those of an earlier include give way.
 func (x *extended) extend(i int, entry []Coordinate) {
-	at := x.places(i)
+	at := x.indexes(i)
 	for _, p := range entry {
 		if k, ok := at[p.Axis]; ok {
 			x.combinations[i][k] = p
@@ -145,8 +145,8 @@ func (x *extended) extend(i int, entry []Coordinate) {
 	}
 }
 
-// places is where each axis of a combination is.
-func (x *extended) places(i int) map[string]int {
+// indexes are those of the axes in a combination.
+func (x *extended) indexes(i int) map[string]int {
 	if len(x.at) <= i {
 		x.at = append(x.at, make([]map[string]int, i+1-len(x.at))...)
 	}

@@ -66,18 +66,18 @@ func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierN
 	w.reads.status = true
 	const add = "add always-run: true, and the module runs however its needs ended"
 	switch {
-	case w.scope.lenient:
-	case id.Value == "always" && w.scope.always:
+	case w.vocab.lenient:
+	case id.Value == "always" && w.vocab.always:
 		w.fault(n, "the module is always-run already: leave it out", "always() does not exist here")
 		return
 	case id.Value == "always":
 		w.fault(n, add, "always() does not exist here")
 		return
-	case !w.scope.condition:
+	case !w.vocab.condition:
 		w.fault(n, "write needs.NAME.status", "%s() is allowed in if only", id.Value)
 		return
-	case id.Value != "success" && !w.scope.always:
-		w.fault(n, add, "%s() is never true here: %s does not run when a need failed or was cancelled", id.Value, w.scope.module)
+	case id.Value != "success" && !w.vocab.always:
+		w.fault(n, add, "%s() is never true here: %s does not run when a need failed or was cancelled", id.Value, w.vocab.module)
 		return
 	case len(n.Arguments) > 0:
 		w.fault(n, "write "+id.Value+"()", "%s() takes no arguments", id.Value)
@@ -87,15 +87,15 @@ func (w *walker) statusCall(node *ast.Node, n *ast.CallNode, id *ast.IdentifierN
 }
 
 // isCacheKey reports whether a place is a key of cache or cache-dirs.
-func isCacheKey(place string) bool { return strings.HasPrefix(place, "cache") }
+func isCacheKey(field string) bool { return strings.HasPrefix(field, "cache") }
 
 // hashFiles handles the function of this name, whose value is known where the
 // run's snapshot is.
 func (w *walker) hashFiles(node *ast.Node, n *ast.CallNode) {
 	w.reads.files = true
 	switch {
-	case w.scope.lenient:
-	case !w.scope.hashes:
+	case w.vocab.lenient:
+	case !w.vocab.hashes:
 		w.fault(n, "", "hashFiles() is known in the keys of cache and cache-dirs only")
 		return
 	case len(n.Arguments) == 0:
@@ -132,14 +132,14 @@ func (w *walker) whole(n ast.Node) bool {
 	case root.Value == "params" && len(props) == 0:
 		w.reads.params = true
 	case root.Value == "matrix" && len(props) == 0:
-		w.axis(n, &ast.StringNode{Value: firstOf(w.scope.axes.names)})
-	case root.Value == "needs" && len(props) == 0 && w.scope.reach == ready:
-		for name := range w.scope.needs {
+		w.axis(n, &ast.StringNode{Value: firstOf(w.vocab.axes.names)})
+	case root.Value == "needs" && len(props) == 0 && w.vocab.reach == ready:
+		for name := range w.vocab.needs {
 			w.reads.need(name, true)
 		}
 	case root.Value == "needs" && len(props) == 1:
 		return w.wholeNeed(names[0])
-	case root.Value == "needs" && len(props) == 2 && names[1] == "outputs" && !w.scope.needs[names[0]].family:
+	case root.Value == "needs" && len(props) == 2 && names[1] == "outputs" && !w.vocab.needs[names[0]].family:
 		return w.wholeNeed(names[0])
 	default:
 		return false
@@ -148,7 +148,7 @@ func (w *walker) whole(n ast.Node) bool {
 }
 
 func (w *walker) wholeNeed(name string) bool {
-	if _, known := w.scope.needs[name]; !known || w.scope.reach < ready {
+	if _, known := w.vocab.needs[name]; !known || w.vocab.reach < ready {
 		return false
 	}
 	w.reads.need(name, true)
@@ -245,7 +245,7 @@ func (w *walker) comparedWith(n, word ast.Node) {
 
 // option doubts a word that no option of a choice is.
 func (w *walker) option(param string, n ast.Node) {
-	options := w.scope.choices[param]
+	options := w.vocab.choices[param]
 	s, ok := n.(*ast.StringNode)
 	if !ok || len(options) == 0 || slices.Contains(options, s.Value) {
 		return

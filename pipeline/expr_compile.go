@@ -36,7 +36,7 @@ type expression struct {
 
 // compileExpression parses, checks and compiles. Faults of names come before
 // those of types, because the latter follow from the former.
-func compileExpression(src string, scope *exprScope, boolean bool) (*expression, []exprFault) {
+func compileExpression(src string, vocab *vocabulary, boolean bool) (*expression, []exprFault) {
 	if strings.TrimSpace(src) == "" {
 		return nil, []exprFault{{text: "the expression is empty"}}
 	}
@@ -48,7 +48,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if err != nil {
 		return nil, []exprFault{faultOf(err)}
 	}
-	w := &walker{scope: scope}
+	w := &walker{vocab: vocab}
 	w.walk(&tree.Node, false)
 	if len(w.faults) > 0 {
 		return nil, w.faults
@@ -57,7 +57,7 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 	if boolean {
 		expr.AsBool()(config)
 	}
-	if err := checkTypes(tree, config, scope); err != nil {
+	if err := checkTypes(tree, config, vocab); err != nil {
 		f := faultOf(err)
 		if boolean && strings.HasPrefix(f.text, "expected bool") {
 			f.text, f.suggestion = "a condition must be true or false; this one is "+kindWord(tree.Node.Type()), conditionHint(src, tree.Node.Type())
@@ -77,17 +77,17 @@ func compileExpression(src string, scope *exprScope, boolean bool) (*expression,
 
 // checkTypes takes parameters that are numbers for fractions, and where that
 // fails for whole numbers: which they are is known only with their values.
-func checkTypes(tree *parser.Tree, config *conf.Config, scope *exprScope) error {
+func checkTypes(tree *parser.Tree, config *conf.Config, vocab *vocabulary) error {
 	words := properties{}
 	ast.Walk(&tree.Node, words)
-	config.WithEnv(scope.types(words, false))
+	config.WithEnv(vocab.types(words, false))
 	_, err := checker.Check(tree, config)
-	if err == nil || !scope.hasNumbers(words) {
+	if err == nil || !vocab.hasNumbers(words) {
 		return err
 	}
 	second := *config
 	second.NtCache = nature.Cache{}
-	second.WithEnv(scope.types(words, true))
+	second.WithEnv(vocab.types(words, true))
 	if _, failed := checker.Check(tree, &second); failed == nil {
 		return nil
 	}
@@ -107,12 +107,12 @@ func (p properties) Visit(node *ast.Node) {
 }
 
 // readsOf finds what an expression that was checked before reads.
-func readsOf(src string, scope *exprScope) reads {
+func readsOf(src string, vocab *vocabulary) reads {
 	tree, err := parser.ParseWithConfig(normalise(src), newConfig())
 	if err != nil {
 		return reads{}
 	}
-	w := &walker{scope: scope}
+	w := &walker{vocab: vocab}
 	w.walk(&tree.Node, false)
 	return w.reads
 }
@@ -126,7 +126,7 @@ func newConfig() *conf.Config {
 }
 
 var commonConfig = sync.OnceValue(func() *conf.Config {
-	c := conf.New((&exprScope{}).types(nil, false))
+	c := conf.New((&vocabulary{}).types(nil, false))
 	c.MaxNodes = maxExprNodes
 	for name := range disabled {
 		c.Disabled[name] = true

@@ -9,14 +9,14 @@ import (
 // evaluator knows what expressions of one module, or of the pipeline, read,
 // and compiles each of them once.
 type evaluator struct {
-	scope    *exprScope
+	vocab    *vocabulary
 	compiled map[string]*expression
 	params   map[string]any    // nil: not known yet
 	matrix   map[string]string // nil: not known yet
 }
 
-func (s *exprScope) evaluator() *evaluator {
-	return &evaluator{scope: s, compiled: map[string]*expression{}}
+func (s *vocabulary) evaluator() *evaluator {
+	return &evaluator{vocab: s, compiled: map[string]*expression{}}
 }
 
 // withMatrix is an evaluator for one member of a family.
@@ -29,28 +29,28 @@ func (e *evaluator) withMatrix(pairs []Coordinate) *evaluator {
 	return &member
 }
 
-// compile compiles with the reach of a place.
-func (e *evaluator) compile(src, place string, r reach, boolean bool) (*expression, []exprFault) {
-	key := fmt.Sprint(place, " ", r, boolean, " ", src)
+// compile compiles an expression of a field, with the reach of that field.
+func (e *evaluator) compile(src, field string, r reach, boolean bool) (*expression, []exprFault) {
+	key := fmt.Sprint(field, " ", r, boolean, " ", src)
 	if x := e.compiled[key]; x != nil {
 		return x, nil
 	}
-	scope := *e.scope
-	scope.place, scope.reach, scope.condition, scope.hashes = place, r, boolean, isCacheKey(place)
+	vocab := *e.vocab
+	vocab.field, vocab.reach, vocab.condition, vocab.hashes = field, r, boolean, isCacheKey(field)
 	switch {
-	case scope.module == "":
-		scope.noMatrix = "the pipeline has no matrix: modules have"
-	case place == axisPlace:
-		scope.noMatrix = "an axis may not read the matrix"
+	case vocab.module == "":
+		vocab.noMatrix = "the pipeline has no matrix: modules have"
+	case field == axisField:
+		vocab.noMatrix = "an axis may not read the matrix"
 	}
-	x, faults := compileExpression(src, &scope, boolean)
+	x, faults := compileExpression(src, &vocab, boolean)
 	if len(faults) == 0 {
 		e.compiled[key] = x
 	}
 	return x, faults
 }
 
-// known says whether everything that an expression reads is known.
+// known reports whether everything that an expression reads is known.
 func (e *evaluator) known(r reads) bool {
 	return len(r.needs) == 0 && !r.status && !r.files && (!r.params || e.params != nil) && (!r.matrix || e.matrix != nil)
 }
@@ -62,7 +62,7 @@ func (e *evaluator) env(x *expression, s *runtimeScope) map[string]any {
 	for name := range x.reads.needs {
 		v := s.needs[name]
 		needs[name] = needValue(v)
-		if e.scope.needs[name].family {
+		if e.vocab.needs[name].family {
 			needs[name] = familyValue(v)
 		}
 	}
@@ -101,7 +101,7 @@ func (e *evaluator) exprText(x *expression, s *runtimeScope) (string, error) {
 
 // textNode reads the text of a scalar: what is known is put in, as literal
 // text that is not looked at again; what is not yet known stays an expression.
-func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text {
+func (c *collector) textNode(n *node, e *evaluator, field string, r reach) Text {
 	parts, unclosed := segments(n.Value)
 	if unclosed >= 0 {
 		c.bad[n] = true
@@ -114,7 +114,7 @@ func (c *collector) textNode(n *node, e *evaluator, place string, r reach) Text 
 			t.literal(p.literal)
 			continue
 		}
-		x, faults := e.compile(p.expr, place, r, false)
+		x, faults := e.compile(p.expr, field, r, false)
 		if len(faults) > 0 {
 			c.exprFaults(n, faults, func(offset int) position { return c.src.expression(n, p.index, offset, p.expr) })
 			return nil
@@ -150,7 +150,7 @@ func (c *collector) doubts(x *expression, at func(int) position) {
 	}
 }
 
-func (s *source) where(at position) string { return fmt.Sprintf("%s:%d:%d", s.name, at.line, at.col) }
+func (s *fileText) where(at position) string { return fmt.Sprintf("%s:%d:%d", s.name, at.line, at.col) }
 
 // textBuilder puts a text together: literals that follow each other are one part.
 type textBuilder struct {
@@ -196,20 +196,20 @@ func (t Text) String() string {
 }
 
 // resolve puts everything into a text that became known.
-func (t Text) resolve(e *evaluator, place string, s *runtimeScope) (string, error) {
+func (t Text) resolve(e *evaluator, field string, s *runtimeScope) (string, error) {
 	var b strings.Builder
 	for _, p := range t {
 		if p.Expr == "" {
 			b.WriteString(p.Literal)
 			continue
 		}
-		x, faults := e.compile(p.Expr, place, ready, false)
+		x, faults := e.compile(p.Expr, field, ready, false)
 		if len(faults) > 0 {
-			return "", atExpr(p.At, place, p.Expr, errors.New(faults[0].text))
+			return "", atExpr(p.At, field, p.Expr, errors.New(faults[0].text))
 		}
 		value, err := e.exprText(x, s)
 		if err != nil {
-			return "", atExpr(p.At, place, p.Expr, err)
+			return "", atExpr(p.At, field, p.Expr, err)
 		}
 		b.WriteString(value)
 	}
@@ -217,9 +217,9 @@ func (t Text) resolve(e *evaluator, place string, s *runtimeScope) (string, erro
 }
 
 // atExpr says of which expression an error is.
-func atExpr(at, place, src string, err error) error {
+func atExpr(at, field, src string, err error) error {
 	if at != "" {
 		at += ": "
 	}
-	return fmt.Errorf("%s%s: ${{ %s }}: %w", at, place, src, err)
+	return fmt.Errorf("%s%s: ${{ %s }}: %w", at, field, src, err)
 }

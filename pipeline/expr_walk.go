@@ -42,7 +42,7 @@ func (r *reads) need(name string, outputs bool) {
 // because a missing key is a zero value to expr-lang, notes what is read, and
 // replaces what reads outputs by calls that know when one was not set.
 type walker struct {
-	scope   *exprScope
+	vocab   *vocabulary
 	faults  []exprFault
 	doubts  []exprFault // what is probably a mistake
 	reads   reads
@@ -53,7 +53,7 @@ type walker struct {
 
 // hint makes a suggestion, as long as some are left.
 func (w *walker) hint(suggest func() string) string {
-	if w.scope.lenient || w.scope.suggests != nil && !w.scope.suggests() {
+	if w.vocab.lenient || w.vocab.suggests != nil && !w.vocab.suggests() {
 		return ""
 	}
 	return suggest()
@@ -64,13 +64,13 @@ func (w *walker) knownOr(word string, known []string, what string) string {
 }
 
 func (w *walker) fault(n ast.Node, suggestion, format string, args ...any) {
-	if !w.scope.lenient {
+	if !w.vocab.lenient {
 		w.faults = append(w.faults, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
 	}
 }
 
 func (w *walker) doubt(n ast.Node, suggestion, format string, args ...any) {
-	if !w.scope.lenient {
+	if !w.vocab.lenient {
 		w.doubts = append(w.doubts, exprFault{n.Location().From, fmt.Sprintf(format, args...), suggestion})
 	}
 }
@@ -190,8 +190,8 @@ func (w *walker) member(node *ast.Node, n *ast.MemberNode, guarded bool) {
 		switch {
 		case root.Value == "params" && len(props) == 1:
 			w.reads.params = true
-			is := func(name string) bool { return w.scope.params[name] != "" }
-			w.named(props[0], is, func() []string { return sortedKeys(w.scope.params) }, "parameter", "params")
+			is := func(name string) bool { return w.vocab.params[name] != "" }
+			w.named(props[0], is, func() []string { return sortedKeys(w.vocab.params) }, "parameter", "params")
 			return
 		case root.Value == "matrix" && len(props) == 1:
 			w.axis(n, props[0])
@@ -229,7 +229,7 @@ func (w *walker) named(p ast.Node, is func(string) bool, known func() []string, 
 		w.fault(p, "", "%s is followed by a name, not by an expression", root)
 		return
 	}
-	if w.scope.lenient || is(s.Value) {
+	if w.vocab.lenient || is(s.Value) {
 		return
 	}
 	hint := ""
@@ -260,19 +260,19 @@ func emptyAxis(n *ast.BinaryNode) {
 func (w *walker) axis(n ast.Node, p ast.Node) {
 	w.reads.matrix = true
 	switch {
-	case w.scope.noMatrix != "":
-		w.fault(n, "", "%s", w.scope.noMatrix)
-	case w.scope.axes.names == nil:
-		w.fault(n, "", "%s has no matrix", w.scope.module)
+	case w.vocab.noMatrix != "":
+		w.fault(n, "", "%s", w.vocab.noMatrix)
+	case w.vocab.axes.names == nil:
+		w.fault(n, "", "%s has no matrix", w.vocab.module)
 	default:
-		w.named(p, w.scope.axes.has, func() []string { return w.scope.axes.names }, "axis", "matrix")
+		w.named(p, w.vocab.axes.has, func() []string { return w.vocab.axes.names }, "axis", "matrix")
 	}
 }
 
 // need handles needs.X, needs.X.FIELD and needs.X.outputs.KEY.
 func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guarded bool) {
-	if w.scope.reach < ready {
-		w.fault(n, "needs are known in env, command, stdin, if, axes, names and paths of artifacts, and keys of the cache", "needs may not be read in %s", w.scope.place)
+	if w.vocab.reach < ready {
+		w.fault(n, "needs are known in env, command, stdin, if, axes, names and paths of artifacts, and keys of the cache", "needs may not be read in %s", w.vocab.field)
 		return
 	}
 	name, ok := props[0].(*ast.StringNode)
@@ -280,8 +280,8 @@ func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guard
 		w.fault(props[0], "", "needs is followed by a name, not by an expression")
 		return
 	}
-	kind, known := w.scope.needs[name.Value]
-	if !known && !w.scope.lenient {
+	kind, known := w.vocab.needs[name.Value]
+	if !known && !w.vocab.lenient {
 		w.noNeed(name)
 		return
 	}
@@ -315,12 +315,12 @@ func (w *walker) need(node *ast.Node, n *ast.MemberNode, props []ast.Node, guard
 }
 
 func (w *walker) noNeed(name *ast.StringNode) {
-	of := w.scope.module
-	if w.scope.modules[name.Value] != nil {
+	of := w.vocab.module
+	if w.vocab.modules[name.Value] != nil {
 		w.fault(name, fmt.Sprintf("add %s to the needs of %s", name.Value, of), "%q is not a direct need of %s", name.Value, of)
 		return
 	}
-	hint := w.hint(func() string { return knownOr(name.Value, w.scope.needNames(), "its needs") })
+	hint := w.hint(func() string { return knownOr(name.Value, w.vocab.needNames(), "its needs") })
 	w.fault(name, hint, "%s has no need %q", of, name.Value)
 }
 
@@ -333,7 +333,7 @@ func (w *walker) needField(name, field *ast.StringNode, kind needKind) bool {
 	if kind.family {
 		known = []string{"status", "members", "reason"}
 	}
-	if w.scope.lenient || kind.missing || slices.Contains(known, field.Value) {
+	if w.vocab.lenient || kind.missing || slices.Contains(known, field.Value) {
 		return true
 	}
 	switch {

@@ -43,7 +43,7 @@ func ModuleOrder(src []byte) ([]string, error) {
 // eachModule calls f for every module of a file.
 func eachModule(src []byte, f func(name string, m *node)) error {
 	src = bytes.TrimPrefix(src, byteOrderMark)
-	c := newCollector(newSource("", src))
+	c := newCollector(newFileText("", src))
 	root := readTree(c, src)
 	if root == nil {
 		return c.err()
@@ -147,8 +147,8 @@ func (d *decoder) function() *Func {
 		return nil
 	}
 	name := strings.TrimPrefix(n.Value, "go:")
-	switch x := d.e.scope.externals; {
-	case d.e.scope.lenient:
+	switch x := d.e.vocab.externals; {
+	case d.e.vocab.lenient:
 	case x == nil:
 		d.fault(n, "a program that includes the file has it", "uses names a Go function, and this program has none")
 		return nil

@@ -38,7 +38,7 @@ func (p *Pipeline) expansion(m *Module) (*expansion, error) {
 	if !t.Tree.sound(0) || t.Tree.Kind != mapNode {
 		return nil, fmt.Errorf("expand %s: its template is broken", m.Name)
 	}
-	c := newCollector(&source{name: t.File})
+	c := newCollector(&fileText{name: t.File})
 	return &expansion{t, &decoder{collector: c, e: p.evaluator(m), tree: t.Tree, limits: p.Limits}}, nil
 }
 
@@ -97,9 +97,9 @@ func (p *Pipeline) Members(m *Module, combinations [][]Coordinate) ([]*Module, e
 	return members, nil
 }
 
-// scope is what the expressions of a bound module read. Names were checked by Parse.
-func (p *Pipeline) scope(m *Module) *exprScope {
-	s := m.scope()
+// vocabulary is what the expressions of a bound module read. Names were checked by Parse.
+func (p *Pipeline) vocabulary(m *Module) *vocabulary {
+	s := m.vocabulary()
 	s.pipeline = p.Name
 	for name, v := range p.Params {
 		switch exactNumbers(v).(type) {
@@ -118,8 +118,8 @@ func (p *Pipeline) scope(m *Module) *exprScope {
 	return s
 }
 
-func (m *Module) scope() *exprScope {
-	s := &exprScope{module: m.Name, lenient: true, always: m.Policy.AlwaysRun, reach: ready, params: map[string]string{}, needs: map[string]needKind{}}
+func (m *Module) vocabulary() *vocabulary {
+	s := &vocabulary{module: m.Name, lenient: true, always: m.Policy.AlwaysRun, reach: ready, params: map[string]string{}, needs: map[string]needKind{}}
 	for _, n := range m.Needs {
 		s.needs[n.Module] = needKind{}
 	}
@@ -127,7 +127,7 @@ func (m *Module) scope() *exprScope {
 }
 
 func (p *Pipeline) evaluator(m *Module) *evaluator {
-	e := p.scope(m).evaluator()
+	e := p.vocabulary(m).evaluator()
 	e.params = p.ParamValues()
 	if m.Dynamic == nil {
 		e = e.withMatrix(m.Matrix)

@@ -80,7 +80,7 @@ const MaxFaults = 1000
 // anchor or the defaults is reported once. It remembers which nodes are
 // faulty, so that one mistake is not reported a second time by what reads it.
 type collector struct {
-	src  *source
+	src  *fileText
 	list Faults
 	seen map[Fault]bool
 	bad  map[*node]bool
@@ -90,7 +90,7 @@ type collector struct {
 	suggested int // faults for which corrections were looked for
 }
 
-func newCollector(src *source) *collector {
+func newCollector(src *fileText) *collector {
 	return &collector{src: src, seen: map[Fault]bool{}, bad: map[*node]bool{}}
 }
 

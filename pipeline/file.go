@@ -8,7 +8,7 @@ import (
 
 // File is a parsed pipeline file without faults, not yet bound to parameters.
 type File struct {
-	src          *source
+	src          *fileText
 	name         string
 	root         *node // with the defaults merged into the modules
 	params       []Param
@@ -70,7 +70,7 @@ func Parse(name string, src []byte) (*File, error) { return parse(name, src, nil
 
 func parse(name string, src []byte, x *Externals) (*File, error) {
 	src = bytes.TrimPrefix(src, byteOrderMark)
-	c := newCollector(newSource(name, src))
+	c := newCollector(newFileText(name, src))
 	root := readTree(c, src)
 	if root == nil {
 		return nil, c.err()
@@ -179,7 +179,7 @@ func (c *collector) declareLimits(f *File) {
 		case f.limits[name] != most:
 			c.fault(at, "give it one size, in limits", "limit %q has two sizes: %d here, %d in line %d", name, most, f.limits[name], before.Line)
 		case shared[name] != ofCluster(limit):
-			c.fault(at, "give it one scope, in limits", "limit %q has two scopes: %s here, another in line %d", name, scopeOfNode(limit), before.Line)
+			c.fault(at, "give it one scope, in limits", "limit %q has two scopes: %s here, another in line %d", name, rangeOfKey(limit), before.Line)
 		}
 	}
 	if limits := f.root.get("limits"); limits != nil {
@@ -219,14 +219,14 @@ func (c *collector) checkKeys(f *File) {
 				continue
 			}
 			if ofCluster(before) != ofCluster(item) {
-				c.fault(at, "give it the same scope everywhere", "key %q has two scopes: %s here, %s in line %d", at.Value, scopeOfNode(item), scopeOfNode(before), before.Line)
+				c.fault(at, "give it the same scope everywhere", "key %q has two scopes: %s here, %s in line %d", at.Value, rangeOfKey(item), rangeOfKey(before), before.Line)
 			}
 		}
 	}
 }
 
-// scopeOfNode is the scope of a key or a limit, as a message says it.
-func scopeOfNode(n *node) string {
+// rangeOfKey is the range of a key or a limit, as messages name it.
+func rangeOfKey(n *node) string {
 	if ofCluster(n) {
 		return "cluster"
 	}

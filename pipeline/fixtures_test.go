@@ -143,7 +143,7 @@ func resolvedSchema(t *testing.T) *jsonschema.Resolved {
 // value is a file as JSON would have it.
 func value(t *testing.T, src []byte) any {
 	t.Helper()
-	c := newCollector(newSource("x", src))
+	c := newCollector(newFileText("x", src))
 	n := readTree(c, src)
 	if n == nil || len(c.list) > 0 {
 		t.Fatal(c.err())

@@ -13,7 +13,7 @@ const (
 	maxAxisValue = 256 // bytes
 )
 
-const axisPlace = "matrix"
+const axisField = "matrix"
 
 // axisValues is an axis with its values.
 type axisValues struct {
@@ -73,7 +73,7 @@ func (m *matrixReader) reads() []string {
 		for _, n := range m.tree.Items[i].elements() {
 			parts, _ := segments(n.Value)
 			for _, p := range parts {
-				if x, faults := m.e.compile(p.expr, axisPlace, ready, false); p.isExpr && len(faults) == 0 {
+				if x, faults := m.e.compile(p.expr, axisField, ready, false); p.isExpr && len(faults) == 0 {
 					for name := range x.reads.needs {
 						found[name] = true
 					}
@@ -165,14 +165,14 @@ func (m *matrixReader) value(n *node) (string, bool) {
 	if !m.ok(n) || n.Kind == listNode || n.Kind == mapNode {
 		return "", false
 	}
-	t := m.textNode(n, m.e, axisPlace, ready)
+	t := m.textNode(n, m.e, axisField, ready)
 	if !m.ok(n) {
 		return "", false
 	}
 	v, known := t.plain()
 	if !known && m.s != nil {
 		var err error
-		if v, err = t.resolve(m.e, axisPlace, m.s); err != nil {
+		if v, err = t.resolve(m.e, axisField, m.s); err != nil {
 			m.fault(n, "", "%v", err)
 			return "", false
 		}
@@ -200,7 +200,7 @@ func validAxisValue(v string) error {
 // listExpression reads an axis that is one expression.
 func (m *matrixReader) listExpression(n *node, src string) ([]string, bool) {
 	at := func(offset int) position { return m.src.expression(n, 0, offset, src) }
-	x, faults := m.e.compile(src, axisPlace, ready, false)
+	x, faults := m.e.compile(src, axisField, ready, false)
 	if len(faults) > 0 {
 		m.exprFaults(n, faults, at)
 		return nil, false

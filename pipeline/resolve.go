@@ -87,11 +87,11 @@ func (m *Module) Static() bool { return len(m.expressions()) == 0 }
 
 // expressions are the sources left in the env, command, stdin, with and cache key of m.
 func (m *Module) expressions() []string {
-	var sources []string
+	var exprs []string
 	gather := func(t Text) {
 		for _, part := range t {
 			if part.Expr != "" {
-				sources = append(sources, part.Expr)
+				exprs = append(exprs, part.Expr)
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (m *Module) expressions() []string {
 		}
 	}
 	if m.Command == nil {
-		return sources
+		return exprs
 	}
 	for _, t := range m.Command.Args {
 		gather(t)
@@ -115,21 +115,21 @@ func (m *Module) expressions() []string {
 		gather(v.Value)
 	}
 	gather(m.Command.Stdin)
-	return sources
+	return exprs
 }
 
 // reads reports whether t has an expression.
 func (t Text) reads() bool { return slices.ContainsFunc(t, func(p Part) bool { return p.Expr != "" }) }
 
 // outputsRead are the needs whose outputs some expression reads, in the order of m.Needs.
-func (m *Module) outputsRead(sources ...string) []string {
+func (m *Module) outputsRead(exprs ...string) []string {
 	var names []string
 	read := map[string]bool{}
-	for _, src := range sources {
+	for _, src := range exprs {
 		if src == "" {
 			continue
 		}
-		for name, outputs := range readsOf(src, m.scope()).needs {
+		for name, outputs := range readsOf(src, m.vocabulary()).needs {
 			read[name] = read[name] || outputs
 		}
 	}
@@ -165,8 +165,8 @@ func (p *Pipeline) ResolveCommand(m *Module, s Scope) (Resolved, error) {
 	}
 	r := Resolved{Run: m.Command.Run, Shell: m.Command.Shell, Dir: m.Command.Dir, PassEnv: slices.Clone(m.Command.PassEnv)}
 	var errs []error
-	put := func(t Text, place string, scope *runtimeScope) string {
-		v, err := t.resolve(e, place, scope)
+	put := func(t Text, field string, scope *runtimeScope) string {
+		v, err := t.resolve(e, field, scope)
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // eachText calls f for every text of Files that may be late, with its place.
-func (f *Files) eachText(do func(place string, text *string)) {
+func (f *Files) eachText(do func(field string, text *string)) {
 	for i := range f.Produce {
 		do(fmt.Sprintf("produce[%d].name", i), &f.Produce[i].Name)
 		for j := range f.Produce[i].Paths {
@@ -52,7 +52,7 @@ func (p *Pipeline) ResolveFiles(m *Module, s Scope) (Files, error) {
 	}
 	f = f.clone()
 	texts := map[string]*string{}
-	f.eachText(func(place string, text *string) { texts[place] = text })
+	f.eachText(func(field string, text *string) { texts[field] = text })
 	e, scope := p.evaluator(m), scopeOf(m, s)
 	var errs []error
 	for _, late := range m.Late {
@@ -118,35 +118,35 @@ func (f *Files) repeated() error {
 
 // lateExpressions are the sources of the expressions in Late.
 func (m *Module) lateExpressions() []string {
-	var sources []string
+	var exprs []string
 	for _, l := range m.Late {
-		sources = append(sources, l.Text.sources()...)
+		exprs = append(exprs, l.Text.exprs()...)
 	}
-	return sources
+	return exprs
 }
 
-// sources are the expressions of a text.
-func (t Text) sources() []string {
-	var sources []string
+// exprs are the expressions of a text.
+func (t Text) exprs() []string {
+	var exprs []string
 	for _, part := range t {
 		if part.Expr != "" {
-			sources = append(sources, part.Expr)
+			exprs = append(exprs, part.Expr)
 		}
 	}
-	return sources
+	return exprs
 }
 
 // HashesFiles reports whether ResolveFiles or ResolveKey calls Scope.HashFiles:
 // the run needs a snapshot.
 func (m *Module) HashesFiles() bool {
-	sources := m.lateExpressions()
+	exprs := m.lateExpressions()
 	if m.Cache != nil {
 		for _, t := range m.Cache.Key {
-			sources = append(sources, t.sources()...)
+			exprs = append(exprs, t.exprs()...)
 		}
 	}
-	scope := m.scope()
-	return slices.ContainsFunc(sources, func(src string) bool { return readsOf(src, scope).files })
+	vocab := m.vocabulary()
+	return slices.ContainsFunc(exprs, func(src string) bool { return readsOf(src, vocab).files })
 }
 
 // Takes reports whether c takes artifacts of a name.

@@ -122,7 +122,7 @@ func (p *Pipeline) mustRead(m *Module, names []string) []string {
 		if src == "" {
 			continue
 		}
-		for name := range readsOf(src, m.scope()).unguarded {
+		for name := range readsOf(src, m.vocabulary()).unguarded {
 			read[name] = true
 		}
 	}

@@ -95,7 +95,7 @@ func (d *Dispatcher) Missing(id jobs.AttemptID) {
 	if n.status.Terminal() || n.claim != nil || n.attempt != id.Attempt || !m.published || m.closing {
 		return
 	}
-	m.again, m.published = true, false
+	m.republish, m.published = true, false
 	d.unassign(m) // else it would wait for the slots that it is thought to take
 	d.run.changed = append(d.run.changed, n.index)
 }

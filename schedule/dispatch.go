@@ -54,13 +54,13 @@ type memo struct {
 	published bool         // its job was put on the lane by this dispatcher, or is
 	fetching  bool         // about to be, once the values have been fetched that its texts read
 	uncertain time.Time    // the publication was not answered: nothing is done before
-	again     bool
-	claimed   bool      // its claim was heard of
-	worker    string    // that is thought to run it, or will
-	slots     int       // that it takes there
-	queued    bool      // in its lane's heap, in timers or in blocked
-	sent      time.Time // when the job was published
-	passedBy  int       // node whose more urgent job was published for the slot that it waits for, plus 1; 0 = none
+	republish bool         // its job may have been published before
+	claimed   bool         // its claim was heard of
+	worker    string       // that is thought to run it, or will
+	slots     int          // that it takes there
+	queued    bool         // in its lane's heap, in timers or in blocked
+	sent      time.Time    // when the job was published
+	passedBy  int          // node whose more urgent job was published for the slot that it waits for, plus 1; 0 = none
 	audited   time.Time
 	asked     time.Time // for the first time, to end
 	askedLast time.Time

@@ -141,7 +141,7 @@ func (r *Run) conclude(n *node, o *jobs.Outcome) {
 			r.endSelf(n, report.Failed, "", lostText(n.losses))
 			return
 		}
-		r.again(n, o, why, time.Time{})
+		r.reopen(n, o, why, time.Time{})
 	case report.AttemptHandedBack:
 		r.concludeHandBack(n, o, why)
 	default:
@@ -162,7 +162,7 @@ func (r *Run) concludeHandBack(n *node, o *jobs.Outcome, why string) {
 		r.endSelf(n, report.Failed, "", unableText(n.unable))
 		return
 	}
-	r.again(n, o, why, time.Time{})
+	r.reopen(n, o, why, time.Time{})
 }
 
 // unableText names each machine with its reason once.
@@ -204,7 +204,7 @@ func (r *Run) concludeFailure(n *node, o *jobs.Outcome, why string) {
 		return
 	}
 	delay := r.delay(n, o)
-	r.again(n, o, why, r.now.Add(delay))
+	r.reopen(n, o, why, r.now.Add(delay))
 }
 
 // retries reports whether the policy tries an attempt that ended so again.
@@ -249,9 +249,9 @@ func backoff(base, most time.Duration, attempts int) time.Duration {
 	return min(d, most)
 }
 
-// again makes the next attempt the current one, immediately or at a time; where
-// the run has been stopped the module ends instead.
-func (r *Run) again(n *node, o *jobs.Outcome, why string, at time.Time) {
+// reopen opens the next attempt of a module, immediately or at a time. When the
+// run has been stopped, the module ends instead.
+func (r *Run) reopen(n *node, o *jobs.Outcome, why string, at time.Time) {
 	if why != "" {
 		r.endSelf(n, report.Cancelled, why, cmp.Or(interrupted(n), o.Error))
 		return

@@ -57,7 +57,7 @@ func (d *Dispatcher) activeNodes() []int {
 
 // tickClaimed checks an attempt that a worker has claimed.
 func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
-	lost, again := d.fleet.lost(n.claim, now)
+	lost, next := d.fleet.lost(n.claim, now)
 	if lost {
 		d.close(n, inPlaceOf(n, report.AttemptLost, "worker "+n.claim.Worker+" fell silent", now), false)
 		return time.Time{}
@@ -77,7 +77,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 		if !d.run.needsGrant(n) && now.Sub(latest(m.asked, d.fleet.since)) > grace+silence {
 			d.close(n, inPlaceOf(n, report.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
 		}
-		return earlier(again, m.askedLast.Add(askEvery))
+		return earlier(next, m.askedLast.Add(askEvery))
 	}
 	if timeout := n.module.Policy.Timeout; timeout > 0 {
 		due := latest(n.claimed.Add(timeout+grace), d.fleet.since).Add(silence) // an observer that was stopped listens first
@@ -88,7 +88,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			d.do(Ask{jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, TimedOut: true, Reason: "timed out after " + timeout.String()}})
 		}
 	}
-	return again
+	return next
 }
 
 func inPlaceOf(n *node, s report.AttemptStatus, text string, now time.Time) jobs.Outcome {
@@ -113,7 +113,7 @@ func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
 	}
 	if !m.uncertain.IsZero() {
 		if !now.Before(m.uncertain) {
-			m.uncertain, m.again = time.Time{}, true
+			m.uncertain, m.republish = time.Time{}, true
 			d.publish(n, m, now)
 		}
 		return

@@ -56,7 +56,7 @@ func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Sp
 	spec := *state.Spec()
 	spec.Run, spec.RetryOf = "", run
 	unknown := ""
-	if spec.Pipeline, spec.Kept, unknown = state.Again(redo.Modules, redo.Start); unknown != "" {
+	if spec.Pipeline, spec.Kept, unknown = state.Redo(redo.Modules, redo.Start); unknown != "" {
 		return nil, &UnknownModuleError{Run: run, Module: unknown, Known: moduleNames(state.Spec().Pipeline)}
 	}
 	if spec.Origin != nil && len(redo.Modules) > 0 {

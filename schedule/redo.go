@@ -9,37 +9,37 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Again is the graph of a run that does an ended one again, and what it keeps
-// of that. modules are those to do again, with what follows them in the run and
-// with what they need and is not kept; without any, everything that has not
-// succeeded is. With start nothing is kept. unknown is a name in modules that
-// no module or family has.
-func (r *Run) Again(modules []string, start bool) (p *pipeline.Pipeline, kept []jobs.Kept, unknown string) {
+// Redo is the graph of a run that repeats an ended one, and the results that it
+// keeps. modules are the modules to run redo, with those that follow them in the
+// run, and with those that they need and that have no kept result. Without modules,
+// everything that has not succeeded runs again. With start nothing is kept. unknown
+// is a name in modules that no module or family has.
+func (r *Run) Redo(modules []string, start bool) (p *pipeline.Pipeline, kept []jobs.Kept, unknown string) {
 	switch {
 	case len(modules) == 0 && start:
 		return r.pipeline, []jobs.Kept{}, ""
 	case len(modules) == 0:
 		return r.pipeline, r.Kept(), ""
 	}
-	again := make([]bool, len(r.nodes))
+	redo := make([]bool, len(r.nodes))
 	for _, name := range modules {
 		found := r.called(name)
 		if len(found) == 0 {
 			return nil, nil, name
 		}
 		for _, i := range found {
-			again[i] = true
+			redo[i] = true
 		}
 	}
-	r.follow(again, func(n *node) bool { return !n.module.Unselected })
-	r.require(again, start)
+	r.follow(redo, func(n *node) bool { return !n.module.Unselected })
+	r.require(redo, start)
 	kept = []jobs.Kept{}
 	for _, n := range r.inOrder() {
-		if !again[n.index] && !start && succeeded(n) {
+		if !redo[n.index] && !start && succeeded(n) {
 			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs, Artifacts: n.artifacts})
 		}
 	}
-	return r.narrowed(again, start), kept, ""
+	return r.narrowed(redo, start), kept, ""
 }
 
 func succeeded(n *node) bool { return n.status == report.Succeeded || n.status == report.Cached }
@@ -54,10 +54,10 @@ func (r *Run) called(name string) (found []int) {
 	return found
 }
 
-// require adds what modules need and is not kept.
-func (r *Run) require(again []bool, start bool) {
+// require adds the modules that redone ones need and that have no kept result.
+func (r *Run) require(redo []bool, start bool) {
 	var list []int
-	for i, yes := range again {
+	for i, yes := range redo {
 		if yes {
 			list = append(list, i)
 		}
@@ -66,20 +66,20 @@ func (r *Run) require(again []bool, start bool) {
 		i := list[len(list)-1]
 		list = list[:len(list)-1]
 		for _, e := range r.nodes[i].group.edges {
-			if t := r.nodes[e.target]; !e.optional && !again[t.index] && (start || !succeeded(t)) {
-				again[t.index] = true
+			if t := r.nodes[e.target]; !e.optional && !redo[t.index] && (start || !succeeded(t)) {
+				redo[t.index] = true
 				list = append(list, t.index)
 			}
 		}
 	}
 }
 
-// narrowed is the pipeline with those modules selected that are done again or
-// kept. A family takes part when one of its members does.
-func (r *Run) narrowed(again []bool, start bool) *pipeline.Pipeline {
+// narrowed is the pipeline in which the redone and the kept modules are selected.
+// A family is selected when one of its members is.
+func (r *Run) narrowed(redo []bool, start bool) *pipeline.Pipeline {
 	in := map[string]bool{}
 	for _, n := range r.nodes {
-		if again[n.index] || !start && succeeded(n) {
+		if redo[n.index] || !start && succeeded(n) {
 			in[n.module.Name], in[n.module.Family] = true, true
 		}
 	}
@@ -93,32 +93,32 @@ func (r *Run) narrowed(again []bool, start bool) *pipeline.Pipeline {
 	return &p
 }
 
-// Kept is what of an ended run need not be done when it is done again: the
-// modules that have succeeded and that follow nothing which is done again.
+// Kept are the results that a repetition of the run keeps: those of the modules
+// that have succeeded and that follow no redone module.
 func (r *Run) Kept() []jobs.Kept {
-	again := r.doneAgain()
+	redo := r.toRedo()
 	kept := []jobs.Kept{}
 	for _, n := range r.inOrder() {
-		if !again[n.index] && n.status != report.Skipped {
+		if !redo[n.index] && n.status != report.Skipped {
 			kept = append(kept, jobs.Kept{Module: n.module.Name, Outputs: n.outputs, Artifacts: n.artifacts})
 		}
 	}
 	return kept
 }
 
-// doneAgain marks the modules that ended otherwise than by success or a skip,
-// and all that follow them: a module that always runs, or ran in spite of a
-// failure, may end otherwise this time.
-func (r *Run) doneAgain() []bool {
-	again := make([]bool, len(r.nodes))
+// toRedo marks the modules that ended neither by success nor by a skip, and all
+// that follow them: a module that always runs, or that ran in spite of a failure,
+// may end differently this time.
+func (r *Run) toRedo() []bool {
+	redo := make([]bool, len(r.nodes))
 	for _, n := range r.nodes {
-		again[n.index] = !succeeded(n) && n.status != report.Skipped && !n.expanded
+		redo[n.index] = !succeeded(n) && n.status != report.Skipped && !n.expanded
 	}
-	r.follow(again, func(*node) bool { return true })
-	return again
+	r.follow(redo, func(*node) bool { return true })
+	return redo
 }
 
-// follow marks all that follow what is marked, as far as they are wanted.
+// follow marks the wanted modules that follow marked ones.
 func (r *Run) follow(marked []bool, wanted func(*node) bool) {
 	dependents := make([][]*group, len(r.nodes))
 	var list []int

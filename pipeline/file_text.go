@@ -8,20 +8,20 @@ import (
 	"unicode"
 )
 
-// position is a place in a file, in lines and characters from 1.
+// position is a point in a file, in lines and characters from 1.
 type position struct{ line, col int }
 
-// source is the text of a pipeline file, kept for excerpts. A source without
+// fileText is the text of a pipeline file, kept for excerpts. A text without
 // lines (a template that came over the wire) has none to show.
-type source struct {
+type fileText struct {
 	name     string
 	lines    [][]rune
 	once     sync.Once
 	openings []position // of ${{, once they were asked for
 }
 
-func newSource(name string, text []byte) *source {
-	s := &source{name: name}
+func newFileText(name string, text []byte) *fileText {
+	s := &fileText{name: name}
 	for line := range strings.Lines(string(text)) {
 		s.lines = append(s.lines, []rune(strings.TrimRight(line, "\r\n")))
 	}
@@ -32,7 +32,7 @@ func newSource(name string, text []byte) *source {
 const excerptWidth = 120
 
 // excerpt is the line at a position and below it a caret.
-func (s *source) excerpt(at position) string {
+func (s *fileText) excerpt(at position) string {
 	if at.line < 1 || at.line > len(s.lines) {
 		return ""
 	}
@@ -67,7 +67,7 @@ func printable(text []rune) string {
 
 // expression finds the position of character offset of the k-th ${{ }} of a
 // scalar: exactly, when the file has its text as it is, else its start.
-func (s *source) expression(n *node, k, offset int, text string) position {
+func (s *fileText) expression(n *node, k, offset int, text string) position {
 	all := s.opened()
 	first, _ := slices.BinarySearchFunc(all, position{n.Line, n.Col}, comparePositions)
 	if first+k >= len(all) {
@@ -81,7 +81,7 @@ func comparePositions(a, b position) int {
 }
 
 // opened are the places of all ${{.
-func (s *source) opened() []position {
+func (s *fileText) opened() []position {
 	s.once.Do(func() {
 		for l, text := range s.lines {
 			for i := 0; i+2 < len(text); i++ {
@@ -96,7 +96,7 @@ func (s *source) opened() []position {
 }
 
 // bare finds the position of character offset of a scalar that is an expression as a whole.
-func (s *source) bare(n *node, offset int) position {
+func (s *fileText) bare(n *node, offset int) position {
 	at := position{n.Line, n.Col}
 	if n.Line < 1 || n.Line > len(s.lines) {
 		return at
@@ -112,7 +112,7 @@ func (s *source) bare(n *node, offset int) position {
 }
 
 // block is bare for a scalar that begins in the line after its > or |.
-func (s *source) block(n *node, offset int) position {
+func (s *fileText) block(n *node, offset int) position {
 	for line := n.Line + 1; line <= len(s.lines); line++ {
 		if indent := strings.IndexFunc(string(s.lines[line-1]), func(r rune) bool { return r != ' ' }); indent >= 0 {
 			value := strings.TrimLeft(n.Value, "\n")
@@ -123,7 +123,7 @@ func (s *source) block(n *node, offset int) position {
 }
 
 // advance goes skip and then offset characters on from at, if text is there.
-func (s *source) advance(at position, skip, offset int, text string) position {
+func (s *fileText) advance(at position, skip, offset int, text string) position {
 	rest := s.lines[at.line-1][min(at.col-1+skip, len(s.lines[at.line-1])):]
 	i := 0
 	for _, r := range text {

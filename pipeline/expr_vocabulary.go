@@ -16,11 +16,11 @@ var foreignStatuses = map[string]string{
 	"success": "succeeded", "failure": "failed", "canceled": "cancelled", "timeout": "timed_out", "timedout": "timed_out", "skip": "skipped",
 }
 
-// exprScope is what the expressions of one place may name.
-type exprScope struct {
+// vocabulary is what the expressions of one field may name.
+type vocabulary struct {
 	pipeline  string              // its name
 	module    string              // whose expressions; empty: the pipeline's
-	place     string              // the key, for messages
+	field     string              // the key, for messages
 	reach     reach               // whether needs may be read
 	lenient   bool                // names were checked before: only find out what is read
 	condition bool                // success(), failure() and cancelled() mean something
@@ -46,7 +46,7 @@ type needKind struct {
 }
 
 // hasNumbers reports whether a parameter among words is a number.
-func (s *exprScope) hasNumbers(words properties) bool {
+func (s *vocabulary) hasNumbers(words properties) bool {
 	for word := range words {
 		if s.params[word] == "number" {
 			return true
@@ -55,7 +55,7 @@ func (s *exprScope) hasNumbers(words properties) bool {
 	return false
 }
 
-func (s *exprScope) needNames() []string { return sortedKeys(s.needs) }
+func (s *vocabulary) needNames() []string { return sortedKeys(s.needs) }
 
 func sortedKeys[V any](m map[string]V) []string {
 	names := make([]string, 0, len(m))
@@ -100,7 +100,7 @@ var (
 const hidden = "\x00scope"
 
 // types gives expr-lang what it checks against, as far as it is among words.
-func (s *exprScope) types(words properties, whole bool) types.Map {
+func (s *vocabulary) types(words properties, whole bool) types.Map {
 	params, needs, matrix := types.Map{}, types.Map{}, types.Map{types.Extra: types.Any}
 	for word := range words {
 		if typ, ok := s.params[word]; ok {

@@ -46,7 +46,7 @@ modules:
 		"not selected, from the start": {[]string{"deploy"}, true, []string{"build", "lint", "test", "flaky", "deploy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, kept, unknown := first.run.Again(c.modules, c.start)
+			p, kept, unknown := first.run.Redo(c.modules, c.start)
 			if unknown != "" {
 				t.Fatalf("%q is unknown", unknown)
 			}
@@ -67,7 +67,7 @@ modules:
 			}
 		})
 	}
-	if _, _, unknown := first.run.Again([]string{"build", "biuld"}, false); unknown != "biuld" {
+	if _, _, unknown := first.run.Redo([]string{"build", "biuld"}, false); unknown != "biuld" {
 		t.Errorf("%q is unknown, want biuld", unknown)
 	}
 }
