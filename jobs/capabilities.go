@@ -40,6 +40,9 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("%s", text)
 		}
 	}
+	if c.Repository != "" && r.Repository != "" && c.Repository != r.Repository {
+		lack("the files of %s (its --workspace holds %s)", r.Repository, c.Repository)
+	}
 	if r.CPUs > c.CPUs {
 		lack("%d cpus (it has %d)", r.CPUs, c.CPUs)
 	}

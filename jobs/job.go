@@ -147,6 +147,9 @@ type Capabilities struct {
 	Tools   map[string]string `msgpack:"tools,omitempty"`   // those that some lane asks for → version; "" = not asked for or unknown
 	Tags    []string          `msgpack:"tags,omitempty"`
 	Labels  map[string]string `msgpack:"labels,omitempty"`
+	// Repository is that of the files in the worker's own workspace; "" = it has
+	// none, and makes a directory for each attempt.
+	Repository string `msgpack:"repository,omitempty"`
 }
 
 // Control is a request to the process that runs something, over core NATS. It

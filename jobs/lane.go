@@ -55,6 +55,10 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	if p := r.Program; p != nil {
 		add("program", p.Name+"_"+pipeline.Short(p.Build)+"_"+pipeline.Short(p.Graph))
 	}
+	if r.Repository != "" {
+		sum := sha256.Sum256([]byte(r.Repository))
+		add("repo", hex.EncodeToString(sum[:6]))
+	}
 	if slots > 1 {
 		add("slots", fmt.Sprint(slots))
 	}

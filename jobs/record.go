@@ -32,16 +32,17 @@ type Entry struct {
 
 // Spec is the run as it was submitted; the first record of its log.
 type Spec struct {
-	Run       RunID               `msgpack:"run"`
-	Pipeline  *pipeline.Pipeline  `msgpack:"pipeline"`
-	Env       []pipeline.KeyValue `msgpack:"env,omitempty"` // run --env over --env-file: between the pipeline's and the module's
-	Labels    map[string]string   `msgpack:"labels,omitempty"`
-	StartedBy string              `msgpack:"started_by,omitempty"` // user@host
-	Commit    string              `msgpack:"commit,omitempty"`     // of the workspace, where it is a git work tree
-	Trace     string              `msgpack:"trace,omitempty"`      // TRACEPARENT of the run
-	RetryOf   RunID               `msgpack:"retry_of,omitempty"`   // the run that this one does again from what failed
-	Kept      []Kept              `msgpack:"kept,omitempty"`       // what of RetryOf need not be done again
-	Origin    *Origin             `msgpack:"origin,omitempty"`     // what Pipeline was made of; nil where an older program submitted the run
+	Run        RunID               `msgpack:"run"`
+	Pipeline   *pipeline.Pipeline  `msgpack:"pipeline"`
+	Env        []pipeline.KeyValue `msgpack:"env,omitempty"` // run --env over --env-file: between the pipeline's and the module's
+	Labels     map[string]string   `msgpack:"labels,omitempty"`
+	StartedBy  string              `msgpack:"started_by,omitempty"` // user@host
+	Repository string              `msgpack:"repository,omitempty"` // of the files that it takes along; "" = it takes none
+	Commit     string              `msgpack:"commit,omitempty"`     // of the workspace, where it is a git work tree
+	Trace      string              `msgpack:"trace,omitempty"`      // TRACEPARENT of the run
+	RetryOf    RunID               `msgpack:"retry_of,omitempty"`   // the run that this one does again from what failed
+	Kept       []Kept              `msgpack:"kept,omitempty"`       // what of RetryOf need not be done again
+	Origin     *Origin             `msgpack:"origin,omitempty"`     // what Pipeline was made of; nil where an older program submitted the run
 	// Registry tells the registry of workers that was there when the run was
 	// submitted: when it was made. It is in memory, so while the registry is the
 	// same one NATS was not restarted, and has lost nothing of the run. Zero =

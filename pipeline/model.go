@@ -141,6 +141,10 @@ type Requirements struct {
 	Memory int64      `msgpack:"memory,omitempty"` // bytes, at least
 
 	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
+	// Repository is that of the files which the run takes along. A worker that
+	// runs modules in a directory of its own must have the same one there; others
+	// serve any. "" = the run takes no files.
+	Repository string `msgpack:"repository,omitempty" json:",omitempty"`
 }
 
 // fit checks that they are not too long for the message that tells workers.

@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -9,10 +8,6 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
-
-// DefaultNamespace is the part of the store that a run uses unless its
-// specification names another one.
-const DefaultNamespace = "main"
 
 // files says which files an attempt of n finds and leaves; nil when the run took
 // no workspace and n has no artifacts.
@@ -25,7 +20,7 @@ func (r *Run) files(n *node, of pipeline.Files) (*jobs.JobFiles, error) {
 	if snapshot == nil && len(restore) == 0 && len(of.Produce) == 0 {
 		return nil, nil
 	}
-	f := &jobs.JobFiles{Restore: restore, Produce: of.Produce, Namespace: cmp.Or(r.spec.Cache.Namespace, DefaultNamespace), Isolated: r.spec.Isolated}
+	f := &jobs.JobFiles{Restore: restore, Produce: of.Produce, Namespace: r.spec.Cache.Writes(), Isolated: r.spec.Isolated}
 	if snapshot != nil {
 		f.Workspace, f.Git = &snapshot.Tree, snapshot.Git
 	}

@@ -202,6 +202,11 @@ func (r *Run) begin(spec *jobs.Spec) {
 const notSelected = "not selected"
 
 func (r *Run) add(m *pipeline.Module, order [2]int) *node {
+	if r.spec.Repository != "" {
+		c := *m
+		c.Requires.Repository = r.spec.Repository
+		m = &c
+	}
 	n := &node{index: len(r.nodes), module: m, order: order, attempt: 1, status: report.Waiting, root: len(r.nodes)}
 	if m.Dynamic == nil {
 		n.lane = jobs.LaneOf(m.Requires, m.Slots)

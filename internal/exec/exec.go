@@ -82,12 +82,15 @@ type Result struct {
 	// attempt that would have succeeded, and is a warning for others.
 	OutputFault error
 
-	Typed      bool          // Value is what a Go function returned
-	Value      []byte        // msgpack
-	Reason     string        // why a function skipped its module
-	Permanent  bool          // the failure is not to be retried
-	Ignorable  bool          // the module's predicate lets the failure be ignored
-	RetryAfter time.Duration // before the next attempt; 0 = by the policy
+	Typed      bool            // Value is what a Go function returned
+	Value      []byte          // msgpack
+	Reason     string          // why a function skipped its module
+	Permanent  bool            // the failure is not to be retried
+	Ignorable  bool            // the module's predicate lets the failure be ignored
+	RetryAfter time.Duration   // before the next attempt; 0 = by the policy
+	Artifacts  []jobs.Artifact // that the attempt has left; the worker stores them
+	Hermetic   bool            // only declared files were there
+
 	// Prepared is the command that a function has prepared. The attempt has not
 	// ended: it goes on with this job.
 	Prepared *jobs.Job
