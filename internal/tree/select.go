@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -53,6 +54,8 @@ func parseGlob(text string) (glob, error) {
 		return glob{}, errors.New("it is absolute; globs are relative to the top directory")
 	case slices.Contains(strings.Split(pattern, "/"), ".."):
 		return glob{}, errors.New(`it leads upwards ("..")`)
+	case !utf8.ValidString(pattern):
+		return glob{}, errors.New("it is not UTF-8")
 	case !doublestar.ValidatePattern(pattern):
 		return glob{}, errors.New("it is malformed")
 	}

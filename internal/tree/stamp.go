@@ -42,6 +42,9 @@ type system struct {
 	now   func() time.Time
 	lstat func(dir *os.Root, name string) (fs.FileInfo, error)
 	open  func(dir *os.Root, name string) (fs.File, error)
+
+	// foldsCase reports whether names in a directory that differ only in case are one.
+	foldsCase func(dir *os.Root) (bool, error)
 }
 
 var machine = system{
@@ -50,4 +53,5 @@ var machine = system{
 	open: func(dir *os.Root, name string) (fs.File, error) {
 		return dir.OpenFile(name, os.O_RDONLY|readFlags, 0)
 	},
+	foldsCase: foldsCase,
 }

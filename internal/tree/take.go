@@ -240,7 +240,7 @@ func (t *taker) list(ctx context.Context, root *place) (err error) {
 		if err != nil {
 			return err
 		}
-		path = strings.TrimSuffix(path, "/")
+		path, dir := strings.CutSuffix(path, "/")
 		if err := CheckPath(path); err != nil {
 			return err
 		}
@@ -250,33 +250,36 @@ func (t *taker) list(ctx context.Context, root *place) (err error) {
 				return err
 			}
 		}
-		if open, err = t.listed(ctx, open, path); err != nil {
+		if open, err = t.listed(ctx, open, path, dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// listed takes one path of the list. It returns the directories that are open.
-func (t *taker) listed(ctx context.Context, open []*place, path string) ([]*place, error) {
+// listed takes one path of the list, which a slash followed if dir. It returns the
+// directories that are open.
+func (t *taker) listed(ctx context.Context, open []*place, path string, dir bool) ([]*place, error) {
 	for {
-		dir := open[len(open)-1]
-		rest := strings.TrimPrefix(path[len(dir.path):], "/")
-		name, _, more := strings.Cut(rest, "/")
-		at := under(dir.path, name)
-		if t.skips(at, name, more) {
+		in := open[len(open)-1]
+		name, _, more := strings.Cut(strings.TrimPrefix(path[len(in.path):], "/"), "/")
+		at := under(in.path, name)
+		if t.skips(at, name, more || dir) {
 			return open, nil
 		}
-		if !more {
-			return open, t.entry(ctx, dir, name, path)
+		if !more && t.selects(path) {
+			return open, t.entry(ctx, in, name, path)
 		}
-		info, err := t.system.lstat(dir.root, name)
-		if err == nil && !info.IsDir() || errors.Is(err, fs.ErrNotExist) {
+		info, err := t.system.lstat(in.root, name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir():
 			return open, nil
+		case err == nil && !more:
+			return open, t.descend(ctx, in, name, path)
 		}
 		var child *place
 		if err == nil {
-			child, err = dir.enter(name, nothing)
+			child, err = in.enter(name, nothing)
 		}
 		if err != nil {
 			return open, fmt.Errorf("read directory %s: %w", quote(at), reason(err))

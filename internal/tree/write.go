@@ -54,10 +54,10 @@ type WriteOptions struct {
 // store or the disk refuses. What was written before the error stays.
 // Memory is bounded, besides the tree, by about 100 KB a file that is being written.
 func Write(ctx context.Context, t *Tree, dst *os.Root, from Content, opts WriteOptions) error {
-	if err := checkCase(t, dst); err != nil {
+	w := &writer{from: from, opts: opts, system: cmp.Or(opts.system, &machine)}
+	if err := checkCase(t, dst, w.system); err != nil {
 		return fmt.Errorf("write files: %w", err)
 	}
-	w := &writer{from: from, opts: opts, system: cmp.Or(opts.system, &machine)}
 	w.group, ctx = errgroup.WithContext(ctx)
 	w.group.SetLimit(parallel(opts.Parallel) + 1)
 	w.group.Go(func() error { return w.tree(ctx, t, top(dst)) })
@@ -99,6 +99,9 @@ func (w *writer) tree(ctx context.Context, t *Tree, root *place) (err error) {
 			dir := open[len(open)-1]
 			rest := strings.TrimPrefix(f.Path[len(dir.path):], "/")
 			name, _, more := strings.Cut(rest, "/")
+			if err := checkName(name); err != nil {
+				return fmt.Errorf("%s cannot be written here: %w", quote(f.Path), err)
+			}
 			if !more && f.Kind != Directory {
 				err = w.entry(ctx, dir, name, f)
 				break

@@ -11,12 +11,12 @@ import (
 
 // checkCase refuses a tree with two names that differ only in case, if the file
 // system of the directory holds one of them only.
-func checkCase(t *Tree, dst *os.Root) error {
+func checkCase(t *Tree, dst *os.Root, system *system) error {
 	a, b, ok := sameFolded(t.Files)
 	if !ok {
 		return nil
 	}
-	folds, err := foldsCase(dst)
+	folds, err := system.foldsCase(dst)
 	if err != nil {
 		return fmt.Errorf("find out whether the file system tells %q from %q: %w", a, b, err)
 	}

@@ -81,7 +81,7 @@ func (w *writer) same(ctx context.Context, dir *place, name string, f *File) err
 		return fmt.Errorf("there is a %s already", what(info.Mode()))
 	case info.Size() != f.Size:
 		return fmt.Errorf("there is another file already, of %d bytes instead of %d", info.Size(), f.Size)
-	case kindOf(info) != f.Kind:
+	case kindOf(info) != f.Kind && runtime.GOOS != "windows":
 		return fmt.Errorf("there is the same path already, as a %s instead of a %s", kindOf(info), f.Kind)
 	}
 	t := taker{opts: TakeOptions{Index: w.opts.Index}, system: w.system}
