@@ -6,6 +6,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Errors that callers branch on.
@@ -62,7 +63,7 @@ func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 }
 
 func newConn(c *jetstream.Conn) *Conn {
-	b := bodies{c, content.New(c, topology.BlobsBucket, topology.BlobsAge)}
+	b := bodies{c, content.New(c, topology.BlobsBucket, jobs.ValuesNamespace, topology.BlobsAge)}
 	return &Conn{
 		Conn: c, Runs: &Runs{c: c, bodies: b}, Queue: &Queue{c: c, bodies: b}, Logs: &Logs{c: c, bodies: b},
 		Control: &Control{c}, Values: &Values{b.store},

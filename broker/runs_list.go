@@ -232,7 +232,9 @@ func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
 // Mark marks every value to which the log of a run refers: long records, and
 // outputs.
 func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) error {
-	mark := func(digest string) error { return used.Add(ctx, content.Digest(digest), nil) }
+	mark := func(digest string) error {
+		return used.Add(ctx, content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(digest)}, nil)
+	}
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		if byReference(m.Msg) {

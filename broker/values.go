@@ -65,7 +65,7 @@ func (v *Values) put(ctx context.Context, data []byte) (jobs.Blob, error) {
 // Renew keeps a value from expiring, as if it were stored now, or returns
 // ErrNotFound. It fails while the store is full.
 func (v *Values) Renew(ctx context.Context, b jobs.Blob) error {
-	return v.Store.Renew(ctx, content.Digest(b.SHA256), b.Bytes, jobs.MaxOutputs)
+	return v.Store.Renew(ctx, content.Digest(b.SHA256), jobs.MaxOutputs)
 }
 
 // Usage returns the size of all values.

@@ -6,6 +6,11 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
+// ValuesNamespace is the part of the store that holds the large values of runs:
+// results, and records and jobs that are too long for a message. Names that begin with
+// an underscore are no namespaces of users.
+const ValuesNamespace = "_runs"
+
 // Tree refers to a stored tree of files. The zero value is no tree.
 type Tree struct {
 	Root      string    `msgpack:"root,omitempty"`      // digest of the root node, in hex: equal trees have equal ones

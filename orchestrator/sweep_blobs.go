@@ -50,7 +50,7 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 		return err
 	}
 	for dropped := 0; len(blobs) > 0 && blobs[0].Time.Before(before); blobs = blobs[1:] {
-		if needed.Has(blobs[0].Digest) {
+		if needed.Has(blobs[0].Ref) {
 			continue
 		}
 		if dropped++; dropped%dropBatch == 1 {

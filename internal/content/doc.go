@@ -1,27 +1,36 @@
-// Package content stores values of any length by the SHA-256 of their bytes, in an
+// Package content stores values of any length, by a SHA-256, in namespaces of an
 // object store of NATS. It may change at any time.
 //
-// A value is an entry, which names the value's digest, size and chunks, and its
-// chunks, which are messages on their own subject. The entry is written last:
-// a value without an entry does not exist. A value that is stored again while it
-// exists only has its entry renewed, so that it does not expire while it is used.
-// The layout is that of the object store of nats.go, but the package reads and
-// writes it by itself:
+// A value is an entry and its chunks, each a message on a subject of its own:
 //
-//   - nats.go publishes the entry together with the chunks. If the stream has room
-//     for the short entry but not for a chunk, the result is an entry without its
-//     bytes that counts as stored.
-//   - nats.go asks any replica, and trusts one that is behind and lacks the value or
-//     a part of it. If the consumer of the chunks is placed on a server that has
-//     just died, its read waits for minutes.
+//	$O.BUCKET.M.NAMESPACE.DIGEST                the entry
+//	$O.BUCKET.M.NAMESPACE.DIGEST.SEGMENT        a note: this segment is stored
+//	$O.BUCKET.C.NAMESPACE.DIGEST.LENGTH.CHUNK   a chunk, of values cut at LENGTH
 //
-// Reading and writing hold a bounded part of a value in memory. A reader checks the
-// digest at the end; what it returned before that must not be used if the check
-// fails. Entries and chunks are data of others: an entry that contradicts its
-// subject or names no chunks is treated as missing, and storing the value replaces
-// it.
+// The entry names the size and the check sum of each segment of 4 MiB. It is written
+// last: a value without an entry does not exist. A chunk is named by what it holds, so
+// any number of writers may store a value at the same time, and one that was
+// interrupted continues: of a value of several segments it finds notes of those that
+// are complete. Messages replace those before them on their subjects.
+//
+// Roles are confined to namespaces by subjects alone. Reading and writing use direct
+// gets by subject and publishes only: no consumer, no get by sequence and no purge.
+// Whoever lists and drops values (List, Drop) uses those.
+//
+// The digest of a plain value is that of its bytes, and a reader checks it at the end;
+// what it returned before must not be used if the check fails. A value that is
+// Unchecked has a digest that determines what it holds in another way, and the caller
+// checks it. In both, a segment that does not have its check sum is read again, and
+// then reported as ErrDamaged. Entries are data of others: one that contradicts its
+// subject or itself is treated as missing.
+//
+// Have tells which values need not be sent. It renews them, so that they stay for Hold.
+// A replica may be behind: it is believed that a value exists when the renewal, which
+// expects the sequence that was read, is accepted; and that it does not, when the
+// leader says so, too.
 //
 // Values expire by age. A sweep may remove them earlier: it lists them (List), marks
-// those in use, with everything that a manifest refers to (Marks), and drops others
-// (Drop). A value that was stored or renewed after the list keeps its entry.
+// those in use, with everything to which they refer (Marks), and drops others (Drop). A
+// value that was stored or renewed after the list keeps its entry, and with it the
+// chunks.
 package content

@@ -3,88 +3,142 @@ package content
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
-	"regexp"
+	"hash/crc32"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/wire"
 )
 
-// entry is the entry of a value, with its sequence. Its ModTime is that of the
-// bytes; the entry itself may be younger.
+const (
+	// segmentBytes is how long a segment is, except the last one: it is checked, sent
+	// again and fetched again whole, and memory holds few of them.
+	segmentBytes = 4 << 20
+
+	// mostSegments bounds the segments of a value, and with them its entry. The
+	// segments of a longer value are longer, up to longestSegment.
+	mostSegments   = 2048
+	longestSegment = 64 << 20
+	mostBytes      = mostSegments * longestSegment // of a value
+
+	// MostRefs bounds the references of a value: its entry is one message.
+	MostRefs = 512
+
+	leastChunk, mostChunk = 16 << 10, 1 << 20
+)
+
+// segment is a part of a stored value. It is also the body of the note that a
+// segment is stored.
+type segment struct {
+	Chunk int       `json:"chunk"`         // bytes of each chunk but the last
+	Sum   uint32    `json:"sum"`           // CRC-32C of its bytes
+	Time  time.Time `json:"time,omitzero"` // when it was stored, by the writer's clock; in notes only
+}
+
+// entry is the entry of a value.
 type entry struct {
-	natsjs.ObjectInfo
-	seq uint64
+	Digest   Digest    `json:"digest"`
+	Size     int64     `json:"size"` // -1 = the value was found damaged
+	Segments []segment `json:"segments"`
+	Time     time.Time `json:"time"` // when the oldest bytes were stored, by the writer's clock
+	Held     bool      `json:"held,omitempty"`
+	Refs     []string  `json:"refs,omitempty"` // NAMESPACE/DIGEST of the values to which this one refers
+
+	seq    uint64
+	stored time.Time // the entry, by the server's clock
 }
 
-// usable reports whether a stored value has that size, and is young enough not to
-// expire while it is in use: after half of its age it is stored again.
-func (s Store) usable(e *entry, size int64) bool {
-	return !e.Deleted && size >= 0 && e.Size == uint64(size) && time.Since(e.ModTime) < s.age/2
-}
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// readEntry reads the entry of a value, once. It returns ErrNotFound also for a
-// message that is not an entry.
-func (s Store) readEntry(ctx context.Context, d Digest) (*entry, error) {
-	m, err := s.c.LastOnce(ctx, s.stream(), s.entrySubject(string(d)))
-	if err != nil {
-		return nil, err
+// segmentLength is the length of the segments of a value of size bytes.
+func segmentLength(size int64) int64 {
+	if size <= segmentBytes*mostSegments {
+		return segmentBytes
 	}
-	return s.parseEntry(m)
+	return min((size/mostSegments+segmentBytes)/segmentBytes*segmentBytes, longestSegment)
 }
+
+func segmentsOf(size int64) int {
+	each := segmentLength(size)
+	return int((size + each - 1) / each)
+}
+
+// usable reports whether a stored value is whole and young enough not to expire
+// while it is in use. A third of the age is left when all of what a value refers to
+// was a third of the age old when the value was stored, which is now a third old.
+func (s Store) usable(e *entry) bool { return e.Size >= 0 && time.Since(e.Time) < s.age/3 }
 
 // parseEntry decodes an entry; ErrNotFound when it describes no value, or not that
 // of its subject.
 func (s Store) parseEntry(m jetstream.Message) (*entry, error) {
-	e := &entry{seq: m.Seq}
-	if err := json.Unmarshal(m.Data, &e.ObjectInfo); err != nil {
-		return nil, fmt.Errorf("%w: %.100s is not the entry of a blob: %w", jetstream.ErrNotFound, m.Subject, err)
+	e := &entry{seq: m.Seq, stored: m.Time}
+	if err := json.Unmarshal(m.Data, e); err != nil {
+		return nil, fmt.Errorf("%w: %.200s is not the entry of a value: %w", jetstream.ErrNotFound, m.Subject, err)
 	}
-	switch {
-	case m.Subject != s.entrySubject(e.Name), !Digest(e.Name).Valid():
-		return nil, fmt.Errorf("%w: %.100s holds the entry of a blob with another name, %.100q", jetstream.ErrNotFound, m.Subject, e.Name)
-	case !e.Deleted && !idPattern.MatchString(e.NUID):
-		return nil, fmt.Errorf("%w: the entry of blob %s names its chunks %.100q", jetstream.ErrNotFound, e.Name, e.NUID)
+	if !e.Digest.Valid() || m.Subject != s.entrySubject(e.Digest) {
+		return nil, fmt.Errorf("%w: %.200s holds the entry of another value, %.100q", jetstream.ErrNotFound, m.Subject, e.Digest)
+	}
+	if e.Size < 0 {
+		return nil, fmt.Errorf("%w: the stored copy of %s was damaged", jetstream.ErrNotFound, e.Digest)
+	}
+	wrong := e.Size > mostBytes || len(e.Segments) != segmentsOf(e.Size)
+	for _, g := range e.Segments {
+		wrong = wrong || g.Chunk < leastChunk || g.Chunk > mostChunk || segmentBytes%g.Chunk != 0
+	}
+	if wrong {
+		return nil, fmt.Errorf("%w: the entry of %s contradicts itself", jetstream.ErrNotFound, e.Digest)
 	}
 	return e, nil
 }
 
-// idPattern matches what can name the chunks of one value: it becomes a token of
-// the subject from which chunks are read and purged.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-// anySequence makes writeEntry replace any other entry.
-const anySequence = math.MaxUint64
-
-func (s Store) writeEntry(ctx context.Context, d Digest, info *natsjs.ObjectInfo, expect uint64) error {
-	text, err := json.Marshal(info)
-	if err != nil {
-		return err
+// refs returns the values to which an entry refers.
+func (e *entry) refs() (refs []Ref) {
+	for _, text := range e.Refs {
+		namespace, digest, _ := strings.Cut(text, "/")
+		if ValidNamespace(namespace) && Digest(digest).Valid() {
+			refs = append(refs, Ref{namespace, Digest(digest)})
+		}
 	}
-	m := &nats.Msg{Subject: s.entrySubject(string(d)), Data: text}
-	jetstream.SetHeader(m, natsjs.MsgRollup, natsjs.MsgRollupSubject)
-	if expect != anySequence {
-		jetstream.ExpectLast(m, expect)
-	}
-	_, err = s.c.Store(ctx, m)
-	return err
+	return refs
 }
 
-// touch renews a value by writing its entry again. It returns false if the value
-// was dropped in the meantime.
-func (s Store) touch(ctx context.Context, d Digest, old *entry) (bool, error) {
-	err := s.writeEntry(ctx, d, &old.ObjectInfo, old.seq)
-	if !errors.Is(err, jetstream.ErrConflict) {
-		return err == nil, err
+// message is the message that stores an entry.
+func (s Store) message(e *entry) (*nats.Msg, error) {
+	text, err := json.Marshal(e)
+	if err == nil && len(text) > s.c.MaxBody() {
+		err = fmt.Errorf("the entry of a value of %d bytes with %d references is %w", e.Size, len(e.Refs), wire.ErrTooLarge)
 	}
-	now, err := s.readEntry(ctx, d)
-	if errors.Is(err, jetstream.ErrNotFound) {
-		return false, nil
+	return &nats.Msg{Subject: s.entrySubject(e.Digest), Data: text}, err
+}
+
+// find reads the entry of a value from any replica.
+func (s Store) find(ctx context.Context, d Digest) (*entry, error) {
+	found, err := s.get(ctx, []string{s.entrySubject(d)}, entryBytes)
+	if err != nil {
+		return nil, err
 	}
-	return err == nil && !now.Deleted && now.Size == old.Size, err // another writer has renewed it
+	if found[0].Msg == nil {
+		return nil, jetstream.ErrNotFound
+	}
+	return s.parseEntry(found[0])
+}
+
+// Condemn notes that the stored copy of a value is damaged, so that Have does not
+// report it any more. It does not fail: without the permission, or when the value was
+// stored again, it changes nothing.
+func (s Store) Condemn(ctx context.Context, d Digest) {
+	e, err := s.find(ctx, d)
+	if err != nil {
+		return
+	}
+	m, err := s.message(&entry{Digest: d, Size: -1, Time: e.Time})
+	if err != nil {
+		return
+	}
+	jetstream.ExpectLast(m, e.seq)
+	_, _ = s.c.Store(ctx, m) // see above
 }

@@ -2,20 +2,20 @@ package content
 
 import "context"
 
-// Refs returns the digests to which a manifest refers. What it returns are
+// Refs returns the values to which a manifest refers. What it returns are
 // manifests, too, or plain values, for which it returns none.
-type Refs func(ctx context.Context, manifest Digest) ([]Digest, error)
+type Refs func(ctx context.Context, manifest Ref) ([]Ref, error)
 
 // Marks is a set of values in use. The zero value is empty.
-type Marks struct{ followed map[Digest]bool } // false = marked as plain content
+type Marks struct{ followed map[Ref]bool } // false = marked as plain content
 
 // Add marks a value, and everything that it refers to by refs, unless refs is nil.
 // It asks for the references of each value once.
-func (m *Marks) Add(ctx context.Context, d Digest, refs Refs) error {
+func (m *Marks) Add(ctx context.Context, value Ref, refs Refs) error {
 	if m.followed == nil {
-		m.followed = map[Digest]bool{}
+		m.followed = map[Ref]bool{}
 	}
-	for open := []Digest{d}; len(open) > 0; {
+	for open := []Ref{value}; len(open) > 0; {
 		next := open[len(open)-1]
 		open = open[:len(open)-1]
 		if m.followed[next] {
@@ -35,7 +35,7 @@ func (m *Marks) Add(ctx context.Context, d Digest, refs Refs) error {
 }
 
 // Has reports whether a value is marked.
-func (m *Marks) Has(d Digest) bool {
-	_, ok := m.followed[d]
+func (m *Marks) Has(value Ref) bool {
+	_, ok := m.followed[value]
 	return ok
 }

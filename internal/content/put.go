@@ -4,17 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
-	natsjs "github.com/nats-io/nats.go/jetstream"
-
-	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 )
 
@@ -33,36 +27,31 @@ func (s Store) Put(ctx context.Context, r io.Reader) (Digest, error) {
 	if err != nil {
 		return "", fmt.Errorf("store a value in %s: %w", s.bucket, err)
 	}
-	return v.digest(), s.put(ctx, v)
+	return v.Digest, s.put(ctx, v, in)
 }
 
 // PutBytes is Put for a value in memory.
 func (s Store) PutBytes(ctx context.Context, data []byte) (Digest, error) {
-	v := &value{in: bytes.NewReader(data), size: int64(len(data)), sum: sha256.Sum256(data)}
-	return v.digest(), s.put(ctx, v)
+	v := Value{Digest: DigestOf(data), Size: int64(len(data))}
+	return v.Digest, s.put(ctx, v, bytes.NewReader(data))
 }
 
-// value is one that is to be stored.
-type value struct {
-	in   io.ReadSeeker
-	size int64
-	sum  [sha256.Size]byte
+// DigestOf returns the digest of a value.
+func DigestOf(data []byte) Digest {
+	sum := sha256.Sum256(data)
+	return Digest(hex.EncodeToString(sum[:]))
 }
-
-func (v *value) digest() Digest { return Digest(hex.EncodeToString(v.sum[:])) }
 
 // measure reads a value for its size and its digest.
-func measure(in io.ReadSeeker) (*value, error) {
-	v := &value{in: in}
+func measure(in io.ReadSeeker) (v Value, err error) {
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return nil, err
+		return v, err
 	}
 	h := sha256.New()
-	var err error
-	if v.size, err = io.Copy(h, in); err != nil {
-		return nil, err
+	if v.Size, err = io.Copy(h, in); err != nil {
+		return v, err
 	}
-	h.Sum(v.sum[:0])
+	v.Digest = Digest(hex.EncodeToString(h.Sum(nil)))
 	return v, nil
 }
 
@@ -86,52 +75,31 @@ func seekable(r io.Reader) (in io.ReadSeeker, done func(), err error) {
 	return f, done, nil
 }
 
-func (s Store) put(ctx context.Context, v *value) error {
-	_, err := jetstream.RetryWhenFull(ctx, s.c, s.full, s.stream(), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, s.putOnce(ctx, v)
-	})
-	if err != nil {
-		return fmt.Errorf("store %d bytes in %s: %w", v.size, s.bucket, err)
-	}
-	return nil
-}
-
-// putOnce stores the chunks, and then the entry that makes them a value. If the
-// value exists, it renews the entry instead, because the sweep drops the oldest.
-func (s Store) putOnce(ctx context.Context, v *value) error {
-	old, err := s.readEntry(ctx, v.digest())
-	switch {
-	case err == nil && s.usable(old, v.size):
-		if exists, err := s.touch(ctx, v.digest(), old); exists || err != nil {
-			return err
-		}
-	case err != nil && !errors.Is(err, jetstream.ErrNotFound):
+// put stores a value unless it is stored. Then it renews it instead, because a sweep
+// drops the oldest.
+func (s Store) put(ctx context.Context, v Value, in io.ReadSeeker) error {
+	have, err := s.Have(ctx, []Digest{v.Digest})
+	if err != nil || len(have) > 0 {
 		return err
 	}
-	id := ident.New()
-	err = s.send(ctx, id, v)
-	switch {
-	case err != nil && !errors.Is(err, jetstream.ErrNoAnswer) && !errors.Is(err, jetstream.ErrLost): // else the entry may be stored
-		s.dropChunks(id)
-	case err == nil && old != nil && idPattern.MatchString(old.NUID):
-		s.dropChunks(old.NUID)
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("store a value in %s: %w", s.bucket, err)
 	}
+	_, err = s.Send(ctx, v, in)
 	return err
 }
 
-// send stores a value as new chunks.
-func (s Store) send(ctx context.Context, id string, v *value) error {
-	chunks, each, err := s.c.Upload(ctx, s.chunkSubject(id), v.in, v.size)
+// Renew renews a value of at most limit bytes, as if it were stored now, or returns
+// jetstream.ErrNotFound. It fails while the store is full.
+func (s Store) Renew(ctx context.Context, d Digest, limit int) error {
+	have, err := s.WhenFull(jetstream.FailWhenFull).Have(ctx, []Digest{d})
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	data, err := s.Bytes(ctx, d, limit) // it is too old to be renewed
 	if err != nil {
 		return err
 	}
-	return s.writeEntry(ctx, v.digest(), &natsjs.ObjectInfo{
-		ObjectMeta: natsjs.ObjectMeta{Name: string(v.digest()), Opts: &natsjs.ObjectMetaOptions{ChunkSize: uint32(each)}}, //nolint:gosec // a chunk is short
-		Bucket:     s.bucket, NUID: id, Size: uint64(v.size), Chunks: uint32(chunks),                                      //nolint:gosec // not negative
-		Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(v.sum[:]), ModTime: time.Now().UTC(),
-	}, anySequence)
+	_, err = s.WhenFull(jetstream.FailWhenFull).Send(ctx, Value{Digest: d, Size: int64(len(data))}, bytes.NewReader(data))
+	return err
 }
-
-// dropChunks removes chunks that no entry names. It does not wait: chunks that
-// remain expire by age.
-func (s Store) dropChunks(id string) { s.c.PurgeSoon(s.stream(), s.chunkSubject(id)) }

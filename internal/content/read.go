@@ -7,31 +7,37 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
-	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/wire"
 )
 
-const (
-	// portion is how many bytes of a value are read with one consumer, and held in
-	// memory.
-	portion = 16 << 20
+// ErrDamaged reports a value of which a part is missing or wrong, also after it was
+// read again. It is an ErrNotFound: the value cannot be used.
+var ErrDamaged = fmt.Errorf("%w: the stored copy is damaged", jetstream.ErrNotFound)
 
-	// patience is how long a cluster is asked again for a value that it reports
-	// missing: a leader that was paused and replaced answers from its old state
-	// until it learns of the new leader.
-	patience = 5 * time.Second
-)
+// damageTries is how often a damaged segment is read.
+const damageTries = 3
 
 // Open returns a reader of a value. The reader returns an error instead of io.EOF
 // when the bytes do not have the digest. It uses ctx until it is closed. Open
-// returns ErrNotFound, or wire.ErrMalformed for an invalid digest.
+// returns ErrNotFound, or wire.ErrMalformed for an invalid digest. It holds two
+// segments in memory (8 MiB).
 func (s Store) Open(ctx context.Context, d Digest) (io.ReadCloser, error) {
-	r := s.reader(d)
-	if err := r.start(ctx); err != nil {
+	return s.open(ctx, d, true)
+}
+
+// OpenUnchecked is Open for a value whose digest is not that of its bytes. The caller
+// checks what it reads.
+func (s Store) OpenUnchecked(ctx context.Context, d Digest) (io.ReadCloser, error) {
+	return s.open(ctx, d, false)
+}
+
+func (s Store) open(ctx context.Context, d Digest, check bool) (io.ReadCloser, error) {
+	r, err := s.start(ctx, d, check)
+	if err != nil {
 		return nil, fmt.Errorf("read blob %.100s: %w", d, err)
 	}
 	return &stream{ctx: ctx, r: r}, nil
@@ -40,15 +46,27 @@ func (s Store) Open(ctx context.Context, d Digest) (io.ReadCloser, error) {
 // Bytes reads a value of at most limit bytes. It returns ErrNotFound, ErrTooLarge,
 // or wire.ErrMalformed for an invalid digest.
 func (s Store) Bytes(ctx context.Context, d Digest, limit int) ([]byte, error) {
-	r := s.reader(d)
-	data, err := r.all(ctx, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read blob %.100s: %w", d, err)
-	}
-	return data, nil
+	data, _, err := s.bytes(ctx, d, limit, true)
+	return data, err
 }
 
-func (s Store) reader(d Digest) *reader { return &reader{s: s, digest: d, hash: sha256.New()} }
+// BytesUnchecked is Bytes for a value whose digest is not that of its bytes: the
+// caller checks what it reads. It also returns the references of the value, which
+// nothing checks.
+func (s Store) BytesUnchecked(ctx context.Context, d Digest, limit int) ([]byte, []Ref, error) {
+	return s.bytes(ctx, d, limit, false)
+}
+
+func (s Store) bytes(ctx context.Context, d Digest, limit int, check bool) (data []byte, refs []Ref, err error) {
+	r, err := s.start(ctx, d, check)
+	if err == nil {
+		data, err = r.all(ctx, limit)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read blob %.100s: %w", d, err)
+	}
+	return data, r.entry.refs(), nil
+}
 
 // stream implements Open's reader.
 type stream struct {
@@ -80,25 +98,42 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// reader reads one value, in portions.
+// reader reads one value, segment by segment. While the caller uses one, the next one
+// is on its way.
 type reader struct {
 	s      Store
 	digest Digest
+	check  bool
 	entry  *entry
-	after  uint64 // sequence of the last chunk that was read of this copy
-	skip   int64  // bytes of this copy that were read of an earlier one
-	read   int64
+	read   int // segments
+	bytes  int64
+	ahead  *arrival // of segment read; nil = it was not asked for
+	spare  []byte   // the buffer of a segment that was used
+	last   []byte   // the segment that the caller uses
 	hash   hash.Hash
+}
+
+// start finds the entry of a value.
+func (s Store) start(ctx context.Context, d Digest, check bool) (*reader, error) {
+	if !d.Valid() {
+		return nil, fmt.Errorf("%w: it is not a digest", wire.ErrMalformed)
+	}
+	r := &reader{s: s, digest: d, check: check, hash: sha256.New()}
+	err := s.patiently(ctx, func() (err error) {
+		r.entry, err = s.find(ctx, d)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrNotFound) {
+		err = fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(s.age.Hours()/24))
+	}
+	return r, err
 }
 
 // all reads a value whole. Memory grows with the bytes that arrive, not with the
 // size that the entry claims.
 func (r *reader) all(ctx context.Context, limit int) (data []byte, err error) {
-	if err := r.start(ctx); err != nil {
-		return nil, err
-	}
 	for {
-		if r.entry.Size > uint64(limit) { //nolint:gosec // a limit is never negative
+		if r.entry.Size > int64(limit) {
 			return nil, fmt.Errorf("%w: %d bytes, at most %d are read", jetstream.ErrTooLarge, r.entry.Size, limit)
 		}
 		part, err := r.next(ctx)
@@ -107,7 +142,7 @@ func (r *reader) all(ctx context.Context, limit int) (data []byte, err error) {
 			return data, nil
 		case err != nil:
 			return nil, err
-		case data == nil:
+		case len(r.entry.Segments) == 1:
 			data = part
 		default:
 			data = append(data, part...)
@@ -115,132 +150,82 @@ func (r *reader) all(ctx context.Context, limit int) (data []byte, err error) {
 	}
 }
 
-// start finds the value.
-func (r *reader) start(ctx context.Context) error {
-	if !r.digest.Valid() {
-		return fmt.Errorf("%w: it is not a digest", wire.ErrMalformed)
+// next reads the next segment, which the caller uses until it calls next again. After
+// the last one it returns io.EOF if the digest is right.
+func (r *reader) next(ctx context.Context) ([]byte, error) {
+	if r.last != nil && r.spare == nil {
+		r.spare = r.last
 	}
-	return r.s.patiently(ctx, func() (err error) {
-		r.entry, err = r.find(ctx)
-		return err
-	})
-}
-
-// patiently repeats f while a cluster may report a value missing by mistake.
-func (s Store) patiently(ctx context.Context, f func() error) error {
-	began := time.Now()
-	for backoff := jetstream.NewBackOff(); ; {
-		err := f()
-		if !errors.Is(err, jetstream.ErrNotFound) || time.Since(began) > patience || !s.replicated(ctx) || pause.For(ctx, backoff.NextBackOff()) != nil {
-			return err
-		}
-	}
-}
-
-func (s Store) replicated(ctx context.Context) bool {
-	info, err := s.c.StreamInfo(ctx, s.stream())
-	return err == nil && info.Config.Replicas > 1
-}
-
-// find reads the entry of the value.
-func (r *reader) find(ctx context.Context) (*entry, error) {
-	m, err := r.s.c.Last(ctx, r.s.stream(), r.s.entrySubject(string(r.digest)))
-	var e *entry
-	if err == nil {
-		e, err = r.s.parseEntry(m)
-	} else if errors.Is(err, jetstream.ErrNotFound) {
-		err = jetstream.ErrNotFound // without the subject of the entry
-	}
-	if err == nil && e.Deleted {
-		err = jetstream.ErrNotFound
-	}
-	if errors.Is(err, jetstream.ErrNotFound) {
-		return nil, fmt.Errorf("%w (blobs are kept for %d days, and while there is room)", err, int(r.s.age.Hours()/24))
-	}
-	return e, err
-}
-
-// next reads the next portion. After the last one it returns io.EOF if the digest
-// is right.
-func (r *reader) next(ctx context.Context) (part []byte, err error) {
-	if uint64(r.read) >= r.entry.Size { //nolint:gosec // not negative
-		if sum := hex.EncodeToString(r.hash.Sum(nil)); sum != string(r.digest) {
-			return nil, fmt.Errorf("%w: digest mismatch after %d bytes (the stored copy is damaged)", jetstream.ErrNotFound, r.read)
+	r.last = nil
+	if r.read >= len(r.entry.Segments) {
+		if sum := hex.EncodeToString(r.hash.Sum(nil)); r.check && sum != string(r.digest) {
+			return nil, fmt.Errorf("%w: digest mismatch after %d bytes", ErrDamaged, r.bytes)
 		}
 		return nil, io.EOF
 	}
-	err = r.s.patiently(ctx, func() error {
-		part, err = r.portion(ctx)
-		if err != nil || len(part) > 0 {
-			return err
-		}
-		return r.turn(ctx)
-	})
-	if err == nil && len(part) == 0 { // of another copy
-		return r.next(ctx)
-	}
-	return part, err
-}
-
-// turn continues with the copy that was stored in the meantime, because storing a
-// value again drops the chunks of the earlier copy.
-func (r *reader) turn(ctx context.Context) error {
-	e, err := r.find(ctx)
+	part, err := r.segment(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if e.NUID == r.entry.NUID {
-		return fmt.Errorf("%w: only %d of its %d bytes are stored", jetstream.ErrNotFound, r.read, e.Size)
+	r.read++
+	r.bytes += int64(len(part))
+	r.last = part
+	if r.read < len(r.entry.Segments) {
+		r.ahead = r.ask(ctx)
 	}
-	r.entry, r.after, r.skip = e, 0, r.read
-	return nil
-}
-
-// portion reads the next bytes of the present copy; nothing when no more of it is
-// stored. The replica that sends the chunks may be behind; then the leader knows of
-// more.
-func (r *reader) portion(ctx context.Context) (part []byte, err error) {
-	subject := r.s.chunkSubject(r.entry.NUID)
-	want := int(min(r.entry.Size-uint64(r.read), portion)) //nolint:gosec // at most portion
-	src := jetstream.Source{Stream: r.s.stream(), Bulk: true, Filters: []string{subject}, Verified: true}
-	if r.entry.Opts != nil {
-		src.MessageBytes = int(r.entry.Opts.ChunkSize)
+	if r.check {
+		r.hash.Write(part)
 	}
-	for backoff := jetstream.NewBackOff(); ; {
-		src.After, src.Bytes = r.after, want-len(part)+int(r.skip)
-		err := r.s.c.ReadAll(ctx, src, func(m jetstream.Message) error {
-			part = append(part, r.fresh(m)...)
-			if len(part) >= want {
-				return jetstream.ErrEnough
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(part) >= want {
-			break
-		}
-		newest, err := r.s.c.Last(ctx, r.s.stream(), subject)
-		if errors.Is(err, jetstream.ErrNotFound) || err == nil && newest.Seq <= r.after { // nothing more is stored
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := pause.For(ctx, backoff.NextBackOff()); err != nil {
-			return nil, err
-		}
-	}
-	r.hash.Write(part)
-	r.read += int64(len(part))
 	return part, nil
 }
 
-// fresh returns the bytes of a chunk that were not read of an earlier copy.
-func (r *reader) fresh(m jetstream.Message) []byte {
-	r.after = m.Seq
-	n := min(r.skip, int64(len(m.Data)))
-	r.skip -= n
-	return m.Data[n:]
+// segment returns the next segment. It reads a damaged one again: the replica may be
+// behind, or another writer has stored the value again.
+func (r *reader) segment(ctx context.Context) (part []byte, err error) {
+	for try := 1; ; try++ {
+		err := r.s.patiently(ctx, func() error {
+			a := r.ahead
+			r.ahead = nil
+			if a == nil {
+				a = r.ask(ctx)
+			}
+			part, err = a.wait(ctx)
+			return err
+		})
+		if err != nil && !errors.Is(err, jetstream.ErrNotFound) && !jetstream.Transient(err) {
+			return nil, err
+		}
+		if err == nil && crc32.Checksum(part, castagnoli) == r.entry.Segments[r.read].Sum {
+			return part, nil
+		}
+		if try == damageTries {
+			return nil, r.damaged(err)
+		}
+		if err := r.again(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *reader) damaged(err error) error {
+	if err == nil {
+		err = errors.New("they do not have their check sum")
+	}
+	at := int64(r.read) * segmentLength(r.entry.Size)
+	return fmt.Errorf("%w: the bytes from %d on, of %d: %w", ErrDamaged, at, r.entry.Size, err)
+}
+
+// again waits for the connection, and reads the entry anew.
+func (r *reader) again(ctx context.Context) error {
+	e, err := r.s.find(ctx, r.digest)
+	if err == nil && e.Size != r.entry.Size && r.read > 0 {
+		err = fmt.Errorf("%w: it was stored again with %d bytes instead of %d", ErrDamaged, e.Size, r.entry.Size)
+	}
+	if errors.Is(err, jetstream.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		r.entry = e
+	}
+	return err
 }

@@ -21,7 +21,7 @@ func store(t testing.TB, s *natstest.Server) (content.Store, *jetstream.Conn) {
 		Streams: topology.Streams(), Probe: topology.RunsStream,
 	})
 	natstest.Check(t, err)
-	return content.New(c, topology.BlobsBucket, topology.BlobsAge), c
+	return content.New(c, topology.BlobsBucket, "main", topology.BlobsAge), c
 }
 
 // open is store with a connection that lasts as long as the test.

@@ -28,7 +28,7 @@ func TestDrop(t *testing.T) {
 		return all[0]
 	}
 	d := put()
-	renew := func() error { return st.Renew(ctx, d, int64(len(value)), len(value)) }
+	renew := func() error { return st.Renew(ctx, d, len(value)) }
 	for what, again := range map[string]func(){
 		"stored again": func() { put() },
 		"renewed":      func() { natstest.Check(t, renew()) },
@@ -60,27 +60,31 @@ func TestDrop(t *testing.T) {
 // if it was marked as plain content before.
 func TestMarksFollowManifests(t *testing.T) {
 	t.Parallel()
-	asked := map[content.Digest]int{}
-	refs := func(_ context.Context, d content.Digest) ([]content.Digest, error) {
-		asked[d]++
-		return map[content.Digest][]content.Digest{"root": {"dir", "file"}, "dir": {"file", "root", "deep"}}[d], nil
+	ref := func(name content.Digest) content.Ref { return content.Ref{Namespace: "main", Digest: name} }
+	asked := map[content.Ref]int{}
+	refs := func(_ context.Context, of content.Ref) (found []content.Ref, err error) {
+		asked[of]++
+		for _, name := range map[content.Digest][]content.Digest{"root": {"dir", "file"}, "dir": {"file", "root", "deep"}}[of.Digest] {
+			found = append(found, ref(name))
+		}
+		return found, nil
 	}
 	var used content.Marks
-	natstest.Check(t, used.Add(t.Context(), "dir", nil))
-	if used.Has("deep") {
+	natstest.Check(t, used.Add(t.Context(), ref("dir"), nil))
+	if used.Has(ref("deep")) {
 		t.Error("plain content is followed")
 	}
-	natstest.Check(t, used.Add(t.Context(), "root", refs))
+	natstest.Check(t, used.Add(t.Context(), ref("root"), refs))
 	for _, d := range []content.Digest{"root", "dir", "file", "deep"} {
-		if !used.Has(d) || asked[d] != 1 {
-			t.Errorf("%s: marked %v, asked %d times", d, used.Has(d), asked[d])
+		if !used.Has(ref(d)) || asked[ref(d)] != 1 {
+			t.Errorf("%s: marked %v, asked %d times", d, used.Has(ref(d)), asked[ref(d)])
 		}
 	}
-	if used.Has("other") {
+	if used.Has(ref("other")) || used.Has(content.Ref{Namespace: "other", Digest: "root"}) {
 		t.Error("another value is marked")
 	}
-	failing := func(context.Context, content.Digest) ([]content.Digest, error) { return nil, fmt.Errorf("unreadable") }
-	if used.Add(t.Context(), "new", failing) == nil {
+	failing := func(context.Context, content.Ref) ([]content.Ref, error) { return nil, fmt.Errorf("unreadable") }
+	if used.Add(t.Context(), ref("new"), failing) == nil {
 		t.Error("a manifest that cannot be read is no error")
 	}
 }

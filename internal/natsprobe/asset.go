@@ -79,7 +79,7 @@ func differences(want, have *natsjs.StreamConfig) []Difference {
 	note(have.MaxMsgSize > 0 && have.MaxMsgSize < topology.LongestMessage, true, "it refuses messages above %d bytes; up to %d are sent", have.MaxMsgSize, topology.LongestMessage)
 	note(want.MaxAge == 0 && have.MaxAge > 0 && !bucketName(want.Name), false, "messages older than %v are removed", have.MaxAge)
 	note(want.Storage == natsjs.FileStorage && have.Storage != want.Storage && !bucketName(want.Name), false, "it is in memory: a restart of the server loses it")
-	note(want.AllowDirect && !have.AllowDirect, false, "it does not allow direct gets")
+	note(want.AllowDirect && !have.AllowDirect, strings.HasPrefix(want.Name, "OBJ_"), "it does not allow direct gets")
 	note(want.AllowRollup && !have.AllowRollup, false, "it does not allow roll-ups")
 	note(have.MaxConsumers > 0 && have.MaxConsumers < 1000, false, "it has room for %d consumers: one a lane or reader", have.MaxConsumers)
 	note(want.RePublish != nil && have.RePublish == nil, false, "it republishes nothing to %s: workers find a job up to a second late", republished(want))

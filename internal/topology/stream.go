@@ -82,7 +82,7 @@ func Streams() []jetstream.StreamConfig {
 	blobs := base
 	blobs.Name, blobs.Subjects = "OBJ_"+BlobsBucket, []string{"$O." + BlobsBucket + ".C.>", "$O." + BlobsBucket + ".M.>"}
 	blobs.MaxBytes, blobs.MaxAge, blobs.Compression = BlobsBytes, BlobsAge, jetstream.S2Compression
-	blobs.Discard, blobs.AllowRollup, blobs.AllowDirect = jetstream.DiscardNew, true, true
+	blobs.Discard, blobs.AllowDirect, blobs.MaxMsgsPerSubject = jetstream.DiscardNew, true, 1
 	return []jetstream.StreamConfig{queue, runs, logs, blobs}
 }
 
