@@ -33,8 +33,8 @@ func (r *Result) Open(f tree.File) (io.ReadCloser, error) {
 }
 
 func (r *Result) open(f tree.File) (io.ReadCloser, error) {
-	if rest, ok := strings.CutPrefix(f.Path, ".git/"); ok && r.git != "" {
-		return os.Open(filepath.Join(r.git, filepath.FromSlash(rest)))
+	if strings.HasPrefix(f.Path, ".git/") && r.git != "" {
+		return openIn(r.git, f.Path)
 	}
 	for _, s := range r.sources {
 		if rest, ok := strings.CutPrefix(f.Path, s.at+"/"); ok && s.at != "" {

@@ -45,7 +45,7 @@ type Result struct {
 
 	sources []source
 	rev     *objects // contents of a commit; nil = from the work tree
-	git     string   // the temporary directory that holds .git; "" = none
+	git     string   // the temporary directory in which .git is; "" = none
 }
 
 // Files returns how many files, links and empty directories the tree contains.
@@ -76,7 +76,8 @@ type taking struct {
 	Options
 	*Result
 	included, excluded tree.Patterns
-	walked             int // paths that were listed so far
+	sparse             []string // tracked files of the workspace that are not checked out, sorted
+	walked             int      // paths that were listed so far
 }
 
 // Take takes a snapshot. The caller closes the result.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -58,8 +59,11 @@ func (t *taking) repository(ctx context.Context, dir, prefix string) (source, st
 			return source{}, state{}, err
 		}
 	}
-	if tracked.sparse > 0 {
-		t.warn("%s tracked files are outside the sparse checkout of %s, and are not in the snapshot", thousands(int64(tracked.sparse)), dir)
+	if n := len(tracked.sparse); n > 0 {
+		t.warn("%s tracked files are outside the sparse checkout of %s, and are not in the snapshot", thousands(int64(n)), dir)
+	}
+	if dir == t.Dir {
+		t.sparse = slices.Sorted(slices.Values(tracked.sparse))
 	}
 	if err := t.submodules(ctx, &src, tracked.links); err != nil {
 		return source{}, state{}, err
@@ -74,7 +78,7 @@ type lister struct {
 	paths  []string
 	links  []string // submodules
 	nested []string // repositories that git does not track
-	sparse int      // tracked files that are not checked out
+	sparse []string // tracked files that are not checked out
 }
 
 // tracked lists the index.
@@ -92,7 +96,7 @@ func (l *lister) tracked(ctx context.Context) error {
 		case mode == modeLink:
 			l.links = append(l.links, name)
 		case tag == "S" && gone(l.dir, name):
-			l.sparse++
+			l.sparse = append(l.sparse, name)
 		default:
 			l.paths = append(l.paths, name)
 		}
