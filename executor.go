@@ -65,11 +65,7 @@ func Call1[A, T any](fn func(context.Context, A) (T, error), a Value[A]) Executo
 // Call2 is a function of two values.
 func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b Value[B]) Executor[T] {
 	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
-		av, err := read(in, a)
-		if err != nil {
-			return t, err
-		}
-		bv, err := read(in, b)
+		av, bv := argument(in, a, &err), argument(in, b, &err)
 		if err != nil {
 			return t, err
 		}
@@ -80,15 +76,7 @@ func Call2[A, B, T any](fn func(context.Context, A, B) (T, error), a Value[A], b
 // Call3 is a function of three values.
 func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value[A], b Value[B], c Value[C]) Executor[T] {
 	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
-		av, err := read(in, a)
-		if err != nil {
-			return t, err
-		}
-		bv, err := read(in, b)
-		if err != nil {
-			return t, err
-		}
-		cv, err := read(in, c)
+		av, bv, cv := argument(in, a, &err), argument(in, b, &err), argument(in, c, &err)
 		if err != nil {
 			return t, err
 		}
@@ -100,19 +88,7 @@ func Call3[A, B, C, T any](fn func(context.Context, A, B, C) (T, error), a Value
 // a struct that a module before it returns.
 func Call4[A, B, C, D, T any](fn func(context.Context, A, B, C, D) (T, error), a Value[A], b Value[B], c Value[C], d Value[D]) Executor[T] {
 	return newFunction(caller(), fn, func(ctx context.Context, in *inputs) (t T, err error) {
-		av, err := read(in, a)
-		if err != nil {
-			return t, err
-		}
-		bv, err := read(in, b)
-		if err != nil {
-			return t, err
-		}
-		cv, err := read(in, c)
-		if err != nil {
-			return t, err
-		}
-		dv, err := read(in, d)
+		av, bv, cv, dv := argument(in, a, &err), argument(in, b, &err), argument(in, c, &err), argument(in, d, &err)
 		if err != nil {
 			return t, err
 		}
@@ -153,12 +129,20 @@ func Wrap[T any](e Executor[T], around func(ctx context.Context, next func(conte
 	return function[T]{&outer}
 }
 
-// read is a value in hand. What cannot be read will not be readable in the
-// next attempt either.
+// read returns a value. A value that cannot be read fails the module for good: the
+// next attempt cannot read it either.
 func read[T any](in *inputs, v Value[T]) (T, error) {
 	t, err := v.get(in)
 	if err != nil {
 		return t, Permanent(err)
 	}
 	return t, nil
+}
+
+// argument is read, for one of several arguments. It does nothing after an error.
+func argument[T any](in *inputs, v Value[T], err *error) (t T) {
+	if *err == nil {
+		t, *err = read(in, v)
+	}
+	return t
 }

@@ -70,6 +70,21 @@ func (d *drawing) label(i int) string {
 	return cmp.Or(strings.Join(values, ", "), m.Name)
 }
 
+// nodes calls node, with its indentation, for every module: first for those without
+// a family, then for the members of each family, between begin and end.
+func (d *drawing) nodes(node func(indent string, i int), begin func(n int, family string), end func()) {
+	for _, i := range d.alone {
+		node("  ", i)
+	}
+	for n, family := range d.families {
+		begin(n, family)
+		for _, i := range d.members[family] {
+			node("    ", i)
+		}
+		end()
+	}
+}
+
 func (d *drawing) dot(w io.Writer) {
 	console.Writef(w, "digraph %s {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n", quoteDot(d.p.Name))
 	node := func(indent string, i int) {
@@ -79,16 +94,9 @@ func (d *drawing) dot(w io.Writer) {
 		}
 		console.Writef(w, "%sm%d [label=%s%s];\n", indent, i, quoteDot(d.label(i)), shape)
 	}
-	for _, i := range d.alone {
-		node("  ", i)
-	}
-	for n, f := range d.families {
-		console.Writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(f))
-		for _, i := range d.members[f] {
-			node("    ", i)
-		}
-		console.Writeln(w, "  }")
-	}
+	d.nodes(node, func(n int, family string) {
+		console.Writef(w, "  subgraph cluster_%d {\n    label=%s;\n", n, quoteDot(family))
+	}, func() { console.Writeln(w, "  }") })
 	for _, e := range d.edges {
 		style := ""
 		if e.optional {
@@ -112,16 +120,9 @@ func (d *drawing) mermaid(w io.Writer) {
 		}
 		console.Writef(w, "%sm%d%s%s%s\n", indent, i, left, quoteMermaid(d.label(i)), right)
 	}
-	for _, i := range d.alone {
-		node("  ", i)
-	}
-	for n, f := range d.families {
-		console.Writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(f))
-		for _, i := range d.members[f] {
-			node("    ", i)
-		}
-		console.Writeln(w, "  end")
-	}
+	d.nodes(node, func(n int, family string) {
+		console.Writef(w, "  subgraph f%d[%s]\n", n, quoteMermaid(family))
+	}, func() { console.Writeln(w, "  end") })
 	for _, e := range d.edges {
 		arrow := "-->"
 		if e.optional {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/modpipe/modpipe/internal/exec/exectest"
 	"github.com/modpipe/modpipe/internal/procfs"
 )
 
@@ -39,7 +39,7 @@ func TestOrphansAreCollectedAndWhatIsWaitedForIsNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "both are dead", func() bool {
+	exectest.Until(t, "both are dead", func() bool {
 		a, _ := procfs.StatOf(orphan)
 		b, _ := procfs.StatOf(own.Process.Pid)
 		return a.Dead && b.Dead
@@ -52,16 +52,5 @@ func TestOrphansAreCollectedAndWhatIsWaitedForIsNot(t *testing.T) {
 	Done(own.Process.Pid)
 	if code := own.ProcessState.ExitCode(); code != 7 {
 		t.Errorf("exit code %d of what was waited for, want 7", code)
-	}
-}
-
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	limit := time.Now().Add(time.Minute)
-	for !f() {
-		if time.Now().After(limit) {
-			t.Fatal("not so in time: " + what)
-		}
-		<-time.After(5 * time.Millisecond)
 	}
 }

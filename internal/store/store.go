@@ -155,18 +155,11 @@ const readerPatience = 5 * time.Second
 
 // HoldOrBorrow takes the store, or a temporary one when another run holds it.
 func HoldOrBorrow(ctx context.Context, dir string) (*Dir, error) {
-	patience, stop := context.WithTimeout(ctx, readerPatience)
-	defer stop()
-	for {
-		s, err := Hold(dir)
-		if !errors.Is(err, ErrHeld) {
-			return s, err
-		}
-		h, known := ReadHolder(dir)
-		if (known && !h.Reader) || pause.For(patience, 50*time.Millisecond) != nil {
-			return Borrow()
-		}
+	s, _, err := holdAfterReaders(ctx, dir)
+	if errors.Is(err, ErrHeld) {
+		return Borrow()
 	}
+	return s, err
 }
 
 // HoldExisting takes a store that must exist. It fails when another process holds it:
@@ -180,21 +173,34 @@ func HoldExisting(ctx context.Context, dir string) (*Dir, error) {
 
 // HoldFree takes a store that at most a reader holds for a moment.
 func HoldFree(ctx context.Context, dir string) (*Dir, error) {
+	s, h, err := holdAfterReaders(ctx, dir)
+	switch {
+	case !errors.Is(err, ErrHeld):
+		return s, err
+	case h == nil:
+		return nil, exit.Infrastructuref("the store %s is held by a process that has not written its address", dir)
+	case h.Serves:
+		return nil, exit.NotFoundf("%w", &ServedError{*h, dir})
+	}
+	return nil, exit.NotFoundf("process %d holds the store %s: wait until its run has ended", h.PID, dir)
+}
+
+// holdAfterReaders takes the store. It waits while a command reads the store. The
+// error is ErrHeld when another process holds it, with what that process has written
+// about itself; nil = nothing in time.
+func holdAfterReaders(ctx context.Context, dir string) (*Dir, *Holder, error) {
 	patience, stop := context.WithTimeout(ctx, readerPatience)
 	defer stop()
 	for {
 		s, err := Hold(dir)
 		if !errors.Is(err, ErrHeld) {
-			return s, err
+			return s, nil, err
 		}
-		h, known := ReadHolder(dir)
-		switch {
-		case known && h.Serves:
-			return nil, exit.NotFoundf("%w", &ServedError{h, dir})
-		case known && !h.Reader:
-			return nil, exit.NotFoundf("process %d holds the store %s: wait until its run has ended", h.PID, dir)
-		case pause.For(patience, 50*time.Millisecond) != nil:
-			return nil, exit.Infrastructuref("the store %s is held by a process that has not written its address", dir)
+		if h, known := ReadHolder(dir); known && !h.Reader {
+			return nil, &h, err
+		}
+		if pause.For(patience, 50*time.Millisecond) != nil {
+			return nil, nil, err
 		}
 	}
 }

@@ -87,31 +87,13 @@ func (c *Cluster) URL() string {
 
 // Kill ends a node as a crash does. The other nodes receive no message about it.
 func (c *Cluster) Kill(node int) {
-	c.Isolate(node)
-	c.Nodes[node].Stop()
-}
-
-// Isolate cuts a node off from the others. Clients still reach it.
-func (c *Cluster) Isolate(node int) { c.set(node, false) }
-
-// Join ends the isolation of a node.
-func (c *Cluster) Join(node int) { c.set(node, true) }
-
-// Start starts a node again that was stopped or killed.
-func (c *Cluster) Start(t testing.TB, node int) {
-	t.Helper()
-	c.Nodes[node].Start(t)
-	c.found(node)
-	c.Join(node)
-}
-
-func (c *Cluster) set(node int, open bool) {
 	for other := range c.roads {
 		if other != node {
-			c.roads[node][other].set(open)
-			c.roads[other][node].set(open)
+			c.roads[node][other].close()
+			c.roads[other][node].close()
 		}
 	}
+	c.Nodes[node].Stop()
 }
 
 // Named returns the node of a name. NATS reports leaders by name.
@@ -147,7 +129,7 @@ func newRelay(t testing.TB) *relay {
 	r.all.Go(r.accept)
 	t.Cleanup(func() {
 		l.Close() //nolint:errcheck // it is over
-		r.set(false)
+		r.close()
 		r.all.Wait()
 	})
 	return r
@@ -169,14 +151,12 @@ func (r *relay) lead(target string) {
 	r.target = target
 }
 
-func (r *relay) set(open bool) {
+func (r *relay) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = !open
-	if r.closed {
-		for c := range r.conns {
-			c.Close() //nolint:errcheck // to end it is the purpose
-		}
+	r.closed = true
+	for c := range r.conns {
+		c.Close() //nolint:errcheck // to end it is the purpose
 	}
 }
 

@@ -4,6 +4,8 @@ package exectest
 import (
 	"bytes"
 	"sync"
+	"testing"
+	"time"
 
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/jobs"
@@ -82,4 +84,16 @@ func (o *Output) Stderr() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err.String()
+}
+
+// Until waits until f reports true. It fails the test after a minute.
+func Until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	limit := time.Now().Add(time.Minute)
+	for !f() {
+		if time.Now().After(limit) {
+			t.Fatal("not so in time: " + what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
 }

@@ -67,7 +67,7 @@ func TestGuardEndsWhatADeadWorkerLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitUntil(t, "the daemon is gone", func() bool { return !alive(pid) })
+	exectest.Until(t, "the daemon is gone", func() bool { return !alive(pid) })
 }
 
 // A worker may be killed after it has started a process and before it has announced
@@ -197,27 +197,16 @@ func TestTimeOfTheEndDecidesAboutTheTimeout(t *testing.T) {
 	p := c.p
 	p.await()
 	p.noticed = time.Now()
-	waitUntil(t, "the guard has seen the end", func() bool { return !g.account(p).ended.IsZero() })
+	exectest.Until(t, "the guard has seen the end", func() bool { return !g.account(p).ended.IsZero() })
 	took := g.account(p).ended.Sub(p.began)
 	p.noticed = p.noticed.Add(time.Hour) // the worker was suspended until then
 	job.Timeout = took + 50*time.Millisecond
-	waitUntil(t, "the timeout has passed", func() bool { return time.Since(p.began) > job.Timeout })
+	exectest.Until(t, "the timeout has passed", func() bool { return time.Since(p.began) > job.Timeout })
 	if ran := c.took(); ran > job.Timeout {
 		t.Errorf("a command that ended in time ran for %v", ran)
 	}
 	job.Timeout = took / 2
 	if ran := c.took(); ran <= job.Timeout {
 		t.Errorf("a command that ended too late ran for %v", ran)
-	}
-}
-
-func waitUntil(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	limit := time.Now().Add(time.Minute)
-	for !f() {
-		if time.Now().After(limit) {
-			t.Fatal("not so in time: " + what)
-		}
-		<-time.After(5 * time.Millisecond)
 	}
 }
