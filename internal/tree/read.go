@@ -59,6 +59,9 @@ func (t *taker) read(ctx context.Context, dir *place, name, path string, info fs
 		} else if err != nil {
 			return fmt.Errorf("read %s: %w", quote(path), reason(err))
 		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return t.link(dir, name, path)
+		}
 	}
 }
 

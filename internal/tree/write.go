@@ -92,6 +92,9 @@ func (w *writer) tree(ctx context.Context, t *Tree, root *place) (err error) {
 			return context.Cause(ctx)
 		}
 		f := &t.Files[i]
+		if err := f.check(); err != nil { // of a tree that New has not seen
+			return err
+		}
 		if err := leave(f.Path); err != nil {
 			return err
 		}
