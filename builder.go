@@ -49,7 +49,9 @@ type module struct {
 	ignoreIf    func(error) bool
 	ownGrace    bool // an Info has given it one
 	clusterKeys []string
-	each        *each // of a family that follows from a list
+	consumed    []consumed // by Consume
+	version     string     // instead of the program's digest, of a cached module
+	each        *each      // of a family that follows from a list
 	node        pipeline.Module
 }
 

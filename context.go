@@ -12,6 +12,7 @@ type Attempt struct {
 	Module       string
 	Number       int    // from 1
 	Worker       string // that runs it
+	Dir          string // of its files: what it produces is below it, and so is what it consumes; "" = it has none
 	FencingToken uint64 // grows with every attempt that holds the module's keys or limits; 0 = it holds none
 }
 

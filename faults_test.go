@@ -26,6 +26,7 @@ func done(_ context.Context, _ string) (struct{}, error)   { return struct{}{}, 
 func onMain(t tree) bool                                   { return t.Branch == "main" }
 func maybe(_ context.Context, _ *string) (struct{}, error) { return struct{}{}, nil }
 func one(context.Context) (int, error)                     { return 1, nil }
+func takes(context.Context, modpipe.Artifact) (int, error) { return 1, nil }
 
 type hidden struct {
 	Name  string
@@ -42,6 +43,53 @@ var kept modpipe.Value[tree]
 // Mistakes that are found when the pipeline is built. Each definition has its
 // fault in the line that says FAULT, and what it is.
 var mistakes = map[string]func(p *modpipe.Builder){
+	"an artifact that is not produced": func(p *modpipe.Builder) {
+		co := modpipe.Add(p, "checkout", modpipe.Call(checkout), modpipe.Produce("bin", "bin/**"))
+		modpipe.Add(p, "m", modpipe.Call1(takes, modpipe.Files(co, "bim"))) // FAULT checkout produces no artifact "bim"; did you mean "bin"?
+	},
+	"an artifact of two modules": func(p *modpipe.Builder) {
+		a := modpipe.Add(p, "a", modpipe.Call(one), modpipe.Produce("bin", "bin/**"))
+		b := modpipe.Add(p, "b", modpipe.Call(one), modpipe.Produce("bin", "bin/**"))
+		modpipe.Add(p, "m", modpipe.Call1(takes, modpipe.Files(modpipe.All(a, b), "bin"))) // FAULT Files is for the artifact of one module
+	},
+	"an artifact of no module": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call1(takes, modpipe.Files(modpipe.Value[int]{}, "bin"))) // FAULT m reads a value that no Add has returned
+	},
+	"an artifact of an always-run reader": func(p *modpipe.Builder) {
+		a := modpipe.Add(p, "a", modpipe.Call(one), modpipe.Produce("bin", "bin/**"))
+		modpipe.Add(p, "m", modpipe.Call1(takes, modpipe.Files(a, "bin")), modpipe.AlwaysRun()) // FAULT read it by modpipe.Optional
+	},
+	"a glob that leaves the workspace": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Produce("bin", "../bin/**")) // FAULT artifact bin: "../bin/**" leaves the workspace
+	},
+	"an artifact without globs": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Produce("bin")) // FAULT m: artifact bin has no globs
+	},
+	"an artifact twice": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Produce("bin", "a"), modpipe.Produce("Bin", "b")) // FAULT m produces "Bin" twice
+	},
+	"an artifact on failure and always": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Produces{Name: "x", Globs: []string{"x"}, Always: true, OnFailure: true}) // FAULT artifact x has OnFailure and Always
+	},
+	"consume without an artifact": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Consume{}) // FAULT m: Consume has no artifact
+	},
+	"consume to elsewhere": func(p *modpipe.Builder) {
+		a := modpipe.Add(p, "a", modpipe.Call(one), modpipe.Produce("bin", "bin/**"))
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Consume{Artifact: modpipe.Files(a, "bin"), To: "/tmp"}) // FAULT the directory of artifact bin: "/tmp" is absolute
+	},
+	"a cache without a platform": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.Cache{}) // FAULT m is cached, and nothing says for which OS and Arch
+	},
+	"a version of a command": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Command{Run: "x"}, modpipe.Version("v1")) // FAULT Version is for Go functions, and this is a command
+	},
+	"a cache directory nowhere": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.CacheDir{Name: "d", Key: "k"}) // FAULT cache directory d has neither a path nor a variable
+	},
+	"a cache directory of files elsewhere": func(p *modpipe.Builder) {
+		modpipe.Add(p, "m", modpipe.Call(one), modpipe.CacheDir{Name: "d", Env: "D", HashFiles: []string{"/etc/x"}}) // FAULT "/etc/x" is absolute
+	},
 	"a value of another pipeline": func(p *modpipe.Builder) {
 		modpipe.Add(p, "version", modpipe.Call1(version, kept)) // FAULT a value of another pipeline
 	},

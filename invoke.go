@@ -157,7 +157,7 @@ func withAttempt(ctx context.Context, req *call.Request) context.Context {
 	return context.WithValue(ctx, contextKey{}, &running{
 		attempt: Attempt{
 			Run: req.Run, Pipeline: req.Pipeline, Module: req.Module, Number: req.Number,
-			Worker: req.Worker, FencingToken: req.Fence,
+			Worker: req.Worker, Dir: req.Dir, FencingToken: req.Fence,
 		},
 		log: slog.New(newLineHandler(out)),
 	})

@@ -268,7 +268,8 @@ func (m *module) finished() *pipeline.Module {
 	n.Policy.Keys, n.Policy.Limits = slices.Concat(n.Policy.Keys, m.clusterKeys), slices.Clone(n.Policy.Limits)
 	n.Policy.ClusterKeys = slices.Clone(m.clusterKeys)
 	n.Needs = m.allNeeds()
-	n.Func = &pipeline.Func{Name: m.name}
+	n.Func = &pipeline.Func{Name: m.name, Version: m.version}
+	m.files(&n)
 	if m.exec != nil && m.exec.command != nil {
 		n.Command = m.exec.command.node()
 		if n.Command.Shell != "" {

@@ -35,7 +35,7 @@ type upstream struct {
 
 // edgeKey is what makes two edges of an upstream the same.
 type edgeKey struct {
-	name            string
+	name, artifact  string
 	optional, reads bool
 }
 
@@ -44,7 +44,8 @@ type edge struct {
 	name     string
 	at       callSite // where it is read
 	optional bool
-	reads    bool // its result, and not only how it ended
+	reads    bool   // its result, and not only how it ended
+	artifact string // that is meant by it; "" = none
 }
 
 // All gathers values into one: the fan-in.
@@ -172,7 +173,7 @@ func (s *upstream) named() {
 		return twice
 	})
 	for i := range s.edges {
-		s.edges[i].optional, s.edges[i].reads = true, false
+		s.edges[i].optional, s.edges[i].reads, s.edges[i].artifact = true, false, ""
 	}
 }
 
@@ -211,10 +212,10 @@ func (s *upstream) has(e edge) bool {
 	if s.seen == nil {
 		s.seen = make(map[edgeKey]bool, len(s.edges)+1)
 		for _, have := range s.edges {
-			s.seen[edgeKey{have.name, have.optional, have.reads}] = true
+			s.seen[edgeKey{have.name, have.artifact, have.optional, have.reads}] = true
 		}
 	}
-	key := edgeKey{e.name, e.optional, e.reads}
+	key := edgeKey{e.name, e.artifact, e.optional, e.reads}
 	there := s.seen[key]
 	s.seen[key] = true
 	return there

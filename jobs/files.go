@@ -53,6 +53,10 @@ type Restore struct {
 	Artifact
 	Module string `msgpack:"module"`       // by name: who produced it
 	To     string `msgpack:"to,omitempty"` // directory below the workspace; "" = the workspace itself
+	// Open says that the function opens the artifact by the name of its Need: it is
+	// not restored, and To is where its files are in what the function sees.
+	Open bool   `msgpack:"open,omitempty"`
+	Need string `msgpack:"need,omitempty"` // with Open: the need's declared name
 }
 
 // CachePolicy says how a run uses the cache.

@@ -10,13 +10,15 @@
 //
 // Functions run one after the other, each attempt in its own run of the definition,
 // as it would on another machine; results are encoded and decoded between
-// them. Delays between attempts pass immediately; inside a bubble of
+// them. A function that produces or consumes files has a directory of its own, and
+// artifacts are kept in memory. Delays between attempts pass immediately; inside a bubble of
 // testing/synctest, waits of the functions do too. Commands are not
 // run: Stub gives their outputs.
 package modpipetest
 
 import (
 	"fmt"
+	"io/fs"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,6 +41,8 @@ type Pipeline struct {
 	stubs   map[string]stub
 	state   *schedule.Run // nil before the run
 	logs    map[string]*strings.Builder
+	left    map[string]map[string]fs.FS // artifacts, by module and name
+	stubbed map[string]map[string]fs.FS // those that StubFiles gives
 }
 
 // stub replaces the function or command of a module.
@@ -75,7 +79,7 @@ func Param(name, value string) Option {
 // New builds a pipeline; a fault in it fails the test.
 func New(t testing.TB, define func(*modpipe.Builder), opts ...Option) *Pipeline {
 	t.Helper()
-	p := &Pipeline{t: t, params: map[string]string{}, stubs: map[string]stub{}, logs: map[string]*strings.Builder{}}
+	p := &Pipeline{t: t, params: map[string]string{}, stubs: map[string]stub{}, logs: map[string]*strings.Builder{}, left: map[string]map[string]fs.FS{}, stubbed: map[string]map[string]fs.FS{}}
 	program, err := modpipe.Build(programName(t), define)
 	if err != nil {
 		t.Fatalf("the pipeline has faults:\n%v", err)
@@ -88,6 +92,7 @@ func New(t testing.TB, define func(*modpipe.Builder), opts ...Option) *Pipeline 
 		t.Fatalf("the pipeline has faults:\n%v", err)
 	}
 	p.checkStubs()
+	p.checkStubFiles()
 	return p
 }
 

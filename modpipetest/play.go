@@ -148,16 +148,24 @@ func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outco
 	if !stubbed && m.Family != "" {
 		s, stubbed = x.stubs[m.Family]
 	}
+	if m.Func == nil && !stubbed && x.stubFiles(m) != nil {
+		s, stubbed = stub{value: map[string]string{}}, true
+	}
 	if m.Func == nil && !stubbed {
 		return noCommands(m), true
 	}
 	var res call.Response
-	late := false
+	late, dir := false, ""
 	if m.Func != nil {
 		req := x.request(m, job.Job)
 		req.Stubbed = stubbed
+		if err := x.prepareFiles(m, job.Job, &req); err != nil {
+			return failed(err.Error()), true
+		}
+		dir = req.Dir
 		res, late = x.call(m, req)
 	}
+	defer func() { x.leave(m, dir, &o) }()
 	switch {
 	case res.Skipped:
 		return jobs.Outcome{Status: report.AttemptSkipped, Reason: res.Reason}, res.Began

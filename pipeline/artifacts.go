@@ -89,14 +89,17 @@ func (m *Module) declaredName() string {
 
 // check reports what is wrong with what m consumes.
 func (x *artifactCheck) check(m *Module) {
-	type entry struct{ name, from string }
+	type entry struct {
+		name, from string
+		open       bool
+	}
 	seen := map[entry]bool{}
 	for i := range m.Consume {
 		c := &m.Consume[i]
 		if c.FromRun != nil || !x.from(m, i, c) || m.isLate(fmt.Sprintf("consume[%d].name", i)) {
 			continue
 		}
-		one := entry{c.Name, c.From}
+		one := entry{c.Name, c.From, c.Open}
 		if seen[one] && len(c.Same) == 0 {
 			x.fault(m, i, "", "%s consumes %q twice", m.declaredName(), c.Name)
 			continue

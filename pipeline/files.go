@@ -62,11 +62,12 @@ const (
 // Consume is an artifact that a module finds before it starts. That it is not
 // there fails the module, unless Module.MayLack says otherwise.
 type Consume struct {
-	Name  string   `msgpack:"name"`            // or a pattern: coverage-*; see Takes
-	From  string   `msgpack:"from,omitempty"`  // the module or family that produces it; "" = the only need that does
-	To    string   `msgpack:"to,omitempty"`    // directory below the workspace; "" = where the files were
-	Merge bool     `msgpack:"merge,omitempty"` // members, and names of a pattern, into one directory instead of one directory each
-	Same  []string `msgpack:"same,omitempty"`  // axes: only members with the same value
+	Name  string   `msgpack:"name"`                             // or a pattern: coverage-*; see Takes
+	From  string   `msgpack:"from,omitempty"`                   // the module or family that produces it; "" = the only need that does
+	To    string   `msgpack:"to,omitempty"`                     // directory below the workspace; "" = where the files were
+	Merge bool     `msgpack:"merge,omitempty"`                  // members, and names of a pattern, into one directory instead of one directory each
+	Same  []string `msgpack:"same,omitempty"`                   // axes: only members with the same value
+	Open  bool     `msgpack:"open,omitempty" json:",omitempty"` // a Go function opens it: nothing is restored
 	// FromRun takes the artifact from the last successful run instead of a need.
 	FromRun *FromRun `msgpack:"from_run,omitempty"`
 }

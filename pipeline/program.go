@@ -28,6 +28,10 @@ type Func struct {
 	Name string `msgpack:"name"`           // in the program: of the module, or of `uses: go:NAME`
 	Uses bool   `msgpack:"uses,omitempty"` // it is named by a file, and reads With
 	With []Var  `msgpack:"with,omitempty"` // of a file
+
+	// Version stands for the program's digest in the fingerprint of a cached
+	// module; "" = the digest itself counts.
+	Version string `msgpack:"version,omitempty" json:",omitempty"`
 }
 
 // Axes of families that run once for each element of a list: the element, or

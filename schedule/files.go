@@ -62,7 +62,7 @@ func (r *Run) restoresOf(n *node, c pipeline.Consume) ([]jobs.Restore, error) {
 			}
 			for _, a := range p.artifacts {
 				if c.Takes(a.Name) {
-					found = append(found, jobs.Restore{Artifact: a, Module: p.module.Name, To: restoredTo(c, p.module, a.Name)})
+					found = append(found, restoreOf(c, need, p.module, a))
 				}
 			}
 		}
@@ -82,14 +82,24 @@ func lacking(n *node, need pipeline.Need, c pipeline.Consume, p *node) string {
 	return ""
 }
 
+// restoreOf is an artifact that a module consumes of one producer.
+func restoreOf(c pipeline.Consume, need pipeline.Need, producer *pipeline.Module, a jobs.Artifact) jobs.Restore {
+	r := jobs.Restore{Artifact: a, Module: producer.Name, To: restoredTo(c, need, producer, a.Name)}
+	if c.Open {
+		r.Open, r.Need = true, need.Module
+	}
+	return r
+}
+
 // restoredTo is the directory below which an artifact is restored. Each member of
-// a family has one, and each name that a pattern selects, unless they are merged.
-func restoredTo(c pipeline.Consume, producer *pipeline.Module, name string) string {
+// a needed family has one, and each name that a pattern selects, unless they are
+// merged.
+func restoredTo(c pipeline.Consume, need pipeline.Need, producer *pipeline.Module, name string) string {
 	to := c.To
 	if c.Merge {
 		return to
 	}
-	if producer.Family != "" {
+	if producer.Family != "" && need.Module != producer.Name {
 		to = path.Join(to, producer.Token)
 	}
 	if c.Name != name { // it is a pattern

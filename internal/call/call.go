@@ -7,6 +7,7 @@ package call
 import (
 	"context"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/modpipe/modpipe/pipeline"
@@ -42,8 +43,26 @@ type Request struct {
 
 	Stubbed bool `msgpack:"stubbed"` // only the condition is asked for: Skipped says that it is false
 
+	// Dir is the directory of the attempt: what a module produces is looked for
+	// below it, and consumed artifacts are restored there. "" = it has none.
+	Dir string `msgpack:"dir"`
+
+	Files     Files           `msgpack:"-"` // opens consumed artifacts; nil = none can be opened here
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
 	Abandoned <-chan struct{} `msgpack:"-"` // closed when the caller has stopped waiting; may be nil
+}
+
+// Files opens the artifacts that an attempt consumes with pipeline.Consume.Open.
+// module is the declared name of the need, and name that of the artifact. Of a
+// family, the files of each member are below the token of the member. The
+// error of an artifact that was not left, which pipeline.Module.MayLack
+// allows, is fs.ErrNotExist.
+type Files interface {
+	// Open returns the files of an artifact. A file is fetched when it is opened.
+	// Opening and reading fail when ctx has ended.
+	Open(ctx context.Context, module, name string) (fs.FS, error)
+	// Unpack writes the files of an artifact below dir, which it creates.
+	Unpack(ctx context.Context, module, name, dir string) error
 }
 
 // Need is how a direct need ended.
