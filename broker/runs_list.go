@@ -229,9 +229,9 @@ func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
 	return u, err
 }
 
-// Mark marks every value to which the log of a run refers: long records, and
-// outputs.
-func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) error {
+// Mark marks every value to which the log of a run refers: long records, outputs, and
+// trees of files with everything to which they refer by refs.
+func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, refs content.Refs) error {
 	mark := func(digest string) error {
 		return used.Add(ctx, content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(digest)}, nil)
 	}
@@ -257,6 +257,11 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks) er
 				return err
 			}
 		}
+		for _, t := range treesIn(&e.Record) {
+			if err := used.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -273,6 +278,31 @@ func outputsIn(rec *jobs.Record) (found []jobs.Value) {
 		for _, k := range rec.Spec.Kept {
 			found = append(found, k.Outputs)
 		}
+	}
+	return found
+}
+
+// treesIn are the trees of files to which a record refers.
+func treesIn(rec *jobs.Record) (found []jobs.Tree) {
+	artifacts := func(list []jobs.Artifact) {
+		for _, a := range list {
+			found = append(found, a.Tree)
+		}
+	}
+	if rec.Outcome != nil {
+		artifacts(rec.Outcome.Artifacts)
+	}
+	if rec.Spec == nil {
+		return found
+	}
+	if w := rec.Spec.Workspace; w != nil {
+		found = append(found, w.Tree)
+		if w.Git != nil {
+			found = append(found, *w.Git)
+		}
+	}
+	for _, k := range rec.Spec.Kept {
+		artifacts(k.Artifacts)
 	}
 	return found
 }

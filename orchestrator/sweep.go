@@ -52,7 +52,7 @@ func (r Retention) withDefaults() Retention {
 type Swept struct {
 	Ours      bool // it was this orchestrator's turn
 	Dropped   int  // runs whose logs were dropped
-	Blobs     int  // large values that were dropped
+	Blobs     int  // values that were dropped: large ones of runs, and parts of trees of files
 	Forgotten int  // runs whose ends were dropped, too
 	Jobs      int  // jobs that no worker can do
 }
@@ -143,8 +143,8 @@ func (s *sweep) sweep(ctx context.Context) error {
 	if err == nil && pressed {
 		err = s.makeRoom(ctx, left, limit)
 	}
-	if err == nil && full(blobs) {
-		err = s.dropBlobs(ctx)
+	if err == nil {
+		err = s.dropBlobs(ctx, full(blobs))
 	}
 	return err
 }

@@ -10,14 +10,19 @@ import (
 
 func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
 
-// dropBlobs drops large values until there is room. It begins with the values
-// whose last storing is the longest ago. It keeps every value that a process
-// needs or may need:
+// dropBlobs drops values that were not used for longer than logs are kept. When space is
+// short, it also drops those that were used before the others, until there is room. A
+// value is used when it is stored or renewed, and when one that refers to it is: a list
+// of files is as young as the youngest tree that contains it, and so are the contents.
 //
-//   - The log of a run that has not ended refers to the value: as a result, as a
-//     result that a retry keeps, or in the place of a long record. A run that
-//     has just ended counts as one that has not ended, so that its followers
-//     can read the results.
+// dropBlobs keeps every value that a process needs or may need:
+//
+//   - The log of a run that has not ended refers to the value: as a result or an
+//     artifact, as one that a retry keeps, as a snapshot of a workspace, or in the place
+//     of a long record; or the value is a part of such a tree. A run that has just ended
+//     counts as one that has not ended, so that its followers can read the results.
+//   - A process was told that the value exists (content.Hold), or that one exists that
+//     refers to it.
 //   - A worker may still commit a result that refers to the value. The worker
 //     works on a job, which stays in the queue until after the commit, and it
 //     has stored the value after the job was published. So dropBlobs keeps the
@@ -31,12 +36,14 @@ func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pr
 // every result that was committed before it. For a result that is committed
 // later, the job was in the queue during the first step, or the value was stored
 // after it. A value that a process stores or renews after the second step has a
-// new entry, and dropBlobs drops only the entry that it has listed.
+// new entry, and dropBlobs drops only the entry that it has listed. It drops what
+// refers to a value before the value, so that whatever exists is complete; when the
+// former was renewed in the meantime, the latter stays.
 //
 // The grace does not cover a process that submits a run and sleeps for longer
 // than the grace between the two writes. The run then reports the missing value,
 // and so does the report of a run that ended longer ago than the grace.
-func (s *sweep) dropBlobs(ctx context.Context) error {
+func (s *sweep) dropBlobs(ctx context.Context, pressed bool) error {
 	before, err := s.idleBefore(ctx)
 	if err != nil {
 		return err
@@ -45,26 +52,38 @@ func (s *sweep) dropBlobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	needed, err := s.needed(ctx)
+	aged := s.now.Add(-s.keep.Keep - content.Hold) // a run that took a day has its log as long
+	if len(blobs) == 0 || !pressed && blobs[0].Used.After(aged) {
+		return nil
+	}
+	refs := content.RefsIn(blobs)
+	needed, err := s.needed(ctx, blobs, refs)
 	if err != nil {
 		return err
 	}
-	for dropped := 0; len(blobs) > 0 && blobs[0].Time.Before(before); blobs = blobs[1:] {
-		if needed.Has(blobs[0].Ref) {
+	for i, dropped := 0, 0; i < len(blobs) && blobs[i].Used.Before(before); i++ {
+		if needed.Has(blobs[i].Ref) {
 			continue
 		}
-		if dropped++; dropped%dropBatch == 1 {
+		if pressed && dropped%dropBatch == 0 {
 			usage, err := s.conn.Values.Usage(ctx)
-			if err != nil || share(usage, usage.MaxBytes) < pressedUntil {
+			if err != nil {
 				return err
 			}
+			pressed = share(usage, usage.MaxBytes) >= pressedUntil
 		}
-		gone, err := s.conn.Values.Drop(ctx, blobs[0])
+		if !pressed && !blobs[i].Used.Before(aged) {
+			break
+		}
+		gone, err := s.conn.Values.Drop(ctx, blobs[i])
 		if err != nil {
 			return err
 		}
 		if gone {
+			dropped++
 			s.done.Blobs++
+		} else if err := needed.Add(ctx, blobs[i].Ref, refs); err != nil { // it was renewed, and what it refers to with it
+			return err
 		}
 	}
 	return nil
@@ -86,15 +105,22 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 }
 
 // needed marks the values of the runs that have not ended, or that ended within
-// the grace.
-func (s *sweep) needed(ctx context.Context) (*content.Marks, error) {
+// the grace, and those that are held.
+func (s *sweep) needed(ctx context.Context, blobs []content.Stored, refs content.Refs) (*content.Marks, error) {
 	runs, err := s.conn.Runs.ListOpen(ctx, s.now.Add(-s.keep.Grace))
 	if err != nil {
 		return nil, err
 	}
 	needed := new(content.Marks)
+	for i := range blobs {
+		if blobs[i].Held && s.now.Sub(blobs[i].Time) < content.Hold {
+			if err := needed.Add(ctx, blobs[i].Ref, refs); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for _, run := range runs {
-		if err := s.conn.Runs.Mark(ctx, run, needed); err != nil {
+		if err := s.conn.Runs.Mark(ctx, run, needed, refs); err != nil {
 			return nil, err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +16,10 @@ type Stored struct {
 	Time time.Time // when it was stored or renewed, by the server's clock
 	Held bool      // it was renewed: for Hold it is kept, with everything to which it refers
 	Refs []Ref     // to which it refers
+	Used time.Time // the youngest Time of it and of all that refer to it, over any number of values
 
-	seq uint64 // of its entry
+	seq   uint64 // of its entry
+	depth int    // of references above it
 }
 
 // Usage returns the size of all values.
@@ -26,7 +27,8 @@ func (s Store) Usage(ctx context.Context) (jetstream.Usage, error) {
 	return s.c.Usage(ctx, s.stream())
 }
 
-// List lists the values of all namespaces, the least recently stored first.
+// List lists the values of all namespaces, the least recently used first. Of values
+// that were last used at the same time, one follows those that refer to it.
 func (s Store) List(ctx context.Context) ([]Stored, error) {
 	var values []Stored
 	src := jetstream.Source{Stream: s.stream(), Latest: true, Filters: []string{"$O." + s.bucket + ".M.*.*"}, Began: func() error {
@@ -44,7 +46,7 @@ func (s Store) List(ctx context.Context) ([]Stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the blobs: %w", err)
 	}
-	slices.SortFunc(values, func(a, b Stored) int { return a.Time.Compare(b.Time) })
+	use(values)
 	return values, nil
 }
 
