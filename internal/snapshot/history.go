@@ -202,14 +202,15 @@ func (h *history) refs(ctx context.Context, tags []tag) error {
 		}
 	}
 	slices.SortFunc(all, func(a, b tag) int { return cmp.Compare(a.ref, b.ref) })
-	packed := "# pack-refs with: peeled fully-peeled sorted \n"
+	var packed strings.Builder
+	packed.WriteString("# pack-refs with: peeled fully-peeled sorted \n")
 	for _, r := range all {
-		packed += r.oid + " " + r.ref + "\n"
+		packed.WriteString(r.oid + " " + r.ref + "\n")
 		if r.peeled != "" {
-			packed += "^" + r.peeled + "\n"
+			packed.WriteString("^" + r.peeled + "\n")
 		}
 	}
-	return errors.Join(h.write("HEAD", head+"\n"), h.write("packed-refs", packed))
+	return errors.Join(h.write("HEAD", head+"\n"), h.write("packed-refs", packed.String()))
 }
 
 // shallow writes where the history ends.

@@ -11,9 +11,12 @@ import (
 
 // tally counts what a snapshot would contain.
 type tally struct {
+	maxBytes int64
+	maxFiles int
+
 	files int
 	bytes int64
-	dirs  map[string]weight
+	dirs  map[string]*weight
 }
 
 // weight is what a directory contains, with everything below it.
@@ -26,28 +29,35 @@ func (w *tally) add(p string, size int64) {
 	w.files++
 	w.bytes += size
 	if w.dirs == nil {
-		w.dirs = map[string]weight{}
+		w.dirs = map[string]*weight{}
 	}
 	for dir := path.Dir(p); ; dir = path.Dir(dir) {
 		at := w.dirs[dir]
-		w.dirs[dir] = weight{at.files + 1, at.bytes + size}
+		if at == nil {
+			at = &weight{}
+			w.dirs[dir] = at
+		}
+		at.files++
+		at.bytes += size
 		if dir == "." {
 			return
 		}
 	}
 }
 
+func (w *tally) over() bool { return w.bytes > w.maxBytes || w.files > w.maxFiles }
+
 // check refuses a snapshot above the limits, and names its five largest
 // directories.
-func (w *tally) check(maxBytes int64, maxFiles int) error {
+func (w *tally) check() error {
 	var over string
-	by := func(a, b weight) int { return cmp.Compare(b.bytes, a.bytes) }
+	by := func(a, b *weight) int { return cmp.Compare(b.bytes, a.bytes) }
 	switch {
-	case w.bytes > maxBytes:
-		over = fmt.Sprintf("it would contain %s, and a run takes at most %s along", size(w.bytes), size(maxBytes))
-	case w.files > maxFiles:
-		over = fmt.Sprintf("it would contain %s files, and a run takes at most %s along", thousands(int64(w.files)), thousands(int64(maxFiles)))
-		by = func(a, b weight) int { return cmp.Compare(b.files, a.files) }
+	case w.bytes > w.maxBytes:
+		over = fmt.Sprintf("it would contain %s, and a run takes at most %s along", size(w.bytes), size(w.maxBytes))
+	case w.files > w.maxFiles:
+		over = fmt.Sprintf("it would contain %s files, and a run takes at most %s along", thousands(int64(w.files)), thousands(int64(w.maxFiles)))
+		by = func(a, b *weight) int { return cmp.Compare(b.files, a.files) }
 	default:
 		return nil
 	}
@@ -55,40 +65,31 @@ func (w *tally) check(maxBytes int64, maxFiles int) error {
 		"exclude what modules do not need with workspace.exclude or %s, or raise --workspace-max", over, w.largest(by), IgnoreFile)
 }
 
-// largest lists the five largest directories. A directory that holds nearly all
-// of the one above it stands for both.
-func (w *tally) largest(by func(a, b weight) int) string {
-	total := w.dirs["."]
+// largest lists the five largest directories of which none is below another.
+func (w *tally) largest(by func(a, b *weight) int) string {
 	names := slices.SortedFunc(maps.Keys(w.dirs), func(a, b string) int {
 		return cmp.Or(by(w.dirs[a], w.dirs[b]), cmp.Compare(strings.Count(a, "/"), strings.Count(b, "/")), cmp.Compare(a, b))
 	})
-	own := map[string]weight{} // without the listed directories below
+	listed := map[string]bool{}
 	var lines []string
 	for _, name := range names {
-		if name == "." && len(names) > 1 {
+		if name == "." && len(names) > 1 || below(listed, name) {
 			continue
 		}
-		at := w.dirs[name]
-		if covered(own, name, at) {
-			continue
-		}
-		own[name] = at
-		lines = append(lines, fmt.Sprintf("  %s: %s, %s files", name, size(at.bytes), thousands(int64(at.files))))
+		listed[name] = true
+		lines = append(lines, fmt.Sprintf("  %s: %s, %s", name, size(w.dirs[name].bytes), fileCount(w.dirs[name].files)))
 		if len(lines) == 5 {
 			break
 		}
 	}
-	if len(lines) == 0 {
-		return fmt.Sprintf("  .: %s, %s files", size(total.bytes), thousands(int64(total.files)))
-	}
 	return strings.Join(lines, "\n")
 }
 
-// covered reports whether a directory above name is listed: five levels of one
-// path would hide the other large directories.
-func covered(listed map[string]weight, name string, _ weight) bool {
+// below reports whether a directory above name is listed: five levels of one path
+// would hide the other large directories.
+func below(listed map[string]bool, name string) bool {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-		if _, ok := listed[dir]; ok {
+		if listed[dir] {
 			return true
 		}
 	}

@@ -92,13 +92,13 @@ func (h *history) treeGroups(ctx context.Context, tags []tag) ([]group, error) {
 	if err != nil {
 		return nil, err
 	}
-	last := h.t.Commit + "\n" + top + "\n"
+	last := []string{h.t.Commit, top}
 	for _, t := range tags {
 		if t.peeled != "" {
-			last += t.oid + "\n"
+			last = append(last, t.oid)
 		}
 	}
-	return append(append(trees.end(), blobs.end()...), group{input: last}), nil
+	return append(append(trees.end(), blobs.end()...), group{input: strings.Join(last, "\n") + "\n"}), nil
 }
 
 // cutter cuts a sequence of objects where their digests decide.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,20 +18,15 @@ import (
 // exclude and .modpipeignore remove.
 func (t *taking) read(ctx context.Context, ignored map[string]bool) error {
 	leave := func(p string) bool { return inGitDir(p) || ignored[p] || t.excluded.Match(p) }
-	var all tally
+	all := &tally{maxBytes: t.MaxBytes, maxFiles: t.MaxFiles}
 	if t.rev != nil {
-		t.rev.choose(leave, &all)
+		t.rev.choose(leave, all)
 	}
 	for i := range t.sources {
-		if err := t.sources[i].choose(ctx, leave, &all); err != nil {
-			return err
-		}
-	}
-	if err := all.check(t.MaxBytes, t.MaxFiles); err != nil {
-		return err
+		t.sources[i].choose(leave)
 	}
 	var parts []tree.Named
-	if t.rev != nil {
+	if t.rev != nil && !all.over() {
 		part, err := t.readRev(ctx)
 		if err != nil {
 			return err
@@ -40,52 +34,41 @@ func (t *taking) read(ctx context.Context, ignored map[string]bool) error {
 		parts = append(parts, tree.Named{Name: "the commit", Tree: part})
 	}
 	for i := range t.sources {
-		part, err := t.readSource(ctx, &t.sources[i])
+		part, err := t.readSource(ctx, &t.sources[i], all)
 		if err != nil {
 			return err
 		}
 		parts = append(parts, part)
 	}
-	merged, err := tree.Merge(parts...)
-	if err != nil {
-		return fmt.Errorf("workspace.also: %w", err)
+	if err := all.check(); err != nil {
+		return err
+	}
+	merged := parts[0].Tree
+	if len(parts) > 1 {
+		var err error
+		if merged, err = tree.Merge(parts...); err != nil {
+			return fmt.Errorf("workspace.also: %w", err)
+		}
 	}
 	t.Tree, t.Bytes = merged, merged.Size()
 	return nil
 }
 
-// choose drops what is to be left out, and counts the rest.
-func (s *source) choose(ctx context.Context, leave func(string) bool, all *tally) error {
+// choose drops what is to be left out.
+func (s *source) choose(leave func(string) bool) {
 	slices.Sort(s.paths)
 	s.paths = slices.DeleteFunc(slices.Compact(s.paths), func(p string) bool { return leave(path.Join(s.at, p)) })
-	for _, p := range s.paths {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		info, err := os.Lstat(filepath.Join(s.dir, filepath.FromSlash(p)))
-		if err != nil {
-			continue // deleted; what else is wrong tree.Take says
-		}
-		all.add(path.Join(s.at, p), content(info))
-	}
-	return nil
 }
 
-func content(info fs.FileInfo) int64 {
-	if info.Mode().IsRegular() {
-		return info.Size()
-	}
-	return 0
-}
-
-func (t *taking) readSource(ctx context.Context, s *source) (part tree.Named, err error) {
+// readSource takes the chosen paths of s. Above the limits it only counts.
+func (t *taking) readSource(ctx context.Context, s *source, all *tally) (part tree.Named, err error) {
 	part.Name = s.dir
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return part, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	index := t.index(s.dir)
+	index := t.indexOf(s.dir)
 	part.Tree, err = tree.Take(ctx, root, tree.TakeOptions{
 		Paths: func(yield func(string, error) bool) {
 			for _, p := range s.paths {
@@ -93,6 +76,10 @@ func (t *taking) readSource(ctx context.Context, s *source) (part tree.Named, er
 					return
 				}
 			}
+		},
+		Found: func(p string, size int64) bool {
+			all.add(path.Join(s.at, p), size)
+			return !all.over()
 		},
 		SkipGit: true, Index: index, Keep: t.Keep,
 	})
@@ -108,20 +95,27 @@ func (t *taking) readSource(ctx context.Context, s *source) (part tree.Named, er
 	return part, err
 }
 
-// index opens the index of a directory, which its real path names. Without an
-// index every file is read, which costs time only.
-func (t *taking) index(dir string) *tree.Index {
-	if t.IndexDir == "" {
-		return nil
+// indexOf returns the index of a directory, which may be open already.
+func (t *taking) indexOf(dir string) *tree.Index {
+	if dir == t.Dir && t.opened != nil {
+		return t.opened
 	}
-	sum := sha256.Sum256([]byte(dir))
-	index, err := tree.OpenIndex(filepath.Join(t.IndexDir, hex.EncodeToString(sum[:16])+".index"))
-	if err == nil {
-		err = os.MkdirAll(t.IndexDir, 0o700)
-	}
+	index, err := openIndex(t.IndexDir, dir)
 	if err != nil {
 		t.warn("every file is read: %v", err)
-		return nil
 	}
 	return index
+}
+
+// openIndex opens the index of a directory, which its real path names. Without an
+// index every file is read, which costs time only.
+func openIndex(within, dir string) (*tree.Index, error) {
+	if within == "" {
+		return nil, nil
+	}
+	if err := os.MkdirAll(within, 0o700); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return tree.OpenIndex(filepath.Join(within, hex.EncodeToString(sum[:16])+".index"))
 }

@@ -76,8 +76,9 @@ type taking struct {
 	Options
 	*Result
 	included, excluded tree.Patterns
-	sparse             []string // tracked files of the workspace that are not checked out, sorted
-	walked             int      // paths that were listed so far
+	opened             *tree.Index // of the workspace; nil = not opened yet
+	sparse             []string    // tracked files of the workspace that are not checked out, sorted
+	walked             int         // paths that were listed so far
 }
 
 // Take takes a snapshot. The caller closes the result.

@@ -234,7 +234,7 @@ func TestRefused(t *testing.T) {
 		"a name that is not UTF-8 of a commit": {committed: files{"a\xff": "1"}, o: Options{Rev: "HEAD"}, want: []string{`a\xff`, "not UTF-8"}},
 		"too many bytes": {
 			committed: files{"a/1": "12345", "a/b/2": "123", "c/3": "1"}, o: Options{MaxBytes: 8},
-			want: []string{"9 B", "at most 8 B", "a: 8 B, 2 files", "c: 1 B", "--workspace-max", "workspace.exclude"},
+			want: []string{"9 B", "at most 8 B", "a: 8 B, 2 files", "c: 1 B, 1 file", "--workspace-max", "workspace.exclude"},
 		},
 		"too many files":          {committed: files{"a/1": "", "a/b/2": "", "c/3": "1"}, o: Options{MaxFiles: 2}, want: []string{"3 files", "at most 2", "a: 0 B, 2 files"}},
 		"too many files at a rev": {committed: files{"a/1": "", "a/b/2": ""}, o: Options{MaxFiles: 1, Rev: "HEAD"}, want: []string{"2 files", "at most 1"}},

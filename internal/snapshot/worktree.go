@@ -50,6 +50,12 @@ func (t *taking) repository(ctx context.Context, dir, prefix string) (source, st
 		st, err = others.status(gctx, prefix)
 		return err
 	})
+	g.Go(func() error {
+		if dir == t.Dir { // else it is opened when it is needed
+			t.opened, _ = openIndex(t.IndexDir, dir) // indexOf tries again, and warns
+		}
+		return nil
+	})
 	if err := g.Wait(); err != nil {
 		return source{}, state{}, err
 	}

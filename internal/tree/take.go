@@ -46,6 +46,11 @@ type TakeOptions struct {
 	// below it. It is called by one goroutine. Nil skips nothing.
 	Skip func(path string, dir bool) bool
 
+	// Found is told each file and link that Take is about to take, with the size of
+	// its content in bytes, by one goroutine. If it returns false, Take leaves it out
+	// and does not read it. Nil takes all of them.
+	Found func(path string, size int64) bool
+
 	// SkipGit leaves out everything called .git.
 	SkipGit bool
 
@@ -199,16 +204,25 @@ func (t *taker) entry(ctx context.Context, dir *place, name, path string) error 
 		return fmt.Errorf("read %s: %w", quote(path), reason(err))
 	}
 	switch mode := info.Mode(); {
+	case mode.IsDir(): // in a list, or since the walk read the directory above
+		return t.descend(ctx, dir, name, path)
+	case t.opts.Found != nil && !t.opts.Found(path, sizeOf(info)):
+		return nil
 	case mode.IsRegular():
 		t.file(ctx, dir, name, path, info)
 		return nil
 	case mode&fs.ModeSymlink != 0:
 		return t.link(dir, name, path)
-	case mode.IsDir(): // in a list, or since the walk read the directory above
-		return t.descend(ctx, dir, name, path)
 	default:
 		return fmt.Errorf("%s is refused: it is a %s; remove it, or exclude it", quote(path), what(mode))
 	}
+}
+
+func sizeOf(info fs.FileInfo) int64 {
+	if info.Mode().IsRegular() {
+		return info.Size()
+	}
+	return 0
 }
 
 func (t *taker) link(dir *place, name, path string) error {
