@@ -190,6 +190,8 @@ func FuzzParse(f *testing.F) {
 		for _, m := range p.Modules {
 			_, _ = p.Condition(m, Scope{})
 			_, _ = p.ResolveCommand(m, Scope{})
+			_, _ = p.ResolveFiles(m, Scope{HashFiles: func([]string) (string, error) { return "x", nil }})
+			_, _ = p.ResolveKey(m, Scope{})
 			_ = append(m.ConditionReads(), m.TextReads()...)
 			if m.Dynamic != nil {
 				_, _ = p.Combinations(m, Scope{})

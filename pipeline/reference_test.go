@@ -94,8 +94,10 @@ func objectIn(s *jsonschema.Schema) *jsonschema.Schema {
 	if s.Items != nil {
 		return objectIn(s.Items)
 	}
-	if s.AdditionalProperties != nil && len(s.AdditionalProperties.Properties) > 0 {
-		return s.AdditionalProperties
+	if s.AdditionalProperties != nil {
+		if o := objectIn(s.AdditionalProperties); o != nil {
+			return o
+		}
 	}
 	for _, p := range s.PatternProperties {
 		if o := objectIn(p); o != nil {
@@ -183,10 +185,65 @@ needs:
   needs a default: ´${{ needs.lint.outputs.report ?? '' }}´.
 * ´same´ belongs in a member of a family. It names axes that both families have. Without it, every member needs all members.
 
+## Files
+
+Modules hand files to each other as artifacts:
+
+´´´yaml
+modules:
+  build:
+    run: make
+    artifacts:
+      produce: {bin: "bin/**", docs: ["docs/**", "!docs/*.tmp"]}     # name: globs
+  test:
+    needs: [build]
+    matrix: {shard: [a, b]}
+    run: ./test.sh "$MODPIPE_MATRIX_SHARD"
+    artifacts:
+      consume: [bin]
+      produce:
+        - {name: "coverage-${{ matrix.shard }}", path: "cover/**"}
+        - {name: log, path: "*.log", optional: true, when: failure}
+  report:
+    needs: [test]
+    run: ./report.sh cover
+    artifacts:
+      consume: [{name: coverage-*, to: cover, merge: true}]
+´´´
+
+* Globs are below the workspace, whatever ´dir´ is. ´**´ stands for any directories, and ´!´ excludes. ´docs/´ means all that is
+  in docs. Paths have ´/´ between directories on every system, and never leave the workspace.
+* A name is made of letters, digits, ´_´, ´-´ and ´.´; ´*´ and ´?´ in ´consume´ make a pattern.
+* An artifact is consumed from a direct need. If several needs produce the name, ´from´ says which one counts.
+* An artifact that was not left fails the module that consumes it. It may be missing if it is ´optional´ or ´when: failure´, if
+  the need is optional, or if the consumer is always-run: then nothing is restored.
+* Files return to the paths that they had, or below ´to´. Those of a family's members are in one directory for each member, and
+  those of a pattern in one for each name, unless ´merge´ is true.
+* ´{from-run: latest, pipeline: release, label: {branch: main}, name: manifest}´ takes an artifact of the last successful run
+  of a pipeline that has these labels. ´pipeline´ is this one unless given.
+
+A module is cached when its ´cache´ has ´inputs´, which may be ´[]´. It then requires an os and an arch, or its result is the
+same everywhere:
+
+´´´yaml
+defaults: {cache: {portable: true}}
+modules:
+  generate: {run: ./generate.sh, cache: {inputs: ["schema/**"]}, artifacts: {produce: {gen: gen/}}}
+´´´
+
+A directory of ´cache-dirs´ is kept between attempts, at ´path´ below the workspace, or elsewhere with its path in the variable
+´env´:
+
+´´´yaml
+cache-dirs:
+  gomod: {env: GOMODCACHE, key: "go-${{ hashFiles('go.sum') }}", restore: [go-]}
+´´´
+
 ## Expressions
 
 ´${{ … }}´ in strings, or bare in ´if´. ´params´ and ´matrix´ may be used in every string but names and ´run´;
-´needs´ in ´env´, ´command´, ´stdin´, ´with´, ´if´ and in the axes of a matrix.
+´needs´ in ´env´, ´command´, ´stdin´, ´with´, ´if´, in the axes of a matrix, in names and paths of artifacts, and in the keys
+of ´cache´ and ´cache-dirs´.
 
 | expression | value |
 |---|---|
@@ -198,6 +255,7 @@ needs:
 | ´params.P´, ´matrix.A´ | a parameter, an axis |
 | ´contains´, ´startsWith´, ´endsWith´, ´join´, ´fromJSON´, ´toJSON´ | as in GitHub Actions, but for case |
 | ´success()´, ´failure()´, ´cancelled()´ | of the direct needs |
+| ´hashFiles('go.sum', '**/*.lock')´ | a digest of the files of the workspace that the globs match; in the keys of ´cache´ and ´cache-dirs´ only |
 
 Everything is checked before the run, against what exists. In ´run´ expressions are refused: put them into ´env´.
 
