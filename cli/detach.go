@@ -18,8 +18,9 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// detachRun hands a run to an orchestrator that serves and prints its id.
-func detachRun(ctx context.Context, a *app, spec *jobs.Spec, storeDir string) error {
+// detachRun hands a run, with its files, to an orchestrator that serves and prints
+// its id.
+func detachRun(ctx context.Context, a *app, spec *jobs.Spec, storeDir string, t *taker) error {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
 	s, err := openServing(ctx, a, storeDir)
@@ -27,6 +28,9 @@ func detachRun(ctx context.Context, a *app, spec *jobs.Spec, storeDir string) er
 		return err
 	}
 	defer s.Close()
+	if err := t.take(ctx, s.Conn, spec, true); err != nil {
+		return err
+	}
 	return handOver(ctx, a, s, spec)
 }
 

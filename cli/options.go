@@ -130,7 +130,7 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 		to.selection.NoNeeds = true
 	}
 	if given("isolated", o.Isolated) {
-		a.own.isolated = true
+		to.files.isolated = true
 	}
 	return flags
 }

@@ -70,7 +70,6 @@ func programRoot(a *app, o *runOptions) *cobra.Command {
 	root := a.root("Run the pipeline " + a.own.name + ", or its modules for others")
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
 	run := withoutFile(a, runCommand(a, o))
-	isolatedFlag(a, run)
 	root.AddCommand(
 		run, resumeCommand(a), serveCommand(a), devCommand(a), withoutFile(a, planCommand(a)), withoutFile(a, validateCommand(a)), withoutFile(a, graphCommand(a)),
 		runsCommand(a), workersCommand(a), withoutFile(a, doctorCommand(a)), ownWorkerCommand(a), versionCommand(a),

@@ -38,6 +38,7 @@ import (
 type runOptions struct {
 	pipelineFlags
 	execution
+	files     filesOptions
 	env       []settings.Pair
 	envFiles  []string
 	fromFiles []settings.Pair // the variables in envFiles
@@ -123,6 +124,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	settings.PairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
+	o.files.define(fs)
 	completeSelection(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
@@ -136,6 +138,9 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 
 // run loads the pipeline and hands it to a runner.
 func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*report.Report, error) {
+	if a.own != nil {
+		a.own.isolated = o.files.isolated
+	}
 	p, origin, err := loadPipeline(a, file, o.pipelineFlags)
 	if err != nil {
 		return nil, err
@@ -150,13 +155,24 @@ func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*repo
 	}
 	spec := o.spec(ctx, a, p, workspace)
 	spec.Origin = origin
+	t := &taker{filesOptions: o.files, workspace: workspace}
+	if a.own == nil {
+		t.file = abs
+	}
 	if o.detach {
 		a.warn(p.Warnings)
-		return nil, detachRun(ctx, a, spec, store)
+		t.note = func(line string) { console.Writeln(a.Stderr, line) }
+		t.warn = func(text string) { console.Writeln(a.Stderr, "warning: "+text) }
+		return nil, detachRun(ctx, a, spec, store, t)
 	}
 	r := &runner{
 		app: a, options: &o.execution, workspace: workspace, storeDir: store, id: spec.Run, pipeline: p.Name, spec: spec,
-		progress: progressOf(a, p),
+		progress: progressOf(a, p), repository: o.files.repository,
+	}
+	t.note = func(line string) { r.progress.Note("%s", line) }
+	t.warn = func(text string) { r.progress.Logger().Warn(text) }
+	r.prepare = func(ctx context.Context, s *access.Session) error {
+		return t.take(ctx, s.Conn, spec, s.Server == nil || o.Listen != "")
 	}
 	for _, w := range p.Warnings {
 		r.progress.Logger().Warn(w.String())

@@ -35,8 +35,10 @@ type runner struct {
 	app       *app
 	options   *execution
 	workspace string
-	storeDir  string
-	progress  progress.Progress
+	// repository names the one in workspace; "" = as the workspace says.
+	repository string
+	storeDir   string
+	progress   progress.Progress
 
 	id       jobs.RunID
 	pipeline string                                             // its name; "" = to be read from its log
@@ -169,10 +171,24 @@ func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.Ru
 	return lease, nil
 }
 
-// connect connects to the server that the settings name, to the process that
-// serves the store, or embeds a server. It notes where the run is.
+// connect connects, and finds out which repository the worker here serves.
 func (r *runner) connect(ctx context.Context, stop context.CancelCauseFunc) (*access.Session, error) {
 	r.stop = stop
+	s, err := r.reach(ctx)
+	if err != nil || s.Server != nil && r.options.Listen == "" {
+		return s, err
+	}
+	// Other runs can reach the worker here. It serves those of its repository.
+	if r.repository, err = repositoryOf(ctx, r.workspace, r.repository); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// reach connects to the server that the settings name, to the process that
+// serves the store, or embeds a server. It notes where the run is.
+func (r *runner) reach(ctx context.Context) (*access.Session, error) {
 	t, remote, err := r.app.nats.Named()
 	if err != nil {
 		return nil, err
@@ -235,7 +251,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(),
+		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
 	r.options.apply(&cfg)
 	return worker.New(s.Conn, cfg)

@@ -246,6 +246,9 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 		Functions: goFunctions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
 		WorkerTTL: o.workerTTL, Version: version(), Logger: log,
 	}
+	if cfg.Repository, err = repositoryOf(ctx, workspace, ""); err != nil {
+		return err
+	}
 	o.apply(&cfg)
 	s := &service{
 		app: a, log: log, worker: &cfg,

@@ -38,6 +38,9 @@ type workerOptions struct {
 	drainTimeout time.Duration
 	exitWhenIdle bool
 	workerTTL    time.Duration
+	repository   string
+	filesDir     string
+	filesMax     int64
 }
 
 func workerCommand(a *app) *cobra.Command {
@@ -60,7 +63,10 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	fs := root.Flags()
 	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, unique among live workers (default: the host's name and a suffix)")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
-	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory (default: a fresh, empty directory for each attempt)")
+	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory, without the files that a run takes along (default: a fresh directory for each attempt, with them)")
+	repositoryFlag(fs, &o.repository)
+	settings.TextFlag(fs, &o.filesDir, "files-dir", "", "DIR", "", "where this machine keeps the files of runs (default: modpipe/files in the user's cache directory)")
+	settings.SizeFlag(fs, &o.filesMax, "files-max", "keep at most this many bytes of files; what was not used for longest goes first (default: 10Gi)")
 	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
@@ -92,7 +98,7 @@ func (o *workerOptions) faults() (faults []string) {
 }
 
 // config is the worker's configuration; o has no faults.
-func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
+func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Config, error) {
 	workspace := o.workspace
 	if workspace != "" {
 		abs, err := filepath.Abs(workspace)
@@ -104,7 +110,11 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 	cfg := worker.Config{
 		Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
-		Version: version(), Logger: log,
+		Version: version(), Logger: log, FilesDir: o.filesDir, FilesMax: o.filesMax,
+	}
+	var err error
+	if cfg.Repository, err = repositoryOf(ctx, workspace, o.repository); err != nil {
+		return worker.Config{}, err
 	}
 	o.apply(&cfg)
 	return cfg, nil
@@ -113,7 +123,7 @@ func (o *workerOptions) config(log *slog.Logger) (worker.Config, error) {
 // runWorker works until a signal ends it.
 func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	log := a.workerLogger()
-	cfg, err := o.config(log)
+	cfg, err := o.config(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -164,7 +174,7 @@ func capabilitiesCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
 	o.define(cmd.Flags())
 	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
-		cfg, err := o.config(a.quietLogger())
+		cfg, err := o.config(ctx, a.quietLogger())
 		if err != nil {
 			return err
 		}

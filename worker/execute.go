@@ -23,16 +23,18 @@ func (s *shift) executor(job *jobs.Job) exec.Executor {
 // start executes the job of the attempt to its end. A function may prepare a
 // command, which is executed then.
 func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.Sink) exec.Result {
-	t := &exec.Task{
-		Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(),
-		Stops: stops{a.Stops()}, Leased: a.MayStart,
-	}
-	r := exec.Run(ctx, a.s.executor(t.Job), t, out)
-	if r.Prepared != nil {
-		t.Job = r.Prepared
-		r = exec.Run(ctx, a.s.executor(t.Job), t, out)
-	}
-	return r
+	return a.withFiles(ctx, func(dir string) exec.Result {
+		t := &exec.Task{
+			Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(), Dir: dir,
+			Stops: stops{a.Stops()}, Leased: a.MayStart,
+		}
+		r := exec.Run(ctx, a.s.executor(t.Job), t, out)
+		if r.Prepared != nil {
+			t.Job = r.Prepared
+			r = exec.Run(ctx, a.s.executor(t.Job), t, out)
+		}
+		return r
+	})
 }
 
 // functionsOf returns the executor of the program's functions.

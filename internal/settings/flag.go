@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 )
 
 // value is a flag's value of any type. Its parse function describes the wanted form in
@@ -162,4 +163,22 @@ func PairMap(pairs []Pair) map[string]string {
 		m[p.Key] = p.Value
 	}
 	return m
+}
+
+// SizeFlag takes a number of bytes, such as 512Mi or 1Gi; 0 = not given.
+func SizeFlag(fs *pflag.FlagSet, to *int64, name, usage string) {
+	parse := func(s string) (int64, error) {
+		n, err := pipeline.ParseMemory(s)
+		if err != nil || n < 1 {
+			return 0, fmt.Errorf("%q is not a size such as 512Mi or 1Gi", s)
+		}
+		return n, nil
+	}
+	show := func(n int64) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	fs.Var(value[int64]{to, "SIZE", parse, show}, name, usage)
 }

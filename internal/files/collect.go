@@ -1,0 +1,96 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/filestore"
+	"github.com/modpipe/modpipe/internal/transfer"
+	"github.com/modpipe/modpipe/internal/tree"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
+)
+
+// Collect takes the artifacts that an attempt leaves, and stores them. Which ones
+// depends on how the attempt has ended. It stores as many as it can, and
+// returns all errors together.
+func (d *Directory) Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error) {
+	var found []jobs.Artifact
+	var errs []error
+	for _, p := range d.files.Produce {
+		if !wanted(p.When, ended) {
+			continue
+		}
+		a, some, err := d.collect(ctx, p)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("artifact %s: %w", p.Name, err))
+		case some:
+			found = append(found, a)
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// wanted reports whether an artifact is stored after an attempt that ended so.
+func wanted(w pipeline.When, ended report.AttemptStatus) bool {
+	failed := ended == report.AttemptFailed || ended == report.AttemptTimedOut
+	succeeded := ended == report.AttemptSucceeded
+	switch w {
+	case pipeline.OnFailure:
+		return failed
+	case pipeline.Always:
+		return failed || succeeded
+	case pipeline.OnSuccess:
+	}
+	return succeeded
+}
+
+// collect takes one artifact. It reports false when nothing matched an artifact
+// that is optional.
+func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artifact, bool, error) {
+	t, err := tree.Take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, Keep: keeper{d.store}})
+	if err != nil {
+		return jobs.Artifact{}, false, err
+	}
+	if len(t.Files) == 0 {
+		if p.Optional {
+			return jobs.Artifact{}, false, nil
+		}
+		return jobs.Artifact{}, false, fmt.Errorf("nothing matches %s (`optional: true` allows this)", strings.Join(p.Paths, ", "))
+	}
+	if err := d.pin.Add(ctx, digests(t)...); err != nil {
+		return jobs.Artifact{}, false, err
+	}
+	remote, err := d.m.cfg.Remote.In(d.files.Namespace)
+	if err != nil {
+		return jobs.Artifact{}, false, err
+	}
+	open := func(f tree.File) (io.ReadCloser, error) { return d.store.Open(ctx, f.Digest) }
+	ref, _, err := transfer.Push(ctx, remote, t, open, time.Now().UTC().Truncate(time.Second))
+	if err != nil {
+		return jobs.Artifact{}, false, err
+	}
+	return jobs.Artifact{Name: p.Name, Tree: ref}, true, nil
+}
+
+// keeper keeps the contents that Take reads.
+type keeper struct{ *filestore.Store }
+
+// Add keeps a content.
+func (k keeper) Add(ctx context.Context, content io.Reader) (tree.Digest, int64, error) {
+	w, err := k.Writer(ctx)
+	if err != nil {
+		return tree.Digest{}, 0, err
+	}
+	defer w.Discard()
+	if _, err := io.Copy(w, content); err != nil {
+		return tree.Digest{}, 0, err
+	}
+	return w.Commit(ctx)
+}

@@ -1,0 +1,80 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/files"
+	"github.com/modpipe/modpipe/report"
+)
+
+// inWorkspace reports whether attempts run in the worker's own workspace, where
+// the files of the run are already.
+func (s *shift) inWorkspace(isolated bool) bool { return s.cfg.Workspace != "" && !isolated }
+
+// withFiles runs an attempt in the directory with its files, and stores the
+// artifacts that it leaves there.
+func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) exec.Result {
+	f := a.job.Files
+	if f == nil {
+		return run("")
+	}
+	workspace := ""
+	if a.s.inWorkspace(f.Isolated) {
+		if workspace = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 {
+			return run("")
+		}
+	}
+	dir, failed := a.prepare(ctx, workspace)
+	if failed != nil {
+		return *failed
+	}
+	r := a.collect(ctx, dir, run(dir.Path()))
+	if err := dir.Close(); err != nil {
+		r.Warnings = append(r.Warnings, err.Error())
+	}
+	return r
+}
+
+// prepare fetches the files of the attempt. A request to end the attempt ends the
+// wait for them.
+func (a *task) prepare(ctx context.Context, workspace string) (*files.Directory, *exec.Result) {
+	waiting, stop := a.Stops().Within(ctx)
+	defer stop()
+	dir, err := a.s.files.Prepare(waiting, a.job.Files, workspace)
+	if err == nil {
+		return dir, nil
+	}
+	if st, ok := a.Stops().Asked(); ok {
+		return nil, &exec.Result{Status: st.Status, Error: st.Text, Finished: time.Now()}
+	}
+	failed := exec.NotStarted(err)
+	return nil, &failed
+}
+
+// collect stores the artifacts of an attempt that has ended. A success without its
+// artifacts is a failure.
+func (a *task) collect(ctx context.Context, dir *files.Directory, r exec.Result) exec.Result {
+	storing, stop := a.Stops().Within(ctx)
+	defer stop()
+	artifacts, err := dir.Collect(storing, r.Status)
+	r.Artifacts, r.Hermetic = artifacts, dir.Hermetic()
+	st, asked := a.Stops().Asked()
+	switch {
+	case err == nil:
+	case r.Status != report.AttemptSucceeded:
+		r.Warnings = append(r.Warnings, "its artifacts could not be stored: "+err.Error())
+	case asked:
+		r.Status, r.Error = st.Status, st.Text
+	default:
+		r.Status, r.Error = report.AttemptFailed, err.Error()
+	}
+	return r
+}
+
+func (s *shift) closeFiles() {
+	if err := s.files.Close(); err != nil {
+		s.log.Warn("the store of files was not closed", "error", err)
+	}
+}
