@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"maps"
@@ -34,7 +33,11 @@ func OpenIndex(file string) (*Index, error) {
 		return nil, fmt.Errorf("read index: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	entries, err := readIndex(f)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	entries, err := readIndex(f, info.Size())
 	switch {
 	case errors.Is(err, errDamaged):
 		x.dirty = true
@@ -108,78 +111,84 @@ func (x *Index) write(to io.Writer) error {
 	return err
 }
 
-// indexReader reads the file of an index and hashes what it has read.
-type indexReader struct {
-	r   *bufio.Reader
-	sum hash.Hash
-	one [1]byte
-}
-
-func (r *indexReader) Read(b []byte) (int, error) {
-	n, err := r.r.Read(b)
-	r.sum.Write(b[:n])
-	return n, err
-}
-
-func (r *indexReader) ReadByte() (byte, error) {
-	b, err := r.r.ReadByte()
-	if err == nil {
-		r.one[0] = b
-		r.sum.Write(r.one[:])
-	}
-	return b, err
-}
-
-// readIndex returns errDamaged for content that no Save has written.
-func readIndex(from io.Reader) (map[string]indexed, error) {
-	r := &indexReader{r: bufio.NewReaderSize(from, 1<<16), sum: sha256.New()}
+// readIndex reads a file of this size. It returns errDamaged for content that no
+// Save has written.
+func readIndex(from io.Reader, size int64) (map[string]indexed, error) {
+	sum := sha256.New()
+	body := io.LimitReader(from, size-sha256.Size)
+	r := &indexReader{r: bufio.NewReaderSize(io.TeeReader(body, sum), 64<<10)}
 	version := make([]byte, len(indexVersion))
-	if _, err := io.ReadFull(r, version); err != nil || string(version) != indexVersion {
-		return nil, damaged(err)
-	}
-	count, err := binary.ReadUvarint(r)
-	if err != nil || count > maxIndexed {
-		return nil, damaged(err)
+	r.read(version)
+	count := r.uvarint()
+	if r.err != nil || string(version) != indexVersion || count > maxIndexed {
+		return nil, damaged(r.err)
 	}
 	entries := map[string]indexed{} // grows with what is there, not with what count claims
-	var path []byte
 	for range count {
-		var e indexed
-		if path, err = r.entry(path, &e); err != nil {
-			return nil, err
+		e := r.entry()
+		if r.err != nil {
+			return nil, damaged(r.err)
 		}
-		entries[string(path)] = e
+		entries[string(r.path)] = e
 	}
-	want := r.sum.Sum(nil)
-	var got [sha256.Size]byte
-	if _, err := io.ReadFull(r, got[:]); err != nil || !bytes.Equal(got[:], want) {
+	if _, err := r.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return nil, damaged(err)
+	}
+	var want [sha256.Size]byte
+	if _, err := io.ReadFull(from, want[:]); err != nil || !bytes.Equal(want[:], sum.Sum(nil)) {
 		return nil, damaged(err)
 	}
 	return entries, nil
 }
 
-// entry reads an entry and returns its path, in the memory of the one before.
-func (r *indexReader) entry(path []byte, e *indexed) ([]byte, error) {
-	same, err1 := binary.ReadUvarint(r)
-	rest, err2 := binary.ReadUvarint(r)
-	if err := errors.Join(err1, err2); err != nil || same > uint64(len(path)) || rest > maxPath {
-		return nil, damaged(err)
+// indexReader reads entries. Its first error is final.
+type indexReader struct {
+	r    *bufio.Reader
+	path []byte // of the last entry
+	err  error
+}
+
+func (r *indexReader) read(b []byte) {
+	if r.err == nil {
+		_, r.err = io.ReadFull(r.r, b)
 	}
-	path = append(path[:same], make([]byte, rest)...)
-	_, err1 = io.ReadFull(r, path[same:])
-	errs := []error{err1}
-	for _, n := range []*int64{&e.stamp.size, &e.stamp.mtime, &e.stamp.ctime} {
-		v, err := binary.ReadVarint(r)
-		*n, errs = v, append(errs, err)
+}
+
+func (r *indexReader) uvarint() (n uint64) {
+	if r.err == nil {
+		n, r.err = binary.ReadUvarint(r.r)
 	}
-	inode, err3 := binary.ReadUvarint(r)
-	idle, err4 := r.ReadByte()
-	_, err5 := io.ReadFull(r, e.digest[:])
-	e.stamp.inode, e.idle = inode, idle
-	if err := errors.Join(append(errs, err3, err4, err5)...); err != nil || len(path) > maxPath {
-		return nil, damaged(err)
+	return n
+}
+
+func (r *indexReader) varint() (n int64) {
+	if r.err == nil {
+		n, r.err = binary.ReadVarint(r.r)
 	}
-	return path, nil
+	return n
+}
+
+func (r *indexReader) byte() (b byte) {
+	if r.err == nil {
+		b, r.err = r.r.ReadByte()
+	}
+	return b
+}
+
+func (r *indexReader) entry() (e indexed) {
+	same, rest := r.uvarint(), r.uvarint()
+	if r.err == nil && (same > uint64(len(r.path)) || rest > maxPath-same) {
+		r.err = errDamaged
+	}
+	if r.err != nil {
+		return e
+	}
+	r.path = append(r.path[:same], make([]byte, rest)...)
+	r.read(r.path[same:])
+	e.stamp = stamp{size: r.varint(), mtime: r.varint(), ctime: r.varint(), inode: r.uvarint()}
+	e.idle = r.byte()
+	r.read(e.digest[:])
+	return e
 }
 
 // damaged keeps an error of the disk, and takes all others for damage.

@@ -123,6 +123,9 @@ func (t *taker) add(f File) {
 
 func (t *taker) selects(path string) bool { return t.patterns == nil || t.patterns.Match(path) }
 
+// reaches reports whether something at a path or below it may be selected.
+func (t *taker) reaches(path string) bool { return t.selects(path) || t.patterns.below(path) }
+
 func (t *taker) skips(path, name string, dir bool) bool {
 	return t.opts.SkipGit && name == ".git" || t.opts.Skip != nil && t.opts.Skip(path, dir)
 }
@@ -130,48 +133,65 @@ func (t *taker) skips(path, name string, dir bool) bool {
 // walk takes a directory, and gives it back.
 func (t *taker) walk(ctx context.Context, dir *place) (err error) {
 	defer func() { err = errors.Join(err, dir.release()) }()
-	entries, err := readDir(dir)
+	names, err := readNames(dir)
 	if err != nil {
 		return fmt.Errorf("read directory %s: %w", quote(cmp.Or(dir.path, ".")), reason(err))
 	}
-	if len(entries) == 0 && dir.path != "" && t.selects(dir.path) {
+	if len(names) == 0 && dir.path != "" && t.selects(dir.path) {
 		t.add(File{Path: dir.path, Kind: Directory})
 	}
-	for _, e := range entries {
+	for _, name := range names {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		name := e.Name()
-		path := under(dir.path, name)
-		if t.skips(path, name, e.IsDir()) {
-			continue
-		}
-		if e.IsDir() {
-			err = t.descend(ctx, dir, name, path)
-		} else {
-			err = t.entry(ctx, dir, name, path)
-		}
-		if err != nil {
+		if err := t.visit(ctx, dir, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readDir(dir *place) ([]fs.DirEntry, error) {
+// readNames returns the names in a directory. (ReadDir of an os.Root asks for the
+// state of each file, also of those that nobody selects.)
+func readNames(dir *place) ([]string, error) {
 	f, err := dir.root.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	entries, err := f.ReadDir(-1)
-	return entries, errors.Join(err, f.Close())
+	names, err := f.Readdirnames(-1)
+	return names, errors.Join(err, f.Close())
 }
 
-// descend walks a directory in another, unless nothing in it can be selected.
-func (t *taker) descend(ctx context.Context, dir *place, name, path string) error {
-	if t.patterns != nil && !t.patterns.Match(path) && !t.patterns.below(path) {
+// visit takes what a walk finds in a directory, at the cost of one stat.
+func (t *taker) visit(ctx context.Context, dir *place, name string) error {
+	path := under(dir.path, name)
+	if t.opts.SkipGit && name == ".git" || !t.reaches(path) {
 		return nil
 	}
+	info, err := t.stat(dir, name, path)
+	if info == nil || t.skips(path, name, info.IsDir()) {
+		return err
+	}
+	if info.IsDir() {
+		return t.descend(ctx, dir, name, path)
+	}
+	return t.entry(ctx, dir, name, path, info)
+}
+
+// stat returns nil for what does not exist.
+func (t *taker) stat(dir *place, name, path string) (fs.FileInfo, error) {
+	info, err := t.system.lstat(dir.root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", quote(path), reason(err))
+	}
+	return info, nil
+}
+
+// descend walks a directory in another.
+func (t *taker) descend(ctx context.Context, dir *place, name, path string) error {
 	if err := CheckPath(path); err != nil {
 		return err
 	}
@@ -189,23 +209,14 @@ func nothing(*os.Root) error { return nil }
 
 // entry takes what is not a directory, if it is selected. A file is left to the
 // index or to a reader.
-func (t *taker) entry(ctx context.Context, dir *place, name, path string) error {
+func (t *taker) entry(ctx context.Context, dir *place, name, path string, info fs.FileInfo) error {
 	if !t.selects(path) {
 		return nil
 	}
 	if err := CheckPath(path); err != nil {
 		return err
 	}
-	info, err := t.system.lstat(dir.root, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", quote(path), reason(err))
-	}
 	switch mode := info.Mode(); {
-	case mode.IsDir(): // in a list, or since the walk read the directory above
-		return t.descend(ctx, dir, name, path)
 	case t.opts.Found != nil && !t.opts.Found(path, sizeOf(info)):
 		return nil
 	case mode.IsRegular():
@@ -213,9 +224,8 @@ func (t *taker) entry(ctx context.Context, dir *place, name, path string) error 
 		return nil
 	case mode&fs.ModeSymlink != 0:
 		return t.link(dir, name, path)
-	default:
-		return fmt.Errorf("%s is refused: it is a %s; remove it, or exclude it", quote(path), what(mode))
 	}
+	return fmt.Errorf("%s is refused: it is a %s; remove it, or exclude it", quote(path), what(info.Mode()))
 }
 
 func sizeOf(info fs.FileInfo) int64 {
@@ -278,23 +288,21 @@ func (t *taker) listed(ctx context.Context, open []*place, path string, dir bool
 		in := open[len(open)-1]
 		name, _, more := strings.Cut(strings.TrimPrefix(path[len(in.path):], "/"), "/")
 		at := under(in.path, name)
-		if t.skips(at, name, more || dir) {
+		if t.skips(at, name, more || dir) || !t.reaches(at) {
 			return open, nil
 		}
-		if !more && t.selects(path) {
-			return open, t.entry(ctx, in, name, path)
-		}
-		info, err := t.system.lstat(in.root, name)
+		info, err := t.stat(in, name, at)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir():
-			return open, nil
-		case err == nil && !more:
+		case info == nil:
+			return open, err
+		case !more && info.IsDir():
 			return open, t.descend(ctx, in, name, path)
+		case !more:
+			return open, t.entry(ctx, in, name, path, info)
+		case !info.IsDir():
+			return open, nil
 		}
-		var child *place
-		if err == nil {
-			child, err = in.enter(name, nothing)
-		}
+		child, err := in.enter(name, nothing)
 		if err != nil {
 			return open, fmt.Errorf("read directory %s: %w", quote(at), reason(err))
 		}

@@ -194,7 +194,12 @@ func TestTakeNamesTheFileThatCannotBeRead(t *testing.T) {
 			t.Errorf("the error is %v, and should be %s", err, want)
 		}
 		sys = machine
-		sys.lstat = func(*os.Root, string) (fs.FileInfo, error) { return nil, fault }
+		sys.lstat = func(dir *os.Root, name string) (fs.FileInfo, error) {
+			if name == "b" {
+				return nil, fault
+			}
+			return dir.Lstat(name)
+		}
 		if _, err := Take(t.Context(), root, TakeOptions{system: &sys, Patterns: []string{"a"}}); !errors.Is(err, fault) || !strings.Contains(err.Error(), `"a/b"`) {
 			t.Errorf("the error is %v", err)
 		}
@@ -337,6 +342,23 @@ func TestTakeSkips(t *testing.T) {
 			opts.Skip = func(path string, dir bool) bool { return path == "node_modules" || skip(path, dir) }
 		}
 		if diff := cmp.Diff(want, paths(mustTake(t, root, opts))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestTakeTellsWhatItFinds(t *testing.T) {
+	_, root := layout(t, map[string]string{"a/b": "12", "a/c": "3", "d": "4", "e/": "", "l": "-> d"})
+	for name, list := range map[string]iter.Seq2[string, error]{"walked": nil, "listed": listOf("a/b", "a/c", "d", "e", "l")} {
+		found := map[string]int64{}
+		got := mustTake(t, root, TakeOptions{Paths: list, Patterns: []string{"**", "!d"}, Found: func(path string, size int64) bool {
+			found[path] = size
+			return path != "a/c"
+		}})
+		if diff := cmp.Diff([]string{"a/b", "e", "l"}, paths(got)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if diff := cmp.Diff(map[string]int64{"a/b": 2, "a/c": 1, "l": 0}, found); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
