@@ -9,6 +9,27 @@ import (
 // files checks what a module takes and leaves as the decoder of a file does, and
 // puts globs and paths into their shortest form.
 func (a *assembler) files(i int, m *Module) {
+	a.produce(i, m)
+	a.consume(i, m)
+	a.cache(i, m)
+	a.cacheDirs(i, m)
+	for _, l := range m.Late {
+		for _, part := range l.Text {
+			if part.Expr != "" && part.At == "" { // a program's: those of a file have been checked
+				a.lateExpression(i, m, l.Place, part.Expr)
+			}
+		}
+	}
+}
+
+func (a *assembler) lateExpression(i int, m *Module, place, src string) {
+	_, faults := compileExpression(src, &vocabulary{module: m.Name, field: place, reach: ready, hashes: isCacheKey(place)}, false)
+	for _, f := range faults {
+		a.fault(i, f.suggestion, "%s: %s: %s", m.Name, place, f.text)
+	}
+}
+
+func (a *assembler) produce(i int, m *Module) {
 	seen := map[string]bool{}
 	for j := range m.Produce {
 		p := &m.Produce[j]
@@ -22,6 +43,9 @@ func (a *assembler) files(i int, m *Module) {
 		}
 		a.globs(i, m, j, p)
 	}
+}
+
+func (a *assembler) consume(i int, m *Module) {
 	for j := range m.Consume {
 		c := &m.Consume[j]
 		if !m.isLate(fmt.Sprintf("consume[%d].name", j)) {
@@ -33,18 +57,6 @@ func (a *assembler) files(i int, m *Module) {
 		to, err := parseDestination(c.To)
 		a.refuse(i, "the directory of artifact "+c.Name, err)
 		c.To = to
-	}
-	a.cache(i, m)
-	a.cacheDirs(i, m)
-	for _, l := range m.Late {
-		for _, part := range l.Text {
-			if part.Expr != "" && part.At == "" {
-				_, faults := compileExpression(part.Expr, &vocabulary{module: m.Name, field: l.Place, reach: ready, hashes: isCacheKey(l.Place)}, false)
-				for _, f := range faults {
-					a.fault(i, f.suggestion, "%s: %s: %s", m.Name, l.Place, f.text)
-				}
-			}
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -95,10 +96,9 @@ func plainPath(s, what string) error {
 	if path.IsAbs(s) || len(s) > 1 && s[1] == ':' {
 		return fmt.Errorf("%q is absolute: %s is below the workspace", s, what)
 	}
-	for _, name := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("/{},", r) }) {
-		if name == ".." {
-			return fmt.Errorf("%q leaves the workspace", s)
-		}
+	names := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("/{},", r) })
+	if slices.Contains(names, "..") {
+		return fmt.Errorf("%q leaves the workspace", s)
 	}
 	return nil
 }
