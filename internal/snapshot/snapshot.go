@@ -76,9 +76,12 @@ type taking struct {
 	Options
 	*Result
 	included, excluded tree.Patterns
-	opened             *tree.Index // of the workspace; nil = not opened yet
-	sparse             []string    // tracked files of the workspace that are not checked out, sorted
-	walked             int         // paths that were listed so far
+	tally              tally
+	indexes            map[string]*tree.Index // by directory
+	early              *tree.Tree             // what was taken while git still listed more
+	taken              []string               // the paths that were given for early, sorted
+	sparse             []string               // tracked files of the workspace that are not checked out, sorted
+	walked             int                    // paths that were listed so far
 }
 
 // Take takes a snapshot. The caller closes the result.
@@ -88,7 +91,10 @@ func Take(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	o.Dir, o.MaxBytes, o.MaxFiles = dir, cmp.Or(o.MaxBytes, DefaultMaxBytes), cmp.Or(o.MaxFiles, DefaultMaxFiles)
-	t := &taking{Options: o, Result: &Result{Tree: &tree.Tree{}}}
+	t := &taking{
+		Options: o, Result: &Result{Tree: &tree.Tree{}}, indexes: map[string]*tree.Index{},
+		tally: tally{maxBytes: o.MaxBytes, maxFiles: o.MaxFiles},
+	}
 	if err := t.parse(); err != nil {
 		return nil, err
 	}
@@ -194,10 +200,14 @@ func (t *taking) warn(format string, args ...any) {
 // count refuses a listing that is far above the limit, before it fills memory.
 func (t *taking) count() error {
 	if t.walked++; t.walked > 4*t.MaxFiles+1000 {
-		return fmt.Errorf("more than %s files would have to be looked at, and a run takes at most %s along: "+
-			"ignore or exclude directories, or raise --workspace-max", thousands(4*int64(t.MaxFiles)), thousands(int64(t.MaxFiles)))
+		return t.tooMany()
 	}
 	return nil
+}
+
+func (t *taking) tooMany() error {
+	return fmt.Errorf("more than %s files would have to be looked at, and a run takes at most %s along: "+
+		"ignore or exclude directories, or raise --workspace-max", thousands(4*int64(t.MaxFiles)), thousands(int64(t.MaxFiles)))
 }
 
 // inGit reports whether a path has a component named .git, which no snapshot

@@ -313,6 +313,11 @@ func TestAlsoAddsASecondRepository(t *testing.T) {
 	same(t, contents(t, r, r.Tree), want)
 	says(t, strings.Join(r.Warnings, "\n"), "third/site", "--rev chooses only")
 
+	same(t, contents(t, r, r.Tree), want)
+	write(t, dir, files{"b": "2"})
+	r = take(t, Options{Dir: dir, Workspace: pipeline.Workspace{Also: []pipeline.Directory{{Dir: ".", At: "self"}}}, Rev: "HEAD"})
+	same(t, contents(t, r, r.Tree), files{"a": "1", "self/a": "1", "self/b": "2"})
+
 	write(t, dir, files{"third": "in the way"})
 	if _, err := Take(t.Context(), Options{Dir: dir, Workspace: w}); err == nil {
 		t.Error("no error")

@@ -33,6 +33,26 @@ func (t *taking) workTree(ctx context.Context, where place) error {
 	return err
 }
 
+// takeEarly lists the index of the workspace's repository, and takes what it names.
+func (t *taking) takeEarly(ctx context.Context, l *lister) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.tracked(gctx) })
+	g.Go(func() error { t.index(t.Dir); return nil })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	ignored, err := t.ignoredOf(ctx, l.paths)
+	if err != nil {
+		return err
+	}
+	src := source{dir: t.Dir, paths: l.paths}
+	l.paths = nil
+	src.choose(t.leave(ignored))
+	part, err := t.readSource(ctx, &src)
+	t.early, t.taken = part.Tree, src.paths
+	return err
+}
+
 // state is what git knows about a work tree besides its files.
 type state struct {
 	commit  string   // "" = there is none yet
@@ -44,17 +64,17 @@ func (t *taking) repository(ctx context.Context, dir, prefix string) (source, st
 	tracked, others := lister{t: t, dir: dir}, lister{t: t, dir: dir}
 	var st state
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return tracked.tracked(gctx) })
+	first := t.rev == nil && dir == t.Dir && t.early == nil
+	g.Go(func() error {
+		if first { // while git compares the work tree with the commit
+			return t.takeEarly(gctx, &tracked)
+		}
+		return tracked.tracked(gctx)
+	})
 	g.Go(func() error {
 		var err error
 		st, err = others.status(gctx, prefix)
 		return err
-	})
-	g.Go(func() error {
-		if dir == t.Dir { // else it is opened when it is needed
-			t.opened, _ = openIndex(t.IndexDir, dir) // indexOf tries again, and warns
-		}
-		return nil
 	})
 	if err := g.Wait(); err != nil {
 		return source{}, state{}, err
@@ -68,7 +88,7 @@ func (t *taking) repository(ctx context.Context, dir, prefix string) (source, st
 	if n := len(tracked.sparse); n > 0 {
 		t.warn("%s tracked files are outside the sparse checkout of %s, and are not in the snapshot", thousands(int64(n)), dir)
 	}
-	if dir == t.Dir {
+	if first {
 		t.sparse = slices.Sorted(slices.Values(tracked.sparse))
 	}
 	if err := t.submodules(ctx, &src, tracked.links); err != nil {
@@ -113,8 +133,7 @@ func (l *lister) tracked(ctx context.Context) error {
 
 func (l *lister) bound() error {
 	if len(l.paths) > 4*l.t.MaxFiles+1000 {
-		l.t.walked = len(l.paths)
-		return l.t.count()
+		return l.t.tooMany()
 	}
 	return nil
 }
