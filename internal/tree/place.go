@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 )
 
@@ -43,6 +44,28 @@ func (p *place) release() error {
 		return nil
 	}
 	return p.leave(p.root)
+}
+
+// chain is the open directories on the way to a path, from the top. Paths in their
+// order open each directory once.
+type chain []*place
+
+func (c chain) last() *place { return c[len(c)-1] }
+
+// next returns the name after the last directory on the way to a path below it,
+// and whether more names follow.
+func (c chain) next(path string) (name string, more bool) {
+	name, _, more = strings.Cut(strings.TrimPrefix(path[len(c.last().path):], "/"), "/")
+	return name, more
+}
+
+// leave releases the directories that a path is not below; "" leaves all but the top.
+func (c *chain) leave(path string) (err error) {
+	for last := c.last(); last.path != "" && !strings.HasPrefix(path, last.path+"/"); last = c.last() {
+		*c = (*c)[:len(*c)-1]
+		err = errors.Join(err, last.release())
+	}
+	return err
 }
 
 // reason returns the cause without the system call and the short name that

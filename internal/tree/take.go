@@ -248,15 +248,10 @@ func (t *taker) link(dir *place, name, path string) error {
 	return nil
 }
 
-// list takes the paths of the list. It keeps the directories of the last path open,
-// since most lists are sorted.
+// list takes the paths of the list. Most lists are sorted, or nearly.
 func (t *taker) list(ctx context.Context, root *place) (err error) {
-	open := []*place{root}
-	defer func() {
-		for _, p := range slices.Backward(open) {
-			err = errors.Join(err, p.release())
-		}
-	}()
+	open := chain{root}
+	defer func() { err = errors.Join(err, open.leave(""), root.release()) }()
 	for path, err := range t.opts.Paths {
 		if err == nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -268,44 +263,40 @@ func (t *taker) list(ctx context.Context, root *place) (err error) {
 		if err := CheckPath(path); err != nil {
 			return err
 		}
-		for last := open[len(open)-1]; last.path != "" && !strings.HasPrefix(path, last.path+"/"); last = open[len(open)-1] {
-			open = open[:len(open)-1]
-			if err := last.release(); err != nil {
-				return err
-			}
+		if err := open.leave(path); err != nil {
+			return err
 		}
-		if open, err = t.listed(ctx, open, path, dir); err != nil {
+		if err := t.listed(ctx, &open, path, dir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// listed takes one path of the list, which a slash followed if dir. It returns the
-// directories that are open.
-func (t *taker) listed(ctx context.Context, open []*place, path string, dir bool) ([]*place, error) {
+// listed takes one path of the list, which a slash followed if dir.
+func (t *taker) listed(ctx context.Context, open *chain, path string, dir bool) error {
 	for {
-		in := open[len(open)-1]
-		name, _, more := strings.Cut(strings.TrimPrefix(path[len(in.path):], "/"), "/")
+		in := open.last()
+		name, more := open.next(path)
 		at := under(in.path, name)
 		if t.skips(at, name, more || dir) || !t.reaches(at) {
-			return open, nil
+			return nil
 		}
 		info, err := t.stat(in, name, at)
 		switch {
 		case info == nil:
-			return open, err
+			return err
 		case !more && info.IsDir():
-			return open, t.descend(ctx, in, name, path)
+			return t.descend(ctx, in, name, path)
 		case !more:
-			return open, t.entry(ctx, in, name, path, info)
+			return t.entry(ctx, in, name, path, info)
 		case !info.IsDir():
-			return open, nil
+			return nil
 		}
 		child, err := in.enter(name, nothing)
 		if err != nil {
-			return open, fmt.Errorf("read directory %s: %w", quote(at), reason(err))
+			return fmt.Errorf("read directory %s: %w", quote(at), reason(err))
 		}
-		open = append(open, child)
+		*open = append(*open, child)
 	}
 }

@@ -25,8 +25,10 @@ func TestTakeThenWriteGivesTheSameTree(t *testing.T) {
 	store := newShelf()
 	taken := mustTake(t, root, TakeOptions{Keep: store})
 	want := []File{
-		regular("a/.hidden", "h"), regular("a/b/c.txt", "c"), {Path: "a/link", Kind: Link, Target: "b/c.txt"},
-		{Path: "empty", Kind: Directory}, regular("run.sh", "#!/bin/sh"), regular("zero", ""),
+		regular("a/.hidden", "h"), regular("a/b/c.txt", "c"),
+		{Path: "a/link", Kind: Link, Target: "b/c.txt"},
+		{Path: "empty", Kind: Directory},
+		regular("run.sh", "#!/bin/sh"), regular("zero", ""),
 	}
 	want[4].Kind = Executable
 	if diff := cmp.Diff(want, taken.Files); diff != "" {
@@ -314,7 +316,9 @@ func TestTakeLeavesOutWhatDisappears(t *testing.T) {
 	sys := machine
 	sys.open = func(root *os.Root, name string) (fs.File, error) {
 		if name == "b" {
-			os.Remove(filepath.Join(dir, "a/b"))
+			if err := os.Remove(filepath.Join(dir, "a/b")); err != nil {
+				t.Error(err)
+			}
 		}
 		return machine.open(root, name)
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,17 +75,10 @@ type writer struct {
 	group  *errgroup.Group
 }
 
-// tree visits the entries in their order, so that each directory is opened once.
+// tree writes the entries in their order.
 func (w *writer) tree(ctx context.Context, t *Tree, root *place) (err error) {
-	open := []*place{root}
-	leave := func(path string) (err error) {
-		for last := open[len(open)-1]; last.path != "" && !strings.HasPrefix(path, last.path+"/"); last = open[len(open)-1] {
-			open = open[:len(open)-1]
-			err = errors.Join(err, last.release())
-		}
-		return err
-	}
-	defer func() { err = errors.Join(err, leave("")) }()
+	open := chain{root}
+	defer func() { err = errors.Join(err, open.leave("")) }()
 	for i := range t.Files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -95,32 +87,32 @@ func (w *writer) tree(ctx context.Context, t *Tree, root *place) (err error) {
 		if err := f.check(); err != nil { // of a tree that New has not seen
 			return err
 		}
-		if err := leave(f.Path); err != nil {
+		if err := open.leave(f.Path); err != nil {
 			return err
 		}
-		for {
-			dir := open[len(open)-1]
-			rest := strings.TrimPrefix(f.Path[len(dir.path):], "/")
-			name, _, more := strings.Cut(rest, "/")
-			if err := checkName(name); err != nil {
-				return fmt.Errorf("%s cannot be written here: %w", quote(f.Path), err)
-			}
-			if !more && f.Kind != Directory {
-				err = w.entry(ctx, dir, name, f)
-				break
-			}
-			child, err := w.directory(dir, name)
-			if err != nil {
-				return err
-			}
-			open = append(open, child)
-			if !more {
-				break
-			}
+		if err := w.path(ctx, &open, f); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// path writes an entry and the directories on the way to it.
+func (w *writer) path(ctx context.Context, open *chain, f *File) error {
+	for more := true; more; {
+		var name string
+		name, more = open.next(f.Path)
+		if err := checkName(name); err != nil {
+			return fmt.Errorf("%s cannot be written here: %w", quote(f.Path), err)
+		}
+		if !more && f.Kind != Directory {
+			return w.entry(ctx, open.last(), name, f)
+		}
+		child, err := w.directory(open.last(), name)
 		if err != nil {
 			return err
 		}
+		*open = append(*open, child)
 	}
 	return nil
 }
