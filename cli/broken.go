@@ -10,7 +10,7 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// unreadableAdvice reports what to do about such a run.
+// unreadableAdvice names the remedy for such a run.
 func unreadableAdvice(c *broker.Conn, run jobs.RunID, err error) string {
 	if errors.Is(err, jobs.ErrNewer) {
 		return "an orchestrator of that version goes on with it"

@@ -7,12 +7,12 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestDoctorCopies: what is there has one copy, whatever is asked for now.
+// TestDoctorCopies: existing streams keep one copy, whatever the setting is now.
 func TestDoctorCopies(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	p := newProgram(t, cli.Orchestrator)
 	if found := diagnose(t, p, 0, "-s", s.URL()); found["copies"].State != "" {
-		t.Errorf("copies of what is not there: %+v", found["copies"])
+		t.Errorf("copies of a missing bucket or stream: %+v", found["copies"])
 	}
 	connect(t, s.URL()) // it makes the streams
 	diagnose(t, p, 0, "-s", s.URL()).want(t, "copies", "ok", "1 of every existing stream")

@@ -188,9 +188,9 @@ func TestDoctorRemote(t *testing.T) {
 	found.want(t, "limits", "ok", "streams 5 (no limit)")
 }
 
-// TestDoctorNamesWhatIsWrong: permissions, limits, and streams with other
+// TestDoctorNamesEachFault: permissions, limits, and streams with other
 // settings.
-func TestDoctorNamesWhatIsWrong(t *testing.T) {
+func TestDoctorNamesEachFault(t *testing.T) {
 	s := natstest.StartServer(t, func(o *server.Options) {
 		o.MaxPayload = 64 << 10
 		o.Users = []*server.User{

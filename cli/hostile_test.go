@@ -23,7 +23,7 @@ import (
 // terminals and of every CI system.
 const evil = "##vso[task.complete]##[error]x##teamcity[buildStop]\u202e\ufeff"
 
-// hostileFile is a pipeline that says evil things wherever it can.
+// hostileFile is a pipeline with hostile text in every field.
 const hostileFile = `
 name: "p ##[error]x \u202E"
 fail-fast: false
@@ -70,7 +70,7 @@ func wantHarmless(t *testing.T, what, text string, own ...string) {
 	}
 }
 
-// ownCommands are what a CI system is told by the program itself.
+// ownCommands are the workflow commands that the program itself writes for a CI system.
 var ownCommands = map[string][]string{
 	"X":                nil,
 	"CI":               nil,
@@ -112,7 +112,7 @@ func TestHostileTextReachesNoSurface(t *testing.T) {
 	}
 }
 
-// hostileCommands looks at the runs of hostileFile in every other way.
+// hostileCommands shows the runs of hostileFile with every other command.
 func hostileCommands(t *testing.T, p *program) {
 	t.Helper()
 	p.write(t, "bad.yaml", "name: \"x\x1b[2J\"\nmodules: {a: {run: x, \"##[error]\\e[2J\": 1}, b: {needs: [\"##vso[x]\"], run: x}}\n")
@@ -137,7 +137,7 @@ func hostileCommands(t *testing.T, p *program) {
 	exactData(t, p)
 }
 
-// exactData: JSON and YAML hold what modules said, escaped.
+// exactData: JSON and YAML hold the text of modules, escaped.
 func exactData(t *testing.T, p *program) {
 	t.Helper()
 	_, text, _ := p.exec(t, "runs", "show", "r-auto", "-o", "json")
@@ -161,7 +161,7 @@ func exactData(t *testing.T, p *program) {
 		}
 	}
 	if want := "##[error]x\n::error::lab"; !found || rep.Labels["l"] != want || same.Labels["l"] != want {
-		t.Errorf("the exact names and labels are not there: %q, %q\n%s", rep.Labels["l"], same.Labels["l"], text)
+		t.Errorf("the exact names and labels are missing: %q, %q\n%s", rep.Labels["l"], same.Labels["l"], text)
 	}
 }
 

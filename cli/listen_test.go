@@ -148,7 +148,7 @@ func TestServerBeyondLoopbackIsPinned(t *testing.T) {
 		t.Errorf("without the token: %v", err)
 	}
 	if err := join(t, home, url, "NATS_TLS_PIN=abc"); err == nil || !strings.Contains(err.Error(), "--tls-pin") {
-		t.Errorf("a pin that is none: %v", err)
+		t.Errorf("an invalid pin: %v", err)
 	}
 	command := d.JoinCommand(t.Context(), "worker", s.Server.URL())
 	for _, word := range []string{"worker --server tls://", " --tls-pin " + d.Pin, " --token-file " + d.TokenFile} {
@@ -161,8 +161,8 @@ func TestServerBeyondLoopbackIsPinned(t *testing.T) {
 	}
 }
 
-// TestOpenServerSaysSo: --no-token and --no-tls leave it open, with a warning.
-func TestOpenServerSaysSo(t *testing.T) {
+// TestServerWithoutATokenIsReported: --no-token and --no-tls leave it open, with a warning.
+func TestServerWithoutATokenIsReported(t *testing.T) {
 	s, d := listener(t, t.TempDir(), access.ListenOptions{Listen: "0.0.0.0:0", NoToken: true, NoTLS: true})
 	if err := join(t, t.TempDir(), "NATS_URL=nats://127.0.0.1:"+portOf(t, s)); err != nil {
 		t.Errorf("an open server refuses: %v", err)

@@ -76,11 +76,11 @@ func printLogs(ctx context.Context, a *app, s *access.Session, run jobs.RunID, m
 	return p.stored(ctx)
 }
 
-// logModules are the modules of a run whose logs are asked for.
+// logModules are the modules of a run whose logs are printed.
 type logModules struct {
 	list []client.Module
-	one  bool // one module was asked for: its bytes, without a name before them
-	all  bool // nothing was asked for: also what appears later
+	one  bool // one module was named: its bytes, without a name before them
+	all  bool // no module was named: modules that appear later count too
 }
 
 // only keeps the module of this name, or the members of the family.
@@ -123,7 +123,7 @@ type logPrinter struct {
 	options *logOptions
 }
 
-// stored prints what is stored now.
+// stored prints the output that is stored now.
 func (p *logPrinter) stored(ctx context.Context) error {
 	if p.modules.one {
 		return p.bytes(ctx)
@@ -135,8 +135,8 @@ func (p *logPrinter) stored(ctx context.Context) error {
 	return lines.flush()
 }
 
-// bytes prints one module's attempt as it was written; on a terminal, which
-// modules must not command, in lines.
+// bytes prints one attempt byte for byte; on a terminal, which modules must not
+// control, in lines.
 func (p *logPrinter) bytes(ctx context.Context) error {
 	module := p.modules.list[0]
 	attempt := jobs.Attempt(p.options.attempt)
@@ -221,7 +221,7 @@ func (l *lineSplitter) add(e broker.LogEntry) error {
 	return nil
 }
 
-// flush prints what had no end of line.
+// flush prints the last lines, which have no end of line.
 func (l *lineSplitter) flush() error {
 	for _, k := range l.order {
 		if err := l.partial[k].Flush(func(line lines.Line) error { return l.line(k, line) }); err != nil {

@@ -35,7 +35,7 @@ func (o *offers) defineFor(fs *pflag.FlagSet, of string) {
 	settings.ListFlag(fs, &o.labels, "labels", "K=V,...", true, of+"labels that modules may require")
 }
 
-// faults are what is wrong with the flags' values.
+// faults returns the faults of the flags' values.
 func (o *offers) faults() (faults []string) {
 	for _, l := range o.labels {
 		if _, err := settings.ParsePair(l); err != nil {

@@ -15,9 +15,9 @@ modules:
   a: {requires: {tags: [gpu], labels: {site: berlin}, tools: ["mytool >= 2.1"]}, run: 'echo ran >>ran'}
 `
 
-// TestRunOffersWhatItsFlagsSay: the worker inside `run` has the tags, labels
+// TestRunOffersTheCapabilitiesOfItsFlags: the worker inside `run` has the tags, labels
 // and tools that are given, from the command line and from the environment.
-func TestRunOffersWhatItsFlagsSay(t *testing.T) {
+func TestRunOffersTheCapabilitiesOfItsFlags(t *testing.T) {
 	p := newProgram(t, cli.Orchestrator)
 	p.write(t, "x.yaml", demanding)
 	p.env = append(p.env, "MODPIPE_ORCHESTRATOR_TAGS=gpu,fast")
@@ -27,8 +27,8 @@ func TestRunOffersWhatItsFlagsSay(t *testing.T) {
 	}
 }
 
-// TestOffersReplaceTools: only: offers what follows alone.
-func TestOffersReplaceTools(t *testing.T) {
+// TestOnlyReplacesDetectedTools: only: offers what follows alone.
+func TestOnlyReplacesDetectedTools(t *testing.T) {
 	p := newProgram(t, cli.Orchestrator)
 	p.write(t, "x.yaml", `{name: x, modules: {a: {requires: {tools: [git]}, queue-timeout: 10ms, run: "true"}}}`)
 	code, _, stderr := p.exec(t, "run", "x.yaml", "--tools", "only:sh,mytool")

@@ -32,12 +32,12 @@ type Options struct {
 	Tags                   []string          // --tags: of the worker inside this process
 	Tools                  []string          // --tools: of that worker
 	Offers                 map[string]string // --labels: of that worker
-	Progress               io.Writer         // takes what happens, as text; nil = nothing
+	Progress               io.Writer         // receives the progress as text; nil = none
 }
 
 // Run runs a pipeline to its end and returns the report. A run that has failed
-// or was cancelled has a report that says so; the error is for what kept the
-// run from a verdict. When ctx ends, the run is given up.
+// or was cancelled has a report with that status; the error is the reason why the
+// run has no verdict. When ctx ends, the run is given up.
 func Run(ctx context.Context, name string, define func(*modpipe.Builder), o Options) (*report.Report, error) {
 	a := newProgramApp(name, define, Process{Env: os.Environ(), Stdout: io.Discard, Stderr: &bytes.Buffer{}})
 	if o.Progress != nil {

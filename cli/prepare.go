@@ -9,8 +9,8 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 )
 
-// prepare binds cmd's settings and reports all that is wrong with them; more
-// are the command's own checks.
+// prepare binds cmd's settings and reports all their faults; more are the
+// command's own checks.
 func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more ...func() []string) error {
 	b := a.bind
 	unknown := b.UnknownFlags(cmd, a.Args)
@@ -30,7 +30,7 @@ func (a *app) prepare(cmd *cobra.Command, args []string, check argsCheck, more .
 	return b.Err()
 }
 
-// outputsOf is the annotation of a command that names what -o takes there.
+// outputsOf is the annotation of a command with the formats that its -o accepts.
 const outputsOf = "outputs"
 
 func defaultOutputs() []string { return []string{"table", "json", "yaml", "name"} }

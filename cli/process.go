@@ -24,7 +24,7 @@ import (
 	"github.com/modpipe/modpipe/internal/settings"
 )
 
-// Process is what a program finds around it.
+// Process is the environment of a program: its arguments, streams and signals.
 type Process struct {
 	Args    []string         // without the program's name
 	Env     []string         // KEY=value
@@ -151,7 +151,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return exit.Usagef("%s; %s --help lists them", text, cmd.CommandPath())
 }
 
-// kept has a logger flushed before the program ends.
+// kept registers a logger, which is flushed before the program ends.
 func (a *app) kept(l *console.Logger) *slog.Logger {
 	a.logs = append(a.logs, l)
 	return l.Logger
@@ -177,8 +177,8 @@ func (a *app) execute(ctx context.Context, root *cobra.Command) int {
 	return code
 }
 
-// reapOrphans collects what others leave to this process when it is the first
-// one of a container, until the returned function is called.
+// reapOrphans collects dead processes without a parent when this process is the
+// first one of a container, until the returned function is called.
 func reapOrphans(ctx context.Context) (stop func()) {
 	if os.Getpid() != 1 {
 		return func() {}
@@ -206,7 +206,7 @@ func (a *app) executed(ctx context.Context, root *cobra.Command) error {
 	return root.ExecuteContext(ctx)
 }
 
-// complain writes the last word of a command that went wrong.
+// complain writes the error of a command that failed.
 func complain(a *app, text string) {
 	if a.jsonErr {
 		progress.WriteFailure(a.Stderr, text)
@@ -230,7 +230,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 	return ctx, func() { cancel(nil); watcher.Wait() }
 }
 
-// untilSignal does what heeds no context, such as reading a file that may be
+// untilSignal does work that ignores contexts, such as reading a file that may be
 // a pipe or a terminal, and returns at the signal that ends ctx. The work
 // belongs to the app, which returns before it only after a signal: the system
 // does not interrupt the opening of a pipe. It ends with the process then.

@@ -107,7 +107,7 @@ func ownWorkerCommand(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		a.bind.Prefix = "MODPIPE_WORKER_"
 		if f := cmd.Flags().Lookup("connect-timeout"); !f.Changed && a.bind.Env[a.bind.Variable("connect-timeout")] == "" {
-			a.set.ConnectTimeout = 0 // a worker goes on trying
+			a.set.ConnectTimeout = 0 // a worker retries without end
 		}
 		if _, err := a.own.build(); err != nil {
 			return err

@@ -90,10 +90,10 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 	if err != nil {
 		return nil, err
 	}
-	who := "one whose name its lease does not tell"
-	if holder, err := leases.Holder(ctx, string(r.id)); err == nil {
-		who = holder.Holder
-		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", who, r.id)
+	holder := "of unknown name"
+	if lease, err := leases.Holder(ctx, string(r.id)); err == nil {
+		holder = lease.Holder
+		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", holder, r.id)
 	}
 	err = leases.AwaitFree(ctx, string(r.id))
 	var lease *kv.RunLease
@@ -101,7 +101,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 		lease, err = orchestrator.Acquire(ctx, s.Conn, r.id, r.name)
 	}
 	if errors.Is(err, kv.ErrHeld) {
-		return nil, exit.NotFoundf("run %s has an orchestrator that lives, %s: `orchestrator runs wait %s` follows it", r.id, who, r.id)
+		return nil, exit.NotFoundf("run %s has a live orchestrator, %s: `orchestrator runs wait %s` follows it", r.id, holder, r.id)
 	}
 	if err == nil {
 		r.progress.Note("taking run %s over", r.id)

@@ -83,7 +83,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 	return r.Run(ctx)
 }
 
-// faults are what is wrong with the flags' values.
+// faults returns the faults of the flags' values.
 func (o *retryOptions) faults(a *app) []string {
 	return slices.Concat(fromFaults(a, o.from), retryParamFaults(a, o.from), idFaults(a, o.id), detachFaults(a, o.detach), o.execution.faults(a))
 }
@@ -153,7 +153,7 @@ func paramsText(params []settings.Pair) string {
 	return " with another " + strings.Join(slices.Sorted(maps.Keys(settings.PairMap(params))), ", ")
 }
 
-// redoneText reports what is done again.
+// redoneText names the modules that run again.
 func redoneText(redo client.Redo) string {
 	switch {
 	case len(redo.Modules) > 0:

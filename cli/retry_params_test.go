@@ -96,7 +96,7 @@ func TestRetryOverWorkersFromStartTakesParameters(t *testing.T) {
 	retryWithParams(t, p, "--local", "1")
 }
 
-func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
+func TestRetryOfARunWithoutItsTextRefusesParameters(t *testing.T) {
 	p, c := onServer(t)
 	graph := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Token: "m", Slots: 1, Command: &pipeline.Command{Run: "true"}}}}
 	if err := client.New(c).Submit(t.Context(), &jobs.Spec{Run: "old", Pipeline: graph}); err != nil {
@@ -108,9 +108,9 @@ func TestARunWithoutItsTextCannotHaveOtherParameters(t *testing.T) {
 	p.ranBy(t, 5, "run old cannot have other parameters: an earlier version of modpipe", "runs", "retry", "old", "--from", "start", "--param", "a=b")
 }
 
-// TestOnlyTheProgramOfARunGivesItOtherParameters: where a Go program defines
+// TestRetryTakesParametersFromTheRunsProgramOnly: where a Go program defines
 // the pipeline, that program binds it, and others name it.
-func TestOnlyTheProgramOfARunGivesItOtherParameters(t *testing.T) {
+func TestRetryTakesParametersFromTheRunsProgramOnly(t *testing.T) {
 	p := newGreeter(t, greeter)
 	if code, _, stderr := p.exec(t, "run", "--param", "name=you", "--run-id", "r1"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)

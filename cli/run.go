@@ -47,7 +47,7 @@ type runOptions struct {
 	detach    bool
 }
 
-// execution are the flags of every command that carries a run out here.
+// execution are the flags of every command that executes a run in this process.
 type execution struct {
 	store.Location
 	offers
@@ -65,7 +65,7 @@ func (o *execution) define(fs *pflag.FlagSet, workspace string) {
 	o.defineCarrying(fs)
 }
 
-// defineCarrying defines all but the place.
+// defineCarrying defines all flags but those of the location.
 func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
 	settings.CountFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
@@ -77,13 +77,13 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	settings.TimeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS cannot be reached for this time")
 }
 
-// syncFlag is about a server inside this process only: any other has its own
-// configuration.
+// syncFlag defines --sync-always, which configures the server inside this process.
+// Other servers have their own configuration.
 func syncFlag(fs *pflag.FlagSet, to *bool) {
 	settings.SwitchFlag(fs, to, "sync-always", "", "have the embedded server write to disk before it acknowledges: survives a power cut, and is slower")
 }
 
-// faults are what is wrong with the flags' values.
+// faults returns the faults of the flags' values.
 func (o *execution) faults(a *app) (faults []string) {
 	if o.report != "" {
 		if err := atomicfile.Check(a.path(o.report), o.report); err != nil {
@@ -180,8 +180,8 @@ func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*repo
 	return r.Run(ctx)
 }
 
-// faults are what is wrong with the flags' values taken together, and with
-// the files of variables, which it reads.
+// faults returns the faults of the flags' values taken together, and of the
+// files of variables, which it reads.
 func (o *runOptions) faults(a *app) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for _, p := range o.env {
@@ -196,7 +196,7 @@ func (o *runOptions) faults(a *app) (faults []string) {
 	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.execution.faults(a))
 }
 
-// idFaults are what is wrong with an id that the user has chosen.
+// idFaults returns the faults of an id that the user has chosen.
 func idFaults(a *app, id string) (faults []string) {
 	if id != "" && !jobs.ValidID(id) {
 		faults = append(faults, fmt.Sprintf("--run-id%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("run-id"), id))
@@ -284,7 +284,7 @@ func writeReport(path string, r *report.Report) error {
 	return atomicfile.Write(path, append(text, '\n'), 0o644)
 }
 
-// deliver writes what was asked for: the report's file, and stdout.
+// deliver writes the report's file and stdout, as far as they are wanted.
 func (r *runner) deliver(rep *report.Report) error {
 	var err error
 	if r.options.report != "" {

@@ -102,12 +102,12 @@ func (r *runner) verdict(cause, err error) error {
 	return err
 }
 
-// sweepPatience bounds the sweep of a store that only runs use; what it does
-// not come to, the next run does.
+// sweepPatience bounds the sweep of a store that only runs use. The next run
+// sweeps the rest.
 const sweepPatience = 5 * time.Second
 
 // sweep drops the logs of old runs from the workspace's store, beside the run.
-// Elsewhere, those that serve see to it. wait returns when it is over.
+// On other stores, the orchestrators that serve do so. wait returns when the sweep is over.
 func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
 	if s.Server == nil || s.Store.Temporary {
 		return func() {}

@@ -26,7 +26,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// latest stands for the newest run, wherever a run's id is asked for.
+// latest stands for the newest run, wherever a command takes the id of a run.
 const latest = "latest"
 
 func runsCommand(a *app) *cobra.Command {

@@ -18,10 +18,10 @@ modules:
   clean: {always-run: true, run: 'echo clean >>ran'}
 `
 
-// TestSelectionRunsWhatItNames: --only runs what it names or says why not;
+// TestOnlyRunsTheNamedModules: --only runs what it names or says why not;
 // --no-needs runs it alone; `runs retry` takes modules, also such as were not
 // selected.
-func TestSelectionRunsWhatItNames(t *testing.T) {
+func TestOnlyRunsTheNamedModules(t *testing.T) {
 	p := newProgram(t, cli.Orchestrator)
 	p.write(t, "x.yaml", chainFile)
 	for _, c := range []struct {

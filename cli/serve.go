@@ -155,7 +155,7 @@ func openServed(ctx context.Context, a *app, o *serveOptions, lost context.Cance
 		}
 		t.URL, t.Origin = connect.DefaultServer, "default"
 	}
-	timeout := time.Duration(0) // goes on trying
+	timeout := time.Duration(0) // retries without end
 	if a.bind.Origin["connect-timeout"] != "" {
 		timeout = a.set.ConnectTimeout
 	}

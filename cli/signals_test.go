@@ -15,8 +15,8 @@ import (
 	"github.com/modpipe/modpipe/worker"
 )
 
-// TestSignalEchoCountsOnce: a signal within a second of the same one says
-// nothing new; a different one does.
+// TestSignalEchoCountsOnce: a signal within a second of the same one does not
+// count; a different one does.
 func TestSignalEchoCountsOnce(t *testing.T) {
 	type sent struct {
 		s    os.Signal
@@ -33,7 +33,7 @@ func TestSignalEchoCountsOnce(t *testing.T) {
 		"a different one":              {{os.Interrupt, 0, 1}, {term, 1, 2}, {hup, 2, 3}},
 		"both delivered twice":         {{os.Interrupt, 0, 1}, {term, 1, 2}, {os.Interrupt, 2, 0}, {term, 3, 0}},
 		"an echo extends nothing":      {{term, 0, 1}, {term, 900 * time.Millisecond, 0}, {term, 1100 * time.Millisecond, 2}},
-		"someone who keeps pressing":   {{os.Interrupt, 0, 1}, {os.Interrupt, 400 * time.Millisecond, 0}, {os.Interrupt, 800 * time.Millisecond, 0}, {os.Interrupt, 1200 * time.Millisecond, 2}, {os.Interrupt, 2200 * time.Millisecond, 3}},
+		"a key that is held down":      {{os.Interrupt, 0, 1}, {os.Interrupt, 400 * time.Millisecond, 0}, {os.Interrupt, 800 * time.Millisecond, 0}, {os.Interrupt, 1200 * time.Millisecond, 2}, {os.Interrupt, 2200 * time.Millisecond, 3}},
 		"a terminal closes only once":  {{hup, 0, 1}, {hup, time.Hour, 0}, {term, time.Hour, 2}},
 		"a terminal closes after INT":  {{os.Interrupt, 0, 1}, {hup, time.Second / 2, 2}},
 		"an hour between the same two": {{term, 0, 1}, {term, time.Hour, 2}, {term, 2 * time.Hour, 3}},
@@ -49,7 +49,7 @@ func TestSignalEchoCountsOnce(t *testing.T) {
 	}
 }
 
-// heard is what a program did at each signal that it was sent.
+// heard records the reaction of a program to signals.
 type heard struct {
 	app  *app
 	exit int // 0 = it lives
@@ -61,9 +61,9 @@ func newHeard() (*heard, chan os.Signal) {
 	return h, signals
 }
 
-// TestWorkerTakesAnEchoForOneSignal: a worker that a wrapper signals twice
+// TestWorkerCountsAnEchoOnce: a worker that a wrapper signals twice
 // drains; a second later it stops.
-func TestWorkerTakesAnEchoForOneSignal(t *testing.T) {
+func TestWorkerCountsAnEchoOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, signals := newHeard()
 		ctx, kill := context.WithCancelCause(t.Context())
@@ -90,9 +90,9 @@ func TestWorkerTakesAnEchoForOneSignal(t *testing.T) {
 	})
 }
 
-// TestRunTakesAnEchoForOneSignal: before the run is stored the first signal
+// TestRunCountsAnEchoOnce: before the run is stored the first signal
 // leaves, and its echo does not cut that short.
-func TestRunTakesAnEchoForOneSignal(t *testing.T) {
+func TestRunCountsAnEchoOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, signals := newHeard()
 		r := &runner{app: h.app, progress: progress.Silent()}
@@ -124,7 +124,7 @@ func (e endless) Write([]byte) (int, error) {
 	select {}
 }
 
-// TestSchemaEndsAtTheFirstSignal: also where no one reads what it writes.
+// TestSchemaEndsAtTheFirstSignal: also when its output has no reader.
 func TestSchemaEndsAtTheFirstSignal(t *testing.T) {
 	signals, out := make(chan os.Signal, 1), endless{make(chan struct{})}
 	go func() {

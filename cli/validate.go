@@ -16,7 +16,7 @@ import (
 	"github.com/modpipe/modpipe/pipeline"
 )
 
-// validation is what `validate -o json` says of one file.
+// validation is the result for one file, as `validate -o json` writes it.
 type validation struct {
 	File    string       `json:"file"`
 	Valid   bool         `json:"valid"`
@@ -84,7 +84,7 @@ func validateFiles(a *app, files []string, params map[string]string) error {
 	return nil
 }
 
-// warn prints what a pipeline's author should look at.
+// warn prints the warnings of a pipeline for its author.
 func (a *app) warn(warnings pipeline.Faults) {
 	for _, w := range warnings {
 		console.Writef(a.Stderr, "%s: warning: %s\n", a.binary, safetext.Text(w.String()))

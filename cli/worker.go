@@ -83,7 +83,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	}
 }
 
-// faults are what is wrong with the flags' values.
+// faults returns the faults of the flags' values.
 func (o *workerOptions) faults() (faults []string) {
 	faults = o.offers.faults()
 	if o.name != "" && !jobs.ValidID(o.name) {

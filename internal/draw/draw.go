@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// drawing is a pipeline as a picture has it: families with their members,
+// drawing is a pipeline prepared for a picture: families with their members,
 // modules that are alone, and edges. Nodes are indices of modules.
 type drawing struct {
 	p        *pipeline.Pipeline
@@ -132,7 +132,7 @@ func (d *drawing) mermaid(w io.Writer) {
 	}
 }
 
-// mermaidCodes escape what has a meaning in Mermaid: ends of text, HTML,
+// mermaidCodes escape the characters that have a meaning in Mermaid: ends of text, HTML,
 // Markdown and directives.
 var mermaidCodes = strings.NewReplacer(`"`, "#quot;", "#", "#35;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "`", "#96;", "%", "#37;")
 
@@ -146,15 +146,15 @@ func Dot(w io.Writer, p *pipeline.Pipeline) { newDrawing(p).dot(w) }
 // Mermaid writes the graph of a pipeline for Mermaid.
 func Mermaid(w io.Writer, p *pipeline.Pipeline) { newDrawing(p).mermaid(w) }
 
-// SVG writes a pipeline as a picture: as rep says its run ended, or with
-// what modules took in earlier runs. Both may be nil.
+// SVG writes a picture of a pipeline: with the statuses of the run in rep, or with
+// the durations of modules in earlier runs. Both may be nil.
 func SVG(w io.Writer, p *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration) {
 	pic := newPicture(newDrawing(p), rep, took)
 	b := pic.inBoxes()
 	pic.svg(w, b, pic.head(b))
 }
 
-// HTML writes the picture of writeSVG, and a table, as a page.
+// HTML writes a page with the picture that SVG writes, and a table.
 func HTML(w io.Writer, p *pipeline.Pipeline, rep *report.Report, took map[string]time.Duration) error {
 	return newPicture(newDrawing(p), rep, took).html(w)
 }

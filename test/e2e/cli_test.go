@@ -119,7 +119,7 @@ func TestUnreachableServer(t *testing.T) {
 	}
 }
 
-func TestWorkerThatWaitsForNATSGoesWhenTold(t *testing.T) {
+func TestWorkerWaitingForNATSEndsAtASignal(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(s.String(), func(t *testing.T) {
 			p := newPlace(t, workers)

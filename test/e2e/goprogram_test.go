@@ -147,7 +147,7 @@ func TestWorkerOfAnotherProgram(t *testing.T) {
 	}
 }
 
-func TestIsolationShowsWhatModulesShare(t *testing.T) {
+func TestIsolationRevealsSharedMemory(t *testing.T) {
 	p := newPlace(t, standalone)
 	probe := goProgram(t, "./test/e2e/testdata/probe")
 	dir := t.TempDir()

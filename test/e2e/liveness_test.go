@@ -242,7 +242,7 @@ func TestHandBack(t *testing.T) {
 	}
 }
 
-func TestWorkerStopsAtOnceAtTheSecondSignal(t *testing.T) {
+func TestWorkerStopsImmediatelyAtTheSecondSignal(t *testing.T) {
 	for first, second := range map[syscall.Signal]syscall.Signal{syscall.SIGINT: syscall.SIGTERM, syscall.SIGTERM: syscall.SIGINT} {
 		code := 128 + int(second)
 		t.Run(second.String(), func(t *testing.T) {

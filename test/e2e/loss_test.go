@@ -62,8 +62,8 @@ func deleteStreams(t *testing.T, s *natsServer, names ...string) {
 	}
 }
 
-// TestServeAndWorkerHearWhatIsNewAfterALoss: neither is started again.
-func TestServeAndWorkerHearWhatIsNewAfterALoss(t *testing.T) {
+// TestServeAndWorkerReceiveNewWorkAfterALoss: neither is started again.
+func TestServeAndWorkerReceiveNewWorkAfterALoss(t *testing.T) {
 	for name, lose := range losses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

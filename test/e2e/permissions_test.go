@@ -113,9 +113,9 @@ func without(u *server.User, subject string) *server.User {
 	}}
 }
 
-// TestDoctorNamesWhatIsNotPermitted checks that doctor names each missing permission of
+// TestDoctorNamesMissingPermissions checks that doctor names each missing permission of
 // the page.
-func TestDoctorNamesWhatIsNotPermitted(t *testing.T) {
+func TestDoctorNamesMissingPermissions(t *testing.T) {
 	for _, u := range documented(t) {
 		for _, subject := range append(slices.Clone(u.Permissions.Publish.Allow), u.Permissions.Subscribe.Allow...) {
 			t.Run(u.Username+"/"+subject, func(t *testing.T) {

@@ -370,7 +370,7 @@ modules:
 	})
 }
 
-func TestFailFastCancelsWhatIsInFlight(t *testing.T) {
+func TestFailFastCancelsRunningModules(t *testing.T) {
 	const yaml = `
 name: e2e
 modules:

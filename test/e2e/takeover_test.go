@@ -89,9 +89,9 @@ func TestResumeBesideALiveOrchestrator(t *testing.T) {
 // which is renewed every second. A timer that restarts with a takeover would be later.
 const sooner = 2 * time.Second
 
-// TestDeadlineGoesOn checks that a deadline counts from the run's start, not from a
+// TestDeadlineContinuesAfterATakeover checks that a deadline counts from the run's start, not from a
 // takeover.
-func TestDeadlineGoesOn(t *testing.T) {
+func TestDeadlineContinuesAfterATakeover(t *testing.T) {
 	inBothModes(t, func(t *testing.T, p *place) {
 		dir := p.dir(t)
 		newGate(t, dir, "gate")
@@ -108,9 +108,9 @@ func TestDeadlineGoesOn(t *testing.T) {
 	})
 }
 
-// TestTimersGoOn checks that the delay of a retry and a queue time-out count from their
+// TestTimersContinueAfterATakeover checks that the delay of a retry and a queue time-out count from their
 // records in the log, not from a takeover.
-func TestTimersGoOn(t *testing.T) {
+func TestTimersContinueAfterATakeover(t *testing.T) {
 	const yaml = `
 name: e2e
 fail-fast: false
