@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -176,12 +177,9 @@ func (m *machineModel) trim(t *rapid.T) {
 }
 
 func TestEvictionKeepsPinnedAndRecentContent(t *testing.T) {
+	top := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "filestore")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
+		dir := filepath.Join(top, rand.Text())
 		m := &machineModel{
 			texts: map[tree.Digest]string{}, used: map[tree.Digest]time.Time{}, present: map[tree.Digest]bool{},
 			clock: &clock{time.Unix(1e9, 0)}, limit: 64 << 10, low: 64<<10 - 64<<10/10,
