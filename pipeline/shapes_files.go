@@ -31,7 +31,10 @@ var produceShape = union("files that the module leaves for others",
 		mustKey("path", globsOf(ready)),
 		key("optional", boolean("nothing may match (false)")),
 		key("when", enum("after which attempts it is stored (success)", static, "success", "failure", "always")),
-	)),
+	).replacing(map[string]string{
+		"paths": "write path, which may be a list", "if-no-files-found": "write optional: true if nothing may match",
+		"retention-days": "an artifact lives as long as the run's log",
+	})),
 )
 
 // globsOf are the globs of an artifact: those that begin with ! exclude.
@@ -52,19 +55,28 @@ var consumeShape = listOf("artifacts that the module finds before it starts", un
 		key("from-run", enum("take it from the last successful run instead of a need", static, "latest")),
 		key("pipeline", patterned("with from-run: whose run (this pipeline)", graph, titlePattern, validTitle)),
 		key("label", mapOf("with from-run: labels that the run has", patterned("name of a label", static, wordPattern, validWord), text("value of a label", graph))),
-	),
+	).replacing(map[string]string{
+		"path": "write to", "pattern": "write name: its * and ? make a pattern", "merge-multiple": "write merge",
+		"labels": "write label: {branch: main}",
+	}),
 ))
 
 var artifactsShape = object("files that modules hand to each other",
 	key("produce", produceShape),
 	key("consume", consumeShape),
-)
+).replacing(map[string]string{
+	"paths": "write produce: {NAME: [GLOB, …]}", "path": "write produce: {NAME: [GLOB, …]}", "name": "write produce: {NAME: [GLOB, …]}",
+	"upload": "write produce: {NAME: [GLOB, …]}", "download": "write consume: [NAME]",
+})
 
 var cacheShape = object("the result is taken from an earlier execution on which nothing differed",
 	key("inputs", globList("files that the result depends on; the module is cached when it has this key, which may be []", graph)),
 	key("key", listOf("texts that the result depends on", text("a text", ready))),
 	key("portable", boolean("the result serves on every os and arch (false)")),
-)
+).replacing(map[string]string{
+	"path":  "write cache-dirs: {NAME: {path: DIR, key: TEXT}} to keep a directory; cache keeps results",
+	"paths": "write cache-dirs: {NAME: {path: DIR, key: TEXT}} to keep a directory; cache keeps results",
+})
 
 var cacheDirShape = object("a directory that is kept between attempts",
 	key("path", &shape{form: textForm, doc: "below the workspace", reach: graph, valid: validSubdirectory}),
@@ -73,4 +85,7 @@ var cacheDirShape = object("a directory that is kept between attempts",
 	key("restore", listOf("when nothing has the key: the newest whose key begins with one of these", text("beginning of a key", ready))),
 	key("save", boolean("false: restore only (true)")),
 	key("fail-on-miss", boolean("the module fails when nothing is restored (false)")),
-)
+).replacing(map[string]string{
+	"restore-keys": "write restore", "fail-on-cache-miss": "write fail-on-miss", "lookup-only": "a directory is restored or not used",
+	"paths": "write one directory for each: {a: {path: …}, b: {path: …}}",
+})
