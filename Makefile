@@ -6,7 +6,7 @@ MINUTES ?= 5
 STEPS ?= 1000000
 tool = $(GO) tool -modfile=tools/go.mod
 
-.PHONY: help build test race e2e chaos lint fuzz bench bench-schedule bench-link simulate
+.PHONY: help build test race e2e chaos lint fuzz bench bench-schedule bench-link bench-files simulate
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ bench-schedule: ## measure schedules of real graphs beside their lower bound, in
 
 bench-link: ## measure what values and logs use of slow and distant links (test/bench/link.json, docs/nats.md)
 	$(GO) run ./test/bench link
+
+bench-files: ## measure how trees of files travel, beside floors (test/bench/files.json); needs tar, zstd and git
+	$(GO) run ./test/bench files
 
 simulate: ## simulate the whole system and its faults (SEED=1 STEPS=1000000)
 	@$(GO) run ./test/simulate/cmd -seed $(or $(SEED),1) -steps $(STEPS)

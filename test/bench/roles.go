@@ -42,6 +42,11 @@ func roles() map[string]func([]string) error {
 		"schedule":     schedules,
 		"link":         links,
 		"floor-worker": floorWorkerProcess,
+		"files":        filesBench,
+		"files-push":   filesPush,
+		"files-fetch":  filesFetch,
+		"files-raw":    filesRaw,
+		"files-layout": filesLayout,
 	}
 }
 
@@ -354,13 +359,18 @@ func (f *family) peak() float64 {
 	return most
 }
 
-func peakOf(pid string) float64 {
+func peakOf(pid string) float64 { return memoryOf(pid, "VmHWM:") }
+
+// residentOf is the memory that a process uses now, in MB.
+func residentOf(pid string) float64 { return memoryOf(pid, "VmRSS:") }
+
+func memoryOf(pid, what string) float64 {
 	text, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if after, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if after, ok := strings.CutPrefix(line, what); ok {
 			kb, _ := strconv.ParseFloat(strings.Fields(after)[0], 64)
 			return kb / 1024
 		}

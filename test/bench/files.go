@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// filesRow is a line of the table of files, and an entry of files.json. Times are in
+// seconds, and memory is what a process used above the moment before its work, in MB.
+type filesRow struct {
+	Work      string  `json:"work"`
+	Send      float64 `json:"send_s"`
+	Fetch     float64 `json:"fetch_s"`
+	Floor     string  `json:"floor"`
+	FloorSend float64 `json:"floor_send_s"`
+	FloorBack float64 `json:"floor_back_s"`
+	Ratio     float64 `json:"ratio"` // measured time to the floor's
+	Target    string  `json:"target"`
+	SentMB    float64 `json:"sent_mb"`
+	SenderMB  float64 `json:"sender_mb"`
+	ReaderMB  float64 `json:"reader_mb"`
+	ServerMB  float64 `json:"server_mb"`
+}
+
+// layoutRow is a layout of 4 KB files in NATS, beside the others.
+type layoutRow struct {
+	Layout   string  `json:"layout"`
+	Files    int     `json:"files"`
+	Send     float64 `json:"send_s"`
+	Fetch    float64 `json:"fetch_s"`
+	Subjects int     `json:"subjects"`
+	StoredMB float64 `json:"stored_mb"`
+	ServerMB float64 `json:"server_mb"` // more than before, after both
+}
+
+type filesFigures struct {
+	Rows    []filesRow  `json:"rows"`
+	Layouts []layoutRow `json:"layouts"`
+}
+
+// filesBench measures how trees of files travel, beside floors in the same run:
+// `files [-scale N] [-only LETTERS] [-out F]`. Every side is a process of its own. The
+// works are: A one file of 1 GB; B 100,000 files of 4 KB; C a workspace of 10,000 files
+// and 200 MB; D the same with one changed file; L the three layouts of 4 KB files.
+func filesBench(args []string) error {
+	set := flag.NewFlagSet("files", flag.ContinueOnError)
+	scale := set.Int("scale", 1, "divides the sizes")
+	only := set.String("only", "ABCDL", "works, as letters")
+	out := set.String("out", "test/bench/files.json", "where the figures go")
+	if err := set.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
+	var f filesFigures
+	if err := f.measure(dir, *only, *scale); err != nil {
+		return err
+	}
+	f.print()
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*out, append(text, '\n'), 0o644) //nolint:gosec // figures, for anyone
+}
+
+func (f *filesFigures) measure(dir, only string, scale int) error {
+	works := map[string]func(string, int) error{"A": f.oneLarge, "B": f.manySmall, "C": f.workspace}
+	for _, name := range []string{"A", "B", "C"} {
+		if !strings.Contains(only, name) && (name != "C" || !strings.Contains(only, "D")) {
+			continue
+		}
+		sub := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(sub, 0o700), works[name](sub, scale), os.RemoveAll(sub)); err != nil {
+			return fmt.Errorf("work %s: %w", name, err)
+		}
+	}
+	if !strings.Contains(only, "L") {
+		return nil
+	}
+	for _, n := range []int{10_000 / scale, 100_000 / scale} {
+		for _, layout := range []string{"objects", "subjects", "packs"} {
+			var row layoutRow
+			if err := self(&row, "files-layout", layout, strconv.Itoa(n)); err != nil {
+				return fmt.Errorf("layout %s: %w", layout, err)
+			}
+			f.Layouts = append(f.Layouts, row)
+		}
+	}
+	return nil
+}
+
+// self runs a role of this program in a process of its own, and reads its figures.
+func self(figures any, args ...string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(context.Background(), program, args...)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(args, " "), err)
+	}
+	return json.Unmarshal(text, figures)
+}
+
+// timed returns how long a command takes, in seconds.
+func timed(script string, args ...string) (float64, error) {
+	began := time.Now()
+	cmd := exec.CommandContext(context.Background(), "sh", append([]string{"-euc", script, "sh"}, args...)...)
+	cmd.Stderr = os.Stderr
+	err := cmd.Run()
+	return time.Since(began).Seconds(), err
+}
+
+// oneLarge is work A. The floor publishes and reads the same bytes in messages of 1 MB.
+func (f *filesFigures) oneLarge(dir string, scale int) error {
+	bytes := (1 << 30) / scale
+	if err := makeFiles(filepath.Join(dir, "tree"), 1, bytes); err != nil {
+		return err
+	}
+	row := filesRow{Work: "1 GB in one file", Floor: "publish and read in 1 MB messages", Target: "≤ 1.67"}
+	var raw struct{ Send, Fetch float64 }
+	if err := self(&raw, "files-raw", filepath.Join(dir, "tree", "0"), dir); err != nil {
+		return err
+	}
+	row.FloorSend, row.FloorBack = raw.Send, raw.Fetch
+	if err := row.travel(dir, false); err != nil {
+		return err
+	}
+	f.Rows = append(f.Rows, row)
+	return nil
+}
+
+// packed measures tar | zstd to a file and back.
+func (r *filesRow) packed(dir string) (err error) {
+	r.Floor = "tar | zstd, and back"
+	if r.FloorSend, err = timed(`tar -C "$1/tree" -cf - . | zstd -q -1 -o "$1/floor.zst"`, dir); err != nil {
+		return err
+	}
+	r.FloorBack, err = timed(`mkdir "$1/back"; zstd -q -dc "$1/floor.zst" | tar -C "$1/back" -xf -; rm -r "$1/back" "$1/floor.zst"`, dir)
+	return err
+}
+
+// manySmall is work B.
+func (f *filesFigures) manySmall(dir string, scale int) error {
+	if err := makeFiles(filepath.Join(dir, "tree"), 100_000/scale, 4<<10); err != nil {
+		return err
+	}
+	row := filesRow{Work: "100,000 files of 4 KB", Target: "≤ 3"}
+	if err := errors.Join(row.packed(dir), row.travel(dir, false)); err != nil {
+		return err
+	}
+	f.Rows = append(f.Rows, row)
+	return nil
+}
+
+// workspace is works C and D.
+func (f *filesFigures) workspace(dir string, scale int) error {
+	root := filepath.Join(dir, "tree")
+	if err := makeFiles(root, 10_000/scale, 20<<10); err != nil {
+		return err
+	}
+	first := filesRow{Work: "10,000 files, 200 MB, first send", Target: "≤ 3"}
+	if err := errors.Join(first.packed(dir), first.travel(dir, false)); err != nil {
+		return err
+	}
+	first.FloorBack = 0 // the send alone is compared
+	first.Ratio = first.Send / first.FloorSend
+	changed := filesRow{Work: "the same, one file changed", Floor: "git status", Target: "≤ 3, < 1 MB sent"}
+	if _, err := timed(`cd "$1"; git init -q .; git add .; git -c user.name=b -c user.email=b commit -qm b; git status >"$1/../status"; git status >"$1/../status"`, root); err != nil {
+		return err
+	}
+	var err error
+	if err = os.WriteFile(filepath.Join(root, "7"), []byte("changed"), 0o600); err != nil {
+		return err
+	}
+	if changed.FloorSend, err = timed(`cd "$1"; git status >"$1/../status"; rm -rf .git`, root); err != nil {
+		return err
+	}
+	if err := changed.travel(dir, true); err != nil {
+		return err
+	}
+	changed.Ratio = changed.Send / changed.FloorSend
+	f.Rows = append(f.Rows, first, changed)
+	return nil
+}
+
+func (f *filesFigures) print() {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "work\tsend s\tfetch s\tfloor\tsend s\tback s\tratio\ttarget\tsent MB\tsender MB\treader MB\tserver MB")
+	for _, r := range f.Rows {
+		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%s\t%.3f\t%.3f\t%.2f\t%s\t%.2f\t%.0f\t%.0f\t%.0f\n",
+			r.Work, r.Send, r.Fetch, r.Floor, r.FloorSend, r.FloorBack, r.Ratio, r.Target, r.SentMB, r.SenderMB, r.ReaderMB, r.ServerMB)
+	}
+	fmt.Fprintln(w, "layout\tfiles\tsend s\tfetch s\tsubjects\tstored MB\tserver MB")
+	for _, r := range f.Layouts {
+		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%d\t%.1f\t%.1f\n", r.Layout, r.Files, r.Send, r.Fetch, r.Subjects, r.StoredMB, r.ServerMB)
+	}
+	_ = w.Flush() // a table that cannot be printed is visible
+}
