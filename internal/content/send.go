@@ -126,18 +126,34 @@ func (n *sending) read(ctx context.Context, r io.Reader, full chan<- []byte, emp
 	return nil
 }
 
-// readNotes reads which segments an earlier sending has stored.
+// readNotes reads which segments an earlier sending has stored. Notes from before the
+// value was found damaged do not count.
 func (n *sending) readNotes(ctx context.Context) error {
-	subjects := make([]string, len(n.notes))
+	subjects := make([]string, len(n.notes), len(n.notes)+1)
 	for i := range subjects {
 		subjects[i] = n.s.segmentSubject(n.v.Digest, i)
 	}
-	return n.s.getEach(ctx, subjects, func(int) int { return entryBytes }, func(i int, m jetstream.Message) {
+	found, err := n.s.get(ctx, append(subjects, n.s.entrySubject(n.v.Digest)), entryBytes)
+	if err != nil {
+		return err
+	}
+	after := uint64(0)
+	if m := found[len(n.notes)]; m.Msg != nil {
+		e := new(entry)
+		if json.Unmarshal(m.Data, e) == nil && e.Size < 0 {
+			after = m.Seq
+		}
+	}
+	for i, m := range found[:len(n.notes)] {
 		g := new(segment)
-		if json.Unmarshal(m.Data, g) == nil && g.Chunk >= leastChunk && g.Chunk <= mostChunk && time.Since(g.Time) < Hold/2 {
+		if m.Msg == nil || m.Seq < after || json.Unmarshal(m.Data, g) != nil {
+			continue
+		}
+		if g.Chunk >= leastChunk && g.Chunk <= mostChunk && segmentBytes%g.Chunk == 0 && time.Since(g.Time) < Hold/2 {
 			n.notes[i] = g
 		}
-	})
+	}
+	return nil
 }
 
 // store stores one segment, unless it is stored.

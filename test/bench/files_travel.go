@@ -225,7 +225,7 @@ func filesRaw(args []string) error {
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return err
 		}
-		if _, err := js.PublishAsync("raw", append([]byte(nil), b[:n]...)); err != nil {
+		if _, err := js.PublishAsync("raw", append([]byte(nil), b[:n]...), nats.StallWait(time.Minute)); err != nil {
 			return err
 		}
 	}
