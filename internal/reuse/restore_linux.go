@@ -37,6 +37,7 @@ type restorer struct {
 	kept    []bool   // per file of the tree: it is there, unchanged
 	touched []string // directories that changed, each before those in it
 	at      time.Time
+	retimed bool // the time of something that was kept has been set
 	stats   Stats
 }
 
@@ -68,6 +69,9 @@ func (r *restorer) run(ctx context.Context, dir string, from tree.Content) (*Mar
 	if err := r.write(ctx, root, from); err != nil {
 		return nil, err
 	}
+	if r.stats == (Stats{Kept: r.want.tree.Len()}) && !r.retimed {
+		return r.mark, nil // it was the same tree, and nothing had changed
+	}
 	return take(ctx, dir, root, r.want)
 }
 
@@ -88,29 +92,45 @@ func (r *restorer) write(ctx context.Context, root *os.Root, from tree.Content) 
 	if r.at.IsZero() {
 		return nil
 	}
+	return r.setTimes(root)
+}
+
+// setTimes gives the time of the tree to the files and directories that have
+// another one.
+func (r *restorer) setTimes(root *os.Root) error {
+	set := func(path string) error {
+		r.retimed = true
+		return root.Chtimes(path, r.at, r.at)
+	}
 	for i, f := range r.want.tree.Files {
-		if s, ok := r.marked(f.Path); r.kept[i] && f.HasContent() && (!ok || s.mtime != r.at.UnixNano()) {
-			if err := root.Chtimes(f.Path, r.at, r.at); err != nil {
+		if r.kept[i] && f.HasContent() && r.marked(f.Path).mtime != r.at.UnixNano() {
+			if err := set(f.Path); err != nil {
 				return err
 			}
 		}
 	}
 	for path := range r.want.dirs {
-		if path != "" {
-			if err := root.Chtimes(path, r.at, r.at); err != nil {
-				return err
-			}
+		if path == "" {
+			continue
+		}
+		info, err := root.Lstat(path)
+		if err == nil && !info.ModTime().Equal(r.at) {
+			err = set(path)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (r *restorer) marked(path string) (stamp, bool) {
+// marked is the stamp of an entry that was kept.
+func (r *restorer) marked(path string) stamp {
 	i, ok := r.mark.want.find(path)
 	if !ok {
-		return stamp{}, false
+		return stamp{}
 	}
-	return r.mark.files[i], true
+	return r.mark.files[i]
 }
 
 // clean removes everything that is not of the tree, or has changed, and notes
