@@ -72,7 +72,9 @@
 //
 // Place clones where store and directory share a file system that can do it
 // (XFS, Btrfs), and copies otherwise. It never makes a hard link, through which a
-// module could write into the store. NewDirectory creates directories on the file
+// module could write into the store. Writing 10,000 files of 20 kB takes about
+// 0.75 of the time of `cp -r`, with and without cloning: creating the files is
+// most of it (BenchmarkDirectory in package reuse). NewDirectory creates directories on the file
 // system of the store.
 //
 // # Ownership

@@ -14,7 +14,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/modpipe/modpipe/internal/pause"
-	"github.com/modpipe/modpipe/internal/workspace"
 )
 
 // lockWait bounds the wait for a lock. A holder needs milliseconds for the state
@@ -94,7 +93,7 @@ func newUser(users string) (*user, error) {
 }
 
 func (u *user) end() error {
-	return errors.Join(u.lock.Unlock(), workspace.Remove(u.dir))
+	return errors.Join(u.lock.Unlock(), removeAll(u.dir))
 }
 
 // collectUsers removes what dead users left. What cannot be removed now is tried
@@ -103,7 +102,7 @@ func (s *Store) collectUsers(ctx context.Context) error {
 	dead, err := s.deadUsers(ctx)
 	for _, dir := range dead {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, pinDir)))
-		_ = workspace.Remove(dir) // an attempt may have made its directories read-only
+		_ = removeAll(dir) // an attempt may have made its directories read-only
 	}
 	return err
 }
@@ -140,4 +139,19 @@ func abandoned(dir string) (bool, error) {
 		return false, err
 	}
 	return true, l.Unlock()
+}
+
+// removeAll removes a directory with everything in it, including directories
+// that an attempt has made read-only.
+func removeAll(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, _ error) error {
+		if e != nil && e.IsDir() {
+			_ = os.Chmod(path, 0o700) // WalkDir reads the directory after this call
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
 }
