@@ -66,22 +66,30 @@ func checkPath(path string) error {
 	case strings.IndexByte(path, 0) >= 0:
 		return errors.New("it holds a zero byte")
 	}
-	depth := 0
-	for name := range strings.SplitSeq(path, "/") {
-		switch name {
-		case "":
-			return errors.New("it has an empty name")
-		case ".":
-			return errors.New("it is not clean")
-		case "..":
-			return errors.New("it leads upwards")
-		}
-		if len(name) > maxName {
-			return fmt.Errorf("a name in it is longer than %d bytes", maxName)
+	depth, rest := 0, path
+	for more := true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		if err := checkPathName(name); err != nil {
+			return err
 		}
 		if depth++; depth > maxDepth {
 			return fmt.Errorf("it is more than %d directories deep", maxDepth)
 		}
+	}
+	return nil
+}
+
+func checkPathName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it has an empty name")
+	case name == ".":
+		return errors.New("it is not clean")
+	case name == "..":
+		return errors.New("it leads upwards")
+	case len(name) > maxName:
+		return fmt.Errorf("a name in it is longer than %d bytes", maxName)
 	}
 	return nil
 }

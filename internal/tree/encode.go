@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 const (
@@ -163,7 +162,7 @@ func (r *reader) file(last string) File {
 		}
 		copy(f.Digest[:], r.take(uint64(len(f.Digest))))
 	case f.Kind == Link:
-		f.Target = r.string(maxTarget)
+		f.Target = string(r.bytes(maxTarget))
 	}
 	if r.err == nil {
 		r.err = f.check()
@@ -184,22 +183,18 @@ func (r *reader) path(last string) string {
 		return ""
 	}
 	head := last[:same]
-	rest := r.string(maxPath - len(head))
-	if r.err == nil && shared(last[same:], rest) > 0 {
+	rest := r.bytes(maxPath - len(head))
+	if len(rest) > 0 && len(last) > len(head) && rest[0] == last[same] {
 		r.fail(errors.New("a path shares more with the one before than it says"))
 	}
 	r.count(len(head))
 	if r.err != nil {
 		return ""
 	}
-	var b strings.Builder
-	b.Grow(len(head) + len(rest))
-	b.WriteString(head)
-	b.WriteString(rest)
-	return b.String()
+	return head + string(rest)
 }
 
-func (r *reader) string(limit int) string {
+func (r *reader) bytes(limit int) []byte {
 	n := r.uvarint()
 	if r.err == nil && n > uint64(max(limit, 0)) {
 		r.fail(fmt.Errorf("a name of %d bytes is too long", n))
@@ -207,9 +202,9 @@ func (r *reader) string(limit int) string {
 	b := r.take(n)
 	r.count(len(b))
 	if r.err != nil {
-		return ""
+		return nil
 	}
-	return string(b)
+	return b
 }
 
 func (r *reader) count(n int) {

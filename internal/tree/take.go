@@ -70,7 +70,8 @@ type TakeOptions struct {
 // An error names the path: a link or a name that CheckPath or New refuses; a
 // device, a socket or a FIFO; a file that cannot be read, or that changed each of
 // the three times it was read. A file that disappears meanwhile is left out.
-// Memory is bounded by about 400 bytes an entry and 100 KB a file that is being read.
+// Memory is bounded by about 400 bytes an entry, 250 more with an index, and 100 KB
+// a file that is being read.
 func Take(ctx context.Context, root *os.Root, opts TakeOptions) (*Tree, error) {
 	t := &taker{opts: opts, system: cmp.Or(opts.system, &machine)}
 	if opts.Patterns != nil {
