@@ -200,8 +200,7 @@ func locate(ctx context.Context, dir string) (p place, ok bool, err error) {
 	case errors.Is(err, errNoGit) && !marked(dir):
 		return place{}, false, nil
 	case errors.Is(err, errNoGit):
-		return place{}, false, fmt.Errorf("%s is in a git work tree, and %w: install git, "+
-			"or write `workspace: false` into the pipeline file to take no files", dir, err)
+		return place{}, false, fmt.Errorf("%s is in a git work tree, and %w", dir, err)
 	case err != nil:
 		return place{}, false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -23,6 +24,9 @@ func Identity(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	_, inGit, err := locate(ctx, dir)
+	if errors.Is(err, errNoGit) {
+		err = fmt.Errorf("%w: install git, or name the repository with --workspace-id", err)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -44,7 +44,7 @@ func (t *taking) ignoredOf(ctx context.Context, paths []string) (map[string]bool
 	}
 	found, err := checkIgnore(ctx, t.Temporary, rules, paths)
 	if errors.Is(err, errNoGit) {
-		return nil, fmt.Errorf("%s: its rules are applied by git, and %w: install git, or use workspace.exclude", name, err)
+		return nil, fmt.Errorf("%s: git applies its rules, and the program git is not on the PATH: install git, or use workspace.exclude", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -27,7 +27,7 @@ type Options struct {
 	Workspace pipeline.Workspace // what to add and to remove
 	Rev       string             // take the tree of this commit instead of the work tree's files; "" = the work tree
 	MaxBytes  int64              // of all contents, without .git; 0 = DefaultMaxBytes
-	MaxFiles  int                // without .git; 0 = DefaultMaxFiles
+	MaxFiles  int                // without .git; 0 = DefaultMaxFiles, and more in proportion to a larger MaxBytes
 	IndexDir  string             // where the indexes of workspaces are kept, beside the store; "" = every file is read
 	Keep      tree.Keeper        // keeps the contents while they are read, also those of a commit; nil = Open reads them later
 	Temporary string             // where temporary directories are created; "" = os.TempDir
@@ -90,7 +90,8 @@ func Take(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Dir, o.MaxBytes, o.MaxFiles = dir, cmp.Or(o.MaxBytes, DefaultMaxBytes), cmp.Or(o.MaxFiles, DefaultMaxFiles)
+	o.Dir, o.MaxBytes = dir, cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.MaxFiles = cmp.Or(o.MaxFiles, moreFiles(o.MaxBytes))
 	t := &taking{
 		Options: o, Result: &Result{Tree: &tree.Tree{}}, indexes: map[string]*tree.Index{},
 		tally: tally{maxBytes: o.MaxBytes, maxFiles: o.MaxFiles},
@@ -99,11 +100,21 @@ func Take(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	if err := t.take(ctx); err != nil {
+		if errors.Is(err, errNoGit) {
+			err = fmt.Errorf("%w: install git, or write `workspace: false` into the pipeline file to take no files", err)
+		}
 		return nil, errors.Join(fmt.Errorf("take the workspace %s: %w", dir, err), t.Result.Close())
 	}
 	slices.Sort(t.Warnings)
 	t.Warnings = slices.Compact(t.Warnings)
 	return t.Result, nil
+}
+
+// moreFiles returns the limit of files for a limit of bytes, so that one flag
+// raises both.
+func moreFiles(maxBytes int64) int {
+	times := max(1, float64(maxBytes)/DefaultMaxBytes)
+	return int(DefaultMaxFiles * min(times, 1000))
 }
 
 func realDir(dir string) (string, error) {

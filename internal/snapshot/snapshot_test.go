@@ -213,10 +213,18 @@ func TestWithoutGit(t *testing.T) {
 	} else {
 		says(t, err.Error(), "git is not on the PATH", "install git", "workspace: false")
 	}
+	if _, err := Identity(t.Context(), in); err == nil || !strings.Contains(err.Error(), "--workspace-id") {
+		t.Error(err)
+	}
 	take(t, Options{Dir: in, Workspace: pipeline.Workspace{None: true}})
 	write(t, out, files{"a": "1"})
 	r := take(t, Options{Dir: out, Workspace: pipeline.Workspace{Include: []string{"a"}}})
 	same(t, contents(t, r, r.Tree), files{"a": "1"})
+	write(t, out, files{IgnoreFile: "x"})
+	_, err := Take(t.Context(), Options{Dir: out, File: filepath.Join(out, "p.yaml"), Workspace: pipeline.Workspace{Include: []string{"a"}}})
+	if err == nil || !strings.Contains(err.Error(), "workspace.exclude") || strings.Contains(err.Error(), "workspace: false") {
+		t.Error(err)
+	}
 }
 
 func TestRefused(t *testing.T) {
