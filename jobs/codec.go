@@ -35,7 +35,7 @@ func versionOf[M Message](m *M) byte {
 	case *Job:
 		files = m.Files != nil
 	case *Record:
-		files = m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || m.Outcome.Cached != nil)
+		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || m.Outcome.Cached != nil)
 	}
 	if files {
 		return withFiles

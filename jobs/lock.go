@@ -1,10 +1,16 @@
 package jobs
 
-// Lock is a key, or a limit, that all runs on a NATS share.
+// Lock is a key, a limit or a flight that all runs on a NATS share.
 type Lock struct {
-	Name  string
-	Limit bool // a limit; else a key
-	Max   int  // how many may hold it, as the run that asks says: 1 of a key
+	Name   string
+	Limit  bool // a limit
+	Flight bool // the right to produce the result of a fingerprint; Name is its key in the cache
+	Max    int  // how many may hold it, as the run that asks says: 1 of a key or a flight
+}
+
+// Flight is the flight of a fingerprint in a namespace.
+func Flight(namespace, fingerprint string) Lock {
+	return Lock{Name: namespace + "." + fingerprint, Flight: true, Max: 1}
 }
 
 // LockEntry is what the bucket of locks says of one of them.

@@ -16,6 +16,7 @@ type Record struct {
 	Grant     *Grant        `msgpack:"grant,omitempty"`
 	Expansion *Expansion    `msgpack:"expansion,omitempty"`
 	Nobody    *LaneUnserved `msgpack:"nobody,omitempty"`
+	Note      *Note         `msgpack:"note,omitempty"`
 	Cancel    *Cancel       `msgpack:"cancel,omitempty"`
 	End       *End          `msgpack:"end,omitempty"`
 }
@@ -147,6 +148,13 @@ type LaneUnserved struct {
 	Missing string `msgpack:"missing,omitempty"` // in words
 	Closest string `msgpack:"closest,omitempty"` // the live worker that lacks least; empty without one
 	Final   bool   `msgpack:"final,omitempty"`   // no worker can come
+}
+
+// Note tells what was found out about the result of a cached module.
+type Note struct {
+	Module  ModuleID `msgpack:"token"`
+	Flaky   bool     `msgpack:"flaky,omitempty"`   // attempts with the same fingerprint have failed and succeeded
+	Warning string   `msgpack:"warning,omitempty"` // its result is not reproducible, and what differs
 }
 
 // Cancel asks for the end of the run. The second one ends always-run modules too.

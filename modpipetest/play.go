@@ -114,6 +114,8 @@ func (x *player) perform(a schedule.Action) {
 		}
 	case schedule.Lock:
 		x.d.Locked(a.Node, a.ID, true) // there are no other runs
+	case schedule.Lookup:
+		x.d.Looked(a, schedule.Found{}) // every module runs
 	case schedule.Write:
 		x.write("ctl", "", a.Record)
 	case schedule.CancelRun:

@@ -55,16 +55,23 @@ type led struct {
 // lead runs an orchestrator for a run until the run has ended or stop is called.
 func (s *site) lead(id jobs.RunID) *led {
 	s.t.Helper()
+	return s.leadAs(id, orchestrator.Config{})
+}
+
+// leadAs is lead with a configuration.
+func (s *site) leadAs(id jobs.RunID, cfg orchestrator.Config) *led {
+	s.t.Helper()
 	ctx, stop := context.WithCancel(s.ctx)
 	r := &led{s: s, id: id, stop: stop, waits: make(chan report.Event, 100)}
 	conn := s.connect()
 	var g errgroup.Group
 	g.Go(func() error {
-		_, err := orchestrator.Run(ctx, conn, id, orchestrator.Config{Name: "of-" + string(id), Fleet: func(e report.Event) {
+		cfg.Name, cfg.Fleet = "of-"+string(id), func(e report.Event) {
 			if e.Event == report.EventWaiting {
 				r.waits <- e
 			}
-		}})
+		}
+		_, err := orchestrator.Run(ctx, conn, id, cfg)
 		return err
 	})
 	r.finish = g.Wait

@@ -41,9 +41,10 @@ type loop struct {
 	sent    sync.Map // jobs.AttemptID → *publication: the jobs whose publication is not answered
 	locks   *shared
 	waits   map[int]locks.Refusal // by module: the last refusal of a cluster lock that was notified
-	failure error                 // of a task: the loop ends with it
-	fetched bool                  // the last answer has brought fetched values
-	broken  chan error            // the panic of a task
+	cache   *cache
+	failure error      // of a task: the loop ends with it
+	fetched bool       // the last answer has brought fetched values
+	broken  chan error // the panic of a task
 
 	prepared sync.Map      // jobs.Lane → schedule.Prepare: the lanes that were entered
 	ttl      time.Duration // of a worker's entry in the registry
@@ -71,6 +72,7 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		l.fleet.Close()
 	}
 	l.tasks = newTasks(l.guard)
+	l.cache = newCache(c, cfg, l.run, state.Spec().Cache, t.epoch, fencing.Number, l.inquire)
 	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Number, l.inquire)
 	return l
 }

@@ -39,6 +39,16 @@ type Config struct {
 	// process has submitted it. While that connection lasts, NATS has lost
 	// nothing of the run.
 	Submitted uint64
+	// Files answers what the cache asks about files. Without it, modules whose
+	// cache has input globs or artifacts run as if they had no cache.
+	Files Files
+	// Namespace is the namespace of the cache of every run, whatever its
+	// specification names; "" = that of the specification.
+	Namespace string
+	// Place names the store and the machine on which the runs' attempts find
+	// files beside those that they declare. Results of such attempts are stored
+	// for this place only; "" = they are not stored.
+	Place string
 	// Fleet is called from one goroutine with the events worker.joined and
 	// worker.lost, and with waiting when a module waits for a lock that another
 	// run holds. It may be slow: only the return of Run waits for it. It may be
@@ -345,6 +355,7 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	start(func() error { return runlog.WatchGone(ctx, l.broker.Runs, l.run) })
 	start(func() error { return l.keepLanes(ctx) })
 	start(func() error { return l.watchLocks(ctx) })
+	start(func() error { return l.watchFlights(ctx) })
 	start(func() error {
 		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question) { l.answerQuestion(ctx, q) })
 	})

@@ -32,6 +32,10 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 		l.lock(ctx, a)
 	case schedule.Unlock:
 		l.unlock(ctx, a)
+	case schedule.Lookup:
+		l.tasks.add(func() { l.lookUp(ctx, a) })
+	case schedule.Conclude:
+		l.conclude(ctx, a)
 	case schedule.Write:
 		l.tasks.add(func() { l.append(ctx, "", a.Expect, a.Record) })
 	case schedule.Audit:

@@ -39,9 +39,11 @@ type Module struct {
 	Outputs  map[string]any    `json:"outputs"`          // text, or {"bytes":n,"sha256":"…"} above 64 KiB
 	Result   any               `json:"result,omitempty"` // of a Go function; {"bytes":n,"sha256":"…"} above 64 KiB
 	// Artifacts are the sets of files that its last attempt has left.
-	Artifacts []Artifact `json:"artifacts"`
-	Attempts  []Attempt  `json:"attempts"`
-	NoWorker  bool       `json:"-"` // it failed for want of a capable worker
+	Artifacts []Artifact  `json:"artifacts"`
+	Attempts  []Attempt   `json:"attempts"`
+	Cached    *CachedFrom `json:"cached,omitempty"` // where the result of a cached module comes from
+	Flaky     bool        `json:"flaky,omitempty"`  // attempts with the same inputs have failed and succeeded
+	NoWorker  bool        `json:"-"`                // it failed for want of a capable worker
 }
 
 // Artifact is a set of files that a module has left under a name.
@@ -50,6 +52,17 @@ type Artifact struct {
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`  // of all files together
 	SHA256 string `json:"sha256"` // of the tree: equal sets of files have equal ones
+}
+
+// CachedFrom says where a result of the cache comes from.
+type CachedFrom struct {
+	Fingerprint string    `json:"fingerprint"`
+	Namespace   string    `json:"namespace"`
+	Run         string    `json:"run"` // that stored it
+	Module      string    `json:"module"`
+	Attempt     int       `json:"attempt"`
+	By          string    `json:"by,omitempty"` // who started that run
+	When        time.Time `json:"when"`
 }
 
 // LargeOutput replaces an output above 64 KiB.

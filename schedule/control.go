@@ -58,7 +58,7 @@ func (d *Dispatcher) writeControl() {
 	default:
 		return
 	}
-	d.writing, d.controlAt, d.nobodyWriting = true, d.run.ctl, ""
+	d.writing, d.controlAt, d.nobodyWriting, d.cache.noting = true, d.run.ctl, "", rec.Note != nil
 	if rec.Nobody != nil {
 		d.nobodyWriting = rec.Nobody.Lane
 	}

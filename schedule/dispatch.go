@@ -33,10 +33,11 @@ type Dispatcher struct {
 	granting      map[int]bool // nodes in the grant under way, or about to be
 	shadow        holdings     // what it will hold
 	locking       locking      // of the cluster's keys and limits
-	blocked       []int        // ready, but their keys are held
-	released      int          // run.released when blocked was last looked at
-	now           time.Time    // of the Decide that is under way, or of the last one
-	heldUntil     time.Time    // when dispatch stops waiting for a lane that is not settled; zero = it does not wait
+	cache         caching
+	blocked       []int     // ready, but their keys are held
+	released      int       // run.released when blocked was last looked at
+	now           time.Time // of the Decide that is under way, or of the last one
+	heldUntil     time.Time // when dispatch stops waiting for a lane that is not settled; zero = it does not wait
 
 	fencing    uint64 // epoch of fencing tokens
 	awaitsCalm bool   // what has a key is left alone until the fleet is calm
@@ -71,9 +72,12 @@ type memo struct {
 	closing   bool // an outcome that expects closingAt is being written
 	closingAt uint64
 	expanding bool
-	locks     lockState // of the attempt
-	reserved  bool      // its keys and limits are in locking.held
-	rung      uint64    // locking.rung when it asked
+	locks     lockState  // of the attempt
+	reserved  bool       // its keys and limits are in locking.held
+	rung      uint64     // locking.rung when it asked
+	cache     cacheState // of the attempt
+	print     string     // its fingerprint; valid when cache is cacheDone, "" = none
+	hit       bool       // it is being closed with a cached result
 }
 
 type conditionState uint8
@@ -125,8 +129,10 @@ func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	d.endQuiet(now)
 	d.absorb(now)
 	d.refreshLanes()
-	d.timers.due(now, d.enqueue)
+	d.timers.due(now, d.due)
 	d.retryLocks(now)
+	d.retryFlights(now)
+	d.absorb(now)
 	d.checkDeadline(now)
 	if !d.cancelling || d.run.cancel != nil {
 		d.grantLocked()
@@ -194,7 +200,7 @@ func (d *Dispatcher) look(i int, now time.Time) {
 // lookReady is look for a module whose needs have ended.
 func (d *Dispatcher) lookReady(l *lane, n *node, m *memo, now time.Time) {
 	i := n.index
-	if !l.wanted {
+	if !l.wanted && !d.unlooked(n, m) {
 		l.wanted, d.tickAt = true, atOnce // it may be that no worker serves it
 	}
 	switch {
@@ -222,6 +228,9 @@ func (d *Dispatcher) lookReady(l *lane, n *node, m *memo, now time.Time) {
 // is checked again.
 func (m *memo) refusedClose() {
 	m.closing, m.expanding = false, false
+	if m.hit {
+		m.hit, m.cache = false, cacheUnknown
+	}
 	if m.condition == conditionFalse {
 		m.condition = conditionUnknown
 	}
@@ -233,6 +242,7 @@ func (d *Dispatcher) runs(n *node, m *memo, now time.Time) {
 	d.activate(n.index, now)
 	if !m.claimed {
 		m.claimed = true
+		d.lookUp(n, m)
 		d.fleet.claimed(n.claim, now)
 		d.relock(n, m)
 	}
@@ -243,6 +253,9 @@ func (d *Dispatcher) want(i int, now time.Time) {
 	n, m := d.run.nodes[i], d.memo(i)
 	if m.condition == conditionUnknown && (n.module.If == "" || n.attempt > 1 || n.granted) {
 		m.condition = conditionTrue
+	}
+	if n.granted {
+		d.lookUp(n, m)
 	}
 	switch {
 	case m.condition == conditionUnknown:
@@ -255,8 +268,19 @@ func (d *Dispatcher) want(i int, now time.Time) {
 	case n.retryAt.After(now):
 		m.queued = true
 		d.timers.add(n.retryAt, i)
+	case d.unlooked(n, m):
+		d.lookUp(n, m)
 	default:
 		d.enqueue(i)
+	}
+}
+
+// due brings a module back whose delay is over.
+func (d *Dispatcher) due(i int) {
+	n, m := d.run.nodes[i], d.memo(i)
+	m.queued = false
+	if d.waits(n, m) {
+		d.want(i, d.now)
 	}
 }
 
@@ -271,6 +295,7 @@ func (d *Dispatcher) activate(i int, now time.Time) {
 func (d *Dispatcher) attemptEnded(n *node, m *memo) {
 	d.unassign(m)
 	d.unlock(n, m)
+	d.leaveCache(n, m)
 	if l := d.lanes[n.lane]; l != nil && m.attempt != 0 {
 		if k := len(n.attempts); k > 0 && n.attempts[k-1].Started != nil && n.attempts[k-1].Finished != nil {
 			l.observe(n.attempts[k-1].Finished.Sub(*n.attempts[k-1].Started))

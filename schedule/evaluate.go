@@ -44,6 +44,7 @@ const (
 	forCondition purpose = iota // whether it runs
 	forExpansion                // which members a family has
 	forJob                      // the job of an attempt
+	forLookup                   // the same, to look its result up
 )
 
 // evaluate does what purpose says, or first fetches the values for it.
@@ -53,7 +54,9 @@ func (d *Dispatcher) evaluate(n *node, p purpose) {
 		d.evaluated(n, p, nil, nil)
 		return
 	}
-	d.memo(n.index).fetching = p == forJob
+	if p != forLookup {
+		d.memo(n.index).fetching = p == forJob
+	}
 	d.do(Fetch{Node: n.index, Refs: refs, attempt: n.attempt, purpose: p})
 }
 
@@ -64,7 +67,9 @@ func (d *Dispatcher) Fetched(f Fetch, values []jobs.Value, err error) {
 	if !d.awaits(n, f) {
 		return
 	}
-	d.memo(n.index).fetching = false
+	if f.purpose != forLookup { // which may go on beside a publication
+		d.memo(n.index).fetching = false
+	}
 	loaded := make(map[string]jobs.Value, len(values))
 	for i, v := range values {
 		loaded[f.Refs[i].Value.Ref.SHA256] = v
@@ -82,6 +87,8 @@ func (d *Dispatcher) awaits(n *node, f Fetch) bool {
 		return m.condition == conditionAsked
 	case f.purpose == forExpansion:
 		return true
+	case f.purpose == forLookup:
+		return n.attempt == f.attempt && m.cache == cacheAsked
 	case n.attempt != f.attempt || !m.fetching:
 		return false
 	}
@@ -95,7 +102,7 @@ func (d *Dispatcher) awaits(n *node, f Fetch) bool {
 // evaluated does what purpose says with the values that were fetched for it.
 func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Value, err error) {
 	var s pipeline.Scope
-	if err == nil && (p != forJob || !n.module.Static()) {
+	if err == nil && (p == forCondition || p == forExpansion || !n.module.Static()) {
 		s, err = d.run.scope(n, loaded)
 	}
 	switch p {
@@ -105,6 +112,8 @@ func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Value,
 		d.expand(n, s, err)
 	case forJob:
 		d.publishJob(n, s, err)
+	case forLookup:
+		d.askCache(n, s, err)
 	}
 }
 
@@ -174,7 +183,7 @@ func readsFor(m *pipeline.Module, p purpose) []string {
 		return m.ConditionReads()
 	case forExpansion:
 		return m.Dynamic.Reads
-	case forJob:
+	case forJob, forLookup:
 	}
 	return m.TextReads()
 }

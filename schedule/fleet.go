@@ -57,6 +57,15 @@ func (f *Fleet) hopeless(set jobs.LaneSet) bool {
 	})
 }
 
+// Worker is what a worker said of itself last, if it has been heard of.
+func (f *Fleet) Worker(name string) (jobs.WorkerInfo, bool) {
+	s, ok := f.workers[name]
+	if !ok {
+		return jobs.WorkerInfo{}, false
+	}
+	return s.worker, true
+}
+
 // Heartbeat takes a heartbeat. It reports whether the worker is new: it was absent
 // before, or had another incarnation.
 func (f *Fleet) Heartbeat(w jobs.WorkerInfo, now time.Time) bool {

@@ -33,7 +33,7 @@ func (d *Dispatcher) job(n *node, s pipeline.Scope) (*jobs.Job, error) {
 		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, MaybeDuplicate: d.memo(n.index).republish || d.run.epoch > 1,
 		Fence: n.cell, Epoch: d.fencing,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
-		Needs: d.run.Told(n.index), Trace: spec.Trace, Commit: spec.Commit,
+		Needs: d.run.told(n), Trace: spec.Trace, Commit: spec.Commit,
 	}
 	of, err := d.run.pipeline.ResolveFiles(m, s)
 	if err != nil {

@@ -97,6 +97,9 @@ func (n *node) misfitOutcome(o *jobs.Outcome) string {
 		return fmt.Sprintf("an outcome of attempt %d, and the module is %s at attempt %d", o.Attempt, n.status, n.attempt)
 	case o.Attempt == 0 && n.claim != nil:
 		return "an end without an attempt, and a worker has claimed one"
+	case o.Cached != nil && (o.Attempt != 0 || n.module.Cache == nil || n.module.Dynamic != nil):
+		return "a cached result, and the module has no cache or an attempt of its own"
+	case o.Cached != nil && o.Status == report.AttemptSucceeded:
 	case o.Attempt == 0 && o.Status != report.AttemptFailed && o.Status != report.AttemptSkipped, o.Attempt != 0 && n.module.Dynamic != nil:
 		return fmt.Sprintf("no attempt, and an end as %s", o.Status)
 	}

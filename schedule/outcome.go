@@ -75,6 +75,9 @@ func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 	if o.Attempt != 0 {
 		r.recordAttempt(n, o)
 	}
+	if n.module.Cache != nil {
+		n.last = o
+	}
 	n.warnings = append(n.warnings, o.Warnings...)
 	n.claim, n.token, n.ignorable = nil, 0, o.Ignorable
 	r.conclude(n, o)
@@ -124,6 +127,13 @@ func (r *Run) conclude(n *node, o *jobs.Outcome) {
 	why := r.stopped(n)
 	switch o.Status {
 	case report.AttemptSucceeded:
+		if o.Cached != nil {
+			n.cached = o.Cached
+			r.reuse(n, fromCache(o))
+			r.settle()
+			return
+		}
+		n.flaky = n.flaky || n.module.Cache != nil && n.ran > 0
 		r.endSelf(n, report.Succeeded, "", "")
 	case report.AttemptSkipped:
 		r.endSelf(n, report.Skipped, o.Reason, "")

@@ -79,7 +79,13 @@ func (r *Run) moduleReport(n *node, outputs func(jobs.Value) (map[string]string,
 		Name: n.module.Name, Family: n.module.Family, Matrix: map[string]string{}, Status: n.status,
 		Reason: n.reason, Error: n.err, Priority: n.module.Policy.Priority.String(),
 		Queued: set(n.queued), Started: set(n.begun), Finished: set(n.ended),
-		Outputs: map[string]any{}, Artifacts: []report.Artifact{}, Attempts: n.attempts, NoWorker: n.noWorker,
+		Outputs: map[string]any{}, Artifacts: []report.Artifact{}, Attempts: n.attempts, NoWorker: n.noWorker, Flaky: n.flaky,
+	}
+	if c := n.cached; c != nil {
+		m.Cached = &report.CachedFrom{
+			Fingerprint: c.Fingerprint, Namespace: c.Namespace, Run: string(c.Run), Module: c.Module,
+			Attempt: int(c.Attempt), By: c.By, When: c.When,
+		}
 	}
 	if m.Attempts == nil {
 		m.Attempts = []report.Attempt{}
@@ -174,6 +180,25 @@ func (r *Run) Told(i int) map[string]jobs.Need {
 		return r.Needs(i)
 	}
 	return n.group.once(&n.group.told, func() map[string]jobs.Need { return r.endedAs(n, pipeline.Hears) })
+}
+
+// told is Told, and to a cached command no more than its texts read: its result may
+// depend on nothing else.
+func (r *Run) told(n *node) map[string]jobs.Need {
+	needs := r.Told(n.index)
+	if n.module.Cache == nil || n.module.Command == nil {
+		return needs
+	}
+	var read map[string]jobs.Need
+	for _, name := range n.module.TextReads() {
+		if need, ok := needs[name]; ok {
+			if read == nil {
+				read = map[string]jobs.Need{}
+			}
+			read[name] = need
+		}
+	}
+	return read
 }
 
 // once is what f makes, kept for the other members when all needs have ended.

@@ -101,6 +101,9 @@ type node struct {
 	// ignorable: the last outcome says that its failure may be ignored.
 	ignorable bool
 	warnings  []string
+	last      *jobs.Outcome // of the newest attempt that was closed; of a module with a cache only
+	cached    *jobs.Cached  // where its result comes from
+	flaky     bool          // it has failed and succeeded with one fingerprint
 	path      time.Duration // longest remaining path, its own duration included
 }
 
@@ -154,6 +157,9 @@ func (r *Run) Apply(e jobs.Entry) error {
 	case rec.Nobody != nil:
 		r.ctl = e.Sequence
 		r.applyNobody(rec.Nobody)
+	case rec.Note != nil:
+		r.ctl = e.Sequence
+		r.applyNote(rec.Note)
 	case rec.Cancel != nil:
 		r.cancelSeq = e.Sequence
 		r.applyCancel(rec.Cancel)

@@ -138,7 +138,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 			continue
 		}
 		m := d.memo(n.index)
-		if m.closing || m.condition != conditionTrue || d.run.stopped(n) != "" || !d.mayClose(n, now) {
+		if m.closing || m.condition != conditionTrue || d.unlooked(n, m) || d.run.stopped(n) != "" || !d.mayClose(n, now) {
 			continue
 		}
 		due := latest(n.since, since).Add(n.module.Policy.QueueTimeout)
@@ -165,7 +165,7 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 }
 
 func (d *Dispatcher) checkEnd(now time.Time) {
-	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || !d.mayClose(nil, now) {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || d.cache.asked > 0 || !d.noted() || !d.mayClose(nil, now) {
 		return
 	}
 	d.finishing = true
@@ -183,6 +183,9 @@ func (d *Dispatcher) wake() time.Time {
 	}
 	if len(d.locking.waiting) > 0 {
 		at = earlierSet(at, d.locking.retryAt)
+	}
+	if len(d.cache.waiting) > 0 {
+		at = earlierSet(at, d.cache.retryAt)
 	}
 	if d.awaitsCalm {
 		at = earlierSet(at, d.fleet.quiet)

@@ -193,6 +193,8 @@ func (g *game) perform(a schedule.Action) error {
 			g.serves[station{w.Name, a.Lane}] = w.Capabilities.Offer(a.Set.Requires)
 		}
 		g.decide.Prepared(a.Lane, 1)
+	case schedule.Lookup:
+		g.decide.Looked(a, schedule.Found{}) // a forecast knows no cached results
 	case schedule.Publish:
 		g.queued++
 		g.lanes[a.Lane] = append(g.lanes[a.Lane], waiting{g.queued, a, g.now})

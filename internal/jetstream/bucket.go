@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ type BucketConfig struct {
 	Memory    bool          // in memory: a restart of the server removes it
 	TTL       time.Duration // of every entry; 0 = none
 	MarkerTTL time.Duration // at least 1 s: watchers receive the expiry of an entry
+	MaxBytes  int64         // of all entries; 0 = no limit
+	Optional  bool          // a write fails while there is no room (ErrFull); else it waits
 }
 
 // mostEntry is the largest value that is decompressed, in bytes.
@@ -61,7 +64,7 @@ func BucketStream(cfg BucketConfig) jetstream.StreamConfig {
 	}
 	return jetstream.StreamConfig{
 		Name: "KV_" + cfg.Name, Subjects: []string{"$KV." + cfg.Name + ".>"}, Storage: storage,
-		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: maxConsumers, MaxAge: cfg.TTL,
+		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: cmp.Or(cfg.MaxBytes, -1), MaxMsgSize: -1, MaxConsumers: maxConsumers, MaxAge: cfg.TTL,
 		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true, Duplicates: duplicates,
 		AllowMsgTTL: cfg.MarkerTTL > 0, SubjectDeleteMarkerTTL: cfg.MarkerTTL,
 	}
@@ -142,22 +145,29 @@ func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) erro
 	return err
 }
 
-// deletion returns the message that removes a key. Where entries do not expire,
-// the marker does, so that keys which are used once leave nothing.
+// deletion returns the message that removes a key. The marker expires, so that keys
+// which are used once leave nothing.
 func (b *Bucket) deletion(key string) *nats.Msg {
 	m := &nats.Msg{Subject: b.subject(key)}
 	SetHeader(m, headerOperation, "DEL")
-	if b.cfg.TTL == 0 && b.cfg.MarkerTTL > 0 {
+	if b.cfg.MarkerTTL > 0 && (b.cfg.TTL == 0 || b.cfg.MarkerTTL < b.cfg.TTL) {
 		SetHeader(m, headerTTL, b.cfg.MarkerTTL.String())
 	}
 	return m
+}
+
+func (b *Bucket) full() FullPolicy {
+	if b.cfg.Optional {
+		return FailWhenFull
+	}
+	return WaitWhenFull
 }
 
 func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err := Compress(m); err != nil {
 		return 0, err
 	}
-	revision, err := RetryWhenFull(ctx, b.c, WaitWhenFull, b.stream(), func(ctx context.Context) (uint64, error) {
+	revision, err := RetryWhenFull(ctx, b.c, b.full(), b.stream(), func(ctx context.Context) (uint64, error) {
 		revision, err := b.c.Store(ctx, m)
 		if errors.Is(err, ErrNotReady) {
 			err = errors.Join(err, b.recreate(ctx))

@@ -7,9 +7,13 @@ import (
 )
 
 // List reads all existing keys.
-func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) {
+func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) { return b.ListMatching(ctx, ">") }
+
+// ListMatching reads the existing keys that a filter selects, which may contain
+// the wildcards of subjects.
+func (b *Bucket) ListMatching(ctx context.Context, filter string) ([]BucketEntry, error) {
 	var entries []BucketEntry
-	src := b.source()
+	src := b.matching(filter)
 	src.Began = func() error {
 		entries = nil
 		return nil
@@ -33,6 +37,11 @@ func (b *Bucket) Watch(ctx context.Context, f func(BucketEntry) error) error {
 	return b.watch(ctx, b.source(), f)
 }
 
+// WatchMatching is Watch for the keys that a filter selects.
+func (b *Bucket) WatchMatching(ctx context.Context, filter string, f func(BucketEntry) error) error {
+	return b.watch(ctx, b.matching(filter), f)
+}
+
 // WatchClosely is Watch that also calls f once per beat while nothing changes,
 // and restarts when the server is silent for four beats.
 func (b *Bucket) WatchClosely(ctx context.Context, beat time.Duration, f func(BucketEntry) error) error {
@@ -50,9 +59,14 @@ func (b *Bucket) watch(ctx context.Context, src Source, f func(BucketEntry) erro
 	return nil
 }
 
-func (b *Bucket) source() Source {
+func (b *Bucket) source() Source { return b.matching(">") }
+
+func (b *Bucket) matching(filter string) Source {
 	return Source{
-		Stream: b.stream(), Filters: []string{b.subject(">")}, Latest: true,
+		Stream: b.stream(), Filters: []string{b.subject(filter)}, Latest: true,
 		missing: b.recreate,
 	}
 }
+
+// Usage returns the size of the bucket.
+func (b *Bucket) Usage(ctx context.Context) (Usage, error) { return b.c.Usage(ctx, b.stream()) }

@@ -86,6 +86,9 @@ func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error
 // before it could grant it. The newer one may have to start another module
 // first, which waits for this very lock.
 func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
+	if t.Ungranted {
+		return false, nil
+	}
 	t.mu.Lock()
 	granted := t.granted[h]
 	t.mu.Unlock()

@@ -61,6 +61,9 @@ type Taker struct {
 	Clock  Clock
 	Ask    Inquiry
 	Logger *slog.Logger
+	// Ungranted says that attempts hold these locks without a grant: an entry counts
+	// until its attempt is closed, whoever made it.
+	Ungranted bool
 
 	mu      sync.Mutex
 	absent  map[jobs.RunID]time.Time // since when no orchestrator has held the run's lease

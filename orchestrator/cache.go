@@ -1,0 +1,332 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/fingerprint"
+	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
+	"github.com/modpipe/modpipe/report"
+	"github.com/modpipe/modpipe/schedule"
+)
+
+// Files answers what the cache asks about files.
+type Files interface {
+	// Inputs returns the tree of those files of a run's workspace that globs
+	// match: of its snapshot, or where it has none of the files as they are now.
+	Inputs(ctx context.Context, run *jobs.Spec, globs []string) (jobs.Tree, error)
+	// Keep reports whether a stored tree is complete, and extends the life of its
+	// content by a day.
+	Keep(ctx context.Context, t jobs.Tree) (bool, error)
+}
+
+// cache connects a run to the cached results that all runs share. It opens the
+// bucket when the run looks its first module up.
+type cache struct {
+	conn      *broker.Conn
+	cfg       Config
+	policy    jobs.CachePolicy
+	namespace string
+	reads     []string // namespaces
+	taker     locks.Taker
+
+	wanted  chan struct{} // closed when the run looks its first module up
+	opened  chan struct{} // closed when the bucket is open
+	bucket  *kv.Cache     // set before opened is closed
+	wanting sync.Once
+
+	mu    sync.Mutex
+	known map[jobs.AttemptID]*known // attempts that run, or are about to
+}
+
+// known is what a lookup has found out about an attempt that runs.
+type known struct {
+	print  fingerprint.Print
+	inputs jobs.Tree
+	flight bool // it has the flight
+}
+
+func newCache(c *broker.Conn, cfg Config, run jobs.RunID, policy jobs.CachePolicy, epoch, fencing uint64, ask locks.Inquiry) *cache {
+	if cfg.Namespace != "" {
+		policy.Namespace, policy.From = cfg.Namespace, nil
+	}
+	return &cache{
+		conn: c, cfg: cfg, policy: policy, namespace: policy.Writes(), reads: policy.Reads(),
+		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true},
+		wanted: make(chan struct{}), opened: make(chan struct{}), known: map[jobs.AttemptID]*known{},
+	}
+}
+
+// open returns true when the bucket is open, and false when ctx has ended.
+func (k *cache) open(ctx context.Context) bool {
+	k.wanting.Do(func() { close(k.wanted) })
+	select {
+	case <-k.opened:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// watchFlights waits until the run looks its first module up, and opens the bucket.
+// Then it notifies the dispatcher of flights that were given back.
+func (l *loop) watchFlights(ctx context.Context) error {
+	k := l.cache
+	select {
+	case <-k.wanted:
+	case <-ctx.Done():
+		return nil
+	}
+	var err error
+	if k.bucket, err = kv.OpenCache(ctx, k.conn.Conn); err != nil {
+		return fmt.Errorf("open the bucket of cached results: %w", err)
+	}
+	leases, err := kv.OpenLeases(ctx, k.conn.Conn)
+	if err != nil {
+		return fmt.Errorf("open the bucket of leases: %w", err)
+	}
+	k.taker.Bucket, k.taker.Leases = k.bucket.Flights(), otherLeases{leases, k.cfg.Name, k.cfg.Logger}
+	close(k.opened)
+	return k.bucket.Flights().Watch(ctx, func(name string) {
+		l.answer(ctx, func() { l.dispatcher.FlightFree(name) })
+	})
+}
+
+// lookUp looks the result of an attempt up, and on a miss takes its flight.
+func (l *loop) lookUp(ctx context.Context, a schedule.Lookup) {
+	found, by, err := l.cache.lookUp(ctx, l.state.Spec(), a)
+	if err != nil {
+		l.fail(ctx, fmt.Errorf("look module %s up in the cache: %w", a.ID.Module, err))
+		return
+	}
+	l.answer(ctx, func() {
+		l.dispatcher.Looked(a, found)
+		l.notifyFlight(a, by)
+	})
+}
+
+// notifyFlight sends an event when a module begins to wait for the result that
+// another one produces.
+func (l *loop) notifyFlight(a schedule.Lookup, by *locks.Refusal) {
+	if by == nil {
+		delete(l.waits, a.Node)
+		return
+	}
+	if l.waits[a.Node] == *by {
+		return
+	}
+	l.waits[a.Node] = *by
+	l.notify(report.Event{
+		Event: report.EventWaiting, Module: l.state.Module(a.Node).Name,
+		Missing: fmt.Sprintf("the same result, which %s of run %s is producing", by.By.Module, by.By.Run),
+	})
+}
+
+// lookUp answers a.
+func (k *cache) lookUp(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) (schedule.Found, *locks.Refusal, error) {
+	if !k.open(ctx) {
+		return schedule.Found{}, nil, context.Cause(ctx)
+	}
+	this, ok := k.print(ctx, spec, a)
+	if !ok {
+		return schedule.Found{}, nil, nil
+	}
+	found := schedule.Found{Fingerprint: this.print.Sum}
+	reads := !a.Adopt && !k.policy.NoRead && !k.policy.Refresh
+	if reads {
+		if found.Hit = k.read(ctx, a, this.print.Sum); found.Hit != nil {
+			return found, nil, ctx.Err()
+		}
+	}
+	if !k.policy.NoWrite {
+		by, err := k.takeFlight(ctx, a, this)
+		if err != nil {
+			return found, nil, err
+		}
+		if by != nil && reads {
+			found.Busy = by.Lock.Name
+			return found, by, nil
+		}
+		// Its last holder may have stored the result since the first read.
+		if reads {
+			if found.Hit = k.read(ctx, a, this.print.Sum); found.Hit != nil {
+				return found, nil, k.leaveFlight(ctx, a.ID, this)
+			}
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known[a.ID] = this
+	return found, nil, nil
+}
+
+// print computes the fingerprint. It reports false when the module runs without the
+// cache.
+func (k *cache) print(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) (*known, bool) {
+	this := &known{}
+	if globs := a.Module.Cache.Inputs; len(globs) > 0 {
+		if k.cfg.Files == nil || a.Adopt && spec.Workspace == nil { // files may have changed since the attempt began
+			return nil, false
+		}
+		var err error
+		if this.inputs, err = k.cfg.Files.Inputs(ctx, spec, globs); err != nil {
+			if ctx.Err() == nil {
+				k.cfg.Logger.Warn("hashing the inputs of a module failed; it runs without the cache", "run", spec.Run, "module", a.Module.Name, "error", err)
+			}
+			return nil, false
+		}
+	}
+	this.print = fingerprint.Of(fingerprint.Input{Module: a.Module, Job: a.Job, Key: a.Key, Inputs: this.inputs.Root})
+	return this, true
+}
+
+// read returns the outcome that a cached result gives a module, or nil. An entry
+// that cannot be used is a miss.
+func (k *cache) read(ctx context.Context, a schedule.Lookup, sum string) *jobs.Outcome {
+	for _, namespace := range k.reads {
+		e, err := k.bucket.Read(ctx, namespace, sum)
+		if err == nil {
+			err = k.usable(ctx, &e.CacheEntry, a)
+		}
+		if err == nil {
+			if err := k.bucket.Renew(ctx, e, time.Now()); err != nil {
+				k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", namespace, "fingerprint", sum, "error", err)
+			}
+			return &jobs.Outcome{
+				Status: report.AttemptSucceeded, By: "orchestrator", Outputs: e.Outputs, Artifacts: e.Artifacts, Cached: e.Cached(namespace),
+			}
+		}
+		if !errors.Is(err, broker.ErrNotFound) && ctx.Err() == nil {
+			k.cfg.Logger.Info("a cached result cannot be used", "module", a.Module.Name, "namespace", namespace, "fingerprint", sum, "reason", err)
+		}
+	}
+	return nil
+}
+
+// usable returns why an entry cannot serve as the result of a module.
+func (k *cache) usable(ctx context.Context, e *jobs.CacheEntry, a schedule.Lookup) error {
+	if !e.Hermetic && (e.Place == "" || e.Place != k.cfg.Place) {
+		return errors.New("its attempt found files that it had not declared, in another place")
+	}
+	if err := fits(e, a.Module.Outputs, a.Job); err != nil {
+		return err
+	}
+	if ref := e.Outputs.Ref; e.Outputs.ByRef() {
+		if err := k.conn.Values.Renew(ctx, ref); err != nil {
+			return fmt.Errorf("its outputs are gone: %w", err)
+		}
+	}
+	if len(e.Artifacts) > 0 && k.cfg.Files == nil {
+		return errors.New("this orchestrator cannot find out whether its files are there")
+	}
+	for _, x := range e.Artifacts {
+		complete, err := k.cfg.Files.Keep(ctx, x.Tree)
+		if err != nil {
+			return fmt.Errorf("the files of its artifact %s: %w", x.Name, err)
+		}
+		if !complete {
+			return fmt.Errorf("the files of its artifact %s are gone", x.Name)
+		}
+	}
+	return nil
+}
+
+// fits returns why an entry does not have the form of a module's result.
+func fits(e *jobs.CacheEntry, declared []string, job *jobs.Job) error {
+	if typed := job.Func != nil && job.Command == nil; typed != (e.Outputs.Kind == jobs.ResultValue) {
+		return errors.New("it has a result of another kind")
+	}
+	if e.Outputs.ByRef() && (!content.Digest(e.Outputs.Ref.SHA256).Valid() || e.Outputs.Ref.Bytes < 0 || e.Outputs.Ref.Bytes > jobs.MaxOutputs) {
+		return errors.New("it refers to outputs that cannot exist")
+	}
+	outputs, err := e.Outputs.Outputs()
+	if err != nil {
+		return err
+	}
+	for name := range outputs {
+		if declared != nil && !slices.Contains(declared, name) {
+			return fmt.Errorf("it has an output %.80q that the module does not declare", name)
+		}
+	}
+	var names []string
+	if job.Files != nil {
+		for _, p := range job.Files.Produce {
+			names = append(names, p.Name)
+		}
+	}
+	for _, x := range e.Artifacts {
+		i := slices.Index(names, x.Name)
+		if i < 0 {
+			return fmt.Errorf("it has an artifact %.80q that the module does not produce, or twice", x.Name)
+		}
+		names = slices.Delete(names, i, i+1)
+		if !isDigest(x.Tree.Root) || !isDigest(x.Tree.Manifest) || x.Tree.Files < 0 || x.Tree.Bytes < 0 || !jobs.ValidNamespace(x.Tree.Namespace) {
+			return fmt.Errorf("its artifact %s names no tree", x.Name)
+		}
+	}
+	return nil
+}
+
+func isDigest(s string) bool {
+	sum, err := hex.DecodeString(s)
+	return err == nil && len(sum) == 32
+}
+
+// takeFlight takes the flight of an attempt's fingerprint. It returns who has it
+// when it is refused.
+func (k *cache) takeFlight(ctx context.Context, a schedule.Lookup, this *known) (*locks.Refusal, error) {
+	flight := jobs.Flight(k.namespace, this.print.Sum)
+	before, _, err := k.taker.Bucket.Read(ctx, flight)
+	if err != nil {
+		return nil, err
+	}
+	by, err := k.taker.Take(ctx, a.ID, []jobs.Lock{flight})
+	if by == nil && err == nil && len(before.Holders) > 0 {
+		k.inherit(ctx, before.Holders[0], this)
+	}
+	if errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) {
+		k.cfg.Logger.Debug("taking a flight failed; the module runs without it", "module", a.Module.Name, "error", err)
+		return nil, nil
+	}
+	this.flight = by == nil && err == nil
+	return by, err
+}
+
+// inherit stores the result of an attempt that has left its flight behind: its
+// orchestrator died after the outcome was recorded. Without it the work would be
+// done again. A failure only means that.
+func (k *cache) inherit(ctx context.Context, h jobs.Holder, this *known) {
+	state, err := k.taker.Logs.Load(ctx, h.Run)
+	if err != nil {
+		return
+	}
+	m, o := state.OutcomeOf(jobs.AttemptID{Module: h.Module, Attempt: h.Attempt})
+	if o == nil || o.Status != report.AttemptSucceeded || !o.Hermetic {
+		return
+	}
+	e := entryOf(state.Spec(), m, o, this)
+	e.When = o.Finished
+	if err := k.bucket.Store(ctx, k.namespace, e); err != nil {
+		k.cfg.Logger.Debug("storing the result of another run in the cache failed", "run", h.Run, "module", m.Name, "error", err)
+	}
+}
+
+func (k *cache) leaveFlight(ctx context.Context, id jobs.AttemptID, this *known) error {
+	if !this.flight {
+		return nil
+	}
+	err := k.taker.GiveBack(ctx, id, []jobs.Lock{jobs.Flight(k.namespace, this.print.Sum)})
+	if errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) {
+		return nil // it is free once its attempt is closed
+	}
+	return err
+}
