@@ -19,22 +19,14 @@ import (
 	"github.com/modpipe/modpipe/schedule"
 )
 
-// Files answers what the cache asks about files.
-type Files interface {
-	// Inputs returns the tree of those files of a run's workspace that globs
-	// match: of its snapshot, or where it has none of the files as they are now.
-	Inputs(ctx context.Context, run *jobs.Spec, globs []string) (jobs.Tree, error)
-	// Keep reports whether a stored tree is complete, and extends the life of its
-	// content by a day.
-	Keep(ctx context.Context, t jobs.Tree) (bool, error)
-}
-
 // cache connects a run to the cached results that all runs share. It opens the
 // bucket when the run looks its first module up.
 type cache struct {
 	conn      *broker.Conn
 	cfg       Config
 	policy    jobs.CachePolicy
+	files     *inputs
+	place     string // of attempts in place; "" = none
 	namespace string
 	reads     []string // namespaces
 	taker     locks.Taker
@@ -55,13 +47,15 @@ type known struct {
 	flight bool // it has the flight
 }
 
-func newCache(c *broker.Conn, cfg Config, run jobs.RunID, policy jobs.CachePolicy, epoch, fencing uint64, ask locks.Inquiry) *cache {
+func newCache(c *broker.Conn, cfg Config, spec *jobs.Spec, epoch, fencing uint64, ask locks.Inquiry) *cache {
+	policy := spec.Cache
 	if cfg.Namespace != "" {
 		policy.Namespace, policy.From = cfg.Namespace, nil
 	}
+	files := newInputs(c, spec, cfg.InPlace, policy.Writes())
 	return &cache{
-		conn: c, cfg: cfg, policy: policy, namespace: policy.Writes(), reads: policy.Reads(),
-		taker:  locks.Taker{Run: run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true},
+		conn: c, cfg: cfg, policy: policy, files: files, place: placeOf(files.dir), namespace: policy.Writes(), reads: policy.Reads(),
+		taker:  locks.Taker{Run: spec.Run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true},
 		wanted: make(chan struct{}), opened: make(chan struct{}), known: map[jobs.AttemptID]*known{},
 	}
 }
@@ -174,11 +168,11 @@ func (k *cache) lookUp(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) 
 func (k *cache) print(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) (*known, bool) {
 	this := &known{}
 	if globs := a.Module.Cache.Inputs; len(globs) > 0 {
-		if k.cfg.Files == nil || a.Adopt && spec.Workspace == nil { // files may have changed since the attempt began
+		if a.Adopt && k.files.dir != "" { // files may have changed since the attempt began
 			return nil, false
 		}
 		var err error
-		if this.inputs, err = k.cfg.Files.Inputs(ctx, spec, globs); err != nil {
+		if this.inputs, err = k.files.now(ctx, globs); err != nil {
 			if ctx.Err() == nil {
 				k.cfg.Logger.Warn("hashing the inputs of a module failed; it runs without the cache", "run", spec.Run, "module", a.Module.Name, "error", err)
 			}
@@ -214,7 +208,7 @@ func (k *cache) read(ctx context.Context, a schedule.Lookup, sum string) *jobs.O
 
 // usable returns why an entry cannot serve as the result of a module.
 func (k *cache) usable(ctx context.Context, e *jobs.CacheEntry, a schedule.Lookup) error {
-	if !e.Hermetic && (e.Place == "" || e.Place != k.cfg.Place) {
+	if !e.Hermetic && (e.Place == "" || e.Place != k.place) {
 		return errors.New("its attempt found files that it had not declared, in another place")
 	}
 	if err := fits(e, a.Module.Outputs, a.Job); err != nil {
@@ -225,11 +219,8 @@ func (k *cache) usable(ctx context.Context, e *jobs.CacheEntry, a schedule.Looku
 			return fmt.Errorf("its outputs are gone: %w", err)
 		}
 	}
-	if len(e.Artifacts) > 0 && k.cfg.Files == nil {
-		return errors.New("this orchestrator cannot find out whether its files are there")
-	}
 	for _, x := range e.Artifacts {
-		complete, err := k.cfg.Files.Keep(ctx, x.Tree)
+		complete, err := k.files.keep(ctx, x.Tree)
 		if err != nil {
 			return fmt.Errorf("the files of its artifact %s: %w", x.Name, err)
 		}

@@ -74,14 +74,14 @@ func (k *cache) store(ctx context.Context, spec *jobs.Spec, a schedule.Conclude,
 	if err := k.bucket.AddToIndex(ctx, k.namespace, spec.Pipeline.Name, a.Module.Name, this.print.Sum, a.Closed); err != nil {
 		k.cfg.Logger.Debug("adding a fingerprint to the index of the cache failed", "module", a.Module.Name, "error", err)
 	}
-	if why := k.unstorable(ctx, spec, a, this); why != "" {
+	if why := k.unstorable(ctx, a, this); why != "" {
 		k.cfg.Logger.Debug("a result is not stored in the cache", "module", a.Module.Name, "reason", why)
 		return nonzero(note), nil
 	}
 	e := entryOf(spec, a.Module, o, this)
 	e.When, e.Tools = a.Closed, tools
 	if !o.Hermetic {
-		e.Place = k.cfg.Place
+		e.Place = k.place
 	}
 	if before, err := k.bucket.Read(ctx, k.namespace, this.print.Sum); err == nil {
 		if e.Differs = differs(&before.CacheEntry, e); e.Differs != "" {
@@ -108,17 +108,19 @@ func nonzero(note *jobs.Note) *jobs.Note {
 }
 
 // unstorable returns why the result of an attempt is not stored. Empty = it is.
-func (k *cache) unstorable(ctx context.Context, spec *jobs.Spec, a schedule.Conclude, this *known) string {
+func (k *cache) unstorable(ctx context.Context, a schedule.Conclude, this *known) string {
 	o, globs := a.Outcome, a.Module.Cache.Inputs
 	switch {
-	case o.Hermetic:
-		return ""
-	case k.cfg.Place == "":
+	case !o.Hermetic && k.place == "":
 		return "the attempt found files that it does not declare"
-	case len(globs) == 0:
+	case len(globs) == 0, o.Hermetic && k.files.dir == "":
 		return ""
 	}
-	after, err := k.cfg.Files.Inputs(ctx, spec, globs)
+	hash := k.files.now
+	if o.Hermetic { // on another machine, from the snapshot
+		hash = k.files.taken
+	}
+	after, err := hash(ctx, globs)
 	switch {
 	case err != nil:
 		return "its inputs cannot be hashed again: " + err.Error()

@@ -72,7 +72,7 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		l.fleet.Close()
 	}
 	l.tasks = newTasks(l.guard)
-	l.cache = newCache(c, cfg, l.run, state.Spec().Cache, t.epoch, fencing.Number, l.inquire)
+	l.cache = newCache(c, cfg, state.Spec(), t.epoch, fencing.Number, l.inquire)
 	l.locks = newShared(c, cfg, l.run, t.epoch, fencing.Number, l.inquire)
 	return l
 }

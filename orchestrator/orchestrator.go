@@ -39,16 +39,14 @@ type Config struct {
 	// process has submitted it. While that connection lasts, NATS has lost
 	// nothing of the run.
 	Submitted uint64
-	// Files answers what the cache asks about files. Without it, modules whose
-	// cache has input globs or artifacts run as if they had no cache.
-	Files Files
+	// InPlace is the directory in which attempts of the run's own worker run,
+	// unless the run is isolated; "" = every attempt has a directory of its own.
+	// The cache hashes inputs there, and keeps the results of such attempts for this
+	// directory of this machine only.
+	InPlace string
 	// Namespace is the namespace of the cache of every run, whatever its
 	// specification names; "" = that of the specification.
 	Namespace string
-	// Place names the store and the machine on which the runs' attempts find
-	// files beside those that they declare. Results of such attempts are stored
-	// for this place only; "" = they are not stored.
-	Place string
 	// Fleet is called from one goroutine with the events worker.joined and
 	// worker.lost, and with waiting when a module waits for a lock that another
 	// run holds. It may be slow: only the return of Run waits for it. It may be

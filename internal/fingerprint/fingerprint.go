@@ -31,7 +31,6 @@ type Input struct {
 	Key     []string  // of the module's cache, with every expression put in
 	Inputs  string    // root of the tree of the files that the module's input globs match; "" = no globs
 	Secrets []string  // names
-	Version string    // that a Go module declares instead of its program's digest; "" = none
 }
 
 // Print is a fingerprint.
@@ -165,7 +164,7 @@ func (b *builder) artifacts(m *pipeline.Module) {
 	b.items("produce", byName(items))
 	items = make([]jobs.PartItem, 0, len(m.Consume))
 	for _, c := range m.Consume {
-		texts := []string{c.From, c.To, strconv.FormatBool(c.Merge), strconv.FormatBool(c.FromRun != nil)}
+		texts := []string{c.From, c.To, strconv.FormatBool(c.Merge), strconv.FormatBool(c.Open), strconv.FormatBool(c.FromRun != nil)}
 		texts = append(texts, c.Same...)
 		if c.FromRun != nil {
 			texts = append(texts, c.FromRun.Pipeline)
@@ -226,7 +225,7 @@ func (b *builder) consumed(files *jobs.JobFiles) {
 			if r.To != "" {
 				name = r.To + "/" + r.Name
 			}
-			items = append(items, jobs.PartItem{Name: name, Digest: digest(r.Tree.Root)})
+			items = append(items, jobs.PartItem{Name: name, Digest: digest(r.Tree.Root, r.Need)})
 		}
 	}
 	b.items("artifacts", byName(items))
@@ -284,8 +283,8 @@ func (b *builder) program(in Input) {
 			params = append(params, jobs.PartItem{Name: name, Digest: digest(parameter(v))})
 		}
 	}
-	if in.Version != "" {
-		build = "version " + in.Version
+	if f := in.Module.Func; f != nil && f.Version != "" {
+		build = "version " + f.Version
 	}
 	b.items("program", []jobs.PartItem{{Name: "build", Digest: digest(build)}, {Name: "function", Digest: digest(function)}})
 	b.items("params", byName(params))
