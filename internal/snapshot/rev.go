@@ -133,7 +133,7 @@ func (t *taking) commitFiles(ctx context.Context, in at, commit, below string) e
 func (t *taking) submoduleAt(ctx context.Context, outer at, commit, below string, link object) error {
 	inner := strings.TrimPrefix(strings.TrimPrefix(link.path, below), "/")
 	for _, in := range submoduleDirs(ctx, outer, commit, inner) {
-		if !marked1(in.dir) {
+		if !hasRepository(in.dir) {
 			continue
 		}
 		if _, err := run(ctx, in.dir, in.args("cat-file", "-e", link.oid+"^{commit}")...); err == nil {
@@ -173,8 +173,8 @@ func submoduleDirs(ctx context.Context, outer at, commit, inner string) []at {
 	return dirs
 }
 
-// marked1 reports whether dir itself is a work tree or a git directory.
-func marked1(dir string) bool {
+// hasRepository reports whether dir itself is a work tree or a git directory.
+func hasRepository(dir string) bool {
 	for _, name := range []string{".git", "HEAD"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return true

@@ -221,7 +221,7 @@ func (t *taking) tooMany() error {
 		"ignore or exclude directories, or raise --workspace-max", thousands(4*int64(t.MaxFiles)), thousands(int64(t.MaxFiles)))
 }
 
-// inGit reports whether a path has a component named .git, which no snapshot
+// inGitDir reports whether a path has a component named .git, which no snapshot
 // contains. File systems may ignore case.
 func inGitDir(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
