@@ -46,6 +46,8 @@ func workspace(b *testing.B) string {
 
 func git(b *testing.B, dir string, args ...string) string {
 	b.Helper()
+	// Without maintenance, which would go on in the background.
+	args = append([]string{"-c", "gc.auto=0", "-c", "maintenance.auto=false"}, args...)
 	cmd := exec.CommandContext(b.Context(), "git", args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
