@@ -72,7 +72,7 @@ func programRoot(a *app, o *runOptions) *cobra.Command {
 	run := withoutFile(a, runCommand(a, o))
 	root.AddCommand(
 		run, resumeCommand(a), serveCommand(a), devCommand(a), withoutFile(a, planCommand(a)), withoutFile(a, validateCommand(a)), withoutFile(a, graphCommand(a)),
-		runsCommand(a), workersCommand(a), withoutFile(a, doctorCommand(a)), ownWorkerCommand(a), versionCommand(a),
+		runsCommand(a), workersCommand(a), cacheCommand(a), withoutFile(a, doctorCommand(a)), ownWorkerCommand(a), versionCommand(a),
 	)
 	return root
 }

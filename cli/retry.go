@@ -26,6 +26,7 @@ import (
 // retryOptions are the flags of `runs retry`.
 type retryOptions struct {
 	execution
+	cache  cacheOptions
 	id     string // of the new run; "" = from the time
 	from   string // failed or start
 	params []settings.Pair
@@ -54,6 +55,7 @@ defines the pipeline, that program must be asked.`,
 	settings.PairsFlag(fs, &o.params, "param", "with --from start: another value for a parameter (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
+	o.cache.define(fs)
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), func() []string { return o.faults(a) }); err != nil {
@@ -75,7 +77,11 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 	}
 	r.id = jobs.RunID(o.id)
 	r.prepare = func(ctx context.Context, s *access.Session) error {
-		return r.repeat(ctx, s, old, client.Redo{Modules: modules, Start: o.from == "start"}, retryParams(a, o.params))
+		if err := r.repeat(ctx, s, old, client.Redo{Modules: modules, Start: o.from == "start"}, retryParams(a, o.params)); err != nil {
+			return err
+		}
+		r.spec.Cache = o.cache.policy()
+		return nil
 	}
 	if o.detach {
 		return nil, detachRetry(ctx, a, r)
@@ -85,7 +91,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 
 // faults returns the faults of the flags' values.
 func (o *retryOptions) faults(a *app) []string {
-	return slices.Concat(fromFaults(a, o.from), retryParamFaults(a, o.from), idFaults(a, o.id), detachFaults(a, o.detach), o.execution.faults(a))
+	return slices.Concat(fromFaults(a, o.from), retryParamFaults(a, o.from), idFaults(a, o.id), detachFaults(a, o.detach), o.cache.faults(a), o.execution.faults(a))
 }
 
 func fromFaults(a *app, from string) (faults []string) {

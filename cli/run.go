@@ -39,6 +39,7 @@ type runOptions struct {
 	pipelineFlags
 	execution
 	files     filesOptions
+	cache     cacheOptions
 	env       []settings.Pair
 	envFiles  []string
 	fromFiles []settings.Pair // the variables in envFiles
@@ -125,6 +126,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
 	o.files.define(fs)
+	o.cache.define(fs)
 	completeSelection(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
@@ -193,7 +195,7 @@ func (o *runOptions) faults(a *app) (faults []string) {
 		pairs, more := readEnvFile(a.path(file))
 		o.fromFiles, faults = append(o.fromFiles, pairs...), append(faults, more...)
 	}
-	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.execution.faults(a))
+	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.cache.faults(a), o.execution.faults(a))
 }
 
 // idFaults returns the faults of an id that the user has chosen.
@@ -224,7 +226,7 @@ func detachFaults(a *app, detach bool) (faults []string) {
 func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) *jobs.Spec {
 	spec := &jobs.Spec{
 		Run: jobs.RunID(o.id), Pipeline: p, Labels: settings.PairMap(o.labels),
-		StartedBy: startedBy(a), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"],
+		StartedBy: startedBy(a), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"], Cache: o.cache.policy(),
 	}
 	if spec.Run == "" {
 		spec.Run = newRunID(time.Now())

@@ -257,6 +257,15 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 	return worker.New(s.Conn, cfg)
 }
 
+// inPlace is the directory in which attempts run, unless the run is isolated: that
+// of the worker inside this process.
+func (r *runner) inPlace(s *access.Session) string {
+	if s.Server == nil && r.options.local == 0 {
+		return ""
+	}
+	return r.workspace
+}
+
 // workerName is "local" where no other worker can have that name.
 func (r *runner) workerName(s *access.Session) string {
 	if s.Server != nil && r.options.Listen == "" {
@@ -280,7 +289,7 @@ func (r *runner) follow(ctx context.Context, s *access.Session, lease *kv.RunLea
 			Name: r.name, Lease: lease,
 			Logger: r.progress.Logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.Event,
 			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
-			Observe: feed.Observe,
+			Observe: feed.Observe, InPlace: r.inPlace(s),
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.Note("%v; following it", err)

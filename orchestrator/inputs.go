@@ -59,8 +59,8 @@ func (in *inputs) now(ctx context.Context, globs []string) (jobs.Tree, error) {
 	return jobs.Tree{Root: t.Root().String(), Files: t.Len(), Bytes: t.Size()}, nil
 }
 
-// taken returns the tree of the files of the snapshot that globs match. Its manifest
-// is that of the snapshot.
+// taken returns the tree of the files of the snapshot that globs match. The tree is
+// not stored: it has no manifest.
 func (in *inputs) taken(ctx context.Context, globs []string) (jobs.Tree, error) {
 	if in.spec.Workspace == nil {
 		return jobs.Tree{}, errors.New("the run has no snapshot of its workspace")
@@ -83,7 +83,7 @@ func (in *inputs) taken(ctx context.Context, globs []string) (jobs.Tree, error) 
 	if err != nil {
 		return jobs.Tree{}, err
 	}
-	t := jobs.Tree{Root: some.Root().String(), Manifest: ref.Manifest, Namespace: ref.Namespace, Files: some.Len(), Bytes: some.Size()}
+	t := jobs.Tree{Root: some.Root().String(), Files: some.Len(), Bytes: some.Size()}
 	in.roots[key] = t
 	return t, nil
 }

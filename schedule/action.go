@@ -93,6 +93,14 @@ const (
 // Module is the module of a node.
 func (r *Run) Module(i int) *pipeline.Module { return r.modules[i] }
 
+// ModuleOf is the module with this token; nil when the run has no such module (yet).
+func (r *Run) ModuleOf(t jobs.ModuleID) *pipeline.Module {
+	if i, ok := r.byToken[t]; ok {
+		return r.modules[i]
+	}
+	return nil
+}
+
 // Spec is what the run was started with.
 func (r *Run) Spec() *jobs.Spec { return r.spec }
 
