@@ -39,7 +39,7 @@ func runsCommand(a *app) *cobra.Command {
 	}
 	a.group(cmd)
 	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
-	cmd.AddCommand(runsListCommand(a, p), runsShowCommand(a, p), runsLogsCommand(a, p), runsCancelCommand(a, p), runsEndCommand(a, p), runsRetryCommand(a, p), runsWaitCommand(a, p))
+	cmd.AddCommand(runsListCommand(a, p), runsShowCommand(a, p), runsLogsCommand(a, p), runsCancelCommand(a, p), runsEndCommand(a, p), runsRetryCommand(a, p), runsWaitCommand(a, p), runsArtifactsCommand(a, p))
 	return cmd
 }
 
