@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
 	"path"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
@@ -82,8 +85,7 @@ cannot be written; 5 there is no such run or artifact.`,
 	}
 	settings.TextFlag(cmd.Flags(), &to, "to", "", "DIR", ".", "the directory, which is created if it does not exist")
 	cmd.RunE = aRun(a, p, between(1, 2, "runs artifacts download RUN [MODULE/NAME]"), func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error {
-		c := client.New(s.Conn)
-		found, err := c.Artifacts(ctx, run)
+		found, err := client.New(s.Conn).Artifacts(ctx, run)
 		if err != nil {
 			return err
 		}
@@ -91,7 +93,7 @@ cannot be written; 5 there is no such run or artifact.`,
 		if err != nil {
 			return err
 		}
-		if err := c.Download(ctx, chosen, a.path(to)); err != nil {
+		if err := download(ctx, s.Conn, chosen, a.path(to)); err != nil {
 			return err
 		}
 		for _, x := range chosen {
@@ -125,4 +127,17 @@ func chosenArtifacts(run jobs.RunID, found []client.Artifact, args []string) ([]
 		}
 	}
 	return nil, exit.NotFoundf("run %s has no artifact %s: `orchestrator runs artifacts list %s` shows those that it has", run, args[0], run)
+}
+
+// download writes artifacts below a directory, which it creates.
+func download(ctx context.Context, c *broker.Conn, artifacts []jobs.Restore, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	m := machineFiles(c, "", 0)
+	d, err := m.Prepare(ctx, &jobs.JobFiles{Restore: artifacts}, dir)
+	if err == nil {
+		err = d.Close()
+	}
+	return errors.Join(err, m.Close())
 }

@@ -9,10 +9,13 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/client"
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/snapshot"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -86,4 +89,13 @@ func repositoryOf(ctx context.Context, workspace, id string) (string, error) {
 		return id, nil
 	}
 	return snapshot.Identity(ctx, workspace)
+}
+
+// machineFiles are the files of attempts on this machine; dir and most as for
+// files.Config.
+func machineFiles(c *broker.Conn, dir string, most int64) *files.Machine {
+	return files.New(files.Config{
+		Dir: dir, Max: most,
+		Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
+	})
 }

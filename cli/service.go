@@ -27,6 +27,9 @@ type service struct {
 	worker      *worker.Config                                  // nil = no worker
 	orchestrate func(ctx context.Context, c *broker.Conn) error // decides for runs until ctx ends; nil = no orchestrator
 
+	filesDir string // of the worker's store of files; "" = the default
+	filesMax int64  // bytes that it may take; 0 = the default
+
 	name string // of the worker, once it exists
 }
 
@@ -49,6 +52,7 @@ func (s *service) Run(ctx context.Context) error {
 func (s *service) newWorker(session *access.Session) (w *worker.Worker, err error) {
 	cfg := *s.worker
 	cfg.Alone = session.Alone()
+	cfg.Files = machineFiles(session.Conn, s.filesDir, s.filesMax)
 	cfg.Began = func() {
 		where := cfg.Workspace
 		if where == "" {

@@ -110,7 +110,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	cfg := worker.Config{
 		Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
-		Version: version(), Logger: log, FilesDir: o.filesDir, FilesMax: o.filesMax,
+		Version: version(), Logger: log,
 	}
 	var err error
 	if cfg.Repository, err = repositoryOf(ctx, workspace, o.repository); err != nil {
@@ -135,7 +135,7 @@ func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 		return err
 	}
 	s := &service{
-		app: a, log: log, worker: &cfg,
+		app: a, log: log, worker: &cfg, filesDir: o.filesDir, filesMax: o.filesMax,
 		open: func(ctx context.Context, _ context.CancelCauseFunc) (*access.Session, error) {
 			c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
 			return &access.Session{Conn: c}, err

@@ -30,8 +30,7 @@ type Config struct {
 	Labels       map[string]string // case does not count
 	Workspace    string            // where commands run; "" = an empty directory for each attempt
 	Repository   string            // of the files in Workspace: runs of other ones do not come here; "" = any may
-	FilesDir     string            // the store of files of this machine; "" = in the user's cache directory
-	FilesMax     int64             // bytes that the store may take; 0 = 10 GiB
+	Files        workspace.Files   // of attempts; the worker closes it when Run ends; nil = modules that find or leave files fail here
 	PassEnv      []string          // names or patterns of its own environment that modules may ask for
 	PassAll      bool              // the embedded worker: modules may ask for anything
 	DrainTimeout time.Duration     // 0 = 30 s
@@ -71,9 +70,6 @@ func (c Config) Validate() error {
 	}
 	for _, p := range c.PassEnv {
 		faults = append(faults, patternFault(p))
-	}
-	if c.FilesMax < 0 {
-		fault("files-max: %d is negative", c.FilesMax)
 	}
 	if c.DrainTimeout < 0 {
 		fault("drain-timeout: %v is negative", c.DrainTimeout)

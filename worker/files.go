@@ -2,12 +2,15 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/exec"
-	"github.com/modpipe/modpipe/internal/files"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/report"
 )
+
+var errNoFiles = errors.New("the module finds or leaves files, and this worker was started without a store of files")
 
 // inWorkspace reports whether attempts run in the worker's own workspace, where
 // the files of the run are already.
@@ -20,13 +23,16 @@ func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) 
 	if f == nil {
 		return run("")
 	}
-	workspace := ""
+	in := ""
 	if a.s.inWorkspace(f.Isolated) {
-		if workspace = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 {
+		if in = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 {
 			return run("")
 		}
 	}
-	dir, failed := a.prepare(ctx, workspace)
+	if a.s.cfg.Files == nil {
+		return exec.NotStarted(errNoFiles)
+	}
+	dir, failed := a.prepare(ctx, in)
 	if failed != nil {
 		return *failed
 	}
@@ -39,10 +45,10 @@ func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) 
 
 // prepare fetches the files of the attempt. A request to end the attempt ends the
 // wait for them.
-func (a *task) prepare(ctx context.Context, workspace string) (*files.Directory, *exec.Result) {
+func (a *task) prepare(ctx context.Context, in string) (workspace.Directory, *exec.Result) {
 	waiting, stop := a.Stops().Within(ctx)
 	defer stop()
-	dir, err := a.s.files.Prepare(waiting, a.job.Files, workspace)
+	dir, err := a.s.cfg.Files.Prepare(waiting, a.job.Files, in)
 	if err == nil {
 		return dir, nil
 	}
@@ -55,7 +61,7 @@ func (a *task) prepare(ctx context.Context, workspace string) (*files.Directory,
 
 // collect stores the artifacts of an attempt that has ended. A success without its
 // artifacts is a failure.
-func (a *task) collect(ctx context.Context, dir *files.Directory, r exec.Result) exec.Result {
+func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Result) exec.Result {
 	storing, stop := a.Stops().Within(ctx)
 	defer stop()
 	artifacts, err := dir.Collect(storing, r.Status)
@@ -74,7 +80,10 @@ func (a *task) collect(ctx context.Context, dir *files.Directory, r exec.Result)
 }
 
 func (s *shift) closeFiles() {
-	if err := s.files.Close(); err != nil {
+	if s.cfg.Files == nil {
+		return
+	}
+	if err := s.cfg.Files.Close(); err != nil {
 		s.log.Warn("the store of files was not closed", "error", err)
 	}
 }

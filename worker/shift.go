@@ -11,17 +11,13 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/attempt"
-	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/exec/function"
 	"github.com/modpipe/modpipe/internal/exec/process"
-	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/puller"
-	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/internal/workspace"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
 
@@ -49,7 +45,6 @@ type shift struct {
 	health     *health
 	commands   *process.Executor
 	functions  function.Executor
-	files      *files.Machine
 	runs       runsSeen
 	nudge      chan struct{} // holds one token when a heartbeat is due immediately
 	settling   chan struct{} // a token for each attempt whose slots are free and whose outcome is not stored
@@ -87,10 +82,6 @@ func newShift(w *Worker) *shift {
 		health: newHealth(), tools: newToolbox(w.cfg, w.program), functions: functionsOf(w.cfg.Functions),
 		commands: process.New(process.Config{
 			Workspace: workspace.New(w.cfg.Workspace), PassEnv: w.cfg.PassEnv, PassAll: w.cfg.PassAll, Keep: w.cfg.Slots, Logger: log,
-		}),
-		files: files.New(files.Config{
-			Dir: w.cfg.FilesDir, Max: w.cfg.FilesMax,
-			Remote: content.New(w.conn.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
 		}),
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -127,18 +125,4 @@ func fits(r *report.Run, from pipeline.FromRun) bool {
 	has := maps.Clone(r.Labels)
 	maps.DeleteFunc(has, func(k, _ string) bool { _, asked := want[k]; return !asked })
 	return maps.Equal(has, want)
-}
-
-// Download writes artifacts below a directory, which it creates. A file that is
-// there already with another content is an error, and is not replaced.
-func (c *Client) Download(ctx context.Context, artifacts []jobs.Restore, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	m := files.New(files.Config{Remote: c.files()})
-	d, err := m.Prepare(ctx, &jobs.JobFiles{Restore: artifacts}, dir)
-	if err == nil {
-		err = d.Close()
-	}
-	return errors.Join(err, m.Close())
 }

@@ -30,18 +30,26 @@ type Directory struct {
 // Prepare fetches the files of an attempt and writes them into a new directory;
 // or, with the workspace of a worker, into that, where the files of the run are
 // already. The caller closes the Directory.
-func (m *Machine) Prepare(ctx context.Context, f *jobs.JobFiles, workspace string) (_ *Directory, err error) {
+func (m *Machine) Prepare(ctx context.Context, f *jobs.JobFiles, dir string) (workspace.Directory, error) {
+	d, err := m.prepare(ctx, f, dir)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (m *Machine) prepare(ctx context.Context, f *jobs.JobFiles, dir string) (_ *Directory, err error) {
 	store, err := m.Store(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{m: m, files: f, store: store, pin: store.Pin(), path: workspace}
+	d := &Directory{m: m, files: f, store: store, pin: store.Pin(), path: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.own = workspace == ""; d.own {
+	if d.own = dir == ""; d.own {
 		if d.path, err = newDirectory(store); err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -68,7 +69,7 @@ func (f fleet) snapshot(contents map[string]string) *jobs.Tree {
 }
 
 // attempt prepares the files of an attempt in a new directory.
-func attempt(t *testing.T, m *files.Machine, f *jobs.JobFiles) *files.Directory {
+func attempt(t *testing.T, m *files.Machine, f *jobs.JobFiles) workspace.Directory {
 	t.Helper()
 	f.Namespace = jobs.DefaultNamespace
 	d, err := m.Prepare(t.Context(), f, "")
@@ -77,7 +78,7 @@ func attempt(t *testing.T, m *files.Machine, f *jobs.JobFiles) *files.Directory 
 }
 
 // leave ends an attempt that has written files.
-func leave(t *testing.T, d *files.Directory, ended report.AttemptStatus, wrote map[string]string) ([]jobs.Artifact, error) {
+func leave(t *testing.T, d workspace.Directory, ended report.AttemptStatus, wrote map[string]string) ([]jobs.Artifact, error) {
 	t.Helper()
 	for path, text := range wrote {
 		natstest.Check(t, os.MkdirAll(filepath.Dir(filepath.Join(d.Path(), path)), 0o755))

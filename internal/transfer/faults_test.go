@@ -364,4 +364,3 @@ func TestOnlyWhatAWorkerMay(t *testing.T) {
 		t.Errorf("another namespace: %v", err)
 	}
 }
-

@@ -152,5 +152,4 @@ func (c counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-
 func sum(b []byte) [sha256.Size]byte { return sha256.Sum256(b) }
