@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/report"
 )
@@ -73,6 +74,8 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 		r.Warnings = append(r.Warnings, "its artifacts could not be stored: "+err.Error())
 	case asked:
 		r.Status, r.Error = st.Status, st.Text
+	case machine.Caused(err): // another machine can repeat it, and store what it leaves
+		r.Status, r.Error, r.Unable = report.AttemptHandedBack, "store its artifacts: "+err.Error(), true
 	default:
 		r.Status, r.Error = report.AttemptFailed, err.Error()
 	}

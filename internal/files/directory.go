@@ -94,10 +94,7 @@ func (d *Directory) writeSnapshot(ctx context.Context) error {
 		}
 	}
 	if ref := d.files.Git; ref != nil {
-		t, err := d.fetch(ctx, *ref, false, nil)
-		if err == nil {
-			t, err = t.Below(".git")
-		}
+		t, err := d.fetch(ctx, *ref, false, nil) // its paths begin with .git
 		if err == nil {
 			err = d.write(ctx, t, ref.Time)
 		}

@@ -241,3 +241,14 @@ func TestArtifactThatIsGone(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// TestGitOfTheRun: the .git of a run is at the top of the directory.
+func TestGitOfTheRun(t *testing.T) {
+	f := newFleet(t)
+	git := f.snapshot(map[string]string{".git/HEAD": "ref: refs/heads/main"})
+	d := attempt(t, f.machine(), &jobs.JobFiles{Workspace: f.snapshot(map[string]string{"a": "a"}), Git: git})
+	if diff := cmp.Diff(map[string]string{"a": "a", ".git/HEAD": "ref: refs/heads/main"}, contentsOf(t, d.Path())); diff != "" {
+		t.Error(diff)
+	}
+	natstest.Check(t, d.Close())
+}
