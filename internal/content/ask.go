@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -128,9 +129,42 @@ func (s Store) patiently(ctx context.Context, f func() error) error {
 	}
 }
 
-// replicated reports whether a replica may be behind, also when the role may not see
-// the stream.
+// facts are what a store knows of its stream.
+type facts struct {
+	mu         sync.Mutex
+	at         time.Time
+	replicated bool
+	age        time.Duration
+}
+
+const (
+	factsFor      = time.Minute     // facts are believed
+	factsPatience = 2 * time.Second // for an answer
+)
+
+// known returns whether a replica may be behind, and the age at which messages expire.
+// A role that may not see the stream, and a server that does not answer, make it expect
+// replicas and the configured age.
+func (s Store) known(ctx context.Context) (replicated bool, age time.Duration) {
+	s.facts.mu.Lock()
+	defer s.facts.mu.Unlock()
+	if !s.facts.at.IsZero() && time.Since(s.facts.at) < factsFor {
+		return s.facts.replicated, s.facts.age
+	}
+	ctx, cancel := context.WithTimeout(ctx, factsPatience)
+	defer cancel()
+	info, err := s.c.StreamInfoOnce(ctx, s.stream())
+	s.facts.at, s.facts.replicated, s.facts.age = time.Now(), true, s.age
+	if err == nil {
+		s.facts.replicated = info.Config.Replicas > 1
+		if most := info.Config.MaxAge; most > 0 {
+			s.facts.age = min(s.age, most)
+		}
+	}
+	return s.facts.replicated, s.facts.age
+}
+
 func (s Store) replicated(ctx context.Context) bool {
-	info, err := s.c.StreamInfo(ctx, s.stream())
-	return err != nil || info.Config.Replicas > 1
+	replicated, _ := s.known(ctx)
+	return replicated
 }

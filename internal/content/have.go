@@ -30,6 +30,10 @@ const (
 // believes a replica that a value is missing only if the leader says so, too.
 func (s Store) Have(ctx context.Context, digests []Digest) (map[Digest]string, error) {
 	have := make(map[Digest]string, len(digests))
+	if len(digests) == 0 {
+		return have, nil
+	}
+	_, s.age = s.known(ctx)
 	if err := s.haveOwn(ctx, digests, have); err != nil {
 		return nil, fmt.Errorf("ask for %d values in %s: %w", len(digests), s.bucket, err)
 	}

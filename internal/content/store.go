@@ -33,12 +33,13 @@ type Store struct {
 	from      []string // namespaces whose values Have accepts, too
 	age       time.Duration
 	full      jetstream.FullPolicy
+	facts     *facts // of the stream, for all namespaces
 }
 
 // New returns a namespace of the store in an object store of NATS, which keeps
 // values for age. Writes wait while it is full.
 func New(c *jetstream.Conn, bucket, namespace string, age time.Duration) Store {
-	return Store{c: c, bucket: bucket, namespace: namespace, age: age, full: jetstream.WaitWhenFull}
+	return Store{c: c, bucket: bucket, namespace: namespace, age: age, full: jetstream.WaitWhenFull, facts: new(facts)}
 }
 
 // WhenFull returns the same store with another policy for writes while it is full.

@@ -33,8 +33,10 @@ const LongestBody = 128 << 10
 // LongestMessage is LongestBody with headers.
 const LongestMessage = LongestBody + 8<<10
 
-// BlobsAge is how long a large value is kept that is not stored again.
-const BlobsAge = 30 * 24 * time.Hour
+// BlobsAge is how long a value is kept at most that is not stored again. A value is
+// stored again after a third of it, and so may be all to which that refers: what was just
+// stored has a third left, which is as long as the logs of runs are kept.
+const BlobsAge = 90 * 24 * time.Hour
 
 // RunsBytes and BlobsBytes are the limits of created streams. The sizes are not
 // powers of two: a stream that reserves the whole store of a server leaves no place
