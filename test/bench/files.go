@@ -152,8 +152,8 @@ func (r *filesRow) packed(dir string) (err error) {
 	if r.FloorSend, err = timed(`tar -C "$1/tree" -cf - . | zstd -q -1 -o "$1/floor.zst"`, dir); err != nil {
 		return err
 	}
-	r.FloorBack, err = timed(`mkdir "$1/back"; zstd -q -dc "$1/floor.zst" | tar -C "$1/back" -xf -; rm -r "$1/back" "$1/floor.zst"`, dir)
-	return err
+	r.FloorBack, err = timed(`mkdir "$1/back"; zstd -q -dc "$1/floor.zst" | tar -C "$1/back" -xf -`, dir)
+	return errors.Join(err, os.RemoveAll(filepath.Join(dir, "back")), os.Remove(filepath.Join(dir, "floor.zst")))
 }
 
 // manySmall is work B.
