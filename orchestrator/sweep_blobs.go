@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/content"
@@ -75,17 +76,22 @@ func (s *sweep) dropBlobs(ctx context.Context, pressed bool) error {
 		if !pressed && !blobs[i].Used.Before(aged) {
 			break
 		}
-		gone, err := s.conn.Values.Drop(ctx, blobs[i])
-		if err != nil {
-			return err
-		}
-		if gone {
-			dropped++
-			s.done.Blobs++
-		} else if err := needed.Add(ctx, blobs[i].Ref, refs); err != nil { // it was renewed, and what it refers to with it
+		dropped++
+		if err := s.dropBlob(ctx, blobs[i], needed, refs); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// dropBlob drops one value. When it was renewed in the meantime, what it refers to was
+// renewed with it.
+func (s *sweep) dropBlob(ctx context.Context, blob content.Stored, needed *content.Marks, refs content.Refs) error {
+	gone, err := s.conn.Values.Drop(ctx, blob)
+	if err != nil || !gone {
+		return errors.Join(err, needed.Add(ctx, blob.Ref, refs))
+	}
+	s.done.Blobs++
 	return nil
 }
 

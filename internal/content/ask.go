@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func (s Store) storeAll(ctx context.Context, messages []*nats.Msg) ([]error, err
 		for n, wait := range waits {
 			err := receive(ctx, wait)
 			if errors.Is(err, jetstream.ErrFull) || jetstream.Transient(err) || ctx.Err() != nil {
-				again = append(again[:len(again):len(again)], open[n])
+				again = append(slices.Clip(again), open[n])
 				failed = err
 				continue
 			}

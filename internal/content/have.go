@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -88,55 +87,75 @@ func (s Store) haveOwn(ctx context.Context, digests []Digest, have map[Digest]st
 	var there map[Digest]bool // by the leader; nil = it was not asked
 	backoff := jetstream.NewBackOff()
 	for round := 0; len(digests) > 0; round++ {
-		entries, err := s.entries(ctx, digests)
+		changed, err := s.haveNow(ctx, digests, have, round)
 		if err != nil {
 			return err
 		}
-		var renew []*entry
-		for d, e := range entries {
-			if round == haveRounds || round > 0 && e.Held && time.Since(e.stored) < Hold/4 { // another writer has renewed it
-				have[d] = s.namespace
-				continue
-			}
-			renew = append(renew, e)
-		}
-		changed, err := s.renew(ctx, renew, have)
-		if err != nil {
-			return err
-		}
-		missing := lacking(digests, have)
-		if len(missing) > len(changed) && there == nil && s.replicated(ctx) {
+		missing := lacking(lacking(digests, have), changed)
+		if len(missing) > 0 && there == nil && s.replicated(ctx) {
 			if there, err = s.atLeader(ctx, missing); err != nil {
 				return err
 			}
 		}
-		digests = changed
+		digests = changed.list()
 		if time.Since(began) > patience {
 			continue
 		}
 		for _, d := range missing {
-			if there[d] && !slices.Contains(changed, d) {
+			if there[d] { // the replica is behind
 				digests = append(digests, d)
 			}
 		}
-		if len(digests) > len(changed) {
-			if err := pause.For(ctx, backoff.NextBackOff()); err != nil {
-				return err
-			}
+		if len(digests) == len(changed) {
+			continue
+		}
+		if err := pause.For(ctx, backoff.NextBackOff()); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// haveNow finds and renews what one replica has. It returns the values whose entries
+// another writer has changed in the meantime.
+func (s Store) haveNow(ctx context.Context, digests []Digest, have map[Digest]string, round int) (changes, error) {
+	entries, err := s.entries(ctx, digests)
+	if err != nil {
+		return nil, err
+	}
+	var renew []*entry
+	for d, e := range entries {
+		if round == haveRounds || round > 0 && e.Held && time.Since(e.stored) < Hold/4 { // another writer has renewed it
+			have[d] = s.namespace
+			continue
+		}
+		renew = append(renew, e)
+	}
+	return s.renew(ctx, renew, have)
+}
+
+// changes are values whose entries have changed since they were read.
+type changes map[Digest]string
+
+func (c changes) list() (digests []Digest) {
+	for d := range c {
+		digests = append(digests, d)
+	}
+	return digests
+}
+
 // renew writes entries again. It returns those that have changed since they were
 // read, and notes the others.
-func (s Store) renew(ctx context.Context, entries []*entry, have map[Digest]string) (changed []Digest, err error) {
+func (s Store) renew(ctx context.Context, entries []*entry, have map[Digest]string) (changes, error) {
+	changed := changes{}
 	messages := make([]*nats.Msg, len(entries))
 	for i, e := range entries {
 		e.Held = true
-		if messages[i], err = s.message(e); err != nil {
+		m, err := s.message(e)
+		if err != nil {
 			return nil, err
 		}
+		messages[i] = m
 		jetstream.ExpectLast(messages[i], e.seq)
 	}
 	results, err := s.storeAll(ctx, messages)
@@ -148,7 +167,7 @@ func (s Store) renew(ctx context.Context, entries []*entry, have map[Digest]stri
 		case err == nil:
 			have[entries[i].Digest] = s.namespace
 		case errors.Is(err, jetstream.ErrConflict):
-			changed = append(changed, entries[i].Digest)
+			changed[entries[i].Digest] = ""
 		default:
 			return nil, err
 		}

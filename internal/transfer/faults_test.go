@@ -307,8 +307,8 @@ func TestFullStore(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	pushed := make(chan jobs.Tree, 1)
-	natstest.Background(t, func(context.Context) error {
-		ref, _, err := transfer.Push(natstest.Within(t), s.store, f.tree(t), f.open, time.Unix(1, 0))
+	natstest.Background(t, func(ctx context.Context) error {
+		ref, _, err := transfer.Push(ctx, s.store, f.tree(t), f.open, time.Unix(1, 0))
 		pushed <- ref
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -73,11 +74,7 @@ func (f files) open(file tree.File) (io.ReadCloser, error) {
 }
 
 func (f files) clone() files {
-	other := files{}
-	for path, data := range f {
-		other[path] = data
-	}
-	return other
+	return maps.Clone(f)
 }
 
 // noise returns bytes that cannot be compressed.

@@ -43,7 +43,8 @@ func objects() layout {
 		}
 		return js.CreateObjectStore(&nats.ObjectStoreConfig{Bucket: "files"})
 	}
-	return layout{stream: "OBJ_files",
+	return layout{
+		stream: "OBJ_files",
 		send: func(_ context.Context, url string, t *tree.Tree, read func(tree.File) ([]byte, error)) error {
 			o, err := store(url)
 			if err != nil {
@@ -69,7 +70,8 @@ func objects() layout {
 				}
 				return local.Add(ctx, f.Digest, bytes.NewReader(data))
 			})
-		}}
+		},
+	}
 }
 
 // eachFile calls f for the files of a tree, some at a time.
@@ -84,7 +86,8 @@ func eachFile(t *tree.Tree, f func(tree.File) error) error {
 
 // subjects keeps a message for each file, on a subject of its own.
 func subjects() layout {
-	return layout{stream: "CAS",
+	return layout{
+		stream: "CAS",
 		send: func(_ context.Context, url string, t *tree.Tree, read func(tree.File) ([]byte, error)) error {
 			nc, err := nats.Connect(url)
 			if err != nil {
@@ -119,13 +122,15 @@ func subjects() layout {
 				}
 				return local.Add(ctx, f.Digest, bytes.NewReader(m.Data))
 			})
-		}}
+		},
+	}
 }
 
 // packs keeps the tree as modpipe does.
 func packs() layout {
 	var ref []byte
-	return layout{stream: "OBJ_mp-blobs",
+	return layout{
+		stream: "OBJ_mp-blobs",
 		send: func(ctx context.Context, url string, t *tree.Tree, read func(tree.File) ([]byte, error)) error {
 			s, done, err := filesStore(ctx, url)
 			if err != nil {
@@ -154,7 +159,8 @@ func packs() layout {
 			}
 			_, _, err = transfer.Fetch(ctx, s, m.Ref, local, nil)
 			return err
-		}}
+		},
+	}
 }
 
 // filesLayout measures a layout: `files-layout NAME FILES`.
@@ -190,7 +196,7 @@ func filesLayout(args []string) error {
 func (l layout) measure(ctx context.Context, dir string, t *tree.Tree, local *filestore.Store) (row layoutRow, err error) {
 	var others family
 	defer others.kill()
-	url, err := others.server(dir)
+	url, err := others.server(dir) //nolint:contextcheck // it lasts longer than a request
 	if err != nil {
 		return row, err
 	}
