@@ -71,13 +71,8 @@ func (in *inputs) taken(ctx context.Context, globs []string) (jobs.Tree, error) 
 	if t, ok := in.roots[key]; ok {
 		return t, nil
 	}
-	ref := in.spec.Workspace.Tree
-	if in.snapshot == nil {
-		t, err := in.load(ctx, ref)
-		if err != nil {
-			return jobs.Tree{}, fmt.Errorf("read the list of the files of the snapshot: %w", err)
-		}
-		in.snapshot = t
+	if err := in.loadSnapshot(ctx); err != nil {
+		return jobs.Tree{}, err
 	}
 	some, err := in.snapshot.Select(globs)
 	if err != nil {
@@ -86,6 +81,36 @@ func (in *inputs) taken(ctx context.Context, globs []string) (jobs.Tree, error) 
 	t := jobs.Tree{Root: some.Root().String(), Files: some.Len(), Bytes: some.Size()}
 	in.roots[key] = t
 	return t, nil
+}
+
+// loadSnapshot loads the list of the files of the snapshot, once. The caller holds mu.
+func (in *inputs) loadSnapshot(ctx context.Context) error {
+	if in.snapshot != nil {
+		return nil
+	}
+	t, err := in.load(ctx, in.spec.Workspace.Tree)
+	if err != nil {
+		return fmt.Errorf("read the list of the files of the snapshot: %w", err)
+	}
+	in.snapshot = t
+	return nil
+}
+
+// hashes loads the list of the files of the snapshot, and returns the function that
+// hashes those that globs match: "" for none. The function waits for nothing.
+func (in *inputs) hashes(ctx context.Context) (func(globs []string) (string, error), error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err := in.loadSnapshot(ctx); err != nil {
+		return nil, err
+	}
+	return func(globs []string) (string, error) {
+		t, err := in.taken(ctx, globs)
+		if err != nil || t.Files == 0 {
+			return "", err
+		}
+		return t.Root, nil
+	}, nil
 }
 
 func (in *inputs) load(ctx context.Context, ref jobs.Tree) (*tree.Tree, error) {

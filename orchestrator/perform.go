@@ -128,14 +128,20 @@ func (l *loop) audit(ctx context.Context, a schedule.Audit) {
 	}
 }
 
-// fetch loads values that are stored by reference. It stops at the first error.
+// fetch loads values that are stored by reference, and the list of the files of the
+// snapshot. It stops at the first error.
 func (l *loop) fetch(ctx context.Context, a schedule.Fetch) {
 	values := make([]jobs.Value, len(a.Refs))
 	var err error
+	if a.Snapshot {
+		a.HashFiles, err = l.cache.files.hashes(ctx)
+	}
 	for i, ref := range a.Refs {
+		if err != nil {
+			break
+		}
 		if values[i], err = l.broker.Values.Load(ctx, ref.Value); err != nil {
 			err = ref.Unread(err)
-			break
 		}
 	}
 	l.answer(ctx, func() {

@@ -8,11 +8,16 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Fetch loads values that the log holds by reference: the module's condition,
-// its axes or its texts read them. Answer with Dispatcher.Fetched.
+// Fetch loads what the module's condition, its axes or its texts read: values that
+// the log holds by reference, and the list of the files of the run's snapshot.
+// Answer with Dispatcher.Fetched.
 type Fetch struct {
-	Node int
-	Refs []Ref
+	Node     int
+	Refs     []Ref
+	Snapshot bool // the caller sets HashFiles, once the list has been loaded
+
+	// HashFiles is pipeline.Scope.HashFiles.
+	HashFiles func(globs []string) (string, error)
 
 	attempt jobs.Attempt
 	purpose purpose
@@ -49,15 +54,22 @@ const (
 
 // evaluate does what purpose says, or first fetches the values for it.
 func (d *Dispatcher) evaluate(n *node, p purpose) {
-	refs := d.run.refs(n, p)
-	if len(refs) == 0 {
-		d.evaluated(n, p, nil, nil)
+	f := Fetch{Node: n.index, Refs: d.run.refs(n, p), Snapshot: d.run.readsSnapshot(n, p), attempt: n.attempt, purpose: p}
+	if len(f.Refs) == 0 && !f.Snapshot {
+		d.evaluated(n, f, nil, nil)
 		return
 	}
 	if p != forLookup {
 		d.memo(n.index).fetching = p == forJob
 	}
-	d.do(Fetch{Node: n.index, Refs: refs, attempt: n.attempt, purpose: p})
+	d.do(f)
+}
+
+// readsSnapshot reports whether a module reads the list of the files of the run's
+// snapshot. Without a snapshot, reading it is an error of the expression.
+func (r *Run) readsSnapshot(n *node, p purpose) bool {
+	texts := p == forJob || p == forLookup
+	return texts && r.spec.Workspace != nil && (len(n.module.Late) > 0 || n.module.Cache != nil) && n.module.HashesFiles()
 }
 
 // Fetched answers Fetch: the values of its references, in their order and
@@ -74,7 +86,7 @@ func (d *Dispatcher) Fetched(f Fetch, values []jobs.Value, err error) {
 	for i, v := range values {
 		loaded[f.Refs[i].Value.Ref.SHA256] = v
 	}
-	d.evaluated(n, f.purpose, loaded, err)
+	d.evaluated(n, f, loaded, err)
 }
 
 // awaits reports whether n still needs what was fetched.
@@ -99,13 +111,14 @@ func (d *Dispatcher) awaits(n *node, f Fetch) bool {
 	return true
 }
 
-// evaluated does what purpose says with the values that were fetched for it.
-func (d *Dispatcher) evaluated(n *node, p purpose, loaded map[string]jobs.Value, err error) {
+// evaluated does what the purpose of f says with the values that were fetched for it.
+func (d *Dispatcher) evaluated(n *node, f Fetch, loaded map[string]jobs.Value, err error) {
 	var s pipeline.Scope
-	if err == nil && (p == forCondition || p == forExpansion || !n.module.Static()) {
+	if err == nil && (f.purpose == forCondition || f.purpose == forExpansion || !n.module.Static() || len(n.module.Late) > 0) {
 		s, err = d.run.scope(n, loaded)
+		s.HashFiles = f.HashFiles
 	}
-	switch p {
+	switch f.purpose {
 	case forCondition:
 		d.decideCondition(n, s, err)
 	case forExpansion:
