@@ -32,8 +32,8 @@ type cache struct {
 	taker     locks.Taker
 
 	wanted  chan struct{} // closed when the run looks its first module up
-	opened  chan struct{} // closed when the bucket is open
-	bucket  *kv.Cache     // set before opened is closed
+	opened  chan struct{} // closed when the bucket is open, or denied
+	bucket  *kv.Cache     // set before opened is closed; nil = it may not be used
 	wanting sync.Once
 
 	mu    sync.Mutex
@@ -81,7 +81,14 @@ func (l *loop) watchFlights(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if k.bucket, err = kv.OpenCache(ctx, k.conn.Conn); err != nil {
+	k.bucket, err = kv.OpenCache(ctx, k.conn.Conn)
+	if errors.Is(err, broker.ErrDenied) {
+		k.cfg.Logger.Warn("the bucket of cached results cannot be used; modules run without the cache", "error", err)
+		k.bucket = nil
+		close(k.opened)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("open the bucket of cached results: %w", err)
 	}
 	leases, err := kv.OpenLeases(ctx, k.conn.Conn)
@@ -129,6 +136,9 @@ func (l *loop) notifyFlight(a schedule.Lookup, by *locks.Refusal) {
 func (k *cache) lookUp(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) (schedule.Found, *locks.Refusal, error) {
 	if !k.open(ctx) {
 		return schedule.Found{}, nil, context.Cause(ctx)
+	}
+	if k.bucket == nil {
+		return schedule.Found{}, nil, nil
 	}
 	this, ok := k.print(ctx, spec, a)
 	if !ok {

@@ -75,6 +75,9 @@ func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
 		p.Limits = []string{"l"}
 	}
 	p.Exclusive = exclusive && rapid.IntRange(0, 3).Draw(t, "alone") == 0
+	if rapid.IntRange(0, 2).Draw(t, "cached") == 0 {
+		m.Cache = &pipeline.Cache{Portable: true}
+	}
 	return m
 }
 
@@ -124,6 +127,11 @@ func (w *world) trouble() {
 		for name := range w.workers {
 			w.fleet.Heartbeat(w.registered(name), w.now)
 		}
+	case 7:
+		w.flights.theirs = !w.flights.theirs
+		if !w.flights.theirs && rapid.Bool().Draw(w.t, "announced") {
+			w.dispatcher.FlightFree("f")
+		}
 	case 5, 6:
 		w.cluster.interfere(w.t, w.pipe.Limits["l"])
 		if rapid.Bool().Draw(w.t, "bell") {
@@ -171,6 +179,7 @@ func (w *world) settle() {
 		w.fleet.Heartbeat(w.registered(name), w.now)
 	}
 	clear(w.cluster.others)
+	w.flights.theirs = false
 	for range 3000 {
 		w.fold(len(w.log))
 		if w.truth.Ended() != nil {
@@ -232,6 +241,9 @@ func (w *world) checkEnd() {
 		if e.Event == report.EventModuleEnded {
 			ends[e.Module]++
 		}
+	}
+	if len(w.flights.held) > 0 {
+		w.t.Fatalf("the run has ended, and holds the flights of %v", w.flights.held)
 	}
 	failures := 0
 	for _, m := range w.pipe.Modules {
@@ -302,6 +314,9 @@ func (w *world) allowed(m *pipeline.Module) []report.Status {
 		stopped = stopped || !w.pipe.FailSlow
 	}
 	own := []report.Status{report.Succeeded, report.Failed, report.TimedOut}
+	if m.Cache != nil {
+		own = append(own, report.Cached)
+	}
 	switch m.If {
 	case "false":
 		own = []report.Status{report.Skipped}

@@ -37,6 +37,7 @@ type world struct {
 	working map[jobs.AttemptID]*execution
 	workers map[string]bool
 	cluster cluster
+	flights flights
 	serial  int
 
 	events   []report.Event
@@ -65,6 +66,7 @@ func newWorld(t *rapid.T, pipe *pipeline.Pipeline, workers int) *world {
 		queue: map[jobs.AttemptID]schedule.Publish{}, working: map[jobs.AttemptID]*execution{},
 		workers: map[string]bool{}, outcomes: map[jobs.AttemptID]int{}, started: map[jobs.AttemptID]bool{},
 		cluster: cluster{map[string][]jobs.AttemptID{}, map[string]int{}},
+		flights: flights{held: map[jobs.AttemptID]bool{}},
 	}
 	w.truth = schedule.NewRun(func(e report.Event) { w.events = append(w.events, e) })
 	w.write("spec", "", 0, jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: pipe}})
@@ -118,6 +120,7 @@ func (w *world) takeOver() {
 	w.fleet.WatchSynced(w.now)
 	w.dispatcher = schedule.NewDispatcher(run, w.fleet)
 	w.pending = nil
+	clear(w.flights.held) // entries of an older orchestrator follow the newer one
 }
 
 func (w *world) registered(name string) jobs.WorkerInfo {
@@ -160,6 +163,10 @@ func (w *world) perform(i int) {
 		w.dispatcher.Locked(a.Node, a.ID, w.cluster.lock(a))
 	case schedule.Unlock:
 		w.unlock(a)
+	case schedule.Lookup:
+		w.dispatcher.Looked(a, w.lookUp(a))
+	case schedule.Conclude:
+		w.conclude(a)
 	case schedule.Write:
 		w.write("ctl", "", a.Expect, a.Record)
 	case schedule.CancelRun:
