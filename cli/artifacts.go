@@ -51,7 +51,7 @@ func artifactsListCommand(a *app, p *store.Location) *cobra.Command {
 			rows = append(rows, artifactRow{x.Module, report.Artifact{Name: x.Name, Files: x.Tree.Files, Bytes: x.Tree.Bytes, SHA256: x.Tree.Root}})
 		}
 		return showArtifacts(a, rows)
-	}, nil)
+	})
 	return cmd
 }
 
@@ -100,7 +100,7 @@ cannot be written; 5 there is no such run or artifact.`,
 			console.Writef(a.Stderr, "%s/%s: %s, %s, in %s\n", x.Module, x.Name, phrase.Count(x.Tree.Files, "file"), phrase.Bytes(x.Tree.Bytes), path.Join(to, x.To))
 		}
 		return nil
-	}, nil)
+	})
 	return cmd
 }
 
