@@ -40,6 +40,7 @@ func roles() map[string]func([]string) error {
 		"program":      program,
 		"view":         view,
 		"schedule":     schedules,
+		"locality":     locality,
 		"link":         links,
 		"floor-worker": floorWorkerProcess,
 		"files":        filesBench,

@@ -36,13 +36,14 @@ type graph struct {
 type task struct {
 	took  time.Duration
 	needs []int
+	bytes int64 // of its output
 }
 
 // UnmarshalJSON reads [id, seconds, [needs], bytes].
 func (t *task) UnmarshalJSON(text []byte) error {
-	var id, size any
+	var id any
 	var seconds float64
-	if err := json.Unmarshal(text, &[]any{&id, &seconds, &t.needs, &size}); err != nil {
+	if err := json.Unmarshal(text, &[]any{&id, &seconds, &t.needs, &t.bytes}); err != nil {
 		return err
 	}
 	t.took = time.Duration(seconds * float64(time.Second))
