@@ -14,7 +14,7 @@
 // `bench view` measures the cost of the live view (view.go). `bench schedule` measures the
 // times of real graphs in virtual time (schedule.go). `bench link` measures how much of a
 // slow or distant link values and logs use (link.go). `bench files` measures how trees of
-// files travel (files.go).
+// files travel (files.go). `bench locality` plays how many bytes real graphs move (locality.go).
 //
 // Every measurement has its own processes, started for it; the figures of
 // memory are their high-water marks. It prints a table and writes core.json.
