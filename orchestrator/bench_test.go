@@ -111,7 +111,7 @@ func commitAll(ctx context.Context, conn *broker.Conn) error {
 	p = puller.New(conn.Conn, conn.Queue, w.Slots, func(d *puller.Delivery) {
 		job := d.Job
 		now := time.Now()
-		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now}}
+		rec := jobs.Record{Outcome: &jobs.Outcome{Attempt: job.Attempt, Status: report.AttemptSucceeded, Worker: "w", Started: now, Finished: now, Hermetic: true}}
 		commits.Go(func() error {
 			if _, err := conn.Runs.Append(ctx, job.Run, job.Module, job.Fence, rec); err == nil {
 				_ = d.Ack() // a job that is delivered again is refused by its cell
