@@ -134,7 +134,7 @@ func download(ctx context.Context, c *broker.Conn, artifacts []jobs.Restore, dir
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	m := machineFiles(c, "", 0)
+	m := machineFiles(c, "", 0, 0)
 	d, err := m.Prepare(ctx, &jobs.JobFiles{Restore: artifacts}, dir)
 	if err == nil {
 		err = d.Close()

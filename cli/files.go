@@ -91,11 +91,11 @@ func repositoryOf(ctx context.Context, workspace, id string) (string, error) {
 	return snapshot.Identity(ctx, workspace)
 }
 
-// machineFiles are the files of attempts on this machine; dir and most as for
+// machineFiles are the files of attempts on this machine; dir, most and keep as for
 // files.Config.
-func machineFiles(c *broker.Conn, dir string, most int64) *files.Machine {
+func machineFiles(c *broker.Conn, dir string, most int64, keep int) *files.Machine {
 	return files.New(files.Config{
-		Dir: dir, Max: most,
+		Dir: dir, Max: most, Keep: keep,
 		Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
 	})
 }

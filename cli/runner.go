@@ -253,7 +253,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
 		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
-	cfg.Files = machineFiles(s.Conn, "", 0)
+	cfg.Files = machineFiles(s.Conn, "", 0, slots)
 	r.options.apply(&cfg)
 	return worker.New(s.Conn, cfg)
 }

@@ -52,7 +52,7 @@ func (s *service) Run(ctx context.Context) error {
 func (s *service) newWorker(session *access.Session) (w *worker.Worker, err error) {
 	cfg := *s.worker
 	cfg.Alone = session.Alone()
-	cfg.Files = machineFiles(session.Conn, s.filesDir, s.filesMax)
+	cfg.Files = machineFiles(session.Conn, s.filesDir, s.filesMax, cfg.Slots)
 	cfg.Began = func() {
 		where := cfg.Workspace
 		if where == "" {

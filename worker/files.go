@@ -38,6 +38,9 @@ func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) 
 		return *failed
 	}
 	r := a.collect(ctx, dir, run(dir.Path()))
+	if r.Gone && a.job.Func == nil { // a function that prepared a command may have left goroutines
+		dir.Gone()
+	}
 	if err := dir.Close(); err != nil {
 		r.Warnings = append(r.Warnings, err.Error())
 	}

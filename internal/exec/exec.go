@@ -90,6 +90,7 @@ type Result struct {
 	RetryAfter time.Duration   // before the next attempt; 0 = by the policy
 	Artifacts  []jobs.Artifact // that the attempt has left; the worker stores them
 	Hermetic   bool            // only declared files were there
+	Gone       bool            // every process of the command has ended; never set for a function
 
 	// Prepared is the command that a function has prepared. The attempt has not
 	// ended: it goes on with this job.

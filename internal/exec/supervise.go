@@ -90,7 +90,7 @@ func (t *Task) finish(r Result, stopped *Stop, h Handle) Result {
 func (r Result) stoppedBy(s Stop) Result {
 	return Result{
 		Status: s.Status, Error: s.Text + r.Abandoned, ExitCode: r.ExitCode, Warnings: r.Warnings,
-		Started: r.Started, Finished: r.Finished, Outputs: r.Outputs, OutputFault: r.OutputFault,
+		Started: r.Started, Finished: r.Finished, Outputs: r.Outputs, OutputFault: r.OutputFault, Gone: r.Gone,
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -54,7 +53,7 @@ func wanted(w pipeline.When, ended report.AttemptStatus) bool {
 // collect takes one artifact. It reports false when nothing matched an artifact
 // that is optional.
 func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artifact, bool, error) {
-	t, err := tree.Take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, Keep: keeper{d.store}})
+	t, err := tree.Take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, Index: d.index, Keep: d.store.Keeper(ctx, d.pin)})
 	if err != nil {
 		return jobs.Artifact{}, false, err
 	}
@@ -63,9 +62,6 @@ func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artif
 			return jobs.Artifact{}, false, nil
 		}
 		return jobs.Artifact{}, false, fmt.Errorf("nothing matches %s (`optional: true` allows this)", strings.Join(p.Paths, ", "))
-	}
-	if err := d.pin.Add(ctx, digests(t)...); err != nil {
-		return jobs.Artifact{}, false, err
 	}
 	remote, err := d.m.cfg.Remote.In(d.files.Namespace)
 	if err != nil {
@@ -77,20 +73,4 @@ func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artif
 		return jobs.Artifact{}, false, err
 	}
 	return jobs.Artifact{Name: p.Name, Tree: ref}, true, nil
-}
-
-// keeper keeps the contents that Take reads.
-type keeper struct{ *filestore.Store }
-
-// Add keeps a content.
-func (k keeper) Add(ctx context.Context, content io.Reader) (tree.Digest, int64, error) {
-	w, err := k.Writer(ctx)
-	if err != nil {
-		return tree.Digest{}, 0, err
-	}
-	defer w.Discard()
-	if _, err := io.Copy(w, content); err != nil {
-		return tree.Digest{}, 0, err
-	}
-	return w.Commit(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,12 +24,15 @@ type Directory struct {
 	store *filestore.Store
 	pin   *filestore.Pin
 	path  string
-	own   bool // it was made for the attempt, and is removed with it
+	own   bool // it was made for the attempt, and does not outlive it with its content
 	root  *os.Root
+	left  left        // how the directory serves another attempt; without a mark it does not
+	gone  bool        // nothing of the attempt is left
+	index *tree.Index // of the workspace of a worker
 }
 
-// Prepare fetches the files of an attempt and writes them into a new directory;
-// or, with the workspace of a worker, into that, where the files of the run are
+// Prepare fetches the files of an attempt and writes them into a directory of its
+// own; or, with the workspace of a worker, into that, where the files of the run are
 // already. The caller closes the Directory.
 func (m *Machine) Prepare(ctx context.Context, f *jobs.JobFiles, dir string) (workspace.Directory, error) {
 	d, err := m.prepare(ctx, f, dir)
@@ -43,26 +47,31 @@ func (m *Machine) prepare(ctx context.Context, f *jobs.JobFiles, dir string) (_ 
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{m: m, files: f, store: store, pin: store.Pin(), path: dir}
+	d := &Directory{m: m, files: f, store: store, pin: store.Pin(), path: dir, own: dir == ""}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.own = dir == ""; d.own {
-		if d.path, err = newDirectory(store); err != nil {
-			return nil, err
-		}
-	}
-	if d.root, err = os.OpenRoot(d.path); err != nil {
-		return nil, machine.Errorf("open the directory of the attempt: %w", machine.WithoutPath(err))
-	}
 	if d.own {
 		if err := d.writeSnapshot(ctx); err != nil {
 			return nil, err
 		}
+	} else {
+		d.index = m.index(dir, store)
+	}
+	if d.root, err = openRoot(d.path); err != nil {
+		return nil, err
 	}
 	return d, d.restore(ctx)
+}
+
+func openRoot(path string) (*os.Root, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, machine.Errorf("open the directory of the attempt: %w", machine.WithoutPath(err))
+	}
+	return root, nil
 }
 
 // newDirectory creates a directory beside the store: contents can be cloned
@@ -81,28 +90,68 @@ func (d *Directory) Path() string { return d.path }
 // Hermetic reports whether the directory contains only what the module declares.
 func (d *Directory) Hermetic() bool { return d.own && d.files.Narrow }
 
-// writeSnapshot writes the files of the run, or those that the module declares as
-// its inputs.
+// writeSnapshot provides the files of the run, or those that the module declares as
+// its inputs. Content that turns out to be damaged is fetched again.
 func (d *Directory) writeSnapshot(ctx context.Context) error {
+	for try := 1; ; try++ {
+		t, at, err := d.snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		err = d.provide(ctx, t, at)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, filestore.ErrMissing) || try == fetchTries {
+			return fmt.Errorf("write the workspace of the run: %w", err)
+		}
+		d.verify(ctx, t)
+		if err := d.restart(); err != nil {
+			return err
+		}
+	}
+}
+
+// verify reads what the store of the machine has of a tree. The store removes what is
+// damaged, so that it is fetched again.
+func (d *Directory) verify(ctx context.Context, t *tree.Tree) {
+	for _, digest := range digests(t) {
+		r, err := d.store.Open(ctx, digest)
+		if err != nil {
+			continue // the next fetch or write reports it
+		}
+		_, _ = io.Copy(io.Discard, r) // see above
+		_ = r.Close()                 // it was only read
+	}
+}
+
+// fetchTries is how often content is fetched that the store of the machine loses
+// before it is used: it was damaged on the disk.
+const fetchTries = 3
+
+// snapshot fetches the files of the run, and the time that they get.
+func (d *Directory) snapshot(ctx context.Context) (*tree.Tree, time.Time, error) {
+	all, at := &tree.Tree{}, time.Time{}
 	if ref := d.files.Workspace; ref != nil {
 		t, err := d.fetch(ctx, *ref, d.files.Narrow, d.files.Inputs)
 		if err != nil {
-			return fmt.Errorf("fetch the workspace of the run: %w", err)
+			return nil, at, fmt.Errorf("fetch the workspace of the run: %w", err)
 		}
-		if err := d.write(ctx, t, ref.Time); err != nil {
-			return fmt.Errorf("write the workspace of the run: %w", err)
-		}
+		all, at = t, ref.Time
 	}
 	if ref := d.files.Git; ref != nil {
 		t, err := d.fetch(ctx, *ref, false, nil) // its paths begin with .git
 		if err == nil {
-			err = d.write(ctx, t, ref.Time)
+			all, err = tree.Merge(tree.Named{Name: "the workspace", Tree: all}, tree.Named{Name: "its history", Tree: t})
 		}
 		if err != nil {
-			return fmt.Errorf("fetch the history of the workspace: %w", err)
+			return nil, at, fmt.Errorf("fetch the history of the workspace: %w", err)
+		}
+		if at.IsZero() {
+			at = ref.Time
 		}
 	}
-	return nil
+	return all, at, nil
 }
 
 // fetch makes sure that the machine has the contents of a tree, or of what globs
@@ -143,20 +192,27 @@ func digests(t *tree.Tree) []tree.Digest {
 // write writes a tree into the directory. In the workspace of a worker, what
 // differs there already is a fault.
 func (d *Directory) write(ctx context.Context, t *tree.Tree, at time.Time) error {
-	return tree.Write(ctx, t, d.root, d.store, tree.WriteOptions{Time: at, Replace: d.own})
+	return tree.Write(ctx, t, d.root, d.store, tree.WriteOptions{Time: at, Replace: d.own, Index: d.index})
 }
 
-// Close removes the directory if it was made for the attempt, and lets the store
-// evict its contents.
+// Close removes the directory if it was made for the attempt, or keeps it for another
+// one: see Gone. It lets the store evict the contents.
 func (d *Directory) Close() error {
 	var errs []error
 	if d.root != nil {
 		errs = append(errs, d.root.Close())
 	}
-	if d.own && d.path != "" {
-		errs = append(errs, workspace.Remove(d.path))
+	if d.own {
+		errs = append(errs, d.abandon())
 	}
 	return errors.Join(append(errs, d.pin.Release())...)
+}
+
+// restart removes the directory, and what is known of it.
+func (d *Directory) restart() error {
+	err := d.abandon()
+	d.path, d.left = "", left{}
+	return err
 }
 
 // Resolve returns a path below the directory, as the system writes it.

@@ -10,6 +10,34 @@
 // artifacts there too: what is there already stays, and what differs is a fault,
 // because the directory belongs to the user.
 //
+// # Directories that attempts leave
+//
+// The directory that an attempt leaves serves the next attempt of any tree: package
+// reuse restores it exactly. This takes 64 files in the tree, since a mark costs a
+// tick of the clock of the file system, and a worker that knows that no process of
+// the attempt is left. As many are kept as the worker has slots, and the marks of
+// all directories together cover 200,000 files, which bounds their memory to 70 MB.
+// A directory that cannot be restored with certainty is removed, and a new one takes
+// its place. When the disk is full, the kept directories go first.
+//
+// A container that a module has started and left running may still hold such a
+// directory; nothing on the machine shows this.
+//
+// BenchmarkPrepare, 10,000 files of 200 MB on a busy disk (ext4) with two CPUs, with
+// the removal of what is not kept:
+//
+//	cp -r                          13.8 s
+//	a new directory                10.9 s
+//	restored, unchanged             0.30 s
+//	restored after a build          0.61 s
+//
+// # Workspaces
+//
+// An index of each workspace, beside the store, remembers the digests of artifacts
+// in it. An artifact that is there already, unchanged, costs one stat a file; what
+// was written within the last tenth of a second is read. The index is saved when
+// the Machine is closed.
+//
 // # Ownership
 //
 // A Directory belongs to one attempt, which closes it. Until then its contents are

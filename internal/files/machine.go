@@ -2,10 +2,16 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/filestore"
+	"github.com/modpipe/modpipe/internal/tree"
 )
 
 // Config configures a Machine.
@@ -13,6 +19,9 @@ type Config struct {
 	Dir    string        // of the local store; "" = filestore.DefaultDir
 	Max    int64         // bytes of the local store; 0 = filestore.DefaultMax
 	Remote content.Store // the store that all machines share, in any namespace
+	// Keep is how many directories that attempts have left may serve further ones;
+	// 0 = none. Each takes the space of its files, besides Max.
+	Keep int
 }
 
 // Machine provides the files of attempts on this machine. It is safe for
@@ -21,8 +30,11 @@ type Config struct {
 type Machine struct {
 	cfg Config
 
-	mu    sync.Mutex
-	store *filestore.Store
+	mu      sync.Mutex // guards the fields below
+	store   *filestore.Store
+	left    []left                 // the oldest first
+	marked  int                    // files of the directories that are marked
+	indexes map[string]*tree.Index // by workspace
 }
 
 // New returns the files of this machine. The caller closes them.
@@ -52,12 +64,49 @@ func (m *Machine) Store(ctx context.Context) (*filestore.Store, error) {
 
 // Close closes the store of the machine. No Directory may be open.
 func (m *Machine) Close() error {
+	_, err := m.dropLeft()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.store == nil {
-		return nil
+		return err
 	}
-	err := m.store.Close()
-	m.store = nil
+	for _, index := range m.indexes {
+		if index != nil {
+			err = errors.Join(err, index.Save())
+		}
+	}
+	err = errors.Join(err, m.store.Close())
+	m.store, m.indexes = nil, nil
 	return err
+}
+
+// index returns the index of a worker's workspace; nil when it cannot be read: then
+// files are read instead. It is kept beside the store.
+func (m *Machine) index(workspace string, store *filestore.Store) *tree.Index {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index, ok := m.indexes[workspace]; ok {
+		return index
+	}
+	index, err := openIndex(filepath.Join(filepath.Dir(store.Dir()), "index"), workspace)
+	if err != nil {
+		index = nil
+	}
+	if m.indexes == nil {
+		m.indexes = map[string]*tree.Index{}
+	}
+	m.indexes[workspace] = index
+	return index
+}
+
+func openIndex(dir, workspace string) (*tree.Index, error) {
+	real, err := filepath.EvalSymlinks(workspace)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(real))
+	return tree.OpenIndex(filepath.Join(dir, hex.EncodeToString(sum[:16])+".artifacts"))
 }

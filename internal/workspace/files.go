@@ -24,7 +24,9 @@ type Directory interface {
 	Hermetic() bool
 	// Collect stores the artifacts that the attempt leaves when it has ended so.
 	Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error)
-	// Close removes a directory that was made for the attempt. No process of the
-	// attempt may be left.
+	// Gone says that nothing of the attempt is left: no process, and no function.
+	// Close may then keep the directory for another attempt.
+	Gone()
+	// Close removes a directory that was made for the attempt.
 	Close() error
 }

@@ -98,7 +98,8 @@ func (h *handle) Wait() exec.Result {
 		r.Error += h.c.failedLine(state) + lineEndFault(h.c.cmd.Path, h.c.t.Job.Command)
 	}
 	r.Outputs, r.OutputFault = h.c.readOutputs()
-	h.c.leave(left > 0 || h.pipes.abandoned())
+	r.Gone = left == 0 && !h.pipes.abandoned()
+	h.c.leave(!r.Gone)
 	r.Warnings = h.c.warnings
 	return r
 }
