@@ -66,7 +66,7 @@ func (a *task) prepare(ctx context.Context, in string) (workspace.Directory, *ex
 // collect stores the artifacts of an attempt that has ended. A success without its
 // artifacts is a failure.
 func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Result) exec.Result {
-	storing, stop := a.Stops().Within(ctx)
+	storing, stop := a.Stops().After(ctx)
 	defer stop()
 	artifacts, err := dir.Collect(storing, r.Status)
 	r.Artifacts, r.Hermetic = artifacts, dir.Hermetic()

@@ -27,7 +27,7 @@ type Stops struct {
 
 	mu     sync.Mutex
 	first  *Stop
-	within context.CancelFunc // of the work before the execution; may be nil
+	within context.CancelFunc // of the work before or after the execution; may be nil
 }
 
 // NewStops holds no request.
@@ -65,6 +65,18 @@ func (s *Stops) Within(ctx context.Context) (context.Context, context.CancelFunc
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.within = cancel; s.first != nil {
+		cancel()
+	}
+	return ctx, cancel
+}
+
+// After returns a context for work after the execution. A request ends it, but not
+// the time-out that has ended the execution: what a module left is stored then, too.
+func (s *Stops) After(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.within = cancel; s.first != nil && s.first.Status != report.AttemptTimedOut {
 		cancel()
 	}
 	return ctx, cancel

@@ -81,9 +81,10 @@ func inEachDirectory(t *testing.T, scenario func(t *testing.T, p *place)) {
 			}
 			p := newPlace(t, m)
 			p.scratch = t.TempDir()
+			p.runArgs = []string{"--workspace", p.workspace}
 			switch way {
 			case "isolated":
-				p.runArgs = []string{"--isolated"}
+				p.runArgs = append(p.runArgs, "--isolated")
 			case "apart":
 				p.server(t)
 				p.apart(t, "w1", "--max-parallel", "4")
