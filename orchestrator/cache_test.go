@@ -54,10 +54,10 @@ func (s *site) submitCached(id jobs.RunID, src string, policy jobs.CachePolicy) 
 	}
 }
 
-// file writes a file of the workspace.
-func (s *site) file(name, text string) {
+// input writes the file that modules declare as their input.
+func (s *site) input(text string) {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "in"), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -92,7 +92,7 @@ modules:
 func TestCachedResultEndsAModule(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
-	s.file("in", "1")
+	s.input("1")
 	wantStatuses(t, s.runCached("r1", building, cached{}), "build=succeeded use=succeeded")
 	second := s.runCached("r2", building, cached{})
 	wantStatuses(t, second, "build=cached use=succeeded")
@@ -100,9 +100,9 @@ func TestCachedResultEndsAModule(t *testing.T) {
 	if build.Outputs["version"] != "1" || build.Cached == nil || build.Cached.Run != "r1" || build.Cached.By != "me@here" || len(build.Attempts) > 0 {
 		t.Errorf("the cached module is %+v", build)
 	}
-	s.file("in", "2")
+	s.input("2")
 	wantStatuses(t, s.runCached("r3", building, cached{}), "build=succeeded use=succeeded")
-	s.file("in", "1")
+	s.input("1")
 	if third := s.runCached("r4", building, cached{}); third.Modules[0].Cached == nil || third.Modules[0].Cached.Run != "r1" {
 		t.Errorf("a result that an older entry has: %+v", third.Modules[0])
 	}
@@ -114,7 +114,7 @@ func TestCachedResultEndsAModule(t *testing.T) {
 func TestPolicyDecidesWhatIsReadAndWritten(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, 1)
-	s.file("in", "1")
+	s.input("1")
 	for _, c := range []struct {
 		run    jobs.RunID
 		how    cached

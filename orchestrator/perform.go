@@ -160,6 +160,9 @@ func (l *loop) publish(ctx context.Context, a schedule.Publish) {
 	now := l.now()
 	job, id := a.Job, a.ID()
 	job.StoreBy = l.storeBy(now)
+	if job.Files != nil && l.cfg.Namespace != "" { // files are stored beside the entries that refer to them
+		job.Files.Namespace = l.cfg.Namespace
+	}
 	for _, w := range job.Warnings {
 		l.cfg.Logger.Warn(w, "module", job.Name)
 	}
