@@ -37,6 +37,7 @@ func runsArtifactsCommand(a *app, p *store.Location) *cobra.Command {
 type artifactRow struct {
 	Module string `json:"module"`
 	report.Artifact
+	Expired bool `json:"expired"` // the files are not stored any more
 }
 
 func artifactsListCommand(a *app, p *store.Location) *cobra.Command {
@@ -48,7 +49,7 @@ func artifactsListCommand(a *app, p *store.Location) *cobra.Command {
 		}
 		rows := []artifactRow{}
 		for _, x := range found {
-			rows = append(rows, artifactRow{x.Module, report.Artifact{Name: x.Name, Files: x.Tree.Files, Bytes: x.Tree.Bytes, SHA256: x.Tree.Root}})
+			rows = append(rows, artifactRow{Module: x.Module, Expired: x.Expired, Artifact: report.Artifact{Name: x.Name, Files: x.Tree.Files, Bytes: x.Tree.Bytes, SHA256: x.Tree.Root}})
 		}
 		return showArtifacts(a, rows)
 	})
@@ -59,7 +60,11 @@ func showArtifacts(a *app, rows []artifactRow) error {
 	return a.emit(rows, func(w io.Writer) {
 		g := console.Table{Head: []string{"MODULE", "ARTIFACT", "FILES", "SIZE"}}
 		for _, r := range rows {
-			g.Add(r.Module, r.Name, strconv.Itoa(r.Files), phrase.Bytes(r.Bytes))
+			size := phrase.Bytes(r.Bytes)
+			if r.Expired {
+				size += " (expired)"
+			}
+			g.Add(r.Module, r.Name, strconv.Itoa(r.Files), size)
 		}
 		g.Write(w)
 	}, func(w io.Writer) {

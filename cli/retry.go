@@ -139,13 +139,18 @@ func (r *runner) repeat(ctx context.Context, s *access.Session, old string, redo
 		return exit.NotFoundf("run %s has not ended: there is nothing to run again yet", run)
 	case errors.Is(err, client.ErrNothing):
 		return exit.NotFoundf("all of run %s has succeeded: there is nothing to run again", run)
+	case errors.Is(err, client.ErrExpired):
+		return exit.NotFoundf("%w: they were kept as long as its log had to be; run the pipeline again", err)
 	case err != nil:
 		return err
 	}
 	if r.id == "" {
 		r.id = newRunID(time.Now())
 	}
-	spec.Run, spec.StartedBy, spec.Commit = r.id, startedBy(r.app), gitHead(ctx, r.workspace)
+	spec.Run, spec.StartedBy = r.id, startedBy(r.app)
+	if spec.Workspace == nil { // else it is that of the snapshot
+		spec.Commit = gitHead(ctx, r.workspace)
+	}
 	r.spec, r.pipeline = spec, spec.Pipeline.Name
 	r.progress.Note("run %s runs %s of run %s again%s, and keeps %s", r.id, redoneText(redo), run, paramsText(params), phrase.Count(len(spec.Kept), "module"))
 	return nil

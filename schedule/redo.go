@@ -42,7 +42,18 @@ func (r *Run) Redo(modules []string, start bool) (p *pipeline.Pipeline, kept []j
 	return r.narrowed(redo, start), kept, ""
 }
 
-func succeeded(n *node) bool { return n.status == report.Succeeded || n.status == report.Cached }
+// succeeded reports whether n has a result that a repetition can keep.
+func succeeded(n *node) bool {
+	return !n.expired && (n.status == report.Succeeded || n.status == report.Cached)
+}
+
+// Expire says that artifacts of a module are not stored any more: a repetition of
+// the run runs the module again.
+func (r *Run) Expire(module string) {
+	if i, ok := r.byName[module]; ok {
+		r.nodes[i].expired = true
+	}
+}
 
 // called are the modules of a name, of a family all members.
 func (r *Run) called(name string) (found []int) {

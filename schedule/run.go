@@ -90,6 +90,7 @@ type node struct {
 	attempts []report.Attempt
 
 	outputs   jobs.Value
+	expired   bool            // artifacts are not stored any more
 	artifacts []jobs.Artifact // of its last attempt
 	queued    time.Time       // when it became ready first
 	begun     time.Time

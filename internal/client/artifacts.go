@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -20,6 +21,8 @@ type Artifact struct {
 	Module string
 	Family string // "" = the module is not a member of a family
 	Token  string // names the module in paths
+	// Expired reports that the files are not stored any more.
+	Expired bool
 	jobs.Artifact
 }
 
@@ -31,12 +34,42 @@ func (c *Client) Artifacts(ctx context.Context, run jobs.RunID) ([]Artifact, err
 		return nil, err
 	}
 	var found []Artifact
+	var trees []jobs.Tree
 	for m, left := range state.Artifacts() {
 		for _, a := range left {
 			found = append(found, Artifact{Module: m.Name, Family: m.Family, Token: m.Token, Artifact: a})
+			trees = append(trees, a.Tree)
 		}
 	}
-	return found, nil
+	stored, err := c.stored(ctx, trees)
+	for i := range found {
+		found[i].Expired = !stored[found[i].Tree.Manifest]
+	}
+	return found, err
+}
+
+// stored returns the manifests of those trees that are stored. They stay so for a
+// day.
+func (c *Client) stored(ctx context.Context, trees []jobs.Tree) (map[string]bool, error) {
+	manifests := map[string][]content.Digest{}
+	for _, t := range trees {
+		manifests[t.Namespace] = append(manifests[t.Namespace], content.Digest(t.Manifest))
+	}
+	stored := map[string]bool{}
+	for namespace, digests := range manifests {
+		store, err := c.files().In(namespace)
+		if err != nil {
+			return nil, err
+		}
+		have, err := store.Have(ctx, digests)
+		if err != nil {
+			return nil, err
+		}
+		for d := range have {
+			stored[string(d)] = true
+		}
+	}
+	return stored, nil
 }
 
 // mostSearched is how many runs Earlier looks at for one that a module consumes
@@ -82,6 +115,9 @@ func (c *Client) earlier(ctx context.Context, want pipeline.Consume) (jobs.Earli
 		if ok, err := path.Match(want.Name, a.Name); err == nil && ok && (want.From == "" || want.From == a.Module || want.From == a.Family) {
 			e.Artifacts = append(e.Artifacts, jobs.Restore{Artifact: a.Artifact, Module: a.Module})
 		}
+	}
+	if i := slices.IndexFunc(left, func(a Artifact) bool { return a.Expired && a.Name == want.Name }); i >= 0 {
+		return jobs.Earlier{}, fmt.Errorf("run %s of %s has left it, and its files are not stored any more", run, from.Pipeline)
 	}
 	if len(e.Artifacts) == 0 {
 		return jobs.Earlier{}, fmt.Errorf("run %s of %s has no such artifact", run, from.Pipeline)

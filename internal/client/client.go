@@ -24,6 +24,7 @@ var (
 	ErrDecided   = errors.New("a live orchestrator decides for the run")
 	ErrUndecided = errors.New("no orchestrator decides for the run")
 	ErrRunning   = errors.New("the run has not ended")
+	ErrExpired   = errors.New("the files of the run are not stored any more")
 	ErrTimeout   = errors.New("the run has not ended in time")
 	ErrNothing   = errors.New("everything has succeeded")
 	ErrOther     = errors.New("it is a different run")

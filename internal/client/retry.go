@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/jobs"
@@ -53,6 +54,9 @@ func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Sp
 			return nil, err
 		}
 	}
+	if err := c.expire(ctx, state); err != nil {
+		return nil, err
+	}
 	spec := *state.Spec()
 	spec.Run, spec.RetryOf = "", run
 	unknown := ""
@@ -64,6 +68,40 @@ func (c *Client) Retry(ctx context.Context, run jobs.RunID, redo Redo) (*jobs.Sp
 		origin.Narrowed, spec.Origin = true, &origin
 	}
 	return &spec, nil
+}
+
+// expire marks the modules whose artifacts are not stored any more. The error is
+// ErrExpired when the snapshot of the run is not.
+func (c *Client) expire(ctx context.Context, state *schedule.Run) error {
+	spec := state.Spec()
+	var trees []jobs.Tree
+	if w := spec.Workspace; w != nil {
+		trees = append(trees, w.Tree)
+		if w.Git != nil {
+			trees = append(trees, *w.Git)
+		}
+	}
+	snapshot := len(trees)
+	for _, left := range state.Artifacts() {
+		for _, a := range left {
+			trees = append(trees, a.Tree)
+		}
+	}
+	stored, err := c.stored(ctx, trees)
+	if err != nil {
+		return err
+	}
+	for _, t := range trees[:snapshot] {
+		if !stored[t.Manifest] {
+			return fmt.Errorf("run %s: %w", spec.Run, ErrExpired)
+		}
+	}
+	for m, left := range state.Artifacts() {
+		if slices.ContainsFunc(left, func(a jobs.Artifact) bool { return !stored[a.Tree.Manifest] }) {
+			state.Expire(m.Name)
+		}
+	}
+	return nil
 }
 
 // rebound returns a run that has not begun, with the pipeline that Bind builds.
