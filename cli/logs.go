@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -141,6 +143,8 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 	module := p.modules.list[0]
 	attempt := jobs.Attempt(p.options.attempt)
 	switch {
+	case attempt == 0 && module.Cached != nil:
+		return p.earlier(ctx, module.Name, module.Cached)
 	case attempt == 0 && module.Newest == 0:
 		console.Writef(p.Stderr, "%s has not started: there is no log\n", module.Name)
 		return nil
@@ -165,6 +169,24 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// earlier prints the output of the attempt whose result a module took from the cache.
+func (p *logPrinter) earlier(ctx context.Context, name string, from *jobs.Cached) error {
+	console.Writeln(p.Stderr, safetext.Line(fmt.Sprintf("%s took the result of %s of run %s", name, from.Module, from.Run)))
+	list, err := p.client.Modules(ctx, from.Run)
+	i := slices.IndexFunc(list, func(m client.Module) bool { return m.Name == from.Module })
+	if errors.Is(err, broker.ErrNotFound) || err == nil && i < 0 {
+		console.Writeln(p.Stderr, "its output is not kept any more")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	options := *p.options
+	options.attempt = max(1, int(from.Attempt))
+	there := &logPrinter{app: p.app, client: p.client, run: from.Run, modules: &logModules{list: list[i : i+1], one: true}, options: &options}
+	return there.bytes(ctx)
 }
 
 // follow prints lines as they come, until the run has ended.

@@ -15,6 +15,7 @@ type Module struct {
 	Name   string
 	Family string       // "" = not a member of a family
 	Newest jobs.Attempt // 0 = no attempt has begun
+	Cached *jobs.Cached // where its result comes from, instead of an attempt
 }
 
 // Modules lists the modules of a run in the order of its graph. The members of
@@ -31,6 +32,7 @@ func (c *Client) Modules(ctx context.Context, run jobs.RunID) ([]Module, error) 
 func modulesOf(log []jobs.Entry) (modules []Module, err error) {
 	var p *pipeline.Pipeline
 	declared, newest := map[jobs.ModuleID]*pipeline.Module{}, map[jobs.ModuleID]jobs.Attempt{}
+	cached := map[jobs.ModuleID]*jobs.Cached{}
 	add := func(list []*pipeline.Module) {
 		for _, m := range list {
 			id := jobs.ModuleID(m.Token)
@@ -54,10 +56,11 @@ func modulesOf(log []jobs.Entry) (modules []Module, err error) {
 			newest[e.Cell] = max(newest[e.Cell], r.Claim.Attempt)
 		case r.Outcome != nil:
 			newest[e.Cell] = max(newest[e.Cell], r.Outcome.Attempt)
+			cached[e.Cell] = r.Outcome.Cached
 		}
 	}
 	for i := range modules {
-		modules[i].Newest = newest[modules[i].ID]
+		modules[i].Newest, modules[i].Cached = newest[modules[i].ID], cached[modules[i].ID]
 	}
 	return modules, nil
 }
