@@ -22,6 +22,7 @@ type shape struct {
 	status report.RunStatus
 	cancel bool // as soon as something runs
 	again  bool // once more after it has failed
+	copies bool // every attempt has a directory of its own
 }
 
 var shapes = []shape{
@@ -64,6 +65,18 @@ modules:
   bad: {needs: good, run: 'exit 3'}
   after: {needs: bad, run: 'true'}
   always: {needs: bad, always-run: true, run: 'echo report'}
+`},
+	{status: report.RunSucceeded, copies: true, file: `
+name: files
+modules:
+  make:
+    matrix: {n: [1, 2]}
+    run: 'mkdir out; seq 1 20000 >out/$MODPIPE_MATRIX_N; echo $MODPIPE_RUN_ID >out/run-$MODPIPE_MATRIX_N'
+    artifacts: {produce: {out: out}}
+  join:
+    needs: make
+    artifacts: {consume: {name: out, merge: true}, produce: {all: all.txt}}
+    run: 'cat out/* >all.txt'
 `},
 	{status: report.RunCancelled, cancel: true, file: `
 name: cancelled
@@ -136,7 +149,7 @@ func (l *load) one(ctx context.Context) error {
 		return err
 	}
 	run := jobs.RunID(fmt.Sprintf("r%d", n))
-	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p}); err != nil || !s.again {
+	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p, Isolated: s.copies}); err != nil || !s.again {
 		return err
 	}
 	spec, err := client.New(l.conn).Retry(ctx, run, client.Redo{})

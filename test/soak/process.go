@@ -45,8 +45,8 @@ func (s *site) inProcesses(ctx context.Context, dir string) error {
 	for _, p := range [][]string{
 		{serverName, "-a", "127.0.0.1", "-p", port, "--profile", profiles, "-js", "-sd", filepath.Join(dir, "nats")},
 		{"orchestrator", "serve", "--server", url, "--name", "soak", "--keep-runs", "10m"},
-		{"worker", "--server", url, "--name", "one", "--max-parallel", "4", "--workspace", dir},
-		{"worker", "--server", url, "--name", "two", "--max-parallel", "4", "--workspace", dir},
+		{"worker", "--server", url, "--name", "one", "--max-parallel", "4", "--workspace", dir, "--files-dir", filepath.Join(dir, "files-one"), "--files-max", "4Mi"},
+		{"worker", "--server", url, "--name", "two", "--max-parallel", "4", "--workspace", dir, "--files-dir", filepath.Join(dir, "files-two"), "--files-max", "4Mi"},
 	} {
 		if err := s.launch(dir, p); err != nil {
 			return err

@@ -14,7 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/natsembed"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
@@ -57,6 +60,10 @@ var retention = orchestrator.Retention{
 	Keep: 20 * time.Second, Grace: 5 * time.Second, Ends: time.Minute, Every: 5 * time.Second,
 }
 
+// mostFiles is how many bytes of files a worker keeps: so few that it has to
+// remove some.
+const mostFiles = 4 << 20
+
 func (s *site) inProcess(ctx context.Context, dir string) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	server, err := natsembed.Start(natsembed.Config{Store: filepath.Join(dir, "nats"), Logger: logger})
@@ -89,7 +96,13 @@ func (s *site) inProcess(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		w, err := worker.New(c, worker.Config{Name: name, Slots: 4, Workspace: dir, PassAll: true, Logger: logger})
+		w, err := worker.New(c, worker.Config{
+			Name: name, Slots: 4, Workspace: dir, PassAll: true, Logger: logger,
+			Files: files.New(files.Config{
+				Dir: filepath.Join(dir, "files-"+name), Max: mostFiles,
+				Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
+			}),
+		})
 		if err != nil {
 			return err
 		}
