@@ -129,14 +129,20 @@ func (r *runner) sweep(ctx context.Context, s *access.Session) (wait func()) {
 // and follows it to its end. It sets the report.
 func (r *runner) orchestrate(ctx context.Context, s *access.Session) error {
 	defer r.sweep(ctx, s)()
+	created := r.watchCreated(ctx, s)
 	lease, err := r.acquireOrSubmit(ctx, s)
+	created.begin(r.spec, r.storeDir)
 	if err != nil {
 		return err
 	}
 	// The graph lives on in the log, and in its folds.
 	r.spec = nil
 	r.session.Store(s)
-	r.report, err = r.follow(ctx, s, lease)
+	if r.report, err = r.follow(ctx, s, lease); err == nil {
+		if text := created.end(ctx); text != "" {
+			r.progress.Logger().Warn(text)
+		}
+	}
 	return err
 }
 
