@@ -291,6 +291,9 @@ func treesIn(rec *jobs.Record) (found []jobs.Tree) {
 	}
 	if rec.Outcome != nil {
 		artifacts(rec.Outcome.Artifacts)
+		for _, d := range rec.Outcome.CacheDirs { // its entry is not written yet
+			found = append(found, d.Tree)
+		}
 	}
 	if rec.Spec == nil {
 		return found

@@ -14,7 +14,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations | CacheEntry | CacheIndex | Attempted
+	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations | CacheEntry | CacheIndex | Attempted | CacheDirEntry | CacheDirIndex
 }
 
 // Version is the newest version of messages that this build reads. It writes a
@@ -35,7 +35,7 @@ func versionOf[M Message](m *M) byte {
 	case *Job:
 		files = m.Files != nil
 	case *Record:
-		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || m.Outcome.Cached != nil)
+		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || len(m.Outcome.CacheDirs) > 0 || m.Outcome.Cached != nil)
 	}
 	if files {
 		return withFiles
@@ -162,6 +162,8 @@ func utc[M Message](m *M) {
 	case *WorkerInfo:
 		inUTC(&m.Started)
 	case *CacheEntry:
+		inUTC(&m.When)
+	case *CacheDirEntry:
 		inUTC(&m.When)
 	case *Attempted:
 		inUTC(&m.Failed)

@@ -122,6 +122,8 @@ func TestGolden(t *testing.T) {
 	golden(t, "lock", LockEntry{Name: "db", Limit: true, Holders: []Holder{{Run: "r1", Module: "m", Attempt: 2, Epoch: 7}}})
 	golden(t, "cache-entry", someEntry())
 	golden(t, "cache-index", CacheIndex{Pipeline: "p", Module: "build", Recent: []RecentPrint{{Fingerprint: "ab", When: noon}}})
+	golden(t, "cache-dir-entry", CacheDirEntry{Name: "mod", Key: "go-1", Run: "r1", Module: "build", When: noon, Tree: Tree{Root: "ab", Manifest: "cd"}})
+	golden(t, "cache-dir-index", CacheDirIndex{Name: "mod", Recent: []RecentDir{{Key: "go-1", Restore: []string{"go-"}, When: noon}}})
 	golden(t, "attempted", Attempted{Failed: noon, Succeeded: noon, Run: "r1", Attempt: 2, Status: report.AttemptFailed})
 	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
 }
@@ -288,6 +290,10 @@ func FuzzRecord(f *testing.F) {
 
 func FuzzCacheEntry(f *testing.F) { fuzz(f, someEntry(), CacheEntry{}) }
 func FuzzCacheIndex(f *testing.F) { fuzz(f, CacheIndex{Pipeline: "p", Recent: []RecentPrint{{}}}) }
+func FuzzCacheDirEntry(f *testing.F) { fuzz(f, CacheDirEntry{Name: "mod", Key: "go-1"}) }
+func FuzzCacheDirIndex(f *testing.F) {
+	fuzz(f, CacheDirIndex{Name: "mod", Recent: []RecentDir{{Key: "go-1"}}})
+}
 func FuzzAttempted(f *testing.F)  { fuzz(f, Attempted{Run: "r1", Attempt: 1}) }
 
 func FuzzJob(f *testing.F)      { fuzz(f, fullJob(), Job{}) }

@@ -46,6 +46,7 @@ type JobFiles struct {
 	Namespace string             `msgpack:"namespace,omitempty"`
 	Restore   []Restore          `msgpack:"restore,omitempty"`
 	Produce   []pipeline.Produce `msgpack:"produce,omitempty"`
+	CacheDirs []CacheDir         `msgpack:"cache_dirs,omitempty"`
 }
 
 // Restore is an artifact that an attempt consumes.

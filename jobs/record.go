@@ -108,7 +108,8 @@ type Outcome struct {
 	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
 	Artifacts   []Artifact           `msgpack:"artifacts,omitempty"`
 	Hermetic    bool                 `msgpack:"hermetic,omitempty"` // the attempt found its declared inputs and nothing else: its result may be shared
-	Cached      *Cached              `msgpack:"cached,omitempty"`   // attempt 0: the result of an earlier attempt of the same fingerprint
+	CacheDirs   []StoredDir          `msgpack:"cache_dirs,omitempty"`
+	Cached      *Cached              `msgpack:"cached,omitempty"` // attempt 0: the result of an earlier attempt of the same fingerprint
 }
 
 // Cached says where a result comes from that was taken from the cache.

@@ -27,6 +27,8 @@ const (
 //	<namespace>.<fingerprint>.flight    the attempt that is about to produce it
 //	<namespace>.<fingerprint>.tries     how attempts with the fingerprint ended lately
 //	<namespace>.index.<hash>            the newest fingerprints of a module of a pipeline
+//	<namespace>.dirs.<hash>             the newest keys of cache directories of one name
+//	<namespace>.dirs.<hash>.<hash>      where the content of one is
 //
 // So a permission to write below one namespace covers all that belongs to it.
 // Everything expires after 14 days without a write; a hit renews its entry once a

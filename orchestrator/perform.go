@@ -36,6 +36,10 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 		l.tasks.add(func() { l.lookUp(ctx, a) })
 	case schedule.Conclude:
 		l.conclude(ctx, a)
+	case schedule.FindDirs:
+		l.tasks.add(func() { l.findDirs(ctx, a) })
+	case schedule.KeepDirs:
+		l.tasks.add(func() { l.keepDirs(ctx, a) })
 	case schedule.Write:
 		l.tasks.add(func() { l.append(ctx, "", a.Expect, a.Record) })
 	case schedule.Audit:

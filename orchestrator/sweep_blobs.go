@@ -5,8 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/kv"
 )
 
 func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
@@ -59,6 +61,9 @@ func (s *sweep) dropBlobs(ctx context.Context, pressed bool) error {
 	}
 	refs := content.RefsIn(blobs)
 	needed, err := s.needed(ctx, blobs, refs)
+	if err == nil && !pressed {
+		err = s.cached(ctx, needed, refs)
+	}
 	if err != nil {
 		return err
 	}
@@ -131,4 +136,22 @@ func (s *sweep) needed(ctx context.Context, blobs []content.Stored, refs content
 		}
 	}
 	return needed, nil
+}
+
+// cached marks the trees of cache entries: an entry and its files go together. When
+// space is short, they are ordered by their last use as all others, and an entry
+// without its files is a miss.
+func (s *sweep) cached(ctx context.Context, needed *content.Marks, refs content.Refs) error {
+	cache, err := kv.FindCache(ctx, s.conn.Conn)
+	if errors.Is(err, broker.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	trees, err := cache.Trees(ctx)
+	for _, t := range trees {
+		err = errors.Join(err, needed.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs))
+	}
+	return err
 }

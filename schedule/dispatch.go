@@ -296,6 +296,7 @@ func (d *Dispatcher) attemptEnded(n *node, m *memo) {
 	d.unassign(m)
 	d.unlock(n, m)
 	d.leaveCache(n, m)
+	d.keepDirs(n, m)
 	if l := d.lanes[n.lane]; l != nil && m.attempt != 0 {
 		if k := len(n.attempts); k > 0 && n.attempts[k-1].Started != nil && n.attempts[k-1].Finished != nil {
 			l.observe(n.attempts[k-1].Finished.Sub(*n.attempts[k-1].Started))

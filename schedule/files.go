@@ -10,17 +10,20 @@ import (
 )
 
 // files says which files an attempt of n finds and leaves; nil when the run took
-// no workspace and n has no artifacts.
+// no workspace, and n has no artifacts and no cache directories.
 func (r *Run) files(n *node, of pipeline.Files) (*jobs.JobFiles, error) {
 	restore, err := r.restores(n, of.Consume)
 	if err != nil {
 		return nil, err
 	}
 	snapshot := r.spec.Workspace
-	if snapshot == nil && len(restore) == 0 && len(of.Produce) == 0 {
+	if snapshot == nil && len(restore) == 0 && len(of.Produce) == 0 && len(of.CacheDirs) == 0 {
 		return nil, nil
 	}
-	f := &jobs.JobFiles{Restore: restore, Produce: of.Produce, Namespace: r.spec.Cache.Writes(), Isolated: r.spec.Isolated}
+	f := &jobs.JobFiles{
+		Restore: restore, Produce: of.Produce, CacheDirs: r.cacheDirs(of.CacheDirs),
+		Namespace: r.spec.Cache.Writes(), Isolated: r.spec.Isolated,
+	}
 	if snapshot != nil {
 		f.Workspace, f.Git = &snapshot.Tree, snapshot.Git
 	}

@@ -19,6 +19,18 @@ func (d *Dispatcher) publishJob(n *node, s pipeline.Scope, err error) {
 		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: err.Error()})
 		return
 	}
+	if !d.findDirs(n, job) {
+		d.sendJob(n, job, nil)
+	}
+}
+
+// sendJob publishes a job. found says why its cache directories could not be looked
+// up.
+func (d *Dispatcher) sendJob(n *node, job *jobs.Job, found error) {
+	if err := missing(job, d.run.restoresNothing(), found); err != nil {
+		d.closeWithout(n, jobs.Outcome{Status: report.AttemptFailed, Error: err.Error()})
+		return
+	}
 	m := d.memo(n.index)
 	m.sent, m.audited = d.now, d.now
 	d.do(Publish{Node: n.index, Job: job})

@@ -75,7 +75,7 @@ func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 	if o.Attempt != 0 {
 		r.recordAttempt(n, o)
 	}
-	if n.module.Cache != nil {
+	if n.module.Cache != nil || len(o.CacheDirs) > 0 {
 		n.last = o
 	}
 	n.warnings = append(n.warnings, o.Warnings...)

@@ -28,6 +28,8 @@ type player struct {
 	ends   func(name string, attempt jobs.Attempt) jobs.Outcome
 	// before is called ahead of every round; it may write to the log.
 	before func(p *player, round int)
+	// others carries out actions in the place of perform, and reports whether it did.
+	others func(schedule.Action) bool
 	queue  []schedule.Publish
 	most   int                   // jobs out at the same time
 	jobs   map[string]*jobs.Job  // the newest of each module
@@ -130,6 +132,9 @@ func (p *player) play(slots int) *report.Report {
 
 func (p *player) perform(a schedule.Action) {
 	p.t.Helper()
+	if p.others != nil && p.others(a) {
+		return
+	}
 	switch a := a.(type) {
 	case schedule.Prepare:
 		p.d.Prepared(a.Lane, 1)

@@ -1,0 +1,56 @@
+package kv_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/test/natstest"
+)
+
+func TestCacheDirsAreFoundByKeyAndByItsBeginning(t *testing.T) {
+	c := openCache(t, connect(t, natstest.InProcess(t)))
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	store := func(key string, restore ...string) {
+		t.Helper()
+		now = now.Add(time.Minute)
+		e := &jobs.CacheDirEntry{Name: "mod", Key: key, When: now, Tree: jobs.Tree{Root: key, Manifest: key}}
+		if err := c.StoreDir(t.Context(), "main", e, restore); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store("rare-1", "rare-")
+	for i := range 30 {
+		store(fmt.Sprint("go-", i), "go-", "unrelated-")
+	}
+	store("rare-2")
+	x, err := c.DirIndex(t.Context(), "main", "mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := x.Matching("go-"); len(keys) != 20 || keys[0] != "go-29" || keys[19] != "go-10" {
+		t.Errorf("the index has %v", keys)
+	}
+	if keys := x.Matching("rare-"); len(keys) != 2 || keys[0] != "rare-2" {
+		t.Errorf("the index has %v", keys)
+	}
+	e, err := c.Dir(t.Context(), "main", "mod", "go-3")
+	if err != nil || e.Tree.Root != "go-3" {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	for _, of := range [][3]string{{"main", "mod", "go"}, {"main", "other", "go-3"}, {"other", "mod", "go-3"}} {
+		if _, err := c.Dir(t.Context(), of[0], of[1], of[2]); !errors.Is(err, jetstream.ErrNotFound) {
+			t.Errorf("%v: got %v", of, err)
+		}
+	}
+	trees, err := c.Trees(t.Context())
+	if err != nil || len(trees) != 32 {
+		t.Errorf("%d trees are held: %v", len(trees), err)
+	}
+	if entries, err := c.List(t.Context(), "*"); err != nil || len(entries) != 0 {
+		t.Errorf("directories are listed as results: %v, %v", entries, err)
+	}
+}
