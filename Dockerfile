@@ -14,7 +14,8 @@ FROM debian:bookworm-slim
 # Add what yours require, or copy the programs into an image that has it.
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends ca-certificates git && \
-    rm -rf /var/lib/apt/lists/*
+    rm -rf /var/lib/apt/lists/* && \
+    git config --system --add safe.directory '*' # a directory that is mounted belongs to a user of the host
 COPY --from=build /out/ /usr/local/bin/
 # Not root; and a home in which any other user that a container is given can write.
 RUN useradd --uid 1000 --create-home modpipe && chmod 1777 /home/modpipe
