@@ -252,3 +252,20 @@ func TestGitOfTheRun(t *testing.T) {
 	}
 	natstest.Check(t, d.Close())
 }
+
+// TestArtifactWithHooks: a worker that is not trusted cannot change what git runs
+// in the workspace of a user.
+func TestArtifactWithHooks(t *testing.T) {
+	f := newFleet(t)
+	dir := t.TempDir()
+	for _, path := range []string{".git/hooks/post-commit", "sub/.GIT/config"} {
+		a := jobs.Artifact{Name: "a", Tree: *f.snapshot(map[string]string{path: "#!/bin/sh"})}
+		_, err := f.machine().Prepare(t.Context(), &jobs.JobFiles{Restore: []jobs.Restore{{Artifact: a, Module: "m"}}}, dir)
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if found := contentsOf(t, dir); len(found) > 0 {
+		t.Errorf("it wrote %v", found)
+	}
+}

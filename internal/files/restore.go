@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -20,6 +21,9 @@ func (d *Directory) restore(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("fetch %s: %w", describe(r), err)
 		}
+		if path := ofGit(t); path != "" && !d.own {
+			return fmt.Errorf("%s holds %q: nothing is written to a .git directory of a workspace", describe(r), path)
+		}
 		parts = append(parts, tree.Named{Name: describe(r), Tree: t})
 	}
 	if _, err := tree.Merge(parts...); err != nil {
@@ -31,6 +35,19 @@ func (d *Directory) restore(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ofGit names a file of a tree that belongs to git, whose hooks and configuration
+// name programs; "" = there is none.
+func ofGit(t *tree.Tree) string {
+	for _, f := range t.Files {
+		for name := range strings.SplitSeq(f.Path, "/") {
+			if strings.EqualFold(name, ".git") {
+				return f.Path
+			}
+		}
+	}
+	return ""
 }
 
 func describe(r jobs.Restore) string { return fmt.Sprintf("artifact %s of %s", r.Name, r.Module) }
