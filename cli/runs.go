@@ -149,6 +149,14 @@ func writeRuns(w io.Writer, rows []report.Run, paint console.Painter) {
 
 func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }
 
+// commitText names the commit of a run, and says that its files were others.
+func commitText(r *report.Report) string {
+	if r.Dirty {
+		return r.Commit + ", and changes that are not committed"
+	}
+	return r.Commit
+}
+
 // aRun is a command about one run, whose id is the first argument.
 func aRun(a *app, p *store.Location, check argsCheck, body func(ctx context.Context, s *access.Session, run jobs.RunID, args []string) error, faults ...func() []string) func(*cobra.Command, []string) error {
 	return a.do(check, func(ctx context.Context, args []string) error {
@@ -216,7 +224,7 @@ func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
 	}
 	line("duration", phrase.Seconds(r.Duration))
 	line("by", r.StartedBy)
-	line("commit", r.Commit)
+	line("commit", commitText(r))
 	line("labels", phrase.Labels(r.Labels))
 	line("workers", strings.Join(r.Workers, ", "))
 	console.Writeln(w)

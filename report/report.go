@@ -17,6 +17,7 @@ type Report struct {
 	Labels    map[string]string `json:"labels"`
 	StartedBy string            `json:"started_by"`
 	Commit    string            `json:"commit"`
+	Dirty     bool              `json:"dirty,omitempty"` // files of the run differed from the commit
 	Workers   []string          `json:"workers"`
 	Warnings  []string          `json:"warnings,omitempty"`
 	Modules   []Module          `json:"modules"`

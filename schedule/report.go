@@ -27,6 +27,9 @@ func (r *Run) Report(outputs func(jobs.Value) (map[string]string, error)) (*repo
 		Started: &r.started, Params: r.pipeline.ParamValues(), Labels: r.spec.Labels,
 		StartedBy: r.spec.StartedBy, Commit: r.spec.Commit, Workers: []string{},
 	}
+	if s := r.spec.Workspace; s != nil {
+		rep.Dirty = s.Dirty
+	}
 	if rep.Labels == nil {
 		rep.Labels = map[string]string{}
 	}

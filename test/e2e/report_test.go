@@ -57,6 +57,8 @@ type report struct {
 	Error    string
 	Params   map[string]any
 	Labels   map[string]string
+	Commit   string
+	Dirty    bool
 	Workers  []string
 	Warnings []string
 	Modules  []module
