@@ -288,13 +288,13 @@ func FuzzRecord(f *testing.F) {
 	fuzz(f, seeds...)
 }
 
-func FuzzCacheEntry(f *testing.F) { fuzz(f, someEntry(), CacheEntry{}) }
-func FuzzCacheIndex(f *testing.F) { fuzz(f, CacheIndex{Pipeline: "p", Recent: []RecentPrint{{}}}) }
+func FuzzCacheEntry(f *testing.F)    { fuzz(f, someEntry(), CacheEntry{}) }
+func FuzzCacheIndex(f *testing.F)    { fuzz(f, CacheIndex{Pipeline: "p", Recent: []RecentPrint{{}}}) }
 func FuzzCacheDirEntry(f *testing.F) { fuzz(f, CacheDirEntry{Name: "mod", Key: "go-1"}) }
 func FuzzCacheDirIndex(f *testing.F) {
 	fuzz(f, CacheDirIndex{Name: "mod", Recent: []RecentDir{{Key: "go-1"}}})
 }
-func FuzzAttempted(f *testing.F)  { fuzz(f, Attempted{Run: "r1", Attempt: 1}) }
+func FuzzAttempted(f *testing.F) { fuzz(f, Attempted{Run: "r1", Attempt: 1}) }
 
 func FuzzJob(f *testing.F)      { fuzz(f, fullJob(), Job{}) }
 func FuzzLogChunk(f *testing.F) { fuzz(f, chunk()) }

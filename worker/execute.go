@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/exec/function"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -23,10 +24,16 @@ func (s *shift) executor(job *jobs.Job) exec.Executor {
 // start executes the job of the attempt to its end. A function may prepare a
 // command, which is executed then.
 func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.Sink) exec.Result {
-	return a.withFiles(ctx, func(dir string) exec.Result {
+	return a.withFiles(ctx, func(dir string, found workspace.Found) exec.Result {
+		if dir == "" && a.job.Func != nil { // it finds the directory that a command would run in
+			dir = a.s.cfg.Workspace
+		}
 		t := &exec.Task{
-			Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(), Dir: dir,
+			Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(), Dir: dir, Variables: found.Variables,
 			Stops: stops{a.Stops()}, Leased: a.MayStart,
+		}
+		if found.Artifacts != nil {
+			t.Files = found.Artifacts
 		}
 		r := exec.Run(ctx, a.s.executor(t.Job), t, out)
 		if r.Prepared != nil {

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/exec"
@@ -19,15 +21,15 @@ func (s *shift) inWorkspace(isolated bool) bool { return s.cfg.Workspace != "" &
 
 // withFiles runs an attempt in the directory with its files, and stores the
 // artifacts that it leaves there.
-func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) exec.Result {
+func (a *task) withFiles(ctx context.Context, run func(dir string, found workspace.Found) exec.Result) exec.Result {
 	f := a.job.Files
 	if f == nil {
-		return run("")
+		return run("", workspace.Found{})
 	}
 	in := ""
 	if a.s.inWorkspace(f.Isolated) {
-		if in = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 {
-			return run("")
+		if in = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 && len(f.CacheDirs) == 0 {
+			return run("", workspace.Found{})
 		}
 	}
 	if a.s.cfg.Files == nil {
@@ -37,7 +39,9 @@ func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) 
 	if failed != nil {
 		return *failed
 	}
-	r := a.collect(ctx, dir, run(dir.Path()))
+	found := dir.Found()
+	r := a.collect(ctx, dir, run(dir.Path(), found))
+	r.Warnings = append(r.Warnings, a.warnings(found)...)
 	if r.Gone && a.job.Func == nil { // a function that prepared a command may have left goroutines
 		dir.Gone()
 	}
@@ -45,6 +49,16 @@ func (a *task) withFiles(ctx context.Context, run func(dir string) exec.Result) 
 		r.Warnings = append(r.Warnings, err.Error())
 	}
 	return r
+}
+
+// warnings are those about what an attempt finds. That cache directories are not kept
+// is said once a run.
+func (a *task) warnings(found workspace.Found) []string {
+	list := found.Warnings
+	if len(found.Unkept) > 0 && a.s.runs.note(&a.s.runs.unkept, a.job.Run) {
+		list = append(list, fmt.Sprintf("cache directories below the workspace are neither restored nor stored in the workspace of worker %s (%s): use --isolated, or env in the place of path", a.s.cfg.Name, strings.Join(found.Unkept, ", ")))
+	}
+	return list
 }
 
 // prepare fetches the files of the attempt. A request to end the attempt ends the
@@ -72,6 +86,9 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 	r.Artifacts, r.Hermetic = artifacts, dir.Hermetic()
 	st, asked := a.Stops().Asked()
 	switch {
+	case err == nil && r.Status == report.AttemptSucceeded:
+		dirs, warnings := dir.CollectDirs(storing)
+		r.CacheDirs, r.Warnings = dirs, append(r.Warnings, warnings...)
 	case err == nil:
 	case r.Status != report.AttemptSucceeded:
 		r.Warnings = append(r.Warnings, "its artifacts could not be stored: "+err.Error())

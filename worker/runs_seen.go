@@ -16,6 +16,7 @@ type runsSeen struct {
 	mu     sync.Mutex
 	known  map[jobs.RunID]bool
 	absent map[jobs.RunID]bool // which were reported
+	unkept map[jobs.RunID]bool // whose cache directories are not kept, which was said
 }
 
 // exists reports whether a run exists. It is true when NATS does not answer.

@@ -47,9 +47,21 @@ type Request struct {
 	// below it, and consumed artifacts are restored there. "" = it has none.
 	Dir string `msgpack:"dir"`
 
+	// Env are variables for a process that runs this attempt only.
+	Env map[string]string `msgpack:"env"`
+	// Opens are the artifacts that Files opens.
+	Opens []Opened `msgpack:"opens"`
+
 	Files     Files           `msgpack:"-"` // opens consumed artifacts; nil = none can be opened here
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
 	Abandoned <-chan struct{} `msgpack:"-"` // closed when the caller has stopped waiting; may be nil
+}
+
+// Opened is an artifact that an attempt opens.
+type Opened struct {
+	Module string `msgpack:"module"`
+	Name   string `msgpack:"name"`
+	Dir    string `msgpack:"dir"` // where it was unpacked for another process; "" = it was not
 }
 
 // Files opens the artifacts that an attempt consumes with pipeline.Consume.Open.

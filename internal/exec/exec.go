@@ -2,9 +2,11 @@ package exec
 
 import (
 	"context"
+	"io/fs"
 	"time"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -43,10 +45,21 @@ type Task struct {
 	Worker  string               // name of this worker
 	Fencing uint64               // fencing token; 0 = it holds no key
 	Dir     string               // the workspace of the attempt; "" = the executor prepares one
-	Stops   Stops
+	// Files opens the artifacts that a function consumes as values; nil = there are none.
+	Files Files
+	// Variables are added to the environment of a process: of a command, and of a
+	// function in a process of its own.
+	Variables []pipeline.KeyValue
+	Stops     Stops
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.
 	Leased func() bool
+}
+
+// Files opens the artifacts that an attempt consumes: see call.Files.
+type Files interface {
+	Open(ctx context.Context, module, name string) (fs.FS, error)
+	Unpack(ctx context.Context, module, name, dir string) error
 }
 
 // Stops holds the requests to end an attempt. The first one decides how the
@@ -82,15 +95,16 @@ type Result struct {
 	// attempt that would have succeeded, and is a warning for others.
 	OutputFault error
 
-	Typed      bool            // Value is what a Go function returned
-	Value      []byte          // msgpack
-	Reason     string          // why a function skipped its module
-	Permanent  bool            // the failure is not to be retried
-	Ignorable  bool            // the module's predicate lets the failure be ignored
-	RetryAfter time.Duration   // before the next attempt; 0 = by the policy
-	Artifacts  []jobs.Artifact // that the attempt has left; the worker stores them
-	Hermetic   bool            // only declared files were there
-	Gone       bool            // every process of the command has ended; never set for a function
+	Typed      bool             // Value is what a Go function returned
+	Value      []byte           // msgpack
+	Reason     string           // why a function skipped its module
+	Permanent  bool             // the failure is not to be retried
+	Ignorable  bool             // the module's predicate lets the failure be ignored
+	RetryAfter time.Duration    // before the next attempt; 0 = by the policy
+	Artifacts  []jobs.Artifact  // that the attempt has left; the worker stores them
+	CacheDirs  []jobs.StoredDir // likewise
+	Hermetic   bool             // only declared files were there
+	Gone       bool             // every process of the command has ended; never set for a function
 
 	// Prepared is the command that a function has prepared. The attempt has not
 	// ended: it goes on with this job.

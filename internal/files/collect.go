@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"time"
 
-	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -63,12 +60,7 @@ func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artif
 		}
 		return jobs.Artifact{}, false, fmt.Errorf("nothing matches %s (`optional: true` allows this)", strings.Join(p.Paths, ", "))
 	}
-	remote, err := d.m.cfg.Remote.In(d.files.Namespace)
-	if err != nil {
-		return jobs.Artifact{}, false, err
-	}
-	open := func(f tree.File) (io.ReadCloser, error) { return d.store.Open(ctx, f.Digest) }
-	ref, _, err := transfer.Push(ctx, remote, t, open, time.Now().UTC().Truncate(time.Second))
+	ref, err := d.push(ctx, t)
 	if err != nil {
 		return jobs.Artifact{}, false, err
 	}

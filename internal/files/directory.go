@@ -29,6 +29,10 @@ type Directory struct {
 	left  left        // how the directory serves another attempt; without a mark it does not
 	gone  bool        // nothing of the attempt is left
 	index *tree.Index // of the workspace of a worker
+
+	artifacts Artifacts
+	kept      []keptDir // its cache directories
+	found     workspace.Found
 }
 
 // Prepare fetches the files of an attempt and writes them into a directory of its
@@ -63,6 +67,11 @@ func (m *Machine) prepare(ctx context.Context, f *jobs.JobFiles, dir string) (_ 
 	if d.root, err = openRoot(d.path); err != nil {
 		return nil, err
 	}
+	d.artifacts.d = d
+	d.found.Artifacts = &d.artifacts
+	if err := d.restoreDirs(ctx); err != nil {
+		return nil, err
+	}
 	return d, d.restore(ctx)
 }
 
@@ -86,6 +95,9 @@ func newDirectory(store *filestore.Store) (string, error) {
 
 // Path is the directory.
 func (d *Directory) Path() string { return d.path }
+
+// Found is what the attempt finds beside its directory.
+func (d *Directory) Found() workspace.Found { return d.found }
 
 // Hermetic reports whether the directory contains only what the module declares.
 func (d *Directory) Hermetic() bool { return d.own && d.files.Narrow }
@@ -198,7 +210,8 @@ func (d *Directory) write(ctx context.Context, t *tree.Tree, at time.Time) error
 // Close removes the directory if it was made for the attempt, or keeps it for another
 // one: see Gone. It lets the store evict the contents.
 func (d *Directory) Close() error {
-	var errs []error
+	d.artifacts.close()
+	errs := []error{d.removeDirs()}
 	if d.root != nil {
 		errs = append(errs, d.root.Close())
 	}

@@ -31,6 +31,21 @@
 //	restored, unchanged             0.30 s
 //	restored after a build          0.61 s
 //
+// # Artifacts that functions open
+//
+// A Go function opens an artifact as an fs.FS. Only its list is read then. A file is
+// fetched when it is opened, together with its neighbours in the same pack; it is
+// verified when it is read to its end.
+//
+// # Cache directories
+//
+// Each attempt has cache directories of its own, below its directory or beside it. A
+// job names the tree to restore there; the store of the machine is asked first. After
+// a success the directory is taken and stored, unless its exact key was restored, and
+// the outcome names the tree: the worker writes no entry of the cache. In the
+// workspace of a worker there is none: the directory belongs to the user. Content
+// that is gone or damaged leaves the directory empty, with a warning.
+//
 // # Workspaces
 //
 // An index of each workspace, beside the store, remembers the digests of artifacts

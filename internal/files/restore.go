@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/modpipe/modpipe/internal/tree"
@@ -12,8 +13,9 @@ import (
 // restore writes the artifacts that the module consumes. Two artifacts with
 // different contents at one path are an error that names both.
 func (d *Directory) restore(ctx context.Context) error {
-	parts := make([]tree.Named, 0, len(d.files.Restore))
-	for _, r := range d.files.Restore {
+	restores := slices.DeleteFunc(slices.Clone(d.files.Restore), func(r jobs.Restore) bool { return r.Open })
+	parts := make([]tree.Named, 0, len(restores))
+	for _, r := range restores {
 		t, err := d.fetch(ctx, r.Tree, false, nil)
 		if err == nil && r.To != "" {
 			t, err = t.Below(r.To)
@@ -29,7 +31,7 @@ func (d *Directory) restore(ctx context.Context) error {
 	if _, err := tree.Merge(parts...); err != nil {
 		return fmt.Errorf("consume: %w", err)
 	}
-	for i, r := range d.files.Restore {
+	for i, r := range restores {
 		if err := d.write(ctx, parts[i].Tree, r.Tree.Time); err != nil {
 			return fmt.Errorf("restore %s: %w", describe(r), err)
 		}

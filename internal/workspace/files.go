@@ -2,8 +2,10 @@ package workspace
 
 import (
 	"context"
+	"io/fs"
 
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
 )
 
@@ -22,11 +24,36 @@ type Directory interface {
 	Path() string
 	// Hermetic reports whether only what the module declares is in it.
 	Hermetic() bool
+	// Found is what the attempt finds besides.
+	Found() Found
 	// Collect stores the artifacts that the attempt leaves when it has ended so.
 	Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error)
+	// CollectDirs stores the cache directories of an attempt that has succeeded. Nothing
+	// depends on them: what could not be stored is a warning.
+	CollectDirs(ctx context.Context) (stored []jobs.StoredDir, warnings []string)
 	// Gone says that nothing of the attempt is left: no process, and no function.
 	// Close may then keep the directory for another attempt.
 	Gone()
 	// Close removes a directory that was made for the attempt.
 	Close() error
+}
+
+// Found is what an attempt finds beside its directory.
+type Found struct {
+	Variables []pipeline.KeyValue // with the paths of cache directories
+	Artifacts Artifacts           // that a function opens
+	Warnings  []string
+	// Unkept are the names of cache directories below the workspace of a worker, where
+	// they are neither restored nor stored.
+	Unkept []string
+}
+
+// Artifacts opens the artifacts that a function consumes as values, until the
+// Directory is closed. need is the declared name of a need. The error of an artifact
+// that was not left is fs.ErrNotExist.
+type Artifacts interface {
+	// Open returns the files. A file is fetched when it is opened.
+	Open(ctx context.Context, need, name string) (fs.FS, error)
+	// Unpack writes the files below dir, which it creates.
+	Unpack(ctx context.Context, need, name, dir string) error
 }

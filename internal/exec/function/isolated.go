@@ -53,6 +53,9 @@ func (p isolated) inProcess(ctx context.Context, req call.Request) (res call.Res
 		return res, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // it is temporary
+	if err := unpack(ctx, dir, &req); err != nil {
+		return res, err
+	}
 	data, err := wire.Encode(&req)
 	if err != nil {
 		return res, err
@@ -139,7 +142,12 @@ func answer(dir string, build func() (call.Program, error)) error {
 	if err := wire.Decode(data, &req); err != nil {
 		return err
 	}
-	req.Log = os.Stdout
+	req.Log, req.Files = os.Stdout, unpacked(req.Opens)
+	for name, value := range req.Env {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
 	program, err := build()
 	if err != nil {
 		return err

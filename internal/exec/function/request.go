@@ -17,7 +17,16 @@ func request(t *exec.Task) call.Request {
 	req := call.Request{
 		Run: string(job.Run), Pipeline: job.Pipeline, Module: job.Name, Worker: t.Worker,
 		Number: int(job.Attempt), Function: f.Name, Uses: f.Uses, With: f.With, Params: f.Params,
-		Matrix: make(map[string]string, len(job.Matrix)), Needs: Needs(t.Needs),
+		Matrix: make(map[string]string, len(job.Matrix)), Needs: Needs(t.Needs), Dir: t.Dir,
+	}
+	if t.Files != nil {
+		req.Files, req.Opens = t.Files, opens(job)
+	}
+	for _, v := range t.Variables {
+		if req.Env == nil {
+			req.Env = map[string]string{}
+		}
+		req.Env[v.Key] = v.Value
 	}
 	if job.Keyed {
 		req.Fence = t.Fencing
@@ -26,6 +35,19 @@ func request(t *exec.Task) call.Request {
 		req.Matrix[p.Axis] = p.Value
 	}
 	return req
+}
+
+// opens are the artifacts that the function may open.
+func opens(job *jobs.Job) (names []call.Opened) {
+	if job.Files == nil {
+		return nil
+	}
+	for _, r := range job.Files.Restore {
+		if o := (call.Opened{Module: r.Need, Name: r.Name}); r.Open && !slices.Contains(names, o) { // of a family there are several
+			names = append(names, o)
+		}
+	}
+	return names
 }
 
 // Needs is how needs ended, as a program receives it. Outputs that cannot be

@@ -40,7 +40,7 @@ func inherited() []string {
 
 // environment lists the variables of a command: those that every command gets,
 // those that it asks for and the worker allows, those that the pipeline declares
-// (the last of equal names wins), and modpipe's own, which cannot be set.
+// (the last of equal names wins), those of its task, and modpipe's own, which cannot be set.
 func (c *command) environment() (env []string, err error) {
 	job, x, tmp := c.t.Job, c.x, c.files.tmp
 	env = append(env, "CI=true")
@@ -54,7 +54,7 @@ func (c *command) environment() (env []string, err error) {
 		env = append(env, "TRACEPARENT="+job.Trace)
 	}
 	env = append(env, c.passed(job.Command.PassEnv)...)
-	for _, v := range job.Command.Env {
+	for _, v := range slices.Concat(job.Command.Env, c.t.Variables) {
 		if !reserved(v.Key) {
 			env = append(env, v.Key+"="+v.Value)
 		}
