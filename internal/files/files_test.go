@@ -35,7 +35,11 @@ type fleet struct {
 
 func newFleet(t *testing.T) fleet {
 	t.Helper()
-	s := natstest.InProcess(t)
+	return newFleetOn(t, natstest.InProcess(t))
+}
+
+func newFleetOn(t *testing.T, s *natstest.Server) fleet {
+	t.Helper()
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
 		Streams: topology.Streams(), Probe: topology.RunsStream,

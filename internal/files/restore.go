@@ -2,10 +2,13 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/filestore"
+	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -32,11 +35,29 @@ func (d *Directory) restore(ctx context.Context) error {
 		return fmt.Errorf("consume: %w", err)
 	}
 	for i, r := range restores {
-		if err := d.write(ctx, parts[i].Tree, r.Tree.Time); err != nil {
+		if err := d.restoreOne(ctx, r, parts[i].Tree); err != nil {
 			return fmt.Errorf("restore %s: %w", describe(r), err)
 		}
 	}
 	return nil
+}
+
+// restoreOne writes an artifact. Content that turns out to be damaged in the store of
+// the machine is fetched again.
+func (d *Directory) restoreOne(ctx context.Context, r jobs.Restore, t *tree.Tree) error {
+	for try := 1; ; try++ {
+		err := d.write(ctx, t, r.Tree.Time)
+		if err == nil || !errors.Is(err, filestore.ErrMissing) {
+			return err
+		}
+		if try == fetchTries {
+			return machine.Errorf("the store of this machine loses what it is given: %w", err)
+		}
+		d.verify(ctx, t)
+		if _, err := d.fetch(ctx, r.Tree, false, nil); err != nil {
+			return err
+		}
+	}
 }
 
 // ofGit names a file of a tree that belongs to git, whose hooks and configuration
