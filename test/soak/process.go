@@ -57,7 +57,7 @@ func (s *site) inProcesses(ctx context.Context, dir string) error {
 		return err
 	}
 	s.onClose(func() error { s.client.Close(); return nil })
-	return nil
+	return limitBlobs(ctx, url)
 }
 
 func freePort() (string, error) {

@@ -13,6 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/files"
@@ -64,6 +67,30 @@ var retention = orchestrator.Retention{
 // remove some.
 const mostFiles = 4 << 20
 
+// mostBlobs is the limit of the store on NATS: the sweep has to make room in it.
+const mostBlobs = 8 << 20
+
+// limitBlobs gives the store on NATS, which exists, its limit.
+func limitBlobs(ctx context.Context, url string) error {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	stream, err := js.Stream(ctx, "OBJ_"+topology.BlobsBucket)
+	if err != nil {
+		return err
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxBytes = mostBlobs
+	_, err = js.UpdateStream(ctx, cfg)
+	return err
+}
+
 func (s *site) inProcess(ctx context.Context, dir string) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	server, err := natsembed.Start(natsembed.Config{Store: filepath.Join(dir, "nats"), Logger: logger})
@@ -79,6 +106,9 @@ func (s *site) inProcess(ctx context.Context, dir string) error {
 		return c, err
 	}
 	if s.client, err = connect("client"); err != nil {
+		return err
+	}
+	if err := limitBlobs(ctx, server.URL()); err != nil {
 		return err
 	}
 	serving, err := connect("serve")
