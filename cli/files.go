@@ -94,8 +94,10 @@ func repositoryOf(ctx context.Context, workspace, id string) (string, error) {
 // machineFiles are the files of attempts on this machine; dir, most and keep as for
 // files.Config.
 func machineFiles(c *broker.Conn, dir string, most int64, keep int) *files.Machine {
-	return files.New(files.Config{
-		Dir: dir, Max: most, Keep: keep,
-		Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
-	})
+	return files.New(files.Config{Dir: dir, Max: most, Keep: keep, Remote: sharedFiles(c)})
+}
+
+// sharedFiles is the store of files that all machines share.
+func sharedFiles(c *broker.Conn) content.Store {
+	return content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge)
 }

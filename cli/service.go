@@ -8,6 +8,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/checkout"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/redact"
@@ -29,6 +30,8 @@ type service struct {
 
 	filesDir string // of the worker's store of files; "" = the default
 	filesMax int64  // bytes that it may take; 0 = the default
+
+	checkout *checkout.Checkout // the worker's own workspace; nil = it has the files of every run
 
 	name string // of the worker, once it exists
 }
@@ -52,7 +55,11 @@ func (s *service) Run(ctx context.Context) error {
 func (s *service) newWorker(session *access.Session) (w *worker.Worker, err error) {
 	cfg := *s.worker
 	cfg.Alone = session.Alone()
-	cfg.Files = machineFiles(session.Conn, s.filesDir, s.filesMax, cfg.Slots)
+	m := machineFiles(session.Conn, s.filesDir, s.filesMax, cfg.Slots)
+	if cfg.Files = m; s.checkout != nil {
+		s.checkout.Use(sharedFiles(session.Conn), m.Store)
+		cfg.Copy = s.checkout
+	}
 	cfg.Began = func() {
 		where := cfg.Workspace
 		if where == "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modpipe/modpipe/internal/access"
+	"github.com/modpipe/modpipe/internal/checkout"
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
@@ -41,6 +42,7 @@ type workerOptions struct {
 	repository   string
 	filesDir     string
 	filesMax     int64
+	sync         bool
 }
 
 func workerCommand(a *app) *cobra.Command {
@@ -65,6 +67,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
 	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory, without the files that a run takes along (default: a fresh directory for each attempt, with them)")
 	repositoryFlag(fs, &o.repository)
+	settings.SwitchFlag(fs, &o.sync, "workspace-sync", "", "bring the files in --workspace to those of each run: overwrites and removes all files there that git does not ignore")
 	settings.TextFlag(fs, &o.filesDir, "files-dir", "", "DIR", "", "where this machine keeps the files of runs (default: modpipe/files in the user's cache directory)")
 	settings.SizeFlag(fs, &o.filesMax, "files-max", "keep at most this many bytes of files; what was not used for longest goes first (default: 10Gi)")
 	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
@@ -93,6 +96,9 @@ func (o *workerOptions) faults() (faults []string) {
 		if info, err := os.Stat(o.workspace); err != nil || !info.IsDir() {
 			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", o.workspace))
 		}
+	}
+	if o.sync && o.workspace == "" {
+		faults = append(faults, "--workspace-sync: needs --workspace, the directory to bring to the files of runs")
 	}
 	return append(faults, configFaults(worker.Config{PassEnv: o.passEnv})...)
 }
@@ -140,6 +146,11 @@ func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 			c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
 			return &access.Session{Conn: c}, err
 		},
+	}
+	if cfg.Workspace != "" {
+		if s.checkout, err = checkout.New(ctx, cfg.Workspace, o.sync); err != nil {
+			return exit.Usagef("--workspace: %w", err)
+		}
 	}
 	return s.Run(ctx)
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Labels       map[string]string // case does not count
 	Workspace    string            // where commands run; "" = an empty directory for each attempt
 	Repository   string            // of the files in Workspace: runs of other ones do not come here; "" = any may
+	Copy         workspace.Copy    // of Workspace; nil = the files there are those of every run
 	Files        workspace.Files   // of attempts; the worker closes it when Run ends; nil = modules that find or leave files fail here
 	PassEnv      []string          // names or patterns of its own environment that modules may ask for
 	PassAll      bool              // the embedded worker: modules may ask for anything

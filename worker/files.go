@@ -26,12 +26,39 @@ func (a *task) withFiles(ctx context.Context, run func(dir string, found workspa
 	if f == nil {
 		return run("", workspace.Found{})
 	}
-	in := ""
-	if a.s.inWorkspace(f.Isolated) {
-		if in = a.s.cfg.Workspace; len(f.Restore) == 0 && len(f.Produce) == 0 && len(f.CacheDirs) == 0 {
+	if !a.s.inWorkspace(f.Isolated) {
+		return a.inDirectory(ctx, "", run)
+	}
+	return a.inCopy(ctx, func() exec.Result {
+		if len(f.Restore) == 0 && len(f.Produce) == 0 && len(f.CacheDirs) == 0 {
 			return run("", workspace.Found{})
 		}
+		return a.inDirectory(ctx, a.s.cfg.Workspace, run)
+	})
+}
+
+// inCopy runs an attempt in the workspace of the worker, when that has the files of
+// the run.
+func (a *task) inCopy(ctx context.Context, run func() exec.Result) exec.Result {
+	snapshot := a.job.Files.Workspace
+	if a.s.cfg.Copy == nil || snapshot == nil {
+		return run()
 	}
+	waiting, stop := a.Stops().Within(ctx)
+	defer stop()
+	leave, err := a.s.cfg.Copy.Enter(waiting, workspace.Visit{Run: a.job.Run, Commit: a.job.Commit, Snapshot: *snapshot})
+	if err != nil {
+		return *a.notPrepared(err)
+	}
+	r := run()
+	if text := leave(); text != "" {
+		r.Warnings = append(r.Warnings, "worker "+a.s.cfg.Name+": "+text)
+	}
+	return r
+}
+
+// inDirectory runs an attempt in a directory with its files: in, or one of its own.
+func (a *task) inDirectory(ctx context.Context, in string, run func(dir string, found workspace.Found) exec.Result) exec.Result {
 	if a.s.cfg.Files == nil {
 		return exec.NotStarted(errNoFiles)
 	}
@@ -70,11 +97,16 @@ func (a *task) prepare(ctx context.Context, in string) (workspace.Directory, *ex
 	if err == nil {
 		return dir, nil
 	}
+	return nil, a.notPrepared(err)
+}
+
+// notPrepared is how an attempt ends whose files could not be provided.
+func (a *task) notPrepared(err error) *exec.Result {
 	if st, ok := a.Stops().Asked(); ok {
-		return nil, &exec.Result{Status: st.Status, Error: st.Text, Finished: time.Now()}
+		return &exec.Result{Status: st.Status, Error: st.Text, Finished: time.Now()}
 	}
 	failed := exec.NotStarted(err)
-	return nil, &failed
+	return &failed
 }
 
 // collect stores the artifacts of an attempt that has ended. A success without its

@@ -2,13 +2,10 @@ package snapshot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/modpipe/modpipe/internal/tree"
@@ -135,11 +132,10 @@ func (t *taking) index(dir string) *tree.Index {
 	if index := t.indexes[dir]; index != nil || t.IndexDir == "" {
 		return index
 	}
-	sum := sha256.Sum256([]byte(dir))
 	err := os.MkdirAll(t.IndexDir, 0o700)
 	if err == nil {
 		var index *tree.Index
-		if index, err = tree.OpenIndex(filepath.Join(t.IndexDir, hex.EncodeToString(sum[:16])+".index")); err == nil {
+		if index, err = tree.OpenIndex(IndexFile(t.IndexDir, dir)); err == nil {
 			t.indexes[dir] = index
 			return index
 		}
