@@ -257,6 +257,11 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, re
 				return err
 			}
 		}
+		if o := e.Record.Outcome; o != nil && o.Cached != nil && o.Cached.Log.Bytes > 0 {
+			if err := used.Add(ctx, content.Ref{Namespace: o.Cached.Namespace, Digest: content.Digest(o.Cached.Log.SHA256)}, nil); err != nil {
+				return err
+			}
+		}
 		for _, t := range treesIn(&e.Record) {
 			if err := used.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs); err != nil {
 				return err

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -134,6 +133,9 @@ func (p *logPrinter) stored(ctx context.Context) error {
 	if err := p.client.Outputs(ctx, p.run, p.modules.list, jobs.Attempt(p.options.attempt), lines.add); err != nil {
 		return err
 	}
+	if err := p.cached(ctx, lines); err != nil {
+		return err
+	}
 	return lines.flush()
 }
 
@@ -144,7 +146,7 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 	attempt := jobs.Attempt(p.options.attempt)
 	switch {
 	case attempt == 0 && module.Cached != nil:
-		return p.earlier(ctx, module.Name, module.Cached)
+		return p.earlier(ctx, module)
 	case attempt == 0 && module.Newest == 0:
 		console.Writef(p.Stderr, "%s has not started: there is no log\n", module.Name)
 		return nil
@@ -172,21 +174,47 @@ func (p *logPrinter) bytes(ctx context.Context) error {
 }
 
 // earlier prints the output of the attempt whose result a module took from the cache.
-func (p *logPrinter) earlier(ctx context.Context, name string, from *jobs.Cached) error {
-	console.Writeln(p.Stderr, safetext.Line(fmt.Sprintf("%s took the result of %s of run %s", name, from.Module, from.Run)))
-	list, err := p.client.Modules(ctx, from.Run)
-	i := slices.IndexFunc(list, func(m client.Module) bool { return m.Name == from.Module })
-	if errors.Is(err, broker.ErrNotFound) || err == nil && i < 0 {
-		console.Writeln(p.Stderr, "its output is not kept any more")
-		return nil
-	}
-	if err != nil {
+func (p *logPrinter) earlier(ctx context.Context, module client.Module) error {
+	console.Writeln(p.Stderr, safetext.Line(client.FromCache(module.Cached)))
+	f := func(data []byte) error {
+		_, err := p.Stdout.Write(data)
 		return err
 	}
-	options := *p.options
-	options.attempt = max(1, int(from.Attempt))
-	there := &logPrinter{app: p.app, client: p.client, run: from.Run, modules: &logModules{list: list[i : i+1], one: true}, options: &options}
-	return there.bytes(ctx)
+	lines := newLineSplitter(p.Stdout, p.modules)
+	if console.IsTerminal(p.Stdout) {
+		f = func(data []byte) error { return lines.add(cachedPiece(module.ID, data)) }
+	}
+	err := p.client.CachedOutput(ctx, module.Cached, f)
+	if errors.Is(err, broker.ErrNotFound) {
+		console.Writeln(p.Stderr, client.NotKept)
+		return nil
+	}
+	return errors.Join(err, lines.flush())
+}
+
+// cachedPiece is a piece of the output of an earlier attempt as one of this module.
+func cachedPiece(id jobs.ModuleID, data []byte) broker.LogEntry {
+	return broker.LogEntry{ID: jobs.AttemptID{Module: id}, Chunk: jobs.LogChunk{Parts: []jobs.LogPart{{Data: data}}}}
+}
+
+// cached prints the lines of modules whose results come from the cache.
+func (p *logPrinter) cached(ctx context.Context, lines *lineSplitter) error {
+	for _, m := range p.modules.list {
+		if m.Cached == nil || p.options.attempt > 0 {
+			continue
+		}
+		err := lines.add(cachedPiece(m.ID, []byte("["+client.FromCache(m.Cached)+"]\n")))
+		if err == nil {
+			err = p.client.CachedOutput(ctx, m.Cached, func(data []byte) error { return lines.add(cachedPiece(m.ID, data)) })
+		}
+		if errors.Is(err, broker.ErrNotFound) {
+			err = lines.add(cachedPiece(m.ID, []byte("["+client.NotKept+"]\n")))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // follow prints lines as they come, until the run has ended.

@@ -44,6 +44,13 @@ type PartItem struct {
 	Digest []byte `msgpack:"digest"`
 }
 
+// MaxCachedLog is how much of the output of an attempt is kept with its cached
+// result, in bytes.
+const MaxCachedLog = 16 << 20
+
+// EmptyBlob names the content of no bytes. It is not stored.
+var EmptyBlob = Blob{SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+
 // CacheEntry is the stored result of an attempt that succeeded. What it says is
 // the claim of whoever may write to its namespace.
 type CacheEntry struct {
@@ -58,7 +65,7 @@ type CacheEntry struct {
 	Took        time.Duration     `msgpack:"took,omitempty"`
 	Outputs     Value             `msgpack:"outputs"`
 	Artifacts   []Artifact        `msgpack:"artifacts,omitempty"`
-	Log         Blob              `msgpack:"log"`
+	Log         Blob              `msgpack:"log"`             // what the attempt has written, in the namespace of the entry; empty = not kept
 	Tools       map[string]string `msgpack:"tools,omitempty"` // versions that the worker had of what the module requires
 	Parts       []Part            `msgpack:"parts,omitempty"`
 	Inputs      Tree              `msgpack:"inputs"` // what the input globs matched

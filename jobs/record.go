@@ -121,7 +121,7 @@ type Cached struct {
 	Attempt     Attempt   `msgpack:"attempt"`
 	By          string    `msgpack:"by,omitempty"` // who started that run: user@host
 	When        time.Time `msgpack:"when"`         // when it was stored
-	Log         Blob      `msgpack:"log"`          // the output of that attempt; empty = not kept
+	Log         Blob      `msgpack:"log"`          // the output of that attempt, in Namespace; empty = not kept
 }
 
 // Takeover names the orchestrator that decides for the run from here on.

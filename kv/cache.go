@@ -136,25 +136,25 @@ func marshalEntry(e *jobs.CacheEntry) ([]byte, error) {
 	return jobs.Marshal(&short)
 }
 
-// Renew writes an entry again as it is, when its last write is a day old. Another
-// write in between counts as a renewal.
-func (c *Cache) Renew(ctx context.Context, e StoredEntry, now time.Time) error {
+// Renew writes an entry again as it is, when its last write is a day old, and reports
+// whether it did. Another write in between counts as a renewal.
+func (c *Cache) Renew(ctx context.Context, e StoredEntry, now time.Time) (bool, error) {
 	if now.Sub(e.Used) < cacheRenew {
-		return nil
+		return false, nil
 	}
 	key, err := cacheKey(e.Namespace, e.Fingerprint)
 	if err != nil {
-		return err
+		return false, err
 	}
 	value, err := jobs.Marshal(&e.CacheEntry)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = c.bucket.Update(ctx, key, value, e.revision)
 	if errors.Is(err, jetstream.ErrConflict) {
-		return nil
+		return true, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // indexKey is a hash, because names of pipelines and modules are free text.

@@ -149,25 +149,3 @@ func (c *Cache) changeDirIndex(ctx context.Context, namespace, name string, chan
 		}
 	}
 }
-
-// Trees lists the trees of files to which entries refer: cache directories, and the
-// artifacts of cached results.
-func (c *Cache) Trees(ctx context.Context) ([]jobs.Tree, error) {
-	dirs, err := c.bucket.ListMatching(ctx, "*.dirs.*.*")
-	if err != nil {
-		return nil, err
-	}
-	var found []jobs.Tree
-	for _, e := range dirs {
-		if d, err := decode[jobs.CacheDirEntry](e); err == nil {
-			found = append(found, d.Tree)
-		}
-	}
-	results, err := c.List(ctx, "*")
-	for i := range results {
-		for _, a := range results[i].Artifacts {
-			found = append(found, a.Tree)
-		}
-	}
-	return found, err
-}

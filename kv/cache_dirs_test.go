@@ -46,9 +46,9 @@ func TestCacheDirsAreFoundByKeyAndByItsBeginning(t *testing.T) {
 			t.Errorf("%v: got %v", of, err)
 		}
 	}
-	trees, err := c.Trees(t.Context())
-	if err != nil || len(trees) != 32 {
-		t.Errorf("%d trees are held: %v", len(trees), err)
+	holders, err := c.Holders(t.Context())
+	if err != nil || len(holders) != 32 {
+		t.Errorf("%d entries hold content: %v", len(holders), err)
 	}
 	if entries, err := c.List(t.Context(), "*"); err != nil || len(entries) != 0 {
 		t.Errorf("directories are listed as results: %v, %v", entries, err)

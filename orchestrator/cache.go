@@ -202,9 +202,7 @@ func (k *cache) read(ctx context.Context, a schedule.Lookup, sum string) *jobs.O
 			err = k.usable(ctx, &e.CacheEntry, a)
 		}
 		if err == nil {
-			if err := k.bucket.Renew(ctx, e, time.Now()); err != nil {
-				k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", namespace, "fingerprint", sum, "error", err)
-			}
+			k.renew(ctx, e)
 			return &jobs.Outcome{
 				Status: report.AttemptSucceeded, By: "orchestrator", Outputs: e.Outputs, Artifacts: e.Artifacts, Cached: e.Cached(namespace),
 			}
@@ -214,6 +212,21 @@ func (k *cache) read(ctx context.Context, a schedule.Lookup, sum string) *jobs.O
 		}
 	}
 	return nil
+}
+
+// renew keeps an entry that was used, and its log. Its other content was renewed
+// when it was found. A run that may only read changes nothing.
+func (k *cache) renew(ctx context.Context, e kv.StoredEntry) {
+	if e.Namespace != k.namespace {
+		return
+	}
+	renewed, err := k.bucket.Renew(ctx, e, time.Now())
+	if err != nil {
+		k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", e.Namespace, "fingerprint", e.Fingerprint, "error", err)
+	}
+	if renewed {
+		k.renewLog(ctx, e.Namespace, e.Log)
+	}
 }
 
 // usable returns why an entry cannot serve as the result of a module.
@@ -248,6 +261,9 @@ func fits(e *jobs.CacheEntry, declared []string, job *jobs.Job) error {
 	}
 	if e.Outputs.ByRef() && (!content.Digest(e.Outputs.Ref.SHA256).Valid() || e.Outputs.Ref.Bytes < 0 || e.Outputs.Ref.Bytes > jobs.MaxOutputs) {
 		return errors.New("it refers to outputs that cannot exist")
+	}
+	if e.Log != (jobs.Blob{}) && (!isDigest(e.Log.SHA256) || e.Log.Bytes < 0 || e.Log.Bytes > 2*jobs.MaxCachedLog) {
+		return errors.New("it refers to a log that cannot exist")
 	}
 	outputs, err := e.Outputs.Outputs()
 	if err != nil {
@@ -315,7 +331,7 @@ func (k *cache) inherit(ctx context.Context, h jobs.Holder, this *known) {
 		return
 	}
 	e := entryOf(state.Spec(), m, o, this)
-	e.When = o.Finished
+	e.When, e.Log = o.Finished, k.keepLog(ctx, h.Run, jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}, o)
 	if err := k.bucket.Store(ctx, k.namespace, e); err != nil {
 		k.cfg.Logger.Debug("storing the result of another run in the cache failed", "run", h.Run, "module", m.Name, "error", err)
 	}

@@ -79,7 +79,7 @@ func (k *cache) store(ctx context.Context, spec *jobs.Spec, a schedule.Conclude,
 		return nonzero(note), nil
 	}
 	e := entryOf(spec, a.Module, o, this)
-	e.When, e.Tools = a.Closed, tools
+	e.When, e.Tools, e.Log = a.Closed, tools, k.keepLog(ctx, spec.Run, a.ID, o)
 	if !o.Hermetic {
 		e.Place = k.place
 	}

@@ -138,9 +138,9 @@ func (s *sweep) needed(ctx context.Context, blobs []content.Stored, refs content
 	return needed, nil
 }
 
-// cached marks the trees of cache entries: an entry and its files go together. When
-// space is short, they are ordered by their last use as all others, and an entry
-// without its files is a miss.
+// cached marks the content of cache entries: an entry and its content go together. When
+// space is short, content is ordered by its last use as all other, and an entry
+// without its content is a miss.
 func (s *sweep) cached(ctx context.Context, needed *content.Marks, refs content.Refs) error {
 	cache, err := kv.FindCache(ctx, s.conn.Conn)
 	if errors.Is(err, broker.ErrNotFound) {
@@ -149,9 +149,14 @@ func (s *sweep) cached(ctx context.Context, needed *content.Marks, refs content.
 	if err != nil {
 		return err
 	}
-	trees, err := cache.Trees(ctx)
-	for _, t := range trees {
-		err = errors.Join(err, needed.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs))
+	holders, err := cache.Holders(ctx)
+	for i := range holders {
+		for _, t := range holders[i].Trees {
+			err = errors.Join(err, needed.Add(ctx, t, refs))
+		}
+		for _, v := range holders[i].Values {
+			err = errors.Join(err, needed.Add(ctx, v, nil))
+		}
 	}
 	return err
 }

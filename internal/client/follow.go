@@ -57,6 +57,7 @@ func (c *Client) Follow(ctx context.Context, run jobs.RunID, o FollowOptions) (*
 		entries: make(chan jobs.Entry, runlog.Buffered),
 		chunks:  make(chan broker.LogEntry, chunksBuffered),
 		written: map[jobs.AttemptID]*attemptLog{},
+		cached:  c.CachedOutput,
 	}
 	if f.sink == nil {
 		f.sink = func(report.Event) {}
@@ -129,7 +130,8 @@ type follower struct {
 	entries chan jobs.Entry
 	chunks  chan broker.LogEntry
 	written map[jobs.AttemptID]*attemptLog
-	held    int // bytes of output of attempts whose start is not folded yet
+	cached  func(context.Context, *jobs.Cached, func([]byte) error) error // reads the output of a cached result
+	held    int                                                           // bytes of output of attempts whose start is not folded yet
 }
 
 // entryID identifies an entry of a log. A server that has lost the last part of
@@ -232,6 +234,10 @@ func (f *follower) sendStep(ctx context.Context, step schedule.Step) {
 	o := step.Entry.Record.Outcome
 	if o == nil || !f.logs {
 		f.sendEvents(step)
+		return
+	}
+	if o.Cached != nil {
+		f.sendCached(ctx, step)
 		return
 	}
 	id := jobs.AttemptID{Module: step.Entry.Cell, Attempt: o.Attempt}

@@ -2,9 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"slices"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -85,3 +89,82 @@ func (c *Client) Outputs(ctx context.Context, run jobs.RunID, modules []Module, 
 		return f(e)
 	})
 }
+
+// CachedOutput calls f with the output of the attempt whose result a module took from
+// the cache, in pieces. It reads what was stored with the result, and if that is not
+// kept, the log of the run that stored it. It returns broker.ErrNotFound when neither
+// is kept.
+func (c *Client) CachedOutput(ctx context.Context, from *jobs.Cached, f func([]byte) error) error {
+	if from.Log == jobs.EmptyBlob {
+		return nil
+	}
+	began := false
+	err := c.storedLog(ctx, from, func(data []byte) error {
+		began = true
+		return f(data)
+	})
+	if began || !errors.Is(err, broker.ErrNotFound) {
+		return err
+	}
+	list, err := c.Modules(ctx, from.Run)
+	if dropped := (*broker.DroppedError)(nil); errors.As(err, &dropped) {
+		return fmt.Errorf("%w: %w", broker.ErrNotFound, err)
+	}
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(m Module) bool { return m.Name == from.Module })
+	if i < 0 {
+		return fmt.Errorf("module %s of run %s: %w", from.Module, from.Run, broker.ErrNotFound)
+	}
+	return c.Output(ctx, from.Run, jobs.AttemptID{Module: list[i].ID, Attempt: max(1, from.Attempt)}, func(e broker.LogEntry) error {
+		for _, p := range e.Chunk.Parts {
+			if err := f(p.Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// logPiece is how much of a stored log is passed on at a time, in bytes.
+const logPiece = 64 << 10
+
+// storedLog reads the log that was stored with a result.
+func (c *Client) storedLog(ctx context.Context, from *jobs.Cached, f func([]byte) error) error {
+	if from.Log.SHA256 == "" {
+		return broker.ErrNotFound
+	}
+	store, err := c.conn.Values.In(from.Namespace)
+	if err != nil {
+		return fmt.Errorf("%w: %w", broker.ErrNotFound, err)
+	}
+	r, err := store.Open(ctx, content.Digest(from.Log.SHA256))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // nothing was written
+	piece := make([]byte, logPiece)
+	for {
+		n, err := r.Read(piece)
+		if n > 0 {
+			if err := f(piece[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// FromCache is the line that tells where the output of a cached module comes from.
+func FromCache(from *jobs.Cached) string {
+	return fmt.Sprintf("the result of %s of run %s, from %s", from.Module, from.Run, from.When.UTC().Format("2006-01-02 15:04 UTC"))
+}
+
+// NotKept tells that the output of a cached result is gone.
+const NotKept = "its output is not kept any more"
