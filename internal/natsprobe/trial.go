@@ -108,6 +108,8 @@ func (t *trials) streams() {
 			t.api("read one message of "+s, "STREAM.MSG.GET."+s, `{"last_by_subj":"`+t.scratch+`"}`)
 		}
 	}
+	blobs := "OBJ_" + topology.BlobsBucket
+	t.api("read a value of "+blobs+" by its subject", "DIRECT.GET."+blobs+".$O."+topology.BlobsBucket+".M."+t.scratch, "")
 	t.api("remove jobs of a run", "STREAM.PURGE."+topology.JobsStream, `{"filter":"`+topology.JobsOfRun(jobs.RunID(t.scratch))+`"}`)
 	t.done = append(t.done, Trial{What: "read " + topology.RunsStream + ", with a real consumer", Subject: "$JS.API.CONSUMER.CREATE." + topology.RunsStream + ".*." + topology.Records(jobs.RunID(t.scratch))})
 	t.asked = append(t.asked, asked{len(t.done) - 1, func(ctx context.Context) error {
