@@ -35,7 +35,8 @@ func goEnv(t *testing.T) []string {
 	return env
 }
 
-// runExample runs an example in this project's work tree, in both modes.
+// runExample runs an example in this project's work tree: in one process, and on two
+// workers that share nothing.
 func runExample(t *testing.T, file string, check func(t *testing.T, r *result), args ...string) {
 	t.Helper()
 	for _, m := range []mode{standalone, workers} {
@@ -45,7 +46,7 @@ func runExample(t *testing.T, file string, check func(t *testing.T, r *result), 
 			if m == workers {
 				p.server(t)
 				for _, name := range []string{"w1", "w2"} {
-					p.worker(t, name, "--pass-env", "GO*")
+					p.apart(t, name, "--pass-env", "GO*")
 				}
 			}
 			run := p.startFile(t, filepath.Join(root, "examples", file), args...)
@@ -77,6 +78,15 @@ func TestDataExample(t *testing.T) {
 		}
 		if sum := r.Report.module(t, "merge").Outputs["sum"]; sum != "72006000" {
 			t.Errorf("sum %v", sum)
+		}
+	})
+}
+
+func TestSalesExample(t *testing.T) {
+	runExample(t, "sales.yaml", func(t *testing.T, r *result) {
+		m := r.Report.module(t, "report")
+		if total, rejected := m.Outputs["total"], m.Outputs["rejected"]; total != "3202500" || rejected != "40" {
+			t.Errorf("total %v, rejected %v", total, rejected)
 		}
 	})
 }
