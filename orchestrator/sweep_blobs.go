@@ -60,10 +60,7 @@ func (s *sweep) dropBlobs(ctx context.Context, pressed bool) error {
 		return nil
 	}
 	refs := content.RefsIn(blobs)
-	needed, err := s.needed(ctx, blobs, refs)
-	if err == nil && !pressed {
-		err = s.cached(ctx, needed, refs)
-	}
+	needed, err := s.kept(ctx, blobs, refs, pressed)
 	if err != nil {
 		return err
 	}
@@ -113,6 +110,15 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 		before = oldest
 	}
 	return before.Add(-s.keep.Grace), err
+}
+
+// kept marks what is needed, and while there is room what cache entries hold.
+func (s *sweep) kept(ctx context.Context, blobs []content.Stored, refs content.Refs, pressed bool) (*content.Marks, error) {
+	marks, err := s.needed(ctx, blobs, refs)
+	if err == nil && !pressed {
+		err = s.cached(ctx, marks, refs)
+	}
+	return marks, err
 }
 
 // needed marks the values of the runs that have not ended, or that ended within

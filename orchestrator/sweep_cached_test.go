@@ -26,11 +26,11 @@ func TestSweepMarksTheTreesOfEntries(t *testing.T) {
 		return jobs.Tree{Root: string(digest("root")), Manifest: string(digest(s)), Namespace: "main"}
 	}
 	ref := func(s string) content.Ref { return content.Ref{Namespace: "main", Digest: digest(s)} }
-	refs := func(_ context.Context, of content.Ref) ([]content.Ref, error) {
+	refs := func(ctx context.Context, of content.Ref) ([]content.Ref, error) {
 		if of == ref("dir") {
 			return []content.Ref{ref("section")}, nil
 		}
-		return nil, nil
+		return nil, ctx.Err()
 	}
 	marked := func() *content.Marks {
 		marks := new(content.Marks)

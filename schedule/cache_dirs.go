@@ -60,7 +60,7 @@ func (d *Dispatcher) DirsFound(f FindDirs, err error) {
 	}
 	m := d.memo(f.Node)
 	m.fetching = false
-	if n.cell != f.Job.Fence { // the attempt was claimed in the meantime, and its claim is void
+	if n.cell != f.Job.Fence { // a record of the cell has made the job outdated: it is built again
 		m.published = false
 		d.run.changed = append(d.run.changed, n.index)
 		return

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	asked, err := Answer(os.Args[1:], func() (call.Program, error) { return reader{}, nil })
 	if asked {
 		if err != nil {
-			fmt.Fprintln(os.Stderr, err) //nolint:errcheck // the test finds no answer
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
