@@ -27,9 +27,20 @@ func (l *loop) findDirs(ctx context.Context, a schedule.FindDirs) {
 	l.answer(ctx, func() { l.dispatcher.DirsFound(a, err) })
 }
 
-func (k *cache) findDirs(ctx context.Context, job *jobs.Job) error {
-	if !k.open(ctx) {
+// opening returns when the bucket is open, or why it will not be.
+func (k *cache) opening(ctx context.Context) error {
+	switch {
+	case !k.open(ctx):
 		return context.Cause(ctx)
+	case k.bucket == nil:
+		return errors.New("this orchestrator may not use the bucket of the cache")
+	}
+	return nil
+}
+
+func (k *cache) findDirs(ctx context.Context, job *jobs.Job) error {
+	if err := k.opening(ctx); err != nil {
+		return err
 	}
 	var errs []error
 	for i := range job.Files.CacheDirs {
@@ -120,8 +131,8 @@ func (l *loop) keepDirs(ctx context.Context, a schedule.KeepDirs) {
 }
 
 func (k *cache) keepDirs(ctx context.Context, spec *jobs.Spec, a schedule.KeepDirs) error {
-	if !k.open(ctx) {
-		return context.Cause(ctx)
+	if err := k.opening(ctx); err != nil {
+		return err
 	}
 	var errs []error
 	for _, d := range a.Dirs {

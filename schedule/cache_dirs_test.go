@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 	"github.com/modpipe/modpipe/schedule"
@@ -133,4 +135,14 @@ func TestJobOfACancelledRunIsNotPublishedOnceItsDirectoriesAreFound(t *testing.T
 	if s := x.run.StatusOf("build"); s != report.Cancelled || len(x.queue) > 0 {
 		t.Errorf("the module is %s, and %d jobs are published", s, len(x.queue))
 	}
+}
+
+// findDirs answers a search for cache directories: of a module that may still run.
+func (w *world) findDirs(a schedule.FindDirs) {
+	for i := range a.Job.Files.CacheDirs {
+		if c := &a.Job.Files.CacheDirs[i]; rapid.Bool().Draw(w.t, "found") {
+			c.Found = c.Key
+		}
+	}
+	w.dispatcher.DirsFound(a, nil)
 }

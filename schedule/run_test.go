@@ -78,6 +78,9 @@ func drawModule(t *rapid.T, i int, exclusive bool) *pipeline.Module {
 	if rapid.IntRange(0, 2).Draw(t, "cached") == 0 {
 		m.Cache = &pipeline.Cache{Portable: true}
 	}
+	if rapid.IntRange(0, 2).Draw(t, "with cache directories") == 0 {
+		m.CacheDirs = []pipeline.CacheDir{{Name: "d", Env: "D", Key: "k", FailOnMiss: rapid.IntRange(0, 3).Draw(t, "fail on miss") == 0}}
+	}
 	return m
 }
 
@@ -141,9 +144,13 @@ func (w *world) trouble() {
 }
 
 func drawOutcome(t *rapid.T) jobs.Outcome {
-	return jobs.Outcome{Status: rapid.SampledFrom([]report.AttemptStatus{
+	o := jobs.Outcome{Status: rapid.SampledFrom([]report.AttemptStatus{
 		report.AttemptSucceeded, report.AttemptSucceeded, report.AttemptSucceeded, report.AttemptFailed, report.AttemptTimedOut, report.AttemptHandedBack,
 	}).Draw(t, "outcome")}
+	if o.Status == report.AttemptSucceeded && rapid.IntRange(0, 3).Draw(t, "stores a directory") == 0 {
+		o.CacheDirs = []jobs.StoredDir{{Name: "d", Key: "k"}}
+	}
+	return o
 }
 
 func (w *world) startOne() bool {

@@ -167,6 +167,10 @@ func (w *world) perform(i int) {
 		w.dispatcher.Looked(a, w.lookUp(a))
 	case schedule.Conclude:
 		w.conclude(a)
+	case schedule.FindDirs:
+		w.findDirs(a)
+	case schedule.KeepDirs:
+		w.dispatcher.DirsKept()
 	case schedule.Write:
 		w.write("ctl", "", a.Expect, a.Record)
 	case schedule.CancelRun:
