@@ -113,6 +113,10 @@ func (d *decoder) produce(m *Module, n *node) {
 		m.Produce = append(m.Produce, Produce{Name: name, Paths: d.artifactGlobs(m, globs, i), Optional: optional, When: when})
 	}
 	if n.Kind == mapNode {
+		if d.ok(n.get("name")) && d.ok(n.get("path")) {
+			d.fault(n, "write a list: produce: [{name: NAME, path: GLOBS}]", "this map produces two artifacts, which are called \"name\" and \"path\"")
+			return
+		}
 		for i, k := range n.Keys {
 			add(k, n.Items[i], false, OnSuccess)
 		}

@@ -119,9 +119,12 @@ func (r *Run) earlier(c pipeline.Consume) ([]jobs.Restore, error) {
 		}
 		var found []jobs.Restore
 		for _, x := range e.Artifacts {
-			x.To = c.To
-			if !c.Merge && c.Name != x.Name {
-				x.To = path.Join(c.To, x.Name)
+			member := x.To
+			if x.To = c.To; !c.Merge {
+				x.To = path.Join(c.To, member)
+				if c.Name != x.Name {
+					x.To = path.Join(x.To, x.Name)
+				}
 			}
 			found = append(found, x)
 		}

@@ -113,7 +113,7 @@ func (c *Client) earlier(ctx context.Context, want pipeline.Consume) (jobs.Earli
 	e := jobs.Earlier{Pipeline: from.Pipeline, Labels: from.Labels, Name: want.Name, Run: run}
 	for _, a := range left {
 		if ok, err := path.Match(want.Name, a.Name); err == nil && ok && (want.From == "" || want.From == a.Module || want.From == a.Family) {
-			e.Artifacts = append(e.Artifacts, jobs.Restore{Artifact: a.Artifact, Module: a.Module})
+			e.Artifacts = append(e.Artifacts, jobs.Restore{Artifact: a.Artifact, Module: a.Module, To: a.below(want)})
 		}
 	}
 	if i := slices.IndexFunc(left, func(a Artifact) bool { return a.Expired && a.Name == want.Name }); i >= 0 {
@@ -148,6 +148,15 @@ func (c *Client) newestSuccess(ctx context.Context, from pipeline.FromRun) (jobs
 		return "", fmt.Errorf("no run of pipeline %s has succeeded", from.Pipeline)
 	}
 	return "", errors.New("no run of pipeline " + from.Pipeline + " with these labels has succeeded")
+}
+
+// below is the directory of a member of a family, whose files are apart from those of
+// the other members unless they are merged.
+func (a Artifact) below(want pipeline.Consume) string {
+	if a.Family == "" || want.From == a.Module {
+		return ""
+	}
+	return a.Token
 }
 
 func fits(r *report.Run, from pipeline.FromRun) bool {

@@ -108,6 +108,7 @@ func (p *place) ofEarlierRuns(t *testing.T) {
 name: release
 params: {text: {}, fails: {default: "false"}}
 modules:
+  parts: {matrix: {i: [1, 2]}, artifacts: {produce: {part: part}}, run: 'echo "$MODPIPE_MATRIX_I" >part'}
   build: {env: {TEXT: "${{ params.text }}", FAILS: "${{ params.fails }}"}, run: 'echo "$TEXT" >manifest.txt; ! $FAILS', artifacts: {produce: {manifest: manifest.txt}}}
 `
 	for _, r := range [][]string{{"one", "main", "false"}, {"two", "main", "false"}, {"three", "topic", "false"}, {"four", "main", "true"}} {
@@ -117,10 +118,11 @@ modules:
 name: uses
 modules:
   read: {artifacts: {consume: {from-run: latest, pipeline: release, label: {branch: BRANCH}, name: manifest, to: in}}, run: cat in/manifest.txt}
+  parts: {artifacts: {consume: {from-run: latest, pipeline: release, name: part, to: in}}, run: 'test "$(cat in/parts-*/part | sort | tr "\n" " ")" = "1 2 "'}
 `
 	for branch, want := range map[string]string{"main": "two", "topic": "three"} {
 		res := p.run(t, strings.ReplaceAll(uses, "BRANCH", branch))
-		res.want(t, 0, all(succeeded, "read"))
+		res.want(t, 0, all(succeeded, "read", "parts"))
 		if got := strings.Join(res.output("read", "stdout"), ""); got != want {
 			t.Errorf("the newest run of %s left %q, want %q", branch, got, want)
 		}
