@@ -222,6 +222,19 @@ func (r *Runs) ListOpen(ctx context.Context, since time.Time) ([]jobs.RunID, err
 	return slices.DeleteFunc(submitted, func(run jobs.RunID) bool { return closed[run] }), nil
 }
 
+// ListClosed lists the runs that have a log and that ended before a time.
+func (r *Runs) ListClosed(ctx context.Context, before time.Time) ([]jobs.RunID, error) {
+	submitted, ended, err := r.listHeaders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	closed := map[jobs.RunID]bool{}
+	for _, e := range ended {
+		closed[e.Run] = e.Ended.Before(before)
+	}
+	return slices.DeleteFunc(submitted, func(run jobs.RunID) bool { return !closed[run] }), nil
+}
+
 // Usage returns the size of all logs of runs.
 func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
 	u, err := r.c.Usage(ctx, topology.RunsStream)

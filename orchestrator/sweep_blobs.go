@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"sort"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -30,7 +31,9 @@ func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pr
 //     works on a job, which stays in the queue until after the commit, and it
 //     has stored the value after the job was published. So dropBlobs keeps the
 //     values that are younger than the oldest job of the queue. Storing a value
-//     that exists already writes its entry again, which makes it young.
+//     that exists already writes its entry again, which makes it young. Only when
+//     space is short otherwise, a younger value goes to which the log of an ended run
+//     refers: else one long job would keep everything that other runs have left since.
 //   - A process is writing a run or a job that refers to the value. It stores
 //     the value first. The grace covers the time between the two writes.
 //
@@ -64,26 +67,68 @@ func (s *sweep) dropBlobs(ctx context.Context, pressed bool) error {
 	if err != nil {
 		return err
 	}
-	for i, dropped := 0, 0; i < len(blobs) && blobs[i].Used.Before(before); i++ {
-		if needed.Has(blobs[i].Ref) {
+	d := &dropping{sweep: s, needed: needed, refs: refs, pressed: pressed, aged: aged}
+	idle := sort.Search(len(blobs), func(i int) bool { return !blobs[i].Used.Before(before) })
+	if err := d.drop(ctx, blobs[:idle], nil); err != nil || !d.pressed {
+		return err
+	}
+	settled, err := s.settled(ctx, refs)
+	if err != nil {
+		return err
+	}
+	return d.drop(ctx, blobs[idle:], settled)
+}
+
+// dropping is one pass over the values, the least recently used first.
+type dropping struct {
+	*sweep
+	needed  *content.Marks
+	refs    content.Refs
+	pressed bool      // there is not enough room yet
+	aged    time.Time // what was used before goes in any case
+	dropped int
+}
+
+// drop drops those of some values that nothing needs, until there is room. With
+// only it leaves those alone that are not among them.
+func (d *dropping) drop(ctx context.Context, blobs []content.Stored, only *content.Marks) error {
+	for i := range blobs {
+		if d.needed.Has(blobs[i].Ref) || only != nil && !only.Has(blobs[i].Ref) {
 			continue
 		}
-		if pressed && dropped%dropBatch == 0 {
-			usage, err := s.conn.Values.Usage(ctx)
+		if d.pressed && d.dropped%dropBatch == 0 {
+			usage, err := d.conn.Values.Usage(ctx)
 			if err != nil {
 				return err
 			}
-			pressed = share(usage, usage.MaxBytes) >= pressedUntil
+			d.pressed = share(usage, usage.MaxBytes) >= pressedUntil
 		}
-		if !pressed && !blobs[i].Used.Before(aged) {
-			break
+		if !d.pressed && !blobs[i].Used.Before(d.aged) {
+			return nil
 		}
-		dropped++
-		if err := s.dropBlob(ctx, blobs[i], needed, refs); err != nil {
+		d.dropped++
+		if err := d.dropBlob(ctx, blobs[i], d.needed, d.refs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// settled marks the values to which logs of runs refer that have ended. Nobody is
+// about to commit one of these for the first time, however long the oldest job
+// has been in the queue; whoever stores one again renews it.
+func (s *sweep) settled(ctx context.Context, refs content.Refs) (*content.Marks, error) {
+	runs, err := s.conn.Runs.ListClosed(ctx, s.now.Add(-s.keep.Grace))
+	if err != nil {
+		return nil, err
+	}
+	settled := new(content.Marks)
+	for _, run := range runs {
+		if err := s.conn.Runs.Mark(ctx, run, settled, refs); err != nil {
+			return nil, err
+		}
+	}
+	return settled, nil
 }
 
 // dropBlob drops one value. When it was renewed in the meantime, what it refers to was

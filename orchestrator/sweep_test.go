@@ -352,6 +352,30 @@ func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 	}
 }
 
+// TestOneLongJobKeepsNoOtherRunsValues: while a job has been in the queue for long,
+// the store fills with what runs leave that begin and end meanwhile. A sweep makes
+// room. It keeps what no log refers to: the job may be about to commit it.
+func TestOneLongJobKeepsNoOtherRunsValues(t *testing.T) {
+	s := newShelf(t)
+	s.submit("long")
+	s.publish("long")
+	uncommitted := s.value(1, 100<<10)
+	var left []jobs.Value
+	for i := range uint64(5) {
+		run := jobs.RunID(fmt.Sprint("short", i))
+		left = append(left, s.value(10+i, 100<<10))
+		s.ended(run)
+		s.append(run, "m", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: left[i]}})
+	}
+	s.fill(0.95)
+	if done := s.sweep(now); done.Blobs == 0 {
+		t.Error("nothing was dropped")
+	}
+	if !s.readable(uncommitted)[0] {
+		t.Error("what the job may commit is gone")
+	}
+}
+
 // publish puts a job into the queue.
 func (s *shelf) publish(run jobs.RunID) {
 	s.t.Helper()
