@@ -59,6 +59,8 @@ type caching struct {
 	asked   int              // answers to Lookup and Conclude that have not come
 	waiting map[string][]int // nodes that wait for a flight, by its name
 	retryAt time.Time        // when they look again; valid while there are some
+	keeping int              // answers to KeepDirs that have not come
+	finding []FindDirs       // wait until they have
 	noting  bool             // the write to the control subject that is under way is a note
 }
 

@@ -47,7 +47,12 @@ func (d *Dispatcher) findDirs(n *node, job *jobs.Job) bool {
 		return false
 	}
 	d.memo(n.index).fetching = true
-	d.do(FindDirs{Node: n.index, Job: job})
+	f := FindDirs{Node: n.index, Job: job}
+	if d.cache.keeping > 0 { // by a module that it needs, perhaps
+		d.cache.finding = append(d.cache.finding, f)
+		return true
+	}
+	d.do(f)
 	return true
 }
 
@@ -99,8 +104,21 @@ func (d *Dispatcher) keepDirs(n *node, m *memo) {
 		return
 	}
 	d.cache.asked++
+	d.cache.keeping++
 	d.do(KeepDirs{Module: n.module, Dirs: n.last.CacheDirs})
 }
 
-// DirsKept answers KeepDirs.
-func (d *Dispatcher) DirsKept() { d.cache.asked-- }
+// DirsKept answers KeepDirs. What was searched for in the meantime is looked up now: a
+// module finds what those have stored that it needs.
+func (d *Dispatcher) DirsKept() {
+	c := &d.cache
+	c.asked--
+	c.keeping--
+	if c.keeping > 0 {
+		return
+	}
+	for _, f := range c.finding {
+		d.do(f)
+	}
+	c.finding = nil
+}

@@ -146,3 +146,45 @@ func (w *world) findDirs(a schedule.FindDirs) {
 	}
 	w.dispatcher.DirsFound(a, nil)
 }
+
+// TestModuleFindsWhatItsNeedsHaveStored: its directories are looked up when those of
+// the module before it are recorded.
+func TestModuleFindsWhatItsNeedsHaveStored(t *testing.T) {
+	const src = `
+name: p
+modules:
+  first: &keep {run: "true", cache-dirs: {mod: {env: MODS, key: k}}}
+  second: {<<: *keep, needs: first}
+`
+	p := newPlayer(t, src, func(name string, _ jobs.Attempt) jobs.Outcome {
+		return jobs.Outcome{Status: report.AttemptSucceeded, CacheDirs: []jobs.StoredDir{{Name: "mod", Key: "k"}}}
+	})
+	kept := false
+	var keep bool
+	p.others = func(a schedule.Action) bool {
+		switch a := a.(type) {
+		case schedule.FindDirs:
+			if a.Job.Name == "second" && !kept {
+				t.Error("it is looked up before the first module's directory is recorded")
+			}
+			p.d.DirsFound(a, nil)
+		case schedule.KeepDirs:
+			if a.Module.Name == "second" {
+				p.d.DirsKept()
+			}
+			keep = true
+		default:
+			return false
+		}
+		return true
+	}
+	p.before = func(_ *player, _ int) {
+		if keep && !kept { // a decision later
+			kept = true
+			p.d.DirsKept()
+		}
+	}
+	if rep := p.play(1); rep.Status != report.RunSucceeded || !kept {
+		t.Errorf("the run %s", rep.Status)
+	}
+}
