@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/internal/tables"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -33,13 +33,6 @@ func runsArtifactsCommand(a *app, p *store.Location) *cobra.Command {
 	return cmd
 }
 
-// artifactRow is an artifact as the list shows it.
-type artifactRow struct {
-	Module string `json:"module"`
-	report.Artifact
-	Expired bool `json:"expired"` // the files are not stored any more
-}
-
 func artifactsListCommand(a *app, p *store.Location) *cobra.Command {
 	cmd := &cobra.Command{Use: "list RUN", Short: "List the artifacts of a run", ValidArgsFunction: completeRuns(a, p)}
 	cmd.RunE = aRun(a, p, between(1, 1, "runs artifacts list RUN"), func(ctx context.Context, s *access.Session, run jobs.RunID, _ []string) error {
@@ -47,27 +40,17 @@ func artifactsListCommand(a *app, p *store.Location) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		rows := []artifactRow{}
+		rows := []tables.Artifact{}
 		for _, x := range found {
-			rows = append(rows, artifactRow{Module: x.Module, Expired: x.Expired, Artifact: report.Artifact{Name: x.Name, Files: x.Tree.Files, Bytes: x.Tree.Bytes, SHA256: x.Tree.Root}})
+			rows = append(rows, tables.Artifact{Module: x.Module, Expired: x.Expired, Artifact: report.Artifact{Name: x.Name, Files: x.Tree.Files, Bytes: x.Tree.Bytes, SHA256: x.Tree.Root}})
 		}
 		return showArtifacts(a, rows)
 	})
 	return cmd
 }
 
-func showArtifacts(a *app, rows []artifactRow) error {
-	return a.emit(rows, func(w io.Writer) {
-		g := console.Table{Head: []string{"MODULE", "ARTIFACT", "FILES", "SIZE"}}
-		for _, r := range rows {
-			size := phrase.Bytes(r.Bytes)
-			if r.Expired {
-				size += " (expired)"
-			}
-			g.Add(r.Module, r.Name, strconv.Itoa(r.Files), size)
-		}
-		g.Write(w)
-	}, func(w io.Writer) {
+func showArtifacts(a *app, rows []tables.Artifact) error {
+	return a.emit(rows, func(w io.Writer) { tables.WriteArtifacts(w, rows) }, func(w io.Writer) {
 		for _, r := range rows {
 			console.Writeln(w, r.Module+"/"+r.Name)
 		}

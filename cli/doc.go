@@ -21,5 +21,5 @@
 //
 // A new flag of `run` is a field and a line of define in run.go, for Go programs
 // also in options.go. A new column of `runs list` is a field of report.Run, its
-// header in broker/run_header.go, and a line of runColumns in runs.go.
+// header in broker/run_header.go, and a line of runColumns in internal/tables.
 package cli

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,11 +16,11 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/ident"
-	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/progress"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/shown"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/internal/tables"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
 )
@@ -83,78 +82,15 @@ func listRuns(ctx context.Context, a *app, p store.Location, o *listOptions) ([]
 	return list.Runs, nil
 }
 
-// runColumns are the columns of the list of runs.
-func runColumns() []runColumn {
-	return []runColumn{
-		{"RUN", func(r report.Run) string { return r.Run }},
-		{"PIPELINE", func(r report.Run) string { return r.Pipeline }},
-		{statusHead, func(r report.Run) string { return string(r.Status) }},
-		{"STARTED", func(r report.Run) string { return r.Started.Local().Format(time.DateTime) }},
-		{"DURATION", func(r report.Run) string { return phrase.Seconds(r.Duration) }},
-		{"LABELS", func(r report.Run) string { return phrase.Labels(r.Labels) }},
-	}
-}
-
-// problemColumn is shown when an orchestrator cannot handle one of the runs.
-func problemColumn() runColumn {
-	return runColumn{problemHead, func(r report.Run) string { return strings.Join(strings.Fields(r.Error), " ") }}
-}
-
-type runColumn struct {
-	head string
-	cell func(report.Run) string
-}
-
-const (
-	statusHead  = "STATUS"  // has the colours of statuses
-	problemHead = "PROBLEM" // only unreadable runs have a cell in it
-)
-
 func showRuns(a *app, rows []report.Run) error {
 	if rows == nil {
 		rows = []report.Run{}
 	}
-	return a.emit(rows, func(w io.Writer) { writeRuns(w, rows, a.paint(w)) }, func(w io.Writer) {
+	return a.emit(rows, func(w io.Writer) { tables.WriteRuns(w, rows, a.paint(w)) }, func(w io.Writer) {
 		for _, r := range rows {
 			console.Writeln(w, r.Run)
 		}
 	})
-}
-
-func writeRuns(w io.Writer, rows []report.Run, paint console.Painter) {
-	columns := runColumns()
-	if slices.ContainsFunc(rows, isUnreadable) {
-		columns = append(columns, problemColumn())
-	}
-	g := console.Table{Tint: func(column int, cell, padded string) string {
-		if columns[column].head == statusHead {
-			return paint.Status(cell, padded)
-		}
-		return padded
-	}}
-	for _, c := range columns {
-		g.Head = append(g.Head, c.head)
-	}
-	for _, r := range rows {
-		var cells []string
-		for _, c := range columns {
-			if c.head != problemHead || isUnreadable(r) {
-				cells = append(cells, c.cell(r))
-			}
-		}
-		g.Add(cells...)
-	}
-	g.Write(w)
-}
-
-func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }
-
-// commitText names the commit of a run, and says that its files were others.
-func commitText(r *report.Report) string {
-	if r.Dirty {
-		return r.Commit + ", and changes that are not committed"
-	}
-	return r.Commit
 }
 
 // aRun is a command about one run, whose id is the first argument.
@@ -202,33 +138,10 @@ func runsShowCommand(a *app, p *store.Location) *cobra.Command {
 			if rep.Status == report.RunRunning {
 				warnOrphan(ctx, a, s, run)
 			}
-			return a.emit(rep, func(w io.Writer) { writeReportTable(w, shown.Report(rep), a.paint(w)) },
+			return a.emit(rep, func(w io.Writer) { tables.WriteReport(w, shown.Report(rep), a.paint(w)) },
 				func(w io.Writer) { console.Writeln(w, rep.Run) })
 		}),
 	}
-}
-
-// writeReportTable is a report for people.
-func writeReportTable(w io.Writer, r *report.Report, paint console.Painter) {
-	line := func(what, text string) {
-		if text != "" {
-			console.Writef(w, "%-12s%s\n", what, phrase.Indent(text))
-		}
-	}
-	line("run", r.Run)
-	line("pipeline", r.Pipeline)
-	line("status", paint.Status(string(r.Status), string(r.Status)))
-	line("error", r.Error)
-	if r.Started != nil {
-		line("started", r.Started.Local().Format(time.DateTime))
-	}
-	line("duration", phrase.Seconds(r.Duration))
-	line("by", r.StartedBy)
-	line("commit", commitText(r))
-	line("labels", phrase.Labels(r.Labels))
-	line("workers", strings.Join(r.Workers, ", "))
-	console.Writeln(w)
-	progress.WriteSummary(w, r, paint)
 }
 
 func runsCancelCommand(a *app, p *store.Location) *cobra.Command {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,11 +20,9 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/phrase"
-	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
+	"github.com/modpipe/modpipe/internal/tables"
 	"github.com/modpipe/modpipe/jobs"
-	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/worker"
 )
 
@@ -196,40 +193,12 @@ func capabilitiesCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		shown := showCapabilities(c)
-		return a.emit(shown, func(w io.Writer) { writeCapabilities(w, shown) }, func(w io.Writer) {
+		shown := tables.NewCapabilities(c)
+		return a.emit(shown, func(w io.Writer) { shown.Write(w) }, func(w io.Writer) {
 			for _, t := range slices.Sorted(maps.Keys(shown.Tools)) {
 				console.Writeln(w, t)
 			}
 		})
 	}, o.faults)
 	return cmd
-}
-
-// fewTools is how many tools are shown by name.
-const fewTools = 40
-
-func writeCapabilities(w io.Writer, c capabilitiesShown) {
-	line := func(what, text string) { console.Writef(w, "%-8s %s\n", what, safetext.Line(phrase.OrDash(text))) }
-	line("os", c.OS)
-	line("arch", c.Arch)
-	if c.Program != nil {
-		line("program", fmt.Sprintf("%s, graph %s", pipeline.Program(*c.Program), pipeline.Short(c.Program.Graph)))
-	}
-	line("cpus", fmt.Sprint(c.CPUs))
-	line("memory", fmt.Sprintf("%d MiB", c.Memory>>20))
-	line("tags", strings.Join(c.Tags, ", "))
-	line("labels", phrase.Labels(c.Labels))
-	var tools []string
-	for _, t := range slices.Sorted(maps.Keys(c.Tools)) {
-		if v := c.Tools[t]; v != "" {
-			t += " " + v
-		}
-		tools = append(tools, t)
-	}
-	if n := len(tools); n > fewTools {
-		line("tools", fmt.Sprintf("%d on PATH; -o name lists them", n))
-		return
-	}
-	line("tools", strings.Join(tools, ", "))
 }
