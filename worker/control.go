@@ -47,7 +47,6 @@ func (s *shift) probed(p *jobs.Probe) {
 		defer func() { <-s.probing }()
 		ctx, cancel := context.WithTimeout(s.work, s.ttl)
 		defer cancel()
-		s.log.Warn("NATS has lost the outcome of an attempt that ran here: recorded as lost", "run", p.Run, "module", p.Module, "attempt", p.Attempt)
 		if err := s.self.Probed(ctx, on, p); err != nil && ctx.Err() == nil {
 			s.log.Warn("an attempt could not be recorded as lost", "run", p.Run, "module", p.Module, "attempt", p.Attempt, "error", err)
 		}

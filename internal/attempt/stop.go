@@ -154,6 +154,9 @@ func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {
 		return nil // the log has grown, or the orchestrator asks again
 	}
+	if err == nil {
+		w.Logger.Warn("NATS has lost the outcome of an attempt that ran here: recorded as lost", "run", p.Run, "module", p.Module, "attempt", p.Attempt)
+	}
 	return err
 }
 
