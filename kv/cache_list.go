@@ -34,14 +34,14 @@ func (c *Cache) Drop(ctx context.Context, e StoredEntry) (bool, error) {
 		return false, err
 	}
 	err = c.bucket.DeleteAt(ctx, key, e.revision)
-	if errors.Is(err, jetstream.ErrConflict) {
+	switch {
+	case errors.Is(err, jetstream.ErrConflict):
 		return false, nil
+	case errors.Is(err, jetstream.ErrFull): // there is no room for the marker of a deletion
+		return c.bucket.Purge(ctx, key, e.revision)
 	}
 	return err == nil, err
 }
-
-// Usage returns the size of the bucket.
-func (c *Cache) Usage(ctx context.Context) (jetstream.Usage, error) { return c.bucket.Usage(ctx) }
 
 // Prune removes the entries of a namespace ("*" = all) that were last used
 // before a time, and returns how many.

@@ -2,65 +2,80 @@ package kv
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// CacheHolder is an entry of the bucket and the content to which it refers.
-type CacheHolder struct {
+// CacheKey is a key of the bucket for the sweep, without its value.
+type CacheKey struct {
 	Key    string
-	Trees  []content.Ref // manifests, which refer to more
-	Values []content.Ref // plain values: a log, outputs
+	Used   time.Time     // of its last write, by the server's clock
+	Trees  []content.Ref // manifests to which it refers; they refer to more
+	Values []content.Ref // plain values to which it refers: a log, outputs
 
 	revision uint64
 }
 
-// Holders lists the entries that refer to content: cached results and cache
-// directories.
-func (c *Cache) Holders(ctx context.Context) ([]CacheHolder, error) {
-	var found []CacheHolder
-	for _, filter := range []string{"*.dirs.*.*", "*.*"} {
-		entries, err := c.bucket.ListMatching(ctx, filter)
-		if err != nil {
-			return nil, err
+// Keys lists what a sweep may remove, the least recently used first: everything but
+// flights, which decide who works. It holds no values.
+func (c *Cache) Keys(ctx context.Context) ([]CacheKey, error) {
+	var found []CacheKey
+	err := c.bucket.Scan(ctx, ">", func() { found = nil }, func(e jetstream.BucketEntry) error {
+		if !strings.HasSuffix(e.Key, flightSuffix) {
+			found = append(found, keyOf(e))
 		}
-		for _, e := range entries {
-			if h := holderOf(e); len(h.Trees)+len(h.Values) > 0 {
-				found = append(found, h)
-			}
-		}
-	}
-	return found, nil
+		return nil
+	})
+	slices.SortFunc(found, func(a, b CacheKey) int { return a.Used.Compare(b.Used) })
+	return found, err
 }
 
-// holderOf returns what an entry refers to. It is nothing for one that cannot be
-// read: no run uses it.
-func holderOf(e jetstream.BucketEntry) CacheHolder {
-	h := CacheHolder{Key: e.Key, revision: e.Revision}
+// keyOf returns what an entry refers to. It is nothing for one that cannot be read: no
+// run uses it.
+func keyOf(e jetstream.BucketEntry) CacheKey {
+	k := CacheKey{Key: e.Key, Used: e.Time, revision: e.Revision}
 	tree := func(t jobs.Tree) {
-		h.Trees = append(h.Trees, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)})
+		k.Trees = append(k.Trees, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)})
 	}
-	if strings.Contains(e.Key, ".dirs.") {
+	switch parts := strings.Split(e.Key, "."); {
+	case len(parts) == 4 && parts[1] == "dirs":
 		if d, err := decode[jobs.CacheDirEntry](e); err == nil {
 			tree(d.Tree)
 		}
-		return h
+	case len(parts) == 2:
+		r, err := storedEntry(e)
+		if err != nil {
+			return k
+		}
+		for _, a := range r.Artifacts {
+			tree(a.Tree)
+		}
+		if r.Outputs.ByRef() {
+			k.Values = append(k.Values, content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(r.Outputs.Ref.SHA256)})
+		}
+		if r.Log.Bytes > 0 {
+			k.Values = append(k.Values, content.Ref{Namespace: r.Namespace, Digest: content.Digest(r.Log.SHA256)})
+		}
 	}
-	r, err := storedEntry(e)
-	if err != nil {
-		return h
+	return k
+}
+
+// Remove removes a key, unless it was written again after it was listed, and reports
+// whether it did. It needs no room in the bucket.
+func (c *Cache) Remove(ctx context.Context, k CacheKey) (bool, error) {
+	return c.bucket.Purge(ctx, k.Key, k.revision)
+}
+
+// Usage returns the size of the bucket.
+func (c *Cache) Usage(ctx context.Context) (jetstream.Usage, error) {
+	u, err := c.bucket.Usage(ctx)
+	if u.MaxBytes <= 0 {
+		u.MaxBytes = cacheBytes
 	}
-	for _, a := range r.Artifacts {
-		tree(a.Tree)
-	}
-	if r.Outputs.ByRef() {
-		h.Values = append(h.Values, content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(r.Outputs.Ref.SHA256)})
-	}
-	if r.Log.Bytes > 0 {
-		h.Values = append(h.Values, content.Ref{Namespace: r.Namespace, Digest: content.Digest(r.Log.SHA256)})
-	}
-	return h
+	return u, err
 }

@@ -37,6 +37,7 @@ type cache struct {
 	wanting sync.Once
 
 	mu    sync.Mutex
+	full  bool                      // the run was told that results cannot be stored
 	known map[jobs.AttemptID]*known // attempts that run, or are about to
 }
 

@@ -2,12 +2,14 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -55,11 +57,30 @@ func (k *cache) conclude(ctx context.Context, spec *jobs.Spec, a schedule.Conclu
 			err = k.failed(ctx, spec, a, this)
 		default:
 		}
+		if errors.Is(err, broker.ErrFull) {
+			note, err = k.noRoom(note, a.ID.Module), nil
+		}
 		if err != nil && ctx.Err() == nil {
 			k.cfg.Logger.Warn("storing a result in the cache failed; the run does not depend on it", "run", spec.Run, "module", a.Module.Name, "error", err)
 		}
 	}
 	return note, k.leaveFlight(ctx, a.ID, this)
+}
+
+// noRoom adds to a note, once a run, that the bucket is full.
+func (k *cache) noRoom(note *jobs.Note, of jobs.ModuleID) *jobs.Note {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.full {
+		return note
+	}
+	k.full = true
+	if note == nil {
+		note = &jobs.Note{Module: of}
+	}
+	const text = "the cache has no room: results of this run are not stored until older ones are removed"
+	note.Warning = strings.TrimPrefix(note.Warning+"; "+text, "; ")
+	return note
 }
 
 // store stores the result of an attempt that has succeeded. It returns a note when

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -53,6 +54,7 @@ type Swept struct {
 	Ours      bool // it was this orchestrator's turn
 	Dropped   int  // runs whose logs were dropped
 	Blobs     int  // values that were dropped: large ones of runs, and parts of trees of files
+	Entries   int  // entries of the cache
 	Forgotten int  // runs whose ends were dropped, too
 	Jobs      int  // jobs that no worker can do
 }
@@ -90,7 +92,7 @@ type Swept struct {
 // end, and it reports the current time. A wrong clock of this machine drops no
 // log.
 func Sweep(ctx context.Context, c *broker.Conn, r Retention) (Swept, error) {
-	s := sweep{conn: c, keep: r.withDefaults()}
+	s := sweep{conn: c, keep: r.withDefaults(), gone: map[content.Ref]bool{}}
 	err := s.sweep(ctx)
 	if err != nil {
 		err = fmt.Errorf("sweep the data of old runs: %w", err)
@@ -105,6 +107,10 @@ type sweep struct {
 	now  time.Time // by the server's clock
 	busy map[jobs.RunID]bool
 	done Swept
+
+	cache *kv.Cache            // nil = there is none
+	keys  []kv.CacheKey        // its keys that refer to content, the least recently used first
+	gone  map[content.Ref]bool // values that were dropped
 }
 
 func (s *sweep) sweep(ctx context.Context) error {
@@ -119,8 +125,12 @@ func (s *sweep) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	crowded, err := s.openCache(ctx)
+	if err != nil {
+		return err
+	}
 	every := sweepInterval
-	if pressed || full(blobs) {
+	if pressed || crowded || full(blobs) {
 		every = sweepPressedInterval
 	}
 	every = cmp.Or(s.keep.Every, every)
@@ -144,7 +154,13 @@ func (s *sweep) sweep(ctx context.Context) error {
 		err = s.makeRoom(ctx, left, limit)
 	}
 	if err == nil {
+		err = s.listCache(ctx, crowded)
+	}
+	if err == nil {
 		err = s.dropBlobs(ctx, full(blobs))
+	}
+	if err == nil {
+		err = s.dropEmptied(ctx)
 	}
 	return err
 }
@@ -248,8 +264,8 @@ func (s *server) sweeps(ctx context.Context) error {
 			s.cfg.Logger.Warn("sweep failed; trying again", "error", err)
 		case done.Jobs > 0:
 			s.cfg.Logger.Warn("removed jobs of runs that do not exist, or of a newer version that no worker took", "jobs", done.Jobs)
-		case done.Dropped+done.Forgotten+done.Blobs > 0:
-			s.cfg.Logger.Info("dropped the data of old runs", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs)
+		case done.Dropped+done.Forgotten+done.Blobs+done.Entries > 0:
+			s.cfg.Logger.Info("dropped the data of old runs", "runs", done.Dropped, "forgotten", done.Forgotten, "large values", done.Blobs, "cache entries", done.Entries)
 		}
 		select {
 		case <-tick.C:

@@ -6,10 +6,8 @@ import (
 	"sort"
 	"time"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/kv"
 )
 
 func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pressedAbove }
@@ -139,6 +137,7 @@ func (s *sweep) dropBlob(ctx context.Context, blob content.Stored, needed *conte
 		return errors.Join(err, needed.Add(ctx, blob.Ref, refs))
 	}
 	s.done.Blobs++
+	s.gone[blob.Ref] = true
 	return nil
 }
 
@@ -157,10 +156,15 @@ func (s *sweep) idleBefore(ctx context.Context) (time.Time, error) {
 	return before.Add(-s.keep.Grace), err
 }
 
-// kept marks what is needed, and while there is room what cache entries hold.
+// kept marks what is needed, and while there is room what cache entries hold. When
+// space is short it orders what they hold by their use.
 func (s *sweep) kept(ctx context.Context, blobs []content.Stored, refs content.Refs, pressed bool) (*content.Marks, error) {
 	marks, err := s.needed(ctx, blobs, refs)
-	if err == nil && !pressed {
+	switch {
+	case err != nil:
+	case pressed:
+		s.useCached(blobs)
+	default:
 		err = s.cached(ctx, marks, refs)
 	}
 	return marks, err
@@ -187,27 +191,4 @@ func (s *sweep) needed(ctx context.Context, blobs []content.Stored, refs content
 		}
 	}
 	return needed, nil
-}
-
-// cached marks the content of cache entries: an entry and its content go together. When
-// space is short, content is ordered by its last use as all other, and an entry
-// without its content is a miss.
-func (s *sweep) cached(ctx context.Context, needed *content.Marks, refs content.Refs) error {
-	cache, err := kv.FindCache(ctx, s.conn.Conn)
-	if errors.Is(err, broker.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	holders, err := cache.Holders(ctx)
-	for i := range holders {
-		for _, t := range holders[i].Trees {
-			err = errors.Join(err, needed.Add(ctx, t, refs))
-		}
-		for _, v := range holders[i].Values {
-			err = errors.Join(err, needed.Add(ctx, v, nil))
-		}
-	}
-	return err
 }

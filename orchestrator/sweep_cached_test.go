@@ -34,7 +34,10 @@ func TestSweepMarksTheTreesOfEntries(t *testing.T) {
 	}
 	marked := func() *content.Marks {
 		marks := new(content.Marks)
-		natstest.Check(t, (&sweep{conn: c}).cached(ctx, marks, refs))
+		s := &sweep{conn: c}
+		natstest.Must[bool](t)(s.openCache(ctx))
+		natstest.Check(t, s.listCache(ctx, false))
+		natstest.Check(t, s.cached(ctx, marks, refs))
 		return marks
 	}
 	if marked().Has(ref("dir")) {

@@ -247,11 +247,17 @@ func (s *shelf) readable(values ...jobs.Value) (readable []bool) {
 // used.
 func (s *shelf) fill(share float64) {
 	s.t.Helper()
+	s.limit("OBJ_mp-blobs", share)
+}
+
+// limit is fill for any stream.
+func (s *shelf) limit(stream string, share float64) {
+	s.t.Helper()
 	js, err := jetstream.New(s.nats.Connect(s.t))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st, err := js.Stream(s.t.Context(), "OBJ_mp-blobs")
+	st, err := js.Stream(s.t.Context(), stream)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -4,20 +4,28 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 )
 
 // deepest bounds how deep values refer to each other. References are data of others
 // and may form a circle.
 const deepest = 8
 
+// UsedAt takes into account that others than values use some of the values, and when
+// they last did. It sets Used and sorts as List does.
+func UsedAt(values []Stored, others map[Ref]time.Time) { use(values, others) }
+
 // use sets when each value was last used: a value is used whenever one that refers to
 // it is. It sorts the values by that, and those that were last used together so that a
 // value follows those that refer to it.
-func use(values []Stored) {
+func use(values []Stored, others map[Ref]time.Time) {
 	at := make(map[Ref]*Stored, len(values))
 	for i := range values {
 		v := &values[i]
 		v.Used, v.depth = v.Time, 0
+		if t := others[v.Ref]; t.After(v.Used) {
+			v.Used = t
+		}
 		at[v.Ref] = v
 	}
 	var pass func(v *Stored)
@@ -43,7 +51,7 @@ func use(values []Stored) {
 	for i := range values {
 		order[i] = &values[i]
 	}
-	slices.SortFunc(order, func(a, b *Stored) int { return b.Time.Compare(a.Time) }) // so that nearly every value is passed once
+	slices.SortFunc(order, func(a, b *Stored) int { return b.Used.Compare(a.Used) }) // so that nearly every value is passed once
 	for _, v := range order {
 		pass(v)
 	}

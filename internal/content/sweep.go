@@ -46,7 +46,7 @@ func (s Store) List(ctx context.Context) ([]Stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the blobs: %w", err)
 	}
-	use(values)
+	use(values, nil)
 	return values, nil
 }
 

@@ -145,6 +145,14 @@ func (b *Bucket) DeleteAt(ctx context.Context, key string, revision uint64) erro
 	return err
 }
 
+// Purge removes a key and leaves no marker, so that it needs no room, unless the key was
+// written after the given revision. It reports whether there was something to remove.
+// Watchers do not see it.
+func (b *Bucket) Purge(ctx context.Context, key string, revision uint64) (bool, error) {
+	n, err := b.c.PurgeBelow(ctx, b.stream(), b.subject(key), revision+1)
+	return n > 0, err
+}
+
 // deletion returns the message that removes a key. The marker expires, so that keys
 // which are used once leave nothing.
 func (b *Bucket) deletion(key string) *nats.Msg {

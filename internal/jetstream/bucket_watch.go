@@ -13,21 +13,34 @@ func (b *Bucket) List(ctx context.Context) ([]BucketEntry, error) { return b.Lis
 // the wildcards of subjects.
 func (b *Bucket) ListMatching(ctx context.Context, filter string) ([]BucketEntry, error) {
 	var entries []BucketEntry
+	err := b.Scan(ctx, filter, func() { entries = nil }, func(e BucketEntry) error {
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// Scan calls f with every entry that a filter selects, as they are now, and holds none
+// of them. It calls began before the first, and again when it has to begin anew.
+func (b *Bucket) Scan(ctx context.Context, filter string, began func(), f func(BucketEntry) error) error {
 	src := b.matching(filter)
 	src.Began = func() error {
-		entries = nil
+		began()
 		return nil
 	}
 	err := b.c.ReadAll(ctx, src, func(l Message) error {
 		if e := b.entry(l); !e.Gone {
-			entries = append(entries, e)
+			return f(e)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", b.Name(), err)
+		return fmt.Errorf("list %s: %w", b.Name(), err)
 	}
-	return entries, nil
+	return nil
 }
 
 // Watch calls f with every entry and then with every change, until ctx ends
