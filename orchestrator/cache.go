@@ -29,7 +29,7 @@ type cache struct {
 	place     string // of attempts in place; "" = none
 	namespace string
 	reads     []string // namespaces
-	taker     locks.Taker
+	flights   locks.Flights
 
 	wanted  chan struct{} // closed when the run looks its first module up
 	opened  chan struct{} // closed when the bucket is open, or denied
@@ -56,7 +56,13 @@ func newCache(c *broker.Conn, cfg Config, spec *jobs.Spec, epoch, fencing uint64
 	files := newInputs(c, spec, cfg.InPlace, policy.Writes())
 	return &cache{
 		conn: c, cfg: cfg, policy: policy, files: files, place: placeOf(files.dir), namespace: policy.Writes(), reads: policy.Reads(),
-		taker:  locks.Taker{Run: spec.Run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true},
+		flights: locks.Flights{
+			Taker: &locks.Taker{
+				Run: spec.Run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true,
+			},
+			Namespace: policy.Writes(), Reads: !policy.NoRead && !policy.Refresh, Takes: !policy.NoWrite,
+			Unusable: func(err error) bool { return errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) },
+		},
 		wanted: make(chan struct{}), opened: make(chan struct{}), known: map[jobs.AttemptID]*known{},
 	}
 }
@@ -96,7 +102,7 @@ func (l *loop) watchFlights(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
-	k.taker.Bucket, k.taker.Leases = k.bucket.Flights(), otherLeases{leases, k.cfg.Name, k.cfg.Logger}
+	k.flights.Taker.Bucket, k.flights.Taker.Leases = k.bucket.Flights(), otherLeases{leases, k.cfg.Name, k.cfg.Logger}
 	close(k.opened)
 	return k.bucket.Flights().Watch(ctx, func(name string) {
 		l.answer(ctx, func() { l.dispatcher.FlightFree(name) })
@@ -145,33 +151,14 @@ func (k *cache) lookUp(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) 
 	if !ok {
 		return schedule.Found{}, nil, nil
 	}
-	found := schedule.Found{Fingerprint: this.print.Sum}
-	reads := !a.Adopt && !k.policy.NoRead && !k.policy.Refresh
-	if reads {
-		if found.Hit = k.read(ctx, a, this.print.Sum); found.Hit != nil {
-			return found, nil, ctx.Err()
-		}
+	found, held, by, err := k.flights.LookUp(ctx, a, this.print.Sum, results{k, this})
+	if err == nil && found.Hit == nil && found.Busy == "" {
+		this.flight = held
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.known[a.ID] = this
 	}
-	if !k.policy.NoWrite {
-		by, err := k.takeFlight(ctx, a, this)
-		if err != nil {
-			return found, nil, err
-		}
-		if by != nil && reads {
-			found.Busy = by.Lock.Name
-			return found, by, nil
-		}
-		// Its last holder may have stored the result since the first read.
-		if reads {
-			if found.Hit = k.read(ctx, a, this.print.Sum); found.Hit != nil {
-				return found, nil, k.leaveFlight(ctx, a.ID, this)
-			}
-		}
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.known[a.ID] = this
-	return found, nil, nil
+	return found, by, err
 }
 
 // print computes the fingerprint. It reports false when the module runs without the
@@ -194,9 +181,16 @@ func (k *cache) print(ctx context.Context, spec *jobs.Spec, a schedule.Lookup) (
 	return this, true
 }
 
-// read returns the outcome that a cached result gives a module, or nil. An entry
+// results are the stored results of the fingerprint that an attempt has.
+type results struct {
+	cache *cache
+	this  *known
+}
+
+// Read returns the outcome that a cached result gives a module, or nil. An entry
 // that cannot be used is a miss.
-func (k *cache) read(ctx context.Context, a schedule.Lookup, sum string) *jobs.Outcome {
+func (r results) Read(ctx context.Context, a schedule.Lookup, sum string) *jobs.Outcome {
+	k := r.cache
 	for _, namespace := range k.reads {
 		e, err := k.bucket.Read(ctx, namespace, sum)
 		if err == nil {
@@ -299,42 +293,31 @@ func isDigest(s string) bool {
 	return err == nil && len(sum) == 32
 }
 
-// takeFlight takes the flight of an attempt's fingerprint. It returns who has it
-// when it is refused.
-func (k *cache) takeFlight(ctx context.Context, a schedule.Lookup, this *known) (*locks.Refusal, error) {
-	flight := jobs.Flight(k.namespace, this.print.Sum)
-	before, _, err := k.taker.Bucket.Read(ctx, flight)
-	if err != nil {
-		return nil, err
-	}
-	by, err := k.taker.Take(ctx, a.ID, []jobs.Lock{flight})
-	if by == nil && err == nil && len(before.Holders) > 0 {
-		k.inherit(ctx, before.Holders[0], this)
-	}
-	if errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) {
-		k.cfg.Logger.Debug("taking a flight failed; the module runs without it", "module", a.Module.Name, "error", err)
-		return nil, nil
-	}
-	this.flight = by == nil && err == nil
-	return by, err
-}
-
-// inherit stores the result of an attempt that has left its flight behind: its
-// orchestrator died after the outcome was recorded. Without it the work would be
-// done again. A failure only means that.
-func (k *cache) inherit(ctx context.Context, h jobs.Holder, this *known) {
-	state, err := k.taker.Logs.Load(ctx, h.Run)
-	if err != nil {
+// Inherit stores the result of an attempt of another run. Its inputs are those of its
+// own run's snapshot, which may differ from the files that its orchestrator saw.
+func (r results) Inherit(ctx context.Context, state *schedule.Run, id jobs.AttemptID) {
+	k, spec := r.cache, state.Spec()
+	o, _ := state.OutcomeOf(id)
+	m := state.ModuleOf(id.Module)
+	if o == nil || m == nil || m.Cache == nil {
 		return
 	}
-	m, o := state.OutcomeOf(jobs.AttemptID{Module: h.Module, Attempt: h.Attempt})
-	if o == nil || o.Status != report.AttemptSucceeded || !o.Hermetic {
-		return
+	var inputs jobs.Tree
+	var err error
+	if globs := m.Cache.Inputs; len(globs) > 0 {
+		inputs, err = newInputs(k.conn, spec, "", k.namespace).taken(ctx, globs)
 	}
-	e := entryOf(state.Spec(), m, o, this)
-	e.When, e.Log = o.Finished, k.keepLog(ctx, h.Run, jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}, o)
-	if err := k.bucket.Store(ctx, k.namespace, e); err != nil {
-		k.cfg.Logger.Debug("storing the result of another run in the cache failed", "run", h.Run, "module", m.Name, "error", err)
+	switch {
+	case err != nil:
+	case inputs.Root != r.this.inputs.Root:
+		err = errors.New("its attempt found other inputs than its fingerprint covers")
+	default:
+		e := entryOf(spec, m, o, r.this)
+		e.When, e.Log = o.Finished, k.keepLog(ctx, spec.Run, id, o)
+		err = k.bucket.Store(ctx, k.namespace, e)
+	}
+	if err != nil {
+		k.cfg.Logger.Debug("storing the result of another run in the cache failed", "run", spec.Run, "module", m.Name, "error", err)
 	}
 }
 
@@ -342,9 +325,5 @@ func (k *cache) leaveFlight(ctx context.Context, id jobs.AttemptID, this *known)
 	if !this.flight {
 		return nil
 	}
-	err := k.taker.GiveBack(ctx, id, []jobs.Lock{jobs.Flight(k.namespace, this.print.Sum)})
-	if errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) {
-		return nil // it is free once its attempt is closed
-	}
-	return err
+	return k.flights.GiveBack(ctx, id, this.print.Sum)
 }

@@ -227,13 +227,14 @@ func (d *Dispatcher) Concluded(note *jobs.Note) {
 }
 
 // OutcomeOf is the outcome of the attempt of a module with a cache, if it is the
-// newest one of the module that was closed.
-func (r *Run) OutcomeOf(id jobs.AttemptID) (*pipeline.Module, *jobs.Outcome) {
+// newest one of the module that was closed, and the epoch of the orchestrator that
+// decided when it was recorded. Nil = there is none.
+func (r *Run) OutcomeOf(id jobs.AttemptID) (*jobs.Outcome, uint64) {
 	i, ok := r.byToken[id.Module]
 	if !ok || r.nodes[i].last == nil || r.nodes[i].last.Attempt != id.Attempt {
-		return nil, nil
+		return nil, 0
 	}
-	return r.nodes[i].module, r.nodes[i].last
+	return r.nodes[i].last, r.nodes[i].lastEpoch
 }
 
 // noted reports whether no note waits to be written.

@@ -76,7 +76,7 @@ func (r *Run) applyOutcome(e jobs.Entry, n *node, o *jobs.Outcome) {
 		r.recordAttempt(n, o)
 	}
 	if n.module.Cache != nil || len(o.CacheDirs) > 0 {
-		n.last = o
+		n.last, n.lastEpoch = o, r.epoch
 	}
 	n.warnings = append(n.warnings, o.Warnings...)
 	n.claim, n.token, n.ignorable = nil, 0, o.Ignorable

@@ -103,6 +103,7 @@ type node struct {
 	ignorable bool
 	warnings  []string
 	last      *jobs.Outcome // of the newest attempt that was closed; of a module with a cache only
+	lastEpoch uint64        // of the takeover before last
 	cached    *jobs.Cached  // where its result comes from
 	flaky     bool          // it has failed and succeeded with one fingerprint
 	path      time.Duration // longest remaining path, its own duration included

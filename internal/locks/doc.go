@@ -24,7 +24,9 @@
 //     orchestrator of the run, whose write may have arrived late: an attempt
 //     that was not granted before the takeover never will be.
 //   - A flight of the cache (jobs.Lock.Flight) is held without a grant. The entry
-//     of an older orchestrator counts until its attempt is closed.
+//     of an older orchestrator counts until its attempt is closed, or is no longer
+//     open in the log because the server has lost records. Who evicts an attempt
+//     that has succeeded stores its result first (Flights).
 //   - When no orchestrator decides for that run, its attempt may have been
 //     closed since. Otherwise the Taker closes it by the rules that every
 //     orchestrator follows: in the log, after a takeover, and in a worker's

@@ -87,7 +87,7 @@ func (t *Taker) over(ctx context.Context, h jobs.Holder, d decider) (bool, error
 // first, which waits for this very lock.
 func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	if t.Ungranted {
-		return false, nil
+		return t.forgotten(ctx, h)
 	}
 	t.mu.Lock()
 	granted := t.granted[h]
@@ -111,6 +111,19 @@ func (t *Taker) void(ctx context.Context, h jobs.Holder) (bool, error) {
 	}
 	_, epoch := state.Control()
 	return state.Closed(id) || epoch > h.Epoch, nil
+}
+
+// forgotten reports whether an attempt that needs no grant is closed behind a record
+// that is noise, or was taken over after the server had lost it: then it is not open
+// in the log, and the newer orchestrator takes the lock again when it needs it.
+func (t *Taker) forgotten(ctx context.Context, h jobs.Holder) (bool, error) {
+	state, err := t.Logs.Load(ctx, h.Run)
+	if err != nil {
+		return false, err
+	}
+	id := jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}
+	_, epoch := state.Control()
+	return state.Closed(id) || !state.Open(id) && epoch > h.Epoch, nil
 }
 
 // closed reports whether the log of a holder's run shows its attempt as closed,

@@ -84,13 +84,13 @@ func (t *Taker) Take(ctx context.Context, id jobs.AttemptID, want []jobs.Lock) (
 		// Read first: an attempt that waits for one of several locks then writes
 		// nothing, and wakes no other run.
 		for _, l := range want {
-			if by, err := t.try(ctx, l, h, t.peek); by != nil || err != nil {
+			if by, err := t.try(ctx, l, h, t.peek, nil); by != nil || err != nil {
 				return by, err
 			}
 		}
 	}
 	for i, l := range want {
-		by, err := t.try(ctx, l, h, t.acquire)
+		by, err := t.try(ctx, l, h, t.acquire, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -116,8 +116,12 @@ func (t *Taker) peek(ctx context.Context, l jobs.Lock, h jobs.Holder) ([]jobs.Ho
 }
 
 // try acquires a lock, or peeks at it, and evicts the holders that do not count
-// any more. An entry that a newer orchestrator writes in between stays.
-func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire func(context.Context, jobs.Lock, jobs.Holder) ([]jobs.Holder, error)) (*Refusal, error) {
+// any more. An entry that a newer orchestrator writes in between stays. It calls
+// evicting, unless it is nil, with each holder before it evicts it.
+func (t *Taker) try(
+	ctx context.Context, l jobs.Lock, h jobs.Holder,
+	acquire func(context.Context, jobs.Lock, jobs.Holder) ([]jobs.Holder, error), evicting func(jobs.Holder),
+) (*Refusal, error) {
 	for {
 		others, err := acquire(ctx, l, h)
 		if err != nil || len(others) == 0 {
@@ -126,6 +130,9 @@ func (t *Taker) try(ctx context.Context, l jobs.Lock, h jobs.Holder, acquire fun
 		gone := t.gone(ctx, others)
 		if gone == nil {
 			return &Refusal{l, others[0]}, ctx.Err()
+		}
+		if evicting != nil {
+			evicting(*gone)
 		}
 		if err := t.giveBack(ctx, []jobs.Lock{l}, func(o jobs.Holder) bool { return o == *gone }); err != nil {
 			return nil, err

@@ -58,6 +58,8 @@ type checks struct {
 	fenced map[uint64]bool   // tokens that executions have had
 	tokens map[string]uint64 // by key of the cluster: the newest fencing token
 	late   []jobs.Holder     // entered in the bucket of locks after the end of their run
+
+	products map[execution][]product
 }
 
 func (w *world) runOf(id jobs.RunID) *run {
@@ -96,6 +98,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	case e.Record.Outcome != nil:
 		c.outcome(w, t, id, e, second, final)
 		c.closedByCondition(w, t, id, e)
+		c.hit(w, t, id, e)
 	case e.Record.Expansion != nil:
 		c.expanded(w, t, id, e.Record.Expansion)
 	case e.Record.Grant != nil:
@@ -126,7 +129,7 @@ func (t *truth) record(e *jobs.Entry, at time.Duration) error {
 		id := jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt}
 		t.outcomes[id], t.closed[id] = o, at
 		m := t.modules[e.Cell]
-		if m != nil && o.Attempt != 0 {
+		if m != nil && (o.Attempt != 0 || o.Cached != nil) {
 			t.values[m.Name] = o.Outputs
 		}
 		if m != nil && t.state.StatusOf(m.Name).Terminal() {
@@ -271,6 +274,7 @@ func (c *checks) starts(w *world, x *task) {
 	x.running = true
 	c.held(w, t, x)
 	c.heldTogether(w, x)
+	c.alone(w, x)
 }
 
 // open checks that a closed attempt does not start. Two attempts without a key may

@@ -43,6 +43,8 @@ type climate struct {
 	lingers bool          // the world continues until the faults end, after its runs have ended
 	shared  bool          // runs share keys and limits
 	apart   bool          // each orchestrator serves only some of the runs
+	caching float64       // modules that have a cache
+	denied  bool          // no orchestrator may use the bucket of cached results
 	desert  bool          // one run's orchestrator dies for ever
 	orderly bool          // without faults, so that slots go to modules in the order of priorities
 }

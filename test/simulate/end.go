@@ -104,6 +104,9 @@ func (c *checks) allowedBy(w *world, r *run, m *pipeline.Module, needs []pipelin
 // own returns the possible statuses of a module that its needs allow to run.
 func own(w *world, t *truth, m *pipeline.Module, stopped bool) []report.Status {
 	list := []report.Status{report.Succeeded, report.Failed, report.TimedOut}
+	if m.Cache != nil && !t.spec.Cache.Off {
+		list = append(list, report.Cached)
+	}
 	holds, err := t.condition(w, m)
 	switch {
 	case w.server.lost && (m.Dynamic != nil || t.readings[t.declared(m)].want != ""):

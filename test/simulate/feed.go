@@ -99,6 +99,9 @@ func (l *loop) snapshot() {
 	if len(l.d.run.truth.locks) > 0 {
 		l.bells.push("receives the snapshot of locks", l.locksChanged)
 	}
+	if l.d.o.w.climate.caching > 0 {
+		l.bells.push("receives the snapshot of flights", l.flightFree(""))
+	}
 	l.d.entryStored(s.logs[l.d.run.id])
 }
 

@@ -17,10 +17,13 @@ type lockRecord struct {
 	revision uint64
 }
 
-// lockName returns a name that differs for a key and a limit of the same name.
+// lockName returns a name that differs for a key, a limit and a flight of the same name.
 func lockName(l jobs.Lock) string {
-	if l.Limit {
+	switch {
+	case l.Limit:
 		return "limit " + l.Name
+	case l.Flight:
+		return "flight " + l.Name
 	}
 	return "key " + l.Name
 }
@@ -36,6 +39,10 @@ func (s *server) writeLock(l jobs.Lock, entry jobs.LockEntry, expect uint64) boo
 	s.locks[lockName(l)] = lockRecord{entry, s.revision}
 	s.w.trace.mix(uint64(len(entry.Holders)))
 	s.w.note("nats", "stores the holders of", lockName(l), entry.Holders)
+	if l.Flight {
+		s.flightWritten(l, before, entry.Holders)
+		return true
+	}
 	s.w.checks.lockWritten(s.w, l, before.entry.Holders, entry.Holders)
 	if len(entry.Holders) < l.Max {
 		s.ringLock(l)

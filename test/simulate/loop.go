@@ -26,7 +26,9 @@ type loop struct {
 	safe       bool   // the server has not restarted since the run was submitted
 	publishing map[jobs.AttemptID]*publication
 
-	taker *locks.Taker
+	taker   *locks.Taker
+	flights *locks.Flights
+	flying  map[jobs.AttemptID]attemptsFlight // attempts that were looked up and run
 
 	feed, watch, bells stream
 	timer              time.Duration // when the timer fires; 0 = not set

@@ -26,6 +26,9 @@ func (s *server) loseTail() {
 	}
 	s.loseLogs(from)
 	s.loseQueue(queueFrom)
+	if s.w.climate.caching > 0 && s.w.dice.Float64() < 0.7 {
+		s.loseResults(max(0, s.w.now-time.Duration(s.w.dice.Int64N(int64(longestLoss)))))
+	}
 }
 
 // loseStore loses everything that the server has stored. It is then like a new
@@ -40,6 +43,8 @@ func (s *server) loseStore() {
 	s.sequence, s.queued, s.queue, s.removed = 0, 0, nil, nil
 	clear(s.leases)
 	clear(s.locks)
+	clear(s.results)
+	s.flights = nil
 	s.w.after(s.w.between(0, 2*time.Second), nil, "another run is submitted", s.w.submitLater)
 }
 

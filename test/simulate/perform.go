@@ -40,6 +40,10 @@ func (l *loop) perform(a schedule.Action) {
 		l.lock(a)
 	case schedule.Unlock:
 		l.unlock(a)
+	case schedule.Lookup:
+		l.lookUp(a)
+	case schedule.Conclude:
+		l.conclude(a)
 	case schedule.Write:
 		d.append("", a.Expect, a.Record, func(uint64) {})
 	case schedule.Audit:

@@ -10,6 +10,7 @@ import (
 // populate creates the parties, the runs and the faults of a world.
 func (w *world) populate() {
 	w.climate = w.drawClimate()
+	w.castCache()
 	w.net = w.climate.net
 	for i := range w.climate.runs {
 		w.submit(jobs.RunID("r" + utoa(uint64(i+1))))
@@ -68,7 +69,7 @@ func (w *world) submit(id jobs.RunID) *run {
 	w.runs = append(w.runs, r)
 	r.truth.begin()
 	r.truth.readings = r.readings
-	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline(r)}})
+	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline(r), Cache: w.cachePolicy()}})
 	r.truth.locks = r.truth.state.Locks()
 	return r
 }
@@ -85,6 +86,7 @@ func (w *world) pipeline(r *run) *pipeline.Pipeline {
 	alone := w.chance(0.15)
 	for i := range 1 + w.rand.IntN(w.climate.modules) {
 		m := w.module(i, alone)
+		w.caches(m)
 		w.lists(m)
 		w.reads(r, p, m)
 		w.expands(p, m)

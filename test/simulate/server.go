@@ -44,7 +44,9 @@ type server struct {
 	written  map[string]uint64 // last revision in the registry, also of deleted entries
 	leases   map[jobs.RunID]*entry[leaseHolder]
 	locks    map[string]lockRecord
-	blobs    map[string]stored // by digest
+	blobs    map[string]stored       // by digest
+	results  map[string]cachedResult // by namespace and fingerprint
+	flights  []flightChange          // newest last
 	revision uint64
 	sweeping bool
 
@@ -89,7 +91,7 @@ func newServer(w *world) *server {
 	return &server{
 		w: w, boot: 1, logs: map[jobs.RunID]*log{},
 		registry: map[string]*entry[jobs.WorkerInfo]{}, written: map[string]uint64{}, leases: map[jobs.RunID]*entry[leaseHolder]{},
-		locks: map[string]lockRecord{}, blobs: map[string]stored{}, made: epoch.Add(-time.Second),
+		locks: map[string]lockRecord{}, blobs: map[string]stored{}, results: map[string]cachedResult{}, made: epoch.Add(-time.Second),
 	}
 }
 
@@ -173,6 +175,8 @@ func kindOf(rec *jobs.Record) string {
 		return "expansion"
 	case rec.Nobody != nil:
 		return "nobody"
+	case rec.Note != nil:
+		return "note"
 	case rec.Cancel != nil:
 		return "cancel"
 	case rec.End != nil:

@@ -67,7 +67,7 @@ func (d *decider) publishEpoch(then func()) {
 func (d *decider) begin(l *loop) {
 	l.fleet, l.publishing = schedule.NewFleet(workerTTL), map[jobs.AttemptID]*publication{}
 	l.feed, l.watch, l.bells = stream{d: d}, stream{d: d}, stream{d: d}
-	l.taker = l.newTaker()
+	l.taker, l.flights, l.flying = l.newTaker(), l.newFlights(), map[jobs.AttemptID]attemptsFlight{}
 	d.loop = l
 	d.follow()
 }

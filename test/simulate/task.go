@@ -55,7 +55,8 @@ func (t *task) Execute(ctx context.Context) (*jobs.Outcome, error) {
 	}
 	o.Started, o.Finished = started, t.k.now()
 	if o.Status == report.AttemptSucceeded {
-		o.Outputs = w.result(t.Job())
+		o.Outputs, o.Hermetic = w.result(t.Job()), w.hermetic()
+		w.checks.produced(w, t.Job(), o.Outputs)
 	}
 	return o, s.Err()
 }

@@ -17,6 +17,7 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type world struct {
 	seed   uint64
 	rand   *rand.Rand
+	dice   *rand.Rand    // for what concerns the cache
 	now    time.Duration // true time, which no party can read
 	events eventHeap
 	serial uint64 // number of the next event; orders events of one moment
