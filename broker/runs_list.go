@@ -245,13 +245,10 @@ func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
 // Mark marks every value to which the log of a run refers: long records, outputs, and
 // trees of files with everything to which they refer by refs.
 func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, refs content.Refs) error {
-	mark := func(digest string) error {
-		return used.Add(ctx, content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(digest)}, nil)
-	}
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		if byReference(m.Msg) {
-			if err := mark(m.Header.Get(headerBlob)); err != nil {
+			if err := used.Add(ctx, valueRef(m.Header.Get(headerBlob)), nil); err != nil {
 				return err
 			}
 		}
@@ -265,27 +262,38 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, re
 		case err != nil:
 			return err
 		}
-		for _, o := range outputsIn(&e.Record) {
-			if err := mark(o.Ref.SHA256); err != nil {
-				return err
-			}
-		}
-		if o := e.Record.Outcome; o != nil && o.Cached != nil && o.Cached.Log.Bytes > 0 {
-			if err := used.Add(ctx, content.Ref{Namespace: o.Cached.Namespace, Digest: content.Digest(o.Cached.Log.SHA256)}, nil); err != nil {
-				return err
-			}
-		}
-		for _, t := range treesIn(&e.Record) {
-			if err := used.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs); err != nil {
-				return err
-			}
-		}
-		return nil
+		return markRecord(ctx, &e.Record, used, refs)
 	})
 	if err != nil {
 		return fmt.Errorf("find the blobs of run %s: %w", run, err)
 	}
 	return nil
+}
+
+// markRecord marks the values to which a record refers.
+func markRecord(ctx context.Context, rec *jobs.Record, used *content.Marks, refs content.Refs) error {
+	for _, o := range outputsIn(rec) {
+		if err := used.Add(ctx, valueRef(o.Ref.SHA256), nil); err != nil {
+			return err
+		}
+	}
+	if o := rec.Outcome; o != nil && o.Cached != nil && o.Cached.Log.Bytes > 0 {
+		log := content.Ref{Namespace: o.Cached.Namespace, Digest: content.Digest(o.Cached.Log.SHA256)}
+		if err := used.Add(ctx, log, nil); err != nil {
+			return err
+		}
+	}
+	for _, t := range treesIn(rec) {
+		if err := used.Add(ctx, content.Ref{Namespace: t.Namespace, Digest: content.Digest(t.Manifest)}, refs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// valueRef names a value of a run.
+func valueRef(digest string) content.Ref {
+	return content.Ref{Namespace: jobs.ValuesNamespace, Digest: content.Digest(digest)}
 }
 
 func outputsIn(rec *jobs.Record) (found []jobs.Value) {

@@ -40,7 +40,7 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("%s", text)
 		}
 	}
-	if c.Repository != "" && r.Repository != "" && c.Repository != r.Repository {
+	if !c.holds(r.Repository) {
 		lack("the files of %s (its --workspace holds %s)", r.Repository, c.Repository)
 	}
 	if r.CPUs > c.CPUs {
@@ -50,6 +50,12 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		lack("%d MiB of memory (it has %d)", r.Memory>>20, c.Memory>>20)
 	}
 	return missing
+}
+
+// holds reports whether a worker can run what takes the files of a repository
+// along: it makes a directory with them, or has them in its workspace.
+func (c Capabilities) holds(repository string) bool {
+	return c.Repository == "" || repository == "" || c.Repository == repository
 }
 
 // missingTool says what a worker lacks of a tool; empty when it has it.

@@ -44,7 +44,7 @@ func (c *Client) Wait(ctx context.Context, run jobs.RunID, o WaitOptions) (*repo
 // decides for. When NATS gives no answer it leaves the error to Follow.
 func (c *Client) checkDecided(ctx context.Context, run jobs.RunID, o WaitOptions) error {
 	if ended, err := c.Ended(ctx, run); err != nil || ended {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	if o.Alone {
 		if _, err := c.Show(ctx, run); err != nil {
@@ -56,7 +56,7 @@ func (c *Client) checkDecided(ctx context.Context, run jobs.RunID, o WaitOptions
 		return nil
 	}
 	if exists, err := c.conn.Runs.Exists(ctx, run); err != nil || !exists {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	if decided, err := c.Decided(ctx, run); err == nil && !decided {
 		o.Undecided()

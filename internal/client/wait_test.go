@@ -43,7 +43,7 @@ func bubbleWaiting(t *testing.T, test func(t *testing.T, w *waiting)) {
 }
 
 func TestWaitReturnsTheReportOfAnEndedRun(t *testing.T) {
-	bubbleWaiting(t, func(t *testing.T, w *waiting) {
+	bubbleWaiting(t, func(t *testing.T, w *waiting) { //nolint:thelper // it is the test
 		w.end(report.AttemptFailed, report.RunFailed)
 		rep, err := w.wait(t, client.WaitOptions{Alone: true})
 		if err != nil || rep.Status != report.RunFailed || w.undecided != 0 {
@@ -53,7 +53,7 @@ func TestWaitReturnsTheReportOfAnEndedRun(t *testing.T) {
 }
 
 func TestWaitNotifiesOfAnUndecidedRunAndWaitsForItsEnd(t *testing.T) {
-	bubbleWaiting(t, func(t *testing.T, w *waiting) {
+	bubbleWaiting(t, func(t *testing.T, w *waiting) { //nolint:thelper // it is the test
 		time.AfterFunc(time.Minute, func() { w.end(report.AttemptSucceeded, report.RunSucceeded) })
 		rep, err := w.wait(t, client.WaitOptions{Timeout: time.Hour})
 		if err != nil || rep.Status != report.RunSucceeded || w.undecided != 1 {
@@ -63,7 +63,7 @@ func TestWaitNotifiesOfAnUndecidedRunAndWaitsForItsEnd(t *testing.T) {
 }
 
 func TestWaitReturnsErrTimeoutWhileTheRunGoesOn(t *testing.T) {
-	bubbleWaiting(t, func(t *testing.T, w *waiting) {
+	bubbleWaiting(t, func(t *testing.T, w *waiting) { //nolint:thelper // it is the test
 		if rep, err := w.wait(t, client.WaitOptions{Timeout: time.Minute}); rep != nil || !errors.Is(err, client.ErrTimeout) {
 			t.Errorf("report %+v, error %v, want ErrTimeout", rep, err)
 		}
@@ -71,7 +71,7 @@ func TestWaitReturnsErrTimeoutWhileTheRunGoesOn(t *testing.T) {
 }
 
 func TestWaitAloneReturnsErrUndecided(t *testing.T) {
-	bubbleWaiting(t, func(t *testing.T, w *waiting) {
+	bubbleWaiting(t, func(t *testing.T, w *waiting) { //nolint:thelper // it is the test
 		if rep, err := w.wait(t, client.WaitOptions{Alone: true}); rep != nil || !errors.Is(err, client.ErrUndecided) {
 			t.Errorf("report %+v, error %v, want ErrUndecided", rep, err)
 		}

@@ -28,32 +28,13 @@ func use(values []Stored, others map[Ref]time.Time) {
 		}
 		at[v.Ref] = v
 	}
-	var pass func(v *Stored)
-	pass = func(v *Stored) {
-		for _, ref := range v.Refs {
-			child, ok := at[ref]
-			if !ok || v.depth == deepest {
-				continue
-			}
-			younger, deeper := v.Used.After(child.Used), v.depth+1 > child.depth
-			if younger {
-				child.Used = v.Used
-			}
-			if deeper {
-				child.depth = v.depth + 1
-			}
-			if younger || deeper {
-				pass(child)
-			}
-		}
-	}
 	order := make([]*Stored, len(values))
 	for i := range values {
 		order[i] = &values[i]
 	}
 	slices.SortFunc(order, func(a, b *Stored) int { return b.Used.Compare(a.Used) }) // so that nearly every value is passed once
 	for _, v := range order {
-		pass(v)
+		v.pass(at)
 	}
 	slices.SortFunc(values, func(a, b Stored) int {
 		return cmp.Or(a.Used.Compare(b.Used), cmp.Compare(a.depth, b.depth))
@@ -69,4 +50,24 @@ func RefsIn(values []Stored) Refs {
 		}
 	}
 	return func(_ context.Context, of Ref) ([]Ref, error) { return refs[of], nil }
+}
+
+// pass makes what a value refers to as young and deeper than the value.
+func (v *Stored) pass(at map[Ref]*Stored) {
+	for _, ref := range v.Refs {
+		child, ok := at[ref]
+		if !ok || v.depth == deepest {
+			continue
+		}
+		younger, deeper := v.Used.After(child.Used), v.depth+1 > child.depth
+		if younger {
+			child.Used = v.Used
+		}
+		if deeper {
+			child.depth = v.depth + 1
+		}
+		if younger || deeper {
+			child.pass(at)
+		}
+	}
 }

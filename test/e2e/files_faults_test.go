@@ -107,7 +107,7 @@ func (p *place) killedWhileItFetches(t *testing.T, x *proxy) {
 	}
 	second.kill(t)
 	p.apart(t, "fetches", "--tags", "fetches")
-	if again := p.retried(t, 0, "fetches", "use"); again.Report.module(t, "use").Attempts[0].Worker != "fetches" {
+	if again := p.retried(t, "fetches", "use"); again.Report.module(t, "use").Attempts[0].Worker != "fetches" {
 		t.Errorf("the attempts of the repeated run: %+v", again.Report.module(t, "use").Attempts)
 	}
 }
@@ -183,5 +183,5 @@ func (p *place) damagedOnTheMachine(t *testing.T) {
 	if err != nil || flipped != 1 {
 		t.Fatalf("%d files flipped, %v", flipped, err)
 	}
-	p.retried(t, 0, "flips", "use")
+	p.retried(t, "flips", "use")
 }

@@ -202,9 +202,9 @@ modules:
 	if err := os.WriteFile(filepath.Join(first.dir, "repaired"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	second := p.retried(t, 0, first.Report.Run)
+	second := p.retried(t, first.Report.Run)
 	p.lose(t)
-	third := p.retried(t, 0, second.Report.Run, "use")
+	third := p.retried(t, second.Report.Run, "use")
 	if got := strings.Join(first.lines(t, "ran"), " "); got != "make use use use" {
 		t.Errorf("ran %s; %v", got, third.Report.statuses())
 	}
