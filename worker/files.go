@@ -67,7 +67,7 @@ func (a *task) inDirectory(ctx context.Context, in string, run func(dir string, 
 		return *failed
 	}
 	found := dir.Found()
-	r := a.collect(ctx, dir, run(dir.Path(), found))
+	r := a.collect(ctx, dir, run(found.Dir, found))
 	r.Warnings = append(r.Warnings, a.warnings(found)...)
 	if r.Gone && a.job.Func == nil { // a function that prepared a command may have left goroutines
 		dir.Gone()
@@ -115,7 +115,7 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 	storing, stop := a.Stops().After(ctx)
 	defer stop()
 	artifacts, err := dir.Collect(storing, r.Status)
-	r.Artifacts, r.Hermetic = artifacts, dir.Hermetic()
+	r.Artifacts, r.Hermetic = artifacts, dir.Found().Hermetic
 	st, asked := a.Stops().Asked()
 	switch {
 	case err == nil && r.Status == report.AttemptSucceeded:

@@ -25,7 +25,7 @@ func TestArtifactIsAFileSystem(t *testing.T) {
 	d := s.prepare(&jobs.JobFiles{Restore: []jobs.Restore{
 		opens("build", "bin", "", bin), opens("each", "log", "each-1", s.push(contents{"log": "1"})), opens("each", "log", "each-2", s.push(contents{"log": "2"})),
 	}}, "")
-	if entries := natstest.Must[[]os.DirEntry](t)(os.ReadDir(d.Path())); len(entries) > 0 {
+	if entries := natstest.Must[[]os.DirEntry](t)(os.ReadDir(d.Found().Dir)); len(entries) > 0 {
 		t.Errorf("they are restored: %v", entries)
 	}
 	open := d.Found().Artifacts

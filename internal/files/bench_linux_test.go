@@ -29,7 +29,7 @@ func BenchmarkPrepare(b *testing.B) {
 		d, err := s.Prepare(context.Background(), f, "")
 		natstest.Check(b, err)
 		b.StopTimer()
-		work(d.Path())
+		work(d.Found().Dir)
 		if gone {
 			d.Gone()
 		}

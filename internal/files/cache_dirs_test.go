@@ -22,7 +22,7 @@ func places(change func(*jobs.CacheDir)) []jobs.CacheDir {
 
 // paths are where these directories are.
 func paths(d workspace.Directory) []string {
-	found := []string{filepath.Join(d.Path(), "web", "node_modules")}
+	found := []string{filepath.Join(d.Found().Dir, "web", "node_modules")}
 	for _, v := range d.Found().Variables {
 		found = append(found, v.Value)
 	}

@@ -50,7 +50,7 @@ func TestArtifactDamagedOnTheMachine(t *testing.T) {
 			m := files.New(files.Config{Dir: dir, Remote: f.store})
 			d, err := m.Prepare(t.Context(), &jobs.JobFiles{Restore: []jobs.Restore{{Artifact: artifact, Module: "build"}}}, in)
 			natstest.Check(t, err)
-			if diff := cmp.Diff(want, contentsOf(t, d.Path())); diff != "" {
+			if diff := cmp.Diff(want, contentsOf(t, d.Found().Dir)); diff != "" {
 				t.Error(diff)
 			}
 			natstest.Check(t, d.Close())

@@ -93,14 +93,12 @@ func newDirectory(store *filestore.Store) (string, error) {
 	return dir, nil
 }
 
-// Path is the directory.
-func (d *Directory) Path() string { return d.path }
-
-// Found is what the attempt finds beside its directory.
-func (d *Directory) Found() workspace.Found { return d.found }
-
-// Hermetic reports whether the directory contains only what the module declares.
-func (d *Directory) Hermetic() bool { return d.own && d.files.Narrow }
+// Found is what the attempt finds.
+func (d *Directory) Found() workspace.Found {
+	found := d.found
+	found.Dir, found.Hermetic = d.path, d.own && d.files.Narrow
+	return found
+}
 
 // writeSnapshot provides the files of the run, or those that the module declares as
 // its inputs. Content that turns out to be damaged is fetched again.

@@ -85,8 +85,8 @@ func attempt(t *testing.T, m *files.Machine, f *jobs.JobFiles) workspace.Directo
 func leave(t *testing.T, d workspace.Directory, ended report.AttemptStatus, wrote map[string]string) ([]jobs.Artifact, error) {
 	t.Helper()
 	for path, text := range wrote {
-		natstest.Check(t, os.MkdirAll(filepath.Dir(filepath.Join(d.Path(), path)), 0o755))
-		natstest.Check(t, os.WriteFile(filepath.Join(d.Path(), path), []byte(text), 0o644))
+		natstest.Check(t, os.MkdirAll(filepath.Dir(filepath.Join(d.Found().Dir, path)), 0o755))
+		natstest.Check(t, os.WriteFile(filepath.Join(d.Found().Dir, path), []byte(text), 0o644))
 	}
 	left, err := d.Collect(t.Context(), ended)
 	natstest.Check(t, d.Close())
@@ -126,17 +126,17 @@ func TestArtifactsReachOtherMachines(t *testing.T) {
 	if len(left) != 1 || left[0].Name != "bin" || left[0].Tree.Files != 1 {
 		t.Fatalf("it left %+v", left)
 	}
-	if _, err := os.Stat(first.Path()); !os.IsNotExist(err) {
+	if _, err := os.Stat(first.Found().Dir); !os.IsNotExist(err) {
 		t.Errorf("the directory is still there: %v", err)
 	}
 	second := attempt(t, f.machine(), &jobs.JobFiles{Workspace: snapshot, Restore: []jobs.Restore{
 		{Artifact: left[0], Module: "build"}, {Artifact: left[0], Module: "build", To: "copy"},
 	}})
 	want := map[string]string{"src/a.c": "int a;", "Makefile": "all:", "out/a": "binary", "copy/out/a": "binary"}
-	if diff := cmp.Diff(want, contentsOf(t, second.Path())); diff != "" {
+	if diff := cmp.Diff(want, contentsOf(t, second.Found().Dir)); diff != "" {
 		t.Error(diff)
 	}
-	info, err := os.Stat(filepath.Join(second.Path(), "Makefile"))
+	info, err := os.Stat(filepath.Join(second.Found().Dir, "Makefile"))
 	if natstest.Check(t, err); !info.ModTime().Equal(time.Unix(1e9, 0)) {
 		t.Errorf("a file of the snapshot has the time %v", info.ModTime())
 	}
@@ -150,10 +150,10 @@ func TestNarrowDirectoryHasDeclaredInputsOnly(t *testing.T) {
 	d := attempt(t, f.machine(), &jobs.JobFiles{
 		Workspace: f.snapshot(map[string]string{"a.go": "package a", "go.mod": "module a", "README": "read"}), Narrow: true, Inputs: []string{"**/*.go"},
 	})
-	if diff := cmp.Diff(map[string]string{"a.go": "package a"}, contentsOf(t, d.Path())); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a.go": "package a"}, contentsOf(t, d.Found().Dir)); diff != "" {
 		t.Error(diff)
 	}
-	if !d.Hermetic() {
+	if !d.Found().Hermetic {
 		t.Error("it is not hermetic")
 	}
 	natstest.Check(t, d.Close())
@@ -251,7 +251,7 @@ func TestGitOfTheRun(t *testing.T) {
 	f := newFleet(t)
 	git := f.snapshot(map[string]string{".git/HEAD": "ref: refs/heads/main"})
 	d := attempt(t, f.machine(), &jobs.JobFiles{Workspace: f.snapshot(map[string]string{"a": "a"}), Git: git})
-	if diff := cmp.Diff(map[string]string{"a": "a", ".git/HEAD": "ref: refs/heads/main"}, contentsOf(t, d.Path())); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a": "a", ".git/HEAD": "ref: refs/heads/main"}, contentsOf(t, d.Found().Dir)); diff != "" {
 		t.Error(diff)
 	}
 	natstest.Check(t, d.Close())

@@ -32,20 +32,20 @@ func TestDirectoryServesTheNextAttempt(t *testing.T) {
 	artifact := jobs.Restore{Artifact: jobs.Artifact{Name: "gen", Tree: *s.push(contents{"d1/gen": "x", "d0/f0": "other"})}, Module: "m"}
 
 	d := s.prepare(&jobs.JobFiles{Workspace: first, Restore: []jobs.Restore{artifact}}, "")
-	path := d.Path()
+	path := d.Found().Dir
 	write(t, path, contents{"d2/f2": "changed", "new/file": "x"})
 	natstest.Check(t, os.RemoveAll(filepath.Join(path, "d3")))
 	end(t, d)
 
 	for i, want := range []*jobs.Tree{first, first, second, first} {
 		d := s.prepare(&jobs.JobFiles{Workspace: want}, "")
-		if d.Path() != path {
-			t.Errorf("attempt %d: it is in %s, and not in the directory %s that the one before has left", i, d.Path(), path)
+		if d.Found().Dir != path {
+			t.Errorf("attempt %d: it is in %s, and not in the directory %s that the one before has left", i, d.Found().Dir, path)
 		}
-		if got := root(t, d.Path()); got != want.Root {
+		if got := root(t, d.Found().Dir); got != want.Root {
 			t.Errorf("attempt %d: the directory does not hold the snapshot", i)
 		}
-		if info, err := os.Stat(filepath.Join(d.Path(), "d2/f2")); err != nil || !info.ModTime().Equal(taken) {
+		if info, err := os.Stat(filepath.Join(d.Found().Dir, "d2/f2")); err != nil || !info.ModTime().Equal(taken) {
 			t.Errorf("attempt %d: the time of a file is not that of the snapshot: %v", i, err)
 		}
 		end(t, d)
@@ -56,12 +56,12 @@ func TestDirectoryWithProcessesLeftIsRemoved(t *testing.T) {
 	s := newSite(t, 2)
 	f := &jobs.JobFiles{Workspace: s.push(many("a"))}
 	d := s.prepare(f, "")
-	path := d.Path()
+	path := d.Found().Dir
 	natstest.Check(t, d.Close())
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the directory of an attempt that may run on was kept: %v", err)
 	}
-	if d = s.prepare(f, ""); d.Path() == path {
+	if d = s.prepare(f, ""); d.Found().Dir == path {
 		t.Error("the next attempt runs in the same directory")
 	}
 	end(t, d)
@@ -77,15 +77,15 @@ func TestKeptDirectoriesAreBounded(t *testing.T) {
 	}
 	var kept []string
 	for _, d := range open {
-		if _, err := os.Lstat(d.Path()); err == nil {
-			kept = append(kept, d.Path())
+		if _, err := os.Lstat(d.Found().Dir); err == nil {
+			kept = append(kept, d.Found().Dir)
 		}
 	}
-	if len(kept) != 1 || kept[0] != open[1].Path() {
+	if len(kept) != 1 || kept[0] != open[1].Found().Dir {
 		t.Errorf("%v are kept, and the bound is 1", kept)
 	}
 	natstest.Check(t, s.Close())
-	if _, err := os.Lstat(open[1].Path()); !os.IsNotExist(err) {
+	if _, err := os.Lstat(open[1].Found().Dir); !os.IsNotExist(err) {
 		t.Errorf("the kept directory outlives the machine: %v", err)
 	}
 }
@@ -94,14 +94,14 @@ func TestDirectoryReplacedByALinkIsNotUsed(t *testing.T) {
 	s := newSite(t, 1)
 	f := &jobs.JobFiles{Workspace: s.push(many("a"))}
 	d := s.prepare(f, "")
-	path := d.Path()
+	path := d.Found().Dir
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 	natstest.Check(t, os.Rename(path, elsewhere))
 	natstest.Check(t, os.Symlink(elsewhere, path))
 	end(t, d)
 	d = s.prepare(f, "")
-	if d.Path() == path || root(t, d.Path()) != f.Workspace.Root {
-		t.Errorf("the attempt is in %s, which was replaced by a link", d.Path())
+	if d.Found().Dir == path || root(t, d.Found().Dir) != f.Workspace.Root {
+		t.Errorf("the attempt is in %s, which was replaced by a link", d.Found().Dir)
 	}
 	end(t, d)
 	if root(t, elsewhere) != f.Workspace.Root {
@@ -121,7 +121,7 @@ func TestDamagedContentIsFetchedAgain(t *testing.T) {
 		natstest.Check(t, os.WriteFile(file, []byte("damaged"), 0o600))
 	}
 	d := s.prepare(f, "")
-	if root(t, d.Path()) != f.Workspace.Root {
+	if root(t, d.Found().Dir) != f.Workspace.Root {
 		t.Error("the directory does not hold the snapshot")
 	}
 	natstest.Check(t, d.Close())

@@ -21,10 +21,7 @@ type Files interface {
 
 // Directory has the files of one attempt.
 type Directory interface {
-	Path() string
-	// Hermetic reports whether only what the module declares is in it.
-	Hermetic() bool
-	// Found is what the attempt finds besides.
+	// Found is what the attempt finds.
 	Found() Found
 	// Collect stores the artifacts that the attempt leaves when it has ended so.
 	Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error)
@@ -38,8 +35,10 @@ type Directory interface {
 	Close() error
 }
 
-// Found is what an attempt finds beside its directory.
+// Found is what an attempt finds.
 type Found struct {
+	Dir       string              // the directory itself
+	Hermetic  bool                // only what the module declares is in it
 	Variables []pipeline.KeyValue // with the paths of cache directories
 	Artifacts Artifacts           // that a function opens
 	Warnings  []string
