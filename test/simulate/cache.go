@@ -54,6 +54,9 @@ func (w *world) castCache() {
 		c.apart, c.desert = true, c.desert || w.dice.Float64() < 0.5
 	}
 	c.denied = w.dice.Float64() < 0.1
+	if w.dice.Float64() < 0.2 { // attempts that are started again with other inputs, after a loss
+		c.needs, c.reads, c.losses, c.restarts, c.stores, c.denied = 0.5, 0.9, 1, 0.3, 0, false
+	}
 	for range w.dice.IntN(3) { // runs that come later find results
 		w.after(time.Duration(w.dice.Int64N(int64(15*time.Second))), nil, "another run is submitted", func() {
 			if !w.fair {

@@ -9,14 +9,15 @@
 //     Dispatcher and Fleet);
 //   - how a worker serves a delivery (package internal/attempt);
 //   - how an orchestrator takes, gives back and reclaims keys and limits of the
-//     cluster (package internal/locks).
+//     cluster, and the flights of cached results (package internal/locks).
 //
 // The last two run as coroutines, of which exactly one runs at a time.
 //
 // Models:
 //
 //   - NATS: logs with their compare-and-set, the queue with its redeliveries,
-//     the registry, which a restart empties, the leases, and the bucket of locks;
+//     the registry, which a restart empties, the leases, the bucket of locks, and
+//     that of cached results;
 //   - the shell of an orchestrator: its leases, takeovers, and the execution of
 //     decisions;
 //   - the shell of a worker: registration, heartbeats, pulls and drains;
@@ -69,6 +70,13 @@
 //   - The entry of a key or limit of the cluster names each attempt that was
 //     granted it, until the attempt is closed.
 //   - A worker that lives and holds a key is never declared lost.
+//   - A cached result has the fingerprint and a namespace of the module that takes
+//     it, some attempt has produced it, and its success stands in that attempt's
+//     log. The module's condition holds.
+//   - No two attempts of a fingerprint are executed at the same time in a namespace,
+//     unless one is closed. An attempt keeps its flight until then.
+//   - A lookup finds a result that was stored before.
+//   - A module that waits for a flight has no grant, and no lock of the cluster.
 //   - A run ends once, with the verdict of its modules.
 //   - Every log folds, and so does each of its prefixes.
 //   - No orchestrator decides again and again without a change.
@@ -81,7 +89,8 @@
 //   - The network does not repeat the publication of a job. An orchestrator that
 //     sends a job twice marks the second copy.
 //   - A feed from the server is at most 300 ms behind, unless it was cut.
-//   - A server that loses the last part of its streams keeps its leases and locks.
+//   - A server that loses the last part of its streams keeps its leases and locks. It
+//     may lose cached results and flights.
 //   - No stray record claims or ends the current attempt.
 //   - Clocks drift by one percent at most.
 //   - A module without a key may start after it was closed, when its delivery was
