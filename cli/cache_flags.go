@@ -25,7 +25,7 @@ var cacheModes = []string{"read-write", "read", "write", "off"}
 func (o *cacheOptions) define(fs *pflag.FlagSet) {
 	settings.TextFlag(fs, &o.mode, "cache", "", strings.Join(cacheModes, "|"), "read-write", "how modules with a cache use earlier results, and leave theirs")
 	namespaceFlag(fs, &o.namespace, "the namespace of the cache and of stored files (default: "+jobs.DefaultNamespace+")")
-	settings.ListFlag(fs, &o.from, "cache-from", "NAMES", false, "also use results of these namespaces (repeatable)")
+	cacheFromFlag(fs, &o.from, "also use results of these namespaces (repeatable)")
 	settings.SwitchFlag(fs, &o.refresh, "refresh", "", "run modules with a cache in any case, and replace their results in it")
 }
 
@@ -38,7 +38,15 @@ func (o *cacheOptions) faults(a *app) (faults []string) {
 		faults = append(faults, fmt.Sprintf("--cache%s: %q is not one of %s", a.bind.FromOf("cache"), o.mode, strings.Join(cacheModes, ", ")))
 	}
 	faults = append(faults, namespaceFaults(a, o.namespace)...)
-	for _, name := range o.from {
+	return append(faults, cacheFromFaults(a, o.from)...)
+}
+
+func cacheFromFlag(fs *pflag.FlagSet, to *[]string, usage string) {
+	settings.ListFlag(fs, to, "cache-from", "NAMES", false, usage)
+}
+
+func cacheFromFaults(a *app, names []string) (faults []string) {
+	for _, name := range names {
 		if !jobs.ValidNamespace(name) {
 			faults = append(faults, fmt.Sprintf("--cache-from%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("cache-from"), name))
 		}

@@ -34,7 +34,8 @@ type serveOptions struct {
 	name   string
 	access.ListenOptions
 	maxRuns    int
-	namespace  string // of the cache, of every run; "" = as each run says
+	namespace  string   // of the cache, of every run; "" = as each run says
+	from       []string // namespaces from which every run also reads, with namespace
 	workerTTL  time.Duration
 	keepRuns   time.Duration
 	syncAlways bool
@@ -53,6 +54,7 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, unique among live ones (default: the host's name and a suffix)")
 	syncFlag(fs, &o.syncAlways)
 	namespaceFlag(fs, &o.namespace, "use this namespace of the cache for every run, whatever the run asks for")
+	cacheFromFlag(fs, &o.from, "with --cache-namespace: every run also uses results of these namespaces (repeatable)")
 	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most this many runs at a time; others wait")
 	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
 	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run this long after its end; without room, the oldest sooner")
@@ -63,7 +65,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, namespaceFaults(a, o.namespace), o.Faults(a.bind), o.offers.faults())
+		return slices.Concat(faults, namespaceFaults(a, o.namespace), cacheFromFaults(a, o.from), o.Faults(a.bind), o.offers.faults())
 	}
 }
 
@@ -204,7 +206,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 func serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
 	name := cmp.Or(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
-		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL, Namespace: o.namespace},
+		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL, Namespace: o.namespace, From: o.from},
 		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},
 		Began:   func() { log.Info("serving runs", "name", name) },
 		Adopted: func(run jobs.RunID) { log.Info("run taken", "run", string(run)) },

@@ -51,7 +51,7 @@ type known struct {
 func newCache(c *broker.Conn, cfg Config, spec *jobs.Spec, epoch, fencing uint64, ask locks.Inquiry) *cache {
 	policy := spec.Cache
 	if cfg.Namespace != "" {
-		policy.Namespace, policy.From = cfg.Namespace, nil
+		policy.Namespace, policy.From = cfg.Namespace, cfg.From
 	}
 	files := newInputs(c, spec, cfg.InPlace, policy.Writes())
 	return &cache{

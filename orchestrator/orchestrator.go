@@ -47,6 +47,9 @@ type Config struct {
 	// Namespace is the namespace of the cache of every run, whatever its
 	// specification names; "" = that of the specification.
 	Namespace string
+	// From lists the namespaces from which every run also reads when Namespace is
+	// set. A run does not choose them: whoever writes to one decides what it uses.
+	From []string
 	// Fleet is called from one goroutine with the events worker.joined and
 	// worker.lost, and with waiting when a module waits for a lock that another
 	// run holds. It may be slow: only the return of Run waits for it. It may be
