@@ -269,6 +269,11 @@ func fits(e *jobs.CacheEntry, declared []string, job *jobs.Job) error {
 			return fmt.Errorf("it has an output %.80q that the module does not declare", name)
 		}
 	}
+	return fitArtifacts(e, job)
+}
+
+// fitArtifacts returns why the artifacts of an entry are not those of a module.
+func fitArtifacts(e *jobs.CacheEntry, job *jobs.Job) error {
 	var names []string
 	if job.Files != nil {
 		for _, p := range job.Files.Produce {

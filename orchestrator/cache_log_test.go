@@ -12,11 +12,11 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// cachedOutput is the output of the only module of a run that took its result from
+// cachedOutput is the output of the only module of run r2, which took its result from
 // the cache.
-func (s *site) cachedOutput(run jobs.RunID) (*jobs.Cached, string) {
+func (s *site) cachedOutput() (*jobs.Cached, string) {
 	s.t.Helper()
-	list, err := client.New(s.conn).Modules(s.ctx, run)
+	list, err := client.New(s.conn).Modules(s.ctx, "r2")
 	if err != nil || len(list) != 1 || list[0].Cached == nil {
 		s.t.Fatalf("%v, %+v", err, list)
 	}
@@ -44,7 +44,7 @@ func TestLogOfACachedResultOutlivesItsRun(t *testing.T) {
 	if err := s.conn.Runs.Drop(s.ctx, "r1"); err != nil {
 		t.Fatal(err)
 	}
-	from, text := s.cachedOutput("r2")
+	from, text := s.cachedOutput()
 	for _, want := range []string{"one\n", "two\n", "three"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the output %q lacks %q", text, want)
@@ -90,7 +90,7 @@ modules:
 `
 	s.runCached("r1", src, cached{})
 	s.runCached("r2", src, cached{})
-	from, text := s.cachedOutput("r2")
+	from, text := s.cachedOutput()
 	if int64(len(text)) != from.Log.Bytes || len(text) < jobs.MaxCachedLog || len(text) > jobs.MaxCachedLog+200 {
 		t.Errorf("%d bytes of output, log %+v", len(text), from.Log)
 	}
@@ -105,7 +105,7 @@ func TestSilentAttemptHasAnEmptyLog(t *testing.T) {
 	const src = "name: p\nmodules: {build: {run: 'true', cache: {inputs: [], portable: true}}}\n"
 	s.runCached("r1", src, cached{})
 	s.runCached("r2", src, cached{})
-	if from, text := s.cachedOutput("r2"); from.Log != jobs.EmptyBlob || text != "" {
+	if from, text := s.cachedOutput(); from.Log != jobs.EmptyBlob || text != "" {
 		t.Errorf("%+v, %q", from.Log, text)
 	}
 }
@@ -117,13 +117,13 @@ func TestDamagedLogOfACachedResult(t *testing.T) {
 	s := newSite(t, 1)
 	s.runCached("r1", talking, cached{})
 	s.runCached("r2", talking, cached{})
-	from, _ := s.cachedOutput("r2")
+	from, _ := s.cachedOutput()
 	store, err := s.conn.Values.In(from.Namespace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	store.Condemn(s.ctx, content.Digest(from.Log.SHA256))
-	if _, text := s.cachedOutput("r2"); !strings.Contains(text, "one\n") {
+	if _, text := s.cachedOutput(); !strings.Contains(text, "one\n") {
 		t.Errorf("output %q", text)
 	}
 	if err := s.conn.Runs.Drop(s.ctx, "r1"); err != nil {

@@ -27,7 +27,7 @@ func (f *follower) sendCached(ctx context.Context, step schedule.Step) {
 	}
 	send(jobs.Stderr, FromCache(from))
 	var joiner lines.Joiner
-	line := func(l lines.Line) error {
+	line := func(l lines.Line) error { //nolint:unparam // as a Joiner wants it
 		send(jobs.Stdout, l.String())
 		return nil
 	}

@@ -40,12 +40,12 @@ func TestGoModulesHandFilesToEachOther(t *testing.T) {
 }
 
 // programApart starts a worker of a program that shares nothing with others.
-func (p *place) programApart(t *testing.T, path, name string, args ...string) *program {
+func (p *place) programApart(t *testing.T, path, name string, args ...string) {
 	t.Helper()
 	home := p.homeOf(name)
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	env := p.env("HOME="+home, "XDG_CACHE_HOME="+filepath.Join(home, "cache"), "XDG_STATE_HOME="+filepath.Join(home, "state"))
-	return start(t, home, env, path, append([]string{"worker", "--server", p.url, "--name", name}, args...)...)
+	start(t, home, env, path, append([]string{"worker", "--server", p.url, "--name", name}, args...)...)
 }

@@ -284,5 +284,5 @@ func (r results) Inherit(ctx context.Context, state *schedule.Run, id jobs.Attem
 	w := r.l.d.o.w
 	o, _ := state.OutcomeOf(id)
 	w.note(r.l.d.o.name, "inherits the result of", state.Spec().Run, id.Module, id.Attempt)
-	_ = r.l.storeResult(within(ctx), r.print, state.Spec().Run, state.ModuleOf(id.Module).Name, o) // it fails only when the term is over
+	_ = r.l.storeResult(within(ctx), r.print, state.Spec().Run, state.ModuleOf(id.Module).Name, o) //nolint:contextcheck // it waits as its party does, and fails only when the term is over
 }

@@ -204,7 +204,7 @@ func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run,
 }
 
 func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (ok bool, err error) {
-	err = o.p.persist(ctx, "append to another run's log", func() func() {
+	err = o.p.persist(ctx, "append to another run's log", func() func() { //nolint:contextcheck // a simulated party waits without a context
 		seq := o.p.w.server.append(run, cell, expect, rec)
 		return func() { ok = seq != 0 }
 	})

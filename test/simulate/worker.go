@@ -424,7 +424,7 @@ func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.
 		return 0, attempt.ErrReconnected
 	}
 	refused := false
-	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() {
+	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() { //nolint:contextcheck // as above
 		at := l.k.w.server.append(run, cell, expect, rec)
 		return func() { seq, refused = at, at == 0 }
 	})
