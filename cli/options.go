@@ -26,6 +26,10 @@ type Options struct {
 	Store                  string            // --store
 	RunID                  string            // --run-id
 	Isolated               bool              // --isolated
+	Cache                  string            // --cache: read-write, read, write or off; "" = read-write
+	CacheNamespace         string            // --cache-namespace; "" = main
+	CacheFrom              []string          // --cache-from
+	Refresh                bool              // --refresh
 	Only, Skip             []string          // --only, --skip
 	Category, SkipCategory []string          // --category, --skip-category
 	NoNeeds                bool              // --no-needs
@@ -111,6 +115,9 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 	text("workspace", o.Workspace, &to.Workspace)
 	text("store", o.Store, &to.Dir)
 	text("run-id", o.RunID, &to.id)
+	text("cache", o.Cache, &to.cache.mode)
+	text("cache-namespace", o.CacheNamespace, &to.cache.namespace)
+	list("cache-from", words(o.CacheFrom), &to.cache.from)
 	number("max-parallel", o.MaxParallel, &to.maxParallel)
 	number("local", o.Local, &to.local)
 	pairs("param", o.Params, &to.params)
@@ -128,6 +135,9 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 	list("labels", offers, &to.offers.labels)
 	if given("no-needs", o.NoNeeds) {
 		to.selection.NoNeeds = true
+	}
+	if given("refresh", o.Refresh) {
+		to.cache.refresh = true
 	}
 	if given("isolated", o.Isolated) {
 		to.files.isolated = true

@@ -145,3 +145,17 @@ func ExampleRun() {
 	fmt.Println(report.Status, report.Modules[0].Result)
 	// Output: succeeded hello gopher
 }
+
+// TestOptionsOfTheCacheAreChecked gives a program what the flags of run refuse.
+func TestOptionsOfTheCacheAreChecked(t *testing.T) {
+	for flag, o := range map[string]cli.Options{
+		"--cache:":           {Cache: "sometimes"},
+		"--cache-namespace:": {CacheNamespace: "a.b"},
+		"--cache-from:":      {CacheFrom: []string{"main, a.b"}},
+	} {
+		o.Params, o.Workspace = map[string]string{"name": "you"}, t.TempDir()
+		if _, err := cli.Run(t.Context(), "greeter", greeter, o); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s %v", flag, err)
+		}
+	}
+}
