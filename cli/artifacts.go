@@ -2,15 +2,12 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
-	"os"
 	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
@@ -81,7 +78,7 @@ cannot be written; 5 there is no such run or artifact.`,
 		if err != nil {
 			return err
 		}
-		if err := download(ctx, s.Conn, chosen, a.path(to)); err != nil {
+		if err := machineFiles(s.Conn, "", 0, 0).Download(ctx, chosen, a.path(to)); err != nil {
 			return err
 		}
 		for _, x := range chosen {
@@ -115,17 +112,4 @@ func chosenArtifacts(run jobs.RunID, found []client.Artifact, args []string) ([]
 		}
 	}
 	return nil, exit.NotFoundf("run %s has no artifact %s: `orchestrator runs artifacts list %s` shows those that it has", run, args[0], run)
-}
-
-// download writes artifacts below a directory, which it creates.
-func download(ctx context.Context, c *broker.Conn, artifacts []jobs.Restore, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	m := machineFiles(c, "", 0, 0)
-	d, err := m.Prepare(ctx, &jobs.JobFiles{Restore: artifacts}, dir)
-	if err == nil {
-		err = d.Close()
-	}
-	return errors.Join(err, m.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/tree"
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // Config configures a Machine.
@@ -109,4 +110,18 @@ func openIndex(dir, workspace string) (*tree.Index, error) {
 	}
 	sum := sha256.Sum256([]byte(real))
 	return tree.OpenIndex(filepath.Join(dir, hex.EncodeToString(sum[:16])+".artifacts"))
+}
+
+// Download writes artifacts below a directory, which it creates, and closes the
+// machine. A file that is there already with another content is an error, and is not
+// replaced.
+func (m *Machine) Download(ctx context.Context, artifacts []jobs.Restore, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	d, err := m.Prepare(ctx, &jobs.JobFiles{Restore: artifacts}, dir)
+	if err == nil {
+		err = d.Close()
+	}
+	return errors.Join(err, m.Close())
 }
