@@ -99,7 +99,8 @@ func (c *Client) ExplainCache(ctx context.Context, run jobs.RunID, module string
 	if err != nil {
 		return use, err
 	}
-	return use, c.explain(ctx, cache, state.Spec(), m, &use)
+	err = c.explain(ctx, cache, state.Spec(), m, &use)
+	return use, err
 }
 
 // explain compares the entry that a run has stored, or hit, with the others of its
