@@ -43,7 +43,7 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 	if logs := cfg("MP_LOGS"); logs.Compression != jetstream.S2Compression || logs.MaxAge != 7*24*time.Hour || logs.MaxBytes <= 0 {
 		t.Errorf("MP_LOGS: %+v", logs)
 	}
-	if blobs := cfg("OBJ_mp-blobs"); blobs.MaxAge != 30*24*time.Hour || blobs.Discard != jetstream.DiscardNew {
+	if blobs := cfg("OBJ_mp-blobs"); blobs.MaxAge != 90*24*time.Hour || blobs.Discard != jetstream.DiscardNew || blobs.AllowRollup || blobs.MaxMsgsPerSubject != 1 || !blobs.AllowDirect {
 		t.Errorf("OBJ_mp-blobs: %+v", blobs)
 	}
 	lane := natstest.Must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config

@@ -265,9 +265,9 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 }
 
 // inPlace is the directory in which attempts run, unless the run is isolated: that
-// of the worker inside this process.
+// of the worker inside this process, where no other worker can take them.
 func (r *runner) inPlace(s *access.Session) string {
-	if s.Server == nil && r.options.local == 0 {
+	if s.Server == nil || r.options.Listen != "" {
 		return ""
 	}
 	return r.workspace
