@@ -20,6 +20,10 @@ import (
 // same fingerprint.
 const flakyWithin = 14 * 24 * time.Hour
 
+// storePatience bounds how long a result is tried to be stored: the end of the run
+// waits for it, and NATS may deny it for ever.
+const storePatience = 30 * time.Second
+
 // conclude stores the result of a closed attempt if it may be stored, and then gives
 // the flight back. Nothing depends on the entry: a failure is logged.
 func (l *loop) conclude(ctx context.Context, a schedule.Conclude) {
@@ -50,13 +54,15 @@ func (k *cache) conclude(ctx context.Context, spec *jobs.Spec, a schedule.Conclu
 	var note *jobs.Note
 	if o := a.Outcome; o != nil && !k.policy.NoWrite {
 		var err error
+		storing, stop := context.WithTimeout(ctx, storePatience)
 		switch o.Status {
 		case report.AttemptSucceeded:
-			note, err = k.store(ctx, spec, a, this, tools)
+			note, err = k.store(storing, spec, a, this, tools)
 		case report.AttemptFailed, report.AttemptTimedOut:
-			err = k.failed(ctx, spec, a, this)
+			err = k.failed(storing, spec, a, this)
 		default:
 		}
+		stop()
 		if errors.Is(err, broker.ErrFull) {
 			note, err = k.noRoom(note, a.ID.Module), nil
 		}
