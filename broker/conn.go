@@ -41,6 +41,8 @@ type Conn struct {
 	Logs    *Logs
 	Control *Control
 	Values  *Values
+	// Files is the store of trees of files, in the namespace of runs that name none.
+	Files content.Store
 }
 
 // Connect connects and creates the missing streams.
@@ -67,5 +69,6 @@ func newConn(c *jetstream.Conn) *Conn {
 	return &Conn{
 		Conn: c, Runs: &Runs{c: c, bodies: b}, Queue: &Queue{c: c, bodies: b}, Logs: &Logs{c: c, bodies: b},
 		Control: &Control{c}, Values: &Values{b.store},
+		Files: content.New(c, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 
@@ -9,13 +10,11 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/client"
-	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/snapshot"
-	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -52,9 +51,17 @@ type taker struct {
 // them in the specification: workers elsewhere, modules in copies of the workspace,
 // or a fingerprint. It also finds the earlier runs whose artifacts modules consume.
 func (t *taker) take(ctx context.Context, c *broker.Conn, spec *jobs.Spec, elsewhere bool) error {
+	err := t.takeFiles(ctx, c, spec, elsewhere)
+	if errors.As(err, new(*client.RefusedError)) {
+		return exit.Usagef("%w", err)
+	}
+	return err
+}
+
+func (t *taker) takeFiles(ctx context.Context, c *broker.Conn, spec *jobs.Spec, elsewhere bool) error {
 	var err error
 	if spec.Earlier, err = client.New(c).Earlier(ctx, spec.Pipeline); err != nil {
-		return exit.Usagef("%w", err)
+		return err
 	}
 	spec.Isolated = t.isolated || t.rev != "" || spec.Pipeline.Isolated
 	if !elsewhere && !spec.Isolated && !reads(spec.Pipeline) {
@@ -69,7 +76,7 @@ func (t *taker) take(ctx context.Context, c *broker.Conn, spec *jobs.Spec, elsew
 	}
 	taken, err := client.New(c).Snapshot(ctx, spec, o, t.repository)
 	if err != nil {
-		return exit.Usagef("%w", err)
+		return err
 	}
 	t.note(taken.Line)
 	for _, w := range taken.Warnings {
@@ -94,10 +101,5 @@ func repositoryOf(ctx context.Context, workspace, id string) (string, error) {
 // machineFiles are the files of attempts on this machine; dir, most and keep as for
 // files.Config.
 func machineFiles(c *broker.Conn, dir string, most int64, keep int) *files.Machine {
-	return files.New(files.Config{Dir: dir, Max: most, Keep: keep, Remote: sharedFiles(c)})
-}
-
-// sharedFiles is the store of files that all machines share.
-func sharedFiles(c *broker.Conn) content.Store {
-	return content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge)
+	return files.New(files.Config{Dir: dir, Max: most, Keep: keep, Remote: c.Files})
 }

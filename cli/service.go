@@ -57,7 +57,7 @@ func (s *service) newWorker(session *access.Session) (w *worker.Worker, err erro
 	cfg.Alone = session.Alone()
 	m := machineFiles(session.Conn, s.filesDir, s.filesMax, cfg.Slots)
 	if cfg.Files = m; s.checkout != nil {
-		s.checkout.Use(sharedFiles(session.Conn), m.Store)
+		s.checkout.Use(session.Conn.Files, m.Store)
 		cfg.Copy = s.checkout
 	}
 	cfg.Began = func() {

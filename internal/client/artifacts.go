@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 
 	"github.com/modpipe/modpipe/broker"
@@ -57,7 +55,7 @@ func (c *Client) stored(ctx context.Context, trees []jobs.Tree) (map[string]bool
 	}
 	stored := map[string]bool{}
 	for namespace, digests := range manifests {
-		store, err := c.files().In(namespace)
+		store, err := c.conn.Files.In(namespace)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +76,7 @@ const mostSearched = 10_000
 
 // Earlier finds the runs whose artifacts the modules of a pipeline consume: for
 // each `from-run` the newest run of that pipeline that has succeeded and has the
-// labels. The error names what no run has.
+// labels. A RefusedError names what no run has.
 func (c *Client) Earlier(ctx context.Context, p *pipeline.Pipeline) ([]jobs.Earlier, error) {
 	var found []jobs.Earlier
 	for _, m := range p.Modules {
@@ -112,15 +110,16 @@ func (c *Client) earlier(ctx context.Context, want pipeline.Consume) (jobs.Earli
 	}
 	e := jobs.Earlier{Pipeline: from.Pipeline, Labels: from.Labels, Name: want.Name, Run: run}
 	for _, a := range left {
-		if ok, err := path.Match(want.Name, a.Name); err == nil && ok && (want.From == "" || want.From == a.Module || want.From == a.Family) {
-			e.Artifacts = append(e.Artifacts, jobs.Restore{Artifact: a.Artifact, Module: a.Module, To: a.below(want)})
+		if !want.Takes(a.Name) || want.From != "" && want.From != a.Module && want.From != a.Family {
+			continue
 		}
-	}
-	if i := slices.IndexFunc(left, func(a Artifact) bool { return a.Expired && a.Name == want.Name }); i >= 0 {
-		return jobs.Earlier{}, fmt.Errorf("run %s of %s has left it, and its files are not stored any more", run, from.Pipeline)
+		if a.Expired {
+			return jobs.Earlier{}, refusedf("run %s of %s has left %s, and its files are not stored any more: run %s again", run, from.Pipeline, a.Name, from.Pipeline)
+		}
+		e.Artifacts = append(e.Artifacts, jobs.Restore{Artifact: a.Artifact, Module: a.Module, To: a.below(want)})
 	}
 	if len(e.Artifacts) == 0 {
-		return jobs.Earlier{}, fmt.Errorf("run %s of %s has no such artifact", run, from.Pipeline)
+		return jobs.Earlier{}, refusedf("run %s of %s has no such artifact", run, from.Pipeline)
 	}
 	return e, nil
 }
@@ -145,9 +144,9 @@ func (c *Client) newestSuccess(ctx context.Context, from pipeline.FromRun) (jobs
 		}
 	}
 	if len(from.Labels) == 0 {
-		return "", fmt.Errorf("no run of pipeline %s has succeeded", from.Pipeline)
+		return "", refusedf("no run of pipeline %s has succeeded", from.Pipeline)
 	}
-	return "", errors.New("no run of pipeline " + from.Pipeline + " with these labels has succeeded")
+	return "", refusedf("no run of pipeline %s with these labels has succeeded", from.Pipeline)
 }
 
 // below is the directory of a member of a family, whose files are apart from those of

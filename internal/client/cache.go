@@ -56,7 +56,7 @@ type CacheUse struct {
 	Status  report.Status
 	Hit     *report.CachedFrom // nil = it was executed
 	Entry   *kv.StoredEntry    // of its result; nil = none is stored
-	Nearest *kv.StoredEntry    // the entry that differs least from it; nil = there is none
+	Nearest *kv.StoredEntry    // the entry that differs least from it; nil = no other entry is stored
 	Differs []fingerprint.Difference
 	Files   []tree.Change // between the inputs of Nearest and its own, where both lists are stored
 }

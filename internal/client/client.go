@@ -13,6 +13,7 @@ package client
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/modpipe/modpipe/broker"
 )
@@ -36,3 +37,13 @@ type Client struct{ conn *broker.Conn }
 
 // New returns a client on a connection. The caller closes the connection.
 func New(c *broker.Conn) *Client { return &Client{c} }
+
+// RefusedError reports that a run cannot begin because of what it asks for: files
+// of its workspace that cannot be taken, or artifacts that no run has left.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+func refusedf(format string, args ...any) error { return &RefusedError{fmt.Errorf(format, args...)} }

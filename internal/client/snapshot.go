@@ -7,9 +7,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/snapshot"
-	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -27,7 +25,8 @@ const snapshotTries = 3
 
 // Snapshot takes the files of a workspace, stores them, and names them in the
 // specification. repository overrides which repository they belong to; "" = as
-// the workspace says. The specification is not submitted.
+// the workspace says. The specification is not submitted. The error is a RefusedError
+// when the files cannot be taken, and another one when they cannot be stored.
 func (c *Client) Snapshot(ctx context.Context, spec *jobs.Spec, o snapshot.Options, repository string) (SnapshotTaken, error) {
 	for try := 1; ; try++ {
 		taken, err := c.snapshot(ctx, spec, o, repository)
@@ -39,6 +38,9 @@ func (c *Client) Snapshot(ctx context.Context, spec *jobs.Spec, o snapshot.Optio
 
 func (c *Client) snapshot(ctx context.Context, spec *jobs.Spec, o snapshot.Options, repository string) (SnapshotTaken, error) {
 	taken, err := snapshot.Take(ctx, o)
+	if err != nil && ctx.Err() == nil {
+		err = &RefusedError{err}
+	}
 	if err != nil {
 		return SnapshotTaken{}, err
 	}
@@ -72,15 +74,10 @@ func (c *Client) snapshot(ctx context.Context, spec *jobs.Spec, o snapshot.Optio
 
 // push stores a tree in the namespace of a run.
 func (c *Client) push(ctx context.Context, policy jobs.CachePolicy, from *snapshot.Result, t *tree.Tree, now time.Time) (jobs.Tree, transfer.Stats, error) {
-	store, err := c.files().In(policy.Writes(), policy.From...)
+	store, err := c.conn.Files.In(policy.Writes(), policy.From...)
 	if err != nil {
 		return jobs.Tree{}, transfer.Stats{}, err
 	}
 	open := func(f tree.File) (io.ReadCloser, error) { return from.Open(f) }
 	return transfer.Push(ctx, store, t, open, now)
-}
-
-// files is the store of files that all machines share.
-func (c *Client) files() content.Store {
-	return content.New(c.conn.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge)
 }

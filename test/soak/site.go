@@ -17,7 +17,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/broker"
-	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/topology"
@@ -128,10 +127,7 @@ func (s *site) inProcess(ctx context.Context, dir string) error {
 		}
 		w, err := worker.New(c, worker.Config{
 			Name: name, Slots: 4, Workspace: dir, PassAll: true, Logger: logger,
-			Files: files.New(files.Config{
-				Dir: filepath.Join(dir, "files-"+name), Max: mostFiles,
-				Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
-			}),
+			Files: files.New(files.Config{Dir: filepath.Join(dir, "files-"+name), Max: mostFiles, Remote: c.Files}),
 		})
 		if err != nil {
 			return err
