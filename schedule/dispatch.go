@@ -89,21 +89,6 @@ const (
 	conditionFalse // or wrong: the module is being closed
 )
 
-type lane struct {
-	name      jobs.Lane
-	set       jobs.LaneSet
-	ready     readyHeap
-	prepared  bool
-	revision  uint64
-	capable   []string
-	undecided bool
-	wanted    bool          // a module of it has become ready
-	full      bool          // no room, found in this Decide
-	born      time.Time     // when a module of it was first seen
-	slots     int           // of the workers that serve it
-	mean      time.Duration // of the attempts that ended lately
-}
-
 // NewDispatcher decides for a run with the workers of a fleet.
 func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 	d := &Dispatcher{
@@ -484,11 +469,6 @@ func (d *Dispatcher) waitsFor(n *node) time.Time {
 		}
 	}
 	return until
-}
-
-// settled reports whether the workers that serve the lane are known.
-func (l *lane) settled() bool {
-	return l.prepared && (len(l.capable) > 0 || !l.undecided)
 }
 
 func (d *Dispatcher) publish(n *node, m *memo, now time.Time) {

@@ -3,6 +3,8 @@ package schedule
 import (
 	"container/heap"
 	"time"
+
+	"github.com/modpipe/modpipe/jobs"
 )
 
 // readyHeap orders the ready modules of a lane.
@@ -49,4 +51,25 @@ func (t *timers) due(now time.Time, f func(int)) {
 	for len(t.items) > 0 && !t.items[0].at.After(now) {
 		f(heap.Pop(t).(timer).node)
 	}
+}
+
+// lane is what the dispatcher knows of a lane.
+type lane struct {
+	name      jobs.Lane
+	set       jobs.LaneSet
+	ready     readyHeap
+	prepared  bool
+	revision  uint64
+	capable   []string
+	undecided bool
+	wanted    bool          // a module of it has become ready
+	full      bool          // no room, found in this Decide
+	born      time.Time     // when a module of it was first seen
+	slots     int           // of the workers that serve it
+	mean      time.Duration // of the attempts that ended lately
+}
+
+// settled reports whether the workers that serve the lane are known.
+func (l *lane) settled() bool {
+	return l.prepared && (len(l.capable) > 0 || !l.undecided)
 }
