@@ -47,8 +47,8 @@ func wanted(w pipeline.When, ended report.AttemptStatus) bool {
 	return succeeded
 }
 
-// collect takes one artifact, without what belongs to git. It reports false when nothing matched an artifact
-// that is optional.
+// collect takes one artifact, without what belongs to git. It reports false when
+// nothing matched an artifact that is optional.
 func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artifact, bool, error) {
 	t, err := tree.Take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, SkipGit: true, Index: d.index, Keep: d.store.Keeper(ctx, d.pin)})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/filestore"
@@ -112,8 +111,11 @@ func (d *Directory) writeSnapshot(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, filestore.ErrMissing) || try == fetchTries {
+		if !errors.Is(err, filestore.ErrMissing) {
 			return fmt.Errorf("write the workspace of the run: %w", err)
+		}
+		if try == fetchTries {
+			return fmt.Errorf("write the workspace of the run: %w", lostAgain(err))
 		}
 		d.verify(ctx, t)
 		if err := d.restart(); err != nil {
@@ -138,6 +140,12 @@ func (d *Directory) verify(ctx context.Context, t *tree.Tree) {
 // fetchTries is how often content is fetched that the store of the machine loses
 // before it is used: it was damaged on the disk.
 const fetchTries = 3
+
+// lostAgain is the error of content that the store of the machine loses every time:
+// another machine can run the attempt.
+func lostAgain(err error) error {
+	return machine.Errorf("the store of this machine loses what it is given: %w", err)
+}
 
 // snapshot fetches the files of the run, and the time that they get.
 func (d *Directory) snapshot(ctx context.Context) (*tree.Tree, time.Time, error) {
@@ -224,9 +232,4 @@ func (d *Directory) restart() error {
 	err := d.abandon()
 	d.path, d.left = "", left{}
 	return err
-}
-
-// Resolve returns a path below the directory, as the system writes it.
-func (d *Directory) Resolve(path string) string {
-	return filepath.Join(d.path, filepath.FromSlash(path))
 }

@@ -43,7 +43,7 @@
 // job names the tree to restore there; the store of the machine is asked first. After
 // a success the directory is taken and stored, unless its exact key was restored, and
 // the outcome names the tree: the worker writes no entry of the cache. In the
-// workspace of a worker there is none: the directory belongs to the user. Content
+// workspace of a worker, directories with a path are left alone: they belong to the user. Content
 // that is gone or damaged leaves the directory empty, with a warning.
 //
 // # Workspaces

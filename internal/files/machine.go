@@ -41,7 +41,7 @@ type Machine struct {
 // New returns the files of this machine. The caller closes them.
 func New(cfg Config) *Machine { return &Machine{cfg: cfg} }
 
-// Store returns the store of the machine, and opens it if nobody has used it.
+// Store returns the store of the machine, and opens it at the first call.
 func (m *Machine) Store(ctx context.Context) (*filestore.Store, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/modpipe/modpipe/internal/filestore"
-	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -51,7 +50,7 @@ func (d *Directory) restoreOne(ctx context.Context, r jobs.Restore, t *tree.Tree
 			return err
 		}
 		if try == fetchTries {
-			return machine.Errorf("the store of this machine loses what it is given: %w", err)
+			return lostAgain(err)
 		}
 		d.verify(ctx, t)
 		if _, err := d.fetch(ctx, r.Tree, false, nil); err != nil {
@@ -61,7 +60,7 @@ func (d *Directory) restoreOne(ctx context.Context, r jobs.Restore, t *tree.Tree
 }
 
 // ofGit names a file of a tree that belongs to git, whose hooks and configuration
-// name programs; "" = there is none.
+// name programs; "" = no file does.
 func ofGit(t *tree.Tree) string {
 	for _, f := range t.Files {
 		for name := range strings.SplitSeq(f.Path, "/") {
