@@ -7,7 +7,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestDoctorCopies: existing streams keep one copy, whatever the setting is now.
+// TestDoctorCopies: existing streams keep one copy, and the setting of today does not change that.
 func TestDoctorCopies(t *testing.T) {
 	s := natstest.StartServer(t, nil)
 	p := newProgram(t, cli.Orchestrator)

@@ -167,7 +167,7 @@ func (e *workerError) Error() string { return "the worker in this process: " + e
 func (e *workerError) Unwrap() error { return e.err }
 
 // awaitWorker waits a little for a worker to be registered, so that the
-// orchestrator does not begin with the complaint that there is none.
+// orchestrator does not begin by reporting that it has no worker.
 func awaitWorker(ctx context.Context, c *broker.Conn, ttl time.Duration, name string) {
 	ctx, stop := context.WithTimeout(ctx, workerPatience)
 	defer stop()

@@ -52,7 +52,7 @@ const MaxCachedLog = 16 << 20
 var EmptyBlob = Blob{SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
 
 // CacheEntry is the stored result of an attempt that succeeded. What it says is
-// the claim of whoever may write to its namespace.
+// the claim of a program that may write to its namespace.
 type CacheEntry struct {
 	Fingerprint string            `msgpack:"fingerprint"` // hex; equals the entry's key
 	Run         RunID             `msgpack:"run"`         // that stored it

@@ -34,7 +34,7 @@ type StoredDir struct {
 }
 
 // CacheDirEntry says where the content of a cache directory is. What it says is the
-// claim of whoever may write to its namespace.
+// claim of a program that may write to its namespace.
 type CacheDirEntry struct {
 	Name   string    `msgpack:"name"`
 	Key    string    `msgpack:"key"`

@@ -57,7 +57,7 @@ func (k *cache) findDirs(ctx context.Context, job *jobs.Job) error {
 }
 
 // findDir returns the entry with the key of a directory, or else the newest one whose
-// key begins as one of Restore; nil = there is none. Errors are those of entries that
+// key begins as one of Restore; nil = no entry. Errors are those of entries that
 // are of no use.
 func (k *cache) findDir(ctx context.Context, c *jobs.CacheDir) (*kv.DirEntry, error) {
 	var errs []error

@@ -48,7 +48,7 @@ type Config struct {
 	// specification names; "" = that of the specification.
 	Namespace string
 	// From lists the namespaces from which every run also reads when Namespace is
-	// set. A run does not choose them: whoever writes to one decides what it uses.
+	// set. A run does not choose them: a program that writes to one decides what it uses.
 	From []string
 	// Fleet is called from one goroutine with the events worker.joined and
 	// worker.lost, and with waiting when a module waits for a lock that another

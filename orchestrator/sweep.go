@@ -108,7 +108,7 @@ type sweep struct {
 	busy map[jobs.RunID]bool
 	done Swept
 
-	cache *kv.Cache            // nil = there is none
+	cache *kv.Cache            // nil = no such bucket
 	keys  []kv.CacheKey        // its keys that refer to content, the least recently used first
 	gone  map[content.Ref]bool // values that were dropped
 }

@@ -41,7 +41,7 @@ func full(blobs jetstream.Usage) bool { return share(blobs, blobs.MaxBytes) > pr
 // later, the job was in the queue during the first step, or the value was stored
 // after it. A value that a process stores or renews after the second step has a
 // new entry, and dropBlobs drops only the entry that it has listed. It drops what
-// refers to a value before the value, so that whatever exists is complete; when the
+// refers to a value before the value, so that a value that exists is complete; when the
 // former was renewed in the meantime, the latter stays.
 //
 // The grace does not cover a process that submits a run and sleeps for longer
@@ -112,9 +112,9 @@ func (d *dropping) drop(ctx context.Context, blobs []content.Stored, only *conte
 	return nil
 }
 
-// settled marks the values to which logs of runs refer that have ended. Nobody is
-// about to commit one of these for the first time, however long the oldest job
-// has been in the queue; whoever stores one again renews it.
+// settled marks the values to which logs of runs refer that have ended. No
+// worker is about to commit one of these for the first time, however long the oldest
+// job has been in the queue; a program that stores one again renews it.
 func (s *sweep) settled(ctx context.Context, refs content.Refs) (*content.Marks, error) {
 	runs, err := s.conn.Runs.ListClosed(ctx, s.now.Add(-s.keep.Grace))
 	if err != nil {

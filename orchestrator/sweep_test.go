@@ -359,7 +359,7 @@ func TestSweepKeepsLargeValuesInUse(t *testing.T) {
 }
 
 // TestOneLongJobKeepsNoOtherRunsValues: while a job has been in the queue for long,
-// the store fills with what runs leave that begin and end meanwhile. A sweep makes
+// the store fills with what runs leave that begin and end during this time. A sweep makes
 // room. It keeps what no log refers to: the job may be about to commit it.
 func TestOneLongJobKeepsNoOtherRunsValues(t *testing.T) {
 	s := newShelf(t)

@@ -35,7 +35,7 @@ type Lookup struct {
 
 // Found answers Lookup.
 type Found struct {
-	Fingerprint string        // "" = there is none: the module runs without the cache
+	Fingerprint string        // "" = no fingerprint: the module runs without the cache
 	Hit         *jobs.Outcome // how the module ends; nil = a miss
 	Busy        string        // name of the flight that another attempt has; "" = this one has it, or needs none
 }
@@ -228,7 +228,7 @@ func (d *Dispatcher) Concluded(note *jobs.Note) {
 
 // OutcomeOf is the outcome of the attempt of a module with a cache, if it is the
 // newest one of the module that was closed, and the epoch of the orchestrator that
-// decided when it was recorded. Nil = there is none.
+// decided when it was recorded. Nil = that attempt is not the newest one.
 func (r *Run) OutcomeOf(id jobs.AttemptID) (*jobs.Outcome, uint64) {
 	i, ok := r.byToken[id.Module]
 	if !ok || r.nodes[i].last == nil || r.nodes[i].last.Attempt != id.Attempt {

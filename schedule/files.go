@@ -74,7 +74,7 @@ func (r *Run) restoresOf(n *node, c pipeline.Consume) ([]jobs.Restore, error) {
 }
 
 // lacking names the artifact without which n fails and which p has not left; ""
-// = there is none.
+// = none is missing.
 func lacking(n *node, need pipeline.Need, c pipeline.Consume, p *node) string {
 	for _, declared := range p.module.KnownArtifacts() {
 		left := slices.ContainsFunc(p.artifacts, func(a jobs.Artifact) bool { return a.Name == declared.Name })

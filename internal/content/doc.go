@@ -15,7 +15,7 @@
 //
 // Roles are confined to namespaces by subjects alone. Reading and writing use direct
 // gets by subject and publishes only: no consumer, no get by sequence and no purge.
-// Whoever lists and drops values (List, Drop) uses those.
+// The sweep (List, Drop) needs them.
 //
 // The digest of a plain value is that of its bytes, and a reader checks it at the end;
 // what it returned before must not be used if the check fails. A value that is

@@ -215,7 +215,7 @@ func (r *reader) damaged(err error) error {
 	return fmt.Errorf("%w: the bytes from %d on, of %d: %w", ErrDamaged, at, r.entry.Size, err)
 }
 
-// again waits for the connection, and reads the entry anew.
+// again waits for the connection, and reads the entry again.
 func (r *reader) again(ctx context.Context) error {
 	e, err := r.s.find(ctx, r.digest)
 	if err == nil && e.Size != r.entry.Size && r.read > 0 {

@@ -25,7 +25,7 @@ var ErrChanged = errors.New("the content has changed")
 type Value struct {
 	Digest Digest
 	Size   int64 // bytes
-	// Unchecked: the digest is not the SHA-256 of the bytes. Whoever reads the value
+	// Unchecked: the digest is not the SHA-256 of the bytes. The reader of the value
 	// with OpenUnchecked checks what it holds.
 	Unchecked bool
 	Refs      []Ref // values that a sweep keeps as long as this one; at most MostRefs

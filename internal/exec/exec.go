@@ -45,7 +45,7 @@ type Task struct {
 	Worker  string               // name of this worker
 	Fencing uint64               // fencing token; 0 = it holds no key
 	Dir     string               // the workspace of the attempt; "" = the executor prepares one
-	// Files opens the artifacts that a function consumes as values; nil = there are none.
+	// Files opens the artifacts that a function consumes as values; nil = it consumes none.
 	Files Files
 	// Variables are added to the environment of a process: of a command, and of a
 	// function in a process of its own.

@@ -75,8 +75,8 @@ const (
 	pinDir   = "pins"
 )
 
-// newUser creates a user. The caller holds the lock of the state, so that nobody
-// collects the directory before its lock is taken.
+// newUser creates a user. The caller holds the lock of the state, so that no
+// process collects the directory before its lock is taken.
 func newUser(users string) (*user, error) {
 	u := &user{dir: filepath.Join(users, strconv.Itoa(os.Getpid())+"-"+rand.Text())}
 	for _, sub := range []string{tmpDir, pinDir} {
@@ -108,7 +108,7 @@ func (s *Store) collectUsers(ctx context.Context) error {
 }
 
 // deadUsers finds the directories whose Store is not open any more. The removal
-// does not need the lock: nobody uses them again.
+// does not need the lock: no process uses them again.
 func (s *Store) deadUsers(ctx context.Context) ([]string, error) {
 	if err := s.state.take(ctx); err != nil {
 		return nil, err

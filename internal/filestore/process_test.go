@@ -82,7 +82,7 @@ func churnOnce(ctx context.Context, s *Store) error {
 			}
 		}
 	}
-	for _, text := range texts { // pinned content stays, whatever others add
+	for _, text := range texts { // pinned content stays while others add
 		r, err := s.Open(ctx, digest(text))
 		if err != nil {
 			return err

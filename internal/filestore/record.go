@@ -44,7 +44,7 @@ func (s *Store) PutRecord(ctx context.Context, kind, key string, data []byte) er
 }
 
 // Record returns the data that was stored last under kind and key. ErrMissing
-// reports that there is none, or that it was damaged and has been removed.
+// reports that the record is missing, or that it was damaged and has been removed.
 func (s *Store) Record(ctx context.Context, kind, key string) ([]byte, error) {
 	path, err := s.recordPath(kind, key)
 	if err != nil {

@@ -24,7 +24,7 @@ func (b *Bucket) ListMatching(ctx context.Context, filter string) ([]BucketEntry
 }
 
 // Scan calls f with every entry that a filter selects, as they are now, and holds none
-// of them. It calls began before the first, and again when it has to begin anew.
+// of them. It calls began before the first, and again when it starts over.
 func (b *Bucket) Scan(ctx context.Context, filter string, began func(), f func(BucketEntry) error) error {
 	src := b.matching(filter)
 	src.Began = func() error {

@@ -62,7 +62,7 @@ type Taker struct {
 	Ask    Inquiry
 	Logger *slog.Logger
 	// Ungranted says that attempts hold these locks without a grant: an entry counts
-	// until its attempt is closed, whoever made it.
+	// until its attempt is closed, by any orchestrator.
 	Ungranted bool
 
 	mu      sync.Mutex

@@ -94,7 +94,7 @@ func write(t failer, m memory, dir string, files *tree.Tree) *Mark {
 	if err := tree.Write(t.Context(), files, root, m, tree.WriteOptions{Time: firstTime}); err != nil {
 		t.Fatal(err)
 	}
-	mark, err := take(t.Context(), dir, root, want(files)) // whatever the file system of the test is
+	mark, err := take(t.Context(), dir, root, want(files)) // on any file system
 	if err != nil {
 		t.Fatal(err)
 	}

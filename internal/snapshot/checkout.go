@@ -17,7 +17,7 @@ func GitDir(ctx context.Context, dir string) (string, error) {
 	return run(ctx, dir, "rev-parse", "--absolute-git-dir")
 }
 
-// Commit returns the commit that is checked out in dir, in hex; "" = there is none, or
+// Commit returns the commit that is checked out in dir, in hex; "" = no commit, or
 // git does not tell.
 func Commit(ctx context.Context, dir string) string {
 	commit, err := resolve(ctx, dir, "HEAD")

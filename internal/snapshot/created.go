@@ -91,7 +91,7 @@ func DeclaredBy(p *pipeline.Pipeline, workspace, store string) Declared {
 // Created returns the warning about files that modules created in the workspace and
 // no artifact declares: untracked files that are in the second list and not in the
 // first one. It names ten, and directories instead of files if there are more. It
-// is "" if there are none, or a list is nil.
+// is "" if no file was created, or a list is nil.
 func (d Declared) Created(before, after []string) string {
 	if before == nil || after == nil || d.unknown {
 		return ""

@@ -16,8 +16,8 @@
 // Paths, patterns and the rules of .modpipeignore are relative to the workspace.
 // Nothing named .git is ever taken by these rules.
 //
-// With Options.Rev, git's part is the tree of that commit instead, whatever the
-// work tree contains, and contents come from git's objects.
+// With Options.Rev, git's part is the tree of that commit and not the
+// files of the work tree, and contents come from git's objects.
 //
 // # Git
 //

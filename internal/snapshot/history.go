@@ -133,7 +133,7 @@ func (h *history) config(ctx context.Context) error {
 		}
 		return nil
 	}, "config", "-z", "--get-regexp", `^(core\.(autocrlf|eol)|remote\.origin\.url)$`)
-	if _, failed := errors.AsType[*gitError](err); err != nil && !failed { // git fails if there are none
+	if _, failed := errors.AsType[*gitError](err); err != nil && !failed { // git fails without any
 		return err
 	}
 	return h.write("config", fmt.Sprintf("[core]\n\trepositoryformatversion = %d\n\tfilemode = true\n\tbare = false\n%s%s%s", version, core, extension, remote))

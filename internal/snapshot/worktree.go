@@ -55,7 +55,7 @@ func (t *taking) takeEarly(ctx context.Context, l *lister) error {
 
 // state is what git knows about a work tree besides its files.
 type state struct {
-	commit  string   // "" = there is none yet
+	commit  string   // "" = no commit yet
 	changed []string // paths that differ from the commit or are not in it, without ignored ones
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/modpipe/modpipe/internal/tree"
 )
 
-// The sizes are part of the format: whoever reads a section computes its packs.
+// The sizes are part of the format: the reader of a section computes its packs.
 const (
 	leastPack  = 128 << 10 // bytes of the files of a pack, except the last one of a section
 	usualPack  = 256 << 10 // more, on average

@@ -96,7 +96,7 @@ func checkPathName(name string) error {
 
 // checkTarget refuses a link that may lead outside the tree. Upward steps are
 // taken from the directory of the link, which is a real one. After a name, which
-// may be another link, nobody knows where an upward step leads.
+// may be another link, it is unknown where an upward step leads.
 func checkTarget(path, target string) error {
 	refuse := func(reason string) error {
 		return fmt.Errorf("the link %q to %s is refused: %s", path, quote(target), reason)

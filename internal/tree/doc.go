@@ -31,7 +31,7 @@
 //
 // Every error names the path. New and DecodeFiles believe nothing: they check
 // paths, links, sizes and lengths before they allocate. Take reads a file that
-// changes meanwhile again, up to three times. Write removes a file that it
+// changes during this again, up to three times. Write removes a file that it
 // could not complete; what it wrote before stays. The first error ends the work
 // of all goroutines; Take and Write return when all of them have ended.
 //

@@ -7,7 +7,7 @@ import (
 
 const (
 	maxIndexed = 2_000_000 // entries of an index
-	// maxIdle is how often an index is saved with an entry that nobody has asked
+	// maxIdle is how often an index is saved with an entry that was not asked
 	// for. Trees of parts of a directory may then share its index.
 	maxIdle = 20
 )
@@ -32,7 +32,7 @@ type Index struct {
 type indexed struct {
 	stamp  stamp
 	digest Digest
-	idle   uint8 // saves since somebody asked for it
+	idle   uint8 // saves since it was asked for
 }
 
 // lookup returns the digest of a file that has not changed.

@@ -11,7 +11,7 @@ import (
 )
 
 // A change of the same size, whose modification time is set back, shows in the
-// change time, which nobody can set.
+// change time, which no program can set.
 func TestAChangeWithOldTimesIsNoticed(t *testing.T) {
 	dir, root := layout(t, map[string]string{"a": "1"})
 	at := filepath.Join(dir, "a")

@@ -26,7 +26,7 @@ type Keeper interface {
 	Has(d Digest) bool
 	// Add reads the content to its end, keeps it, and returns its digest and its
 	// length in bytes. The reader is an *os.File, at its beginning. What it returned may be
-	// garbage, a file that somebody wrote to at the same time; Take then adds the file again.
+	// garbage, a file that was written to at the same time; Take then adds the file again.
 	Add(ctx context.Context, content io.Reader) (Digest, int64, error)
 }
 
@@ -69,7 +69,7 @@ type TakeOptions struct {
 //
 // An error names the path: a link or a name that CheckPath or New refuses; a
 // device, a socket or a FIFO; a file that cannot be read, or that changed each of
-// the three times it was read. A file that disappears meanwhile is left out.
+// the three times it was read. A file that disappears during Take is left out.
 // Memory is bounded by about 400 bytes an entry, 250 more with an index, and 100 KB
 // a file that is being read.
 func Take(ctx context.Context, root *os.Root, opts TakeOptions) (*Tree, error) {
@@ -153,7 +153,7 @@ func (t *taker) walk(ctx context.Context, dir *place) (err error) {
 }
 
 // readNames returns the names in a directory. (ReadDir of an os.Root asks for the
-// state of each file, also of those that nobody selects.)
+// state of each file, also of those that are not selected.)
 func readNames(dir *place) ([]string, error) {
 	f, err := dir.root.Open(".")
 	if err != nil {

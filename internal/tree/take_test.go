@@ -289,7 +289,7 @@ func TestTakeGivesUpOnAFileThatAlwaysChanges(t *testing.T) {
 	}
 }
 
-// Whoever reads a file that became something else must not wait for a FIFO, nor
+// The reader of a file that became a FIFO, or another kind, must not wait for a FIFO, nor
 // follow a link.
 func TestTakeNoticesAFileThatBecameALink(t *testing.T) {
 	dir, root := layout(t, map[string]string{"b": "1", "secret": "2"})

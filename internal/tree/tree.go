@@ -60,7 +60,7 @@ type File struct {
 func (f File) HasContent() bool { return f.Kind == Regular || f.Kind == Executable }
 
 // Tree is a set of files below one directory. It never changes: New creates it,
-// and nobody writes to Files.
+// and no caller writes to Files.
 type Tree struct {
 	Files []File // in the order of their paths, byte by byte
 }

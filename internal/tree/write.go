@@ -44,10 +44,10 @@ type WriteOptions struct {
 }
 
 // Write writes a tree below a directory. It creates directories and files with the
-// modes 0755 and 0644 or 0755, whatever the umask is. Files of the directory that
+// modes 0755 and 0644 or 0755, with any umask. Files of the directory that
 // the tree does not name stay.
 //
-// Nothing is written outside the directory, whatever links are in it: Write does
+// Nothing is written outside the directory, even through links in it: Write does
 // not go through a link. An error names the path: what is there already, two names
 // that differ only in case where the file system holds one of them, or what the
 // store or the disk refuses. What was written before the error stays.

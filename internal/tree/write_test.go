@@ -122,7 +122,7 @@ func TestWriteAndWhatIsInTheWay(t *testing.T) {
 	}
 }
 
-// Whatever links are in the directory, nothing outside it changes, and neither
+// With any links in the directory, nothing outside it changes, and neither
 // does anything in it that the tree does not name.
 func TestWriteStaysInsideADirectoryWithHostileLinks(t *testing.T) {
 	tree, store := stocked(t, map[string]string{"d/sub/f": "content", "l": "-> d", "f": "content", "e/": ""})

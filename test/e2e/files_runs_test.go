@@ -33,7 +33,7 @@ func (p *place) lose(t *testing.T) {
 	}
 }
 
-// TestRunsOwnTheirFiles: a run has the files that it took along, whatever becomes of the
+// TestRunsOwnTheirFiles: a run has the files that it took along, even after changes to the
 // workspace. The parts of the test share a server and two workers, and each leaves the
 // workspace as the next one needs it.
 func TestRunsOwnTheirFiles(t *testing.T) {
