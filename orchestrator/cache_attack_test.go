@@ -124,7 +124,7 @@ func (s *site) deniedToPR(subject string, data []byte) {
 func TestGarbageOfAnotherNamespaceIsNotUsed(t *testing.T) {
 	t.Parallel()
 	s, pr := newContested(t)
-	theirs, err := pr.Values.In("pr")
+	theirs, err := pr.Files.In("pr")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestGarbageOfAnotherNamespaceIsNotUsed(t *testing.T) {
 	if _, err := theirs.Send(s.ctx, content.Value{Digest: wanted, Size: 7, Unchecked: true}, strings.NewReader("garbage")); err != nil {
 		t.Fatal(err)
 	}
-	ours, err := s.conn.Values.In("main")
+	ours, err := s.conn.Files.In("main")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (s *site) snapshot(name, text string) *jobs.Snapshot {
 	s.t.Helper()
 	t := must(tree.New([]tree.File{{Path: name, Size: int64(len(text)), Digest: tree.Digest(sha256.Sum256([]byte(text)))}}))
 	open := func(tree.File) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte(text))), nil }
-	ref, _, err := transfer.Push(s.ctx, must(s.conn.Values.In(jobs.DefaultNamespace)), t, open, time.Unix(1, 0))
+	ref, _, err := transfer.Push(s.ctx, must(s.conn.Files.In(jobs.DefaultNamespace)), t, open, time.Unix(1, 0))
 	natstest.Check(s.t, err)
 	return &jobs.Snapshot{Tree: ref}
 }

@@ -24,7 +24,7 @@ func (k *cache) storeLog(ctx context.Context, run jobs.RunID, of jobs.AttemptID,
 	if o.LogChunks == 0 {
 		return jobs.EmptyBlob, nil
 	}
-	store, err := k.conn.Values.In(k.namespace)
+	store, err := k.conn.Files.In(k.namespace)
 	if err != nil {
 		return jobs.Blob{}, err
 	}
@@ -109,7 +109,7 @@ func (k *cache) renewLog(ctx context.Context, namespace string, b jobs.Blob) {
 	if b.Bytes == 0 {
 		return
 	}
-	store, err := k.conn.Values.In(namespace)
+	store, err := k.conn.Files.In(namespace)
 	if err == nil {
 		_, err = store.WhenFull(jetstream.FailWhenFull).Have(ctx, []content.Digest{content.Digest(b.SHA256)})
 	}

@@ -118,7 +118,7 @@ func TestDamagedLogOfACachedResult(t *testing.T) {
 	s.runCached("r1", talking, cached{})
 	s.runCached("r2", talking, cached{})
 	from, _ := s.cachedOutput()
-	store, err := s.conn.Values.In(from.Namespace)
+	store, err := s.conn.Files.In(from.Namespace)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func (in *inputs) load(ctx context.Context, ref jobs.Tree) (*tree.Tree, error) {
 	if ref.Manifest == "" {
 		return &tree.Tree{}, nil // a snapshot of no files
 	}
-	store, err := in.conn.Values.In(cmp.Or(ref.Namespace, jobs.DefaultNamespace))
+	store, err := in.conn.Files.In(cmp.Or(ref.Namespace, jobs.DefaultNamespace))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (in *inputs) load(ctx context.Context, ref jobs.Tree) (*tree.Tree, error) {
 // keep reports whether a stored tree is there, and extends its life where this
 // orchestrator may write. What its manifest refers to lives as long as the manifest.
 func (in *inputs) keep(ctx context.Context, t jobs.Tree) (bool, error) {
-	store, err := in.conn.Values.In(cmp.Or(t.Namespace, jobs.DefaultNamespace))
+	store, err := in.conn.Files.In(cmp.Or(t.Namespace, jobs.DefaultNamespace))
 	if err != nil {
 		return false, err
 	}

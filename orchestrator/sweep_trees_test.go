@@ -46,7 +46,7 @@ func contents(seed uint64, n int) (*tree.Tree, transfer.Opener) {
 	}
 }
 
-func (s *shelf) trees() content.Store { return must(s.conn.Values.In("main")) }
+func (s *shelf) trees() content.Store { return must(s.conn.Files.In("main")) }
 
 // push stores a tree of n files.
 func (s *shelf) push(seed uint64, n int) jobs.Tree {

@@ -28,7 +28,7 @@ type Config struct {
 	Tools        []string          // added to what is found on PATH, "name" or "name=version"
 	OnlyTools    []string          // not nil: replaces what is found on PATH
 	Labels       map[string]string // case does not count
-	Workspace    string            // where commands run; "" = an empty directory for each attempt
+	Workspace    string            // where commands run; "" = a directory for each attempt, with the files of its run
 	Repository   string            // of the files in Workspace: runs of other ones do not come here; "" = any may
 	Copy         workspace.Copy    // of Workspace; nil = the files there are those of every run
 	Files        workspace.Files   // of attempts; the worker closes it when Run ends; nil = modules that find or leave files fail here

@@ -135,7 +135,7 @@ func (c *Client) storedLog(ctx context.Context, from *jobs.Cached, f func([]byte
 	if from.Log.SHA256 == "" {
 		return broker.ErrNotFound
 	}
-	store, err := c.conn.Values.In(from.Namespace)
+	store, err := c.conn.Files.In(from.Namespace)
 	if err != nil {
 		return fmt.Errorf("%w: %w", broker.ErrNotFound, err)
 	}
