@@ -211,7 +211,7 @@ modules:
       consume: [{name: coverage-*, to: cover, merge: true}]
 ´´´
 
-* Globs are below the workspace, whatever ´dir´ is. ´**´ stands for any directories, and ´!´ excludes. ´docs/´ means all that is
+* Globs are relative to the workspace, also in a module with ´dir´. ´**´ stands for any directories, and ´!´ excludes. ´docs/´ means all that is
   in docs. Paths have ´/´ between directories on every system, and never leave the workspace.
 * A name is made of letters, digits, ´_´, ´-´ and ´.´; ´*´ and ´?´ in ´consume´ make a pattern.
 * An artifact is consumed from a direct need. If several needs produce the name, ´from´ says which one counts.
