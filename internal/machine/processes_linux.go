@@ -102,9 +102,10 @@ func ReserveThreads() {
 
 // startThreads starts n threads. The Go runtime keeps them.
 func startThreads(n int) {
+	n = max(n, 0)
 	var up, done sync.WaitGroup
+	up.Add(n) // before the first one starts: it would not wait for those that come later
 	for range n {
-		up.Add(1)
 		done.Go(func() {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
