@@ -215,7 +215,7 @@ var succeeding = []string{
 	"echo \"a\n# no comment\nb\"\necho 'x\ny'\necho \\\nz\n",
 	"trap 'echo bye' EXIT; ulimit -f 0\necho a\necho b\n",
 	"sleep 0.1 & p=$!\nwait $p && echo waited\njobs\necho\n",
-	"{ echo a; echo b; } | {\n read -r x\n echo $x\n}\n(exit 3) || echo $?\n",
+	"{ echo a; echo b; } | {\n read -r x\n echo $x\n cat\n}\n(exit 3) || echo $?\n",
 	"f() if true\nthen\n  echo in\nfi\nf\necho\n",
 	"for i in a \\\n  b\ndo echo $i\ncat /dev/null\ndone\nwhile false\ndo :\ndone\necho $?\n",
 	"if false\nthen :\nelif true\nthen\n  echo e\nelse\n  echo n\nfi >out\ncat out\n",
