@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
@@ -30,9 +31,9 @@ func cacheCommand(a *app) *cobra.Command {
 func cacheListCommand(a *app, p *store.Location) *cobra.Command {
 	var namespace string
 	cmd := &cobra.Command{Use: "list", Short: "List the cached results, the least recently used first"}
-	namespaceFlag(cmd.Flags(), &namespace, "list this namespace only")
+	flags.Namespace(cmd.Flags(), &namespace, "list this namespace only")
 	cmd.RunE = a.do(between(0, 0, "cache list"), func(ctx context.Context, _ []string) error {
-		if faults := namespaceFaults(a, namespace); len(faults) > 0 {
+		if faults := flags.NamespaceFaults(a.bind, namespace); len(faults) > 0 {
 			return exit.Usagef("%s", faults[0])
 		}
 		s, err := a.open(ctx, *p)
@@ -66,10 +67,10 @@ func cachePruneCommand(a *app, p *store.Location) *cobra.Command {
 when nothing else refers to them. A run that needs a removed result executes the
 module again.`,
 	}
-	namespaceFlag(cmd.Flags(), &namespace, "remove from this namespace only")
+	flags.Namespace(cmd.Flags(), &namespace, "remove from this namespace only")
 	settings.TimeFlag(cmd.Flags(), &unused, "unused", 0, 0, 0, "remove what no run has used for this time, to a day; 0 = everything")
 	cmd.RunE = a.do(between(0, 0, "cache prune"), func(ctx context.Context, _ []string) error {
-		if faults := namespaceFaults(a, namespace); len(faults) > 0 {
+		if faults := flags.NamespaceFaults(a.bind, namespace); len(faults) > 0 {
 			return exit.Usagef("%s", faults[0])
 		}
 		s, err := a.open(ctx, *p)

@@ -115,9 +115,9 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 	text("workspace", o.Workspace, &to.Workspace)
 	text("store", o.Store, &to.Dir)
 	text("run-id", o.RunID, &to.id)
-	text("cache", o.Cache, &to.cache.mode)
-	text("cache-namespace", o.CacheNamespace, &to.cache.namespace)
-	list("cache-from", words(o.CacheFrom), &to.cache.from)
+	text("cache", o.Cache, &to.cache.Mode)
+	text("cache-namespace", o.CacheNamespace, &to.cache.Namespace)
+	list("cache-from", words(o.CacheFrom), &to.cache.From)
 	number("max-parallel", o.MaxParallel, &to.maxParallel)
 	number("local", o.Local, &to.local)
 	pairs("param", o.Params, &to.params)
@@ -126,18 +126,18 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 	list("skip", o.Skip, &to.selection.Skip)
 	list("category", o.Category, &to.selection.Category)
 	list("skip-category", o.SkipCategory, &to.selection.SkipCategory)
-	list("tags", words(o.Tags), &to.offers.tags)
-	list("tools", words(o.Tools), &to.offers.tools)
+	list("tags", words(o.Tags), &to.Offers.Tags)
+	list("tools", words(o.Tools), &to.Offers.Tools)
 	var offers []string
 	for _, p := range sortedPairs(o.Offers) {
 		offers = append(offers, p.Key+"="+p.Value)
 	}
-	list("labels", offers, &to.offers.labels)
+	list("labels", offers, &to.Offers.Labels)
 	if given("no-needs", o.NoNeeds) {
 		to.selection.NoNeeds = true
 	}
 	if given("refresh", o.Refresh) {
-		to.cache.refresh = true
+		to.cache.Refresh = true
 	}
 	if given("isolated", o.Isolated) {
 		to.files.isolated = true

@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
@@ -26,7 +27,7 @@ import (
 // retryOptions are the flags of `runs retry`.
 type retryOptions struct {
 	execution
-	cache  cacheOptions
+	cache  flags.Cache
 	id     string // of the new run; "" = from the time
 	from   string // failed or start
 	params []settings.Pair
@@ -55,7 +56,7 @@ defines the pipeline, that program must be asked.`,
 	settings.PairsFlag(fs, &o.params, "param", "with --from start: another value for a parameter (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the new run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
-	o.cache.define(fs)
+	o.cache.Define(fs)
 	o.defineCarrying(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), func() []string { return o.faults(a) }); err != nil {
@@ -80,7 +81,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 		if err := r.repeat(ctx, s, old, client.Redo{Modules: modules, Start: o.from == "start"}, retryParams(a, o.params)); err != nil {
 			return err
 		}
-		r.spec.Cache = o.cache.policy()
+		r.spec.Cache = o.cache.Policy()
 		return nil
 	}
 	if o.detach {
@@ -91,7 +92,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 
 // faults returns the faults of the flags' values.
 func (o *retryOptions) faults(a *app) []string {
-	return slices.Concat(fromFaults(a, o.from), retryParamFaults(a, o.from), idFaults(a, o.id), detachFaults(a, o.detach), o.cache.faults(a), o.execution.faults(a))
+	return slices.Concat(fromFaults(a, o.from), retryParamFaults(a, o.from), idFaults(a, o.id), detachFaults(a, o.detach), o.cache.Faults(a.bind), o.execution.faults(a))
 }
 
 func fromFaults(a *app, from string) (faults []string) {

@@ -22,6 +22,7 @@ import (
 	"github.com/modpipe/modpipe/internal/atomicfile"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/phrase"
@@ -39,7 +40,7 @@ type runOptions struct {
 	pipelineFlags
 	execution
 	files     filesOptions
-	cache     cacheOptions
+	cache     flags.Cache
 	env       []settings.Pair
 	envFiles  []string
 	fromFiles []settings.Pair // the variables in envFiles
@@ -51,7 +52,7 @@ type runOptions struct {
 // execution are the flags of every command that executes a run in this process.
 type execution struct {
 	store.Location
-	offers
+	flags.Offers
 	maxParallel int
 	local       int
 	access.ListenOptions
@@ -71,7 +72,7 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker inside this process (default: as many as cores)")
 	settings.CountFlag(fs, &o.local, "local", "", 0, 0, "with a NATS server, also work here with so many slots")
 	o.ListenOptions.Define(fs, "", "let workers join the embedded server at this address, with a token, and beyond this machine with TLS")
-	o.defineInside(fs)
+	o.DefineInside(fs)
 	syncFlag(fs, &o.syncAlways)
 	settings.TextFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
 	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost")
@@ -91,7 +92,7 @@ func (o *execution) faults(a *app) (faults []string) {
 			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.FromOf("report"), err))
 		}
 	}
-	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.offers.faults())
+	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.Offers.Faults())
 }
 
 func runCommand(a *app, o *runOptions) *cobra.Command {
@@ -126,7 +127,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
 	o.files.define(fs)
-	o.cache.define(fs)
+	o.cache.Define(fs)
 	completeSelection(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "run FILE"), func() []string { return o.faults(a) }); err != nil {
@@ -195,7 +196,7 @@ func (o *runOptions) faults(a *app) (faults []string) {
 		pairs, more := readEnvFile(a.path(file))
 		o.fromFiles, faults = append(o.fromFiles, pairs...), append(faults, more...)
 	}
-	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.cache.faults(a), o.execution.faults(a))
+	return slices.Concat(faults, idFaults(a, o.id), detachFaults(a, o.detach), o.cache.Faults(a.bind), o.execution.faults(a))
 }
 
 // idFaults returns the faults of an id that the user has chosen.
@@ -214,7 +215,7 @@ func detachFaults(a *app, detach bool) (faults []string) {
 	if !detach {
 		return nil
 	}
-	for _, flag := range append(offerFlags(), "max-parallel", "local", "listen", "report") {
+	for _, flag := range append(flags.OfferNames(), "max-parallel", "local", "listen", "report") {
 		if a.bind.Origin[flag] != "" {
 			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.FromOf(flag)))
 		}
@@ -226,7 +227,7 @@ func detachFaults(a *app, detach bool) (faults []string) {
 func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, workspace string) *jobs.Spec {
 	spec := &jobs.Spec{
 		Run: jobs.RunID(o.id), Pipeline: p, Labels: settings.PairMap(o.labels),
-		StartedBy: startedBy(a), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"], Cache: o.cache.policy(),
+		StartedBy: startedBy(a), Commit: gitHead(ctx, workspace), Trace: a.env["TRACEPARENT"], Cache: o.cache.Policy(),
 	}
 	if spec.Run == "" {
 		spec.Run = newRunID(time.Now())

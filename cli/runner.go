@@ -16,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/phrase"
@@ -226,7 +227,7 @@ func (r *runner) offersNothing(where string) error {
 	if r.options.local > 0 {
 		return nil
 	}
-	for _, flag := range offerFlags() {
+	for _, flag := range flags.OfferNames() {
 		if r.app.bind.Origin[flag] == "--"+flag {
 			return exit.Usagef("--%s is for a worker inside this process, and this run has no such worker: %s; add --local N, or give it to the workers", flag, where)
 		}
@@ -260,7 +261,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
 	cfg.Files = machineFiles(s.Conn, "", 0, slots)
-	r.options.apply(&cfg)
+	r.options.Apply(&cfg)
 	return worker.New(s.Conn, cfg)
 }
 

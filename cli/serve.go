@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/redact"
@@ -30,8 +31,8 @@ import (
 // serveOptions are the flags of `serve` and `dev`.
 type serveOptions struct {
 	store.Location
-	offers // dev: of its worker
-	name   string
+	flags.Offers // dev: of its worker
+	name         string
 	access.ListenOptions
 	maxRuns    int
 	namespace  string   // of the cache, of every run; "" = as each run says
@@ -53,8 +54,8 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	defineLocation(fs, &o.Location, "whose store to use (default: the git work tree around the working directory, else that directory)")
 	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, unique among live ones (default: the host's name and a suffix)")
 	syncFlag(fs, &o.syncAlways)
-	namespaceFlag(fs, &o.namespace, "use this namespace of the cache for every run, whatever the run asks for")
-	cacheFromFlag(fs, &o.from, "with --cache-namespace: every run also uses results of these namespaces (repeatable)")
+	flags.Namespace(fs, &o.namespace, "use this namespace of the cache for every run, whatever the run asks for")
+	flags.CacheFrom(fs, &o.from, "with --cache-namespace: every run also uses results of these namespaces (repeatable)")
 	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most this many runs at a time; others wait")
 	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
 	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run this long after its end; without room, the oldest sooner")
@@ -65,7 +66,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, namespaceFaults(a, o.namespace), cacheFromFaults(a, o.from), o.Faults(a.bind), o.offers.faults())
+		return slices.Concat(faults, flags.NamespaceFaults(a.bind, o.namespace), flags.CacheFromFaults(a.bind, o.from), o.ListenOptions.Faults(a.bind), o.Offers.Faults())
 	}
 }
 
@@ -118,7 +119,7 @@ second stops immediately. The same signal twice within a second counts once.`,
 	o.ListenOptions.Define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
-	o.defineInside(fs)
+	o.DefineInside(fs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(0, 0, "dev"), o.faults(a)); err != nil {
 			return err
@@ -253,7 +254,7 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	if cfg.Repository, err = repositoryOf(ctx, workspace, ""); err != nil {
 		return err
 	}
-	o.apply(&cfg)
+	o.Apply(&cfg)
 	s := &service{
 		app: a, log: log, worker: &cfg,
 		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {

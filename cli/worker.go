@@ -19,6 +19,7 @@ import (
 	"github.com/modpipe/modpipe/internal/connect"
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/tables"
@@ -28,7 +29,7 @@ import (
 
 // workerOptions are the flags of `worker`.
 type workerOptions struct {
-	offers
+	flags.Offers
 	name         string
 	maxParallel  int
 	workspace    string
@@ -71,7 +72,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
 	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
-	o.define(fs)
+	o.Offers.Define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
@@ -85,7 +86,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 
 // faults returns the faults of the flags' values.
 func (o *workerOptions) faults() (faults []string) {
-	faults = o.offers.faults()
+	faults = o.Offers.Faults()
 	if o.name != "" && !jobs.ValidID(o.name) {
 		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
 	}
@@ -97,7 +98,7 @@ func (o *workerOptions) faults() (faults []string) {
 	if o.sync && o.workspace == "" {
 		faults = append(faults, "--workspace-sync: needs --workspace, the directory to bring to the files of runs")
 	}
-	return append(faults, configFaults(worker.Config{PassEnv: o.passEnv})...)
+	return append(faults, flags.OfWorker(worker.Config{PassEnv: o.passEnv})...)
 }
 
 // config is the worker's configuration; o has no faults.
@@ -119,7 +120,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	if cfg.Repository, err = repositoryOf(ctx, workspace, o.repository); err != nil {
 		return worker.Config{}, err
 	}
-	o.apply(&cfg)
+	o.Apply(&cfg)
 	return cfg, nil
 }
 
@@ -180,7 +181,7 @@ func (a *app) workerLogger() *slog.Logger {
 func capabilitiesCommand(a *app) *cobra.Command {
 	o := &workerOptions{}
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
-	o.define(cmd.Flags())
+	o.Offers.Define(cmd.Flags())
 	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
 		cfg, err := o.config(ctx, a.quietLogger())
 		if err != nil {
