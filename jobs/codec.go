@@ -20,24 +20,29 @@ type Message interface {
 // Version is the newest version of messages that this build reads. It writes a
 // message in the oldest version that says the same: programs of that version
 // take part in runs that need nothing newer.
-const Version = withFiles
+const Version = withKeys
 
 // The versions of messages.
 const (
 	first     = 1
 	withFiles = 2 // files: an older worker would run the job without them, and an older orchestrator lose them
+	withKeys  = 3 // keys: an older worker would sign nothing, and an older orchestrator believe everything
 )
 
 // versionOf is the version in which a message is written.
 func versionOf[M Message](m *M) byte {
-	files := false
+	files, keys := false, false
 	switch m := any(m).(type) {
 	case *Job:
-		files = m.Files != nil
+		files, keys = m.Files != nil, m.Key != nil
 	case *Record:
+		keys = m.Takeover != nil && m.Takeover.Key != ""
 		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || len(m.Outcome.CacheDirs) > 0 || m.Outcome.Cached != nil)
 	}
-	if files {
+	switch {
+	case keys:
+		return withKeys
+	case files:
 		return withFiles
 	}
 	return first

@@ -67,12 +67,13 @@ func records() map[string]Record {
 				Log: Blob{SHA256: strings.Repeat("cd", 32), Bytes: 9},
 			},
 		}},
-		"takeover":  {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
-		"grant":     {Grant: &Grant{}},
-		"expansion": {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
-		"nobody":    {Nobody: &LaneUnserved{Lane: "any", Served: true}},
-		"cancel":    {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
-		"end":       {End: &End{Status: report.RunFailed, Error: "build failed"}},
+		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
+		"takeover-key": {Takeover: &Takeover{Epoch: 7, Orchestrator: "o", Key: "0123456789abcdef"}},
+		"grant":        {Grant: &Grant{}},
+		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
+		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
+		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
+		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
 	}
 }
 
@@ -113,6 +114,7 @@ func TestGolden(t *testing.T) {
 		golden(t, "record-"+name, r)
 	}
 	golden(t, "job", fullJob())
+	golden(t, "job-key", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1, Key: []byte{1, 2, 3}})
 	golden(t, "job-least", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1})
 	golden(t, "logchunk", chunk())
 	golden(t, "worker", someWorker())

@@ -128,6 +128,9 @@ type Cached struct {
 type Takeover struct {
 	Epoch        uint64 `msgpack:"epoch"`
 	Orchestrator string `msgpack:"orchestrator"`
+	// Key is the id of the signing key from which the keys of the run follow. The
+	// first takeover of a run decides; "" = the run has no keys.
+	Key string `msgpack:"key,omitempty"`
 }
 
 // Grant gives attempts the keys and limits of their modules, until each attempt is closed.

@@ -85,3 +85,23 @@ func TestFilesNeedANewerVersion(t *testing.T) {
 		t.Errorf("a job with files: version %d, %v", data[0], err)
 	}
 }
+
+// TestKeysNeedANewerVersion: an older worker refuses a job with a key, and an older
+// orchestrator the log of a run that has keys. Without keys both read them.
+func TestKeysNeedANewerVersion(t *testing.T) {
+	job, takeover := Job{Run: "r1", Module: "m", Attempt: 1}, Record{Takeover: &Takeover{Epoch: 1}}
+	for _, want := range []byte{first, withKeys} {
+		j, err := Marshal(&job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Marshal(&takeover)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j[0] != want || r[0] != want {
+			t.Errorf("versions %d and %d, want %d", j[0], r[0], want)
+		}
+		job.Key, takeover.Takeover.Key = []byte{1}, "k"
+	}
+}

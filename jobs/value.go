@@ -63,12 +63,16 @@ func (v Value) Size() int {
 	return len(v.Inline) + 1 // the version
 }
 
+// storedVersion is in front of stored outputs. It never changes: the digest of a
+// value names it, and so is a part of fingerprints.
+const storedVersion = withFiles
+
 // Stored is the value as the object store holds it.
 func (v Value) Stored() []byte {
 	if v.Kind == ResultValue {
 		return v.Inline
 	}
-	return append([]byte{Version}, v.Inline...)
+	return append([]byte{storedVersion}, v.Inline...)
 }
 
 // Loaded is a value by reference with what the object store has for it.
