@@ -92,7 +92,7 @@ func (o *execution) faults(a *app) (faults []string) {
 			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.FromOf("report"), err))
 		}
 	}
-	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), o.Offers.Faults())
+	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), offerFaults(&o.Offers))
 }
 
 func runCommand(a *app, o *runOptions) *cobra.Command {

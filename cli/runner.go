@@ -261,7 +261,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
 	cfg.Files = machineFiles(s.Conn, "", 0, slots)
-	r.options.Apply(&cfg)
+	applyOffers(&r.options.Offers, &cfg)
 	return worker.New(s.Conn, cfg)
 }
 

@@ -66,7 +66,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, flags.NamespaceFaults(a.bind, o.namespace), flags.CacheFromFaults(a.bind, o.from), o.ListenOptions.Faults(a.bind), o.Offers.Faults())
+		return slices.Concat(faults, flags.NamespaceFaults(a.bind, o.namespace), flags.CacheFromFaults(a.bind, o.from), o.ListenOptions.Faults(a.bind), offerFaults(&o.Offers))
 	}
 }
 
@@ -254,7 +254,7 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	if cfg.Repository, err = repositoryOf(ctx, workspace, ""); err != nil {
 		return err
 	}
-	o.Apply(&cfg)
+	applyOffers(&o.Offers, &cfg)
 	s := &service{
 		app: a, log: log, worker: &cfg,
 		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {

@@ -86,7 +86,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 
 // faults returns the faults of the flags' values.
 func (o *workerOptions) faults() (faults []string) {
-	faults = o.Offers.Faults()
+	faults = offerFaults(&o.Offers)
 	if o.name != "" && !jobs.ValidID(o.name) {
 		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
 	}
@@ -98,7 +98,7 @@ func (o *workerOptions) faults() (faults []string) {
 	if o.sync && o.workspace == "" {
 		faults = append(faults, "--workspace-sync: needs --workspace, the directory to bring to the files of runs")
 	}
-	return append(faults, flags.OfWorker(worker.Config{PassEnv: o.passEnv})...)
+	return append(faults, configFaults(worker.Config{PassEnv: o.passEnv})...)
 }
 
 // config is the worker's configuration; o has no faults.
@@ -120,7 +120,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	if cfg.Repository, err = repositoryOf(ctx, workspace, o.repository); err != nil {
 		return worker.Config{}, err
 	}
-	o.Apply(&cfg)
+	applyOffers(&o.Offers, &cfg)
 	return cfg, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/modpipe/modpipe/internal/settings"
-	"github.com/modpipe/modpipe/worker"
 )
 
 // Offers are the flags that describe what a worker offers beside what it finds on
@@ -36,40 +35,29 @@ func (o *Offers) defineFor(fs *pflag.FlagSet, of string) {
 	settings.ListFlag(fs, &o.Labels, "labels", "K=V,...", true, of+"labels that modules may require")
 }
 
-// Faults returns the faults of the flags' values.
-func (o *Offers) Faults() (faults []string) {
+// LabelFaults returns the faults of the labels.
+func (o *Offers) LabelFaults() (faults []string) {
 	for _, l := range o.Labels {
 		if _, err := settings.ParsePair(l); err != nil {
 			faults = append(faults, fmt.Sprintf("--labels: %q: %v", l, err))
 		}
 	}
-	cfg := worker.Config{}
-	o.Apply(&cfg)
-	cfg.Labels = nil // checked above
-	return append(faults, OfWorker(cfg)...)
-}
-
-// OfWorker returns what the worker itself finds wrong with a configuration, by flag.
-func OfWorker(cfg worker.Config) (faults []string) {
-	err := cfg.Validate()
-	if err == nil {
-		return nil
-	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		faults = append(faults, "--"+line)
-	}
 	return faults
 }
 
-// Apply configures a worker; o has no faults.
-func (o *Offers) Apply(cfg *worker.Config) {
-	cfg.Tags, cfg.Labels = o.Tags, map[string]string{}
+// LabelMap is the labels by key; they have no faults.
+func (o *Offers) LabelMap() map[string]string {
+	labels := map[string]string{}
 	for _, l := range o.Labels {
 		key, val, _ := strings.Cut(l, "=")
-		cfg.Labels[strings.TrimSpace(key)] = val
+		labels[strings.TrimSpace(key)] = val
 	}
-	cfg.Tools, cfg.OnlyTools = splitTools(o.Tools)
+	return labels
 }
+
+// SplitTools returns the tools beside those found on PATH, and, where only: occurs,
+// those that replace them. only is nil where it does not occur.
+func (o *Offers) SplitTools() (added, only []string) { return splitTools(o.Tools) }
 
 // splitTools takes "only:" apart: from there on the list replaces what is
 // found on PATH.
