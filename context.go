@@ -2,6 +2,7 @@ package modpipe
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 )
 
@@ -22,6 +23,7 @@ type contextKey struct{}
 type running struct {
 	attempt Attempt
 	log     *slog.Logger
+	secrets map[string]string
 }
 
 // AttemptOf is the attempt that ctx belongs to; the zero Attempt outside of one.
@@ -32,6 +34,20 @@ func AttemptOf(ctx context.Context) Attempt {
 		return r.attempt
 	}
 	return Attempt{}
+}
+
+// Secret is the value of a secret of the module that ctx belongs to. The error names a
+// secret that the module does not declare; outside of an attempt there are none.
+func Secret(ctx context.Context, name string) (string, error) {
+	r, ok := ctx.Value(contextKey{}).(*running)
+	if !ok {
+		return "", fmt.Errorf("secret %q: this context is not that of an attempt", name)
+	}
+	value, ok := r.secrets[name]
+	if !ok {
+		return "", Permanent(fmt.Errorf("module %s does not declare the secret %q: add modpipe.Secrets(%q) to its options", r.attempt.Module, name, name))
+	}
+	return value, nil
 }
 
 // Logger writes into the log of the module: lines that are seen while it runs

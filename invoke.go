@@ -159,6 +159,6 @@ func withAttempt(ctx context.Context, req *call.Request) context.Context {
 			Run: req.Run, Pipeline: req.Pipeline, Module: req.Module, Number: req.Number,
 			Worker: req.Worker, Dir: req.Dir, FencingToken: req.Fence,
 		},
-		log: slog.New(newLineHandler(out)),
+		log: slog.New(newLineHandler(out)), secrets: req.Secrets,
 	})
 }

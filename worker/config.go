@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -38,9 +40,11 @@ type Config struct {
 	WorkerTTL    time.Duration     // of the registry, if this worker creates it; 1 s to 10 m, 0 = 3 s
 	ExitWhenIdle bool              // Run drains the worker when it has had no attempt for 2 s
 	Version      string            // of the program, for lists of workers
-	Functions    call.Program      // of the program that the worker is part of; nil = it executes commands only
-	Began        func()            // called by Run when it is registered and takes jobs; may be nil
-	Logger       *slog.Logger      // nil = discard
+	// Secrets provides the secrets of an attempt before it starts; nil = no module has any.
+	Secrets   func(ctx context.Context, job *jobs.Job) ([]mask.Secret, error)
+	Functions call.Program // of the program that the worker is part of; nil = it executes commands only
+	Began     func()       // called by Run when it is registered and takes jobs; may be nil
+	Logger    *slog.Logger // nil = discard
 	// Alone reports whether no other process has joined the server, which is in this
 	// one: then a lapsed lease ends nothing. nil = others may have joined.
 	Alone func() bool

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
@@ -21,7 +22,8 @@ type task struct {
 	s       *shift
 	d       *puller.Delivery
 	job     *jobs.Job
-	settles bool // it holds a place among the commits in the background
+	settles bool          // it holds a place among the commits in the background
+	secrets []mask.Secret // set before the execution starts
 }
 
 func (s *shift) newTask(d *puller.Delivery) *task {
@@ -98,6 +100,10 @@ func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err erro
 			return exec.Result{Status: st.Status, Error: st.Text, Finished: time.Now()}, 0, ctx.Err()
 		}
 		return exec.NotStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
+	}
+	if err := a.receiveSecrets(ctx); err != nil {
+		a.Release(ctx)
+		return *a.notPrepared(err), 0, ctx.Err()
 	}
 	log := newAttemptLog(a.sendLog)
 	logging, abandon := context.WithCancel(ctx)

@@ -52,6 +52,9 @@ type Request struct {
 	// Opens are the artifacts that Files opens.
 	Opens []Opened `msgpack:"opens"`
 
+	// Secrets are the secrets of the module, by name. They never enter a file.
+	Secrets map[string]string `msgpack:"-"`
+
 	Files     Files           `msgpack:"-"` // opens consumed artifacts; nil = none can be opened here
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger
 	Abandoned <-chan struct{} `msgpack:"-"` // closed when the caller has stopped waiting; may be nil

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -50,6 +51,8 @@ type Task struct {
 	// Variables are added to the environment of a process: of a command, and of a
 	// function in a process of its own.
 	Variables []pipeline.KeyValue
+	// Secrets are those of the module, which only this attempt receives.
+	Secrets []mask.Secret
 	Stops     Stops
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.

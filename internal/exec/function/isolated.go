@@ -20,9 +20,9 @@ import (
 
 // callWord is the first argument of a process that this program starts for one
 // call. The second one is the directory in which they exchange request and
-// response. The parent holds the stdin of the process, which ends when the stdin
-// closes, however the parent has ended.
-const callWord = "modpipe-call-1"
+// response. The parent sends the secrets by the stdin of the process, and holds it
+// open: the process ends when its stdin does, however the parent has ended.
+const callWord = "modpipe-call-2"
 
 // orphaned is the exit code of a process whose parent has ended.
 const orphaned = 3
@@ -93,6 +93,9 @@ func (p isolated) start(ctx context.Context, dir string, req call.Request) (ende
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	var sender sync.WaitGroup
+	sender.Go(func() { _ = sendSecrets(stdin, req.Secrets) }) // it fails when the process has ended
+	defer sender.Wait()
 	over := make(chan struct{})
 	var watcher sync.WaitGroup
 	watcher.Go(func() { watchCall(ctx, cmd.Process, stdin, req.Abandoned, over) })
@@ -143,6 +146,9 @@ func answer(dir string, build func() (call.Program, error)) error {
 		return err
 	}
 	req.Log, req.Files = os.Stdout, unpacked(req.Opens)
+	if req.Secrets, err = receiveSecrets(os.Stdin); err != nil {
+		return err
+	}
 	for name, value := range req.Env {
 		if err := os.Setenv(name, value); err != nil {
 			return err

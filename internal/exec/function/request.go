@@ -22,6 +22,12 @@ func request(t *exec.Task) call.Request {
 	if t.Files != nil {
 		req.Files, req.Opens = t.Files, opens(job)
 	}
+	for _, s := range t.Secrets {
+		if req.Secrets == nil {
+			req.Secrets = map[string]string{}
+		}
+		req.Secrets[s.Name] = s.Value
+	}
 	for _, v := range t.Variables {
 		if req.Env == nil {
 			req.Env = map[string]string{}

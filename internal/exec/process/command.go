@@ -55,9 +55,9 @@ func (c *command) start() (*handle, error) {
 	if f, ok := c.cmd.Stdin.(*os.File); ok {
 		defer func() { _ = f.Close() }() // the process has a copy
 	}
-	marker := "MODPIPE_OUTPUT=" + c.files.output
+	marker := markerName + c.files.output
 	c.x.guard.starts(marker, c.t.Job.Keyed)
-	pipes, err := c.fork()
+	pipes, err := c.withSecrets()
 	if err != nil {
 		c.x.guard.notStarted(marker)
 		return nil, err
@@ -115,6 +115,19 @@ func (c *command) stdin() error {
 	}
 	c.cmd.Stdin = f
 	return nil
+}
+
+// withSecrets writes the files of secrets and starts the process. The guard knows the
+// attempt by now, and removes the files if this program is killed.
+func (c *command) withSecrets() (*pipes, error) {
+	err := c.files.writeSecrets(c.t.Secrets)
+	if err == nil {
+		var pipes *pipes
+		if pipes, err = c.fork(); err == nil {
+			return pipes, nil
+		}
+	}
+	return nil, errors.Join(err, c.files.removeSecrets())
 }
 
 // fork starts the process, unless the task may not start any more.

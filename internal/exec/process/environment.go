@@ -40,7 +40,8 @@ func inherited() []string {
 
 // environment lists the variables of a command: those that every command gets,
 // those that it asks for and the worker allows, those that the pipeline declares
-// (the last of equal names wins), those of its task, and modpipe's own, which cannot be set.
+// (the last of equal names wins), those of its task, its secrets, and modpipe's own,
+// which cannot be set.
 func (c *command) environment() (env []string, err error) {
 	job, x, tmp := c.t.Job, c.x, c.files.tmp
 	env = append(env, "CI=true")
@@ -57,6 +58,11 @@ func (c *command) environment() (env []string, err error) {
 	for _, v := range slices.Concat(job.Command.Env, c.t.Variables) {
 		if !reserved(v.Key) {
 			env = append(env, v.Key+"="+v.Value)
+		}
+	}
+	for _, s := range c.t.Secrets {
+		if name := s.Variable(); !reserved(name) {
+			env = append(env, name+"="+c.files.secretValue(s))
 		}
 	}
 	env = lastWins(append(env, c.variables()...))

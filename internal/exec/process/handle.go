@@ -82,6 +82,9 @@ func (h *handle) Wait() exec.Result {
 		h.leaveRestTime()
 	}
 	r := exec.Result{Started: h.p.began}
+	if err := h.c.files.removeSecrets(); err != nil { // while the guard would do it, if this program were killed
+		h.c.warn("%v", err)
+	}
 	state, left := h.p.reap()
 	h.judge(&r, state)
 	h.pipes.finish()

@@ -97,6 +97,7 @@ func guardMain() {
 			if !ok {
 				s.kill(func(*charge) bool { return true })
 				s.killStarting()
+				s.removeSecrets()
 				return
 			}
 			s.receive(strings.Fields(line))
@@ -221,6 +222,17 @@ func (s *sentry) killStarted(which func(*start) bool) bool {
 		}
 	}
 	return found
+}
+
+// removeSecrets removes the files of secrets of the commands that the worker had when
+// it ended.
+func (s *sentry) removeSecrets() {
+	for _, c := range s.charges {
+		_ = os.RemoveAll(secretsOf(c.process.marker)) // nothing is left that could hear of an error
+	}
+	for marker := range s.starting {
+		_ = os.RemoveAll(secretsOf(marker))
+	}
 }
 
 // startLimit is how long the process of a command may take to appear that the worker

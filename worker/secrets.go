@@ -1,0 +1,36 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/modpipe/modpipe/internal/mask"
+)
+
+// receiveSecrets asks for the secrets of the attempt. A request to end the attempt ends
+// the wait for them.
+func (a *task) receiveSecrets(ctx context.Context) error {
+	if a.s.cfg.Secrets == nil {
+		return nil
+	}
+	waiting, stop := a.Stops().Within(ctx)
+	defer stop()
+	secrets, err := a.s.cfg.Secrets(waiting, a.job)
+	if err != nil {
+		return fmt.Errorf("receive its secrets: %w", err)
+	}
+	if err := checkSecrets(secrets); err != nil {
+		return err
+	}
+	a.secrets = secrets
+	return nil
+}
+
+func checkSecrets(secrets []mask.Secret) error {
+	errs := make([]error, 0, len(secrets))
+	for _, s := range secrets {
+		errs = append(errs, s.Check())
+	}
+	return errors.Join(errs...)
+}
