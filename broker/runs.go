@@ -21,8 +21,8 @@ type Runs struct {
 // Append writes a record to a subject of the run, expecting expect to be that
 // subject's last sequence, and returns the record's sequence. The subject
 // follows from the record: Spec is on .spec, Claim and Outcome in the cell,
-// Takeover, Grant, Expansion and LaneUnserved on .ctl, Cancel on .cancel, End on
-// .end.
+// Takeover, Grant, Expansion, LaneUnserved, Note and Rejected on .ctl, Cancel on
+// .cancel, End on .end.
 //
 // Append retries an unanswered write, with the same expectation, until ctx ends. It
 // returns ErrConflict for a refused write, also when its own first copy was

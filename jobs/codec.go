@@ -36,7 +36,7 @@ func versionOf[M Message](m *M) byte {
 	case *Job:
 		files, keys = m.Files != nil, m.Key != nil
 	case *Record:
-		keys = m.Takeover != nil && m.Takeover.Key != ""
+		keys = m.Rejected != nil || m.Takeover != nil && m.Takeover.Key != ""
 		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || len(m.Outcome.CacheDirs) > 0 || m.Outcome.Cached != nil)
 	}
 	switch {

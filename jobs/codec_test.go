@@ -69,6 +69,7 @@ func records() map[string]Record {
 		}},
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"takeover-key": {Takeover: &Takeover{Epoch: 7, Orchestrator: "o", Key: "0123456789abcdef"}},
+		"rejected":     {Rejected: &Rejected{Sequences: []uint64{7, 1 << 40}}},
 		"grant":        {Grant: &Grant{}},
 		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
 		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
@@ -116,6 +117,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "job", fullJob())
 	golden(t, "job-key", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1, Key: []byte{1, 2, 3}})
 	golden(t, "job-least", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1})
+	golden(t, "control-probe", Control{Probe: &Probe{Run: "r1", Module: "m", Attempt: 1, Incarnation: "i", Nonce: "n", Sequence: 7, Key: []byte{1, 2, 3}}})
 	golden(t, "logchunk", chunk())
 	golden(t, "worker", someWorker())
 	golden(t, "laneset", LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}, Memory: 1 << 30}, Slots: 2})

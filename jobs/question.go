@@ -42,6 +42,9 @@ type Probe struct {
 	Incarnation string   `msgpack:"incarnation"` // of the worker
 	Nonce       string   `msgpack:"nonce"`       // of the delivery
 	Sequence    uint64   `msgpack:"sequence"`    // last of the cell, as the orchestrator has folded it
+	// Key is the key of the attempt, sealed for the worker on its way. A worker that
+	// has forgotten the attempt has forgotten its key, too.
+	Key []byte `msgpack:"key,omitempty"`
 }
 
 // epochPlace is where the epoch begins in a fencing token. Sequences below it

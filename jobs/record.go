@@ -17,6 +17,7 @@ type Record struct {
 	Expansion *Expansion    `msgpack:"expansion,omitempty"`
 	Nobody    *LaneUnserved `msgpack:"nobody,omitempty"`
 	Note      *Note         `msgpack:"note,omitempty"`
+	Rejected  *Rejected     `msgpack:"rejected,omitempty"`
 	Cancel    *Cancel       `msgpack:"cancel,omitempty"`
 	End       *End          `msgpack:"end,omitempty"`
 }
@@ -29,7 +30,19 @@ type Entry struct {
 	Record   Record
 	Unread   error // why the record cannot be read; Record is empty then
 	Cancels  bool  // with Unread: it is among the cancellations
+	Auth     Authenticity
 }
+
+// Authenticity is what a reader knows of who has written a record of a cell. The
+// records on other subjects have none.
+type Authenticity uint8
+
+// The authenticities.
+const (
+	Unverified Authenticity = iota // the reader does not have the key
+	Verified                       // it is signed with the key of its attempt
+	Forged                         // it is not
+)
 
 // Spec is the run as it was submitted; the first record of its log.
 type Spec struct {
@@ -160,6 +173,15 @@ type Note struct {
 	Flaky   bool     `msgpack:"flaky,omitempty"`   // attempts with the same fingerprint have failed and succeeded
 	Warning string   `msgpack:"warning,omitempty"` // its result is not reproducible, and what differs
 }
+
+// Rejected names records of cells that are not signed with the key of their
+// attempt. It is for readers without the key: who has the key knows them by itself.
+type Rejected struct {
+	Sequences []uint64 `msgpack:"sequences"`
+}
+
+// MaxRejected is how many sequences a Rejected has at most.
+const MaxRejected = 1000
 
 // Cancel asks for the end of the run. The second one ends always-run modules too.
 type Cancel struct {
