@@ -18,10 +18,10 @@ func (s *shift) control(run jobs.RunID, m jobs.Control) {
 		s.w.Drain()
 	}
 	if c := m.Cancel; c != nil {
-		s.each(func(a *task) { a.Cancelled(run, c) })
+		s.each(func(a *task) { a.Cancelled(run, c, nil) })
 	}
 	if m.Answer != nil {
-		s.each(func(a *task) { a.Answered(m.Answer) })
+		s.each(func(a *task) { a.Answered(m.Answer, nil) })
 	}
 	if m.Probe != nil {
 		s.probed(m.Probe)

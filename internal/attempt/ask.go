@@ -76,8 +76,9 @@ func (d *Delivery) askOnce(ctx context.Context, sequence uint64, most time.Durat
 }
 
 // Answered passes on an answer, to a question of this delivery or of another one.
-func (d *Delivery) Answered(a *jobs.Answer) {
-	if id := d.asking.Load(); id == nil || *id != a.ID {
+// An answer that is not signed with the key of the attempt is ignored.
+func (d *Delivery) Answered(a *jobs.Answer, by Signature) {
+	if id := d.asking.Load(); id == nil || *id != a.ID || !d.believes(by) {
 		return
 	}
 	d.answer.Store(a)

@@ -33,7 +33,7 @@ func (d *Delivery) readCell(ctx context.Context) (cellView, error) {
 	at := cellView{on: d.w.Log.Connection()}
 	var entry jobs.Entry
 	err := Persist(ctx, d.w.Clock, func(ctx context.Context) (err error) {
-		entry, err = d.w.Log.Last(ctx, d.job.Run, d.job.Module)
+		entry, err = d.w.Log.Last(ctx, d.cell())
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -44,7 +44,8 @@ func (d *Delivery) readCell(ctx context.Context) (cellView, error) {
 }
 
 // classify recognises records of this delivery by incarnation and nonce, never by
-// the name of the worker. An entry without a sequence means an empty cell.
+// the name of the worker, and believes only what its key verifies: others can read
+// both in its claim. An entry without a sequence means an empty cell.
 func (d *Delivery) classify(e jobs.Entry) cellState {
 	mine := func(incarnation, nonce string) bool { return incarnation == d.w.Incarnation && nonce == d.from.Nonce }
 	claim, outcome, n := e.Record.Claim, e.Record.Outcome, d.job.Attempt
@@ -52,6 +53,8 @@ func (d *Delivery) classify(e jobs.Entry) cellState {
 	switch {
 	case e.Sequence == p.expect && p.claim == 0 && p.on == d.w.Log.Connection():
 		return asExpected
+	case len(d.job.Key) > 0 && e.Auth != jobs.Verified:
+		return unexplained
 	case claim != nil && claim.Attempt == n && mine(claim.Incarnation, claim.Nonce):
 		return myClaim
 	case outcome != nil && outcome.Attempt == n && outcome.By == "" && mine(outcome.Incarnation, outcome.Nonce):

@@ -175,7 +175,7 @@ func (d *Delivery) append(ctx context.Context, rec jobs.Record) (position, error
 	if rec.Claim != nil && p.claim != 0 {
 		return p, nil
 	}
-	seq, err := d.w.Log.Append(ctx, p.on, d.job.Run, d.job.Module, p.expect, rec)
+	seq, err := d.w.Log.Append(ctx, p.on, d.cell(), p.expect, rec)
 	p.expect = seq
 	return p, err
 }

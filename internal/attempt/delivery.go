@@ -20,18 +20,29 @@ var (
 	ErrReconnected = errors.New("reconnected")
 )
 
+// Cell is where the records of an attempt are, and its key.
+type Cell struct {
+	Run    jobs.RunID
+	Module jobs.ModuleID
+	Key    []byte // of the attempt; empty = the records of the run are not signed
+}
+
+// Signature reports whether a message over core NATS is signed with a key.
+type Signature func(key []byte) bool
+
 // Log is what a delivery needs of the log of its run.
 type Log interface {
 	// Connection is the number of the present connection. A restarted server
 	// may have lost the last part of a log, and use its sequences again. So a
 	// sequence that was read on one connection means nothing on another.
 	Connection() uint64
-	// Append writes a record to a cell, expecting its last sequence as it was
-	// on a connection, and returns the record's. It is not sent on another
-	// connection. ErrConflict, ErrDenied, ErrReconnected.
-	Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (uint64, error)
-	// Last reads the newest record of a cell. ErrNotFound, ErrDenied.
-	Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error)
+	// Append signs a record with the key of a cell and writes it there, expecting
+	// its last sequence as it was on a connection, and returns the record's. It is
+	// not sent on another connection. ErrConflict, ErrDenied, ErrReconnected.
+	Append(ctx context.Context, on uint64, cell Cell, expect uint64, rec jobs.Record) (uint64, error)
+	// Last reads the newest record of a cell, and verifies it with the key of the
+	// cell. ErrNotFound, ErrDenied.
+	Last(ctx context.Context, cell Cell) (jobs.Entry, error)
 	// Ended reports whether the run has its end record. ErrNotFound when there
 	// is no such run; ErrDenied.
 	Ended(ctx context.Context, run jobs.RunID) (bool, error)
@@ -136,6 +147,17 @@ func (d *Delivery) Began() time.Time { return d.began }
 
 // Stops holds the requests to end it.
 func (d *Delivery) Stops() *Stops { return d.stops }
+
+// cell is where its records are.
+func (d *Delivery) cell() Cell {
+	return Cell{Run: d.job.Run, Module: d.job.Module, Key: d.job.Key}
+}
+
+// believes reports whether a message comes from an orchestrator, as far as that can
+// be verified.
+func (d *Delivery) believes(by Signature) bool {
+	return len(d.job.Key) == 0 || by != nil && by(d.job.Key)
+}
 
 // Token is its fencing token; 0 = none, because it has no claim.
 func (d *Delivery) Token() uint64 {

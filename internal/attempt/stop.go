@@ -144,13 +144,13 @@ func (d *Delivery) forget() {
 
 // Probed records an attempt as lost that this worker has claimed, according to the
 // orchestrator, and that no delivery of it holds. on is the connection on which the
-// orchestrator asked.
+// orchestrator asked. The key in the question is no longer sealed.
 func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 	o := &jobs.Outcome{
 		Attempt: p.Attempt, Status: report.AttemptLost, Worker: w.Name, Incarnation: w.Incarnation, Nonce: p.Nonce,
 		Error: "the worker does not run what the log says that it has claimed: its connection to NATS broke when it claimed, or NATS has lost the last part of the log", Finished: w.Clock.Now(),
 	}
-	_, err := w.Log.Append(ctx, on, p.Run, p.Module, p.Sequence, jobs.Record{Outcome: o})
+	_, err := w.Log.Append(ctx, on, Cell{Run: p.Run, Module: p.Module, Key: p.Key}, p.Sequence, jobs.Record{Outcome: o})
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrReconnected) {
 		return nil // the log has grown, or the orchestrator asks again
 	}
@@ -161,9 +161,14 @@ func (w *Worker) Probed(ctx context.Context, on uint64, p *jobs.Probe) error {
 }
 
 // Cancelled passes on a request to cancel an attempt of a run: this one or another.
-func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
+// It reports false for a request to cancel this one that is not signed with its key,
+// which is ignored.
+func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt, by Signature) bool {
 	if d.job.Run != run || d.job.Module != c.Module || d.job.Attempt != c.Attempt {
-		return
+		return true
+	}
+	if !d.believes(by) {
+		return false
 	}
 	st := Stop{Status: report.AttemptCancelled, Text: cmp.Or(c.Reason, "cancelled"), Grace: d.job.Grace}
 	if c.TimedOut {
@@ -173,6 +178,7 @@ func (d *Delivery) Cancelled(run jobs.RunID, c *jobs.CancelAttempt) {
 		st.Grace = 0
 	}
 	d.stops.Ask(st)
+	return true
 }
 
 // HandBack asks for the end because the worker has to end.

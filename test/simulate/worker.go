@@ -392,14 +392,14 @@ func (k *worker) whenDone() {
 // cancel receives a request to cancel an attempt.
 func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
 	for _, t := range k.tasks {
-		t.Cancelled(run, c)
+		t.Cancelled(run, c, nil)
 	}
 }
 
 // answered receives the answer to a question.
 func (k *worker) answered(a *jobs.Answer) {
 	for _, t := range k.tasks {
-		t.Answered(a)
+		t.Answered(a, nil)
 	}
 }
 
@@ -419,13 +419,13 @@ type cells struct{ k *worker }
 
 func (l cells) Connection() uint64 { return uint64(l.k.link) } //nolint:gosec // counts up from 0
 
-func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (seq uint64, err error) {
+func (l cells) Append(ctx context.Context, on uint64, cell attempt.Cell, expect uint64, rec jobs.Record) (seq uint64, err error) {
 	if on != l.Connection() {
 		return 0, attempt.ErrReconnected
 	}
 	refused := false
 	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() { //nolint:contextcheck // as above
-		at := l.k.w.server.append(run, cell, expect, rec)
+		at := l.k.w.server.append(cell.Run, cell.Module, expect, rec)
 		return func() { seq, refused = at, at == 0 }
 	})
 	if err == nil && refused {
@@ -434,10 +434,10 @@ func (l cells) Append(ctx context.Context, on uint64, run jobs.RunID, cell jobs.
 	return seq, err
 }
 
-func (l cells) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (e jobs.Entry, err error) {
+func (l cells) Last(ctx context.Context, cell attempt.Cell) (e jobs.Entry, err error) {
 	found := false
 	err = l.k.ask(ctx, "read the cell", func() func() {
-		last, ok := l.k.w.server.logs[run].newest[cell]
+		last, ok := l.k.w.server.logs[cell.Run].newest[cell.Module]
 		return func() { e, found = last, ok }
 	})
 	if err == nil && !found {
