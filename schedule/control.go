@@ -45,6 +45,8 @@ func (d *Dispatcher) writeControl() {
 	}
 	var rec jobs.Record
 	switch {
+	case len(d.run.forged) > 0:
+		rec.Rejected = d.run.reject()
 	case len(d.granting) > 0:
 		grant := &jobs.Grant{}
 		for _, i := range d.grantees() {

@@ -16,6 +16,9 @@ import (
 
 // applyCell takes a record of a module's cell. What is noise is skipped.
 func (r *Run) applyCell(e jobs.Entry) {
+	if e.Auth == jobs.Forged && e.Unread == nil && r.end == nil {
+		r.forged = append(r.forged, e.Sequence)
+	}
 	i, ok := r.byToken[e.Cell]
 	if !ok {
 		r.skip(e, nil, "the run has no such module")
@@ -28,6 +31,8 @@ func (r *Run) applyCell(e jobs.Entry) {
 		why = "the run has ended"
 	case e.Unread != nil:
 		why = "it cannot be read: " + e.Unread.Error()
+	case e.Auth == jobs.Forged:
+		why = unsigned
 	case claim != nil:
 		why = n.misfit(claim)
 	case outcome != nil:

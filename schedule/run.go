@@ -39,6 +39,7 @@ type Run struct {
 	ctl       uint64 // last sequence of the control subject
 	cancelSeq uint64 // last sequence of the cancel subject
 	epoch     uint64
+	signedBy  string // id of the secret that signs its records
 	nobody    map[jobs.Lane]jobs.LaneUnserved
 	nobodyAt  map[jobs.Lane]time.Time
 	waitsSaid map[jobs.Lane]int
@@ -56,6 +57,7 @@ type Run struct {
 	noisy    map[jobs.ModuleID]bool // cells with noise that was told of
 	noise    []Noise                // that was not fetched
 	warnings []string               // about cells that are no module's
+	forged   []uint64               // sequences of records that are to be rejected, ascending
 
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle
@@ -150,6 +152,12 @@ func (r *Run) Apply(e jobs.Entry) error {
 		r.skip(e, nil, "a second specification")
 	case rec.Takeover != nil:
 		r.ctl, r.epoch = e.Sequence, rec.Takeover.Epoch
+		if r.signedBy == "" {
+			r.signedBy = rec.Takeover.Key
+		}
+	case rec.Rejected != nil:
+		r.ctl = e.Sequence
+		r.applyRejected(rec.Rejected)
 	case rec.Grant != nil:
 		r.ctl = e.Sequence
 		return r.applyGrant(rec.Grant)

@@ -165,7 +165,7 @@ func (d *Dispatcher) checkDeadline(now time.Time) {
 }
 
 func (d *Dispatcher) checkEnd(now time.Time) {
-	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || d.cache.asked > 0 || !d.noted() || !d.mayClose(nil, now) {
+	if d.run.live > 0 || d.finishing || d.locking.asked > 0 || d.cache.asked > 0 || len(d.run.forged) > 0 || !d.noted() || !d.mayClose(nil, now) {
 		return
 	}
 	d.finishing = true
