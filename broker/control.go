@@ -25,7 +25,7 @@ func (k *Control) SendRun(run jobs.RunID, m jobs.Control) error {
 
 // SendWorker sends to a worker.
 func (k *Control) SendWorker(worker string, m jobs.Control) error {
-	if !topology.ValidToken(worker) {
+	if !jobs.ValidWorker(worker) {
 		return fmt.Errorf("%q cannot name a worker", worker)
 	}
 	return send(k.c, topology.WorkerControl(worker), &m)
@@ -34,8 +34,8 @@ func (k *Control) SendWorker(worker string, m jobs.Control) error {
 // Ask asks the run's orchestrator about an attempt. The answer, if any, arrives on
 // the control subject of the worker.
 func (k *Control) Ask(run jobs.RunID, q *jobs.Question) error {
-	if !topology.ValidToken(string(run)) || !topology.ValidToken(q.Worker) {
-		return fmt.Errorf("run %q, worker %q: they must be tokens of a subject", run, q.Worker)
+	if !topology.ValidToken(string(run)) || !jobs.ValidWorker(q.Worker) {
+		return fmt.Errorf("run %q, worker %q: they must name a run and a worker", run, q.Worker)
 	}
 	return send(k.c, topology.Question(run, q.Worker), q)
 }
@@ -79,7 +79,7 @@ const questionsRetry = 30 * time.Second
 // worker of its subject. Few runs have questions, so a missing
 // permission to receive them is reported, and does not end the run.
 func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Question)) error {
-	subject := topology.Question(run, ">")
+	subject := topology.Questions(run)
 	for {
 		err := k.c.Listen(ctx, []string{subject}, func(m *nats.Msg) { k.question(run, m, f) })
 		if !errors.Is(err, ErrDenied) {
@@ -98,7 +98,7 @@ func (k *Control) question(run jobs.RunID, m *nats.Msg, f func(*jobs.Question)) 
 		k.c.Logger().Debug("dropped an unreadable question", "subject", m.Subject, "error", err)
 		return
 	}
-	if topology.ValidToken(q.Worker) && m.Subject == topology.Question(run, q.Worker) {
+	if jobs.ValidWorker(q.Worker) && m.Subject == topology.Question(run, q.Worker) {
 		f(&q)
 	}
 }

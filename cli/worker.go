@@ -23,13 +23,13 @@ import (
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/tables"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/worker"
 )
 
 // workerOptions are the flags of `worker`.
 type workerOptions struct {
 	flags.Offers
+	group        string
 	name         string
 	maxParallel  int
 	workspace    string
@@ -61,7 +61,8 @@ The same signal twice within a second counts once.
 Exit codes: 0 drained, 2 usage, 3 NATS denies or fails, 5 a live worker has this
 name, 130 and 143 stopped immediately by INT and TERM.`
 	fs := root.Flags()
-	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, unique among live workers (default: the host's name and a suffix)")
+	settings.TextFlag(fs, &o.group, "group", "", "GROUP", "", "the group whose credentials this worker has; it is then named GROUP.NAME (default: none)")
+	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "the worker's name, unique among the live workers of its group (default: the host's name and a suffix)")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots (default: as many as cores)")
 	settings.TextFlag(fs, &o.workspace, "workspace", "", "DIR", "", "run modules in this directory, without the files that a run takes along (default: a fresh directory for each attempt, with them)")
 	repositoryFlag(fs, &o.repository)
@@ -87,9 +88,6 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 // faults returns the faults of the flags' values.
 func (o *workerOptions) faults() (faults []string) {
 	faults = offerFaults(&o.Offers)
-	if o.name != "" && !jobs.ValidID(o.name) {
-		faults = append(faults, fmt.Sprintf("--name: %q is not 1 to 64 letters, digits, _ and -", o.name))
-	}
 	if o.workspace != "" {
 		if info, err := os.Stat(o.workspace); err != nil || !info.IsDir() {
 			faults = append(faults, fmt.Sprintf("--workspace: %s is not a directory", o.workspace))
@@ -98,7 +96,7 @@ func (o *workerOptions) faults() (faults []string) {
 	if o.sync && o.workspace == "" {
 		faults = append(faults, "--workspace-sync: needs --workspace, the directory to bring to the files of runs")
 	}
-	return append(faults, configFaults(worker.Config{PassEnv: o.passEnv})...)
+	return append(faults, configFaults(worker.Config{Group: o.group, Name: o.name, PassEnv: o.passEnv})...)
 }
 
 // config is the worker's configuration; o has no faults.
@@ -112,7 +110,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 		workspace = abs
 	}
 	cfg := worker.Config{
-		Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
+		Group: o.group, Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
 		Version: version(), Logger: log,
 	}

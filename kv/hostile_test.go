@@ -26,8 +26,12 @@ func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 		check(t, err)
 	}
 	for _, body := range [][]byte{ghost, {}, {1, 0xc0}, {1, 0xc1}, []byte("\x00")} {
-		put("one", body)
+		put("default.one", body)
 		put("other", body)
+		put("default.other", body)
+		put("ci.one", body)
+		put("ci.ghost", body)
+		put("default.one.two", body)
 		list, err := r.List(ctx)
 		check(t, err)
 		if len(list) != 0 {
@@ -40,8 +44,14 @@ func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	if len(list) != 1 || list[0].Name != "one" || list[0].Slots != 1 {
 		t.Errorf("the registry: %+v", list)
 	}
-	put("newer", []byte{jobs.Version + 1, 0x80})
-	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "newer" || list[0].Slots != 0 {
+	inGroup := jobs.WorkerInfo{Name: "ci.one", Incarnation: "i", Slots: 2}
+	check(t, r.Register(ctx, inGroup))
+	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "ci.one" {
+		t.Errorf("the registry with a worker of a group: %+v, %v", list, err)
+	}
+	check(t, r.Leave(ctx, "ci.one"))
+	put("ci.newer", []byte{jobs.Version + 1, 0x80})
+	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "ci.newer" || list[0].Slots != 0 {
 		t.Errorf("the registry with a worker of a newer version: %+v, %v", list, err)
 	}
 }

@@ -98,7 +98,7 @@ func (r *Registry) Register(ctx context.Context, w jobs.WorkerInfo) error {
 // enter writes the entry if the name is free, or the entry is the incarnation's own.
 func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) error {
 	for {
-		last, err := r.bucket.Last(ctx, w.Name)
+		last, err := r.bucket.Last(ctx, topology.WorkerKey(w.Name))
 		switch {
 		case errors.Is(err, jetstream.ErrNotFound):
 		case err != nil:
@@ -116,7 +116,7 @@ func (r *Registry) enter(ctx context.Context, w jobs.WorkerInfo, value []byte) e
 }
 
 func (r *Registry) update(ctx context.Context, w jobs.WorkerInfo, value []byte, revision uint64) error {
-	revision, err := r.bucket.Update(ctx, w.Name, value, revision)
+	revision, err := r.bucket.Update(ctx, topology.WorkerKey(w.Name), value, revision)
 	if err == nil {
 		r.mu.Lock()
 		r.own[w.Name] = mine{w.Incarnation, revision}
@@ -176,16 +176,17 @@ func (r *Registry) Leave(ctx context.Context, name string) error {
 	if !ok {
 		return nil
 	}
-	err := r.bucket.DeleteAt(ctx, name, own.revision)
+	key := topology.WorkerKey(name)
+	err := r.bucket.DeleteAt(ctx, key, own.revision)
 	if !errors.Is(err, jetstream.ErrConflict) {
 		return err
 	}
-	last, err := r.bucket.Last(ctx, name)
+	last, err := r.bucket.Last(ctx, key)
 	if have, _ := worker(last); errors.Is(err, jetstream.ErrNotFound) || err == nil && have.Incarnation != own.incarnation {
 		return nil
 	}
 	if err == nil {
-		err = r.bucket.DeleteAt(ctx, name, last.Revision)
+		err = r.bucket.DeleteAt(ctx, key, last.Revision)
 	}
 	return err
 }
@@ -245,7 +246,8 @@ func changeOf(e jetstream.BucketEntry) (c Change, ok bool) {
 	switch {
 	case e.Begun, e.Synced, e.Beat:
 	case e.Gone:
-		c.Worker, c.Gone, c.Left = jobs.WorkerInfo{Name: e.Key}, true, !e.Expired
+		c.Gone, c.Left = true, !e.Expired
+		c.Worker.Name, ok = topology.ParseWorkerKey(e.Key)
 	default:
 		c.Worker, ok = worker(e)
 	}
@@ -253,21 +255,25 @@ func changeOf(e jetstream.BucketEntry) (c Change, ok bool) {
 }
 
 func encode(w *jobs.WorkerInfo) ([]byte, error) {
-	if !jobs.ValidID(w.Name) {
+	if !jobs.ValidWorker(w.Name) {
 		return nil, fmt.Errorf("%q cannot name a worker", w.Name)
 	}
 	return jobs.Marshal(w)
 }
 
-// worker decodes an entry, which counts only under the name of the worker that
-// it describes. An entry of a newer version shows that the worker of this name
+// worker decodes an entry, which counts only under the key of the worker that it
+// describes: who may write the key of a worker speaks for that worker alone. An entry of a newer version shows that the worker of this name
 // lives. Every other unreadable entry does not count.
 func worker(e jetstream.BucketEntry) (w jobs.WorkerInfo, ok bool) {
+	name, ok := topology.ParseWorkerKey(e.Key)
+	if !ok {
+		return jobs.WorkerInfo{}, false
+	}
 	w, err := decode[jobs.WorkerInfo](e)
 	if err != nil {
-		return jobs.WorkerInfo{Name: e.Key}, errors.Is(err, jobs.ErrNewer)
+		return jobs.WorkerInfo{Name: name}, errors.Is(err, jobs.ErrNewer)
 	}
-	return w, w.Name == e.Key
+	return w, w.Name == name
 }
 
 func send[T any](ctx context.Context, out chan<- T, v T) error {

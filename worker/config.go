@@ -24,7 +24,8 @@ import (
 // Config configures a worker. The zero value is a worker with a random name, as many
 // slots as CPUs, and the tools that are on PATH.
 type Config struct {
-	Name         string            // [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
+	Group        string            // [A-Za-z0-9_-]{1,64}; "" = the default group. Workers of a group share credentials
+	Name         string            // in the group, [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
 	Slots        int               // attempts at the same time; 0 = number of CPUs
 	Tags         []string          // words; case does not count
 	Tools        []string          // added to what is found on PATH, "name" or "name=version"
@@ -56,6 +57,9 @@ func (c Config) Validate() error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.Name != "" && !jobs.ValidID(c.Name) {
 		fault("name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Name)
+	}
+	if c.Group != "" && !jobs.ValidID(c.Group) {
+		fault("group %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Group)
 	}
 	if c.Slots < 0 {
 		fault("slots: %d is negative", c.Slots)
@@ -104,11 +108,9 @@ func patternFault(pattern string) error {
 	return nil
 }
 
-// filled returns the configuration with its defaults.
+// filled returns the configuration with its defaults. Its Name is the full name.
 func (c Config) filled() Config {
-	if c.Name == "" {
-		c.Name = ident.OnHost()
-	}
+	c.Name = jobs.WorkerName(c.Group, cmp.Or(c.Name, ident.OnHost()))
 	if dir, err := filepath.Abs(c.Workspace); err == nil && c.Workspace != "" {
 		c.Workspace = dir
 	}

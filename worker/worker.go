@@ -45,7 +45,7 @@ func (c Config) program() (*pipeline.Program, error) {
 	return &id, nil
 }
 
-// Name is the name of the worker.
+// Name is the full name of the worker: GROUP.NAME, or NAME in the default group.
 func (w *Worker) Name() string { return w.cfg.Name }
 
 // Drain ends the worker in an orderly way: Run takes no new jobs, finishes its

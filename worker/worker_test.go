@@ -656,6 +656,17 @@ func TestNames(t *testing.T) {
 	if err != nil || !jobs.ValidID(w.Name()) {
 		t.Errorf("name %q, %v", w.Name(), err)
 	}
+	for group, want := range map[string]string{"": "w1", "default": "w1", "ci": "ci.w1"} {
+		w, err := worker.New(b.conn, worker.Config{Group: group, Name: "w1"})
+		if err != nil || w.Name() != want {
+			t.Errorf("group %q: name %q, %v", group, w.Name(), err)
+		}
+	}
+	for _, cfg := range []worker.Config{{Group: "a.b"}, {Group: "*"}, {Name: "ci.w1"}} {
+		if _, err := worker.New(b.conn, cfg); err == nil {
+			t.Errorf("group %q, name %q: accepted", cfg.Group, cfg.Name)
+		}
+	}
 }
 
 func TestExitWhenIdle(t *testing.T) {

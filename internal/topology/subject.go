@@ -81,12 +81,13 @@ func Logs(run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt) string {
 // those for all runs.
 func RunControl(run jobs.RunID) string { return "mp.ctl.run." + string(run) }
 
-// WorkerControl is the subject of messages to a worker.
-func WorkerControl(worker string) string { return "mp.ctl.worker." + worker }
+// Question is the subject of a worker's questions about a run.
+func Question(run jobs.RunID, worker string) string { return ask(run, WorkerKey(worker)) }
 
-// Question is the subject of a worker's questions about a run; worker ">" selects
-// those of all workers.
-func Question(run jobs.RunID, worker string) string { return "mp.ask." + string(run) + "." + worker }
+// Questions selects the questions of all workers about a run.
+func Questions(run jobs.RunID) string { return ask(run, ">") }
+
+func ask(run jobs.RunID, key string) string { return "mp.ask." + string(run) + "." + key }
 
 // Record returns the subject of a record.
 func Record(run jobs.RunID, cell jobs.ModuleID, rec *jobs.Record) (string, error) {
