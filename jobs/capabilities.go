@@ -35,6 +35,11 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("label %s=%s", l.Key, l.Value)
 		}
 	}
+	for _, name := range r.Secrets {
+		if !slices.Contains(c.Secrets, name) {
+			lack("secret %s", name)
+		}
+	}
 	if p := r.Program; p != nil {
 		if text := missingProgram(*p, c.Program); text != "" {
 			lack("%s", text)

@@ -11,6 +11,7 @@ func TestMissing(t *testing.T) {
 	have := Capabilities{
 		OS: "linux", Arch: "amd64", CPUs: 4, Memory: 8 << 30, Tags: []string{"GPU"}, Labels: map[string]string{"Zone": "EU"},
 		Tools: map[string]string{"go": "1.26.3", "git": ""},
+		Secrets: []string{"db"},
 	}
 	tests := []struct {
 		want pipeline.Requirements
@@ -26,6 +27,8 @@ func TestMissing(t *testing.T) {
 		{pipeline.Requirements{CPUs: 8}, "8 cpus (it has 4)"},
 		{pipeline.Requirements{Memory: 16 << 30}, "16384 MiB of memory (it has 8192)"},
 		{pipeline.Requirements{Labels: []pipeline.KeyValue{{Key: "zone", Value: "us"}}}, "label zone=us"},
+		{pipeline.Requirements{Secrets: []string{"db"}}, ""},
+		{pipeline.Requirements{Secrets: []string{"DB"}}, "secret DB"},
 	}
 	for _, tt := range tests {
 		missing := have.Missing(tt.want)

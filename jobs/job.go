@@ -148,6 +148,7 @@ type Capabilities struct {
 	Tools   map[string]string `msgpack:"tools,omitempty"`   // those that some lane asks for → version; "" = not asked for or unknown
 	Tags    []string          `msgpack:"tags,omitempty"`
 	Labels  map[string]string `msgpack:"labels,omitempty"`
+	Secrets []string          `msgpack:"secrets,omitempty"` // names of those that it has itself, with their case; sorted
 	// Repository is that of the files in the worker's own workspace; "" = it has
 	// none, and makes a directory for each attempt.
 	Repository string `msgpack:"repository,omitempty"`

@@ -46,6 +46,9 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	for _, l := range r.Labels {
 		add("label", l.Key+"="+l.Value)
 	}
+	for _, s := range r.Secrets {
+		add("secret", s)
+	}
 	if r.CPUs > 0 {
 		add("cpus", fmt.Sprint(r.CPUs))
 	}

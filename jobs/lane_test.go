@@ -17,6 +17,7 @@ func TestLaneOf(t *testing.T) {
 	}{
 		{"nothing", pipeline.Requirements{}, 1, "any"},
 		{"words", pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "docker"}}, Tags: []string{"gpu"}}, 1, "os_linux-tool_docker-tag_gpu"},
+		{"a secret of the worker", pipeline.Requirements{OS: "linux", Secrets: []string{"db"}}, 1, "os_linux-secret_db"},
 		{"slots", pipeline.Requirements{OS: "linux"}, 4, "os_linux-slots_4"},
 	}
 	for _, tt := range tests {
@@ -26,7 +27,7 @@ func TestLaneOf(t *testing.T) {
 	}
 	fits := regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 	for _, r := range []pipeline.Requirements{
-		{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, {Tags: []string{"dot.ted"}}, {Tags: []string{"ümlaut"}}, {Tags: []string{strings.Repeat("x", 61)}},
+		{Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, {Tags: []string{"dot.ted"}}, {Tags: []string{"ümlaut"}}, {Secrets: []string{"DB"}}, {Tags: []string{strings.Repeat("x", 61)}},
 	} {
 		if hashed := LaneOf(r, 1); !fits.MatchString(string(hashed)) || hashed[:2] != "h_" {
 			t.Errorf("%s is no hash that fits a subject", hashed)

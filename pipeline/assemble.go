@@ -305,6 +305,7 @@ func (a *assembler) module(i int, m *Module) {
 	a.policy(i, m)
 	a.exclusion(i, m)
 	a.files(i, m)
+	a.secrets(i, m)
 	if m.Dynamic != nil && m.Dynamic.Member != nil {
 		one := *m
 		one.Dynamic = nil

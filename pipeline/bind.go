@@ -81,6 +81,7 @@ func (b *binder) module(d *declaration) {
 	matrix := &matrixReader{collector: b.collector, e: e, tree: d.tree.get("matrix"), family: d.name}
 	if reads := matrix.reads(); len(reads) > 0 {
 		m := dec.module()
+		dec.knownSecrets()
 		m.Token, m.Family = d.name, d.name
 		m.Dynamic = &Dynamic{Reads: reads, Template: encodeTemplate(b.src.name, b.prefixes[d.name], d.tree)}
 		b.add(d, m, d.name)

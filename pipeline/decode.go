@@ -100,6 +100,7 @@ func (d *decoder) module() *Module {
 	}
 	m.If, m.IfAt = d.condition()
 	d.files(m)
+	d.secrets(m)
 	if m.Command != nil && m.Command.Shell != "" {
 		m.Requires.Tools = addTools(m.Requires.Tools, Tool{Name: m.Command.Shell})
 	}

@@ -142,7 +142,7 @@ func (w *walker) all(nodes []ast.Node) {
 var foreign = map[string]string{
 	"inputs": "parameters are params.NAME", "steps": "results are needs.NAME.outputs.KEY", "jobs": "results are needs.NAME.outputs.KEY",
 	"env": "write $NAME in run; expressions do not read the environment", "github": "pass it as a parameter: params.NAME",
-	"secrets": "secrets are not supported yet", "vars": "pass it as a parameter: params.NAME",
+	"secrets": "write secrets: [NAME] in the module: its variable NAME holds the value", "vars": "pass it as a parameter: params.NAME",
 }
 
 func (w *walker) identifier(n *ast.IdentifierNode) {

@@ -49,6 +49,7 @@ type Module struct {
 	Consume     []Consume    `msgpack:"consume,omitempty" json:",omitempty"`
 	Cache       *Cache       `msgpack:"cache,omitempty" json:",omitempty"`
 	CacheDirs   []CacheDir   `msgpack:"cache_dirs,omitempty" json:",omitempty"` // in the order written
+	Secrets     []Secret     `msgpack:"secrets,omitempty" json:",omitempty"`    // in the order written
 	Late        []Late       `msgpack:"late,omitempty" json:",omitempty"`       // texts of Produce, Consume and CacheDirs that read needs or hashFiles: see ResolveFiles
 }
 
@@ -140,6 +141,8 @@ type Requirements struct {
 	CPUs   int        `msgpack:"cpus,omitempty"`   // at least
 	Memory int64      `msgpack:"memory,omitempty"` // bytes, at least
 
+	Secrets []string `msgpack:"secrets,omitempty" json:",omitempty"` // names of those that the worker must have itself, sorted
+
 	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
 	// Repository is that of the files which the run takes along. A worker that
 	// runs modules in a directory of its own must have the same one there; others
@@ -157,11 +160,15 @@ func (r *Requirements) fit() error {
 	for _, t := range r.Tags {
 		n += len(t)
 	}
+	n += each * len(r.Secrets)
+	for _, s := range r.Secrets {
+		n += len(s)
+	}
 	for _, l := range r.Labels {
 		n += len(l.Key) + len(l.Value)
 	}
 	if n > maxRequirements {
-		return fmt.Errorf("the tools, tags and labels are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
+		return fmt.Errorf("the tools, tags, labels and secrets are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
 	}
 	return nil
 }

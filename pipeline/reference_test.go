@@ -239,6 +239,27 @@ cache-dirs:
   gomod: {env: GOMODCACHE, key: "go-${{ hashFiles('go.sum') }}", restore: [go-]}
 ´´´
 
+## Secrets
+
+A module finds secrets in its environment. [Secrets](secrets.md) says where they come from:
+
+´´´yaml
+modules:
+  publish:
+    matrix: {stage: [dev, prod]}
+    run: ./publish.sh
+    secrets:
+      - NPM_TOKEN                                              # the secret NPM_TOKEN, in the variable of this name
+      - {CERT: {name: signing-cert, file: true}}               # CERT holds the path of a file with the value
+      - {DB: {name: "db-${{ matrix.stage }}", from: worker}}   # only workers that have it run the module
+      - {PIN: {name: pin, allow-short: true}}                  # fewer than 8 characters; it is not masked
+´´´
+
+* A file never contains the value of a secret, and expressions do not read it.
+* A secret takes the place of a variable of the pipeline's ´env´, of ´--env´ and of ´pass-env´ with the same name. Beside a variable of the
+  module's own ´env´ it is a fault.
+* ´name´ may use ´params´ and ´matrix´, except axes that are known only when other modules have ended.
+
 ## Expressions
 
 ´${{ … }}´ in strings, or bare in ´if´. ´params´ and ´matrix´ may be used in every string but names and ´run´;

@@ -66,7 +66,6 @@ type state int
 
 const (
 	supported state = iota
-	notYet
 	reserved
 )
 
@@ -247,8 +246,6 @@ func (c *collector) checkKey(k, value *node, s *shape, what string) {
 		c.fault(k, c.knownOr(k.Value, s.keysKnown(), "known keys"), "unknown key %q in %s", k.Value, what)
 	case f.state == reserved:
 		c.fault(k, cmp.Or(instead, "keys of your own begin with x-"), "key %q is reserved", k.Value)
-	case f.state == notYet:
-		c.fault(k, "", "%q is not supported yet", k.Value)
 	default:
 		c.check(value, f.shape, k.Value)
 	}

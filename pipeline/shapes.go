@@ -44,7 +44,6 @@ func (s *shape) replacing(keys map[string]string) *shape {
 
 func key(name string, s *shape) field     { return field{key: name, shape: s} }
 func mustKey(name string, s *shape) field { return field{key: name, shape: s, required: true} }
-func laterKey(name string) field          { return field{key: name, state: notYet} }
 func reservedKey(name string) field       { return field{key: name, state: reserved} }
 
 // defaultKey is a key of a module that is allowed in defaults.
@@ -190,14 +189,14 @@ var moduleShape = object("a module: one node of the graph",
 	key("artifacts", artifactsShape),
 	defaultKey("cache", cacheShape),
 	defaultKey("cache-dirs", mapOf("name → directory that is kept between attempts", nameShape("name of a directory"), cacheDirShape)),
-	laterKey("secrets"),
+	defaultKey("secrets", secretsShape),
 ).replacing(foreignModuleKeys)
 
 // defaultsShape has the keys of a module that every module may share.
 var defaultsShape = func() *shape {
 	s := object("keys for every module: maps merge, lists and scalars replace, null removes")
 	for _, f := range moduleShape.fields {
-		if f.inherits || f.state == notYet {
+		if f.inherits {
 			s.fields = append(s.fields, f)
 		}
 	}

@@ -47,6 +47,7 @@ type Capabilities struct {
 	Tools   map[string]string `json:"tools"`
 	Tags    []string          `json:"tags"`
 	Labels  map[string]string `json:"labels"`
+	Secrets []string          `json:"secrets,omitempty"` // names of those that it has itself
 }
 
 // Program is a program as -o json has it: digests are of its executable,
@@ -59,7 +60,7 @@ type Program struct {
 
 // NewCapabilities describes what a worker offers.
 func NewCapabilities(c jobs.Capabilities) Capabilities {
-	s := Capabilities{c.OS, c.Arch, c.CPUs, c.Memory, (*Program)(c.Program), c.Tools, c.Tags, c.Labels}
+	s := Capabilities{c.OS, c.Arch, c.CPUs, c.Memory, (*Program)(c.Program), c.Tools, c.Tags, c.Labels, c.Secrets}
 	if s.Tools == nil {
 		s.Tools = map[string]string{}
 	}
@@ -141,6 +142,9 @@ func (c *Capabilities) Write(w io.Writer) {
 	line("memory", fmt.Sprintf("%d MiB", c.Memory>>20))
 	line("tags", strings.Join(c.Tags, ", "))
 	line("labels", phrase.Labels(c.Labels))
+	if len(c.Secrets) > 0 {
+		line("secrets", strings.Join(c.Secrets, ", "))
+	}
 	var tools []string
 	for _, t := range slices.Sorted(maps.Keys(c.Tools)) {
 		if v := c.Tools[t]; v != "" {
