@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/modpipe/modpipe/internal/mask"
@@ -20,17 +19,9 @@ func (a *task) receiveSecrets(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("receive its secrets: %w", err)
 	}
-	if err := checkSecrets(secrets); err != nil {
+	if err := mask.Check(secrets); err != nil {
 		return err
 	}
 	a.secrets = secrets
 	return nil
-}
-
-func checkSecrets(secrets []mask.Secret) error {
-	errs := make([]error, 0, len(secrets))
-	for _, s := range secrets {
-		errs = append(errs, s.Check())
-	}
-	return errors.Join(errs...)
 }

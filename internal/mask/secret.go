@@ -1,7 +1,9 @@
 package mask
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -9,9 +11,11 @@ const (
 	// Fewest is how many characters a secret has at least, unless AllowShort is set:
 	// the mask of a shorter one would hit ordinary text.
 	Fewest = 8
-	// MostBytes is how long a secret may be. Its forms take about 300 times as much
+	// MostBytes is how long a secret may be. A Masker takes about 500 times as much
 	// memory.
 	MostBytes = 64 << 10
+	// MostTogether is how long the secrets of an attempt may be together.
+	MostTogether = 256 << 10
 )
 
 // Secret is a secret of one attempt.
@@ -35,7 +39,7 @@ func (s Secret) Variable() string {
 // Check returns an error for a value that no attempt may have. The error does not
 // contain the value.
 func (s Secret) Check() error {
-	switch n := utf8.RuneCountInString(s.Value); {
+	switch n := s.length(); {
 	case s.Value == "":
 		return fmt.Errorf("secret %s is empty", s.Name)
 	case n < Fewest && !s.AllowShort:
@@ -47,4 +51,21 @@ func (s Secret) Check() error {
 }
 
 // masked reports whether the value is to be masked.
-func (s Secret) masked() bool { return utf8.RuneCountInString(s.Value) >= Fewest }
+func (s Secret) masked() bool { return s.length() >= Fewest }
+
+// length is the number of characters without the white space around them.
+func (s Secret) length() int { return utf8.RuneCountInString(strings.TrimSpace(s.Value)) }
+
+// Check returns all faults of the secrets of an attempt.
+func Check(secrets []Secret) error {
+	var errs []error
+	together := 0
+	for _, s := range secrets {
+		errs = append(errs, s.Check())
+		together += len(s.Value)
+	}
+	if together > MostTogether {
+		errs = append(errs, fmt.Errorf("the secrets of the module have %d bytes, and at most %d are masked: encrypt a file, and make its key the secret", together, MostTogether))
+	}
+	return errors.Join(errs...)
+}

@@ -18,6 +18,7 @@ func TestCheckRefusesWhatCannotBeMasked(t *testing.T) {
 		{"ääääääää", false, ""},
 		{"äääää", false, "secret PIN has 5 characters"},
 		{"4711", true, ""},
+		{"1234567\n", false, "secret PIN has 7 characters"},
 		{"", true, "secret PIN is empty"},
 		{strings.Repeat("x", mask.MostBytes), false, ""},
 		{strings.Repeat("x", mask.MostBytes+1), false, "secret PIN has 65537 bytes"},
@@ -29,5 +30,15 @@ func TestCheckRefusesWhatCannotBeMasked(t *testing.T) {
 		if err != nil && row.value != "" && strings.Contains(err.Error(), row.value) {
 			t.Errorf("the error contains the value: %v", err)
 		}
+	}
+}
+
+func TestCheckBoundsSecretsTogether(t *testing.T) {
+	full := mask.Secret{Name: "A", Value: strings.Repeat("x", mask.MostBytes)}
+	if err := mask.Check([]mask.Secret{full, full, full, full}); err != nil {
+		t.Error(err)
+	}
+	if err := mask.Check([]mask.Secret{full, full, full, full, {Name: "B", Value: "12345678"}}); err == nil {
+		t.Error("too many bytes are accepted")
 	}
 }
