@@ -58,7 +58,8 @@ func records() map[string]Record {
 			Outputs: OutputsOf(map[string]string{"k": "v"}), Started: noon, Finished: noon.Add(time.Second), LogChunks: 3, Permanent: true,
 			RetryAfter: time.Minute, NoWorker: true, Warnings: []string{"careful"},
 		}},
-		"outcome-blob": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Value{Ref: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
+		"outcome-blob":  {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Outputs: Value{Ref: Blob{SHA256: strings.Repeat("ab", 32), Bytes: 1 << 40}}}},
+		"outcome-place": {Outcome: &Outcome{Attempt: 1, Status: report.AttemptSucceeded, Place: "host:/home/me/shop"}},
 		"outcome-cached": {Outcome: &Outcome{
 			Status: report.AttemptSucceeded, Outputs: OutputsOf(map[string]string{"k": "v"}), Hermetic: true,
 			Artifacts: []Artifact{{Name: "bin", Tree: Tree{Root: "ab", Manifest: "cd", Namespace: "main", Files: 1, Bytes: 2, Time: noon}}},

@@ -109,6 +109,7 @@ type WorkerInfo struct {
 	Started      time.Time      `msgpack:"started"`
 	PID          int            `msgpack:"pid,omitempty"`
 	Host         string         `msgpack:"host,omitempty"`
+	Place        string         `msgpack:"place,omitempty"`  // host and directory of its own workspace; "" = it makes directories
 	Load         float64        `msgpack:"load,omitempty"`   // one-minute load average, where the system has one
 	Unable       string         `msgpack:"unable,omitempty"` // why it takes no attempts: its machine cannot begin them; empty = it can
 	// Settled: its connection has stood for the time to live of this entry, so

@@ -121,8 +121,12 @@ type Outcome struct {
 	Unable      bool                 `msgpack:"unable,omitempty"` // handed back because the worker's machine could not begin it; Error says why
 	Artifacts   []Artifact           `msgpack:"artifacts,omitempty"`
 	Hermetic    bool                 `msgpack:"hermetic,omitempty"` // the attempt found its declared inputs and nothing else: its result may be shared
-	CacheDirs   []StoredDir          `msgpack:"cache_dirs,omitempty"`
-	Cached      *Cached              `msgpack:"cached,omitempty"` // attempt 0: the result of an earlier attempt of the same fingerprint
+	// Place is the workspace of the worker (WorkerInfo.Place), when the attempt ran there
+	// and found the inputs that the module declares as the snapshot has them, before and
+	// after it: its result may serve there. "" = it does not.
+	Place     string      `msgpack:"place,omitempty"`
+	CacheDirs []StoredDir `msgpack:"cache_dirs,omitempty"`
+	Cached    *Cached     `msgpack:"cached,omitempty"` // attempt 0: the result of an earlier attempt of the same fingerprint
 }
 
 // Cached says where a result comes from that was taken from the cache.

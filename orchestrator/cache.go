@@ -13,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/fingerprint"
 	"github.com/modpipe/modpipe/internal/locks"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -55,7 +56,7 @@ func newCache(c *broker.Conn, cfg Config, spec *jobs.Spec, epoch, fencing uint64
 	}
 	files := newInputs(c, spec, cfg.InPlace, policy.Writes())
 	return &cache{
-		conn: c, cfg: cfg, policy: policy, files: files, place: placeOf(files.dir), namespace: policy.Writes(), reads: policy.Reads(),
+		conn: c, cfg: cfg, policy: policy, files: files, place: workspace.Place(files.dir), namespace: policy.Writes(), reads: policy.Reads(),
 		flights: locks.Flights{
 			Taker: &locks.Taker{
 				Run: spec.Run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true,
@@ -226,7 +227,7 @@ func (k *cache) renew(ctx context.Context, e kv.StoredEntry) {
 
 // usable returns why an entry cannot serve as the result of a module.
 func (k *cache) usable(ctx context.Context, e *jobs.CacheEntry, a schedule.Lookup) error {
-	if !e.Hermetic && (e.Place == "" || e.Place != k.place) {
+	if !e.Hermetic && !k.works(ctx, e.Place, a) {
 		return errors.New("its attempt found files that it had not declared, in another place")
 	}
 	if err := fits(e, a.Module.Outputs, a.Job); err != nil {
@@ -247,6 +248,21 @@ func (k *cache) usable(ctx context.Context, e *jobs.CacheEntry, a schedule.Looku
 		}
 	}
 	return nil
+}
+
+// works reports whether an attempt of a module may run in a place: modules of this run
+// run there, or a worker that could take the module works there.
+func (k *cache) works(ctx context.Context, place string, a schedule.Lookup) bool {
+	switch {
+	case place == "" || k.files.isolated:
+		return false
+	case place == k.place:
+		return true
+	}
+	workers, err := kv.Workers(ctx, k.conn.Conn)
+	return err == nil && slices.ContainsFunc(workers, func(w jobs.WorkerInfo) bool {
+		return w.Place == place && !w.Draining && w.Unable == "" && w.Capabilities.Offer(a.Module.Requires)
+	})
 }
 
 // fits returns why an entry does not have the form of a module's result.

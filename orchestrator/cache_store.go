@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (k *cache) store(ctx context.Context, spec *jobs.Spec, a schedule.Conclude,
 	e := entryOf(spec, a.Module, o, this)
 	e.When, e.Tools, e.Log = a.Closed, tools, k.keepLog(ctx, spec.Run, a.ID, o)
 	if !o.Hermetic {
-		e.Place = k.place
+		e.Place = cmp.Or(k.place, o.Place)
 	}
 	if before, err := k.bucket.Read(ctx, k.namespace, this.print.Sum); err == nil {
 		if e.Differs = differs(&before.CacheEntry, e); e.Differs != "" {
@@ -138,9 +139,9 @@ func nonzero(note *jobs.Note) *jobs.Note {
 func (k *cache) unstorable(ctx context.Context, a schedule.Conclude, this *known) string {
 	o, globs := a.Outcome, a.Module.Cache.Inputs
 	switch {
-	case !o.Hermetic && k.place == "":
-		return "the attempt found files that it does not declare"
-	case len(globs) == 0, o.Hermetic && k.files.dir == "":
+	case !o.Hermetic && k.place == "" && o.Place == "":
+		return "the attempt found files that it does not declare, or other inputs than the snapshot of the run has"
+	case !o.Hermetic && k.place == "", len(globs) == 0, o.Hermetic && k.files.dir == "":
 		return ""
 	}
 	hash := k.files.now

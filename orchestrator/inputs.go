@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -26,6 +25,7 @@ type inputs struct {
 	conn      *broker.Conn
 	spec      *jobs.Spec
 	dir       string // in which attempts run in place; "" = they do not
+	isolated  bool   // every attempt has a directory of its own
 	namespace string // in which this orchestrator writes
 
 	mu       sync.Mutex
@@ -36,7 +36,7 @@ type inputs struct {
 func newInputs(c *broker.Conn, spec *jobs.Spec, dir, namespace string) *inputs {
 	in := &inputs{conn: c, spec: spec, dir: dir, namespace: namespace, roots: map[string]jobs.Tree{}}
 	if spec.Isolated || spec.Pipeline.Isolated {
-		in.dir = ""
+		in.dir, in.isolated = "", true
 	}
 	return in
 }
@@ -141,19 +141,4 @@ func (in *inputs) keep(ctx context.Context, t jobs.Tree) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// placeOf names a directory of this machine.
-func placeOf(dir string) string {
-	if dir == "" {
-		return ""
-	}
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return "" // results are not stored
-	}
-	return host + ":" + dir
 }

@@ -30,7 +30,8 @@ func (a *task) withFiles(ctx context.Context, run func(dir string, found workspa
 		return a.inDirectory(ctx, "", run)
 	}
 	return a.inCopy(ctx, func() exec.Result {
-		if len(f.Restore) == 0 && len(f.Produce) == 0 && len(f.CacheDirs) == 0 {
+		hashed := f.Narrow && f.Workspace != nil && a.s.cfg.Files != nil // its inputs are compared
+		if len(f.Restore) == 0 && len(f.Produce) == 0 && len(f.CacheDirs) == 0 && !hashed {
 			return run("", workspace.Found{})
 		}
 		return a.inDirectory(ctx, a.s.cfg.Workspace, run)
@@ -119,6 +120,9 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 	st, asked := a.Stops().Asked()
 	switch {
 	case err == nil && r.Status == report.AttemptSucceeded:
+		if dir.Faithful(storing) {
+			r.Place = workspace.Place(a.s.cfg.Workspace)
+		}
 		dirs, warnings := dir.CollectDirs(storing)
 		r.CacheDirs, r.Warnings = dirs, append(r.Warnings, warnings...)
 	case err == nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/modpipe/modpipe/internal/machine"
 	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/puller"
+	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -276,7 +277,7 @@ func (s *shift) describe() jobs.WorkerInfo {
 		Name: s.cfg.Name, Incarnation: s.self.Incarnation, Version: s.cfg.Version,
 		Capabilities: s.tools.base(), Slots: s.cfg.Slots, Used: s.used,
 		Draining: s.draining, Unable: s.health.reason(), LanesSeen: s.lanesSeen,
-		Started: s.started, PID: os.Getpid(), Host: host, Load: load,
+		Started: s.started, PID: os.Getpid(), Host: host, Place: workspace.Place(s.cfg.Workspace), Load: load,
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)
 	w.Running = s.running()

@@ -67,7 +67,7 @@ func (a *task) outcome(e exec.Result, outputs jobs.Value, chunks int) *jobs.Outc
 	return a.Sign(&jobs.Outcome{
 		Status: e.Status, ExitCode: e.ExitCode, Error: jobs.Clip(e.Error, mostError), Reason: e.Reason, Outputs: outputs, Permanent: e.Permanent, Ignorable: e.Ignorable, RetryAfter: e.RetryAfter,
 		Started: e.Started, Finished: e.Finished, LogChunks: chunks, Warnings: slices.Concat(a.job.Warnings, e.Warnings),
-		Unable: e.Unable, Artifacts: e.Artifacts, CacheDirs: e.CacheDirs, Hermetic: e.Hermetic,
+		Unable: e.Unable, Artifacts: e.Artifacts, CacheDirs: e.CacheDirs, Hermetic: e.Hermetic, Place: e.Place,
 	})
 }
 

@@ -107,6 +107,7 @@ type Result struct {
 	Artifacts  []jobs.Artifact  // that the attempt has left; the worker stores them
 	CacheDirs  []jobs.StoredDir // likewise
 	Hermetic   bool             // only declared files were there
+	Place      string           // jobs.Outcome.Place
 	Gone       bool             // every process of the command has ended; never set for a function
 
 	// Prepared is the command that a function has prepared. The attempt has not

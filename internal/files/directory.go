@@ -31,6 +31,7 @@ type Directory struct {
 
 	artifacts Artifacts
 	kept      []keptDir // its cache directories
+	declared  declared  // in the workspace of a worker
 	found     workspace.Found
 }
 

@@ -53,6 +53,10 @@
 // was written within the last tenth of a second is read. The index is saved when
 // the Machine is closed.
 //
+// A cached module may run in it, too. Its declared inputs there are compared with the
+// snapshot of the run before and after the attempt, so that the orchestrator knows
+// whether the result belongs to its fingerprint.
+//
 // # Ownership
 //
 // A Directory belongs to one attempt, which closes it. Until then its contents are

@@ -38,6 +38,7 @@ func (d *Directory) restore(ctx context.Context) error {
 			return fmt.Errorf("restore %s: %w", describe(r), err)
 		}
 	}
+	d.declare(ctx, parts)
 	return nil
 }
 

@@ -23,6 +23,10 @@ type Files interface {
 type Directory interface {
 	// Found is what the attempt finds.
 	Found() Found
+	// Faithful reports whether an attempt in the workspace of a worker found the inputs
+	// that its module declares as the snapshot of the run has them, before and after it.
+	// Otherwise, and for a module without a cache, it is false.
+	Faithful(ctx context.Context) bool
 	// Collect stores the artifacts that the attempt leaves when it has ended so.
 	Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error)
 	// CollectDirs stores the cache directories of an attempt that has succeeded. Nothing

@@ -39,6 +39,23 @@ func (s *Source) Prepare(_ context.Context, r Request) (dir string, cleanup func
 	return s.dir, func() error { return nil }, nil
 }
 
+// Place names a directory of this machine in the cache: results of attempts that found
+// undeclared files serve only where they come from. It is empty for no directory, and
+// where the machine has no name.
+func Place(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return host + ":" + dir
+}
+
 func empty(dir string) (string, func() error, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", nil, machine.Errorf("create the workspace of the attempt: %w", machine.WithoutPath(err))

@@ -144,3 +144,36 @@ func TestWorkspaceSyncNeedsAWorkspace(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, w.stderr.String())
 	}
 }
+
+// TestDevCachesInItsWorkspace: a module of a dev runs in the user's directory, and its
+// result serves there from the second run on.
+func TestDevCachesInItsWorkspace(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, standalone)
+	p.scratch = t.TempDir()
+	p.repository(t, map[string]string{"in": "1"})
+	dev := start(t, p.workspace, p.env(), binaries.orchestrator, "dev", "--listen", freeAddress(t))
+	dev.awaitText(t, "serving runs")
+	const yaml = `
+name: e2e
+modules:
+  build: {run: cat in >out, cache: {inputs: [in], portable: true}, artifacts: {produce: {out: out}}}
+`
+	run := func() string {
+		t.Helper()
+		id := p.detach(t, p.workspace, yaml, "--workspace", p.workspace)
+		if o := p.orchestrator(t, "runs", "wait", id); o.exit() != 0 {
+			t.Fatalf("exit %d\n%s", o.exit(), o.stderrText())
+		}
+		o := p.orchestrator(t, "runs", "show", id)
+		return o.stdout.String()
+	}
+	run()
+	if second := run(); !strings.Contains(second, "cached") {
+		t.Errorf("the second run is not cached:\n%s", second)
+	}
+	p.write(t, map[string]string{"in": "2"})
+	if third := run(); strings.Contains(third, "cached") {
+		t.Errorf("with another input:\n%s", third)
+	}
+}
