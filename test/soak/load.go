@@ -23,6 +23,7 @@ type shape struct {
 	cancel bool // as soon as something runs
 	again  bool // once more after it has failed
 	copies bool // every attempt has a directory of its own
+	redo   bool // every fourth run executes what the cache has
 }
 
 var shapes = []shape{
@@ -77,6 +78,16 @@ modules:
     needs: make
     artifacts: {consume: {name: out, merge: true}, produce: {all: all.txt}}
     run: 'cat out/* >all.txt'
+`},
+	{status: report.RunSucceeded, copies: true, redo: true, file: `
+name: cached
+modules:
+  build:
+    run: 'mkdir out; seq 1 20000 >out/a; cp out/a "$TOOL/a"; cat out/a'
+    cache: {inputs: [], portable: true}
+    cache-dirs: {tool: {env: TOOL, key: one}}
+    artifacts: {produce: {out: out}}
+  use: {needs: build, run: 'test -s out/a', artifacts: {consume: [out]}}
 `},
 	{status: report.RunCancelled, cancel: true, file: `
 name: cancelled
@@ -149,7 +160,8 @@ func (l *load) one(ctx context.Context) error {
 		return err
 	}
 	run := jobs.RunID(fmt.Sprintf("r%d", n))
-	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p, Isolated: s.copies}); err != nil || !s.again {
+	policy := jobs.CachePolicy{Refresh: s.redo && n/len(shapes)%4 == 0}
+	if err := l.follow(ctx, s, &jobs.Spec{Run: run, Pipeline: p, Isolated: s.copies, Cache: policy}); err != nil || !s.again {
 		return err
 	}
 	spec, err := client.New(l.conn).Retry(ctx, run, client.Redo{})

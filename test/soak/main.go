@@ -7,8 +7,8 @@
 // A NATS server, two workers and an orchestrator that serves run in this
 // process, or, with -processes, each in a separate one. soak submits small runs of several
 // shapes at a bounded rate: chains, fans with a key, matrices from results, values large
-// enough for the object store, retries, failures that are run again, cancellations, keys
-// of the cluster. It follows every run with its output. Each must end as its shape says.
+// enough for the object store, artifacts, cached results and cache directories, retries, failures
+// that are run again, cancellations, keys of the cluster. It follows every run with its output. Each must end as its shape says.
 // Logs of runs are kept for seconds, so that they are dropped all the time.
 //
 // Twice a minute, soak submits nothing until every run has ended. The memory should then
