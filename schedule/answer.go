@@ -65,7 +65,7 @@ func (r *Run) Unlisted(id jobs.AttemptID, f *Fleet) (Probe, bool) {
 // asks again.
 func (d *Dispatcher) Answer(q *jobs.Question, now time.Time) (jobs.Answer, bool) {
 	r := d.run
-	if r.seen < q.Sequence {
+	if r.seen < q.Sequence || r.provisional {
 		return jobs.Answer{}, false
 	}
 	a := jobs.Answer{ID: q.ID, State: jobs.StandsClosed, Epoch: d.fencing}

@@ -65,9 +65,10 @@ func TestHitEndsAModuleWithoutAnAttempt(t *testing.T) {
 	}
 	run, err := schedule.Load([]jobs.Entry{
 		{Sequence: 1, Record: jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{m, plain}}}}},
-		{Sequence: 2, Cell: "build", Record: jobs.Record{Outcome: outcome()}},
-		{Sequence: 3, Cell: "plain", Record: jobs.Record{Outcome: outcome()}}, // it has no cache: noise
-		{Sequence: 4, Record: jobs.Record{Note: &jobs.Note{Module: "build", Flaky: true, Warning: "careful"}}},
+		{Sequence: 2, Record: jobs.Record{Takeover: &jobs.Takeover{Epoch: 1}}},
+		{Sequence: 3, Cell: "build", Record: jobs.Record{Outcome: outcome()}},
+		{Sequence: 4, Cell: "plain", Record: jobs.Record{Outcome: outcome()}}, // it has no cache: noise
+		{Sequence: 5, Record: jobs.Record{Note: &jobs.Note{Module: "build", Flaky: true, Warning: "careful"}}},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

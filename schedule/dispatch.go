@@ -106,7 +106,7 @@ func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 // Decide says what is to be done now, and when it wants to be asked again at
 // the latest (zero: when something happens). now is by the clock of the log.
 func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
-	if d.run.end != nil {
+	if d.run.end != nil || d.run.provisional {
 		return nil, time.Time{}
 	}
 	d.now, d.heldUntil = now, time.Time{}

@@ -11,7 +11,7 @@ import (
 func (r *Run) applyExpansion(x *jobs.Expansion) error {
 	i, ok := r.byToken[x.Module]
 	if !ok || r.nodes[i].module.Dynamic == nil || r.nodes[i].expanded {
-		return fmt.Errorf("%w: an expansion of %q, which is no family that waits for one", ErrCorrupt, x.Module)
+		return r.corrupt("an expansion of %q, which is no family that waits for one", x.Module)
 	}
 	p := r.nodes[i]
 	if p.status.Terminal() {

@@ -1,8 +1,10 @@
 package schedule_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
@@ -76,5 +78,68 @@ func TestRejectionsDoNotBindWhoHasTheKey(t *testing.T) {
 	}
 	if run.Key() != "k" {
 		t.Errorf("the run is signed by %q, want k", run.Key())
+	}
+}
+
+// believed is a log as a reader without the key sees it: the forged outcome at 3 is
+// believed, and what follows does not fit it.
+func believed(t *testing.T) []jobs.Entry {
+	p := parse(t, "name: p\nmodules:\n  f: {command: [\"true\"]}\n  a: {command: [\"true\"], needs: [f]}")
+	return []jobs.Entry{
+		{Sequence: 1, Record: jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: p}}},
+		{Sequence: 2, Record: jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Key: "k"}}},
+		{Sequence: 3, Cell: "f", Record: jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded}}},
+		{Sequence: 4, Record: jobs.Record{Grant: &jobs.Grant{Attempts: []jobs.AttemptID{{Module: "none", Attempt: 1}}}}},
+	}
+}
+
+// TestReaderWithoutTheKeyDoubtsBeforeItSaysCorrupt: what does not fit may be the
+// consequence of a forged record until the run has ended.
+func TestReaderWithoutTheKeyDoubtsBeforeItSaysCorrupt(t *testing.T) {
+	run, err := schedule.Load(believed(t), nil)
+	if err != nil {
+		t.Fatalf("a reader without the key: %v", err)
+	}
+	if !run.Provisional() || run.StatusOf("a") != report.Ready {
+		t.Errorf("provisional: %v; a is %s, want ready", run.Provisional(), run.StatusOf("a"))
+	}
+	if err := run.Apply(jobs.Entry{Sequence: 5, Record: jobs.Record{End: &jobs.End{Status: report.RunFailed}}}); !errors.Is(err, schedule.ErrCorrupt) {
+		t.Errorf("after the end: %v, want ErrCorrupt", err)
+	}
+	verified := believed(t)
+	verified[2].Auth = jobs.Verified
+	if _, err := schedule.Load(verified, nil); !errors.Is(err, schedule.ErrCorrupt) {
+		t.Errorf("a reader with the key: %v, want ErrCorrupt", err)
+	}
+}
+
+// TestNothingIsDecidedWithoutTheKey: not even the question of a worker is answered.
+func TestNothingIsDecidedWithoutTheKey(t *testing.T) {
+	p := newPlayer(t, one, ok)
+	p.write("ctl", "", jobs.Record{Takeover: &jobs.Takeover{Epoch: 2, Key: "k"}})
+	p.write("a", "a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "w", Nonce: "n"}})
+	d := schedule.NewDispatcher(p.run, p.fleet(1))
+	if actions, _ := d.Decide(p.now.Add(time.Hour)); len(actions) > 0 {
+		t.Errorf("it decides %v", actions)
+	}
+	if a, ok := d.Answer(&jobs.Question{Module: "a", Attempt: 1, Nonce: "n", Worker: "w"}, p.now); ok {
+		t.Errorf("it answers %v", a)
+	}
+	if c, may := p.run.Reclaim(jobs.AttemptID{Module: "a", Attempt: 1}, p.fleet(0), p.now.Add(time.Hour)); may {
+		t.Errorf("it closes %v", c)
+	}
+}
+
+// TestRecordsBeforeTheFirstTakeoverAreNoise: no attempt has begun yet.
+func TestRecordsBeforeTheFirstTakeoverAreNoise(t *testing.T) {
+	run, err := schedule.Load([]jobs.Entry{
+		{Sequence: 1, Record: jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: parse(t, one)}}},
+		{Sequence: 2, Cell: "a", Record: jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w"}}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := run.StatusOf("a"); s != report.Ready || !run.Skipped() {
+		t.Errorf("a is %s, want ready: a claim before the first takeover is noise", s)
 	}
 }

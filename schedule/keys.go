@@ -1,8 +1,6 @@
 package schedule
 
 import (
-	"fmt"
-
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -67,7 +65,7 @@ func (r *Run) applyGrant(g *jobs.Grant) error {
 	for _, k := range g.Attempts {
 		i, ok := r.byToken[k.Module]
 		if !ok {
-			return fmt.Errorf("%w: a grant to %q, which is no module of it", ErrCorrupt, k.Module)
+			return r.corrupt("a grant to %q, which is no module of it", k.Module)
 		}
 		n := r.nodes[i]
 		if n.status.Terminal() || k.Attempt != n.attempt || n.granted {

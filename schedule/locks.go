@@ -272,7 +272,7 @@ func (r *Run) Granted(id jobs.AttemptID) bool {
 // false when it may not: a worker that may be alive has claimed it, or it is
 // closed.
 func (r *Run) Reclaim(id jobs.AttemptID, f *Fleet, now time.Time) (Close, bool) {
-	if r.Closed(id) {
+	if r.provisional || r.Closed(id) {
 		return Close{}, false
 	}
 	if !r.Open(id) {

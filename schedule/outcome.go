@@ -16,9 +16,7 @@ import (
 
 // applyCell takes a record of a module's cell. What is noise is skipped.
 func (r *Run) applyCell(e jobs.Entry) {
-	if e.Auth == jobs.Forged && e.Unread == nil && r.end == nil {
-		r.forged = append(r.forged, e.Sequence)
-	}
+	r.noteAuth(e)
 	i, ok := r.byToken[e.Cell]
 	if !ok {
 		r.skip(e, nil, "the run has no such module")
@@ -29,6 +27,8 @@ func (r *Run) applyCell(e jobs.Entry) {
 	switch {
 	case r.end != nil:
 		why = "the run has ended"
+	case r.epoch == 0:
+		why = "no orchestrator has decided for the run yet"
 	case e.Unread != nil:
 		why = "it cannot be read: " + e.Unread.Error()
 	case e.Auth == jobs.Forged:

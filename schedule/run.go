@@ -59,6 +59,9 @@ type Run struct {
 	warnings []string               // about cells that are no module's
 	forged   []uint64               // sequences of records that are to be rejected, ascending
 
+	provisional bool  // it has records of which this reader does not know whether they are forged
+	doubt       error // why the log seems to be corrupt, unless one of those is forged
+
 	changed   []int                    // nodes of which the dispatcher has not heard yet
 	settled   []int                    // work list of settle
 	estimates map[string]time.Duration // by module name, from earlier runs
@@ -111,11 +114,14 @@ type node struct {
 	path      time.Duration // longest remaining path, its own duration included
 }
 
-// Load folds a log from its beginning. emit hears the run's events as they
-// are folded; it may be nil.
+// Load folds a log from its beginning, without the records that it rejects. emit
+// hears the run's events as they are folded; it may be nil.
 func Load(entries []jobs.Entry, emit func(report.Event)) (*Run, error) {
 	r := &Run{emit: emit}
+	var known Rejections
+	known.Learn(entries)
 	for _, e := range entries {
+		known.Mark(&e)
 		if err := r.Apply(e); err != nil {
 			return nil, err
 		}
@@ -175,6 +181,7 @@ func (r *Run) Apply(e jobs.Entry) error {
 		r.applyCancel(rec.Cancel)
 	case rec.End != nil:
 		r.applyEnd(rec.End)
+		return r.doubt
 	default:
 		return fmt.Errorf("%w: entry %d is empty", ErrCorrupt, e.Sequence)
 	}
