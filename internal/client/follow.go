@@ -37,7 +37,8 @@ type FollowOptions struct {
 // After a reconnect, and after the stream was replaced, Follow folds the log
 // again from its beginning. It does not repeat events of entries that are still
 // in the log. When the server has lost the last part of the log, the events of
-// the new entries follow.
+// the new entries follow. When the log rejects a record that Follow had believed, the
+// events from that record on follow again, without it.
 //
 // The error is broker.ErrNotFound when there is no such run, a
 // broker.DroppedError when the log is dropped, and a broker.GoneError when NATS
@@ -135,10 +136,17 @@ type follower struct {
 }
 
 // entryID identifies an entry of a log. A server that has lost the last part of
-// a log uses its sequences again, so the time is part of the identity.
+// a log uses its sequences again, so the time is part of the identity. A record
+// that is rejected after it was folded becomes another entry, so that the events
+// that are right without it are sent.
 type entryID struct {
 	sequence uint64
 	stored   time.Time
+	forged   bool
+}
+
+func (i entryID) is(o entryID) bool {
+	return i.sequence == o.sequence && i.stored.Equal(o.stored) && i.forged == o.forged
 }
 
 // maxHeld is how many bytes of output may wait for the start of their attempts.
@@ -269,8 +277,8 @@ func (f *follower) sendEvents(step schedule.Step) {
 // recognise drops their identities. It returns f.gone when already the first
 // entry of the log differs.
 func (f *follower) recognise(e jobs.Entry) (known bool, err error) {
-	id := entryID{e.Sequence, e.Time}
-	known = f.next < len(f.folded) && f.folded[f.next].sequence == id.sequence && f.folded[f.next].stored.Equal(id.stored)
+	id := entryID{e.Sequence, e.Time, e.Auth == jobs.Forged}
+	known = f.next < len(f.folded) && f.folded[f.next].is(id)
 	if !known {
 		if f.next == 0 && len(f.folded) > 0 {
 			return false, f.gone // a different run has the id

@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/schedule"
@@ -74,20 +76,61 @@ func Load(ctx context.Context, logs Logs, run jobs.RunID) (state *schedule.Run, 
 	return schedule.Load(entries, nil)
 }
 
+// errRejected ends a reading of a log that has believed forged records.
+var errRejected = errors.New("records that were passed on are rejected")
+
 // Follow sends the entries of a log to out, and an entry without a sequence
-// before they begin again from the first.
+// before they begin again from the first. They do so after a new connection, and
+// when the log rejects records that this reader could not verify. From then on it
+// marks these as forged.
 func Follow(ctx context.Context, logs Logs, run jobs.RunID, out chan<- jobs.Entry) error {
+	var known schedule.Rejections
 	for {
-		err := logs.Follow(ctx, run, 0, out)
-		if !errors.Is(err, jetstream.ErrReconnected) {
+		err := pass(ctx, logs, run, &known, out)
+		switch {
+		case errors.Is(err, jetstream.ErrReconnected):
+			known = schedule.Rejections{} // the server may use sequences again
+		case errors.Is(err, errRejected):
+			entries, err := logs.Read(ctx, run)
+			if err != nil {
+				return fmt.Errorf("read the log of run %s: %w", run, err)
+			}
+			known.Learn(entries)
+		default:
 			return err
 		}
+		known.Again()
 		select {
 		case out <- jobs.Entry{}:
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// pass passes a log on from its first entry. It returns errRejected, or the error of
+// the log.
+func pass(ctx context.Context, logs Logs, run jobs.RunID, known *schedule.Rejections, out chan<- jobs.Entry) error {
+	g, reading := errgroup.WithContext(ctx)
+	entries := make(chan jobs.Entry)
+	g.Go(func() error {
+		defer close(entries)
+		return logs.Follow(reading, run, 0, entries)
+	})
+	g.Go(func() error {
+		for e := range entries {
+			if known.Mark(&e) {
+				return errRejected
+			}
+			select {
+			case out <- e:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 // WatchGone returns an error when NATS has lost the log of a run. A program
