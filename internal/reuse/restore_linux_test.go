@@ -174,7 +174,7 @@ var hostile = map[string]func(dir, path, other string){
 	"lock":         func(_, path, _ string) { _ = os.Chmod(path, 0) },
 	"chmod back":   func(_, path, _ string) { _ = errors.Join(os.Chmod(path, 0o777), os.Chmod(path, 0o755)) },
 	"set group":    func(_, path, _ string) { _ = os.Chmod(path, 0o755|fs.ModeSetgid|fs.ModeSticky) },
-	"remove":       func(_, path, _ string) { _ = os.RemoveAll(path) },
+	"remove":       func(_, path, _ string) { _ = removeAll(path) },
 	"mkdir":        func(_, path, _ string) { _ = os.MkdirAll(filepath.Join(path, "sub"), 0o700) },
 	"add":          func(_, path, _ string) { put(filepath.Join(path, ".hidden"), "x") },
 	"add and undo": func(_, path, _ string) { addAndUndo(filepath.Join(path, "brief")) },
@@ -185,15 +185,24 @@ var hostile = map[string]func(dir, path, other string){
 	},
 	"link out":  func(dir, path, _ string) { _ = os.Link(path, dir+".link") },
 	"link in":   func(dir, path, _ string) { _ = errors.Join(os.Remove(path), os.Link(dir+".outside", path)) },
-	"point out": func(dir, path, _ string) { _ = errors.Join(os.RemoveAll(path), os.Symlink(dir+".outside", path)) },
-	"point up":  func(_, path, _ string) { _ = errors.Join(os.RemoveAll(path), os.Symlink("..", path)) },
+	"point out": func(dir, path, _ string) { _ = errors.Join(removeAll(path), os.Symlink(dir+".outside", path)) },
+	"point up":  func(_, path, _ string) { _ = errors.Join(removeAll(path), os.Symlink("..", path)) },
 	"same file": func(_, path, other string) { _ = errors.Join(os.Remove(path), os.Link(other, path)) },
-	"fifo":      func(_, path, _ string) { _ = errors.Join(os.RemoveAll(path), unix.Mkfifo(path, 0o644)) },
+	"fifo":      func(_, path, _ string) { _ = errors.Join(removeAll(path), unix.Mkfifo(path, 0o644)) },
 	"attribute": func(_, path, _ string) { _ = unix.Lsetxattr(path, "user.hidden", []byte("message"), 0) },
 	"acl":       func(_, path, _ string) { _ = unix.Lsetxattr(path, "system.posix_acl_default", openToAll, 0) },
 	"own":       func(_, path, _ string) { _ = os.Lchown(path, 12345, 12345) },
 	"touch":     func(_, path, _ string) { _ = os.Chtimes(path, firstTime, time.Unix(1, 0)) },
 	"copy over": func(_, path, other string) { copyOver(path, other) },
+}
+
+// removeAll removes a path and what is below it. Where its parent is no directory
+// os.RemoveAll opens that, and a pipe without a writer never opens.
+func removeAll(path string) error {
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return err
+	}
+	return os.RemoveAll(path)
 }
 
 // openToAll is a default access control list that new files inherit.
