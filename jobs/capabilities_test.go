@@ -10,7 +10,7 @@ import (
 func TestMissing(t *testing.T) {
 	have := Capabilities{
 		OS: "linux", Arch: "amd64", CPUs: 4, Memory: 8 << 30, Tags: []string{"GPU"}, Labels: map[string]string{"Zone": "EU"},
-		Tools: map[string]string{"go": "1.26.3", "git": ""},
+		Tools:   map[string]string{"go": "1.26.3", "git": ""},
 		Secrets: []string{"db"},
 	}
 	tests := []struct {

@@ -14,7 +14,7 @@ import (
 
 // Message is what crosses a process boundary: the set is sealed.
 type Message interface {
-	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations | CacheEntry | CacheIndex | Attempted | CacheDirEntry | CacheDirIndex
+	Record | Job | LogChunk | WorkerInfo | LaneSet | RunLease | LockEntry | Control | Question | Durations | CacheEntry | CacheIndex | Attempted | CacheDirEntry | CacheDirIndex | SealedSecrets
 }
 
 // Version is the newest version of messages that this build reads. It writes a
@@ -26,7 +26,9 @@ const Version = withKeys
 const (
 	first     = 1
 	withFiles = 2 // files: an older worker would run the job without them, and an older orchestrator lose them
-	withKeys  = 3 // keys: an older worker would sign nothing, and an older orchestrator believe everything
+	// withKeys has keys and secrets: an older worker would sign nothing and run modules
+	// without their secrets, and an older orchestrator would believe everything.
+	withKeys = 3
 )
 
 // versionOf is the version in which a message is written.
@@ -34,9 +36,13 @@ func versionOf[M Message](m *M) byte {
 	files, keys := false, false
 	switch m := any(m).(type) {
 	case *Job:
-		files, keys = m.Files != nil, m.Key != nil
+		files, keys = m.Files != nil, m.Key != nil || len(m.Secrets) > 0
+	case *LaneSet:
+		keys = len(m.Requires.Secrets) > 0
+	case *SealedSecrets:
+		keys = true
 	case *Record:
-		keys = m.Rejected != nil || m.Takeover != nil && m.Takeover.Key != ""
+		keys = m.Rejected != nil || m.Released != nil || m.Takeover != nil && m.Takeover.Key != "" || m.Spec != nil && m.Spec.secrets()
 		files = m.Note != nil || m.Spec != nil && m.Spec.files() || m.Outcome != nil && (len(m.Outcome.Artifacts) > 0 || len(m.Outcome.CacheDirs) > 0 || m.Outcome.Cached != nil)
 	}
 	switch {

@@ -71,11 +71,16 @@ func records() map[string]Record {
 		"takeover":     {Takeover: &Takeover{Epoch: 7, Orchestrator: "o"}},
 		"takeover-key": {Takeover: &Takeover{Epoch: 7, Orchestrator: "o", Key: "0123456789abcdef"}},
 		"rejected":     {Rejected: &Rejected{Sequences: []uint64{7, 1 << 40}}},
-		"grant":        {Grant: &Grant{}},
-		"expansion":    {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
-		"nobody":       {Nobody: &LaneUnserved{Lane: "any", Served: true}},
-		"cancel":       {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
-		"end":          {End: &End{Status: report.RunFailed, Error: "build failed"}},
+		"spec-secrets": {Spec: &Spec{Run: "r1", Pipeline: &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{
+			Name: "m", Token: "m", Slots: 1, Secrets: []pipeline.Secret{{Env: "A", Name: "A"}},
+		}}}}},
+		"claim-xkey": {Claim: &Claim{Attempt: 2, Worker: "w", Incarnation: "i", Nonce: "n", Started: noon, XKey: "XA"}},
+		"released":   {Released: &Released{Module: "m", Attempt: 1, Worker: "w", Nonce: "n", Names: []string{"A", "b"}}},
+		"grant":      {Grant: &Grant{}},
+		"expansion":  {Expansion: &Expansion{Module: "test", Combinations: [][]pipeline.Coordinate{{{Axis: "shard", Value: "1"}}, {}}}},
+		"nobody":     {Nobody: &LaneUnserved{Lane: "any", Served: true}},
+		"cancel":     {Cancel: &Cancel{ID: "c", By: "me", Reason: "why", Deadline: true}},
+		"end":        {End: &End{Status: report.RunFailed, Error: "build failed"}},
 	}
 }
 
@@ -87,6 +92,10 @@ func fullJob() Job {
 		Timeout: time.Hour, DefaultTimeout: true, Grace: 10 * time.Second, Trace: "00-1",
 		Needs: map[string]Need{"get": {Status: "succeeded", Outputs: OutputsOf(map[string]string{"k": "v"}), Members: []Member{{Status: "failed", Matrix: []pipeline.Coordinate{{Axis: "x", Value: "1"}}}}}},
 	}
+}
+
+func sealed() SealedSecrets {
+	return SealedSecrets{Run: "r1", Module: "m", Attempt: 1, Nonce: "n", Sender: "XA", Sealed: []byte{1, 2}, Lacks: "why"}
 }
 
 func chunk() LogChunk {
@@ -130,6 +139,10 @@ func TestGolden(t *testing.T) {
 	golden(t, "cache-dir-entry", CacheDirEntry{Name: "mod", Key: "go-1", Run: "r1", Module: "build", When: noon, Tree: Tree{Root: "ab", Manifest: "cd"}})
 	golden(t, "cache-dir-index", CacheDirIndex{Name: "mod", Recent: []RecentDir{{Key: "go-1", Restore: []string{"go-"}, When: noon}}})
 	golden(t, "attempted", Attempted{Failed: noon, Succeeded: noon, Run: "r1", Attempt: 2, Status: report.AttemptFailed})
+	golden(t, "job-secrets", Job{Run: "r1", Module: "m", Attempt: 1, Lane: "any", Slots: 1, Secrets: []pipeline.Secret{{Env: "CERT", Name: "cert", File: true, FromWorker: true, AllowShort: true}}})
+	golden(t, "laneset-secrets", LaneSet{Requires: pipeline.Requirements{Secrets: []string{"db"}}, Slots: 1})
+	golden(t, "sealed-secrets", sealed())
+	golden(t, "question-received", Question{Worker: "w", Module: "m", Attempt: 1, Nonce: "n", Received: true})
 	golden(t, "durations", Durations{Took: map[string]time.Duration{"m": time.Second}})
 }
 
@@ -307,6 +320,8 @@ func FuzzWorker(f *testing.F)   { fuzz(f, someWorker()) }
 func FuzzLaneSet(f *testing.F) {
 	fuzz(f, LaneSet{Requires: pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "go", Min: "1.26"}}}, Slots: 2}, LaneSet{})
 }
+
+func FuzzSealedSecrets(f *testing.F) { fuzz(f, sealed(), SealedSecrets{}) }
 
 func FuzzLease(f *testing.F) {
 	fuzz(f, RunLease{Holder: "a", Instance: "b", Epoch: 3, Problem: "p"}, RunLease{})

@@ -34,7 +34,8 @@ type Job struct {
 	Commit         string                `msgpack:"commit,omitempty"`   // of the workspace: $MODPIPE_COMMIT
 	Files          *JobFiles             `msgpack:"files,omitempty"`    // nil = the attempt runs in the directory of its worker, or an empty one
 	Key            []byte                `msgpack:"key,omitempty"`      // of the attempt: its worker signs with it what it writes, and verifies what it is told; nil = of a run without keys
-	Rank           Rank                  `msgpack:"-"`                  // travels in a header
+	Secrets        []pipeline.Secret     `msgpack:"secrets,omitempty"`
+	Rank           Rank                  `msgpack:"-"` // travels in a header
 }
 
 // CommandJob is a command with every expression put in.

@@ -10,6 +10,9 @@ type Question struct {
 	Nonce    string   `msgpack:"nonce"`    // of the delivery
 	Sequence uint64   `msgpack:"sequence"` // of the record that it has read last in the cell; 0 = none
 	ID       string   `msgpack:"id"`       // new for every question
+	// Received: it asks nothing, and confirms that the secrets of the attempt have
+	// arrived. It is signed with the key of the attempt.
+	Received bool `msgpack:"received,omitempty"`
 }
 
 // Standing is what the log says of an attempt, for the delivery that asks.

@@ -17,6 +17,7 @@ type Record struct {
 	Expansion *Expansion    `msgpack:"expansion,omitempty"`
 	Nobody    *LaneUnserved `msgpack:"nobody,omitempty"`
 	Note      *Note         `msgpack:"note,omitempty"`
+	Released  *Released     `msgpack:"released,omitempty"`
 	Rejected  *Rejected     `msgpack:"rejected,omitempty"`
 	Cancel    *Cancel       `msgpack:"cancel,omitempty"`
 	End       *End          `msgpack:"end,omitempty"`
@@ -94,6 +95,9 @@ type Claim struct {
 	Incarnation string    `msgpack:"incarnation"` // new at every start of the worker
 	Nonce       string    `msgpack:"nonce"`       // new at every delivery
 	Started     time.Time `msgpack:"started"`     // the worker's clock
+	// XKey is the public key, new for every delivery, to which the secrets of the
+	// attempt are sealed; "" = the module has none that an orchestrator sends.
+	XKey string `msgpack:"xkey,omitempty"`
 }
 
 // Outcome ends an attempt, or with Attempt 0 a module that has none: by a

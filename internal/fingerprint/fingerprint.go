@@ -26,11 +26,10 @@ const maxItems = 2000
 
 // Input is what a fingerprint covers.
 type Input struct {
-	Module  *pipeline.Module
-	Job     *jobs.Job // with every expression put in
-	Key     []string  // of the module's cache, with every expression put in
-	Inputs  string    // root of the tree of the files that the module's input globs match; "" = no globs
-	Secrets []string  // names
+	Module *pipeline.Module
+	Job    *jobs.Job // with every expression put in
+	Key    []string  // of the module's cache, with every expression put in
+	Inputs string    // root of the tree of the files that the module's input globs match; "" = no globs
 }
 
 // Print is a fingerprint.
@@ -44,7 +43,7 @@ func Of(in Input) Print {
 	var b builder
 	b.value("format", version)
 	b.command(in)
-	b.list("secrets", slices.Sorted(slices.Values(in.Secrets)))
+	b.secrets(in.Module.Secrets)
 	b.list("outputs", in.Module.Outputs)
 	b.artifacts(in.Module)
 	b.requirements(&in.Module.Requires)
@@ -112,6 +111,16 @@ func (b *builder) items(name string, items []jobs.PartItem) {
 		p.Items = items
 	}
 	b.parts = append(b.parts, p)
+}
+
+// secrets adds which secrets the module has. Their values are not known here, and do
+// not count.
+func (b *builder) secrets(secrets []pipeline.Secret) {
+	items := make([]jobs.PartItem, len(secrets))
+	for i, s := range secrets {
+		items[i] = jobs.PartItem{Name: s.Env, Digest: digest(s.String())}
+	}
+	b.items("secrets", byName(items))
 }
 
 func byName(items []jobs.PartItem) []jobs.PartItem {

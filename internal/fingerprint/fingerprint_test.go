@@ -26,10 +26,11 @@ func a(t *rapid.T) fingerprint.Input {
 		},
 		Produce: []pipeline.Produce{{Name: "bin", Paths: []string{"bin/**"}}},
 		Consume: []pipeline.Consume{{Name: "gen", From: "generate"}},
+		Secrets: []pipeline.Secret{{Env: "TOKEN", Name: "npm-token"}, {Env: "CERT", Name: "cert"}},
 		Cache:   &pipeline.Cache{Inputs: []string{"**/*.go"}},
 	}
 	return fingerprint.Input{
-		Module: m, Key: []string{text("key")}, Inputs: root, Secrets: []string{"TOKEN"},
+		Module: m, Key: []string{text("key")}, Inputs: root,
 		Job: &jobs.Job{
 			Run: "r1", Module: "m", Name: m.Name, Attempt: 1, Lane: "any", Matrix: []pipeline.Coordinate{{Axis: "os", Value: text("os")}},
 			Command: &jobs.CommandJob{
@@ -52,7 +53,7 @@ var covered = map[string]func(*fingerprint.Input){
 	"env":       func(in *fingerprint.Input) { in.Job.Command.Env[1].Value += "x" },
 	"pass-env":  func(in *fingerprint.Input) { in.Job.Command.PassEnv = []string{"HOME", "USER"} },
 	"with":      func(in *fingerprint.Input) { in.Job.Func.With["w"] += "x" },
-	"secrets":   func(in *fingerprint.Input) { in.Secrets = []string{"OTHER"} },
+	"secrets":   func(in *fingerprint.Input) { in.Module.Secrets[0].Name = "other" },
 	"outputs":   func(in *fingerprint.Input) { in.Module.Outputs = []string{"p"} },
 	"produce":   func(in *fingerprint.Input) { in.Module.Produce[0].When = pipeline.Always },
 	"consume":   func(in *fingerprint.Input) { in.Module.Consume[0].To = "elsewhere" },
@@ -120,6 +121,7 @@ func TestOtherThingsDoNotChangeTheFingerprint(t *testing.T) {
 			in.Job.Files.Restore[0].Tree.Manifest, in.Job.Files.Restore[0].Tree.Namespace, in.Job.Files.Namespace = "m", "n", "o"
 			in.Job.Files.Restore[0].Tree.Time = time.Now()
 		},
+		"the order of secrets":   func(in *fingerprint.Input) { slices.Reverse(in.Module.Secrets) },
 		"the order of variables": func(in *fingerprint.Input) { slices.Reverse(in.Job.Command.Env) },
 		"a variable that another hides": func(in *fingerprint.Input) {
 			in.Job.Command.Env = append([]pipeline.KeyValue{{Key: "A", Value: "hidden"}}, in.Job.Command.Env...)

@@ -110,6 +110,7 @@ func Record(run jobs.RunID, cell jobs.ModuleID, rec *jobs.Record) (string, error
 	put(rec.Expansion != nil, Run(run, Control))
 	put(rec.Nobody != nil, Run(run, Control))
 	put(rec.Note != nil, Run(run, Control))
+	put(rec.Released != nil, Run(run, Control))
 	put(rec.Rejected != nil, Run(run, Control))
 	put(rec.Cancel != nil, Run(run, Cancel))
 	put(rec.End != nil, Run(run, End))
