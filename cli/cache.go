@@ -13,7 +13,6 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/flags"
-	"github.com/modpipe/modpipe/internal/phrase"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/internal/tables"
@@ -21,7 +20,7 @@ import (
 
 func cacheCommand(a *app) *cobra.Command {
 	p := &store.Location{}
-	cmd := &cobra.Command{Use: "cache", Short: "List cached results, explain them, and remove them"}
+	cmd := &cobra.Command{Use: "cache", Short: "List cached results and cache directories, explain results, and remove them"}
 	a.group(cmd)
 	defineLocation(cmd.PersistentFlags(), p, workspaceRead)
 	cmd.AddCommand(cacheListCommand(a, p), cacheExplainCommand(a, p), cachePruneCommand(a, p))
@@ -30,7 +29,7 @@ func cacheCommand(a *app) *cobra.Command {
 
 func cacheListCommand(a *app, p *store.Location) *cobra.Command {
 	var namespace string
-	cmd := &cobra.Command{Use: "list", Short: "List the cached results, the least recently used first"}
+	cmd := &cobra.Command{Use: "list", Short: "List the cached results and cache directories, the least recently used first"}
 	flags.Namespace(cmd.Flags(), &namespace, "list this namespace only")
 	cmd.RunE = a.do(between(0, 0, "cache list"), func(ctx context.Context, _ []string) error {
 		if faults := flags.NamespaceFaults(a.bind, namespace); len(faults) > 0 {
@@ -41,19 +40,12 @@ func cacheListCommand(a *app, p *store.Location) *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		entries, err := client.New(s.Conn).CacheEntries(ctx, namespace)
+		found, err := client.New(s.Conn).Cached(ctx, namespace)
 		if err != nil {
 			return err
 		}
-		rows := make([]tables.CacheRow, 0, len(entries))
-		for i := range entries {
-			rows = append(rows, tables.NewCacheRow(&entries[i]))
-		}
-		return a.emit(rows, func(w io.Writer) { tables.WriteCacheRows(w, rows) }, func(w io.Writer) {
-			for _, r := range rows {
-				console.Writeln(w, r.Namespace+"."+r.Fingerprint)
-			}
-		})
+		rows := tables.NewCacheRows(found.Results, found.Dirs)
+		return a.emit(rows, func(w io.Writer) { tables.WriteCacheRows(w, rows) }, func(w io.Writer) { tables.WriteCacheNames(w, rows) })
 	})
 	return cmd
 }
@@ -62,10 +54,10 @@ func cachePruneCommand(a *app, p *store.Location) *cobra.Command {
 	var namespace string
 	var unused time.Duration
 	cmd := &cobra.Command{
-		Use: "prune", Short: "Remove cached results that no run has used lately",
-		Long: `Remove cached results that no run has used lately. Their files are removed later,
-when nothing else refers to them. A run that needs a removed result executes the
-module again.`,
+		Use: "prune", Short: "Remove cached results and cache directories that no run has used lately",
+		Long: `Remove cached results and cache directories that no run has used lately. Their
+files are removed later, when nothing else refers to them. A run that needs a
+removed result executes the module again.`,
 	}
 	flags.Namespace(cmd.Flags(), &namespace, "remove from this namespace only")
 	settings.TimeFlag(cmd.Flags(), &unused, "unused", 0, 0, 0, "remove what no run has used for this time, to a day; 0 = everything")
@@ -82,7 +74,7 @@ module again.`,
 		if err != nil {
 			return err
 		}
-		console.Writeln(a.Stdout, "removed "+phrase.Count(n, "cached result"))
+		console.Writeln(a.Stdout, tables.PrunedText(n))
 		return nil
 	})
 	return cmd

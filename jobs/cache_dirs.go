@@ -83,6 +83,11 @@ func (x *CacheDirIndex) Add(d RecentDir) {
 	x.Recent = x.Recent[:min(len(x.Recent), maxDirs)]
 }
 
+// Remove removes a key.
+func (x *CacheDirIndex) Remove(key string) {
+	x.Recent = slices.DeleteFunc(x.Recent, func(r RecentDir) bool { return r.Key == key })
+}
+
 // Matching returns the keys that begin with a prefix, the newest first.
 func (x *CacheDirIndex) Matching(prefix string) []string {
 	var keys []string

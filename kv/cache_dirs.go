@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
@@ -20,6 +21,9 @@ type DirEntry struct {
 	jobs.CacheDirEntry
 	Namespace string
 	Used      time.Time // when it was stored or renewed, by the server's clock
+
+	at       string // its key in the bucket
+	revision uint64
 }
 
 func hashOf(text string) string {
@@ -55,14 +59,22 @@ func (c *Cache) Dir(ctx context.Context, namespace, name, key string) (DirEntry,
 	if err != nil {
 		return DirEntry{}, err
 	}
+	return dirEntry(last)
+}
+
+// dirEntry reads an entry, which must be where its name and key say.
+func dirEntry(last jetstream.BucketEntry) (DirEntry, error) {
+	namespace, _, _ := strings.Cut(last.Key, ".")
 	e, err := decode[jobs.CacheDirEntry](last)
-	if err == nil && (e.Name != name || e.Key != key) {
-		err = fmt.Errorf("%w: it is the entry of %.80q in %.80q", jobs.ErrMalformed, e.Key, e.Name)
+	if err == nil {
+		if at, aerr := dirKey(namespace, e.Name, e.Key); aerr != nil || at != last.Key {
+			err = fmt.Errorf("%w: it is the entry of %.80q in %.80q", jobs.ErrMalformed, e.Key, e.Name)
+		}
 	}
 	if err != nil {
-		return DirEntry{}, fmt.Errorf("read cache entry %s: %w", at, err)
+		return DirEntry{}, fmt.Errorf("read cache entry %s: %w", last.Key, err)
 	}
-	return DirEntry{CacheDirEntry: e, Namespace: namespace, Used: last.Time}, nil
+	return DirEntry{CacheDirEntry: e, Namespace: namespace, Used: last.Time, at: last.Key, revision: last.Revision}, nil
 }
 
 // StoreDir writes the entry of a cache directory, and notes its key in the index.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,5 +56,45 @@ func TestCacheDirsAreFoundByKeyAndByItsBeginning(t *testing.T) {
 	}
 	if entries, err := c.List(t.Context(), "*"); err != nil || len(entries) != 0 {
 		t.Errorf("directories are listed as results: %v, %v", entries, err)
+	}
+}
+
+// TestCacheDirsAreListedAndPruned: an index forgets what was removed, so that it leads to
+// what is left.
+func TestCacheDirsAreListedAndPruned(t *testing.T) {
+	c := openCache(t, connect(t, natstest.InProcess(t)))
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, of := range [][3]string{{"main", "mod", "go-1"}, {"main", "mod", "go-2"}, {"pr", "mod", "go-1"}} {
+		e := &jobs.CacheDirEntry{Name: of[1], Key: of[2], When: now, Tree: jobs.Tree{Root: "r", Manifest: "m"}}
+		natstest.Check(t, c.StoreDir(t.Context(), of[0], e, []string{"go-"}))
+	}
+	natstest.Check(t, c.Store(t.Context(), "main", &jobs.CacheEntry{Fingerprint: strings.Repeat("a", 64)}))
+	listed := func(namespace string) string {
+		t.Helper()
+		entries, err := c.ListDirs(t.Context(), namespace)
+		natstest.Check(t, err)
+		var all []string
+		for _, e := range entries {
+			all = append(all, e.Namespace+"/"+e.Name+"/"+e.Key)
+		}
+		return strings.Join(all, " ")
+	}
+	if got := listed("*"); got != "main/mod/go-1 main/mod/go-2 pr/mod/go-1" {
+		t.Errorf("listed: %s", got)
+	}
+	entries, err := c.ListDirs(t.Context(), "main")
+	natstest.Check(t, err)
+	if n, err := c.Prune(t.Context(), "*", entries[1].Used); err != nil || n != (kv.Pruned{Dirs: 1}) {
+		t.Errorf("the first pruning: %+v, %v", n, err)
+	}
+	x, err := c.DirIndex(t.Context(), "main", "mod")
+	if keys := x.Matching("go-"); err != nil || len(keys) != 1 || keys[0] != "go-2" {
+		t.Errorf("the index has %v, %v", keys, err)
+	}
+	if n, err := c.Prune(t.Context(), "main", time.Now().Add(time.Hour)); err != nil || n != (kv.Pruned{Results: 1, Dirs: 1}) {
+		t.Errorf("the second pruning: %+v, %v", n, err)
+	}
+	if got := listed("*"); got != "pr/mod/go-1" {
+		t.Errorf("left: %s", got)
 	}
 }

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
@@ -17,36 +19,41 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// CacheEntries lists the cached results of a namespace ("" = all), the least
-// recently used first. Without a cache it lists none.
-func (c *Client) CacheEntries(ctx context.Context, namespace string) ([]kv.StoredEntry, error) {
-	cache, err := kv.FindCache(ctx, c.conn.Conn)
-	if errors.Is(err, broker.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if namespace == "" {
-		namespace = "*"
-	}
-	return cache.List(ctx, namespace)
+// Cached is what the cache holds: each list with the least recently used first.
+type Cached struct {
+	Results []kv.StoredEntry
+	Dirs    []kv.DirEntry
 }
 
-// PruneCache removes the cached results of a namespace ("" = all) that no run has
-// used since a time, and returns how many it has removed.
-func (c *Client) PruneCache(ctx context.Context, namespace string, before time.Time) (int, error) {
+// Cached lists the cached results and cache directories of a namespace ("" = all).
+// Without a cache it lists none.
+func (c *Client) Cached(ctx context.Context, namespace string) (found Cached, err error) {
 	cache, err := kv.FindCache(ctx, c.conn.Conn)
 	if errors.Is(err, broker.ErrNotFound) {
-		return 0, nil
+		return found, nil
 	}
 	if err != nil {
-		return 0, err
+		return found, err
 	}
-	if namespace == "" {
-		namespace = "*"
+	namespace = cmp.Or(namespace, "*")
+	if found.Results, err = cache.List(ctx, namespace); err != nil {
+		return found, err
 	}
-	return cache.Prune(ctx, namespace, before)
+	found.Dirs, err = cache.ListDirs(ctx, namespace)
+	return found, err
+}
+
+// PruneCache removes the cached results and cache directories of a namespace ("" =
+// all) that no run has used since a time, and returns how many it has removed.
+func (c *Client) PruneCache(ctx context.Context, namespace string, before time.Time) (kv.Pruned, error) {
+	cache, err := kv.FindCache(ctx, c.conn.Conn)
+	if errors.Is(err, broker.ErrNotFound) {
+		return kv.Pruned{}, nil
+	}
+	if err != nil {
+		return kv.Pruned{}, err
+	}
+	return cache.Prune(ctx, cmp.Or(namespace, "*"), before)
 }
 
 // CacheUse says how a module of a run has used the cache.
@@ -106,7 +113,6 @@ func (c *Client) ExplainCache(ctx context.Context, run jobs.RunID, module string
 // explain compares the entry that a run has stored, or hit, with the others of its
 // module.
 func (c *Client) explain(ctx context.Context, cache *kv.Cache, spec *jobs.Spec, m *pipeline.Module, use *CacheUse) error {
-	namespace := spec.Cache.Writes()
 	if use.Hit != nil {
 		e, err := cache.Read(ctx, use.Hit.Namespace, use.Hit.Fingerprint)
 		if err == nil {
@@ -114,23 +120,9 @@ func (c *Client) explain(ctx context.Context, cache *kv.Cache, spec *jobs.Spec, 
 		}
 		return ctx.Err()
 	}
-	x, err := cache.Index(ctx, namespace, spec.Pipeline.Name, use.Module)
-	if err != nil {
+	others, err := c.entryOf(ctx, cache, spec, use)
+	if use.Entry == nil || err != nil {
 		return err
-	}
-	var others []kv.StoredEntry
-	for _, recent := range x.Recent {
-		e, err := cache.Read(ctx, namespace, recent.Fingerprint)
-		switch {
-		case err != nil: // it was removed, or is of a newer version
-		case e.Run == use.Run && e.Module == use.Module:
-			use.Entry = &e
-		case use.Entry != nil || len(others) == 0:
-			others = append(others, e)
-		}
-	}
-	if use.Entry == nil {
-		return ctx.Err()
 	}
 	for i := range others {
 		differs := fingerprint.Compare(others[i].Parts, use.Entry.Parts)
@@ -142,6 +134,39 @@ func (c *Client) explain(ctx context.Context, cache *kv.Cache, spec *jobs.Spec, 
 		use.Files = c.changedInputs(ctx, m.Cache.Inputs, use.Nearest, use.Entry)
 	}
 	return ctx.Err()
+}
+
+// entryOf finds the entry that a run has stored for its module, and returns the older
+// ones of that module in the same namespace. The namespace is the run's own, or the one
+// that the orchestrator of the run uses for every run.
+func (c *Client) entryOf(ctx context.Context, cache *kv.Cache, spec *jobs.Spec, use *CacheUse) (others []kv.StoredEntry, err error) {
+	own := spec.Cache.Writes()
+	namespaces, err := cache.Indexed(ctx, spec.Pipeline.Name, use.Module)
+	if err != nil {
+		return nil, err
+	}
+	namespaces = slices.DeleteFunc(namespaces, func(s string) bool { return s == own })
+	for _, namespace := range append([]string{own}, namespaces...) {
+		x, err := cache.Index(ctx, namespace, spec.Pipeline.Name, use.Module)
+		if err != nil {
+			return nil, err
+		}
+		others = nil
+		for _, recent := range x.Recent {
+			e, err := cache.Read(ctx, namespace, recent.Fingerprint)
+			switch {
+			case err != nil: // it was removed, or is of a newer version
+			case e.Run == use.Run && e.Module == use.Module:
+				use.Entry = &e
+			case use.Entry != nil || len(others) == 0:
+				others = append(others, e)
+			}
+		}
+		if use.Entry != nil {
+			break
+		}
+	}
+	return others, ctx.Err()
 }
 
 // changedInputs lists the input files that differ between two entries. It is empty

@@ -53,7 +53,7 @@ type Task struct {
 	Variables []pipeline.KeyValue
 	// Secrets are those of the module, which only this attempt receives.
 	Secrets []mask.Secret
-	Stops     Stops
+	Stops   Stops
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.
 	Leased func() bool

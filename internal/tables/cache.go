@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/modpipe/modpipe/internal/console"
@@ -15,11 +16,13 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// CacheRow is a cached result as -o json has it.
+// CacheRow is a cached result, or a cache directory, as -o json has it.
 type CacheRow struct {
 	Namespace    string     `json:"namespace"`
-	Fingerprint  string     `json:"fingerprint"`
-	Pipeline     string     `json:"pipeline"`
+	Fingerprint  string     `json:"fingerprint,omitempty"` // of a result
+	Directory    string     `json:"directory,omitempty"`   // the name of a cache directory
+	Key          string     `json:"key,omitempty"`         // likewise
+	Pipeline     string     `json:"pipeline,omitempty"`    // of a result
 	Module       string     `json:"module"`
 	Run          jobs.RunID `json:"run"` // that stored it
 	By           string     `json:"by,omitempty"`
@@ -50,14 +53,68 @@ func NewCacheRow(e *kv.StoredEntry) CacheRow {
 	return row
 }
 
-// WriteCacheRows writes the table of `cache list`.
-func WriteCacheRows(w io.Writer, rows []CacheRow) {
-	t := console.Table{Head: []string{"NAMESPACE", "FINGERPRINT", "PIPELINE", "MODULE", "RUN", "STORED", "USED", "FILES"}}
-	for _, r := range rows {
-		t.Add(r.Namespace, r.Fingerprint[:min(12, len(r.Fingerprint))], r.Pipeline, r.Module, string(r.Run),
-			r.When.Format(time.RFC3339), r.Used.Format(time.DateOnly), phrase.Count(r.Artifacts, "artifact"))
+// NewCacheRows describes what the cache holds, the least recently used first.
+func NewCacheRows(results []kv.StoredEntry, dirs []kv.DirEntry) []CacheRow {
+	rows := make([]CacheRow, 0, len(results)+len(dirs))
+	for i := range results {
+		rows = append(rows, NewCacheRow(&results[i]))
 	}
-	t.Write(w)
+	for _, d := range dirs {
+		rows = append(rows, CacheRow{
+			Namespace: d.Namespace, Directory: d.Name, Key: d.Key, Module: d.Module, Run: d.Run, When: d.When, Used: d.Used, Bytes: d.Tree.Bytes,
+		})
+	}
+	slices.SortStableFunc(rows, func(a, b CacheRow) int { return a.Used.Compare(b.Used) })
+	return rows
+}
+
+// name is how a row is called where each has one line: results are unique by it.
+func (r *CacheRow) name() string {
+	if r.Fingerprint != "" {
+		return r.Namespace + "." + r.Fingerprint
+	}
+	return r.Namespace + "/" + r.Directory + "/" + r.Key
+}
+
+// WriteCacheNames writes a line for each row.
+func WriteCacheNames(w io.Writer, rows []CacheRow) {
+	for i := range rows {
+		console.Writeln(w, safetext.Line(rows[i].name()))
+	}
+}
+
+// WriteCacheRows writes the tables of `cache list`: results, and then directories.
+func WriteCacheRows(w io.Writer, rows []CacheRow) {
+	results := console.Table{Head: []string{"NAMESPACE", "FINGERPRINT", "PIPELINE", "MODULE", "RUN", "STORED", "USED", "FILES"}}
+	dirs := console.Table{Head: []string{"NAMESPACE", "DIRECTORY", "KEY", "MODULE", "RUN", "STORED", "USED", "SIZE"}}
+	some := false
+	for i := range rows {
+		r := &rows[i]
+		stored, used := r.When.Format(time.RFC3339), r.Used.Format(time.DateOnly)
+		if r.Fingerprint == "" {
+			some = true
+			dirs.Add(r.Namespace, r.Directory, r.Key, r.Module, string(r.Run), stored, used, phrase.Bytes(r.Bytes))
+			continue
+		}
+		results.Add(r.Namespace, r.Fingerprint[:min(12, len(r.Fingerprint))], r.Pipeline, r.Module, string(r.Run), stored, used, phrase.Count(r.Artifacts, "artifact"))
+	}
+	results.Write(w)
+	if some {
+		console.Writeln(w, "")
+		dirs.Write(w)
+	}
+}
+
+// PrunedText says what `cache prune` has removed.
+func PrunedText(n kv.Pruned) string {
+	text := "removed " + phrase.Count(n.Results, "cached result")
+	switch n.Dirs {
+	case 0:
+		return text
+	case 1:
+		return text + " and 1 cache directory"
+	}
+	return fmt.Sprintf("%s and %d cache directories", text, n.Dirs)
 }
 
 // CacheUse is the answer of `cache explain` as -o json has it.
