@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+
+	"github.com/modpipe/modpipe/internal/mask"
 )
 
 // Attempt describes the attempt for which a function runs.
@@ -23,7 +25,7 @@ type contextKey struct{}
 type running struct {
 	attempt Attempt
 	log     *slog.Logger
-	secrets map[string]string
+	secrets []mask.Secret
 }
 
 // AttemptOf is the attempt that ctx belongs to; the zero Attempt outside of one.
@@ -43,11 +45,12 @@ func Secret(ctx context.Context, name string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("secret %q: this context is not that of an attempt", name)
 	}
-	value, ok := r.secrets[name]
-	if !ok {
-		return "", Permanent(fmt.Errorf("module %s does not declare the secret %q: add modpipe.Secrets(%q) to its options", r.attempt.Module, name, name))
+	for _, s := range r.secrets {
+		if s.Name == name {
+			return s.Value, nil
+		}
 	}
-	return value, nil
+	return "", Permanent(fmt.Errorf("module %s does not declare the secret %q: add modpipe.Secrets(%q) to its options", r.attempt.Module, name, name))
 }
 
 // Logger writes into the log of the module: lines that are seen while it runs

@@ -505,6 +505,25 @@ func ExampleLogger() {
 	// Output: compiling package=./...
 }
 
+// A module that declares the secret reads it by its context.
+func ExampleSecret() {
+	publish := func(ctx context.Context) (struct{}, error) {
+		token, err := modpipe.Secret(ctx, "NPM_TOKEN")
+		if err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, upload(ctx, token)
+	}
+	_, err := publish(context.Background())
+	fmt.Println(err)
+	// Output: secret "NPM_TOKEN": this context is not that of an attempt
+}
+
+func upload(_ context.Context, token string) error {
+	fmt.Println("with a token of", len(token), "characters")
+	return nil
+}
+
 func ExampleAttemptOf() {
 	f := func(ctx context.Context) (string, error) {
 		a := modpipe.AttemptOf(ctx)

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/mask"
 )
 
 func TestSecretOfAnAttempt(t *testing.T) {
-	ctx := withAttempt(t.Context(), &call.Request{Module: "publish", Secrets: map[string]string{"TOKEN": "s3cret"}})
+	ctx := withAttempt(t.Context(), &call.Request{Module: "publish", Secrets: []mask.Secret{{Name: "TOKEN", Env: "T", Value: "s3cret"}}})
 	if v, err := Secret(ctx, "TOKEN"); v != "s3cret" || err != nil {
 		t.Errorf("%q, %v", v, err)
 	}

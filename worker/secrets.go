@@ -22,6 +22,6 @@ func (a *task) receiveSecrets(ctx context.Context) error {
 	if err := mask.Check(secrets); err != nil {
 		return err
 	}
-	a.secrets = secrets
+	a.secrets, a.mask = secrets, mask.New(secrets)
 	return nil
 }

@@ -23,7 +23,8 @@ type task struct {
 	d       *puller.Delivery
 	job     *jobs.Job
 	settles bool          // it holds a place among the commits in the background
-	secrets []mask.Secret // set before the execution starts
+	secrets []mask.Secret // set before the execution starts, as mask is
+	mask    *mask.Masker
 }
 
 func (s *shift) newTask(d *puller.Delivery) *task {
@@ -113,7 +114,7 @@ func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err erro
 		defer close(stored)
 		chunks, err = log.run(logging)
 	})
-	e = a.run(ctx, needs, log, abandon)
+	e = a.run(ctx, needs, log, abandon).Masked(a.mask)
 	log.close()
 	if e.Unable {
 		a.s.cannotBegin(a, e.Error)

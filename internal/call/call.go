@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -52,8 +53,8 @@ type Request struct {
 	// Opens are the artifacts that Files opens.
 	Opens []Opened `msgpack:"opens"`
 
-	// Secrets are the secrets of the module, by name. They never enter a file.
-	Secrets map[string]string `msgpack:"-"`
+	// Secrets are the secrets of the module. They never enter a file.
+	Secrets []mask.Secret `msgpack:"-"`
 
 	Files     Files           `msgpack:"-"` // opens consumed artifacts; nil = none can be opened here
 	Log       io.Writer       `msgpack:"-"` // takes the lines of the function's logger

@@ -53,7 +53,9 @@ type Task struct {
 	Variables []pipeline.KeyValue
 	// Secrets are those of the module, which only this attempt receives.
 	Secrets []mask.Secret
-	Stops   Stops
+	// Mask masks them in the output and in the result; nil = it has none that are masked.
+	Mask  *mask.Masker
+	Stops Stops
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.
 	Leased func() bool

@@ -10,8 +10,19 @@ import (
 	"github.com/modpipe/modpipe/report"
 )
 
-// Run executes a task to its end.
+// Run executes a task to its end. Neither its output nor its result contains secrets
+// of the task.
 func Run(ctx context.Context, x Executor, t *Task, out Sink) Result {
+	if t.Mask == nil {
+		return run(ctx, x, t, out)
+	}
+	masked := newMaskedSink(t.Mask, out)
+	r := run(ctx, x, t, masked)
+	masked.close()
+	return r.without(t.Mask)
+}
+
+func run(ctx context.Context, x Executor, t *Task, out Sink) Result {
 	if st, ok := t.Stops.Asked(); ok {
 		return t.notStarted(stoppedError{st})
 	}

@@ -164,7 +164,7 @@ func answer(dir string, build func() (call.Program, error)) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(orphaned)
 	}()
-	res := program.Call(ctx, req)
+	res := without(req.Secrets, program.Call(ctx, req))
 	data, err = wire.Encode(&res)
 	if err != nil {
 		return err

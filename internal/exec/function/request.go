@@ -17,16 +17,10 @@ func request(t *exec.Task) call.Request {
 	req := call.Request{
 		Run: string(job.Run), Pipeline: job.Pipeline, Module: job.Name, Worker: t.Worker,
 		Number: int(job.Attempt), Function: f.Name, Uses: f.Uses, With: f.With, Params: f.Params,
-		Matrix: make(map[string]string, len(job.Matrix)), Needs: Needs(t.Needs), Dir: t.Dir,
+		Matrix: make(map[string]string, len(job.Matrix)), Needs: Needs(t.Needs), Dir: t.Dir, Secrets: t.Secrets,
 	}
 	if t.Files != nil {
 		req.Files, req.Opens = t.Files, opens(job)
-	}
-	for _, s := range t.Secrets {
-		if req.Secrets == nil {
-			req.Secrets = map[string]string{}
-		}
-		req.Secrets[s.Name] = s.Value
 	}
 	for _, v := range t.Variables {
 		if req.Env == nil {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/modpipe/modpipe/internal/call"
+	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/wire"
 )
 
@@ -14,7 +17,7 @@ const mostSecrets = 64 << 20
 
 // sendSecrets writes the secrets of an attempt for the process that runs it: they
 // enter no file.
-func sendSecrets(to io.Writer, secrets map[string]string) error {
+func sendSecrets(to io.Writer, secrets []mask.Secret) error {
 	data, err := wire.Encode(secrets)
 	if err != nil {
 		return err
@@ -24,7 +27,7 @@ func sendSecrets(to io.Writer, secrets map[string]string) error {
 }
 
 // receiveSecrets reads what sendSecrets has written, and nothing after it.
-func receiveSecrets(from io.Reader) (secrets map[string]string, err error) {
+func receiveSecrets(from io.Reader) (secrets []mask.Secret, err error) {
 	var length uint32
 	if err := binary.Read(from, binary.BigEndian, &length); err != nil {
 		return nil, fmt.Errorf("receive secrets: %w", err)
@@ -37,4 +40,14 @@ func receiveSecrets(from io.Reader) (secrets map[string]string, err error) {
 		return nil, fmt.Errorf("receive secrets: %w", err)
 	}
 	return secrets, wire.Decode(data, &secrets)
+}
+
+// without is a response without secrets: it is written to a file.
+func without(secrets []mask.Secret, res call.Response) call.Response {
+	m := mask.New(secrets)
+	res.Error, res.Reason = m.Text(res.Error), m.Text(res.Reason)
+	if name, found := m.Find(res.Result); found {
+		return call.Response{Began: res.Began, Error: exec.ResultLeak(name), Permanent: true}
+	}
+	return res
 }

@@ -197,7 +197,7 @@ const outputsLimit = 10 * time.Second
 func (c *command) readOutputs() (map[string]string, error) {
 	limit := time.Now().Add(outputsLimit)
 	for {
-		outputs, err := readOutputs(c.files.output)
+		outputs, err := readOutputs(c.files.output, c.t.Mask)
 		if !machine.OutOfFiles(err) || time.Now().After(limit) {
 			return outputs, err
 		}

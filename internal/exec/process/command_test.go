@@ -444,7 +444,7 @@ func TestOutputForms(t *testing.T) {
 		{"<<E\nE", map[string]string{}, "no key"},
 		{"x=1\n\na=\xff", map[string]string{"x": "1"}, "line 3: the value"},
 	} {
-		got, err := parseOutputs([]byte(tc.in))
+		got, err := parseOutputs([]byte(tc.in), nil)
 		if d := cmp.Diff(tc.want, got); d != "" {
 			t.Errorf("%q: %s", tc.in, d)
 		}
@@ -459,7 +459,7 @@ func FuzzOutputs(f *testing.F) {
 	f.Add("k", "a\nb", "x=1")
 	f.Add("key", "\r\n\nEOF", "b<<Q\nQ")
 	f.Fuzz(func(t *testing.T, key, value, noise string) {
-		if _, err := parseOutputs([]byte(noise)); err != nil && !strings.Contains(err.Error(), "$MODPIPE_OUTPUT line ") {
+		if _, err := parseOutputs([]byte(noise), nil); err != nil && !strings.Contains(err.Error(), "$MODPIPE_OUTPUT line ") {
 			t.Fatalf("%q: %v", noise, err)
 		}
 		const end = "_end_of_value_"
@@ -467,7 +467,7 @@ func FuzzOutputs(f *testing.F) {
 			!utf8.ValidString(key) || !utf8.ValidString(value) {
 			return
 		}
-		got, err := parseOutputs([]byte(key + "<<" + end + "\n" + value + "\n" + end + "\n"))
+		got, err := parseOutputs([]byte(key + "<<" + end + "\n" + value + "\n" + end + "\n"), nil)
 		if want := strings.TrimSuffix(strings.ReplaceAll(value, "\r\n", "\n"), "\r"); err != nil || got[key] != want {
 			t.Fatalf("%q=%q came back as %q, %v", key, value, got[key], err)
 		}

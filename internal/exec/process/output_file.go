@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -15,7 +16,7 @@ const maxOutputFile = 256 << 20
 
 // readOutputs reads the outputs of an attempt. With an error it returns the outputs
 // before the fault, which always-run readers may still want.
-func readOutputs(path string) (map[string]string, error) {
+func readOutputs(path string, m *mask.Masker) (map[string]string, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case os.IsNotExist(err):
@@ -36,7 +37,7 @@ func readOutputs(path string) (map[string]string, error) {
 	if utf16(data) {
 		return nil, fmt.Errorf("$MODPIPE_OUTPUT is UTF-16; write it as UTF-8 (in PowerShell: … | Out-File -Append -Encoding utf8 $env:MODPIPE_OUTPUT)")
 	}
-	return parseOutputs(data)
+	return parseOutputs(data, m)
 }
 
 // utf16 reports whether data begins with a byte order mark of UTF-16.
@@ -48,9 +49,9 @@ func utf16(data []byte) bool {
 // (GITHUB_OUTPUT). The first of = and << decides which of them it is. Empty lines are
 // skipped, and the last of equal keys wins. A byte order mark at the beginning and a
 // carriage return at the end of a line are dropped.
-func parseOutputs(data []byte) (map[string]string, error) {
+func parseOutputs(data []byte, m *mask.Masker) (map[string]string, error) {
 	values := map[string]string{}
-	p := outputParser{rest: bytes.TrimPrefix(data, []byte("\uFEFF"))}
+	p := outputParser{mask: m, rest: bytes.TrimPrefix(data, []byte("\uFEFF"))}
 	for p.more() {
 		key, value, err := p.entry()
 		if err != nil {
@@ -64,6 +65,7 @@ func parseOutputs(data []byte) (map[string]string, error) {
 }
 
 type outputParser struct {
+	mask    *mask.Masker
 	rest    []byte
 	line    int // of the last line that was read
 	started int // of the first line of the current entry
@@ -94,15 +96,15 @@ func (p *outputParser) entry() (key, value string, err error) {
 		key = text[:heredoc]
 		value, err = p.heredoc(text[heredoc+2:])
 	default:
-		return "", "", fmt.Errorf("%q is neither key=value nor key<<DELIMITER", jobs.Clip(text, mostQuoted))
+		return "", "", fmt.Errorf("%q is neither key=value nor key<<DELIMITER", p.clip(text))
 	}
 	switch {
 	case err != nil:
 		return "", "", err
 	case key == "":
-		return "", "", fmt.Errorf("%q has no key", jobs.Clip(text, mostQuoted))
+		return "", "", fmt.Errorf("%q has no key", p.clip(text))
 	case !utf8.ValidString(key) || !utf8.ValidString(value):
-		return "", "", fmt.Errorf("the value of %q is not UTF-8", jobs.Clip(key, mostQuoted))
+		return "", "", fmt.Errorf("the value of %q is not UTF-8", p.clip(key))
 	}
 	return key, value, nil
 }
@@ -124,8 +126,12 @@ func (p *outputParser) heredoc(delimiter string) (string, error) {
 		}
 		value.WriteString(text)
 	}
-	return "", fmt.Errorf("the delimiter %q does not follow", jobs.Clip(delimiter, mostQuoted))
+	return "", fmt.Errorf("the delimiter %q does not follow", p.clip(delimiter))
 }
+
+// clip shortens a text for an error. Secrets are masked first, because of one that is
+// cut too little would be left to recognise it.
+func (p *outputParser) clip(text string) string { return jobs.Clip(p.mask.Text(text), mostQuoted) }
 
 // mostQuoted is how many bytes of the output of a command an error quotes.
 const mostQuoted = 80

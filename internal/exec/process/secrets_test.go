@@ -101,3 +101,18 @@ func TestGuardRemovesTheFilesOfSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsQuoteNoPartOfASecret: texts are cut where they are quoted.
+func TestErrorsQuoteNoPartOfASecret(t *testing.T) {
+	const token = "0123456789abcdefghijklmnopqrstuvwxyz"
+	m := mask.New([]mask.Secret{{Name: "TOKEN", Value: token}})
+	for _, before := range []int{0, mostQuoted - len(token), mostQuoted - 10, mostQuoted - 1} {
+		pad := strings.Repeat("-", before)
+		for _, text := range []string{pad + token, "x<<" + pad + token + "\n", "=" + pad + token, pad + token + "=\xff"} {
+			_, err := parseOutputs([]byte(text), m)
+			if err == nil || strings.Contains(err.Error(), "0123") {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+	}
+}
