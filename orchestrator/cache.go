@@ -37,9 +37,10 @@ type cache struct {
 	bucket  *kv.Cache     // set before opened is closed; nil = it may not be used
 	wanting sync.Once
 
-	mu    sync.Mutex
-	full  bool                      // the run was told that results cannot be stored
-	known map[jobs.AttemptID]*known // attempts that run, or are about to
+	mu     sync.Mutex
+	full   bool                      // the run was told that results cannot be stored
+	known  map[jobs.AttemptID]*known // attempts that run, or are about to
+	denied map[string]bool           // namespaces in which an entry could not be renewed
 }
 
 // known is what a lookup has found out about an attempt that runs.
@@ -62,7 +63,9 @@ func newCache(c *broker.Conn, cfg Config, spec *jobs.Spec, epoch, fencing uint64
 				Run: spec.Run, Epoch: epoch, Logs: otherLogs{c, cfg.Name, fencing}, Clock: wall{}, Ask: ask, Logger: cfg.Logger, Ungranted: true,
 			},
 			Namespace: policy.Writes(), Reads: !policy.NoRead && !policy.Refresh, Takes: !policy.NoWrite,
-			Unusable: func(err error) bool { return errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) },
+			Unusable: func(err error) bool {
+				return errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrDenied) || errors.Is(err, errNoFlights)
+			},
 		},
 		wanted: make(chan struct{}), opened: make(chan struct{}), known: map[jobs.AttemptID]*known{},
 	}
@@ -103,7 +106,8 @@ func (l *loop) watchFlights(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
 	}
-	k.flights.Taker.Bucket, k.flights.Taker.Leases = k.bucket.Flights(), otherLeases{leases, k.cfg.Name, k.cfg.Logger}
+	k.flights.Taker.Bucket = &patientFlights{Bucket: k.bucket.Flights(), connected: k.conn.Connected, log: k.cfg.Logger}
+	k.flights.Taker.Leases = otherLeases{leases, k.cfg.Name, k.cfg.Logger}
 	close(k.opened)
 	return k.bucket.Flights().Watch(ctx, func(name string) {
 		l.answer(ctx, func() { l.dispatcher.FlightFree(name) })
@@ -210,15 +214,41 @@ func (r results) Read(ctx context.Context, a schedule.Lookup, sum string) *jobs.
 	return nil
 }
 
+// renewPatience bounds the renewal of an entry: nothing depends on it, and NATS may deny
+// it for ever.
+const renewPatience = 5 * time.Second
+
+// renews reports whether a use of an entry in a namespace extends its life: in that of
+// the run, and in those from which the run reads, unless this orchestrator is confined
+// to one.
+func (k *cache) renews(namespace string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return (namespace == k.namespace || k.cfg.Namespace == "") && !k.denied[namespace]
+}
+
+// notRenewed notes that an entry could not be renewed.
+func (k *cache) notRenewed(namespace, what string, err error) {
+	k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", namespace, "entry", what, "error", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.denied == nil {
+		k.denied = map[string]bool{}
+	}
+	k.denied[namespace] = true
+}
+
 // renew keeps an entry that was used, and its log. Its other content was renewed
-// when it was found. A run that may only read changes nothing.
+// when it was found, or lives as long as the entry.
 func (k *cache) renew(ctx context.Context, e kv.StoredEntry) {
-	if e.Namespace != k.namespace {
+	if !k.renews(e.Namespace) {
 		return
 	}
+	ctx, stop := context.WithTimeout(ctx, renewPatience)
+	defer stop()
 	renewed, err := k.bucket.Renew(ctx, e, time.Now())
 	if err != nil {
-		k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", e.Namespace, "fingerprint", e.Fingerprint, "error", err)
+		k.notRenewed(e.Namespace, e.Fingerprint, err)
 	}
 	if renewed {
 		k.renewLog(ctx, e.Namespace, e.Log)

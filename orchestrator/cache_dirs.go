@@ -110,10 +110,20 @@ func (k *cache) dir(ctx context.Context, namespace, name, key string) (kv.DirEnt
 	if err != nil {
 		return e, err
 	}
-	if err := k.bucket.RenewDir(ctx, e, time.Now()); err != nil {
-		k.cfg.Logger.Debug("renewing a cache entry failed", "namespace", namespace, "directory", name, "key", key, "error", err)
-	}
+	k.renewDir(ctx, e)
 	return e, nil
+}
+
+// renewDir keeps an entry that was used.
+func (k *cache) renewDir(ctx context.Context, e kv.DirEntry) {
+	if !k.renews(e.Namespace) {
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, renewPatience)
+	defer stop()
+	if err := k.bucket.RenewDir(ctx, e, time.Now()); err != nil {
+		k.notRenewed(e.Namespace, e.Name+" "+e.Key, err)
+	}
 }
 
 // isTree reports whether t can name a stored tree.
@@ -124,7 +134,9 @@ func isTree(t jobs.Tree) bool {
 // keepDirs records the directories that an attempt has stored. Nothing depends on
 // that: a failure is logged.
 func (l *loop) keepDirs(ctx context.Context, a schedule.KeepDirs) {
-	if err := l.cache.keepDirs(ctx, l.state.Spec(), a); err != nil && ctx.Err() == nil {
+	storing, stop := context.WithTimeout(ctx, storePatience)
+	defer stop()
+	if err := l.cache.keepDirs(storing, l.state.Spec(), a); err != nil && ctx.Err() == nil {
 		l.cfg.Logger.Warn("recording a cache directory failed; the run does not depend on it", "module", a.Module.Name, "error", err)
 	}
 	l.answer(ctx, l.dispatcher.DirsKept)
