@@ -12,24 +12,33 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
-// filesRow is a line of the table of files, and an entry of files.json. Times are in
-// seconds, and memory is what a process used above the moment before its work, in MB.
+// filesRow is a line of the table of files, and an entry of files.json. Memory is what a
+// process used above the moment before its work, in MB.
 type filesRow struct {
 	Work      string  `json:"work"`
-	Send      float64 `json:"send_s"`
-	Fetch     float64 `json:"fetch_s"`
+	Send      spent   `json:"send"` // or the work itself, where nothing comes back
+	Back      spent   `json:"back"`
 	Floor     string  `json:"floor"`
-	FloorSend float64 `json:"floor_send_s"`
-	FloorBack float64 `json:"floor_back_s"`
-	Ratio     float64 `json:"ratio"` // measured time to the floor's
+	FloorSend spent   `json:"floor_send"`
+	FloorBack spent   `json:"floor_back"`
+	Ratio     float64 `json:"ratio"`     // measured time to the floor's
+	CPURatio  float64 `json:"cpu_ratio"` // the same of CPU time, which other work on the machine changes less
 	Target    string  `json:"target"`
 	SentMB    float64 `json:"sent_mb"`
 	SenderMB  float64 `json:"sender_mb"`
 	ReaderMB  float64 `json:"reader_mb"`
 	ServerMB  float64 `json:"server_mb"`
+}
+
+// compare sets the ratios. once: the way back does not count.
+func (r *filesRow) compare(once bool) {
+	work, floor := r.Send, r.FloorSend
+	if !once {
+		work, floor = work.and(r.Back), floor.and(r.FloorBack)
+	}
+	r.Ratio, r.CPURatio = work.Seconds/floor.Seconds, work.CPU/floor.CPU
 }
 
 // layoutRow is a layout of 4 KB files in NATS, beside the others.
@@ -118,32 +127,34 @@ func self(figures any, args ...string) error {
 	return json.Unmarshal(text, figures)
 }
 
-// timed returns how long a command takes, in seconds.
-func timed(script string, args ...string) (float64, error) {
-	began := time.Now()
-	cmd := exec.CommandContext(context.Background(), "sh", append([]string{"-euc", script, "sh"}, args...)...)
-	cmd.Stderr = os.Stderr
-	err := cmd.Run()
-	return time.Since(began).Seconds(), err
-}
-
 // oneLarge is work A. The floor publishes and reads the same bytes in messages of 1 MB.
 func (f *filesFigures) oneLarge(dir string, scale int) error {
-	bytes := (1 << 30) / scale
-	if err := makeFiles(filepath.Join(dir, "tree"), 1, bytes); err != nil {
+	for _, noisy := range []bool{false, true} {
+		sub, work := filepath.Join(dir, strconv.FormatBool(noisy)), "1 GB in one file"
+		if noisy {
+			work += " that does not compress"
+		}
+		row := filesRow{Work: work, Floor: "publish and read in 1 MB messages", Target: "≤ 1.67"}
+		if err := errors.Join(row.oneLarge(sub, (1<<30)/scale, noisy), os.RemoveAll(sub)); err != nil {
+			return err
+		}
+		f.Rows = append(f.Rows, row)
+	}
+	return nil
+}
+
+func (r *filesRow) oneLarge(dir string, bytes int, noisy bool) error {
+	if err := makeFiles(filepath.Join(dir, "tree"), 1, bytes, noisy); err != nil {
 		return err
 	}
-	row := filesRow{Work: "1 GB in one file", Floor: "publish and read in 1 MB messages", Target: "≤ 1.67"}
-	var raw struct{ Send, Fetch float64 }
+	var raw rawFigures
 	if err := self(&raw, "files-raw", filepath.Join(dir, "tree", "0"), dir); err != nil {
 		return err
 	}
-	row.FloorSend, row.FloorBack = raw.Send, raw.Fetch
-	if err := row.travel(dir, true); err != nil { // its digest is known: the floor computes none
-		return err
-	}
-	f.Rows = append(f.Rows, row)
-	return nil
+	r.FloorSend, r.FloorBack = raw.Send, raw.Back
+	err := r.travel(dir, true) // its digest is known: the floor computes none
+	r.compare(false)
+	return err
 }
 
 // packed measures tar | zstd to a file and back.
@@ -158,13 +169,14 @@ func (r *filesRow) packed(dir string) (err error) {
 
 // manySmall is work B.
 func (f *filesFigures) manySmall(dir string, scale int) error {
-	if err := makeFiles(filepath.Join(dir, "tree"), 100_000/scale, 4<<10); err != nil {
+	if err := makeFiles(filepath.Join(dir, "tree"), 100_000/scale, 4<<10, false); err != nil {
 		return err
 	}
 	row := filesRow{Work: "100,000 files of 4 KB", Target: "≤ 3"}
 	if err := errors.Join(row.packed(dir), row.travel(dir, false)); err != nil {
 		return err
 	}
+	row.compare(false)
 	f.Rows = append(f.Rows, row)
 	return nil
 }
@@ -172,15 +184,14 @@ func (f *filesFigures) manySmall(dir string, scale int) error {
 // workspace is works C and D.
 func (f *filesFigures) workspace(dir string, scale int) error {
 	root := filepath.Join(dir, "tree")
-	if err := makeFiles(root, 10_000/scale, 20<<10); err != nil {
+	if err := makeFiles(root, 10_000/scale, 20<<10, false); err != nil {
 		return err
 	}
 	first := filesRow{Work: "10,000 files, 200 MB, first send", Target: "≤ 3"}
 	if err := errors.Join(first.packed(dir), first.travel(dir, false)); err != nil {
 		return err
 	}
-	first.FloorBack = 0 // the send alone is compared
-	first.Ratio = first.Send / first.FloorSend
+	first.compare(true)
 	changed := filesRow{Work: "the same, one file changed", Floor: "git status", Target: "≤ 3, < 1 MB sent"}
 	if _, err := timed(`cd "$1"; git init -q .; git add .; git -c user.name=b -c user.email=b commit -qm b; git status >"$1/../status"; git status >"$1/../status"`, root); err != nil {
 		return err
@@ -189,23 +200,23 @@ func (f *filesFigures) workspace(dir string, scale int) error {
 	if err = os.WriteFile(filepath.Join(root, "7"), []byte("changed"), 0o600); err != nil {
 		return err
 	}
-	if changed.FloorSend, err = timed(`cd "$1"; git status >"$1/../status"; rm -rf .git`, root); err != nil {
+	if changed.FloorSend, err = timed(`cd "$1"; git status >"$1/../status"`, root); err != nil {
 		return err
 	}
-	if err := changed.travel(dir, true); err != nil {
+	if err := errors.Join(os.RemoveAll(filepath.Join(root, ".git")), changed.travel(dir, true)); err != nil {
 		return err
 	}
-	changed.Ratio = changed.Send / changed.FloorSend
+	changed.compare(true)
 	f.Rows = append(f.Rows, first, changed)
 	return nil
 }
 
 func (f *filesFigures) print() {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "work\tsend s\tfetch s\tfloor\tsend s\tback s\tratio\ttarget\tsent MB\tsender MB\treader MB\tserver MB")
+	_, _ = fmt.Fprintln(w, "work\ts (CPU)\tback s (CPU)\tfloor\ts (CPU)\tback s (CPU)\tratio\tof CPU\ttarget\tsent MB\tsender MB\treader MB\tserver MB")
 	for _, r := range f.Rows {
-		_, _ = fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%s\t%.3f\t%.3f\t%.2f\t%s\t%.2f\t%.0f\t%.0f\t%.0f\n",
-			r.Work, r.Send, r.Fetch, r.Floor, r.FloorSend, r.FloorBack, r.Ratio, r.Target, r.SentMB, r.SenderMB, r.ReaderMB, r.ServerMB)
+		_, _ = fmt.Fprintf(w, "%s\t%v\t%v\t%s\t%v\t%v\t%.2f\t%.2f\t%s\t%.2f\t%.0f\t%.0f\t%.0f\n",
+			r.Work, r.Send, r.Back, r.Floor, r.FloorSend, r.FloorBack, r.Ratio, r.CPURatio, r.Target, r.SentMB, r.SenderMB, r.ReaderMB, r.ServerMB)
 	}
 	_, _ = fmt.Fprintln(w, "layout\tfiles\tsend s\tfetch s\tsubjects\tstored MB\tserver MB")
 	for _, r := range f.Layouts {

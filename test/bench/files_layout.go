@@ -177,7 +177,7 @@ func filesLayout(args []string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of the temporary directory
 	root := filepath.Join(dir, "tree")
-	if err := makeFiles(root, n, 4<<10); err != nil {
+	if err := makeFiles(root, n, 4<<10, false); err != nil {
 		return err
 	}
 	t, err := takeTree(root)

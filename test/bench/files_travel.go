@@ -26,8 +26,9 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// makeFiles makes n files of so many bytes, half of which compress well.
-func makeFiles(root string, n, size int) error {
+// makeFiles makes n files of so many bytes, half of which compress well, or in a noisy
+// tree not at all.
+func makeFiles(root string, n, size int, noisy bool) error {
 	b := make([]byte, min(size, 1<<20))
 	for i := range n {
 		dir := root
@@ -43,7 +44,11 @@ func makeFiles(root string, n, size int) error {
 		}
 		r := rand.NewChaCha8(sha256.Sum256([]byte(strconv.Itoa(i))))
 		for left := size; left > 0; left -= len(b) {
-			_, _ = r.Read(b[:len(b)/2]) // never fails
+			noise := b[:len(b)/2]
+			if noisy {
+				noise = b
+			}
+			_, _ = r.Read(noise) // never fails
 			if _, err := f.Write(b[:min(left, len(b))]); err != nil {
 				return errors.Join(err, f.Close())
 			}
@@ -93,10 +98,10 @@ func filesStore(ctx context.Context, url string) (content.Store, func(), error) 
 
 // moved is what one side of a transfer prints.
 type moved struct {
-	Seconds float64
-	MB      float64 // of memory above the moment before
-	Sent    int64
-	Ref     jobs.Tree
+	Spent spent
+	MB    float64 // of memory above the moment before
+	Sent  int64
+	Ref   jobs.Tree
 }
 
 // filesPush sends a tree: `files-push URL DIR [PREPARED]`. With a third argument the
@@ -116,7 +121,11 @@ func filesPush(args []string) error {
 	open := func(f tree.File) (io.ReadCloser, error) {
 		return os.Open(filepath.Join(args[1], filepath.FromSlash(f.Path))) //nolint:gosec // of the measurement
 	}
-	before, began := peakOf("self"), time.Now()
+	stop, err := profile(".push")
+	if err != nil {
+		return err
+	}
+	before, w := peakOf("self"), watch(nil)
 	if len(args) > 2 {
 		for i := range t.Files { // what an index costs
 			if _, err := os.Lstat(filepath.Join(args[1], t.Files[i].Path)); err != nil {
@@ -130,7 +139,9 @@ func filesPush(args []string) error {
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(moved{Seconds: time.Since(began).Seconds(), MB: peakOf("self") - before, Sent: stats.MovedBytes, Ref: ref})
+	took := w.read()
+	stop()
+	return json.NewEncoder(os.Stdout).Encode(moved{Spent: took, MB: peakOf("self") - before, Sent: stats.MovedBytes, Ref: ref})
 }
 
 // filesFetch fetches a tree into a store: `files-fetch URL REF DIR`.
@@ -149,13 +160,18 @@ func filesFetch(args []string) error {
 	if err != nil {
 		return err
 	}
-	before, began := peakOf("self"), time.Now()
+	stop, err := profile(".fetch")
+	if err != nil {
+		return err
+	}
+	before, w := peakOf("self"), watch(nil)
 	_, stats, err := transfer.Fetch(ctx, s, ref, local, nil)
 	if err != nil {
 		return err
 	}
-	took := time.Since(began).Seconds()
-	return errors.Join(local.Close(), json.NewEncoder(os.Stdout).Encode(moved{Seconds: took, MB: peakOf("self") - before, Sent: stats.MovedBytes}))
+	took := w.read()
+	stop()
+	return errors.Join(local.Close(), json.NewEncoder(os.Stdout).Encode(moved{Spent: took, MB: peakOf("self") - before, Sent: stats.MovedBytes}))
 }
 
 // travel sends dir/tree by one process and fetches it by another one, over a server in a
@@ -174,23 +190,27 @@ func (r *filesRow) travel(dir string, changed bool) error {
 		push = append(push, "index")
 	}
 	var sent, got moved
+	serving := watch(&others)
 	if err := self(&sent, push...); err != nil {
 		return err
 	}
+	sent.Spent.CPU += serving.read().CPU
 	ref, err := json.Marshal(sent.Ref)
 	if err != nil {
 		return err
 	}
+	serving = watch(&others)
 	if err := self(&got, "files-fetch", url, string(ref), filepath.Join(dir, "files")); err != nil {
 		return err
 	}
-	r.Send, r.Fetch, r.SentMB = sent.Seconds, got.Seconds, float64(sent.Sent)/1e6
+	got.Spent.CPU += serving.read().CPU
+	r.Send, r.Back, r.SentMB = sent.Spent, got.Spent, float64(sent.Sent)/1e6
 	r.SenderMB, r.ReaderMB, r.ServerMB = sent.MB, got.MB, peakOf(server)-before
-	if r.FloorSend > 0 {
-		r.Ratio = (r.Send + r.Fetch) / (r.FloorSend + r.FloorBack)
-	}
 	return nil
 }
+
+// rawFigures are those of filesRaw.
+type rawFigures struct{ Send, Back spent }
 
 // filesRaw is the floor of a large file: `files-raw FILE DIR`.
 func filesRaw(args []string) error {
@@ -216,7 +236,7 @@ func filesRaw(args []string) error {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	began, messages := time.Now(), 0
+	w, messages := watch(&others), 0
 	for b := make([]byte, 1<<20-1<<10); ; messages++ {
 		n, err := io.ReadFull(f, b)
 		if n == 0 {
@@ -230,9 +250,8 @@ func filesRaw(args []string) error {
 		}
 	}
 	<-js.PublishAsyncComplete()
-	var raw struct{ Send, Fetch float64 }
-	raw.Send = time.Since(began).Seconds()
-	began = time.Now()
+	raw := rawFigures{Send: w.read()}
+	w = watch(&others)
 	out, err := os.Create(filepath.Join(args[1], "raw"))
 	if err != nil {
 		return err
@@ -250,6 +269,6 @@ func filesRaw(args []string) error {
 			return err
 		}
 	}
-	raw.Fetch = time.Since(began).Seconds()
+	raw.Back = w.read()
 	return errors.Join(out.Close(), os.RemoveAll(filepath.Join(args[1], "nats")), json.NewEncoder(os.Stdout).Encode(raw))
 }

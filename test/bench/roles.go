@@ -59,7 +59,7 @@ func program(args []string) error {
 	}
 	p := cli.System()
 	p.Args = args[1:]
-	stop, err := profile()
+	stop, err := profile("")
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func engine(args []string) error {
 			return err
 		}
 	}
-	stop, err := profile()
+	stop, err := profile("")
 	if err != nil {
 		return err
 	}
@@ -116,14 +116,21 @@ func engine(args []string) error {
 
 // profile writes profiles of the run that is measured to the files that
 // BENCH_CPUPROFILE and BENCH_HEAPPROFILE name: the time that it takes, and
-// the heap as it was when it was largest.
-func profile() (stop func(), err error) {
-	heap := profileHeap(os.Getenv("BENCH_HEAPPROFILE"))
-	name := os.Getenv("BENCH_CPUPROFILE")
-	if name == "" {
+// the heap as it was when it was largest. A measurement of several processes
+// adds an ending of its own to the names.
+func profile(ending string) (stop func(), err error) {
+	name := func(variable string) string {
+		if name := os.Getenv(variable); name != "" {
+			return name + ending
+		}
+		return ""
+	}
+	heap := profileHeap(name("BENCH_HEAPPROFILE"))
+	file := name("BENCH_CPUPROFILE")
+	if file == "" {
 		return heap, nil
 	}
-	f, err := os.Create(name) //nolint:gosec // named on the command line
+	f, err := os.Create(file) //nolint:gosec // named on the command line
 	if err != nil {
 		return nil, err
 	}
