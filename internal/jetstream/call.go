@@ -17,6 +17,10 @@ import (
 // tryTimeout bounds the wait for one answer.
 const tryTimeout = 3 * time.Second
 
+// slowestLink is the rate, in bytes a second, at which an answer of known length has to
+// arrive: 128 kbit/s.
+const slowestLink = 16 << 10
+
 // sweepEvery is the time between two searches for calls that have waited too long.
 const sweepEvery = 250 * time.Millisecond
 
@@ -43,7 +47,13 @@ type calls struct {
 type call struct {
 	subject string
 	sent    time.Time
+	long    time.Duration // that the slowest link needs for the answer
 	done    func(*nats.Msg, error)
+}
+
+// newCall is a request that is sent now, with an answer of about so many bytes.
+func newCall(subject string, bytes int, done func(*nats.Msg, error)) call {
+	return call{subject, time.Now(), time.Duration(bytes) * time.Second / slowestLink, done}
 }
 
 func newCalls(inbox string) *calls {
@@ -106,6 +116,11 @@ func (t *calls) worked(permission string) bool {
 
 // send publishes m with its own reply subject.
 func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
+	return t.request(m, 0, done)
+}
+
+// request is send for an answer of about so many bytes, which may take long.
+func (t *calls) request(m *nats.Msg, bytes int, done func(*nats.Msg, error)) (id uint64) {
 	t.mu.Lock()
 	if t.refused != nil {
 		err := t.refused
@@ -115,7 +130,7 @@ func (t *calls) send(m *nats.Msg, done func(*nats.Msg, error)) (id uint64) {
 	}
 	t.next++
 	id = t.next
-	t.waiting[id] = call{m.Subject, time.Now(), done}
+	t.waiting[id] = newCall(m.Subject, bytes, done)
 	if !t.sweeping {
 		t.sweeping = true
 		time.AfterFunc(sweepEvery, t.sweep)
@@ -225,7 +240,7 @@ func (t *calls) unanswerable() error {
 // sweep ends the calls that have waited too long, and runs again while any wait.
 func (t *calls) sweep() {
 	now := time.Now()
-	t.fail(ErrNoAnswer, func(c call) bool { return t.late(now, c.sent) })
+	t.fail(ErrNoAnswer, func(c call) bool { return t.late(now, c) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.sweeping = len(t.waiting) > 0
@@ -236,10 +251,10 @@ func (t *calls) sweep() {
 
 // late reports whether a call has waited too long. On a slow link it waits while
 // earlier calls are being answered. The caller holds mu.
-func (t *calls) late(now, sent time.Time) bool {
-	took := now.Sub(sent)
+func (t *calls) late(now time.Time, c call) bool {
+	took := now.Sub(c.sent)
 	if !t.patient {
-		return took > tryTimeout
+		return took > tryTimeout+c.long
 	}
-	return took > answerWithin || took > stallAfter && now.Sub(t.lastAnswer) > stallAfter
+	return took > answerWithin+c.long || took > stallAfter+c.long && now.Sub(t.lastAnswer) > stallAfter+c.long
 }

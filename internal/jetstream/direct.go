@@ -35,7 +35,7 @@ func (c *Conn) Direct(ctx context.Context, stream, subject string, bytes int, do
 		return
 	}
 	m := &nats.Msg{Subject: apiPrefix + "DIRECT.GET." + stream + "." + subject}
-	d.calls.send(m, func(answer *nats.Msg, err error) {
+	d.calls.request(m, bytes, func(answer *nats.Msg, err error) {
 		d.intake.end(parcel, err == nil)
 		if err != nil {
 			done(Message{}, c.closedMeans(err))

@@ -15,9 +15,11 @@ import (
 // duplicates for two minutes.
 const resumeWithin = 90 * time.Second
 
-// Bounds of the size of a chunk.
+// Bounds of the size of a chunk. A long one costs the server less, and is cut on fast
+// links only: see flow.message. A reader on a slow link waits for one as long as it takes
+// (call.go).
 const (
-	mostChunk  = 128 << 10
+	mostChunk  = 512 << 10
 	leastChunk = 1 << 10
 	// headRoom is what a message leaves of the server's max_payload, for headers.
 	headRoom = 8 << 10
