@@ -20,12 +20,15 @@ type arrival struct {
 
 // ask asks for the chunks of the next segment.
 func (r *reader) ask(ctx context.Context) *arrival {
-	g, length := r.entry.Segments[r.read], segmentLength(r.entry.Size)
-	n := int(min(length, r.entry.Size-int64(r.read)*length))
+	g := r.entry.Segments[r.read]
+	n := int(segmentSize(r.entry.Size, r.read))
+	if g.Short > 0 {
+		n = g.Short
+	}
 	a := &arrival{s: r.s, each: g.Chunk, buffer: r.buffer(n)}
 	first := chunkNumber(r.entry.Size, r.read, g.Chunk)
 	for at := 0; at < n; at += a.each {
-		a.subjects = append(a.subjects, r.s.chunkSubject(r.digest, a.each, first+len(a.subjects)))
+		a.subjects = append(a.subjects, r.s.chunkSubject(r.digest, g, first+len(a.subjects)))
 	}
 	a.answers = make(chan answer, len(a.subjects)) // so that no answer blocks
 	for i, subject := range a.subjects {

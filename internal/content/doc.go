@@ -5,11 +5,13 @@
 //
 //	$O.BUCKET.M.NAMESPACE.DIGEST                the entry
 //	$O.BUCKET.M.NAMESPACE.DIGEST.SEGMENT        a note: this segment is stored
-//	$O.BUCKET.C.NAMESPACE.DIGEST.LENGTH.CHUNK   a chunk, of values cut at LENGTH
+//	$O.BUCKET.C.NAMESPACE.DIGEST.FORM.CHUNK     a chunk, of values in this form
 //
 // The entry names the size and the check sum of each segment of 4 MiB. It is written
-// last: a value without an entry does not exist. A chunk is named by what it holds, so
-// any number of writers may store a value at the same time, and one that was
+// last: a value without an entry does not exist. A segment is stored compressed (S2)
+// when that saves an eighth. The writer does that, and not the server: the bytes cross the
+// link and the server once, and short. The form is the length of the chunks, and of a compressed
+// segment its check sum, too. A chunk is so named by what it holds, and any number of writers may store a value at the same time, and one that was
 // interrupted continues: of a value of several segments it finds notes of those that
 // are complete. Messages replace those before them on their subjects.
 //

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// segmentBytes is how long a segment is, except the last one: it is checked, sent
-	// again and fetched again whole, and memory holds few of them.
+	// segmentBytes is how long a segment is, except the last one: it is compressed, checked,
+	// sent again and fetched again whole, and memory holds few of them.
 	segmentBytes = 4 << 20
 
 	// mostSegments bounds the segments of a value, and with them its entry. The
@@ -34,9 +34,10 @@ const (
 // segment is a part of a stored value. It is also the body of the note that a
 // segment is stored.
 type segment struct {
-	Chunk int       `json:"chunk"`         // bytes of each chunk but the last
-	Sum   uint32    `json:"sum"`           // CRC-32C of its bytes
-	Time  time.Time `json:"time,omitzero"` // when it was stored, by the writer's clock; in notes only
+	Chunk int       `json:"chunk"`           // bytes of each chunk but the last
+	Sum   uint32    `json:"sum"`             // CRC-32C of its bytes as they are stored
+	Short int       `json:"short,omitempty"` // bytes that are stored, in the block format of S2; 0 = it is stored as it is
+	Time  time.Time `json:"time,omitzero"`   // when it was stored, by the writer's clock; in notes only
 }
 
 // entry is the entry of a value.
@@ -67,6 +68,17 @@ func segmentsOf(size int64) int {
 	return int((size + each - 1) / each)
 }
 
+// segmentSize is how many bytes of a value a segment holds.
+func segmentSize(size int64, i int) int64 {
+	each := segmentLength(size)
+	return min(each, size-int64(i)*each)
+}
+
+// valid reports whether a segment can be read.
+func (g *segment) valid() bool {
+	return g.Chunk >= leastChunk && g.Chunk <= mostChunk && segmentBytes%g.Chunk == 0 && g.Short >= 0
+}
+
 // usable reports whether a stored value is whole and young enough not to expire
 // while it is in use. A third of the age is left when all of what a value refers to
 // was a third of the age old when the value was stored, which is now a third old.
@@ -86,8 +98,8 @@ func (s Store) parseEntry(m jetstream.Message) (*entry, error) {
 		return nil, fmt.Errorf("%w: the stored copy of %s was damaged", jetstream.ErrNotFound, e.Digest)
 	}
 	wrong := e.Size > mostBytes || len(e.Segments) != segmentsOf(e.Size)
-	for _, g := range e.Segments {
-		wrong = wrong || g.Chunk < leastChunk || g.Chunk > mostChunk || segmentBytes%g.Chunk != 0
+	for i, g := range e.Segments {
+		wrong = wrong || !g.valid() || int64(g.Short) >= segmentSize(e.Size, i)
 	}
 	if wrong {
 		return nil, fmt.Errorf("%w: the entry of %s contradicts itself", jetstream.ErrNotFound, e.Digest)

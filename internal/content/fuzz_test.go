@@ -14,7 +14,7 @@ func FuzzEntry(f *testing.F) {
 	s := New(nil, "b", "main", time.Hour)
 	const digest = Digest("0000000000000000000000000000000000000000000000000000000000000000")
 	for _, e := range []string{
-		`{"digest":"` + string(digest) + `","size":5,"segments":[{"chunk":16384,"sum":1}],"refs":["main/` + string(digest) + `"]}`,
+		`{"digest":"` + string(digest) + `","size":5,"segments":[{"chunk":16384,"sum":1,"short":4}],"refs":["main/` + string(digest) + `"]}`,
 		`{"digest":"` + string(digest) + `","size":0,"segments":[]}`,
 		`{"digest":"` + string(digest) + `","size":9223372036854775807,"segments":[{"chunk":-1}]}`,
 		`{"digest":"x","size":-1}`, `[]`, ``,
@@ -34,6 +34,9 @@ func FuzzEntry(f *testing.F) {
 			t.Errorf("%d bytes are in %d segments of %d", e.Size, len(e.Segments), length)
 		}
 		for i, g := range e.Segments {
+			if g.Short < 0 || int64(g.Short) >= segmentSize(e.Size, i) {
+				t.Errorf("of segment %d of %d bytes %d are stored", i, segmentSize(e.Size, i), g.Short)
+			}
 			if length%int64(g.Chunk) != 0 || chunkNumber(e.Size, i, g.Chunk)*g.Chunk != i*int(length) {
 				t.Errorf("segment %d of %d bytes is in chunks of %d", i, length, g.Chunk)
 			}

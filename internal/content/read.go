@@ -10,6 +10,8 @@ import (
 	"hash/crc32"
 	"io"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/wire"
 )
@@ -22,9 +24,9 @@ var ErrDamaged = fmt.Errorf("%w: the stored copy is damaged", jetstream.ErrNotFo
 const damageTries = 3
 
 // Open returns a reader of a value. The reader returns an error instead of io.EOF
-// when the bytes do not have the digest. It uses ctx until it is closed. Open
-// returns ErrNotFound, or wire.ErrMalformed for an invalid digest. It holds two
-// segments in memory (8 MiB).
+// when the bytes do not have the digest. It is an io.WriterTo, too, which writes whole
+// segments. It uses ctx until it is closed. Open returns ErrNotFound, or
+// wire.ErrMalformed for an invalid digest. It holds three segments in memory (12 MiB).
 func (s Store) Open(ctx context.Context, d Digest) (io.ReadCloser, error) {
 	return s.open(ctx, d, true)
 }
@@ -78,18 +80,43 @@ type stream struct {
 
 // Read implements io.Reader.
 func (s *stream) Read(p []byte) (int, error) {
-	for len(s.part) == 0 && s.err == nil {
-		s.part, s.err = s.r.next(s.ctx)
-		if s.err != nil && !errors.Is(s.err, io.EOF) {
-			s.err = fmt.Errorf("read blob %s: %w", s.r.digest, s.err)
-		}
-	}
+	s.fill()
 	n := copy(p, s.part)
 	s.part = s.part[n:]
 	if n > 0 {
 		return n, nil
 	}
 	return 0, s.err
+}
+
+// fill reads a segment when the caller has used up the last one.
+func (s *stream) fill() {
+	for len(s.part) == 0 && s.err == nil {
+		s.part, s.err = s.r.next(s.ctx)
+		if s.err != nil && !errors.Is(s.err, io.EOF) {
+			s.err = fmt.Errorf("read blob %s: %w", s.r.digest, s.err)
+		}
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (s *stream) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		s.fill()
+		if len(s.part) == 0 {
+			break
+		}
+		n, err := w.Write(s.part)
+		written += int64(n)
+		s.part = s.part[n:]
+		if err != nil {
+			return written, err
+		}
+	}
+	if errors.Is(s.err, io.EOF) {
+		return written, nil
+	}
+	return written, s.err
 }
 
 // Close ends reading.
@@ -109,7 +136,8 @@ type reader struct {
 	bytes  int64
 	ahead  *arrival // of segment read; nil = it was not asked for
 	spare  []byte   // the buffer of a segment that was used
-	last   []byte   // the segment that the caller uses
+	last   []byte   // the segment that the caller uses, as it arrived; nil when it was compressed
+	plain  []byte   // the buffer of a segment that was compressed
 	hash   hash.Hash
 }
 
@@ -167,19 +195,42 @@ func (r *reader) next(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	i := r.read
 	r.read++
-	r.bytes += int64(len(part))
-	r.last = part
 	if r.read < len(r.entry.Segments) {
 		r.ahead = r.ask(ctx)
 	}
+	if r.entry.Segments[i].Short == 0 {
+		r.last = part
+	} else if part, err = r.expand(part, segmentSize(r.entry.Size, i)); err != nil {
+		return nil, err
+	}
+	r.bytes += int64(len(part))
 	if r.check {
 		r.hash.Write(part)
 	}
 	return part, nil
 }
 
-// segment returns the next segment. It reads a damaged one again: the replica may be
+// expand returns a compressed segment as it was, of so many bytes.
+func (r *reader) expand(short []byte, size int64) ([]byte, error) {
+	n, err := s2.DecodedLen(short)
+	if err == nil && int64(n) != size {
+		err = fmt.Errorf("a part holds %d bytes instead of %d", n, size)
+	}
+	if err == nil {
+		r.plain, err = s2.Decode(r.plain[:cap(r.plain)], short)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if r.spare == nil {
+		r.spare = short[:0]
+	}
+	return r.plain, nil
+}
+
+// segment returns the next segment as it is stored. It reads a damaged one again: the replica may be
 // behind, or another writer has stored the value again.
 func (r *reader) segment(ctx context.Context) (part []byte, err error) {
 	for try := 1; ; try++ {

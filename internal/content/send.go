@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
@@ -26,13 +28,13 @@ type Value struct {
 	Digest Digest
 	Size   int64 // bytes
 	// Unchecked: the digest is not the SHA-256 of the bytes. The reader of the value
-	// with OpenUnchecked checks what it holds.
+	// with OpenUnchecked checks what it holds. The caller has compressed it.
 	Unchecked bool
 	Refs      []Ref // values that a sweep keeps as long as this one; at most MostRefs
 }
 
 // Send stores a value, whether it is stored or not, and returns how many bytes it has
-// sent. It reads r once, and holds two segments in memory (8 MiB). It retries until
+// sent. It reads r once, and holds three segments in memory (12 MiB). It retries until
 // ctx ends. Segments that an earlier call has stored within half a day are not sent
 // again. The value exists once all of it is stored. It returns ErrChanged when r has
 // other bytes.
@@ -53,6 +55,7 @@ type sending struct {
 	v     Value
 	notes []*segment // of the segments that are stored already; nil where none is known
 	parts []segment
+	short []byte // the buffer of a compressed segment
 	sent  int64
 }
 
@@ -149,7 +152,7 @@ func (n *sending) readNotes(ctx context.Context) error {
 		if m.Msg == nil || m.Seq < after || json.Unmarshal(m.Data, g) != nil {
 			continue
 		}
-		if g.Chunk >= leastChunk && g.Chunk <= mostChunk && segmentBytes%g.Chunk == 0 && time.Since(g.Time) < Hold/2 {
+		if g.valid() && time.Since(g.Time) < Hold/2 {
 			n.notes[i] = g
 		}
 	}
@@ -158,17 +161,20 @@ func (n *sending) readNotes(ctx context.Context) error {
 
 // store stores one segment, unless it is stored.
 func (n *sending) store(ctx context.Context, i int, data []byte) error {
-	g := segment{Sum: crc32.Checksum(data, castagnoli), Time: time.Now().UTC()}
-	if note := n.notes[i]; note != nil && note.Sum == g.Sum {
+	g := segment{Time: time.Now().UTC()}
+	if !n.v.Unchecked {
+		data, g.Short = n.compress(data)
+	}
+	g.Sum = crc32.Checksum(data, castagnoli)
+	if note := n.notes[i]; note != nil && note.Sum == g.Sum && note.Short == g.Short {
 		n.parts[i] = *note
 		return nil
 	}
 	g.Chunk = n.s.chunkBytes(ctx)
+	first := chunkNumber(n.v.Size, i, g.Chunk)
 	var messages []*nats.Msg
-	for rest := data; len(rest) > 0; {
-		chunk := rest[:min(g.Chunk, len(rest))]
-		rest = rest[len(chunk):]
-		messages = append(messages, &nats.Msg{Subject: n.s.chunkSubject(n.v.Digest, g.Chunk, chunkNumber(n.v.Size, i, g.Chunk)+len(messages)), Data: chunk})
+	for chunk := range slices.Chunk(data, g.Chunk) {
+		messages = append(messages, &nats.Msg{Subject: n.s.chunkSubject(n.v.Digest, g, first+len(messages)), Data: chunk})
 	}
 	if err := n.all(ctx, messages); err != nil {
 		return err
@@ -183,6 +189,25 @@ func (n *sending) store(ctx context.Context, i int, data []byte) error {
 		return err
 	}
 	return n.all(ctx, []*nats.Msg{{Subject: n.s.segmentSubject(n.v.Digest, i), Data: note}})
+}
+
+// leastCoded is how long a segment is that is worth to compress.
+const leastCoded = 4 << 10
+
+// compress returns a segment compressed, and how long it is then; or as it is, and 0,
+// when that saves less than an eighth.
+func (n *sending) compress(data []byte) ([]byte, int) {
+	if len(data) < leastCoded {
+		return data, 0
+	}
+	if most := s2.MaxEncodedLen(len(data)); cap(n.short) < most {
+		n.short = make([]byte, most)
+	}
+	short := s2.Encode(n.short[:cap(n.short)], data)
+	if len(short) > len(data)-len(data)/8 {
+		return data, 0
+	}
+	return short, len(short)
 }
 
 // all stores messages; every error is one.
@@ -201,7 +226,7 @@ func (n *sending) finish(ctx context.Context) error {
 		if g.Time.Before(e.Time) {
 			e.Time = g.Time
 		}
-		e.Segments = append(e.Segments, segment{Chunk: g.Chunk, Sum: g.Sum})
+		e.Segments = append(e.Segments, segment{Chunk: g.Chunk, Sum: g.Sum, Short: g.Short})
 	}
 	for _, ref := range n.v.Refs {
 		e.Refs = append(e.Refs, ref.Namespace+"/"+string(ref.Digest))

@@ -82,8 +82,13 @@ func (s Store) segmentSubject(d Digest, segment int) string {
 	return s.entrySubject(d) + "." + strconv.Itoa(segment)
 }
 
-// chunkSubject is the subject of a chunk. Its length is part of it, because another
-// writer of the same value may cut it otherwise.
-func (s Store) chunkSubject(d Digest, each, chunk int) string {
-	return "$O." + s.bucket + ".C." + s.namespace + "." + string(d) + "." + strconv.Itoa(each) + "." + strconv.Itoa(chunk)
+// chunkSubject is the subject of a chunk of a segment. The length of its chunks is part
+// of it, because another writer of the same value may cut it otherwise; and of a
+// compressed segment its check sum, because another writer may compress it otherwise.
+func (s Store) chunkSubject(d Digest, g segment, chunk int) string {
+	form := strconv.Itoa(g.Chunk)
+	if g.Short > 0 {
+		form += "-" + strconv.FormatUint(uint64(g.Sum), 16)
+	}
+	return "$O." + s.bucket + ".C." + s.namespace + "." + string(d) + "." + form + "." + strconv.Itoa(chunk)
 }

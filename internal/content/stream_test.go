@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
@@ -67,6 +68,55 @@ func TestDamagedValueIsReported(t *testing.T) {
 	}
 	if _, err := st.Bytes(ctx, d, 99); !errors.Is(err, jetstream.ErrTooLarge) {
 		t.Errorf("above the limit: %v", err)
+	}
+}
+
+// TestCompressedValue: what compresses is stored short, arrives whole, and damage in it
+// is found. What does not compress is stored as it is, also in the same value.
+func TestCompressedValue(t *testing.T) {
+	t.Parallel()
+	st, s := open(t)
+	ctx := natstest.Within(t)
+	value := bytes.Repeat([]byte("a line of text\n"), 5<<20/15)
+	value = append(value, noise(7<<20)...)
+	value = append(value, bytes.Repeat([]byte("the end\n"), 1<<10)...)
+	d := natstest.Must[content.Digest](t)(st.Put(ctx, bytes.NewReader(value)))
+	if stored := natstest.Must[jetstream.Usage](t)(st.Usage(ctx)).Bytes; stored < 7<<20 || stored > 8<<20 {
+		t.Errorf("of %d bytes %d are stored", len(value), stored)
+	}
+	r := natstest.Must[io.ReadCloser](t)(st.Open(ctx, d))
+	var read bytes.Buffer
+	natstest.Must[int64](t)(r.(io.WriterTo).WriteTo(&read))
+	if !bytes.Equal(read.Bytes(), value) {
+		t.Errorf("of %d bytes %d other ones are read", len(value), read.Len())
+	}
+	if all := natstest.Must[[]byte](t)(st.Bytes(ctx, d, len(value))); !bytes.Equal(all, value) {
+		t.Errorf("of %d bytes %d other ones are read together", len(value), len(all))
+	}
+	js := natstest.Must[natsjs.JetStream](t)(natsjs.New(s.Connect(t)))
+	blobs := natstest.Must[natsjs.Stream](t)(js.Stream(ctx, "OBJ_mp-blobs"))
+	info := natstest.Must[*natsjs.StreamInfo](t)(blobs.Info(ctx, natsjs.WithSubjectFilter("$O.mp-blobs.C.>")))
+	for subject := range info.State.Subjects {
+		if !strings.Contains(subject, "-") {
+			continue
+		}
+		m := natstest.Must[*natsjs.RawStreamMsg](t)(blobs.GetLastMsgForSubject(ctx, subject))
+		m.Data[len(m.Data)/2] ^= 1
+		natstest.Must[*natsjs.PubAck](t)(js.Publish(ctx, subject, m.Data))
+	}
+	if data, err := st.Bytes(ctx, d, len(value)); !errors.Is(err, content.ErrDamaged) {
+		t.Errorf("damaged: %d bytes, %v", len(data), err)
+	}
+}
+
+// TestUncheckedIsStoredAsItIs: its writer has compressed it.
+func TestUncheckedIsStoredAsItIs(t *testing.T) {
+	t.Parallel()
+	st, _ := open(t)
+	ctx := natstest.Within(t)
+	v := content.Value{Digest: content.DigestOf(nil), Size: 1 << 20, Unchecked: true}
+	if sent := natstest.Must[int64](t)(st.Send(ctx, v, bytes.NewReader(make([]byte, v.Size)))); sent != v.Size {
+		t.Errorf("of %d bytes %d are sent", v.Size, sent)
 	}
 }
 

@@ -83,7 +83,7 @@ func Streams() []jetstream.StreamConfig {
 
 	blobs := base
 	blobs.Name, blobs.Subjects = "OBJ_"+BlobsBucket, []string{"$O." + BlobsBucket + ".C.>", "$O." + BlobsBucket + ".M.>"}
-	blobs.MaxBytes, blobs.MaxAge, blobs.Compression = BlobsBytes, BlobsAge, jetstream.S2Compression
+	blobs.MaxBytes, blobs.MaxAge = BlobsBytes, BlobsAge // package content compresses
 	blobs.Discard, blobs.AllowDirect, blobs.MaxMsgsPerSubject = jetstream.DiscardNew, true, 1
 	return []jetstream.StreamConfig{queue, runs, logs, blobs}
 }
