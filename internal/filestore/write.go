@@ -59,13 +59,33 @@ func (w *Writer) Write(p []byte) (int, error) {
 	if w.file == nil {
 		return 0, os.ErrClosed
 	}
+	hashed := w.hashBeside(p)
 	n, err := w.store.writeAll(w.file, p, w.size, w.room)
-	w.hash.Write(p[:n])
+	<-hashed // of a writer that fails nobody asks for the digest
 	w.size += int64(n)
 	if err != nil {
 		return n, w.store.failed("write a file", err)
 	}
 	return n, nil
+}
+
+// leastBeside is how many bytes are worth a goroutine to hash them.
+const leastBeside = 512 << 10
+
+// hashBeside hashes p while the caller does something else with it, until the channel
+// is closed.
+func (w *Writer) hashBeside(p []byte) <-chan struct{} {
+	hashed := make(chan struct{})
+	hash := func() {
+		w.hash.Write(p)
+		close(hashed)
+	}
+	if len(p) < leastBeside {
+		hash()
+	} else {
+		go hash()
+	}
+	return hashed
 }
 
 // leastRoom is how much an eviction for a full disk frees at least, in bytes: it
@@ -155,7 +175,8 @@ func (s *Store) commit(ctx context.Context, f *os.File, final string, size int64
 // Add adds the content that r delivers. It refuses one with another digest than d
 // with ErrDigest. If r is an *os.File at its beginning, its content is cloned
 // where the file system can do it. An error of r is returned as it is; the other
-// errors are caused by the machine. ctx is checked between reads.
+// errors are caused by the machine. ctx is checked between reads, unless r is an
+// io.WriterTo.
 func (s *Store) Add(ctx context.Context, d tree.Digest, r io.Reader) error {
 	w, err := s.Writer(ctx)
 	if err != nil {
@@ -171,6 +192,10 @@ func (s *Store) Add(ctx context.Context, d tree.Digest, r io.Reader) error {
 // fill writes what r delivers. A file is cloned where the file system can do it.
 func (w *Writer) fill(ctx context.Context, r io.Reader) error {
 	src, ok := r.(*os.File)
+	if from, whole := r.(io.WriterTo); whole && !ok { // it writes longer parts than a buffer has
+		_, err := from.WriteTo(w)
+		return err
+	}
 	if !ok || !atBeginning(src) || !w.store.clone(w.file, src) {
 		return copyTo(ctx, w, r)
 	}
