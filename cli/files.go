@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/files"
@@ -51,7 +53,11 @@ type taker struct {
 // them in the specification: workers elsewhere, modules in copies of the workspace,
 // or a fingerprint. It also finds the earlier runs whose artifacts modules consume.
 func (t *taker) take(ctx context.Context, c *broker.Conn, spec *jobs.Spec, elsewhere bool) error {
-	err := t.takeFiles(ctx, c, spec, elsewhere)
+	return asUsage(t.takeFiles(ctx, c, spec, elsewhere))
+}
+
+// asUsage is an error of files that only the user can mend.
+func asUsage(err error) error {
 	if errors.As(err, new(*client.RefusedError)) {
 		return exit.Usagef("%w", err)
 	}
@@ -67,6 +73,33 @@ func (t *taker) takeFiles(ctx context.Context, c *broker.Conn, spec *jobs.Spec, 
 	if !elsewhere && !spec.Isolated && !reads(spec.Pipeline) {
 		return nil
 	}
+	return t.snapshot(ctx, c, spec)
+}
+
+// takeLate takes the files of a run that repeats one in the workspace, which took none
+// along, when workers elsewhere will read them.
+func (r *runner) takeLate(ctx context.Context, s *access.Session) error {
+	if r.spec.Workspace != nil || s.Server != nil && r.options.Listen == "" {
+		return nil
+	}
+	t := &taker{workspace: r.workspace}
+	if o := r.spec.Origin; o != nil && o.File != "" {
+		file, err := filepath.Abs(r.app.path(o.File))
+		if _, missing := os.Stat(file); err == nil && missing == nil {
+			t.file = file // .modpipeignore is beside it
+		}
+	}
+	t.tell(r)
+	return asUsage(t.snapshot(ctx, s.Conn, r.spec))
+}
+
+// tell has a runner show what is taken.
+func (t *taker) tell(r *runner) {
+	t.note = func(line string) { r.progress.Note("%s", line) }
+	t.warn = func(text string) { r.progress.Logger().Warn(text) }
+}
+
+func (t *taker) snapshot(ctx context.Context, c *broker.Conn, spec *jobs.Spec) error {
 	o := snapshot.Options{Dir: t.workspace, File: t.file, Rev: t.rev, MaxBytes: t.most}
 	if w := spec.Pipeline.Workspace; w != nil {
 		o.Workspace = *w

@@ -86,6 +86,9 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 		return nil, exit.NotFoundf("run %s has ended already: it %s", r.id, ended(rep.Status))
 	}
 	r.pipeline = rep.Pipeline
+	if err := r.mayListen(ctx, s); err != nil {
+		return nil, err
+	}
 	leases, err := kv.OpenLeases(ctx, s.Conn.Conn)
 	if err != nil {
 		return nil, err
@@ -107,6 +110,20 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 		r.progress.Note("taking run %s over", r.id)
 	}
 	return lease, err
+}
+
+// mayListen refuses to let workers join a run that took no files along: they would
+// find none.
+func (r *runner) mayListen(ctx context.Context, s *access.Session) error {
+	if r.options.Listen == "" {
+		return nil
+	}
+	spec, err := client.New(s.Conn).Spec(ctx, r.id)
+	if err == nil && spec.Workspace == nil {
+		err = exit.Usagef("run %s began in the workspace and took no snapshot of it, so workers that join would find no files: resume it without --listen,\n"+
+			"or end it (`orchestrator runs cancel %s`) and repeat it with `orchestrator runs retry %s --listen ADDR`, which takes one", r.id, r.id, r.id)
+	}
+	return err
 }
 
 // ended is how a run ended, for a sentence.

@@ -82,7 +82,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 			return err
 		}
 		r.spec.Cache = o.cache.Policy()
-		return nil
+		return r.takeLate(ctx, s)
 	}
 	if o.detach {
 		return nil, detachRetry(ctx, a, r)

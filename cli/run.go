@@ -172,8 +172,7 @@ func runPipeline(ctx context.Context, a *app, file string, o *runOptions) (*repo
 		app: a, options: &o.execution, workspace: workspace, storeDir: store, id: spec.Run, pipeline: p.Name, spec: spec,
 		progress: progressOf(a, p), repository: o.files.repository,
 	}
-	t.note = func(line string) { r.progress.Note("%s", line) }
-	t.warn = func(text string) { r.progress.Logger().Warn(text) }
+	t.tell(r)
 	r.prepare = func(ctx context.Context, s *access.Session) error {
 		return t.take(ctx, s.Conn, spec, s.Server == nil || o.Listen != "")
 	}

@@ -242,3 +242,41 @@ func TestWorkspaceOfAnotherRepository(t *testing.T) {
 		t.Errorf("exit %d; it printed %q", res.Exit, got)
 	}
 }
+
+// TestLateListenerHasFiles: a run in place takes no snapshot. One that repeats it and lets
+// workers join takes it then; one that only goes on cannot, and is refused.
+func TestLateListenerHasFiles(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, standalone)
+	p.scratch = t.TempDir()
+	p.repository(t, map[string]string{"a.txt": "content\n", "ignored": "x"})
+	if err := os.WriteFile(filepath.Join(p.scratch, ".modpipeignore"), []byte("ignored\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.runArgs = []string{"--workspace", p.workspace}
+	const yaml = `
+name: e2e
+modules:
+  far: {requires: {tags: [far]}, run: 'cat a.txt; test ! -e ignored'}
+`
+	if r := p.run(t, yaml); r.Exit != 4 {
+		t.Fatalf("no worker has the tag: exit %d\n%s", r.Exit, r.Stderr)
+	}
+	addr := freeAddress(t)
+	w := start(t, p.home, p.env("XDG_CACHE_HOME="+filepath.Join(p.home, "far")), binaries.worker, "--server", "nats://"+addr, "--name", "far", "--tags", "far")
+	if o := p.orchestrator(t, "runs", "retry", "latest", "--listen", addr, "--progress", "plain"); o.exit() != 0 || !strings.Contains(o.stderrText(), "workspace  ") {
+		t.Errorf("exit %d\n%s", o.exit(), o.stderrText())
+	}
+	w.kill(t)
+
+	dir := p.dir(t)
+	first := p.start(t, "name: e2e\nmodules: {wait: {run: 'touch \"$D/began\"; exec sleep 600'}}\n", "--env", "D="+dir, "--run-id", "inplace")
+	awaitFile(t, filepath.Join(dir, "began"), "")
+	first.kill(t)
+	if o := p.orchestrator(t, "resume", "inplace", "--listen", addr); o.exit() != 2 || !strings.Contains(o.stderrText(), "took no snapshot") {
+		t.Errorf("resume --listen: exit %d\n%s", o.exit(), o.stderrText())
+	}
+	if o := p.orchestrator(t, "runs", "cancel", "inplace"); o.exit() != 0 {
+		t.Errorf("runs cancel: exit %d\n%s", o.exit(), o.stderrText())
+	}
+}
