@@ -17,7 +17,7 @@ type Job struct {
 	Lane           Lane                  `msgpack:"lane"`
 	Slots          int                   `msgpack:"slots"`
 	Keyed          bool                  `msgpack:"keyed,omitempty"`       // holds a key or a limit: claims before it starts
-	ClaimFirst     bool                  `msgpack:"claim_first,omitempty"` // without a key: claims before it starts all the same, since workers were lost under it
+	ClaimFirst     bool                  `msgpack:"claim_first,omitempty"` // without a key: claims before it starts all the same, since workers were lost under it, or it has secrets
 	Fence          uint64                `msgpack:"fence,omitempty"`       // last sequence of the module's cell when it was published; 0 = empty cell
 	Epoch          uint64                `msgpack:"epoch"`
 	StoreBy        time.Time             `msgpack:"store_by"`        // a copy stored later is doubtful

@@ -201,7 +201,8 @@ type Cancel struct {
 
 // End is the verdict.
 type End struct {
-	Status report.RunStatus `msgpack:"status"`
-	Error  string           `msgpack:"error,omitempty"`
-	Forced bool             `msgpack:"forced,omitempty"` // a person ended it without regard to its log: modules may have no end
+	Status  report.RunStatus `msgpack:"status"`
+	Error   string           `msgpack:"error,omitempty"`
+	Refused bool             `msgpack:"refused,omitempty"` // nothing of the run has begun: every module ends as cancelled
+	Forced  bool             `msgpack:"forced,omitempty"`  // a person ended it without regard to its log: modules may have no end
 }

@@ -18,6 +18,7 @@ const (
 	EventWorkerJoined   EventKind = "worker.joined"
 	EventWorkerLost     EventKind = "worker.lost"
 	EventWaiting        EventKind = "waiting"
+	EventSecretReleased EventKind = "secret.released"
 )
 
 // Event is one line of `--progress json`. Fields that do not belong to its
@@ -42,6 +43,7 @@ type Event struct {
 	Stream   string     `json:"stream,omitempty"`    // module.output: stdout or stderr
 	Text     string     `json:"text,omitempty"`      // module.output: one line without its end, cut with a mark after 1 MiB; bytes that are not UTF-8 as U+FFFD
 	Slots    int        `json:"slots,omitempty"`     // worker.joined
+	Secret   string     `json:"secret,omitempty"`    // secret.released: its name
 	Missing  string     `json:"missing,omitempty"`   // waiting: in words
 	Closest  string     `json:"closest,omitempty"`   // waiting: the worker that lacks least
 	Until    *time.Time `json:"until,omitempty"`     // waiting: when the module fails, if no capable worker comes

@@ -81,4 +81,5 @@ type Attempt struct {
 	Error    string        `json:"error"`
 	Started  *time.Time    `json:"started"`
 	Finished *time.Time    `json:"finished"`
+	Secrets  []string      `json:"secrets,omitempty"` // names of those that it was given
 }

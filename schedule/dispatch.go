@@ -43,6 +43,7 @@ type Dispatcher struct {
 	awaitsCalm bool   // what has a key is left alone until the fleet is calm
 	deferred   []int  // nodes that are looked at again then
 
+	refusal    string // why the run is not to begin
 	cancelling bool
 	finishing  bool
 	actions    []Action // decided since the last Decide returned
@@ -78,6 +79,7 @@ type memo struct {
 	cache     cacheState // of the attempt
 	print     string     // its fingerprint; valid when cache is cacheDone, "" = none
 	hit       bool       // it is being closed with a cached result
+	secrets   delivery   // of the attempt
 }
 
 type conditionState uint8
@@ -108,6 +110,9 @@ func NewDispatcher(r *Run, f *Fleet) *Dispatcher {
 func (d *Dispatcher) Decide(now time.Time) ([]Action, time.Time) {
 	if d.run.end != nil || d.run.provisional {
 		return nil, time.Time{}
+	}
+	if d.refusal != "" {
+		return d.refuse(), time.Time{}
 	}
 	d.now, d.heldUntil = now, time.Time{}
 	d.heardControl()

@@ -42,7 +42,7 @@ func (d *Dispatcher) job(n *node, s pipeline.Scope) (*jobs.Job, error) {
 	job := &jobs.Job{
 		Run: spec.Run, Pipeline: d.run.pipeline.Name, Module: jobs.ModuleID(m.Token), Name: m.Name, Attempt: n.attempt,
 		Lane: n.lane, Slots: m.Slots, Rank: d.lane(n).rank(n),
-		Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0, MaybeDuplicate: d.memo(n.index).republish || d.run.epoch > 1,
+		Secrets: m.Secrets, Keyed: d.run.needsGrant(n), ClaimFirst: len(n.losses) > 0 || len(m.Secrets) > 0, MaybeDuplicate: d.memo(n.index).republish || d.run.epoch > 1,
 		Fence: n.cell, Epoch: d.fencing,
 		Matrix: m.Matrix, Timeout: m.Policy.Timeout, DefaultTimeout: m.Policy.TimeoutByDefault, Grace: m.Policy.Grace,
 		Needs: d.run.told(n), Trace: spec.Trace, Commit: spec.Commit,

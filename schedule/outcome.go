@@ -53,7 +53,7 @@ func (r *Run) applyCell(e jobs.Entry) {
 }
 
 func (r *Run) applyClaim(e jobs.Entry, n *node, c *jobs.Claim) {
-	n.cell, n.claim, n.claimed, n.token = e.Sequence, c, r.now, e.Sequence
+	n.cell, n.claim, n.claimed, n.token, n.released = e.Sequence, c, r.now, e.Sequence, false
 	if r.needsGrant(n) && !n.granted { // its grant is not in the log, and it holds its key all the same
 		n.granted = true
 		r.held.add(&n.module.Policy, 1)

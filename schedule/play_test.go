@@ -90,7 +90,7 @@ func (p *player) fleet(slots int) *schedule.Fleet {
 	f := schedule.NewFleet(testTTL)
 	if slots > 0 {
 		f.Heartbeat(jobs.WorkerInfo{Name: "w", Incarnation: "w", Slots: slots, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{
-			OS: "linux", Tools: map[string]string{"sh": ""},
+			OS: "linux", Tools: map[string]string{"sh": ""}, Secrets: []string{"a"},
 		}}, p.now)
 	}
 	f.WatchSynced(p.now)

@@ -90,6 +90,7 @@ type node struct {
 	claimed  time.Time    // when the claim was stored
 	token    uint64       // sequence of the claim: the fencing token
 	granted  bool         // the current attempt holds its keys and limits
+	released bool         // the release of the secrets of the claim is in the log
 	since    time.Time    // when the current attempt could first be published
 	retryAt  time.Time    // not before
 	attempts []report.Attempt
@@ -176,6 +177,9 @@ func (r *Run) Apply(e jobs.Entry) error {
 	case rec.Note != nil:
 		r.ctl = e.Sequence
 		r.applyNote(rec.Note)
+	case rec.Released != nil:
+		r.ctl = e.Sequence
+		r.applyReleased(rec.Released)
 	case rec.Cancel != nil:
 		r.cancelSeq = e.Sequence
 		r.applyCancel(rec.Cancel)
@@ -316,6 +320,9 @@ func (r *Run) stop() {
 }
 
 func (r *Run) applyEnd(end *jobs.End) {
+	if end.Refused {
+		r.endRefused()
+	}
 	r.end, r.finished = end, r.now
 	duration := r.finished.Sub(r.started).Seconds()
 	r.event(report.Event{Event: report.EventRunEnded, Status: string(end.Status), Error: end.Error, Duration: &duration})

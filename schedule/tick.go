@@ -79,6 +79,9 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 		}
 		return earlier(next, m.askedLast.Add(askEvery))
 	}
+	if at := d.deliver(n, m, now); !at.IsZero() {
+		next = earlierSet(next, at)
+	}
 	if timeout := n.module.Policy.Timeout; timeout > 0 {
 		due := latest(n.claimed.Add(timeout+grace), d.fleet.since).Add(silence) // an observer that was stopped listens first
 		if !now.Before(due) && !d.run.needsGrant(n) {

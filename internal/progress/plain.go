@@ -108,6 +108,8 @@ func eventText(e report.Event) (word, text string) {
 		return "worker lost", phrase.Join("  ", e.Worker, cmp.Or(e.Reason, e.Error))
 	case report.EventWaiting:
 		return "waiting", waitingText(e)
+	case report.EventSecretReleased:
+		return "secret", fmt.Sprintf("%s  gets %s, on %s", e.Module, e.Secret, phrase.OrDash(e.Worker))
 	case report.EventRunEnded:
 		return "run " + e.Status, phrase.Join("  ", durationText(e.Duration), cmp.Or(e.Error, e.Reason))
 	case report.EventModuleReady, report.EventModuleOutput:
