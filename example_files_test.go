@@ -69,6 +69,16 @@ func ExampleProduces() {
 	// Output: test <-
 }
 
+// A configuration that is encrypted before it leaves the team may contain a token.
+func ExampleSecretsInArtifacts() {
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "configure", modpipe.Call(func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, os.WriteFile(filepath.Join(modpipe.AttemptOf(ctx).Dir, "settings"), []byte("x"), 0o600)
+		}), modpipe.Produces{Name: "settings", Globs: []string{"settings"}}, modpipe.SecretsInArtifacts())
+	})
+	// Output: configure: succeeded
+}
+
 func ExampleConsume() {
 	graph(func(p *modpipe.Builder) {
 		build := modpipe.Add(p, "build", modpipe.Command{Run: "make"}, modpipe.Produce("bin", "bin/**"))

@@ -70,6 +70,12 @@ func AlwaysRun() Option { return option(func(m *module) { m.node.Policy.AlwaysRu
 // reads its result does so by Optional.
 func IgnoreFailure() Option { return option(func(m *module) { m.node.Policy.IgnoreFailure = true }) }
 
+// SecretsInArtifacts stores the artifacts of the module and its cache directories also
+// when they contain a secret of the module. Otherwise such files fail it.
+func SecretsInArtifacts() Option {
+	return option(func(m *module) { m.node.Policy.SecretsInArtifacts = true })
+}
+
 // IgnoreFailureIf is IgnoreFailure for the errors of a Go function for which
 // ignore is true, once its retries are spent. Other failures, such as a panic,
 // a time-out or a lost worker, fail the run. What reads the module's result

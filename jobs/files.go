@@ -47,6 +47,8 @@ type JobFiles struct {
 	Restore   []Restore          `msgpack:"restore,omitempty"`
 	Produce   []pipeline.Produce `msgpack:"produce,omitempty"`
 	CacheDirs []CacheDir         `msgpack:"cache_dirs,omitempty"`
+	// SecretsInArtifacts stores artifacts and cache directories also with secrets in them.
+	SecretsInArtifacts bool `msgpack:"secrets_in_artifacts,omitempty"`
 }
 
 // Restore is an artifact that an attempt consumes.

@@ -139,16 +139,17 @@ func (d *decoder) condition() (src, at string) {
 func (d *decoder) policy() Policy {
 	timeout := d.tree.get("timeout")
 	p := Policy{
-		AlwaysRun:        d.flag(d.tree.get("always-run"), false),
-		IgnoreFailure:    d.flag(d.tree.get("ignore-failure"), false),
-		Timeout:          d.duration(d.tree, moduleShape, "timeout", defaultTimeout),
-		TimeoutByDefault: timeout == nil,
-		Grace:            d.duration(d.tree, moduleShape, "grace", defaultGrace),
-		QueueTimeout:     d.duration(d.tree, moduleShape, "queue-timeout", defaultQueueTimeout),
-		MaxLosses:        d.integer(d.tree, "max-losses", defaultMaxLosses),
-		Retry:            d.retry(),
-		Limits:           d.limitUses(),
-		Priority:         priorities[d.value("priority")],
+		AlwaysRun:          d.flag(d.tree.get("always-run"), false),
+		IgnoreFailure:      d.flag(d.tree.get("ignore-failure"), false),
+		SecretsInArtifacts: d.flag(d.tree.get("secrets-in-artifacts"), false),
+		Timeout:            d.duration(d.tree, moduleShape, "timeout", defaultTimeout),
+		TimeoutByDefault:   timeout == nil,
+		Grace:              d.duration(d.tree, moduleShape, "grace", defaultGrace),
+		QueueTimeout:       d.duration(d.tree, moduleShape, "queue-timeout", defaultQueueTimeout),
+		MaxLosses:          d.integer(d.tree, "max-losses", defaultMaxLosses),
+		Retry:              d.retry(),
+		Limits:             d.limitUses(),
+		Priority:           priorities[d.value("priority")],
 	}
 	p.Exclusive, p.Keys, p.ClusterKeys = d.exclusion()
 	return p

@@ -69,6 +69,8 @@ type Policy struct {
 	ClusterKeys      []string      `msgpack:"cluster_keys,omitempty" json:",omitempty"` // those of Keys that all runs share, sorted
 	Limits           []string      `msgpack:"limits,omitempty"`                         // names in Pipeline.Limits, sorted, without duplicates
 	Priority         Priority      `msgpack:"priority"`
+	// SecretsInArtifacts stores artifacts and cache directories also with secrets in them.
+	SecretsInArtifacts bool `msgpack:"secrets_in_artifacts,omitempty" json:",omitempty"`
 }
 
 // Retry says which ends of an attempt are tried again.

@@ -190,6 +190,7 @@ var moduleShape = object("a module: one node of the graph",
 	defaultKey("cache", cacheShape),
 	defaultKey("cache-dirs", mapOf("name → directory that is kept between attempts", nameShape("name of a directory"), cacheDirShape)),
 	defaultKey("secrets", secretsShape),
+	defaultKey("secrets-in-artifacts", boolean("store artifacts and cache directories also with a secret in them")),
 ).replacing(foreignModuleKeys)
 
 // defaultsShape has the keys of a module that every module may share.

@@ -22,7 +22,7 @@ func (r *Run) files(n *node, of pipeline.Files) (*jobs.JobFiles, error) {
 	}
 	f := &jobs.JobFiles{
 		Restore: restore, Produce: of.Produce, CacheDirs: r.cacheDirs(of.CacheDirs),
-		Namespace: r.spec.Cache.Writes(), Isolated: r.spec.Isolated,
+		Namespace: r.spec.Cache.Writes(), Isolated: r.spec.Isolated, SecretsInArtifacts: n.module.Policy.SecretsInArtifacts,
 	}
 	if snapshot != nil {
 		f.Workspace, f.Git = &snapshot.Tree, snapshot.Git

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/exec"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/report"
 )
@@ -115,16 +116,25 @@ func (a *task) notPrepared(err error) *exec.Result {
 func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Result) exec.Result {
 	storing, stop := a.Stops().After(ctx)
 	defer stop()
-	artifacts, err := dir.Collect(storing, r.Status)
-	r.Artifacts, r.Hermetic = artifacts, dir.Found().Hermetic
-	st, asked := a.Stops().Asked()
-	switch {
-	case err == nil && r.Status == report.AttemptSucceeded:
+	searched := a.mask
+	if a.job.Files.SecretsInArtifacts {
+		searched = nil
+	}
+	artifacts, err := dir.Collect(storing, r.Status, searched)
+	if err == nil && r.Status == report.AttemptSucceeded {
 		if dir.Faithful(storing) {
 			r.Place = workspace.Place(a.s.cfg.Workspace)
 		}
-		dirs, warnings := dir.CollectDirs(storing)
-		r.CacheDirs, r.Warnings = dirs, append(r.Warnings, warnings...)
+		var warnings []string
+		r.CacheDirs, warnings, err = dir.CollectDirs(storing, searched)
+		r.Warnings = append(r.Warnings, warnings...)
+		if err != nil {
+			r.CacheDirs, r.Place = nil, ""
+		}
+	}
+	r.Artifacts, r.Hermetic = artifacts, dir.Found().Hermetic
+	st, asked := a.Stops().Asked()
+	switch {
 	case err == nil:
 	case r.Status != report.AttemptSucceeded:
 		r.Warnings = append(r.Warnings, "its artifacts could not be stored: "+err.Error())
@@ -133,7 +143,11 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 	case machine.Caused(err): // another machine can repeat it, and store what it leaves
 		r.Status, r.Error, r.Unable = report.AttemptHandedBack, "store its artifacts: "+err.Error(), true
 	default:
+		_, r.Permanent = errors.AsType[*mask.FoundError](err)
 		r.Status, r.Error = report.AttemptFailed, err.Error()
+		if r.Permanent {
+			r.Error += "; it was not stored (`secrets-in-artifacts: true` allows this)"
+		}
 	}
 	return r
 }

@@ -26,7 +26,7 @@ func BenchmarkCacheDirectory(b *testing.B) {
 		fillDirectory(b, d.Found().Variables[0].Value, count, size)
 		var stored []jobs.StoredDir
 		b.StartTimer()
-		timed(b, "store", func() { stored, _ = d.CollectDirs(b.Context()) })
+		timed(b, "store", func() { stored, _, _ = d.CollectDirs(b.Context(), nil) })
 		b.StopTimer()
 		natstest.Check(b, d.Close())
 		if len(stored) != 1 {

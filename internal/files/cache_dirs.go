@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -98,26 +99,29 @@ func (d *Directory) empty(k *keptDir) error {
 }
 
 // CollectDirs stores the cache directories of an attempt that has succeeded: those
-// whose exact content was not restored. What could not be stored is a warning.
-func (d *Directory) CollectDirs(ctx context.Context) (stored []jobs.StoredDir, warnings []string) {
+// whose exact content was not restored. What could not be stored is a warning; a secret
+// of m in one is a *mask.FoundError.
+func (d *Directory) CollectDirs(ctx context.Context, m *mask.Masker) (stored []jobs.StoredDir, warnings []string, err error) {
 	for i := range d.kept {
 		k := &d.kept[i]
 		if !k.Stored() {
 			continue
 		}
-		t, some, err := d.storeDir(ctx, k)
-		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("cache directory %s was not stored: %v", k.Name, err))
+		t, some, fault := d.storeDir(ctx, k, m)
+		if _, secret := errors.AsType[*mask.FoundError](fault); secret {
+			err = errors.Join(err, fmt.Errorf("cache directory %s: %w", k.Name, fault))
+		} else if fault != nil {
+			warnings = append(warnings, fmt.Sprintf("cache directory %s was not stored: %v", k.Name, fault))
 		}
 		if some {
 			stored = append(stored, jobs.StoredDir{Name: k.Name, Key: k.Key, Tree: t})
 		}
 	}
-	return stored, warnings
+	return stored, warnings, err
 }
 
 // storeDir stores one directory, unless it is empty or was removed.
-func (d *Directory) storeDir(ctx context.Context, k *keptDir) (_ jobs.Tree, some bool, _ error) {
+func (d *Directory) storeDir(ctx context.Context, k *keptDir, m *mask.Masker) (_ jobs.Tree, some bool, _ error) {
 	root, err := d.open(k)
 	if errors.Is(err, fs.ErrNotExist) {
 		return jobs.Tree{}, false, nil
@@ -126,7 +130,7 @@ func (d *Directory) storeDir(ctx context.Context, k *keptDir) (_ jobs.Tree, some
 		return jobs.Tree{}, false, err
 	}
 	defer root.Close() //nolint:errcheck // it is only read
-	t, err := tree.Take(ctx, root, tree.TakeOptions{Keep: d.store.Keeper(ctx, d.pin)})
+	t, err := d.take(ctx, root, tree.TakeOptions{}, m)
 	if err != nil || t.Len() == 0 {
 		return jobs.Tree{}, false, err
 	}

@@ -50,7 +50,7 @@ func TestCacheDirectoriesAreRestoredAndStored(t *testing.T) {
 			}
 			write(t, at, contents{"a/x": "new", "y": "same"})
 		}
-		stored, warnings := d.CollectDirs(natstest.Within(t))
+		stored, warnings, _ := d.CollectDirs(natstest.Within(t), nil)
 		if len(warnings) > 0 || len(d.Found().Warnings) > 0 {
 			t.Errorf("%s: it warns: %q, %q", c.name, warnings, d.Found().Warnings)
 		}
@@ -106,7 +106,7 @@ func TestCacheDirectoriesInAWorkspaceAreLeftAlone(t *testing.T) {
 	if got, _ := os.ReadFile(filepath.Join(found.Variables[0].Value, "x")); found.Variables[0].Key != "GOMODCACHE" || string(got) != "old" {
 		t.Errorf("the variables are %v", found.Variables)
 	}
-	if stored, _ := d.CollectDirs(natstest.Within(t)); len(stored) != 1 || stored[0].Name != "mod" {
+	if stored, _, _ := d.CollectDirs(natstest.Within(t), nil); len(stored) != 1 || stored[0].Name != "mod" {
 		t.Errorf("it stores %+v", stored)
 	}
 }
@@ -122,7 +122,7 @@ func TestContentThatIsGoneIsAMiss(t *testing.T) {
 	for _, at := range paths(d) {
 		write(t, at, contents{"x": "1"})
 	}
-	if stored, _ := d.CollectDirs(natstest.Within(t)); len(stored) != 2 {
+	if stored, _, _ := d.CollectDirs(natstest.Within(t), nil); len(stored) != 2 {
 		t.Errorf("it stores %+v", stored)
 	}
 	natstest.Check(t, d.Close())
@@ -143,7 +143,7 @@ func TestReplacedAndRemovedCacheDirectories(t *testing.T) {
 			write(t, at, contents{"x": "1"})
 		}
 	}
-	stored, warnings := d.CollectDirs(natstest.Within(t))
+	stored, warnings, _ := d.CollectDirs(natstest.Within(t), nil)
 	if len(stored) != 1 || stored[0].Name != "node" || len(warnings) > 0 {
 		t.Errorf("it stores %+v, and warns %q", stored, warnings)
 	}

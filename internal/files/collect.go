@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -14,15 +15,15 @@ import (
 
 // Collect takes the artifacts that an attempt leaves, and stores them. Which ones
 // depends on how the attempt has ended. It stores as many as it can, and
-// returns all errors together.
-func (d *Directory) Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error) {
+// returns all errors together. An artifact with a secret of m in it is a *mask.FoundError.
+func (d *Directory) Collect(ctx context.Context, ended report.AttemptStatus, m *mask.Masker) ([]jobs.Artifact, error) {
 	var found []jobs.Artifact
 	var errs []error
 	for _, p := range d.files.Produce {
 		if !wanted(p.When, ended) {
 			continue
 		}
-		a, some, err := d.collect(ctx, p)
+		a, some, err := d.collect(ctx, p, m)
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("artifact %s: %w", p.Name, err))
@@ -49,8 +50,8 @@ func wanted(w pipeline.When, ended report.AttemptStatus) bool {
 
 // collect takes one artifact, without what belongs to git. It reports false when
 // nothing matched an artifact that is optional.
-func (d *Directory) collect(ctx context.Context, p pipeline.Produce) (jobs.Artifact, bool, error) {
-	t, err := tree.Take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, SkipGit: true, Index: d.index, Keep: d.store.Keeper(ctx, d.pin)})
+func (d *Directory) collect(ctx context.Context, p pipeline.Produce, m *mask.Masker) (jobs.Artifact, bool, error) {
+	t, err := d.take(ctx, d.root, tree.TakeOptions{Patterns: p.Paths, SkipGit: true, Index: d.index}, m)
 	if err != nil {
 		return jobs.Artifact{}, false, err
 	}

@@ -88,7 +88,7 @@ func leave(t *testing.T, d workspace.Directory, ended report.AttemptStatus, wrot
 		natstest.Check(t, os.MkdirAll(filepath.Dir(filepath.Join(d.Found().Dir, path)), 0o755))
 		natstest.Check(t, os.WriteFile(filepath.Join(d.Found().Dir, path), []byte(text), 0o644))
 	}
-	left, err := d.Collect(t.Context(), ended)
+	left, err := d.Collect(t.Context(), ended, nil)
 	natstest.Check(t, d.Close())
 	return left, err
 }

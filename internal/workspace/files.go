@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 	"github.com/modpipe/modpipe/report"
@@ -27,11 +28,13 @@ type Directory interface {
 	// that its module declares as the snapshot of the run has them, before and after it.
 	// Otherwise, and for a module without a cache, it is false.
 	Faithful(ctx context.Context) bool
-	// Collect stores the artifacts that the attempt leaves when it has ended so.
-	Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error)
+	// Collect stores the artifacts that the attempt leaves when it has ended so. An
+	// artifact with a secret of m in it is not stored, and a *mask.FoundError.
+	Collect(ctx context.Context, ended report.AttemptStatus, m *mask.Masker) ([]jobs.Artifact, error)
 	// CollectDirs stores the cache directories of an attempt that has succeeded. Nothing
-	// depends on them: what could not be stored is a warning.
-	CollectDirs(ctx context.Context) (stored []jobs.StoredDir, warnings []string)
+	// depends on them: what could not be stored is a warning. A directory with a secret
+	// of m in it is not stored, and a *mask.FoundError.
+	CollectDirs(ctx context.Context, m *mask.Masker) (stored []jobs.StoredDir, warnings []string, err error)
 	// Gone says that nothing of the attempt is left: no process, and no function.
 	// Close may then keep the directory for another attempt.
 	Gone()
