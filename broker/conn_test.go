@@ -171,9 +171,11 @@ func TestControlMessagesArrive(t *testing.T) {
 	ctx := natstest.Within(t)
 	got := make(chan jobs.RunID, 10)
 	natstest.Background(t, func(ctx context.Context) error {
-		return c.Control.Receive(ctx, "w", func(run jobs.RunID, m jobs.Control) {
-			if (m.Cancel != nil) == (run != "") {
-				got <- run
+		return c.Control.Receive(ctx, "w", func(m jobs.Control) {
+			if m.Cancel != nil {
+				got <- m.Cancel.Run
+			} else {
+				got <- ""
 			}
 		})
 	})
@@ -181,7 +183,7 @@ func TestControlMessagesArrive(t *testing.T) {
 	defer tick.Stop()
 	received := map[jobs.RunID]bool{}
 	for len(received) < 2 {
-		natstest.Check(t, c.Control.SendRun("r", jobs.Control{Cancel: &jobs.CancelAttempt{Module: "m", Attempt: 1}}))
+		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Cancel: &jobs.CancelAttempt{Run: "r", Module: "m", Attempt: 1}}))
 		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,11 +16,6 @@ import (
 
 // Control sends and receives messages that are not stored.
 type Control struct{ c *jetstream.Conn }
-
-// SendRun sends to all workers that execute modules of the run.
-func (k *Control) SendRun(run jobs.RunID, m jobs.Control) error {
-	return send(k.c, topology.RunControl(run), &m)
-}
 
 // SendWorker sends to a worker.
 func (k *Control) SendWorker(worker string, m jobs.Control) error {
@@ -51,22 +45,16 @@ func send[M jobs.Message](c *jetstream.Conn, subject string, m *M) error {
 	return nil
 }
 
-// Receive calls f, one call at a time, with every control message for any
-// run and for this worker until ctx ends (then it returns nil). Messages for
-// the worker come with an empty run.
-func (k *Control) Receive(ctx context.Context, worker string, f func(run jobs.RunID, m jobs.Control)) error {
-	subjects := []string{topology.RunControl("*"), topology.WorkerControl(worker)}
-	return k.c.Listen(ctx, subjects, func(m *nats.Msg) {
+// Receive calls f, one call at a time, with every control message for this worker
+// until ctx ends (then it returns nil).
+func (k *Control) Receive(ctx context.Context, worker string, f func(m jobs.Control)) error {
+	return k.c.Listen(ctx, []string{topology.WorkerControl(worker)}, func(m *nats.Msg) {
 		control, err := jobs.Unmarshal[jobs.Control](m.Data)
 		if err != nil {
 			k.c.Logger().Warn("dropped an unreadable control message", "subject", m.Subject, "error", err)
 			return
 		}
-		run, ok := strings.CutPrefix(m.Subject, topology.RunControl(""))
-		if !ok {
-			run = ""
-		}
-		f(jobs.RunID(run), control)
+		f(control)
 	})
 }
 

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -18,34 +17,19 @@ type QueuedJob struct {
 
 // List lists the jobs in the queue, in any order.
 func (q *Queue) List(ctx context.Context) ([]QueuedJob, error) {
-	var list []QueuedJob
-	for offset := 0; ; {
-		query := fmt.Appendf(nil, `{"subjects_filter":%q,"offset":%d}`, topology.AllJobs, offset)
-		m, err := q.c.API(ctx, "STREAM.INFO."+topology.JobsStream, query)
-		if err != nil {
-			return nil, fmt.Errorf("list the jobs in the queue: %w", err)
-		}
-		var info struct {
-			Total int `json:"total"`
-			State struct {
-				Subjects map[string]uint64 `json:"subjects"`
-			} `json:"state"`
-		}
-		if err := json.Unmarshal(m.Data, &info); err != nil {
-			return nil, fmt.Errorf("read the list of jobs: %w", err)
-		}
-		for subject := range info.State.Subjects {
-			_, run, _, ok := topology.ParseJob(subject)
-			if !ok || !jobs.ValidID(string(run)) {
-				run = ""
-			}
-			list = append(list, QueuedJob{Run: run, subject: subject})
-		}
-		offset += len(info.State.Subjects)
-		if len(info.State.Subjects) == 0 || offset >= info.Total {
-			return list, nil
-		}
+	subjects, err := q.c.Subjects(ctx, topology.JobsStream, topology.AllJobs)
+	if err != nil {
+		return nil, fmt.Errorf("list the jobs in the queue: %w", err)
 	}
+	list := make([]QueuedJob, 0, len(subjects))
+	for _, subject := range subjects {
+		_, run, _, ok := topology.ParseJob(subject)
+		if !ok || !jobs.ValidID(string(run)) {
+			run = ""
+		}
+		list = append(list, QueuedJob{Run: run, subject: subject})
+	}
+	return list, nil
 }
 
 // Runs returns the runs that have jobs in the queue.

@@ -124,14 +124,37 @@ func (r *Runs) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
 	return m.Seq, err
 }
 
-// Exists reports whether the run has been submitted.
+// Exists reports whether the run has been submitted. It reads no specification, so that
+// workers may ask.
 func (r *Runs) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
-	return has(ctx, r.c, topology.RunsStream, topology.Run(run, topology.Spec))
+	return r.named(ctx, topology.Run(run, topology.Spec))
+}
+
+// named reports whether the log of runs has a subject that a filter selects.
+func (r *Runs) named(ctx context.Context, filter string) (bool, error) {
+	subjects, err := r.c.Subjects(ctx, topology.RunsStream, filter)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return len(subjects) > 0, err
+}
+
+// OwnLast is Last for the worker of an attempt of the module, which may write to the
+// cell.
+func (r *Runs) OwnLast(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
+	if !topology.ValidToken(string(cell)) {
+		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
+	}
+	found, err := r.c.NewestOwn(ctx, topology.RunsStream, topology.Cell(run, cell))
+	if err != nil {
+		return jobs.Entry{}, err
+	}
+	return r.entry(ctx, found)
 }
 
 // Ended reports whether the run has an end record.
 func (r *Runs) Ended(ctx context.Context, run jobs.RunID) (bool, error) {
-	return has(ctx, r.c, topology.RunsStream, topology.Run(run, topology.End))
+	return r.named(ctx, topology.Run(run, topology.End))
 }
 
 // has reports whether a subject has a message.

@@ -117,7 +117,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	delivered := pull(t, c, "any", 4)
 	received := make(chan struct{}, 256)
 	natstest.Background(t, func(ctx context.Context) error {
-		return c.Control.Receive(ctx, "w", func(jobs.RunID, jobs.Control) { received <- struct{}{} })
+		return c.Control.Receive(ctx, "w", func(jobs.Control) { received <- struct{}{} })
 	})
 	asked := make(chan struct{}, 256)
 	natstest.Background(t, func(ctx context.Context) error {

@@ -258,7 +258,7 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 	cfg := worker.Config{
 		Functions: functions,
 		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
-		WorkerTTL: r.options.workerTTL, Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
+		Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
 	cfg.Files = machineFiles(s.Conn, "", 0, slots)
 	applyOffers(&r.options.Offers, &cfg)

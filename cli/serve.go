@@ -57,7 +57,7 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	flags.Namespace(fs, &o.namespace, "use this namespace of the cache for every run, whatever the run asks for")
 	flags.CacheFrom(fs, &o.from, "with --cache-namespace: every run also uses results of these namespaces (repeatable)")
 	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most this many runs at a time; others wait")
-	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first orchestrator on this NATS decides)")
 	settings.TimeFlag(fs, &o.keepRuns, "keep-runs", orchestrator.DefaultKeep, 10*time.Minute, 0, "drop the log and output of a run this long after its end; without room, the oldest sooner")
 }
 
@@ -249,14 +249,14 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	}
 	cfg := worker.Config{
 		Functions: goFunctions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		WorkerTTL: o.workerTTL, Version: version(), Logger: log,
+		Version: version(), Logger: log,
 	}
 	if cfg.Repository, err = repositoryOf(ctx, workspace, ""); err != nil {
 		return err
 	}
 	applyOffers(&o.Offers, &cfg)
 	s := &service{
-		app: a, log: log, worker: &cfg,
+		app: a, log: log, worker: &cfg, workerTTL: o.workerTTL,
 		open: func(ctx context.Context, lost context.CancelCauseFunc) (*access.Session, error) {
 			return embedServing(ctx, a, o, freeListen(a, o, log), lost, log)
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/access"
@@ -26,6 +27,7 @@ type service struct {
 
 	open        func(ctx context.Context, stop context.CancelCauseFunc) (*access.Session, error)
 	worker      *worker.Config                                  // nil = no worker
+	workerTTL   time.Duration                                   // of the registry of workers, of an orchestrator
 	orchestrate func(ctx context.Context, c *broker.Conn) error // decides for runs until ctx ends; nil = no orchestrator
 
 	filesDir string // of the worker's store of files; "" = the default
@@ -43,7 +45,7 @@ var errLeft = errors.New("a signal ended it before it had work")
 func (s *service) Run(ctx context.Context) error {
 	w := &wiring{app: s.app, open: s.open, watch: s.watch, verdict: s.verdict, tied: true}
 	if s.worker != nil {
-		w.worker, w.workerTTL = s.newWorker, s.worker.WorkerTTL
+		w.worker, w.workerTTL = s.newWorker, s.workerTTL
 	}
 	if s.orchestrate != nil {
 		w.decide = func(ctx context.Context, session *access.Session) error { return s.orchestrate(ctx, session.Conn) }

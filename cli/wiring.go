@@ -130,6 +130,11 @@ func (w *wiring) run(ctx, deciding context.Context, c *control) error {
 func (w *wiring) start(ctx, deciding context.Context, c *control, s *access.Session) (finish func() error, err error) {
 	var part *worker.Worker
 	if w.worker != nil {
+		if w.decide != nil {
+			if err := kv.Create(ctx, s.Conn.Conn, w.workerTTL); err != nil {
+				return nil, err
+			}
+		}
 		if part, err = w.worker(s); err != nil {
 			return nil, err
 		}

@@ -36,7 +36,6 @@ type workerOptions struct {
 	passEnv      []string
 	drainTimeout time.Duration
 	exitWhenIdle bool
-	workerTTL    time.Duration
 	repository   string
 	filesDir     string
 	filesMax     int64
@@ -72,7 +71,6 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
-	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost (the first program on this NATS decides)")
 	o.Offers.Define(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -111,7 +109,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	}
 	cfg := worker.Config{
 		Group: o.group, Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
-		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, WorkerTTL: o.workerTTL, ExitWhenIdle: o.exitWhenIdle,
+		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, ExitWhenIdle: o.exitWhenIdle,
 		Version: version(), Logger: log,
 	}
 	var err error
@@ -139,7 +137,7 @@ func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	s := &service{
 		app: a, log: log, worker: &cfg, filesDir: o.filesDir, filesMax: o.filesMax,
 		open: func(ctx context.Context, _ context.CancelCauseFunc) (*access.Session, error) {
-			c, err := a.sessions.Dial(ctx, t, a.set.ConnectTimeout, log)
+			c, err := a.sessions.DialWorker(ctx, t, a.set.ConnectTimeout, log)
 			return &access.Session{Conn: c}, err
 		},
 	}

@@ -156,17 +156,18 @@ type Capabilities struct {
 	Repository string `msgpack:"repository,omitempty"`
 }
 
-// Control is a request to the process that runs something, over core NATS. It
+// Control is a request to a worker, over core NATS, on a subject of its own. It
 // may be lost, so it is repeated until the log shows its effect.
 type Control struct {
-	Cancel *CancelAttempt `msgpack:"cancel,omitempty"` // on the run's control subject
+	Cancel *CancelAttempt `msgpack:"cancel,omitempty"`
 	Drain  *Drain         `msgpack:"drain,omitempty"`  // on the worker's
 	Probe  *Probe         `msgpack:"probe,omitempty"`  // on the worker's
-	Answer *Answer        `msgpack:"answer,omitempty"` // on the worker's
+	Answer *Answer        `msgpack:"answer,omitempty"`
 }
 
 // CancelAttempt asks the worker of an attempt to end it.
 type CancelAttempt struct {
+	Run     RunID    `msgpack:"run,omitempty"`
 	Module  ModuleID `msgpack:"token"`
 	Attempt Attempt  `msgpack:"attempt"`
 	Kill    bool     `msgpack:"kill,omitempty"` // without TERM and grace

@@ -63,8 +63,8 @@ func TestNameBelongsToOneLiveIncarnation(t *testing.T) {
 	if len(list) != 2 || list[0].Name != "a" || list[1].Used != 1 {
 		t.Errorf("%+v", list)
 	}
-	if err := r.Register(ctx, jobs.WorkerInfo{Name: "a.b"}); err == nil {
-		t.Error("a name with a dot")
+	if err := r.Register(ctx, jobs.WorkerInfo{Name: "a.b.c"}); err == nil {
+		t.Error("a name with two dots")
 	}
 }
 

@@ -48,6 +48,15 @@ func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*R
 	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
+// JoinRegistry opens the registry for a worker, or returns ErrNotFound.
+func JoinRegistry(ctx context.Context, c *jetstream.Conn) (*Registry, error) {
+	b, err := c.JoinBucket(ctx, topology.Bucket("workers"))
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{bucket: b, own: map[string]mine{}}, nil
+}
+
 // Workers reads the live workers of a NATS, by name. Without a registry it returns
 // none. It does not create the registry.
 func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {

@@ -23,7 +23,8 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 	case schedule.Close:
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
-		if err := l.broker.Control.SendRun(l.run, jobs.Control{Cancel: &a.Cancel}); err != nil {
+		a.Cancel.Run = l.run
+		if err := l.broker.Control.SendWorker(a.Worker, jobs.Control{Cancel: &a.Cancel}); err != nil {
 			l.cfg.Logger.Debug("sending a request to a worker failed; it is repeated", "module", a.Cancel.Module, "error", err)
 		}
 	case schedule.Probe:
@@ -120,8 +121,13 @@ func signed(o jobs.Outcome, name string) *jobs.Outcome {
 	return &o
 }
 
-// audit notifies the dispatcher when a job is missing from the queue.
+// audit notifies the dispatcher when a job is missing from the queue, and creates the
+// consumer of its lane again if that is missing.
 func (l *loop) audit(ctx context.Context, a schedule.Audit) {
+	if err := l.broker.Queue.EnsureLane(ctx, a.Lane); err != nil {
+		l.fail(ctx, err)
+		return
+	}
 	queued, err := l.broker.Queue.Has(ctx, a.Lane, l.run, a.ID)
 	if err != nil {
 		l.fail(ctx, err)

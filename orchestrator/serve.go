@@ -55,6 +55,9 @@ const (
 // expires.
 func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	cfg.Config = cfg.withDefaults()
+	if err := kv.Create(ctx, c.Conn, cfg.WorkerTTL); err != nil {
+		return err
+	}
 	leases, err := kv.OpenLeases(ctx, c.Conn)
 	if err != nil {
 		return fmt.Errorf("open the bucket of leases: %w", err)
@@ -82,6 +85,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	g.Go(func() error { return leases.Watch(gctx, s.held) })
 	g.Go(func() error { return s.keepPresence(gctx, presence) })
 	g.Go(func() error { return s.sweeps(gctx) })
+	g.Go(func() error { return keepStreams(gctx, c, cfg.Config) })
 	g.Go(func() error { return s.loop(gctx) })
 	err = g.Wait()
 	if stopped := ctx.Err() != nil; stopped {

@@ -41,7 +41,10 @@ type Close struct {
 }
 
 // Ask asks the worker of an attempt to end it.
-type Ask struct{ Cancel jobs.CancelAttempt }
+type Ask struct {
+	Worker string // that has claimed the attempt
+	Cancel jobs.CancelAttempt
+}
 
 // Write appends a record to the run's control subject, expecting Expect to be
 // its last sequence.

@@ -72,7 +72,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 		}
 		if m.askedLast.IsZero() || now.Sub(m.askedLast) >= askEvery {
 			m.askedLast = now
-			d.do(Ask{jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
+			d.do(Ask{n.claim.Worker, jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, Kill: kill, Reason: why}})
 		}
 		if !d.run.needsGrant(n) && now.Sub(latest(m.asked, d.fleet.since)) > grace+silence {
 			d.close(n, inPlaceOf(n, report.AttemptCancelled, "worker "+n.claim.Worker+" did not answer a cancellation", now), false)
@@ -88,7 +88,7 @@ func (d *Dispatcher) tickClaimed(n *node, m *memo, now time.Time) time.Time {
 			d.close(n, inPlaceOf(n, report.AttemptTimedOut, "worker "+n.claim.Worker+" is silent about an attempt whose timeout of "+timeout.String()+" has passed", now), false)
 		} else if d.run.needsGrant(n) && !now.Before(due) && now.Sub(m.askedLast) >= askEvery {
 			m.askedLast = now
-			d.do(Ask{jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, TimedOut: true, Reason: "timed out after " + timeout.String()}})
+			d.do(Ask{n.claim.Worker, jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, TimedOut: true, Reason: "timed out after " + timeout.String()}})
 		}
 	}
 	return next
@@ -105,9 +105,6 @@ func inPlaceOf(n *node, s report.AttemptStatus, text string, now time.Time) jobs
 // tickUnclaimed looks at an attempt whose job waits, or runs for a moment only.
 func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
 	if why := d.run.stopped(n); why != "" {
-		if m.published {
-			d.do(Ask{jobs.CancelAttempt{Module: jobs.ModuleID(n.module.Token), Attempt: n.attempt, Kill: d.run.kill, Reason: why}})
-		}
 		d.close(n, jobs.Outcome{Attempt: n.attempt, Status: report.AttemptCancelled, By: "orchestrator", Reason: why}, m.published || d.run.epoch > 1)
 		return
 	}

@@ -38,7 +38,6 @@ type Config struct {
 	PassEnv      []string          // names or patterns of its own environment that modules may ask for
 	PassAll      bool              // the embedded worker: modules may ask for anything
 	DrainTimeout time.Duration     // 0 = 30 s
-	WorkerTTL    time.Duration     // of the registry, if this worker creates it; 1 s to 10 m, 0 = 3 s
 	ExitWhenIdle bool              // Run drains the worker when it has had no attempt for 2 s
 	Version      string            // of the program, for lists of workers
 	// Secrets provides the secrets of an attempt before it starts; nil = no module has any.
@@ -82,9 +81,6 @@ func (c Config) Validate() error {
 	}
 	if c.DrainTimeout < 0 {
 		fault("drain-timeout: %v is negative", c.DrainTimeout)
-	}
-	if c.WorkerTTL != 0 && (c.WorkerTTL < time.Second || c.WorkerTTL > 10*time.Minute) {
-		fault("worker-ttl: %v is not between 1s and 10m", c.WorkerTTL)
 	}
 	if err := workspace.Check(c.Workspace); err != nil {
 		fault("workspace: %w", err)

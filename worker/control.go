@@ -12,13 +12,13 @@ const idleAfter = 2 * time.Second
 
 // control handles a request that arrives over core NATS. Requests are repeated until
 // the log answers, so handling one twice changes nothing.
-func (s *shift) control(run jobs.RunID, m jobs.Control) {
+func (s *shift) control(m jobs.Control) {
 	if m.Drain != nil {
 		s.log.Info("told to drain", "by", m.Drain.By)
 		s.w.Drain()
 	}
 	if c := m.Cancel; c != nil {
-		s.each(func(a *task) { a.Cancelled(run, c, nil) })
+		s.each(func(a *task) { a.Cancelled(c.Run, c, nil) })
 	}
 	if m.Answer != nil {
 		s.each(func(a *task) { a.Answered(m.Answer, nil) })

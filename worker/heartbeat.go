@@ -20,17 +20,29 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
-// open opens the buckets. It waits for NATS.
+// open opens the buckets. It waits for NATS, and for the orchestrator that creates
+// them.
 func (s *shift) open(ctx context.Context) error {
-	err := persist(ctx, func(ctx context.Context) (err error) {
-		if s.registry, err = kv.OpenRegistry(ctx, s.conn.Conn, s.cfg.WorkerTTL); err != nil {
+	for said := false; ; said = true {
+		err := persist(ctx, func(ctx context.Context) (err error) {
+			if s.registry, err = kv.JoinRegistry(ctx, s.conn.Conn); err != nil {
+				return err
+			}
+			s.lanes, err = kv.JoinLanes(ctx, s.conn.Conn)
+			return err
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, broker.ErrNotFound) {
 			return err
 		}
-		s.lanes, err = kv.OpenLanes(ctx, s.conn.Conn)
-		return err
-	})
-	if err != nil {
-		return err
+		if !said {
+			s.log.Warn("waiting for an orchestrator, which creates what is missing on NATS", "url", s.conn.URL(), "error", err)
+		}
+		if err := pause.For(ctx, attempt.MaxPause); err != nil {
+			return err
+		}
 	}
 	s.ttl = s.registry.TTL()
 	s.self.TTL, s.self.KeyLease = s.ttl, attempt.NewKeyLease(s.ttl)
@@ -211,8 +223,7 @@ func (s *shift) lapse() {
 	s.log.Warn("the lease has lapsed: NATS has not acknowledged a heartbeat in time; the modules that held a key were killed", "attempts", killed)
 }
 
-// reconnects restores the streams that a restart of the server has lost, and sends a
-// heartbeat.
+// reconnects sends a heartbeat on every new connection.
 func (s *shift) reconnects(ctx context.Context) error {
 	again := s.conn.Reconnected(ctx)
 	for {
@@ -223,10 +234,6 @@ func (s *shift) reconnects(ctx context.Context) error {
 			}
 		case <-ctx.Done():
 			return nil
-		}
-		s.beatNow()
-		if err := s.conn.Ensure(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("restore the streams", "error", err)
 		}
 		s.beatNow()
 	}

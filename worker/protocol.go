@@ -73,7 +73,7 @@ func (l runLog) Append(ctx context.Context, on uint64, cell attempt.Cell, expect
 }
 
 func (l runLog) Last(ctx context.Context, cell attempt.Cell) (jobs.Entry, error) {
-	entry, err := l.conn.Runs.Last(ctx, cell.Run, cell.Module)
+	entry, err := l.conn.Runs.OwnLast(ctx, cell.Run, cell.Module)
 	return entry, understood(err)
 }
 

@@ -129,7 +129,7 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 		"lease":      s.lapses,
 		"keep":       s.keepDeliveries,
 		"reconnect":  s.reconnects,
-		"lanes":      func(ctx context.Context) error { return s.lanes.Watch(ctx, lanes) },
+		"lanes":      func(ctx context.Context) error { return s.lanes.Follow(ctx, lanes) },
 		"capability": func(ctx context.Context) error { return s.consider(ctx, lanes) },
 		"control":    func(ctx context.Context) error { return s.conn.Control.Receive(ctx, s.cfg.Name, s.control) },
 		"gone":       s.endGone,

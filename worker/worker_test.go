@@ -60,13 +60,22 @@ func connect(t *testing.T, s *natstest.Server) *broker.Conn {
 // newBench starts a worker; everything has ended when the test has.
 func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) *bench {
 	t.Helper()
+	return newBenchTTL(t, s, 10*time.Second, change...)
+}
+
+// newBenchTTL is newBench with a time to live of entries of the registry.
+func newBenchTTL(t *testing.T, s *natstest.Server, ttl time.Duration, change ...func(*worker.Config)) *bench {
+	t.Helper()
 	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
 	t.Cleanup(b.conn.Close)
+	if err := kv.Create(t.Context(), b.conn.Conn, ttl); err != nil {
+		t.Fatal(err)
+	}
 	b.lane("any", jobs.LaneSet{Slots: 1})
 	if _, err := b.conn.Runs.Append(t.Context(), run, "", 0, jobs.Record{Spec: &jobs.Spec{Run: run}}); err != nil {
 		t.Fatal(err)
 	}
-	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir, WorkerTTL: 10 * time.Second}
+	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -305,7 +314,8 @@ func (b *bench) telling(send func() error) (stop func()) {
 
 // cancelling asks for the end of an attempt until stop.
 func (b *bench) cancelling(ask jobs.CancelAttempt) (stop func()) {
-	return b.telling(func() error { return b.conn.Control.SendRun(run, jobs.Control{Cancel: &ask}) })
+	ask.Run = run
+	return b.telling(func() error { return b.conn.Control.SendWorker("w1", jobs.Control{Cancel: &ask}) })
 }
 
 func (b *bench) ends(want error) {
@@ -581,7 +591,7 @@ func TestStopKillsAndHandsBack(t *testing.T) {
 }
 
 func TestLapsedLeaseKillsWhatHoldsAKey(t *testing.T) {
-	b := newBench(t, natstest.StartServer(t, nil), func(c *worker.Config) { c.WorkerTTL = time.Second })
+	b := newBenchTTL(t, natstest.StartServer(t, nil), time.Second)
 	keyed := b.job("trap '' TERM; echo $$ >keyed; while :; do sleep 0.01 || :; done")
 	keyed.Keyed = true
 	free := b.job("echo $$ >free; exec sleep 300")
@@ -641,8 +651,8 @@ func TestDrainWhileNATSIsAway(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	s := natstest.InProcess(t)
-	b := newBench(t, s, func(c *worker.Config) { c.WorkerTTL = 3 * time.Second }) // a name that is taken is asked for as long, and longer
-	j := b.job("true")                                                            // w1 is there when this has run
+	b := newBenchTTL(t, s, 3*time.Second) // a name that is taken is asked for as long, and longer
+	j := b.job("true")                    // w1 is there when this has run
 	b.publish(j)
 	b.outcome(j)
 	second, err := worker.New(b.conn, worker.Config{Name: "w1"})
@@ -730,9 +740,9 @@ func TestLanes(t *testing.T) {
 func TestConfigFaultsComeTogether(t *testing.T) {
 	_, err := worker.New(nil, worker.Config{
 		Name: "a b", Slots: -1, Tags: []string{""}, Tools: []string{"go=x"}, PassEnv: []string{"["}, DrainTimeout: -1,
-		WorkerTTL: time.Millisecond, Workspace: "/no/such/dir", Labels: map[string]string{"": "x"},
+		Workspace: "/no/such/dir", Labels: map[string]string{"": "x"},
 	})
-	for _, word := range []string{"name", "slots", "tags", "tools", "pass-env", "drain-timeout", "worker-ttl", "workspace", "labels"} {
+	for _, word := range []string{"name", "slots", "tags", "tools", "pass-env", "drain-timeout", "workspace", "labels"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("no word of %s in %v", word, err)
 		}

@@ -10,11 +10,20 @@ import (
 	"github.com/modpipe/modpipe/internal/store"
 )
 
-// Dial connects to a target. With timeout 0 it tries until ctx ends.
+// Dial connects to a target, and creates what is missing there. With timeout 0 it tries
+// until ctx ends.
 func (o *Opener) Dial(ctx context.Context, t connect.Target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
-	c, err := broker.Connect(ctx, broker.Config{
-		URL: t.URL, Name: "modpipe " + o.NATS.Program, Options: t.Options, ConnectTimeout: timeout, Replicas: o.NATS.Connection.Replicas, Logger: log,
-	})
+	return o.dial(ctx, t, broker.Config{ConnectTimeout: timeout, Logger: log})
+}
+
+// DialWorker connects a worker to a target. A worker creates nothing: it waits.
+func (o *Opener) DialWorker(ctx context.Context, t connect.Target, timeout time.Duration, log *slog.Logger) (*broker.Conn, error) {
+	return o.dial(ctx, t, broker.Config{ConnectTimeout: timeout, Logger: log, Joins: true})
+}
+
+func (o *Opener) dial(ctx context.Context, t connect.Target, cfg broker.Config) (*broker.Conn, error) {
+	cfg.URL, cfg.Name, cfg.Options, cfg.Replicas = t.URL, "modpipe "+o.NATS.Program, t.Options, o.NATS.Connection.Replicas
+	c, err := broker.Connect(ctx, cfg)
 	if err != nil {
 		return nil, o.NATS.Explain(t, err)
 	}

@@ -77,8 +77,8 @@ func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 			return err
 		}
 		for _, r := range running {
-			cancel := &jobs.CancelAttempt{Module: r.Module, Attempt: r.Attempt, Kill: true, Reason: why}
-			if err := c.conn.Control.SendRun(run, jobs.Control{Cancel: cancel}); err != nil {
+			cancel := &jobs.CancelAttempt{Run: run, Module: r.entry.Module, Attempt: r.entry.Attempt, Kill: true, Reason: why}
+			if err := c.conn.Control.SendWorker(r.worker, jobs.Control{Cancel: cancel}); err != nil {
 				return err
 			}
 		}
@@ -90,16 +90,22 @@ func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 	}
 }
 
-func (c *Client) runningOf(ctx context.Context, run jobs.RunID) (running []jobs.RunningEntry, err error) {
+// running is an attempt that a worker lists.
+type running struct {
+	worker string
+	entry  jobs.RunningEntry
+}
+
+func (c *Client) runningOf(ctx context.Context, run jobs.RunID) (list []running, err error) {
 	workers, err := kv.Workers(ctx, c.conn.Conn)
 	for i := range workers {
 		for _, r := range workers[i].Running {
 			if r.Run == run {
-				running = append(running, r)
+				list = append(list, running{workers[i].Name, r})
 			}
 		}
 	}
-	return running, err
+	return list, err
 }
 
 // endedByForce returns the report of a run whose log cannot be folded and that

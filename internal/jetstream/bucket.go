@@ -14,8 +14,9 @@ import (
 // Bucket is a KV bucket: bytes under keys, with revisions. Its layout is the usual
 // one, so that the nats CLI can read it.
 type Bucket struct {
-	c   *Conn
-	cfg BucketConfig
+	c      *Conn
+	cfg    BucketConfig
+	joined bool
 }
 
 // BucketEntry is a key's newest state.
@@ -73,7 +74,7 @@ func BucketStream(cfg BucketConfig) jetstream.StreamConfig {
 // OpenBucket opens a bucket, or creates it as cfg describes. An existing bucket
 // keeps its TTL.
 func (c *Conn) OpenBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error) {
-	b := &Bucket{c, cfg}
+	b := &Bucket{c: c, cfg: cfg}
 	have, err := c.ensureStream(ctx, c.placed(BucketStream(cfg)))
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", b.Name(), err)
@@ -84,13 +85,23 @@ func (c *Conn) OpenBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error
 
 // FindBucket opens an existing bucket, or returns ErrNotFound.
 func (c *Conn) FindBucket(ctx context.Context, name string) (*Bucket, error) {
-	b := &Bucket{c, BucketConfig{Name: name}}
+	b := &Bucket{c: c, cfg: BucketConfig{Name: name}}
 	have, err := c.StreamInfo(ctx, b.stream())
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", b.Name(), err)
 	}
 	b.cfg.Memory, b.cfg.TTL, b.cfg.MarkerTTL = have.Config.Storage == jetstream.MemoryStorage, have.Config.MaxAge, have.Config.SubjectDeleteMarkerTTL
 	return b, nil
+}
+
+// JoinBucket is FindBucket for a user who may not create the bucket, nor read
+// anything but the newest entries of single keys.
+func (c *Conn) JoinBucket(ctx context.Context, name string) (*Bucket, error) {
+	b, err := c.FindBucket(ctx, name)
+	if err == nil {
+		b.joined = true
+	}
+	return b, err
 }
 
 // Name is the name of the bucket.
@@ -191,6 +202,9 @@ func (b *Bucket) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 // recreate recreates the bucket, with the same settings, if the server has lost
 // it.
 func (b *Bucket) recreate(ctx context.Context) error {
+	if b.joined {
+		return nil
+	}
 	if missing, _ := b.c.findStream(ctx, b.stream()); !missing {
 		return nil
 	}
@@ -198,10 +212,14 @@ func (b *Bucket) recreate(ctx context.Context) error {
 	return err
 }
 
-// Last reads a key. For a deleted or expired key it returns ErrNotFound and an
+// Last reads a key; in a joined bucket it may read a replica that is behind. For a deleted or expired key it returns ErrNotFound and an
 // entry with the revision, which an Update expects.
 func (b *Bucket) Last(ctx context.Context, key string) (BucketEntry, error) {
-	l, err := b.c.Last(ctx, b.stream(), b.subject(key))
+	read := b.c.Last
+	if b.joined {
+		read = b.c.Newest
+	}
+	l, err := read(ctx, b.stream(), b.subject(key))
 	if err != nil {
 		return BucketEntry{Key: key}, err
 	}

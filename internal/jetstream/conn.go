@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/modpipe/modpipe/internal/pause"
 	"github.com/modpipe/modpipe/internal/redact"
 )
 
@@ -31,6 +32,9 @@ type Config struct {
 	// Streams are created when they are missing, also when the server has lost
 	// them. Their storage and replicas follow from Memory and Replicas.
 	Streams []jetstream.StreamConfig
+	// Joins: the user may create nothing. Connect waits for the missing streams, and
+	// reports them.
+	Joins bool
 	// Probe is the stream that CheckJetStream asks for. Every user may see it.
 	Probe string
 	// Advice returns how to make room in a full stream, besides raising its limit; ""
@@ -128,7 +132,39 @@ func (c *Conn) prepare(ctx context.Context) error {
 	if err := c.CheckJetStream(ctx); err != nil {
 		return err
 	}
+	if c.cfg.Joins {
+		c.recreated.Store(math.MaxInt64) // never
+		return c.awaitStreams(ctx)
+	}
 	return c.Ensure(ctx)
+}
+
+// awaitStreams waits until another program has created the streams.
+func (c *Conn) awaitStreams(ctx context.Context) error {
+	var reported time.Time
+	for {
+		missing := ""
+		for _, cfg := range c.cfg.Streams {
+			_, err := c.StreamInfo(ctx, cfg.Name)
+			if errors.Is(err, ErrNotFound) {
+				missing = cfg.Name
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("find stream %s: %w", cfg.Name, err)
+			}
+		}
+		if missing == "" {
+			return nil
+		}
+		if time.Since(reported) >= waitReportEvery {
+			reported = time.Now()
+			c.log.Warn("waiting for an orchestrator, which creates what is missing on NATS", "url", c.URL(), "stream", missing)
+		}
+		if err := pause.For(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // CheckJetStream returns why JetStream cannot be used; nil when it can.

@@ -3,7 +3,6 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -27,17 +26,6 @@ func (c *Conn) EnsureConsumer(ctx context.Context, stream string, cfg jetstream.
 	})
 	if code := errorCode(err); code == codeConsumerExists || code == codeConsumerDiffers {
 		return nil
-	}
-	return err
-}
-
-// RestoreConsumer creates a consumer that the server has lost, and before it the
-// stream if that is lost, too.
-func (c *Conn) RestoreConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) error {
-	err := c.EnsureConsumer(ctx, stream, cfg)
-	if errors.Is(err, ErrNotFound) {
-		c.Recreate(ctx)
-		err = c.EnsureConsumer(ctx, stream, cfg)
 	}
 	return err
 }

@@ -69,6 +69,7 @@ func (c *Conn) carrier(ctx context.Context) *Conn {
 // connection logs the same; denials of permissions differ.
 func (c *Conn) openData(ctx context.Context) (*Conn, error) {
 	cfg := c.cfg
+	cfg.Joins = false // nothing is prepared on it
 	cfg.ConnectTimeout = dataPatience
 	if cfg.Name != "" {
 		cfg.Name += " (data)"

@@ -154,7 +154,7 @@ const inboxPermission = "subscribe to inboxes"
 func permission(subject string) string {
 	tokens := 2
 	switch {
-	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DELETE."):
+	case strings.HasPrefix(subject, "$JS.API.DIRECT.GET."), strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DELETE."):
 		tokens = 5
 	case strings.HasPrefix(subject, "$JS.API."):
 		return subject

@@ -166,13 +166,11 @@ func (t *trials) silent() {
 		t.done = append(t.done, Trial{What: what, Subject: subject, Worker: worker})
 		t.quiet = append(t.quiet, silent{len(t.done) - 1, subscribe, body})
 	}
-	add("send to the workers of a run", false, false, topology.RunControl(jobs.RunID(t.scratch)), control)
 	add("send to a worker", false, false, topology.WorkerControl(t.scratch), control)
 	add("slow a reader down", false, false, "$JS.FC."+topology.RunsStream+"."+t.scratch+".1", nil)
 	add("acknowledge a job", true, false, "$JS.ACK."+topology.JobsStream+"."+string(lane)+".1.1.1.1.0", nil)
 	add("receive the bells of new jobs", true, true, topology.Bell(lane), nil)
-	add("receive cancellations", true, true, topology.RunControl("*"), nil)
-	add("receive requests to drain", true, true, topology.WorkerControl(t.scratch), nil)
+	add("receive requests to drain and to cancel", true, true, topology.WorkerControl(t.scratch), nil)
 }
 
 // listen does the operations without an answer, and collects their denials.

@@ -231,19 +231,17 @@ func (p *Puller) status(ctx context.Context, box *inbox, code, text string) {
 	}
 }
 
-// restore recreates the lane's missing consumer.
+// restore waits until an orchestrator has created the lane's missing consumer again.
 func (p *Puller) restore(ctx context.Context, l *lane) {
 	l.silenced = true
+	p.c.WarnOnce("lane "+string(l.name), "a lane has no consumer: waiting for an orchestrator to create it", "url", p.c.URL(), "lane", l.name)
 	p.work.Go(func() error {
-		err := p.c.RestoreConsumer(ctx, topology.JobsStream, topology.LaneConsumer(l.name))
-		if err != nil && ctx.Err() == nil {
-			p.c.Logger().Warn("cannot create the missing consumer of a lane", "url", p.c.URL(), "lane", l.name, "error", err)
-			_ = pause.For(ctx, scanEvery)
+		if pause.For(ctx, scanEvery) == nil {
+			p.send(ctx, event{do: func() {
+				l.silenced = false
+				p.onRecreated(ctx)
+			}})
 		}
-		p.send(ctx, event{do: func() {
-			l.silenced = false
-			p.onRecreated(ctx)
-		}})
 		return nil
 	})
 }

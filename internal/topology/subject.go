@@ -77,10 +77,6 @@ func Logs(run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt) string {
 	return Log(run, jobs.AttemptID{Module: module, Attempt: attempt})
 }
 
-// RunControl is the subject of messages to the workers of a run; run "*" selects
-// those for all runs.
-func RunControl(run jobs.RunID) string { return "mp.ctl.run." + string(run) }
-
 // Question is the subject of a worker's questions about a run.
 func Question(run jobs.RunID, worker string) string { return ask(run, WorkerKey(worker)) }
 

@@ -114,13 +114,12 @@ func (l *loop) close(a schedule.Close) {
 	purge()
 }
 
-// ask sends a request to end an attempt to every worker. The worker with the
-// attempt ends it.
+// ask sends a request to end an attempt to the worker that has claimed it.
 func (l *loop) ask(a schedule.Ask) {
 	w, run := l.d.o.w, l.d.run.id
 	w.tell(l.d.o.party, "request the end of an attempt", func() {
 		for _, k := range w.workers {
-			if k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
+			if k.name == a.Worker && k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
 				w.after(w.delay(), k.party, "receives a request to end an attempt", func() { k.cancel(run, &a.Cancel) })
 			}
 		}
