@@ -37,6 +37,8 @@ type cache struct {
 	bucket  *kv.Cache     // set before opened is closed; nil = it may not be used
 	wanting sync.Once
 
+	checking sync.Mutex // held while artifacts are compared with what a worker says
+
 	mu     sync.Mutex
 	full   bool                      // the run was told that results cannot be stored
 	known  map[jobs.AttemptID]*known // attempts that run, or are about to
@@ -363,6 +365,9 @@ func (r results) Inherit(ctx context.Context, state *schedule.Run, id jobs.Attem
 	case inputs.Root != r.this.inputs.Root:
 		err = errors.New("its attempt found other inputs than its fingerprint covers")
 	default:
+		err = k.genuine(ctx, o.Artifacts)
+	}
+	if err == nil {
 		e := entryOf(spec, m, o, r.this)
 		e.When, e.Log = o.Finished, k.keepLog(ctx, spec.Run, id, o)
 		err = k.bucket.Store(ctx, k.namespace, e)

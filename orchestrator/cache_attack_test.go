@@ -34,12 +34,27 @@ func confined(namespace string) *server.Permissions {
 	}
 }
 
+// confinedWorker are the permissions of a worker of untrusted runs: it reads and writes
+// content of one namespace and of the large values of runs, and writes no cache.
+func confinedWorker(namespace string) *server.Permissions {
+	return &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			"mp.run.*.mod.>", "mp.log.>", "mp.ask.>", "$KV.mp-workers.>",
+			"$O.mp-blobs.*." + namespace + ".>", "$O.mp-blobs.*." + jobs.ValuesNamespace + ".>",
+			"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.*." + namespace + ".>",
+			"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.*." + jobs.ValuesNamespace + ".>",
+			"$JS.API.STREAM.INFO.*", "$JS.ACK.MP_JOBS.>",
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "mp.bell.>", "mp.ctl.run.*", "mp.ctl.worker.>"}},
+	}
+}
+
 // newContested returns a site, and the connection of an orchestrator of untrusted runs,
 // which may write the namespace pr.
 func newContested(t *testing.T) (*site, *broker.Conn) {
 	t.Helper()
 	n := natstest.StartServer(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "team", Password: "t"}, {Username: "pr", Password: "p", Permissions: confined("pr")}}
+		o.Users = []*server.User{{Username: "team", Password: "t"}, {Username: "pr", Password: "p", Permissions: confined("pr")}, {Username: "worker", Password: "p", Permissions: confinedWorker("pr")}}
 		o.NoAuthUser = "team"
 	})
 	s := newSiteOn(t, n)
@@ -92,16 +107,16 @@ func TestUntrustedRunsReadAndCannotPlantResults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.deniedToPR("$KV.mp-cache.main."+strings.Repeat("b", 64), value)
-	s.deniedToPR("$O.mp-blobs.M.main."+string(content.DigestOf([]byte("planted"))), []byte("{}"))
-	s.deniedToPR("$O.mp-blobs.C.main."+string(content.DigestOf([]byte("planted")))+".65536.0", []byte("planted"))
+	s.denied("pr", "$KV.mp-cache.main."+strings.Repeat("b", 64), value)
+	s.denied("pr", "$O.mp-blobs.M.main."+string(content.DigestOf([]byte("planted"))), []byte("{}"))
+	s.denied("pr", "$O.mp-blobs.C.main."+string(content.DigestOf([]byte("planted")))+".65536.0", []byte("planted"))
 }
 
-// deniedToPR publishes as the untrusted orchestrator, and expects that NATS denies it.
-func (s *site) deniedToPR(subject string, data []byte) {
+// denied publishes as a user, and expects that NATS denies it.
+func (s *site) denied(user, subject string, data []byte) {
 	s.t.Helper()
 	denied := make(chan error, 1)
-	c, err := nats.Connect(s.nats.URL(), nats.UserInfo("pr", "p"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
+	c, err := nats.Connect(s.nats.URL(), nats.UserInfo(user, "p"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -116,6 +131,47 @@ func (s *site) deniedToPR(subject string, data []byte) {
 		}
 	case <-s.ctx.Done():
 		s.t.Errorf("%s: it is not denied", subject)
+	}
+}
+
+// TestConfinedWorkerReachesOneNamespace: a worker of untrusted runs plants no result, not
+// even in its own namespace, and neither writes nor reads content of another one.
+func TestConfinedWorkerReachesOneNamespace(t *testing.T) {
+	t.Parallel()
+	s, _ := newContested(t)
+	s.input("1")
+	wantStatuses(t, s.runCached("r1", building, cached{}), "build=succeeded use=succeeded")
+	ours := natstest.Must[content.Store](t)(s.conn.Files.In("main"))
+	secret := natstest.Must[content.Digest](t)(ours.PutBytes(s.ctx, []byte("of main")))
+	print := strings.Repeat("b", 64)
+	for _, subject := range []string{
+		"$KV.mp-cache.pr." + print, "$KV.mp-cache.pr." + print + ".flight", "$KV.mp-cache.pr." + print + ".tries", "$KV.mp-cache.main." + print,
+		"$KV.mp-cache.pr.dirs." + print + "." + print,
+		"$O.mp-blobs.M.main." + string(secret), "$O.mp-blobs.C.main." + string(secret) + ".7.0",
+		"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.M.main." + string(secret),
+		"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.C.main." + string(secret) + ".7.0",
+		"$JS.API.DIRECT.GET.OBJ_mp-blobs", "$JS.API.STREAM.MSG.GET.OBJ_mp-blobs", "$JS.API.STREAM.PURGE.OBJ_mp-blobs", "$JS.API.STREAM.MSG.DELETE.OBJ_mp-blobs",
+		"$JS.API.CONSUMER.CREATE.OBJ_mp-blobs.x", "$JS.API.STREAM.UPDATE.OBJ_mp-blobs",
+	} {
+		s.denied("worker", subject, []byte("{}"))
+	}
+
+	c, err := broker.Connect(s.ctx, broker.Config{URL: s.nats.URL(), Options: []nats.Option{nats.UserInfo("worker", "p")}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	theirs := natstest.Must[content.Store](t)(c.Files.In("pr"))
+	mine, err := theirs.PutBytes(s.ctx, []byte("of pr"))
+	if err != nil {
+		t.Fatalf("it cannot write its own content: %v", err)
+	}
+	if data, err := theirs.Bytes(s.ctx, mine, 100); err != nil || string(data) != "of pr" {
+		t.Errorf("it reads %q of its own, %v", data, err)
+	}
+	foreign := natstest.Must[content.Store](t)(c.Files.In("main"))
+	if data, err := foreign.Bytes(s.ctx, secret, 100); err == nil {
+		t.Errorf("it reads %q of main", data)
 	}
 }
 

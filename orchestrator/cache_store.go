@@ -106,6 +106,9 @@ func (k *cache) store(ctx context.Context, spec *jobs.Spec, a schedule.Conclude,
 		k.cfg.Logger.Debug("a result is not stored in the cache", "module", a.Module.Name, "reason", why)
 		return nonzero(note), nil
 	}
+	if err := k.genuine(ctx, o.Artifacts); err != nil {
+		return nonzero(note), err
+	}
 	e := entryOf(spec, a.Module, o, this)
 	e.When, e.Tools, e.Log = a.Closed, tools, k.keepLog(ctx, spec.Run, a.ID, o)
 	if !o.Hermetic {
@@ -117,6 +120,27 @@ func (k *cache) store(ctx context.Context, spec *jobs.Spec, a schedule.Conclude,
 		}
 	}
 	return nonzero(note), k.bucket.Store(ctx, k.namespace, e)
+}
+
+// genuine returns why artifacts that a worker reports are not stored as it says. Every
+// run that uses their entry would fail. It looks at one after the other: each list of
+// files may be long.
+func (k *cache) genuine(ctx context.Context, artifacts []jobs.Artifact) error {
+	k.checking.Lock()
+	defer k.checking.Unlock()
+	for _, a := range artifacts {
+		if !isTree(a.Tree) || a.Tree.Namespace != k.namespace {
+			return fmt.Errorf("artifact %.80s: the worker names no tree of the run's namespace", a.Name)
+		}
+		t, err := k.files.load(ctx, a.Tree)
+		if err != nil {
+			return fmt.Errorf("artifact %.80s: %w", a.Name, err)
+		}
+		if t.Len() != a.Tree.Files || t.Size() != a.Tree.Bytes {
+			return fmt.Errorf("artifact %.80s has %d files and %d bytes, and the worker says %d and %d", a.Name, t.Len(), t.Size(), a.Tree.Files, a.Tree.Bytes)
+		}
+	}
+	return nil
 }
 
 // entryOf is the entry of an attempt that has succeeded.
