@@ -71,12 +71,11 @@ func ExampleProduces() {
 
 // A configuration that is encrypted before it leaves the team may contain a token.
 func ExampleSecretsInArtifacts() {
-	run(func(p *modpipe.Builder) {
-		modpipe.Add(p, "configure", modpipe.Call(func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, os.WriteFile(filepath.Join(modpipe.AttemptOf(ctx).Dir, "settings"), []byte("x"), 0o600)
-		}), modpipe.Produces{Name: "settings", Globs: []string{"settings"}}, modpipe.SecretsInArtifacts())
+	graph(func(p *modpipe.Builder) {
+		modpipe.Add(p, "configure", modpipe.Command{Run: "./configure.sh >settings && age -e -r \"$RECIPIENT\" -o settings.age settings"},
+			modpipe.Produce("settings", "settings*"), modpipe.SecretsInArtifacts())
 	})
-	// Output: configure: succeeded
+	// Output: configure <-
 }
 
 func ExampleConsume() {
