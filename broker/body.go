@@ -36,7 +36,7 @@ func (b *bodies) pack(ctx context.Context, subject string, body []byte, full jet
 	if len(m.Data) <= min(topology.LongestBody, b.c.MaxBody()) {
 		return m, nil
 	}
-	digest, err := b.store.WhenFull(full).PutBytes(ctx, m.Data)
+	digest, err := b.bodiesOf(subject).WhenFull(full).PutBytes(ctx, m.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -45,13 +45,23 @@ func (b *bodies) pack(ctx context.Context, subject string, body []byte, full jet
 	return m, nil
 }
 
+// bodiesOf is the store of the long bodies of a subject.
+func (b *bodies) bodiesOf(subject string) content.Store {
+	return b.store.Part(topology.BodyNamespace(subject))
+}
+
 // unpack is the inverse of pack. It reads and decompresses at most most bytes.
 // Permanent errors are unreadable.
 func (b *bodies) unpack(ctx context.Context, m *nats.Msg, most int) ([]byte, error) {
 	data := m.Data
 	if byReference(m) {
 		var err error
-		if data, err = b.store.Bytes(ctx, content.Digest(m.Header.Get(headerBlob)), most); err != nil {
+		digest := content.Digest(m.Header.Get(headerBlob))
+		data, err = b.bodiesOf(m.Subject).Bytes(ctx, digest, most)
+		if errors.Is(err, ErrNotFound) { // an earlier version has stored it beside the values
+			data, err = b.store.Bytes(ctx, digest, most)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,7 @@ var (
 	ErrInsecure    = jetstream.ErrInsecure    // either side does not trust the other, or does not speak TLS
 	ErrFull        = jetstream.ErrFull        // the stream is at its limit, or the account's storage is
 	ErrTooLarge    = jetstream.ErrTooLarge    //
+	ErrForeign     = jetstream.ErrForeign     // a stream is not the one that modpipe makes
 	ErrReconnected = jetstream.ErrReconnected // earlier positions do not count: read again
 )
 

@@ -248,8 +248,10 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, re
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		if byReference(m.Msg) {
-			if err := used.Add(ctx, valueRef(m.Header.Get(headerBlob)), nil); err != nil {
-				return err
+			for _, ref := range []content.Ref{bodyRef(m), valueRef(m.Header.Get(headerBlob))} { // the latter of an earlier version
+				if err := used.Add(ctx, ref, nil); err != nil {
+					return err
+				}
 			}
 		}
 		e, err := r.entry(ctx, m)
@@ -289,6 +291,11 @@ func markRecord(ctx context.Context, rec *jobs.Record, used *content.Marks, refs
 		}
 	}
 	return nil
+}
+
+// bodyRef names the long body of a message.
+func bodyRef(m jetstream.Message) content.Ref {
+	return content.Ref{Namespace: topology.BodyNamespace(m.Subject), Digest: content.Digest(m.Header.Get(headerBlob))}
 }
 
 // valueRef names a value of a run.

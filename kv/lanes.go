@@ -22,11 +22,15 @@ type Lanes struct{ bucket *jetstream.Bucket }
 
 // OpenLanes opens or creates it.
 func OpenLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour})
+	b, err := c.OpenBucket(ctx, lanesBucket())
 	if err != nil {
 		return nil, err
 	}
 	return &Lanes{b}, nil
+}
+
+func lanesBucket() jetstream.BucketConfig {
+	return jetstream.BucketConfig{Name: topology.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour}
 }
 
 // Put writes a lane, unless the same entry is at most a day old, and returns its

@@ -10,7 +10,6 @@ import (
 
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
-	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -23,7 +22,7 @@ const (
 
 // JoinLanes opens the lanes for a worker, or returns ErrNotFound.
 func JoinLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
-	b, err := c.JoinBucket(ctx, topology.Bucket("lanes"))
+	b, err := c.JoinBucket(ctx, lanesBucket())
 	if err != nil {
 		return nil, err
 	}

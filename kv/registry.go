@@ -39,18 +39,22 @@ type mine struct {
 
 // OpenRegistry opens or creates it. ttl counts only when it is created (0 = 3 s).
 func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*Registry, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{
-		Name: topology.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), MarkerTTL: markerTTL,
-	})
+	b, err := c.OpenBucket(ctx, registryBucket(ttl))
 	if err != nil {
 		return nil, err
 	}
 	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
+// registryBucket has no markers of expired entries, because those would let every worker
+// erase the whole registry. Watch finds out what has expired.
+func registryBucket(ttl time.Duration) jetstream.BucketConfig {
+	return jetstream.BucketConfig{Name: topology.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), Shared: true}
+}
+
 // JoinRegistry opens the registry for a worker, or returns ErrNotFound.
 func JoinRegistry(ctx context.Context, c *jetstream.Conn) (*Registry, error) {
-	b, err := c.JoinBucket(ctx, topology.Bucket("workers"))
+	b, err := c.JoinBucket(ctx, registryBucket(0))
 	if err != nil {
 		return nil, err
 	}
@@ -234,19 +238,22 @@ type Change struct {
 // news does not know whether a worker is absent.
 func (r *Registry) Watch(ctx context.Context, out chan<- Change) error {
 	beat := min(max(r.TTL()/6, leastBeat), mostBeat)
+	x := expiry{r: r, every: beat / 2, seen: map[string]time.Time{}}
 	return ended(ctx, r.bucket.WatchClosely(ctx, beat, func(e jetstream.BucketEntry) error {
-		c, ok := changeOf(e)
-		if !ok {
-			return nil
+		if c, ok := changeOf(e); ok {
+			x.note(c)
+			if err := send(ctx, out, c); err != nil {
+				return err
+			}
 		}
-		return send(ctx, out, c)
+		return x.check(ctx, out)
 	}))
 }
 
 // Bounds of the time between two Beats of a watch.
 const (
 	leastBeat = 250 * time.Millisecond
-	mostBeat  = time.Second
+	mostBeat  = 400 * time.Millisecond
 )
 
 // changeOf returns the change that an entry reports; false when it does not count.

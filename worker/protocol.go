@@ -54,7 +54,7 @@ func understood(err error) error {
 		return answer{err, attempt.ErrConflict}
 	case errors.Is(err, broker.ErrNotFound):
 		return answer{err, attempt.ErrNotFound}
-	case errors.Is(err, broker.ErrDenied):
+	case errors.Is(err, broker.ErrDenied), errors.Is(err, broker.ErrForeign): // waiting does not help
 		return answer{err, attempt.ErrDenied}
 	case errors.Is(err, broker.ErrReconnected):
 		return answer{err, attempt.ErrReconnected}

@@ -61,6 +61,13 @@ func (s Store) In(namespace string, from ...string) (Store, error) {
 	return s, nil
 }
 
+// Part returns a namespace of the same store that no user can name; namespace is a token
+// of a subject.
+func (s Store) Part(namespace string) Store {
+	s.namespace, s.from = namespace, nil
+	return s
+}
+
 // Namespace is the name of the namespace.
 func (s Store) Namespace() string { return s.namespace }
 

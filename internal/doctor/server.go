@@ -54,7 +54,7 @@ func (d *doctor) examineReach(ctx context.Context) bool {
 	version, _, _ := strings.Cut(f.Version, "-")
 	switch {
 	case jobs.CompareVersions(version, natsprobe.LeastServer) < 0:
-		d.fault("server", "update nats-server to "+natsprobe.LeastServer+" or newer: the registry of workers needs limits of age that leave markers", "%s", text)
+		d.fault("server", "update nats-server to "+natsprobe.LeastServer+" or newer: buckets need limits of age that leave markers", "%s", text)
 	case f.RoundTrip > 200*time.Millisecond:
 		d.warn("server", "every hop of a chain of modules takes several round trips: run orchestrator and workers nearer to the server", "%s", text)
 	default:
@@ -280,8 +280,6 @@ func (d *doctor) examineRegistry() {
 		switch {
 		case a.TTL == 0:
 			d.fault("registry", "delete the bucket "+a.Name+" while no worker runs; --worker-ttl says how it is made", "entries of workers never end: a loss is never noticed")
-		case a.MarkerTTL == 0:
-			d.fault("registry", "delete the bucket "+a.Name+" while no worker runs: it is made again with markers", "the end of an entry leaves no marker: a loss is not noticed")
 		case a.TTL < time.Second || a.TTL > 10*time.Minute:
 			d.warn("registry", "delete the bucket "+a.Name+" while no worker runs; --worker-ttl (1s to 10m) says how it is made", "%s", text)
 		default:

@@ -48,6 +48,7 @@ type BucketConfig struct {
 	MarkerTTL time.Duration // at least 1 s: watchers receive the expiry of an entry
 	MaxBytes  int64         // of all entries; 0 = no limit
 	Optional  bool          // a write fails while there is no room (ErrFull); else it waits
+	Shared    bool          // who may write a key may not erase others; such a bucket has no markers
 }
 
 // mostEntry is the largest value that is decompressed, in bytes.
@@ -66,7 +67,7 @@ func BucketStream(cfg BucketConfig) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: "KV_" + cfg.Name, Subjects: []string{"$KV." + cfg.Name + ".>"}, Storage: storage,
 		MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: cmp.Or(cfg.MaxBytes, -1), MaxMsgSize: -1, MaxConsumers: maxConsumers, MaxAge: cfg.TTL,
-		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true, Duplicates: duplicates,
+		Discard: jetstream.DiscardNew, AllowRollup: !cfg.Shared, DenyDelete: true, AllowDirect: true, Duplicates: duplicates,
 		AllowMsgTTL: cfg.MarkerTTL > 0, SubjectDeleteMarkerTTL: cfg.MarkerTTL,
 	}
 }
@@ -96,12 +97,20 @@ func (c *Conn) FindBucket(ctx context.Context, name string) (*Bucket, error) {
 
 // JoinBucket is FindBucket for a user who may not create the bucket, nor read
 // anything but the newest entries of single keys.
-func (c *Conn) JoinBucket(ctx context.Context, name string) (*Bucket, error) {
-	b, err := c.FindBucket(ctx, name)
+//
+// It returns ErrForeign for a bucket that is not as OpenBucket creates it.
+func (c *Conn) JoinBucket(ctx context.Context, cfg BucketConfig) (*Bucket, error) {
+	b := &Bucket{c: c, cfg: cfg, joined: true}
+	have, err := c.StreamInfo(ctx, b.stream())
 	if err == nil {
-		b.joined = true
+		want := BucketStream(cfg)
+		err = foreign(&want, &have.Config)
 	}
-	return b, err
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", b.Name(), err)
+	}
+	b.cfg.TTL, b.cfg.MarkerTTL = have.Config.MaxAge, have.Config.SubjectDeleteMarkerTTL
+	return b, nil
 }
 
 // Name is the name of the bucket.

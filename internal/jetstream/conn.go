@@ -145,10 +145,13 @@ func (c *Conn) awaitStreams(ctx context.Context) error {
 	for {
 		missing := ""
 		for _, cfg := range c.cfg.Streams {
-			_, err := c.StreamInfo(ctx, cfg.Name)
+			have, err := c.StreamInfo(ctx, cfg.Name)
 			if errors.Is(err, ErrNotFound) {
 				missing = cfg.Name
 				break
+			}
+			if err == nil {
+				err = foreign(&cfg, &have.Config)
 			}
 			if err != nil {
 				return fmt.Errorf("find stream %s: %w", cfg.Name, err)

@@ -33,8 +33,8 @@ func (c *Conn) placed(cfg jetstream.StreamConfig) jetstream.StreamConfig {
 }
 
 // Ensure creates the missing streams of the configuration. (A restart of the
-// server removes memory streams.) It changes no existing one, because the
-// administrator of NATS may have configured it.
+// server removes memory streams.) It refuses one that is another (ErrForeign), and
+// keeps the settings of the administrator of NATS.
 func (c *Conn) Ensure(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, cfg := range c.cfg.Streams {
@@ -52,7 +52,7 @@ func (c *Conn) ensureStream(ctx context.Context, cfg jetstream.StreamConfig) (je
 	have, err := c.StreamInfo(ctx, cfg.Name)
 	switch {
 	case err == nil:
-		return have.Config, nil
+		return c.accept(ctx, &cfg, &have.Config)
 	case errors.Is(err, ErrDenied):
 		return cfg, nil
 	case !errors.Is(err, ErrNotFound):

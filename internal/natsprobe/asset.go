@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/topology"
 )
 
@@ -66,8 +66,8 @@ func differences(want, have *natsjs.StreamConfig) []Difference {
 			found = append(found, Difference{fmt.Sprintf(format, args...), breaks})
 		}
 	}
-	for _, s := range want.Subjects {
-		note(!slices.Contains(have.Subjects, s), true, "it does not store %s", s)
+	for _, text := range jetstream.Departures(want, have) {
+		note(true, true, "%s", text)
 	}
 	note(have.Retention != want.Retention, true, "its retention is %s instead of %s", strings.ToLower(have.Retention.String()), strings.ToLower(want.Retention.String()))
 	note(have.NoAck, true, "it acknowledges nothing (no_ack)")

@@ -14,7 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/topology"
 )
 
-// LeastServer is the oldest supported server: the registry of workers needs
+// LeastServer is the oldest supported server: buckets need
 // entries that leave markers when they expire.
 const LeastServer = "2.11.0"
 
@@ -85,7 +85,7 @@ func (p *Probe) Account(ctx context.Context, replicas int) (Account, error) {
 func (p *Probe) wanted() []natsjs.StreamConfig {
 	streams := topology.Streams()
 	for _, name := range p.buckets {
-		streams = append(streams, jetstream.BucketStream(jetstream.BucketConfig{Name: name}))
+		streams = append(streams, jetstream.BucketStream(jetstream.BucketConfig{Name: name, Shared: name == topology.Bucket("workers")}))
 	}
 	return streams
 }

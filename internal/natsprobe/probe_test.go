@@ -68,7 +68,7 @@ func TestTrialsLeaveNothing(t *testing.T) {
 	for _, created := range []bool{false, true} {
 		if created {
 			c := connect(t, config(t, s))
-			natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-workers", Memory: true, TTL: time.Hour, MarkerTTL: time.Minute}))
+			natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-workers", Memory: true, TTL: time.Hour, Shared: true}))
 			natstest.Must[*jetstream.Bucket](t)(c.OpenBucket(ctx, jetstream.BucketConfig{Name: "mp-lanes"}))
 			natstest.Check(t, c.Queue.EnsureLane(ctx, "any"))
 			natstest.Must[uint64](t)(c.Runs.Append(ctx, "r", "m", 0, jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w", Incarnation: "i", Nonce: "n"}}))
