@@ -12,6 +12,7 @@ type artifactCheck struct {
 	modules func(name string) []*Module
 	names   []string // of everything that is declared
 	fault   func(m *Module, entry int, suggestion, format string, args ...any)
+	warn    func(m *Module, entry int, suggestion, format string, args ...any) // nil: warned before
 	hint    func(func() string) string
 
 	axes     func(name string) (axes, bool) // of a declared name; nil: checked before
@@ -156,6 +157,7 @@ func (x *artifactCheck) producers(m *Module, i int, c *Consume) {
 		x.onFailure(m, i, name, by[name][0])
 	}
 	x.same(m, i, c, by)
+	x.apart(m, i, c, by)
 }
 
 // notProduced reports an artifact that no need produces.
@@ -223,6 +225,23 @@ func (x *artifactCheck) same(m *Module, i int, c *Consume, by map[string][]strin
 	}
 }
 
+// apart warns of an artifact of one member that is restored below the directory of that
+// member: a command that is the same for all members cannot know its name.
+func (x *artifactCheck) apart(m *Module, i int, c *Consume, by map[string][]string) {
+	if x.warn == nil || c.Merge {
+		return
+	}
+	for _, n := range m.Sources(*c) {
+		a, known := x.axes(n.Module)
+		one := known && len(a.names) > 0 && !slices.ContainsFunc(a.names, func(axis string) bool { return !slices.Contains(n.Same, axis) })
+		makes := slices.ContainsFunc(sortedKeys(by), func(name string) bool { return slices.Contains(by[name], n.Module) })
+		if one && makes {
+			x.warn(m, i, fmt.Sprintf("add merge: true to have the files at the paths that they had, or merge: false to keep %s-N", n.Module),
+				"the files of %q are restored below the directory of the one member of %s that is the same", c.Name, n.Module)
+		}
+	}
+}
+
 // hasAxes checks that one side has the axes.
 func (x *artifactCheck) hasAxes(m *Module, i int, c *Consume, side string) bool {
 	a, known := x.axes(side)
@@ -257,6 +276,12 @@ func (c *collector) checkArtifacts(f *File, modules map[string]*Module, entries 
 		fault: func(m *Module, i int, suggestion, format string, args ...any) {
 			if i < len(entries[m]) && c.ok(entries[m][i]) {
 				c.fault(entries[m][i], suggestion, format, args...)
+			}
+		},
+		warn: func(m *Module, i int, suggestion, format string, args ...any) {
+			if i < len(entries[m]) && c.ok(entries[m][i]) && entries[m][i].get("merge") == nil {
+				n := entries[m][i]
+				c.add(&c.warnings, position{n.Line, n.Col}, fmt.Sprintf(format, args...), suggestion)
 			}
 		},
 		axes: func(name string) (axes, bool) {

@@ -58,3 +58,38 @@ modules:
 		t.Errorf("warnings: %v", w)
 	}
 }
+
+// TestFilesBelowOneMemberWarn: where one member is the same, a directory with its name is
+// rarely what is meant.
+func TestFilesBelowOneMemberWarn(t *testing.T) {
+	for consumer, warns := range map[string]bool{
+		"needs: [{module: part, same: i}], artifacts: {consume: [text]}":                            true,
+		"needs: [part], artifacts: {consume: [{name: text, same: i}]}":                              true,
+		"needs: [part], artifacts: {consume: [{name: text, same: [i], to: in}]}":                    true,
+		"needs: [part], artifacts: {consume: [{name: text, same: i, merge: true}]}":                 false,
+		"needs: [part], artifacts: {consume: [{name: text, same: i, merge: false}]}":                false,
+		"needs: [part], artifacts: {consume: [text]}":                                               false,
+		"needs: [two], artifacts: {consume: [{name: two, same: i}]}":                                false, // of several members
+		"needs: [{module: two, same: j}], artifacts: {consume: [{name: two, same: i}]}":             true,
+		"needs: [{module: part, same: i}, single], artifacts: {consume: [{name: s, from: single}]}": false,
+	} {
+		f, err := Parse("p.yaml", []byte(`
+name: x
+modules:
+  part: {matrix: {i: [1, 2]}, run: x, artifacts: {produce: {text: out}}}
+  two: {matrix: {i: [1, 2], j: [1, 2]}, run: x, artifacts: {produce: {two: out}}}
+  single: {run: x, artifacts: {produce: {s: out}}}
+  own: {matrix: {i: [1, 2], j: [1, 2]}, run: x, `+consumer+`}
+`))
+		if err != nil {
+			t.Fatalf("%s: %v", consumer, err)
+		}
+		w := f.Warnings()
+		if (len(w) > 0) != warns || len(w) > 1 {
+			t.Errorf("%s: warns %v", consumer, w)
+		}
+		if warns && len(w) > 0 && (w[0].Line != 7 || !strings.Contains(w[0].Suggestion, "merge: true")) {
+			t.Errorf("%s: %+v", consumer, w[0])
+		}
+	}
+}
