@@ -24,15 +24,16 @@ func (n Noise) String() string {
 	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s; later ones are skipped without a word", n.Sequence, n.Why)
 }
 
-// skip takes a record as noise. The first of a cell is reported. Records
-// after the end of the run do not count.
+// skip takes a record as noise. The first of a cell is reported, unless every
+// module has ended: nothing depends on it then, and the log rejects only the
+// forged records that the writer of the end has seen.
 func (r *Run) skip(e jobs.Entry, n *node, why string) {
 	r.skipped = true
 	if n != nil {
 		n.cell = e.Sequence
 		r.changed = append(r.changed, n.index)
 	}
-	if r.end != nil || r.noisy[e.Cell] {
+	if r.live == 0 || r.end != nil || r.noisy[e.Cell] {
 		return
 	}
 	if r.noisy == nil {
@@ -97,6 +98,8 @@ func (n *node) misfitOutcome(o *jobs.Outcome) string {
 		return fmt.Sprintf("an outcome of attempt %d, and the module is %s at attempt %d", o.Attempt, n.status, n.attempt)
 	case o.Attempt == 0 && n.claim != nil:
 		return "an end without an attempt, and a worker has claimed one"
+	case o.By == "" && n.claim != nil && o.Nonce != n.claim.Nonce:
+		return fmt.Sprintf("an outcome of attempt %d by another delivery than the one that has claimed it", o.Attempt)
 	case o.Cached != nil && (o.Attempt != 0 || n.module.Cache == nil || n.module.Dynamic != nil):
 		return "a cached result, and the module has no cache or an attempt of its own"
 	case o.Cached != nil && o.Status == report.AttemptSucceeded:

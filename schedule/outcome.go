@@ -41,7 +41,7 @@ func (r *Run) applyCell(e jobs.Entry) {
 		why = "it is neither a claim nor an outcome"
 	}
 	switch {
-	case why != "" && n.endedBeside(outcome):
+	case why != "" && e.Auth != jobs.Forged && n.endedBeside(outcome):
 		n.cell = e.Sequence
 	case why != "":
 		r.skip(e, n, why)

@@ -237,7 +237,7 @@ func (w *world) commit(x *execution, o jobs.Outcome) {
 	if x.claimed != 0 {
 		expect = x.claimed
 	}
-	o.Attempt, o.Worker, o.Started, o.Finished = x.id.Attempt, x.worker, w.now.Add(-time.Millisecond), w.now
+	o.Attempt, o.Worker, o.Nonce, o.Started, o.Finished = x.id.Attempt, x.worker, "n", w.now.Add(-time.Millisecond), w.now
 	w.write(cellSubject(x.id.Module), x.id.Module, expect, jobs.Record{Outcome: &o})
 }
 

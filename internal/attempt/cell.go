@@ -45,15 +45,19 @@ func (d *Delivery) readCell(ctx context.Context) (cellView, error) {
 
 // classify recognises records of this delivery by incarnation and nonce, never by
 // the name of the worker, and believes only what its key verifies: others can read
-// both in its claim. An entry without a sequence means an empty cell.
+// both in its claim. Orchestrators sign with another key. An entry without a sequence
+// means an empty cell.
 func (d *Delivery) classify(e jobs.Entry) cellState {
 	mine := func(incarnation, nonce string) bool { return incarnation == d.w.Incarnation && nonce == d.from.Nonce }
 	claim, outcome, n := e.Record.Claim, e.Record.Outcome, d.job.Attempt
 	p := d.position.Load()
+	current := p.on == d.w.Log.Connection() // else its sequences mean nothing
 	switch {
-	case e.Sequence == p.expect && p.claim == 0 && p.on == d.w.Log.Connection():
+	case e.Sequence == p.expect && p.claim == 0 && current:
 		return asExpected
-	case len(d.job.Key) > 0 && e.Auth != jobs.Verified:
+	case len(d.job.Key) > 0 && (e.Auth != jobs.Verified || outcome != nil && outcome.By != ""):
+		return unexplained
+	case p.claim != 0 && current && d.repeated(e, p.claim):
 		return unexplained
 	case claim != nil && claim.Attempt == n && mine(claim.Incarnation, claim.Nonce):
 		return myClaim
@@ -65,6 +69,14 @@ func (d *Delivery) classify(e jobs.Entry) cellState {
 		return anothersClaim
 	}
 	return unexplained
+}
+
+// repeated reports whether a record of this attempt cannot count, since the delivery
+// has claimed the attempt at a sequence: any other claim, or the outcome of any other
+// delivery. It may be a copy of a record that the server has lost.
+func (d *Delivery) repeated(e jobs.Entry, at uint64) bool {
+	claim, outcome := e.Record.Claim, e.Record.Outcome
+	return claim != nil && e.Sequence != at || outcome != nil && outcome.By == "" && outcome.Nonce != d.from.Nonce
 }
 
 // over reports whether the run has its end record.

@@ -239,10 +239,21 @@ func (d *Delivery) Watch(ctx context.Context, superseded func()) {
 		d.claimRunning(ctx, superseded)
 	}
 	for d.w.Clock.Await(ctx, d.recheck) == nil {
-		if seen, err := d.readCell(ctx); err == nil && (seen.state == anothersClaim || seen.state == closed) {
+		if d.superseded(ctx) {
 			d.supersede(superseded)
 		}
 	}
+}
+
+// superseded reports whether another delivery holds the attempt, or it is closed. It
+// asks when the cell does not show that.
+func (d *Delivery) superseded(ctx context.Context) bool {
+	seen, err := d.readCell(ctx)
+	if err != nil || seen.state != unexplained {
+		return err == nil && (seen.state == anothersClaim || seen.state == closed)
+	}
+	a, err := d.ask(ctx, seen)
+	return err == nil && (a.State == jobs.StandsTaken || a.State == jobs.StandsClosed)
 }
 
 // Recheck makes Watch read the cell again: after a gap of the lease other processes
