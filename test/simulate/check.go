@@ -72,13 +72,14 @@ func (w *world) runOf(id jobs.RunID) *run {
 }
 
 // appended checks a record that was stored. noise means that a stranger has
-// written it.
-func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
+// written it, misled that its writer has found a copy of a genuine record.
+func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise, misled bool) {
 	t := &w.runOf(id).truth
 	if w.runOf(id).gone {
 		return // no orchestrator decides for this run
 	}
-	if !noise && t.ended > 0 && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
+	misled = misled || w.forger.has(id, attemptIn(e))
+	if !noise && t.ended > 0 && !misled && e.Record.Takeover == nil && e.Record.Cancel == nil && subjectOf(e.Cell, &e.Record) != "ctl" {
 		w.fail("%s is stored after the end of %s", kindOf(&e.Record), id)
 	}
 	second, final := false, jobs.Attempt(0)
@@ -90,11 +91,12 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 		return
 	}
 	switch {
+	case t.state.Skipped() && misled:
 	case t.state.Skipped() && !noise && !w.server.lost: // two losses may put two outcomes into a cell
 		w.fail("%s of %s in %s does not fit: %s", kindOf(&e.Record), e.Cell, id, describe(&e.Record))
-	case !t.state.Skipped() && noise:
+	case !t.state.Skipped() && noise && !w.forger.has(id, attemptIn(e)) && !(w.forger != nil && e.Auth == jobs.Verified && (w.server.lost || attemptIn(e).Attempt == 0)): // it may repeat what the server has lost, or what may be repeated
 		w.fail("noise of %s in %s counts: %s", e.Cell, id, describe(&e.Record))
-	case t.state.Skipped():
+	case t.state.Skipped(), noise && attemptIn(e).Attempt == 0:
 	case e.Record.Outcome != nil:
 		c.outcome(w, t, id, e, second, final)
 		c.closedByCondition(w, t, id, e)
@@ -111,6 +113,18 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise bool) {
 	case e.Record.Cancel != nil:
 		c.cancel(w, t, id, e)
 	}
+}
+
+// attemptIn is the attempt that a record of a cell is about.
+func attemptIn(e *jobs.Entry) jobs.AttemptID {
+	id := jobs.AttemptID{Module: e.Cell}
+	switch {
+	case e.Record.Claim != nil:
+		id.Attempt = e.Record.Claim.Attempt
+	case e.Record.Outcome != nil:
+		id.Attempt = e.Record.Outcome.Attempt
+	}
+	return id
 }
 
 // record folds an entry that was stored at the given time.
@@ -174,6 +188,9 @@ func (c *checks) outcome(w *world, t *truth, id jobs.RunID, e *jobs.Entry, secon
 		return
 	}
 	for _, x := range t.running { // an attempt that lives may not be taken over as lost
+		if w.forger.has(id, attemptIn(e)) {
+			return
+		}
 		if x.Job().Keyed && x.Job().Module == e.Cell && x.Job().Attempt == o.Attempt && c.holds(w, x) {
 			w.fail("attempt %d of %s in %s is declared lost while %s, which holds a key, runs it", o.Attempt, e.Cell, id, x.k.self.Incarnation)
 		}
@@ -245,8 +262,9 @@ func (c *checks) cancelled(w *world, t *truth, id jobs.RunID) bool {
 
 // holds reports whether an execution counts as a holder of its locks. A paused
 // machine does not count: fencing tokens protect against its late writes.
-func (c *checks) holds(_ *world, x *task) bool {
-	return x.running && x.k.alive && !x.k.paused && !x.k.waking
+// Nor does an attempt that a forger can close, with its key.
+func (c *checks) holds(w *world, x *task) bool {
+	return x.running && x.k.alive && !x.k.paused && !x.k.waking && !w.forger.has(x.Job().Run, jobs.AttemptID{Module: x.Job().Module, Attempt: x.Job().Attempt})
 }
 
 // starts checks the start of an execution.
@@ -263,11 +281,14 @@ func (c *checks) starts(w *world, x *task) {
 	}
 	if x.from.boot == w.server.boot { // else its worker received it before the server lost data
 		c.needsEnded(w, t, x, m)
+	}
+	betrayed := w.forger.has(j.Run, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}) // others may have closed it
+	if x.from.boot == w.server.boot && !betrayed {
 		c.open(w, t, x)
 		c.delayed(w, t, x, m)
 		c.asDeclared(w, t, x, m)
 	}
-	if j.Keyed {
+	if j.Keyed && !betrayed {
 		c.fence(w, t, x, m)
 	}
 	t.running = append(t.running, x)
@@ -304,7 +325,7 @@ func (c *checks) open(w *world, t *truth, x *task) {
 // stored.
 func (c *checks) acked(w *world, j *jobs.Job) {
 	t, id := &w.runOf(j.Run).truth, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt}
-	if !w.server.lost && t.ended == 0 && t.state.Open(id) && (!j.Keyed || t.state.Granted(id)) {
+	if !w.server.lost && t.ended == 0 && !w.forger.has(j.Run, id) && t.state.Open(id) && (!j.Keyed || t.state.Granted(id)) {
 		w.fail("attempt %d of %s in %s is acknowledged before it is closed", j.Attempt, j.Name, j.Run)
 	}
 }

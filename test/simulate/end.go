@@ -13,6 +13,7 @@ import (
 // atTheEnd checks the final state of a world.
 func (c *checks) atTheEnd(w *world) {
 	c.left(w)
+	c.viewersAtTheEnd(w)
 	for _, r := range w.runs {
 		if r.gone {
 			continue
@@ -30,7 +31,7 @@ func (c *checks) atTheEnd(w *world) {
 
 // replay checks that the same entries give the same run.
 func (c *checks) replay(w *world, r *run) {
-	again, err := schedule.Load(w.server.logs[r.id].entries, nil)
+	again, err := schedule.Load(w.server.logs[r.id].seenBy(w.allSecrets()).all(), nil)
 	if err != nil {
 		w.fail("the log of %s does not fold: %v", r.id, err)
 		return

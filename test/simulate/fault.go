@@ -30,6 +30,7 @@ func (w *world) trouble() {
 	if w.chance(w.climate.noise) {
 		w.makeNoise()
 	}
+	w.forger.begin()
 	w.at(end, nil, "the faults end", w.endFaults)
 }
 
@@ -252,7 +253,7 @@ func (w *world) cancelRun() {
 		return
 	}
 	l := w.server.logs[r.id]
-	w.server.append(r.id, "", l.last["cancel"], jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "a user", Reason: "enough"}})
+	w.server.append(r.id, "", l.last["cancel"], "", jobs.Record{Cancel: &jobs.Cancel{ID: w.name("c"), By: "a user", Reason: "enough"}})
 }
 
 // endFaults ends all faults.

@@ -111,13 +111,13 @@ func (d *decider) entryStored(log *log) {
 	if l == nil {
 		return
 	}
-	entries := log.entries
+	seen := log.seenBy(d.o.secrets)
 	l.feed.push("receives log entries", func() {
-		for i, _ := slices.BinarySearchFunc(entries, l.cursor+1, func(e jobs.Entry, seq uint64) int { return int(e.Sequence) - int(seq) }); i < len(entries); i++ {
+		for i, _ := slices.BinarySearchFunc(seen.entries, l.cursor+1, func(e jobs.Entry, seq uint64) int { return int(e.Sequence) - int(seq) }); i < len(seen.entries); i++ {
 			if d.loop != l {
 				return
 			}
-			l.fold(entries[i])
+			l.fold(seen.at(i))
 		}
 	})
 }

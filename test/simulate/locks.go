@@ -1,7 +1,9 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -72,7 +74,7 @@ func (l *loop) locksChanged() {
 func (l *loop) newTaker() *locks.Taker {
 	o := l.d.o
 	return &locks.Taker{
-		Run: l.d.run.id, Epoch: l.epoch, Bucket: bucket{o.party}, Logs: otherLogs{o.party}, Leases: otherLeases{o.party},
+		Run: l.d.run.id, Epoch: l.epoch, Bucket: bucket{o.party}, Logs: otherLogs{o.party, o.secrets}, Leases: otherLeases{o.party},
 		Clock: clock{o.party}, Ask: l.inquire, Logger: quiet,
 	}
 }
@@ -149,11 +151,19 @@ func (b bucket) Write(ctx context.Context, l jobs.Lock, entry jobs.LockEntry, re
 }
 
 // otherLogs are the logs of other runs for an orchestrator.
-type otherLogs struct{ p *party }
+type otherLogs struct {
+	p       *party
+	secrets keyring
+}
+
+var errNoKey = errors.New("the run is signed with another secret")
 
 func (o otherLogs) Last(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (rec jobs.Record, err error) {
 	err = o.p.persist(ctx, "read another run's cell", func() func() {
-		last := o.p.w.server.logs[run].newest[cell].Record
+		var last jobs.Record
+		if l := o.p.w.server.logs[run]; l.last["mod "+string(cell)] != 0 {
+			last = l.entries[l.newest[cell]].Record
+		}
 		return func() { rec = last }
 	})
 	return rec, err
@@ -177,14 +187,17 @@ func (o otherLogs) load(ctx context.Context, run jobs.RunID) (state *schedule.Ru
 	var entries []jobs.Entry
 	var fencing uint64
 	err = o.p.persist(ctx, "read another run's log", func() func() {
-		all, n := slices.Clip(o.p.w.server.logs[run].entries), o.p.w.server.epoch()
-		return func() { entries, fencing = all, n }
+		seen, n := o.p.w.server.logs[run].seenBy(o.secrets), o.p.w.server.epoch()
+		return func() { entries, fencing = seen.all(), n }
 	})
 	if err != nil {
 		return nil, 0, err
 	}
 	if state, err = schedule.Load(entries, nil); err != nil {
 		return nil, 0, err
+	}
+	if o.secrets.lacks(state.Key()) {
+		return nil, 0, errNoKey
 	}
 	return state, schedule.NextEpoch(state, 0, false, fencing), nil
 }
@@ -196,7 +209,7 @@ func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run,
 			return state, err
 		}
 		control, _ := state.Control()
-		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: o.p.name}}
+		takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: o.p.name, Key: cmp.Or(state.Key(), o.secrets.first())}}
 		if ok, err := o.append(ctx, run, "", control, takeover); ok || err != nil {
 			return state, err
 		}
@@ -205,7 +218,12 @@ func (o otherLogs) TakeOver(ctx context.Context, run jobs.RunID) (*schedule.Run,
 
 func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) (ok bool, err error) {
 	err = o.p.persist(ctx, "append to another run's log", func() func() { //nolint:contextcheck // a simulated party waits without a context
-		seq := o.p.w.server.append(run, cell, expect, rec)
+		l := o.p.w.server.logs[run]
+		signed := code("")
+		if cell != "" {
+			signed = recordCode(l.secret, run)
+		}
+		seq := o.p.w.server.append(run, cell, expect, signed, rec)
 		return func() { ok = seq != 0 }
 	})
 	return ok, err

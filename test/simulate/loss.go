@@ -37,7 +37,7 @@ func (s *server) loseStore() {
 	s.lost = true
 	s.w.note("nats", "has lost its store")
 	for _, r := range s.w.runs {
-		s.logs[r.id] = newLog()
+		s.logs[r.id] = newLog(s.w, r.id)
 		r.gone = true
 	}
 	s.sequence, s.queued, s.queue, s.removed = 0, 0, nil, nil
@@ -73,9 +73,9 @@ func (s *server) loseLogs(from time.Duration) {
 		l := s.logs[r.id]
 		n, _ := slices.BinarySearch(l.at, from+1)
 		n = max(n, 1) // a run without its specification would not exist
-		short := newLog()
+		short := newLog(s.w, r.id)
 		for i := range n {
-			short.add(l.entries[i], l.at[i])
+			short.add(l.entries[i], l.signed[i], l.at[i])
 		}
 		kept = max(kept, l.entries[n-1].Sequence)
 		if lost := len(l.entries) - n; lost > 0 {
@@ -85,6 +85,7 @@ func (s *server) loseLogs(from time.Duration) {
 		}
 		s.logs[r.id] = short
 		r.truth.refold(short)
+		s.w.viewersBeginAgain(r)
 	}
 	s.sequence = kept
 }
@@ -116,11 +117,11 @@ func (t *truth) refold(l *log) {
 	*t = truth{}
 	t.begin()
 	t.tokens, t.running, t.locks, t.readings, t.known = before.tokens, before.running, before.locks, before.readings, before.known
-	for i := range l.entries {
-		_ = t.record(&l.entries[i], l.at[i]) // errors were reported when the entry was written
+	for i, e := range l.seenBy(l.w.allSecrets()).all() {
+		_ = t.record(&e, l.at[i]) // errors were reported when the entry was written
 	}
 }
 
-func newLog() *log {
-	return &log{last: map[string]uint64{}, newest: map[jobs.ModuleID]jobs.Entry{}}
+func newLog(w *world, run jobs.RunID) *log {
+	return &log{w: w, run: run, last: map[string]uint64{}, newest: map[jobs.ModuleID]int{}}
 }

@@ -36,10 +36,10 @@ func (w *world) makeNoise() {
 func (s *server) noise(r *run, e jobs.Entry) {
 	s.sequence += 1 + s.w.rand.Uint64N(3)
 	e.Sequence, e.Time = s.sequence, s.clock()
-	s.logs[r.id].add(e, s.w.now)
+	e = s.logs[r.id].add(e, "", s.w.now)
 	s.w.trace.mix(e.Sequence)
 	s.w.note("noise", "in", r.id, e.Cell, kindOf(&e.Record), describe(&e.Record), "at", e.Sequence)
-	s.w.checks.appended(s.w, r.id, &e, true)
+	s.w.checks.appended(s.w, r.id, &e, true, false)
 	s.notify(r.id)
 }
 

@@ -11,6 +11,7 @@ import (
 // holds the run's lease.
 type orchestrator struct {
 	*party
+	secrets  keyring
 	serves   []*run // the runs for which it tries to acquire the lease
 	gone     bool   // it has died for ever
 	deciders map[jobs.RunID]*decider
@@ -79,6 +80,9 @@ func (o *orchestrator) reconnected() {
 	for _, r := range o.w.runs {
 		switch d := o.deciders[r.id]; {
 		case d == nil:
+		case d.keyless:
+			d.keyless = false // the takeover that named the key may be lost
+			d.acquire()
 		case d.holds:
 			d.retake()
 		default:
@@ -98,9 +102,10 @@ func (o *orchestrator) answer(run jobs.RunID, q *jobs.Question, k *worker) {
 		return
 	}
 	o.w.note(o.name, "answers", run, q.Module, q.Attempt, a.State)
+	signed := attemptCode(d.loop.state.Key(), run, jobs.AttemptID{Module: q.Module, Attempt: q.Attempt})
 	o.w.tell(o.party, "answer a question", func() {
 		if k.alive && !k.cutIn && k.connected() && !o.w.chance(o.w.net.loss) {
-			o.w.after(o.w.delay(), k.party, "receives an answer", func() { k.answered(&a) })
+			o.w.after(o.w.delay(), k.party, "receives an answer", func() { k.answered(&a, signed) })
 		}
 	})
 }
@@ -120,6 +125,7 @@ type decider struct {
 	doubt    time.Time // until when its publications may still be stored, on its own clock
 	tries    int       // to acquire the lease
 	loop     *loop
+	keyless  bool // it does not have the key of the run
 	told     bool // it has found that the run's log is lost
 }
 
@@ -150,7 +156,7 @@ func (d *decider) call(what string, op func() func(), lost func()) {
 // acquire takes the run's lease when it is free.
 func (d *decider) acquire() {
 	w, s := d.o.w, d.o.w.server
-	if d.run.clean || d.holds || d.told {
+	if d.run.clean || d.holds || d.told || d.keyless {
 		return
 	}
 	d.tries++
@@ -329,9 +335,13 @@ func (d *decider) persist(what string, op func() func()) {
 	})
 }
 
-func (d *decider) append(cell jobs.ModuleID, expect uint64, rec jobs.Record, then func(seq uint64)) {
+func (d *decider) append(cell jobs.ModuleID, expect uint64, signed code, rec jobs.Record, then func(seq uint64)) {
 	d.persist("append "+kindOf(&rec), func() func() {
-		seq := d.o.w.server.append(d.run.id, cell, expect, rec)
+		secret := d.o.w.server.logs[d.run.id].secret
+		seq := d.o.w.server.append(d.run.id, cell, expect, signed, rec)
+		if seq != 0 && d.o.secrets.lacks(secret) {
+			d.o.w.fail("%s writes a %s of %s, and does not have its key", d.o.name, kindOf(&rec), d.run.id)
+		}
 		return func() { then(seq) }
 	})
 }

@@ -45,7 +45,7 @@ func (l *loop) perform(a schedule.Action) {
 	case schedule.Conclude:
 		l.conclude(a)
 	case schedule.Write:
-		d.append("", a.Expect, a.Record, func(uint64) {})
+		d.append("", a.Expect, "", a.Record, func(uint64) {})
 	case schedule.Audit:
 		d.persist("audit", func() func() {
 			queued := s.find(d.run.id, a.ID) >= 0
@@ -56,9 +56,9 @@ func (l *loop) perform(a schedule.Action) {
 			})
 		})
 	case schedule.CancelRun:
-		d.append("", a.Expect, jobs.Record{Cancel: &a.Cancel}, func(uint64) {})
+		d.append("", a.Expect, "", jobs.Record{Cancel: &a.Cancel}, func(uint64) {})
 	case schedule.Finish:
-		d.append("", 0, jobs.Record{End: &a.End}, func(uint64) {})
+		d.append("", 0, "", jobs.Record{End: &a.End}, func(uint64) {})
 	default:
 		d.o.w.fail("the simulator does not know the action %T", a)
 	}
@@ -76,7 +76,7 @@ func (l *loop) storeBy() time.Time {
 
 func (l *loop) publish(a schedule.Publish) {
 	d, job, id := l.d, a.Job, a.ID()
-	job.StoreBy = l.storeBy()
+	job.StoreBy, job.Key = l.storeBy(), []byte(attemptCode(l.state.Key(), d.run.id, id))
 	p := &publication{by: job.StoreBy.Add(-l.ahead)}
 	l.publishing[id] = p
 	known := func() {
@@ -96,7 +96,8 @@ func (l *loop) publish(a schedule.Publish) {
 
 func (l *loop) close(a schedule.Close) {
 	d := l.d
-	record := func() { d.append(a.Cell, a.Expect, jobs.Record{Outcome: &a.Outcome}, func(uint64) {}) }
+	signed := recordCode(l.state.Key(), d.run.id)
+	record := func() { d.append(a.Cell, a.Expect, signed, jobs.Record{Outcome: &a.Outcome}, func(uint64) {}) }
 	if a.Purge == nil {
 		record()
 		return
@@ -117,10 +118,11 @@ func (l *loop) close(a schedule.Close) {
 // ask sends a request to end an attempt to the worker that has claimed it.
 func (l *loop) ask(a schedule.Ask) {
 	w, run := l.d.o.w, l.d.run.id
+	signed := attemptCode(l.state.Key(), run, jobs.AttemptID{Module: a.Cancel.Module, Attempt: a.Cancel.Attempt})
 	w.tell(l.d.o.party, "request the end of an attempt", func() {
 		for _, k := range w.workers {
 			if k.name == a.Worker && k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {
-				w.after(w.delay(), k.party, "receives a request to end an attempt", func() { k.cancel(run, &a.Cancel) })
+				w.after(w.delay(), k.party, "receives a request to end an attempt", func() { k.cancel(run, &a.Cancel, signed) })
 			}
 		}
 	})
@@ -129,6 +131,7 @@ func (l *loop) ask(a schedule.Ask) {
 // probe asks one worker whether it runs an attempt.
 func (l *loop) probe(a schedule.Probe) {
 	w := l.d.o.w
+	a.Probe.Key = []byte(attemptCode(w.server.logs[a.Probe.Run].secret, a.Probe.Run, jobs.AttemptID{Module: a.Probe.Module, Attempt: a.Probe.Attempt}))
 	w.tell(l.d.o.party, "send a probe", func() {
 		for _, k := range w.workers {
 			if k.name == a.Worker && k.alive && !k.cutIn && k.connected() && !w.chance(w.net.loss) {

@@ -11,6 +11,7 @@ import (
 func (w *world) populate() {
 	w.climate = w.drawClimate()
 	w.castCache()
+	w.castKeys()
 	w.net = w.climate.net
 	for i := range w.climate.runs {
 		w.submit(jobs.RunID("r" + utoa(uint64(i+1))))
@@ -18,6 +19,7 @@ func (w *world) populate() {
 	for i := range w.climate.orchestrators {
 		w.orchestrators = append(w.orchestrators, &orchestrator{party: newParty(w, "o"+utoa(uint64(i+1)))})
 	}
+	w.handOutKeys()
 	w.share()
 	for _, o := range w.orchestrators {
 		o.start()
@@ -57,6 +59,9 @@ func (w *world) share() {
 func (w *world) desert() {
 	r := w.runs[len(w.runs)-1]
 	o := &orchestrator{party: newParty(w, "alone"), serves: []*run{r}}
+	if w.signs {
+		o.secrets = keyring{"A"}
+	}
 	r.deserted = true
 	w.orchestrators = append(w.orchestrators, o)
 	w.after(w.between(300*time.Millisecond, 8*time.Second), nil, "a run is deserted", o.leave)
@@ -64,13 +69,14 @@ func (w *world) desert() {
 
 // submit writes the specification of a run.
 func (w *world) submit(id jobs.RunID) *run {
-	w.server.logs[id] = newLog()
+	w.server.logs[id] = newLog(w, id)
 	r := &run{id: id, boot: w.server.boot, readings: map[string]reading{}}
 	w.runs = append(w.runs, r)
 	r.truth.begin()
 	r.truth.readings = r.readings
-	w.server.append(id, "", 0, jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline(r), Cache: w.cachePolicy()}})
+	w.server.append(id, "", 0, "", jobs.Record{Spec: &jobs.Spec{Run: id, Pipeline: w.pipeline(r), Cache: w.cachePolicy()}})
 	r.truth.locks = r.truth.state.Locks()
+	w.watch(r)
 	return r
 }
 

@@ -56,11 +56,16 @@ type server struct {
 
 // log is the log of a run. The server feeds followers from it.
 type log struct {
+	w       *world
+	run     jobs.RunID
 	entries []jobs.Entry
+	signed  []code
+	genuine []string        // the secret with which each record of a cell verifies
 	at      []time.Duration // when they were stored
 	last    map[string]uint64
-	newest  map[jobs.ModuleID]jobs.Entry
+	newest  map[jobs.ModuleID]int // index of the newest entry
 	ended   bool
+	secret  string // that the first takeover names
 }
 
 // leaseHolder identifies the orchestrator that holds a run's lease.
@@ -123,7 +128,7 @@ func subjectOf(cell jobs.ModuleID, rec *jobs.Record) string {
 
 // append is the compare-and-set on a subject of a run's log. It returns the
 // sequence, or 0 when it refuses.
-func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, rec jobs.Record) uint64 {
+func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, signed code, rec jobs.Record) uint64 {
 	l, subject := s.logs[run], subjectOf(cell, &rec)
 	if l.last[subject] != expect {
 		s.w.note("nats", "refuses "+kindOf(&rec), run, cell, "expects", expect, "is", l.last[subject])
@@ -131,10 +136,11 @@ func (s *server) append(run jobs.RunID, cell jobs.ModuleID, expect uint64, rec j
 	}
 	s.sequence += 1 + s.w.rand.Uint64N(3)
 	e := jobs.Entry{Sequence: s.sequence, Time: s.clock(), Cell: cell, Record: rec}
-	l.add(e, s.w.now)
+	e = l.add(e, signed, s.w.now)
+	s.w.forger.reads(run, &e, signed)
 	s.w.trace.mix(e.Sequence)
-	s.w.note("nats", "stores "+kindOf(&rec), run, cell, describe(&rec), "at", e.Sequence)
-	s.w.checks.appended(s.w, run, &e, false)
+	s.w.note("nats", "stores "+kindOf(&rec), run, cell, describe(&rec), "signed", signed, "at", e.Sequence)
+	s.w.checks.appended(s.w, run, &e, false, s.w.forger.misleads(cell, expect))
 	s.notify(run)
 	return e.Sequence
 }
@@ -147,16 +153,29 @@ func (s *server) notify(run jobs.RunID) {
 			d.entryStored(l)
 		}
 	}
+	for _, v := range s.w.viewers {
+		if v.run.id == run {
+			v.wake()
+		}
+	}
 }
 
-// add appends an entry to the log.
-func (l *log) add(e jobs.Entry, at time.Duration) {
-	l.entries, l.at = append(l.entries, e), append(l.at, at)
-	l.last[subjectOf(e.Cell, &e.Record)] = e.Sequence
+// add appends an entry to the log. It returns the entry as a reader with every
+// secret sees it.
+func (l *log) add(e jobs.Entry, signed code, at time.Duration) jobs.Entry {
+	secret := ""
 	if e.Cell != "" {
-		l.newest[e.Cell] = e
+		l.newest[e.Cell] = len(l.entries)
+		secret = genuine(l.run, &e, signed)
 	}
+	if t := e.Record.Takeover; t != nil && l.secret == "" {
+		l.secret = t.Key
+	}
+	l.entries, l.at = append(l.entries, e), append(l.at, at)
+	l.signed, l.genuine = append(l.signed, signed), append(l.genuine, secret)
+	l.last[subjectOf(e.Cell, &e.Record)] = e.Sequence
 	l.ended = l.ended || e.Cell == "" && e.Record.End != nil
+	return l.seenBy(l.w.allSecrets()).at(len(l.entries) - 1)
 }
 
 func kindOf(rec *jobs.Record) string {
@@ -177,6 +196,8 @@ func kindOf(rec *jobs.Record) string {
 		return "nobody"
 	case rec.Note != nil:
 		return "note"
+	case rec.Rejected != nil:
+		return "rejected"
 	case rec.Cancel != nil:
 		return "cancel"
 	case rec.End != nil:
@@ -204,11 +225,13 @@ func (d described) String() string {
 		}
 		return fmt.Sprintf("of attempt %d: %s by %s", o.Attempt, o.Status, by)
 	case d.rec.Takeover != nil:
-		return fmt.Sprintf("%d by %s", d.rec.Takeover.Epoch, d.rec.Takeover.Orchestrator)
+		return fmt.Sprintf("%d by %s, signed %s", d.rec.Takeover.Epoch, d.rec.Takeover.Orchestrator, d.rec.Takeover.Key)
 	case d.rec.Grant != nil:
 		return fmt.Sprint(d.rec.Grant.Attempts)
 	case d.rec.Nobody != nil:
 		return fmt.Sprintf("%s over=%v", d.rec.Nobody.Lane, d.rec.Nobody.Served)
+	case d.rec.Rejected != nil:
+		return fmt.Sprint(d.rec.Rejected.Sequences)
 	case d.rec.End != nil:
 		return string(d.rec.End.Status)
 	}

@@ -1,7 +1,7 @@
 package simulate
 
 import (
-	"slices"
+	"cmp"
 
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/schedule"
@@ -11,8 +11,9 @@ import (
 func (d *decider) takeOver() {
 	s := d.o.w.server
 	d.persist("read the log", func() func() {
-		entries, fencing, safe := slices.Clip(s.logs[d.run.id].entries), s.epoch(), s.boot == d.run.boot
+		seen, fencing, safe := s.logs[d.run.id].seenBy(d.o.secrets), s.epoch(), s.boot == d.run.boot
 		return func() {
+			entries := seen.all()
 			if len(entries) == 0 {
 				d.o.w.note(d.o.name, "finds no log of", d.run.id)
 				d.told = true
@@ -24,6 +25,10 @@ func (d *decider) takeOver() {
 				d.o.w.fail("%s cannot fold the log of %s: %v", d.o.name, d.run.id, err)
 				return
 			}
+			if d.o.secrets.lacks(state.Key()) {
+				d.leaveToOthers()
+				return
+			}
 			if state.Ended() != nil {
 				d.purgeRun()
 				return
@@ -32,18 +37,28 @@ func (d *decider) takeOver() {
 			last := entries[len(entries)-1].Sequence
 			d.epoch = schedule.NextEpoch(state, d.epoch, safe, fencing)
 			epoch := d.epoch
-			d.publishEpoch(func() { // the lease has the epoch before the log has it
-				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name}}
-				d.append("", control, takeover, func(seq uint64) {
+			record := func() {
+				takeover := jobs.Record{Takeover: &jobs.Takeover{Epoch: epoch, Orchestrator: d.o.name, Key: cmp.Or(state.Key(), d.o.secrets.first())}}
+				d.append("", control, "", takeover, func(seq uint64) {
 					if seq == 0 {
 						d.takeOver()
 						return
 					}
 					d.begin(&loop{d: d, link: d.o.link, epoch: epoch, takeover: seq, state: state, cursor: last, fencing: fencing, safe: safe})
 				})
-			})
+			}
+			d.publishEpoch(record) // the lease has the epoch before the log has it
 		}
 	})
+}
+
+// leaveToOthers gives the lease of a run back whose key the orchestrator does not
+// have.
+func (d *decider) leaveToOthers() {
+	d.o.w.note(d.o.name, "does not have the key of", d.run.id)
+	d.keyless = true
+	d.endTerm()
+	d.giveBack(nil)
 }
 
 // publishEpoch writes the lease, with the epoch, until it is stored.

@@ -307,6 +307,8 @@ func (k *worker) handle(d delivered) {
 	t := &task{Delivery: k.self.Deliver(d.job, from), k: k, from: d, link: k.link}
 	twin := slices.ContainsFunc(k.tasks, func(o *task) bool { return o.Is(t.Delivery) })
 	k.w.note(k.name, "receives", d.job.Run, d.job.Module, d.job.Attempt, "delivery", d.number, "doubtful", from.MaybeDuplicate, "older", from.Older)
+	w := k.w
+	w.forger.learns(k, d.job, from.Nonce)
 	k.used += d.slots
 	if twin {
 		k.used -= d.slots
@@ -390,16 +392,16 @@ func (k *worker) whenDone() {
 }
 
 // cancel receives a request to cancel an attempt.
-func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt) {
+func (k *worker) cancel(run jobs.RunID, c *jobs.CancelAttempt, signed code) {
 	for _, t := range k.tasks {
-		t.Cancelled(run, c, nil)
+		t.Cancelled(run, c, signed.signature())
 	}
 }
 
 // answered receives the answer to a question.
-func (k *worker) answered(a *jobs.Answer) {
+func (k *worker) answered(a *jobs.Answer, signed code) {
 	for _, t := range k.tasks {
-		t.Answered(a, nil)
+		t.Answered(a, signed.signature())
 	}
 }
 
@@ -425,7 +427,7 @@ func (l cells) Append(ctx context.Context, on uint64, cell attempt.Cell, expect 
 	}
 	refused := false
 	err = l.k.ask(ctx, "append "+kindOf(&rec), func() func() { //nolint:contextcheck // as above
-		at := l.k.w.server.append(cell.Run, cell.Module, expect, rec)
+		at := l.k.w.server.append(cell.Run, cell.Module, expect, code(cell.Key), rec)
 		return func() { seq, refused = at, at == 0 }
 	})
 	if err == nil && refused {
@@ -437,7 +439,13 @@ func (l cells) Append(ctx context.Context, on uint64, cell attempt.Cell, expect 
 func (l cells) Last(ctx context.Context, cell attempt.Cell) (e jobs.Entry, err error) {
 	found := false
 	err = l.k.ask(ctx, "read the cell", func() func() {
-		last, ok := l.k.w.server.logs[cell.Run].newest[cell.Module]
+		log := l.k.w.server.logs[cell.Run]
+		i, ok := log.newest[cell.Module]
+		var last jobs.Entry
+		if ok {
+			last = log.entries[i]
+			last.Auth = verified(log.signed[i], cell.Key)
+		}
 		return func() { e, found = last, ok }
 	})
 	if err == nil && !found {
@@ -454,11 +462,23 @@ func (l cells) Ended(ctx context.Context, run jobs.RunID) (ended bool, err error
 	return ended, err
 }
 
+// verified is what the holder of a key knows of the writer of a record.
+func verified(signed code, key []byte) jobs.Authenticity {
+	switch {
+	case len(key) == 0:
+		return jobs.Unverified
+	case signed.signature()(key):
+		return jobs.Verified
+	}
+	return jobs.Forged
+}
+
 // Ask sends a question to all orchestrators. The one that leads the run answers.
 func (l cells) Ask(_ context.Context, run jobs.RunID, q jobs.Question) error {
 	w, k := l.k.w, l.k
 	w.tell(k.party, "send a question", func() {
 		w.note("nats", "forwards a question", run, q.Module, q.Attempt, "by", q.Worker, "at", q.Sequence)
+		w.forger.hears(run, &q, k)
 		for _, o := range w.orchestrators {
 			if o.alive && !o.cutIn && o.connected() && !w.chance(w.net.loss) {
 				w.after(w.delay(), o.party, "receives a question", func() { o.answer(run, &q, k) })

@@ -18,6 +18,9 @@ type world struct {
 	seed   uint64
 	rand   *rand.Rand
 	dice   *rand.Rand    // for what concerns the cache
+	fraud  *rand.Rand    // for what concerns keys and forgery
+	forger *forger       // nil: nobody forges
+	signs  bool          // records are signed
 	now    time.Duration // true time, which no party can read
 	events eventHeap
 	serial uint64 // number of the next event; orders events of one moment
@@ -32,6 +35,7 @@ type world struct {
 	orchestrators []*orchestrator
 	workers       []*worker
 	runs          []*run
+	viewers       []*viewer
 	checks        checks
 
 	climate climate
