@@ -60,6 +60,24 @@ func TestForgedRecordsAreRejectedBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// TestRefusedRunRejectsForgedRecordsFirst: a run that ends before it has begun is no
+// exception.
+func TestRefusedRunRejectsForgedRecordsFirst(t *testing.T) {
+	p := newPlayer(t, one, ok)
+	seq := p.forge("a", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptSucceeded}})
+	d := schedule.NewDispatcher(p.run, p.fleet(1))
+	d.Refuse("a secret is missing")
+	actions, _ := d.Decide(p.now)
+	if w, is := actions[0].(schedule.Write); len(actions) != 1 || !is || w.Record.Rejected == nil {
+		t.Fatalf("it decides %v, want the rejection of %d", actions, seq)
+	}
+	p.write("ctl", "", actions[0].(schedule.Write).Record)
+	actions, _ = d.Decide(p.now)
+	if _, is := actions[0].(schedule.Finish); len(actions) != 1 || !is {
+		t.Fatalf("it decides %v, want the end", actions)
+	}
+}
+
 // TestRejectionsDoNotBindWhoHasTheKey: a rejection of a record that verifies changes
 // nothing.
 func TestRejectionsDoNotBindWhoHasTheKey(t *testing.T) {

@@ -135,12 +135,16 @@ func (r *Run) applyReleased(x *jobs.Released) {
 // orchestrator has taken over before.
 func (d *Dispatcher) Refuse(why string) { d.refusal = why }
 
-// refuse is the only decision about a run that is refused.
+// refuse is the only decision about a run that is refused, beside the rejections of
+// forged records, which come before every end.
 func (d *Dispatcher) refuse() (actions []Action) {
-	if !d.finishing {
-		actions = []Action{Finish{jobs.End{Status: report.RunFailed, Error: d.refusal, Refused: true}}}
+	d.heardControl()
+	d.writeControl()
+	if len(d.run.forged) == 0 && !d.finishing {
+		d.finishing = true
+		d.do(Finish{jobs.End{Status: report.RunFailed, Error: d.refusal, Refused: true}})
 	}
-	d.finishing = true
+	actions, d.actions = d.actions, nil
 	return actions
 }
 
