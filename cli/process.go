@@ -20,6 +20,7 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/orphans"
 	"github.com/modpipe/modpipe/internal/progress"
+	"github.com/modpipe/modpipe/internal/protect"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 )
@@ -40,6 +41,7 @@ type Process struct {
 // System is the process that runs this code. It receives INT, TERM and, unless the
 // process was started to ignore it, HUP.
 func System() Process {
+	protect.Process()
 	signals := make(chan os.Signal, 16) // three signals mean something, and each may have an echo or a few
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {

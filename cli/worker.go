@@ -21,6 +21,7 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/machine"
+	"github.com/modpipe/modpipe/internal/protect"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/tables"
 	"github.com/modpipe/modpipe/worker"
@@ -123,6 +124,9 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 // runWorker works until a signal ends it.
 func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 	log := a.workerLogger()
+	if missing := protect.Missing(); missing != "" {
+		log.Warn("a protection is missing: " + missing)
+	}
 	cfg, err := o.config(ctx, log)
 	if err != nil {
 		return err

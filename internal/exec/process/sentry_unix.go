@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/exec"
+	"github.com/modpipe/modpipe/internal/protect"
 )
 
 // guardName is the name of this program when it runs as a guard.
@@ -77,6 +78,7 @@ type ended struct {
 // has ended. Then it kills all commands that are left.
 func guardMain() {
 	_ = os.WriteFile("/proc/self/comm", []byte(guardName), 0) // the name in lists of processes, on systems with such a file
+	protect.Memory()
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	lines := make(chan string)
 	go func() {
