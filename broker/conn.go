@@ -5,6 +5,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -44,6 +45,8 @@ type Conn struct {
 	Values  *Values
 	// Files is the store of trees of files, in the namespace of runs that name none.
 	Files content.Store
+
+	keys *signing.Keyring // of this program; nil = none
 }
 
 // Connect connects and creates the missing streams.
@@ -69,7 +72,7 @@ func newConn(c *jetstream.Conn) *Conn {
 	b := bodies{c, content.New(c, topology.BlobsBucket, jobs.ValuesNamespace, topology.BlobsAge)}
 	return &Conn{
 		Conn: c, Runs: &Runs{c: c, bodies: b}, Queue: &Queue{c: c, bodies: b}, Logs: &Logs{c: c, bodies: b},
-		Control: &Control{c}, Values: &Values{b.store},
+		Control: &Control{c: c}, Values: &Values{b.store},
 		Files: content.New(c, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/puller"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -170,12 +171,15 @@ func TestControlMessagesArrive(t *testing.T) {
 	c := connect(t, natstest.InProcess(t))
 	ctx := natstest.Within(t)
 	got := make(chan jobs.RunID, 10)
+	attempt, worker := signing.Key("key of an attempt"), signing.Key("key of a worker")
 	natstest.Background(t, func(ctx context.Context) error {
-		return c.Control.Receive(ctx, "w", func(m jobs.Control) {
+		return c.Control.Receive(ctx, "w", func(m *broker.Received) {
+			key, of := worker, jobs.RunID("")
 			if m.Cancel != nil {
-				got <- m.Cancel.Run
-			} else {
-				got <- ""
+				key, of = attempt, m.Cancel.Run
+			}
+			if m.Signed(key) && !m.Signed(signing.Key("another key")) {
+				got <- of
 			}
 		})
 	})
@@ -183,8 +187,8 @@ func TestControlMessagesArrive(t *testing.T) {
 	defer tick.Stop()
 	received := map[jobs.RunID]bool{}
 	for len(received) < 2 {
-		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Cancel: &jobs.CancelAttempt{Run: "r", Module: "m", Attempt: 1}}))
-		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		natstest.Check(t, c.Control.SendWorker("w", attempt, jobs.Control{Cancel: &jobs.CancelAttempt{Run: "r", Module: "m", Attempt: 1}}))
+		natstest.Check(t, c.Control.SendWorker("w", worker, jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		select {
 		case run := <-got:
 			received[run] = true

@@ -10,19 +10,24 @@ import (
 
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
 
 // Control sends and receives messages that are not stored.
-type Control struct{ c *jetstream.Conn }
+type Control struct {
+	c    *jetstream.Conn
+	keys *signing.Keyring // of this program; nil = none
+}
 
-// SendWorker sends to a worker.
-func (k *Control) SendWorker(worker string, m jobs.Control) error {
+// SendWorker sends to a worker. The key is that of the attempt which the message
+// concerns, or that of the worker; nil = it is not signed.
+func (k *Control) SendWorker(worker string, key signing.Key, m jobs.Control) error {
 	if !jobs.ValidWorker(worker) {
 		return fmt.Errorf("%q cannot name a worker", worker)
 	}
-	return send(k.c, topology.WorkerControl(worker), &m)
+	return send(k.c, topology.WorkerControl(worker), key, &m)
 }
 
 // Ask asks the run's orchestrator about an attempt. The answer, if any, arrives on
@@ -31,30 +36,42 @@ func (k *Control) Ask(run jobs.RunID, q *jobs.Question) error {
 	if !topology.ValidToken(string(run)) || !jobs.ValidWorker(q.Worker) {
 		return fmt.Errorf("run %q, worker %q: they must name a run and a worker", run, q.Worker)
 	}
-	return send(k.c, topology.Question(run, q.Worker), q)
+	return send(k.c, topology.Question(run, q.Worker), nil, q)
 }
 
-func send[M jobs.Message](c *jetstream.Conn, subject string, m *M) error {
+// Received is a control message as it arrived.
+type Received struct {
+	jobs.Control
+	msg *nats.Msg
+}
+
+// Signed reports whether the sender has signed the message with a key.
+func (r *Received) Signed(key []byte) bool { return verifies(r.msg, key) }
+
+func send[M jobs.Message](c *jetstream.Conn, subject string, key signing.Key, m *M) error {
 	body, err := jobs.Marshal(m)
 	if err != nil {
 		return err
 	}
-	if err := c.Publish(subject, body); err != nil {
+	msg := &nats.Msg{Subject: subject, Data: body}
+	sign(msg, key)
+	if err := c.Publish(msg); err != nil {
 		return fmt.Errorf("send to %s: %w", subject, err)
 	}
 	return nil
 }
 
 // Receive calls f, one call at a time, with every control message for this worker
-// until ctx ends (then it returns nil).
-func (k *Control) Receive(ctx context.Context, worker string, f func(m jobs.Control)) error {
+// until ctx ends (then it returns nil). Any program may have sent it: the receiver asks
+// by which key it is signed.
+func (k *Control) Receive(ctx context.Context, worker string, f func(*Received)) error {
 	return k.c.Listen(ctx, []string{topology.WorkerControl(worker)}, func(m *nats.Msg) {
 		control, err := jobs.Unmarshal[jobs.Control](m.Data)
 		if err != nil {
 			k.c.Logger().Warn("dropped an unreadable control message", "subject", m.Subject, "error", err)
 			return
 		}
-		f(control)
+		f(&Received{Control: control, msg: m})
 	})
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/inorder"
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -18,6 +20,8 @@ import (
 type Logs struct {
 	c *jetstream.Conn
 	bodies
+	keys   *signing.Keyring // verify chunks; nil = none
+	signer signing.Key      // signs chunks; nil = they are not signed
 }
 
 // Append stores a chunk. It retries until the chunk is stored or ctx ends, also
@@ -47,7 +51,8 @@ func (l *Logs) Send(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chun
 	if err != nil {
 		return nil, err
 	}
-	jetstream.SetHeader(m, nats.MsgIdHdr, chunkID(subject, &chunk))
+	sign(m, l.signer)
+	jetstream.SetHeader(m, nats.MsgIdHdr, chunkID(m, &chunk))
 	first, err := l.c.StoreBulk(ctx, m)
 	if err != nil {
 		return nil, err
@@ -100,7 +105,7 @@ func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) 
 	f := func(e LogEntry) error { return deliver(ctx, out, e) }
 	o := newBuffer(f)
 	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.Beat}
-	err := l.c.Feed(ctx, src, l.chunks(ctx, o, f))
+	err := l.c.Feed(ctx, src, l.chunks(ctx, run, o, f))
 	if err != nil {
 		return fmt.Errorf("follow the output of run %s: %w", run, err)
 	}
@@ -112,7 +117,7 @@ func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) 
 func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
 	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, module, attempt)}}
 	o := newBuffer(f)
-	err := l.c.ReadAll(ctx, src, l.chunks(ctx, o, f))
+	err := l.c.ReadAll(ctx, src, l.chunks(ctx, run, o, f))
 	if err == nil {
 		err = o.Flush()
 	}
@@ -122,16 +127,26 @@ func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, a
 	return nil
 }
 
-// chunks decodes chunks. It reports unreadable chunks once per attempt.
-func (l *Logs) chunks(ctx context.Context, o *buffer, f func(LogEntry) error) func(jetstream.Message) error {
-	return func(m jetstream.Message) error {
+// chunks decodes chunks. It reports unreadable chunks once per attempt, and those that
+// the worker of the attempt has not written, which it leaves out.
+func (l *Logs) chunks(ctx context.Context, run jobs.RunID, o *buffer, f func(LogEntry) error) func(jetstream.Message) error {
+	var v *verifier
+	return func(m jetstream.Message) (err error) {
 		id, ok := topology.ParseLog(m.Subject)
 		if !ok {
 			l.c.WarnOnce(m.Subject, "skipped output: its subject names no attempt", "subject", jobs.Clip(m.Subject, mostQuoted))
 			return nil
 		}
+		if l.keys != nil && (v == nil || !v.taken) { // output begins after the first takeover
+			if v, err = l.verifier(ctx, run); err != nil {
+				return fmt.Errorf("find the signing key of run %s: %w", run, err)
+			}
+		}
+		if v.forgedChunk(m.Msg, id) {
+			l.c.WarnOnce("forged "+m.Subject, "skipped output that the worker of the attempt has not written", "module", id.Module, "attempt", id.Attempt)
+			return nil
+		}
 		e := LogEntry{ID: id}
-		var err error
 		if e.Chunk, err = l.chunk(ctx, m); unreadable(err) {
 			l.c.WarnOnce(m.Subject, "skipped unreadable output", "module", id.Module, "attempt", id.Attempt, "error", err)
 			e.Unread, err = err, nil
@@ -159,15 +174,43 @@ func (l *Logs) chunk(ctx context.Context, m jetstream.Message) (jobs.LogChunk, e
 	return signed(m.Msg), err
 }
 
-// chunkID identifies a chunk, so that the server stores it once.
-func chunkID(subject string, chunk *jobs.LogChunk) string {
-	return subject + "." + chunk.Writer + "." + strconv.Itoa(chunk.Number)
+// verifier returns a verifier for the chunks of a run.
+func (l *Logs) verifier(ctx context.Context, run jobs.RunID) (*verifier, error) {
+	v, err := (&Runs{c: l.c, bodies: l.bodies, keys: l.keys}).verifierAfter(ctx, run, 1)
+	if errors.Is(err, ErrDenied) { // this reader may read output, and no records
+		return &verifier{taken: true}, nil
+	}
+	return v, err
+}
+
+// forgedChunk reports whether a chunk was not written by the worker of its attempt. A
+// reader without the key of the run cannot tell.
+func (v *verifier) forgedChunk(m *nats.Msg, id jobs.AttemptID) bool {
+	switch {
+	case v == nil || v.taken && v.key == nil:
+		return false
+	case !v.taken:
+		return true
+	}
+	return !verifies(m, signing.AttemptKey(v.key, id.Module, id.Attempt))
+}
+
+// chunkID identifies a chunk, so that the server stores it once. The code of a signed
+// chunk is a part of it: another program, which cannot know that code, cannot send
+// something under the id before the chunk is sent.
+func chunkID(m *nats.Msg, chunk *jobs.LogChunk) string {
+	id := m.Subject + "." + chunk.Writer + "." + strconv.Itoa(chunk.Number)
+	if code := m.Header.Get(headerAuth); code != "" {
+		id += "." + code
+	}
+	return id
 }
 
 // signed returns the writer and the number in the id of a chunk.
 func signed(m *nats.Msg) jobs.LogChunk {
 	rest, ok := strings.CutPrefix(m.Header.Get(nats.MsgIdHdr), m.Subject+".")
 	nonce, number, _ := strings.Cut(rest, ".")
+	number, _, _ = strings.Cut(number, ".")
 	n, err := strconv.Atoi(number)
 	if !ok || err != nil || n < 1 {
 		return jobs.LogChunk{}

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -16,6 +17,8 @@ import (
 type Runs struct {
 	c *jetstream.Conn
 	bodies
+	keys   *signing.Keyring // verify records; nil = none
+	signer                  // signs records of cells
 }
 
 // Append writes a record to a subject of the run, expecting expect to be that
@@ -85,6 +88,7 @@ func (r *Runs) recordMsg(ctx context.Context, run jobs.RunID, cell jobs.ModuleID
 			return nil, err
 		}
 	}
+	sign(m, r.key(cell, rec))
 	jetstream.ExpectLast(m, expect)
 	return m, nil
 }
@@ -115,7 +119,7 @@ func (r *Runs) lastEntry(ctx context.Context, subject string) (jobs.Entry, error
 	if err != nil {
 		return jobs.Entry{}, err
 	}
-	return r.entry(ctx, found)
+	return r.entry(ctx, found, nil)
 }
 
 // Newest returns the sequence of the newest record of a run (ErrNotFound).
@@ -140,7 +144,7 @@ func (r *Runs) named(ctx context.Context, filter string) (bool, error) {
 }
 
 // OwnLast is Last for the worker of an attempt of the module, which may write to the
-// cell.
+// cell. After ForAttempt the entry tells whether it is signed with the key of the attempt.
 func (r *Runs) OwnLast(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) (jobs.Entry, error) {
 	if !topology.ValidToken(string(cell)) {
 		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
@@ -149,7 +153,11 @@ func (r *Runs) OwnLast(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) 
 	if err != nil {
 		return jobs.Entry{}, err
 	}
-	return r.entry(ctx, found)
+	e, err := r.entry(ctx, found, nil)
+	if err == nil && r.attempt != nil {
+		e.Auth = authenticity(found.Msg, r.attempt)
+	}
+	return e, err
 }
 
 // Ended reports whether the run has an end record.
@@ -173,7 +181,7 @@ func (r *Runs) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 	var e jobs.Entry
 	m, err := r.c.First(ctx, topology.RunsStream, topology.Run(run, topology.Spec))
 	if err == nil {
-		e, err = r.entry(ctx, m)
+		e, err = r.entry(ctx, m, nil)
 	}
 	if errors.Is(err, ErrNotFound) {
 		if dropped := r.Dropped(ctx, run); dropped != nil {

@@ -11,8 +11,8 @@ import (
 
 // entry decodes a record. An unreadable record is an entry with Unread where others than
 // orchestrators write: any worker can write to cells, and any user can submit and
-// cancel.
-func (r *Runs) entry(ctx context.Context, m jetstream.Message) (jobs.Entry, error) {
+// cancel. v judges records of cells; nil = nothing is known of who wrote them.
+func (r *Runs) entry(ctx context.Context, m jetstream.Message, v *verifier) (jobs.Entry, error) {
 	_, cell, kind, ok := topology.ParseRun(m.Subject)
 	if !ok {
 		return jobs.Entry{}, fmt.Errorf("%s is no subject of a run", m.Subject)
@@ -25,6 +25,11 @@ func (r *Runs) entry(ctx context.Context, m jetstream.Message) (jobs.Entry, erro
 	switch {
 	case err == nil:
 		e.Record = rec
+		if cell != "" {
+			e.Auth = v.judge(m.Msg, cell, &rec)
+		} else if rec.Takeover != nil {
+			v.takeover(rec.Takeover.Key)
+		}
 	case unreadable(err) && (cell != "" || kind == topology.Spec || kind == topology.Cancel):
 		e.Unread, e.Cancels = err, kind == topology.Cancel
 	default:

@@ -35,12 +35,13 @@ func (r *Runs) Read(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
 
 // readOnce reads the part of a run's log that the sending replica has.
 func (r *Runs) readOnce(ctx context.Context, run jobs.RunID) (log []jobs.Entry, err error) {
+	var v *verifier
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}, Began: func() error {
-		log = nil
+		log, v = nil, r.verifier(run)
 		return nil
 	}}
 	err = r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
-		e, err := r.entry(ctx, m)
+		e, err := r.entry(ctx, m, v)
 		if len(log) == 0 && err == nil && e.Cell == "" {
 			err = e.Unread // without its specification nothing of the log can be read
 		}
@@ -57,6 +58,10 @@ func (r *Runs) readOnce(ctx context.Context, run jobs.RunID) (log []jobs.Entry, 
 // the start. It fails otherwise only for permanent errors: a denied permission, or
 // an unreadable record.
 func (r *Runs) Follow(ctx context.Context, run jobs.RunID, after uint64, out chan<- jobs.Entry) error {
+	v, err := r.verifierAfter(ctx, run, after)
+	if err != nil {
+		return ignoreEnd(ctx, err)
+	}
 	begun := false
 	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}, After: after, Began: func() error {
 		if begun {
@@ -65,8 +70,8 @@ func (r *Runs) Follow(ctx context.Context, run jobs.RunID, after uint64, out cha
 		begun = true
 		return nil
 	}}
-	err := r.c.Feed(ctx, src, func(m jetstream.Message) error {
-		e, err := r.entry(ctx, m)
+	err = r.c.Feed(ctx, src, func(m jetstream.Message) error {
+		e, err := r.entry(ctx, m, v)
 		if err != nil {
 			return err
 		}

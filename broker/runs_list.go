@@ -120,7 +120,7 @@ func (r *Runs) conclude(ctx context.Context, rows []RunRow) error {
 		if row == nil {
 			return nil
 		}
-		e, err := r.entry(ctx, m)
+		e, err := r.entry(ctx, m, nil)
 		if err == nil {
 			err = e.Unread
 		}
@@ -254,7 +254,7 @@ func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, re
 				}
 			}
 		}
-		e, err := r.entry(ctx, m)
+		e, err := r.entry(ctx, m, nil)
 		if err == nil && e.Cell == "" {
 			err = e.Unread
 		}

@@ -117,7 +117,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	delivered := pull(t, c, "any", 4)
 	received := make(chan struct{}, 256)
 	natstest.Background(t, func(ctx context.Context) error {
-		return c.Control.Receive(ctx, "w", func(jobs.Control) { received <- struct{}{} })
+		return c.Control.Receive(ctx, "w", func(*broker.Received) { received <- struct{}{} })
 	})
 	asked := make(chan struct{}, 256)
 	natstest.Background(t, func(ctx context.Context) error {
@@ -135,7 +135,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	tick := time.NewTicker(5 * time.Millisecond) // both are lossy: repeated until they arrive
 	defer tick.Stop()
 	for control, question := received, asked; control != nil || question != nil; {
-		natstest.Check(t, c.Control.SendWorker("w", jobs.Control{Drain: &jobs.Drain{By: "me"}}))
+		natstest.Check(t, c.Control.SendWorker("w", nil, jobs.Control{Drain: &jobs.Drain{By: "me"}}))
 		natstest.Check(t, c.Control.Ask("r", &jobs.Question{Worker: "w"}))
 		select {
 		case <-control:

@@ -116,6 +116,13 @@ type WorkerInfo struct {
 	// Settled: its connection has stood for the time to live of this entry, so
 	// NATS was not restarted within that time.
 	Settled bool `msgpack:"settled,omitempty"`
+	// Box is the public curve key for which keys are sealed that only this worker may
+	// read; "" = it verifies no messages.
+	Box string `msgpack:"box,omitempty"`
+	// Greeted names the signing keys of the orchestrators that have greeted it.
+	Greeted []string `msgpack:"greeted,omitempty"`
+	// Ignored counts the control messages that it has not believed.
+	Ignored int `msgpack:"ignored,omitempty"`
 }
 
 // RunLease names the orchestrator that may act, and lives for a few seconds unless it is renewed.
@@ -126,6 +133,8 @@ type RunLease struct {
 	Problem  string `msgpack:"problem,omitempty"` // why the holder has set the run aside; empty = it acts
 	Unread   bool   `msgpack:"-"`                 // a newer version of the program wrote it: only Holder is meaningful
 	Full     bool   `msgpack:"full,omitempty"`    // of one that serves: it decides for as many runs as it may
+	// Keys names the signing keys of one that serves. It takes runs of these keys.
+	Keys []string `msgpack:"keys,omitempty"`
 }
 
 // MostListed is how many of its attempts a worker names: the entry must fit
@@ -160,9 +169,18 @@ type Capabilities struct {
 // may be lost, so it is repeated until the log shows its effect.
 type Control struct {
 	Cancel *CancelAttempt `msgpack:"cancel,omitempty"`
-	Drain  *Drain         `msgpack:"drain,omitempty"`  // on the worker's
-	Probe  *Probe         `msgpack:"probe,omitempty"`  // on the worker's
+	Drain  *Drain         `msgpack:"drain,omitempty"`
+	Probe  *Probe         `msgpack:"probe,omitempty"`
 	Answer *Answer        `msgpack:"answer,omitempty"`
+	Greet  *Greeting      `msgpack:"greet,omitempty"`
+}
+
+// Greeting is the answer of an orchestrator to the registration of a worker: the key
+// with which orchestrators sign messages to it that concern no attempt.
+type Greeting struct {
+	Incarnation string `msgpack:"incarnation"` // of the worker
+	ID          string `msgpack:"id"`          // of the signing key from which it follows
+	Key         []byte `msgpack:"key"`         // sealed for the worker's Box
 }
 
 // CancelAttempt asks the worker of an attempt to end it.

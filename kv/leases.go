@@ -175,6 +175,14 @@ func (l *RunLease) SetFull(full bool) {
 	l.value.Full = full
 }
 
+// SetKeys writes into the entry of an orchestrator that serves which signing keys it
+// has, by their ids, at its next renewal.
+func (l *RunLease) SetKeys(ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.value.Keys = ids
+}
+
 // Until is when the holder must have stopped, on its own clock, unless the
 // lease is renewed.
 func (l *RunLease) Until() time.Time {

@@ -60,6 +60,7 @@ func TestServeSetsAsideARunThatCausesAPanic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c = c.WithKeys(natstest.Keys(t, 1))
 		defer c.Close()
 		for run, p := range map[jobs.RunID]*pipeline.Pipeline{"bad": skips("odd"), "good": skips("p")} {
 			if err := client.New(c).Submit(ctx, &jobs.Spec{Run: run, Pipeline: p}); err != nil {

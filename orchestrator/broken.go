@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -24,6 +25,23 @@ func (s *server) tryLead(ctx context.Context, run jobs.RunID, unread uint64) (ne
 	case newest == unread:
 		return newest, nil, errUnchanged
 	}
+	if err := s.lacksKey(ctx, run); err != nil {
+		return newest, nil, err
+	}
 	lease, err = s.lead(ctx, run)
 	return newest, lease, err
+}
+
+// lacksKey returns a signing.MissingError when this orchestrator does not have the signing key of a
+// run that has not ended. It leaves such a run, with its lease, to others. To clean up
+// after a run that has ended needs no key.
+func (s *server) lacksKey(ctx context.Context, run jobs.RunID) error {
+	err := CheckKey(ctx, s.broker, run)
+	if !errors.As(err, new(*signing.MissingError)) {
+		return nil // another error shows when the run is taken
+	}
+	if ended, eerr := s.broker.Runs.Ended(ctx, run); ended || eerr != nil {
+		return eerr
+	}
+	return err
 }

@@ -52,6 +52,7 @@ func TestServeTriesAnUnreadableLogOnceUntilItChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c = c.WithKeys(natstest.Keys(t, 1))
 		defer c.Close()
 		p := &pipeline.Pipeline{Name: "p", Modules: []*pipeline.Module{{Name: "m", Command: &pipeline.Command{Run: "true"}}}}
 		if err := client.New(c).Submit(ctx, &jobs.Spec{Run: "r", Pipeline: p}); err != nil {

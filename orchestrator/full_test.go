@@ -67,6 +67,7 @@ func (s *site) logged(h recorder) *broker.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	c = c.WithKeys(natstest.Keys(s.t, 1))
 	s.t.Cleanup(c.Close)
 	return c
 }

@@ -61,7 +61,7 @@ func (l *loop) inquire(ctx context.Context, state *schedule.Run, id jobs.Attempt
 			return
 		}
 		if p, ok := state.Unlisted(id, l.fleet); ok {
-			l.probe(p)
+			l.probe(p, l.broker.Keys().RunKey(state.Key(), p.Probe.Run))
 		}
 		if c, may := state.Reclaim(id, l.fleet, l.now()); may {
 			answer <- &c

@@ -120,6 +120,9 @@ func (o otherLogs) Over(ctx context.Context, run jobs.RunID) (bool, error) {
 }
 
 func (o otherLogs) Load(ctx context.Context, run jobs.RunID) (*schedule.Run, error) {
+	if err := CheckKey(ctx, o.conn, run); err != nil {
+		return nil, err // it could not tell forged records from others
+	}
 	return runlog.Load(ctx, o.conn.Runs, run)
 }
 
@@ -134,7 +137,11 @@ func (o otherLogs) Close(ctx context.Context, run jobs.RunID, c schedule.Close) 
 			return false, err
 		}
 	}
-	_, err := o.conn.Runs.Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: signed(c.Outcome, o.name)})
+	first, err := o.conn.Runs.FirstTakeover(ctx, run) // that of TakeOver, at the latest
+	if err != nil {
+		return false, err
+	}
+	_, err = o.conn.Runs.ForRun(o.conn.Keys().RunKey(first.Key, run)).Append(ctx, run, c.Cell, c.Expect, jobs.Record{Outcome: signed(c.Outcome, o.name)})
 	if errors.Is(err, broker.ErrConflict) {
 		return false, nil
 	}

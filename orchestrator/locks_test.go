@@ -359,6 +359,7 @@ func TestAttemptOfAnOrphanedRunIsClosed(t *testing.T) {
 			want, led := report.AttemptHandedBack, 1
 			if claimed {
 				want, led = report.AttemptLost, 2
+				s.takenBy("orphan", "dead")
 				s.claim("orphan", "m", "dead")
 			}
 			next := s.start("next", user("two"))
@@ -399,9 +400,7 @@ modules:
   m: {limit: licence, run: 'true'}
   alone: {not-in-parallel: true, priority: high, limit: licence, run: 'true'}
 `)
-	if _, err := s.conn.Runs.Append(s.ctx, "r1", "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "dead"}}); err != nil {
-		t.Fatal(err)
-	}
+	s.takenBy("r1", "dead")
 	licence := jobs.Lock{Name: "licence", Limit: true, Max: 1}
 	others, err := locks.Acquire(s.ctx, s.locks(), licence, jobs.Holder{Run: "r1", Module: "m", Attempt: 1, Epoch: 1})
 	if err != nil || len(others) > 0 {
@@ -431,15 +430,21 @@ func (s *site) queue(run jobs.RunID, moduleID jobs.ModuleID) *jobs.Job {
 	return job
 }
 
-// claim records that a worker has claimed a module's first attempt, after an
-// orchestrator has taken the run over.
-func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
+// takenBy records that an orchestrator has taken a run, which died afterwards.
+func (s *site) takenBy(run jobs.RunID, name string) {
 	s.t.Helper()
-	if _, err := s.conn.Runs.Append(s.ctx, run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "dead"}}); err != nil {
+	taken := jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: name, Key: s.conn.Keys().ID()}}
+	if _, err := s.conn.Runs.Append(s.ctx, run, "", 0, taken); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// claim records that a worker has claimed a module's first attempt.
+func (s *site) claim(run jobs.RunID, moduleID jobs.ModuleID, worker string) {
+	s.t.Helper()
 	rec := jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: worker, Incarnation: "i", Nonce: "n", Started: time.Now()}}
-	if _, err := s.conn.Runs.Append(s.ctx, run, moduleID, 0, rec); err != nil {
+	keys := s.conn.Keys()
+	if _, err := s.conn.Runs.ForRun(keys.RunKey(keys.ID(), run)).Append(s.ctx, run, moduleID, 0, rec); err != nil {
 		s.t.Fatal(err)
 	}
 }

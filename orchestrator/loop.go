@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -19,6 +20,7 @@ import (
 // and its fleet.
 type loop struct {
 	broker *broker.Conn
+	runs   *broker.Runs // signs what this orchestrator writes into cells
 	cfg    Config
 	lanes  *kv.Lanes
 	run    jobs.RunID
@@ -30,6 +32,7 @@ type loop struct {
 	state      *schedule.Run
 	dispatcher *schedule.Dispatcher
 	fleet      *schedule.Fleet
+	greeter    *greeter
 	ours       bool          // the takeover of this loop is folded: the loop may decide
 	ahead      time.Duration // the log's clock minus this machine's clock
 	due        time.Time     // when the timer fires
@@ -59,7 +62,7 @@ const (
 // is the fold of the log before the takeover.
 func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeover, fencing kv.Epoch) *loop {
 	l := &loop{
-		broker: c, cfg: cfg, lanes: b.lanes, run: t.run, connection: c.Connection(), takeover: t, fencing: fencing,
+		broker: c, runs: c.Runs.ForRun(t.key), cfg: cfg, greeter: newGreeter(c, cfg.greeted), lanes: b.lanes, run: t.run, connection: c.Connection(), takeover: t, fencing: fencing,
 		state: state, fleet: schedule.NewFleet(b.registry.TTL()),
 		entries: make(chan jobs.Entry, entriesBuffered),
 		changes: make(chan kv.Change, changesBuffered),
@@ -243,15 +246,17 @@ func (l *loop) answerQuestion(ctx context.Context, q *jobs.Question) {
 			return
 		}
 		l.cfg.Logger.Debug("answered a worker's question about an attempt", "run", l.run, "module", q.Module, "attempt", q.Attempt, "worker", q.Worker, "answer", a.State)
-		if err := l.broker.Control.SendWorker(q.Worker, jobs.Control{Answer: &a}); err != nil {
+		key := l.attemptKey(jobs.AttemptID{Module: q.Module, Attempt: q.Attempt})
+		if err := l.broker.Control.SendWorker(q.Worker, key, jobs.Control{Answer: &a}); err != nil {
 			l.cfg.Logger.Debug("sending an answer to a worker failed; the worker asks again", "worker", q.Worker, "error", err)
 		}
 	})
 }
 
-// probe asks a worker whether it still runs an attempt that it has claimed.
-func (l *loop) probe(p schedule.Probe) {
-	if err := l.broker.Control.SendWorker(p.Worker, jobs.Control{Probe: &p.Probe}); err != nil {
+// probe asks a worker whether it still runs an attempt that it has claimed. The key is
+// that of the run.
+func (l *loop) probe(p schedule.Probe, run signing.Key) {
+	if err := l.greeter.probe(p.Worker, p.Probe, signing.AttemptKey(run, p.Probe.Module, p.Probe.Attempt)); err != nil {
 		l.cfg.Logger.Debug("sending a question to a worker failed; it is repeated", "worker", p.Worker, "error", err)
 	}
 }
@@ -268,6 +273,7 @@ func (l *loop) keepTime(ahead time.Duration) {
 // that have joined or are lost.
 func (l *loop) change(ch kv.Change) {
 	now := l.now()
+	l.greeter.change(ch)
 	switch {
 	case ch.Began:
 		l.fleet.WatchRestarted()

@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -59,6 +60,8 @@ type Config struct {
 	// of the run's log: its entry and the events that follow from it. The run waits
 	// for it, so it must not block. It may be nil.
 	Observe func(schedule.Step)
+
+	greeted bool // another part of this process greets the workers
 }
 
 // Run decides for a run until the run has ended, and returns its end. It holds
@@ -67,7 +70,8 @@ type Config struct {
 // deciding, releases the lease, and returns ctx's error. The run stays as it is.
 //
 // The error is kv.ErrHeld when another orchestrator decides for the run, and
-// ErrSuperseded when another one has taken it over. It is broker.ErrNotFound
+// ErrSuperseded when another one has taken it over. It is a signing.MissingError when the
+// connection does not have the signing key of the run. It is broker.ErrNotFound
 // when there is no such run, a broker.GoneError when NATS loses the log of the
 // run, and schedule.ErrCorrupt when the log cannot be folded. It is
 // runlog.ErrPanicked when a goroutine of the run panicked.
@@ -253,10 +257,12 @@ type takeover struct {
 
 	observer *observer // nil = the fold is not observed
 
-	safe     bool   // the server has not restarted since the run was submitted
-	epoch    uint64 // of the takeover
-	sequence uint64 // of the takeover's record
-	last     uint64 // sequence of the last record before the takeover
+	keyID    string      // of the signing key of the run; "" = it has no keys
+	key      signing.Key // of the run; nil = it has no keys
+	safe     bool        // the server has not restarted since the run was submitted
+	epoch    uint64      // of the takeover
+	sequence uint64      // of the takeover's record
+	last     uint64      // sequence of the last record before the takeover
 }
 
 // take records the takeover, and returns the fold of the log before it. It
@@ -278,6 +284,9 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 			t.observed()
 			return state, nil
 		}
+		if err := t.setKey(entries); err != nil {
+			return nil, err
+		}
 		created := state.Spec().Registry
 		t.safe = t.submitted || !created.IsZero() && created.Equal(t.registry)
 		t.epoch = schedule.NextEpoch(state, t.known, t.safe, t.fencing)
@@ -286,7 +295,7 @@ func (t *takeover) take(ctx context.Context) (*schedule.Run, error) {
 			return nil, err
 		}
 		control, _ := state.Control()
-		t.sequence, err = t.conn.Runs.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name}})
+		t.sequence, err = t.conn.Runs.Append(ctx, t.run, "", control, jobs.Record{Takeover: &jobs.Takeover{Epoch: t.epoch, Orchestrator: t.name, Key: t.keyID}})
 		if err == nil {
 			t.observed()
 			return state, nil

@@ -61,7 +61,7 @@ func (s *site) connect() *broker.Conn {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	return c
+	return c.WithKeys(natstest.Keys(s.t, 1))
 }
 
 // worker runs a worker of two slots until the test ends.

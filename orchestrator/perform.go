@@ -24,11 +24,12 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 		l.tasks.add(func() { l.close(ctx, a) })
 	case schedule.Ask:
 		a.Cancel.Run = l.run
-		if err := l.broker.Control.SendWorker(a.Worker, jobs.Control{Cancel: &a.Cancel}); err != nil {
+		key := l.attemptKey(jobs.AttemptID{Module: a.Cancel.Module, Attempt: a.Cancel.Attempt})
+		if err := l.broker.Control.SendWorker(a.Worker, key, jobs.Control{Cancel: &a.Cancel}); err != nil {
 			l.cfg.Logger.Debug("sending a request to a worker failed; it is repeated", "module", a.Cancel.Module, "error", err)
 		}
 	case schedule.Probe:
-		l.probe(a)
+		l.probe(a, l.takeover.key)
 	case schedule.Lock:
 		l.lock(ctx, a)
 	case schedule.Unlock:
@@ -87,7 +88,7 @@ func (l *loop) prepare(ctx context.Context, a schedule.Prepare) {
 // append writes a record. It ignores a conflict: the entry that was first is in
 // the log and reaches the loop.
 func (l *loop) append(ctx context.Context, cell jobs.ModuleID, expect uint64, rec jobs.Record) {
-	if _, err := l.broker.Runs.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
+	if _, err := l.runs.Append(ctx, l.run, cell, expect, rec); err != nil && !errors.Is(err, broker.ErrConflict) {
 		l.fail(ctx, err)
 	}
 }
@@ -169,7 +170,7 @@ const storeWithin = 5 * time.Second
 func (l *loop) publish(ctx context.Context, a schedule.Publish) {
 	now := l.now()
 	job, id := a.Job, a.ID()
-	job.StoreBy = l.storeBy(now)
+	job.StoreBy, job.Key = l.storeBy(now), l.attemptKey(id)
 	if job.Files != nil && l.cfg.Namespace != "" { // files are stored beside the entries that refer to them
 		job.Files.Namespace = l.cfg.Namespace
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 )
@@ -69,6 +70,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 		}
 		return err
 	}
+	presence.SetKeys(c.Keys().IDs())
 	queued, err := c.Queue.Runs(ctx)
 	if err != nil {
 		return err
@@ -86,6 +88,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 	g.Go(func() error { return s.keepPresence(gctx, presence) })
 	g.Go(func() error { return s.sweeps(gctx) })
 	g.Go(func() error { return keepStreams(gctx, c, cfg.Config) })
+	g.Go(func() error { return s.greetWorkers(gctx) })
 	g.Go(func() error { return s.loop(gctx) })
 	err = g.Wait()
 	if stopped := ctx.Err() != nil; stopped {
@@ -98,6 +101,7 @@ func Serve(ctx context.Context, c *broker.Conn, cfg ServeConfig) error {
 type openRun struct {
 	ours   bool      // this server decides for it, or is about to
 	next   time.Time // the earliest time to take it
+	told   bool      // the log of this process tells that it does not have the key of the run
 	unread uint64    // the last sequence of its log when the log could not be read; 0 = it was readable, or was not read yet
 }
 
@@ -304,7 +308,7 @@ func (s *server) lead(ctx context.Context, run jobs.RunID) (*kv.RunLease, error)
 		return nil, err
 	}
 	cfg := s.cfg.Config
-	cfg.Lease = lease
+	cfg.Lease, cfg.greeted = lease, true
 	ended, err := s.broker.Runs.Ended(ctx, run)
 	if err == nil && !ended && s.cfg.Adopted != nil {
 		s.cfg.Adopted(run)
@@ -329,6 +333,12 @@ func (s *server) finished(r result) {
 		return
 	case errors.Is(r.err, runlog.ErrPanicked):
 		return // the run keeps its place and its lease, and is not tried again
+	case errors.As(r.err, new(*signing.MissingError)):
+		run.next = time.Now().Add(retryBroken)
+		if !run.told {
+			run.told = true
+			s.cfg.Logger.Warn("run left to another orchestrator", "run", string(r.run), "error", r.err)
+		}
 	case errors.Is(r.err, kv.ErrHeld), errors.Is(r.err, ErrSuperseded):
 		run.next = time.Now().Add(retryTaken)
 	case runlog.Unreadable(r.err):

@@ -279,6 +279,7 @@ func connectTo(t *testing.T, n *natstest.Server) *broker.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c = c.WithKeys(natstest.Keys(t, 1))
 	t.Cleanup(c.Close)
 	return c
 }

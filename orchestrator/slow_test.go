@@ -197,6 +197,7 @@ func TestRunContinuesAfterTheServerCutsASlowClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	slow = slow.WithKeys(natstest.Keys(s.t, 1))
 	t.Cleanup(slow.Close)
 	s.submit("r", strings.Replace(much, "run: '", "run: 'echo a >>done; ", 1))
 	again := slow.Reconnected(s.ctx)

@@ -39,6 +39,7 @@ func newShelf(t *testing.T) *shelf {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c = c.WithKeys(natstest.Keys(t, 1))
 	t.Cleanup(c.Close)
 	return &shelf{t, s, c}
 }

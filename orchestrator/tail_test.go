@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/modpipe/modpipe/internal/client"
@@ -114,7 +115,7 @@ modules:
 	if err != nil || last.Record.Claim == nil {
 		t.Fatalf("the last record is %+v, %v", last, err)
 	}
-	if err := s.conn.Publish("mp.run.r1.mod.a", []byte("no message")); err != nil {
+	if err := s.conn.Publish(&nats.Msg{Subject: "mp.run.r1.mod.a", Data: []byte("no message")}); err != nil {
 		t.Fatal(err)
 	}
 	s.until("the junk to be stored", func() bool {

@@ -288,6 +288,7 @@ func (s *shift) describe() jobs.WorkerInfo {
 	}
 	w.Capabilities.Tools = maps.Clone(s.known)
 	w.Running = s.running()
+	s.trust.describe(&w)
 	return w
 }
 

@@ -68,12 +68,12 @@ type runLog struct{ conn *broker.Conn }
 func (l runLog) Connection() uint64 { return l.conn.Connection() }
 
 func (l runLog) Append(ctx context.Context, on uint64, cell attempt.Cell, expect uint64, rec jobs.Record) (uint64, error) {
-	seq, err := l.conn.Runs.Append(l.conn.PinTo(ctx, on), cell.Run, cell.Module, expect, rec)
+	seq, err := l.conn.Runs.ForAttempt(cell.Key).Append(l.conn.PinTo(ctx, on), cell.Run, cell.Module, expect, rec)
 	return seq, understood(err)
 }
 
 func (l runLog) Last(ctx context.Context, cell attempt.Cell) (jobs.Entry, error) {
-	entry, err := l.conn.Runs.OwnLast(ctx, cell.Run, cell.Module)
+	entry, err := l.conn.Runs.ForAttempt(cell.Key).OwnLast(ctx, cell.Run, cell.Module)
 	return entry, understood(err)
 }
 

@@ -22,7 +22,10 @@ func lone(t *testing.T, c *broker.Conn, keyed bool) *task {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newShift(w)
+	s, err := newShift(w)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.self.TTL, s.self.KeyLease = time.Second, attempt.NewKeyLease(time.Minute)
 	s.self.KeyLease.Renew(time.Now(), time.Now())
 	s.puller = puller.New(c.Conn, c.Queue, 1, nil)

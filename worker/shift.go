@@ -36,6 +36,7 @@ type shift struct {
 	conn       *broker.Conn
 	log        *slog.Logger
 	self       *attempt.Worker
+	trust      *trust
 	started    time.Time
 	registry   *kv.Registry
 	lanes      *kv.Lanes
@@ -71,21 +72,25 @@ type shift struct {
 	letGo context.CancelFunc
 }
 
-func newShift(w *Worker) *shift {
-	log := w.cfg.Logger.With("worker", w.cfg.Name)
+func newShift(w *Worker) (*shift, error) {
+	log, incarnation := w.cfg.Logger.With("worker", w.cfg.Name), ident.New()
+	trust, err := newTrust(incarnation, log)
+	if err != nil {
+		return nil, err
+	}
 	return &shift{
 		w: w, cfg: w.cfg, conn: w.conn, log: log, started: time.Now(),
 		self: &attempt.Worker{
-			Name: w.cfg.Name, Incarnation: ident.New(), Log: runLog{w.conn}, Clock: clock{}, Logger: log,
+			Name: w.cfg.Name, Incarnation: incarnation, Log: runLog{w.conn}, Clock: clock{}, Logger: log,
 			Alone: w.cfg.Alone,
 		},
-		health: newHealth(), tools: newToolbox(w.cfg, w.program), functions: functionsOf(w.cfg.Functions),
+		trust: trust, health: newHealth(), tools: newToolbox(w.cfg, w.program), functions: functionsOf(w.cfg.Functions),
 		commands: process.New(process.Config{
 			Workspace: workspace.New(w.cfg.Workspace), PassEnv: w.cfg.PassEnv, PassAll: w.cfg.PassAll, Keep: w.cfg.Slots, Logger: log,
 		}),
 		nudge: make(chan struct{}, 1), settling: make(chan struct{}, maxSettling), looked: make(chan struct{}), probing: make(chan struct{}, 1),
 		tasks: map[*task]struct{}{}, known: map[string]string{}, busy: time.Now(),
-	}
+	}, nil
 }
 
 // run works until the worker is drained, ctx ends, or NATS denies something.

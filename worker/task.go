@@ -129,7 +129,7 @@ func (a *task) sendLog(ctx context.Context, chunk jobs.LogChunk) (func(context.C
 	chunk.Writer = a.Nonce()
 	var stored func(context.Context) error
 	err := persist(ctx, func(ctx context.Context) (err error) {
-		stored, err = a.s.conn.Logs.Send(ctx, a.job.Run, jobs.AttemptID{Module: a.job.Module, Attempt: a.job.Attempt}, chunk)
+		stored, err = a.s.conn.Logs.ForAttempt(a.job.Key).Send(ctx, a.job.Run, jobs.AttemptID{Module: a.job.Module, Attempt: a.job.Attempt}, chunk)
 		return err
 	})
 	if err != nil {

@@ -79,8 +79,10 @@ func (w *Worker) begin(ctx context.Context) (*shift, error) {
 		case <-ctx.Done():
 		}
 	})
-	s := newShift(w)
-	err := s.open(ctx)
+	s, err := newShift(w)
+	if err == nil {
+		err = s.open(ctx)
+	}
 	if err == nil {
 		err = s.register(ctx)
 	}

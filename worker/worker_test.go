@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/pipeline"
@@ -66,13 +67,16 @@ func newBench(t *testing.T, s *natstest.Server, change ...func(*worker.Config)) 
 // newBenchTTL is newBench with a time to live of entries of the registry.
 func newBenchTTL(t *testing.T, s *natstest.Server, ttl time.Duration, change ...func(*worker.Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
+	b := &bench{t: t, server: s, dir: t.TempDir(), conn: connect(t, s).WithKeys(natstest.Keys(t, 1)), ended: make(chan error, 1), records: make(chan jobs.Entry, 100)}
 	t.Cleanup(b.conn.Close)
 	if err := kv.Create(t.Context(), b.conn.Conn, ttl); err != nil {
 		t.Fatal(err)
 	}
 	b.lane("any", jobs.LaneSet{Slots: 1})
 	if _, err := b.conn.Runs.Append(t.Context(), run, "", 0, jobs.Record{Spec: &jobs.Spec{Run: run}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.conn.Runs.Append(t.Context(), run, "", 0, jobs.Record{Takeover: &jobs.Takeover{Epoch: 1, Orchestrator: "o", Key: b.conn.Keys().ID()}}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := worker.Config{Name: "w1", Slots: 4, Workspace: b.dir}
@@ -114,6 +118,15 @@ func newBenchTTL(t *testing.T, s *natstest.Server, ttl time.Duration, change ...
 	return b
 }
 
+// key is that of an attempt of a run.
+func (b *bench) key(run jobs.RunID, id jobs.AttemptID) signing.Key {
+	return signing.AttemptKey(b.runKey(run), id.Module, id.Attempt)
+}
+
+func (b *bench) runKey(run jobs.RunID) signing.Key {
+	return b.conn.Keys().RunKey(b.conn.Keys().ID(), run)
+}
+
 // follow sends the records of the run, from the start again after every new
 // connection, each once.
 func (b *bench) follow(ctx context.Context) {
@@ -150,7 +163,7 @@ func (b *bench) answer(ctx context.Context, q *jobs.Question) {
 	if c := last.Record.Claim; c != nil && c.Attempt == q.Attempt && c.Nonce != q.Nonce {
 		a.State = jobs.StandsTaken
 	}
-	_ = b.conn.Control.SendWorker(q.Worker, jobs.Control{Answer: &a})
+	_ = b.conn.Control.SendWorker(q.Worker, b.key(run, jobs.AttemptID{Module: q.Module, Attempt: q.Attempt}), jobs.Control{Answer: &a})
 }
 
 func (b *bench) lane(lane jobs.Lane, set jobs.LaneSet) uint64 {
@@ -185,6 +198,7 @@ func (b *bench) publish(j *jobs.Job) {
 	if _, err := b.conn.Runs.Append(b.t.Context(), j.Run, "", 0, jobs.Record{Spec: spec}); err != nil && !errors.Is(err, broker.ErrConflict) {
 		b.t.Fatal(err)
 	}
+	j.Key = b.key(j.Run, jobs.AttemptID{Module: j.Module, Attempt: j.Attempt})
 	published := make(chan error, 1)
 	b.conn.Queue.Publish(b.t.Context(), j, func(err error) { published <- err })
 	if err := <-published; err != nil {
@@ -195,7 +209,7 @@ func (b *bench) publish(j *jobs.Job) {
 // write plays another writer of a cell.
 func (b *bench) write(j *jobs.Job, expect uint64, rec jobs.Record) uint64 {
 	b.t.Helper()
-	seq, err := b.conn.Runs.Append(b.t.Context(), run, j.Module, expect, rec)
+	seq, err := b.conn.Runs.ForRun(b.runKey(run)).Append(b.t.Context(), run, j.Module, expect, rec)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -312,10 +326,27 @@ func (b *bench) telling(send func() error) (stop func()) {
 	return stop
 }
 
+// registered is the entry of a worker in the registry.
+func (b *bench) registered(name string) *jobs.WorkerInfo {
+	b.t.Helper()
+	workers, err := kv.Workers(b.t.Context(), b.conn.Conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i := range workers {
+		if workers[i].Name == name {
+			return &workers[i]
+		}
+	}
+	b.t.Fatalf("no worker %s among %v", name, workers)
+	return nil
+}
+
 // cancelling asks for the end of an attempt until stop.
 func (b *bench) cancelling(ask jobs.CancelAttempt) (stop func()) {
 	ask.Run = run
-	return b.telling(func() error { return b.conn.Control.SendWorker("w1", jobs.Control{Cancel: &ask}) })
+	key := b.key(run, jobs.AttemptID{Module: ask.Module, Attempt: ask.Attempt})
+	return b.telling(func() error { return b.conn.Control.SendWorker("w1", key, jobs.Control{Cancel: &ask}) })
 }
 
 func (b *bench) ends(want error) {
@@ -552,7 +583,10 @@ func TestHandBack(t *testing.T) {
 	j := b.job("echo $$ >pid; exec sleep 300")
 	b.publish(j)
 	pid := b.pid("pid")
-	b.telling(func() error { return b.conn.Control.SendWorker("w1", jobs.Control{Drain: &jobs.Drain{By: "ann"}}) })
+	w := b.registered("w1")
+	b.telling(func() error {
+		return errors.Join(b.conn.Control.Greet(w), b.conn.Control.Order(w, jobs.Control{Drain: &jobs.Drain{By: "ann"}}))
+	})
 	if o := b.outcome(j); o.Status != report.AttemptHandedBack {
 		t.Errorf("outcome %+v", o)
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -69,16 +71,25 @@ func endedError(run jobs.RunID, ended bool) error {
 
 // kill asks workers to kill the attempts of a run. It repeats the request until
 // no worker lists an attempt of the run. It gives up after killPatience,
-// because a worker that does not answer may be gone.
+// because a worker that does not answer may be gone. Without the signing key of the
+// run it asks nothing, since no worker would believe it.
 func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
-	for limit := time.Now().Add(killPatience); ; {
+	first, err := c.conn.Runs.FirstTakeover(ctx, run)
+	if errors.Is(err, broker.ErrNotFound) || runlog.Unreadable(err) {
+		return nil // no worker has a job of it that could be killed
+	}
+	if err != nil {
+		return err
+	}
+	key := c.conn.Keys().RunKey(first.Key, run)
+	for limit := time.Now().Add(killPatience); first.Key == "" || key != nil; {
 		running, err := c.runningOf(ctx, run)
 		if err != nil || len(running) == 0 || time.Now().After(limit) {
 			return err
 		}
 		for _, r := range running {
 			cancel := &jobs.CancelAttempt{Run: run, Module: r.entry.Module, Attempt: r.entry.Attempt, Kill: true, Reason: why}
-			if err := c.conn.Control.SendWorker(r.worker, jobs.Control{Cancel: cancel}); err != nil {
+			if err := c.conn.Control.SendWorker(r.worker, signing.AttemptKey(key, r.entry.Module, r.entry.Attempt), jobs.Control{Cancel: cancel}); err != nil {
 				return err
 			}
 		}
@@ -88,6 +99,7 @@ func (c *Client) kill(ctx context.Context, run jobs.RunID, why string) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
 // running is an attempt that a worker lists.

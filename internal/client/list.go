@@ -18,7 +18,8 @@ type Runs struct {
 }
 
 // List lists one page of runs. A run that no orchestrator can handle has the
-// status report.RunUnreadable, and its Error holds the reason.
+// status report.RunUnreadable, and its Error holds the reason. A running one has an
+// Error when no orchestrator that serves has its signing key.
 func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
 	rows, err := c.conn.Runs.List(ctx, page)
 	if err != nil {
@@ -49,7 +50,7 @@ func (c *Client) List(ctx context.Context, page broker.Page) (Runs, error) {
 }
 
 // state returns the status of a run without an end, and the reason when the
-// status is RunUnreadable. It checks the log only of a run without an
+// status is RunUnreadable, or when no orchestrator that serves can take the run. It checks the log only of a run without an
 // orchestrator, because an orchestrator has read the log of its run.
 func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[string]jobs.RunLease) (report.RunStatus, string) {
 	if row.Problem != nil {
@@ -64,7 +65,7 @@ func (c *Client) state(ctx context.Context, row broker.RunRow, holders map[strin
 	if err := c.Check(ctx, jobs.RunID(row.Run.Run)); runlog.Unreadable(err) {
 		return report.RunUnreadable, err.Error()
 	}
-	return report.RunRunning, ""
+	return report.RunRunning, c.unkeyed(ctx, jobs.RunID(row.Run.Run), holders)
 }
 
 // Latest returns the newest run. It returns broker.ErrNotFound when there are no

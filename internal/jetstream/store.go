@@ -53,7 +53,7 @@ func (c *Conn) Ask(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 }
 
 // Publish sends a message that no stream acknowledges. It may be lost.
-func (c *Conn) Publish(subject string, body []byte) error { return c.nc.Publish(subject, body) }
+func (c *Conn) Publish(m *nats.Msg) error { return c.nc.PublishMsg(m) }
 
 // StoreAsync publishes m to a stream and calls done once, from another goroutine.
 // It waits for a place in the window, and sends in the order of the calls. It

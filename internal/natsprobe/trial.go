@@ -199,7 +199,7 @@ func (t *trials) listen(ctx context.Context) {
 
 func (t *trials) sendOrSubscribe(subject string, q silent) error {
 	if !q.subscribe {
-		return t.c.Publish(subject, q.body)
+		return t.c.Publish(&nats.Msg{Subject: subject, Data: q.body})
 	}
 	sub, err := t.c.Subscribe(subject, func(*nats.Msg) {})
 	if err != nil {

@@ -4,8 +4,8 @@
 // # The keys
 //
 // Orchestrators share a secret, in a file. It never enters NATS. All keys follow from
-// it: the key of a run, from that the key of each attempt and the one for what
-// orchestrators record, and the key of each start of a worker. A job carries the key
+// it: the key of a run, from that the key of each attempt, and the key of each start
+// of a worker. A job carries the key
 // of its attempt, so a worker can sign what it writes about that attempt, and about
 // no other one. Every orchestrator that has the secret can verify it.
 //

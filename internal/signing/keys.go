@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -85,20 +86,12 @@ func (k *Keyring) derive(id string, parts ...string) Key {
 }
 
 // AttemptKey is the key of an attempt, which its job carries; nil without a run key.
+// Attempt 0 has no job: only orchestrators have its key.
 func AttemptKey(run Key, module jobs.ModuleID, attempt jobs.Attempt) Key {
 	if run == nil {
 		return nil
 	}
 	return derive(run, "attempt", string(module), fmt.Sprint(int(attempt)))
-}
-
-// RecordKey is the key with which orchestrators sign what they write into the cells
-// of a run; nil without a run key. No worker has it.
-func RecordKey(run Key) Key {
-	if run == nil {
-		return nil
-	}
-	return derive(run, "orchestrator")
 }
 
 // derive is HMAC(key, purpose), unambiguous in its parts.
@@ -119,12 +112,32 @@ func writePart[T string | []byte](h interface{ Write([]byte) (int, error) }, par
 	_, _ = h.Write([]byte(part))
 }
 
+// MissingError reports that an orchestrator cannot decide for a run, because it does not
+// have the signing key of the run: it could not tell the records of workers from those
+// of others.
+type MissingError struct {
+	Run  jobs.RunID
+	Key  string   // id of the run's signing key; "" = a version without keys began the run
+	By   string   // the orchestrator that began the run
+	Have []string // ids of the keys here
+}
+
+func (e *MissingError) Error() string {
+	if e.Key == "" {
+		return fmt.Sprintf("run %s was begun by %s, a version of modpipe that signs nothing: only such a version can go on with it", e.Run, e.By)
+	}
+	have := "none"
+	if len(e.Have) > 0 {
+		have = strings.Join(e.Have, ", ")
+	}
+	return fmt.Sprintf("run %s is signed with the key %s of orchestrator %s, and this one has another (%s): name a copy of that orchestrator's key file with --signing-key", e.Run, e.Key, e.By, have)
+}
+
 // Message is what a code covers.
 type Message struct {
-	Subject  string
-	Encoding string // of the body; "" = none
-	Blob     string // digest of a body that is elsewhere; "" = the body is here
-	Body     []byte // as it is on the wire
+	Subject string
+	Headers []string // that say how to read the body, as NAME: VALUE, sorted
+	Body    []byte   // as it is on the wire
 }
 
 // MAC is the code of a message under a key, in hex.
@@ -133,8 +146,10 @@ func (m Message) MAC(key Key) string { return hex.EncodeToString(m.mac(key)) }
 func (m Message) mac(key Key) []byte {
 	h := hmac.New(sha256.New, key)
 	writePart(h, m.Subject)
-	writePart(h, m.Encoding)
-	writePart(h, m.Blob)
+	for _, line := range m.Headers {
+		writePart(h, line)
+	}
+	writePart(h, "")
 	writePart(h, m.Body)
 	return h.Sum(nil)
 }

@@ -39,7 +39,7 @@ func TestKeysDiffer(t *testing.T) {
 		"attempt":              signing.AttemptKey(run, "a", 11),
 		"another module":       signing.AttemptKey(run, "a1", 1),
 		"another attempt":      signing.AttemptKey(run, "a", 1),
-		"orchestrators":        signing.RecordKey(run),
+		"no attempt":           signing.AttemptKey(run, "a", 0),
 		"worker":               k.WorkerKey(k.ID(), "w", "ab"),
 		"another incarnation":  k.WorkerKey(k.ID(), "w", "a"),
 		"names cut elsewhere":  k.WorkerKey(k.ID(), "wa", "b"),
@@ -71,7 +71,7 @@ func TestKeyringKnowsItsSecretsByID(t *testing.T) {
 	if first.RunKey(second.ID(), "r") != nil || (*signing.Keyring)(nil).RunKey(first.ID(), "r") != nil {
 		t.Error("a run of an unknown secret has a key")
 	}
-	if signing.AttemptKey(nil, "m", 1) != nil || signing.RecordKey(nil) != nil {
+	if signing.AttemptKey(nil, "m", 1) != nil {
 		t.Error("keys follow from no key")
 	}
 	if strings.Contains(hex.EncodeToString(bytes.Repeat([]byte{1}, signing.Size)), first.ID()) {
@@ -86,18 +86,19 @@ func TestCodeCoversTheWholeMessage(t *testing.T) {
 	k := ring(t, 1)
 	run := k.RunKey(k.ID(), "r")
 	key := signing.AttemptKey(run, "m", 1)
-	m := signing.Message{Subject: "mp.run.r.mod.m", Encoding: "zstd", Body: []byte("body")}
+	m := signing.Message{Subject: "mp.run.r.mod.m", Headers: []string{"Enc: zstd"}, Body: []byte("body")}
 	code := m.MAC(key)
 	if !m.Verify(key, code) {
 		t.Fatal("a code does not verify")
 	}
 	for name, other := range map[string]signing.Message{
-		"subject":       {Subject: "mp.run.r.mod.n", Encoding: "zstd", Body: []byte("body")},
-		"encoding":      {Subject: m.Subject, Body: []byte("body")},
-		"body":          {Subject: m.Subject, Encoding: "zstd", Body: []byte("bodY")},
-		"blob":          {Subject: m.Subject, Encoding: "zstd", Blob: "x", Body: []byte("body")},
-		"cut elsewhere": {Subject: m.Subject + "z", Encoding: "std", Body: []byte("body")},
-		"moved":         {Subject: m.Subject, Encoding: "zstd", Blob: "body"},
+		"subject":       {Subject: "mp.run.r.mod.n", Headers: m.Headers, Body: m.Body},
+		"no header":     {Subject: m.Subject, Body: m.Body},
+		"header":        {Subject: m.Subject, Headers: []string{"Enc: gzip"}, Body: m.Body},
+		"more headers":  {Subject: m.Subject, Headers: []string{"Blob: x", "Enc: zstd"}, Body: m.Body},
+		"body":          {Subject: m.Subject, Headers: m.Headers, Body: []byte("bodY")},
+		"cut elsewhere": {Subject: m.Subject + "E", Headers: []string{"nc: zstd"}, Body: m.Body},
+		"moved":         {Subject: m.Subject, Headers: []string{"Enc: zstd", "body"}},
 	} {
 		if other.Verify(key, code) {
 			t.Errorf("%s is not covered", name)
