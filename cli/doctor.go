@@ -64,6 +64,7 @@ func fileDir(a *app, file string) string { return filepath.Dir(a.path(file)) }
 func doctorConfig(a *app, where store.Location, args []string) (cfg doctor.Config, err error) {
 	cfg = doctor.Config{
 		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: serving,
+		Unkeyed: func(ctx context.Context, c *broker.Conn, run jobs.RunID) string { return client.New(c).Unkeyed(ctx, run) },
 		Detect: func(ctx context.Context) (jobs.Capabilities, error) {
 			return worker.Detect(ctx, worker.Config{Slots: 1})
 		}, Env: a.env, Program: a.binary, Version: version(),

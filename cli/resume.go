@@ -10,6 +10,7 @@ import (
 	"github.com/modpipe/modpipe/internal/access"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -36,6 +37,7 @@ when its orchestrator lives.`,
 		ValidArgsFunction: completeRuns(a, &o.Location),
 	}
 	o.define(cmd.Flags(), resumeWorkspace)
+	flags.SigningKey(cmd.Flags(), &a.sessions.KeyFiles)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1, "resume RUN"), func() []string { return o.faults(a) }); err != nil {
 			return err
@@ -99,6 +101,9 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 		r.progress.Note("%s may still decide for run %s; waiting until its lease ends", holder, r.id)
 	}
 	err = leases.AwaitFree(ctx, string(r.id))
+	if err == nil {
+		err = r.app.sessions.ExplainKey(r.id, orchestrator.CheckKey(ctx, s.Conn, r.id))
+	}
 	var lease *kv.RunLease
 	if err == nil {
 		lease, err = orchestrator.Acquire(ctx, s.Conn, r.id, r.name)

@@ -58,6 +58,7 @@ defines the pipeline, that program must be asked.`,
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the new run to an orchestrator that serves, print its id, and leave")
 	o.cache.Define(fs)
 	o.defineCarrying(fs)
+	flags.SigningKey(fs, &a.sessions.KeyFiles)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(1, 1<<20, "runs retry RUN [MODULE...]"), func() []string { return o.faults(a) }); err != nil {
 			return err

@@ -126,6 +126,7 @@ Exit codes: 0 succeeded, 1 failed, 2 usage or pipeline error, 3 infrastructure,
 	settings.PairsFlag(fs, &o.labels, "label", "put a label on the run (repeatable)")
 	settings.TextFlag(fs, &o.id, "run-id", "", "ID", "", "name the run: letters, digits, _ and -, at most 64 (default: from the time)")
 	settings.SwitchFlag(fs, &o.detach, "detach", "", "hand the run to an orchestrator that serves, print its id, and leave")
+	flags.SigningKey(fs, &a.sessions.KeyFiles)
 	o.files.define(fs)
 	o.cache.Define(fs)
 	completeSelection(a, cmd)

@@ -90,6 +90,7 @@ Exit codes: 0 it left after a signal, 2 usage, 3 NATS denies or fails, 5 a live
 orchestrator has this name.`,
 	}
 	o.define(cmd)
+	flags.SigningKey(cmd.Flags(), &a.sessions.KeyFiles)
 	o.ListenOptions.Define(cmd.Flags(), "", "embed the NATS server, and let clients and workers join it at this address, with a token, and beyond this machine with TLS")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.prepare(cmd, args, between(0, 0, "serve"), o.faults(a)); err != nil {
@@ -116,6 +117,7 @@ second stops immediately. The same signal twice within a second counts once.`,
 	}
 	o.define(cmd)
 	fs := cmd.Flags()
+	flags.SigningKey(fs, &a.sessions.KeyFiles)
 	o.ListenOptions.Define(fs, devListen, "where clients and workers join, with a token, and beyond this machine with TLS")
 	settings.CountFlag(fs, &o.maxParallel, "max-parallel", "", 0, 1, "slots of the worker (default: as many as cores)")
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")

@@ -100,6 +100,11 @@ func (w *wiring) Run(ctx context.Context) error {
 // run is Run without signals. deciding is ctx, and ends earlier when only the
 // orchestrator is to leave.
 func (w *wiring) run(ctx, deciding context.Context, c *control) error {
+	if w.decide != nil {
+		if err := w.app.sessions.LoadKeys(w.app.path); err != nil {
+			return err
+		}
+	}
 	s, err := w.open(ctx, c.stop)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func (o *Opener) dial(ctx context.Context, t connect.Target, cfg broker.Config) 
 	if err != nil {
 		return nil, o.NATS.Explain(t, err)
 	}
-	return c, nil
+	return o.withKeys(c), nil
 }
 
 // Join connects to a server that another process of this user embeds.

@@ -13,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/exit"
 	"github.com/modpipe/modpipe/internal/natsembed"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/internal/store"
 )
 
@@ -74,8 +75,11 @@ type Hosting struct {
 
 // Opener opens sessions.
 type Opener struct {
-	NATS *connect.Dialer
-	Log  func() *slog.Logger // for sessions that only read
+	NATS     *connect.Dialer
+	Log      func() *slog.Logger // for sessions that only read
+	KeyFiles []string            // of signing keys; the first signs; none = the default file
+
+	keys *signing.Keyring // nil = not loaded
 }
 
 // Embed starts a server on the store and connects to it. It closes the store with the
@@ -93,6 +97,7 @@ func (o *Opener) Embed(ctx context.Context, st *store.Dir, h Hosting, log *slog.
 		ConnectTimeout: 30 * time.Second, Logger: log,
 	})
 	if err == nil {
+		s.Conn = o.withKeys(s.Conn)
 		err = st.Announce(store.Holder{URL: server.URL(), Token: h.secret(), Pin: h.pin(), Reader: h.As == RoleRead, Serves: h.As == RoleServe})
 	}
 	if err != nil {

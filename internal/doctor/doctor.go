@@ -90,8 +90,9 @@ type Config struct {
 
 	// Embed starts a server on a store that it closes; end stops both.
 	Embed    func(ctx context.Context, st *store.Dir) (c *broker.Conn, end func(), err error)
-	Serving  func(ctx context.Context, c *broker.Conn) (bool, error) // reports whether an orchestrator serves
-	Detect   func(ctx context.Context) (jobs.Capabilities, error)    // finds what this machine offers
+	Serving  func(ctx context.Context, c *broker.Conn) (bool, error)          // reports whether an orchestrator serves
+	Unkeyed  func(ctx context.Context, c *broker.Conn, run jobs.RunID) string // says why those that serve leave a run without their signing key; "" = they do not
+	Detect   func(ctx context.Context) (jobs.Capabilities, error)             // finds what this machine offers
 	Env      settings.Environment
 	Program  string
 	Version  string

@@ -176,6 +176,12 @@ func (d lossCheck) reportWaiting(ctx context.Context, found *odd) {
 		d.ok("runs", "%s without an end, each with an orchestrator that decides for it", phrase.Count(found.open, "run"))
 		return
 	}
+	for _, run := range found.waiting {
+		if why := d.Unkeyed(ctx, d.conn, jobs.RunID(run)); why != "" {
+			d.warn("signing key", "all orchestrators of a NATS share one key file: copy it with mode 0600, and name it with --signing-key", "run %s: %s", run, why)
+			break // one shows how to solve it
+		}
+	}
 	advice := "`orchestrator resume RUN` takes one over, or start `orchestrator serve`"
 	if serving, err := d.Serving(ctx, d.conn); err == nil && serving {
 		advice = "an orchestrator serves, and does not take them: is its --max-runs reached? Look into its log, or start it again"

@@ -28,6 +28,17 @@ func makeOurTemporary(dir string) error {
 	return OurTemporary(dir)
 }
 
+// PrepareState creates the directory for the data of all workspaces.
+func PrepareState(dir string) error {
+	if err := makeOurTemporary(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return exit.Infrastructuref("%w\nset XDG_STATE_HOME to a directory that can be written to", err)
+	}
+	return nil
+}
+
 // OurTemporary refuses a directory below the temporary state directory, unless that
 // directory is real, belongs to this user and is closed to all others. Another owner
 // could replace its files and read the tokens. A missing directory passes.

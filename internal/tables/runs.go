@@ -36,13 +36,13 @@ type runColumn struct {
 
 const (
 	statusHead  = "STATUS"  // has the colours of statuses
-	problemHead = "PROBLEM" // only unreadable runs have a cell in it
+	problemHead = "PROBLEM" // only runs that no orchestrator can handle have a cell in it
 )
 
 // WriteRuns writes the table of `runs list`.
 func WriteRuns(w io.Writer, rows []report.Run, paint console.Painter) {
 	columns := runColumns()
-	if slices.ContainsFunc(rows, isUnreadable) {
+	if slices.ContainsFunc(rows, hasProblem) {
 		columns = append(columns, problemColumn())
 	}
 	g := console.Table{Tint: func(column int, cell, padded string) string {
@@ -57,7 +57,7 @@ func WriteRuns(w io.Writer, rows []report.Run, paint console.Painter) {
 	for _, r := range rows {
 		var cells []string
 		for _, c := range columns {
-			if c.head != problemHead || isUnreadable(r) {
+			if c.head != problemHead || hasProblem(r) {
 				cells = append(cells, c.cell(r))
 			}
 		}
@@ -66,7 +66,11 @@ func WriteRuns(w io.Writer, rows []report.Run, paint console.Painter) {
 	g.Write(w)
 }
 
-func isUnreadable(r report.Run) bool { return r.Status == report.RunUnreadable }
+// hasProblem reports whether no orchestrator can handle a run: it is unreadable, or the
+// orchestrators that serve do not have its key.
+func hasProblem(r report.Run) bool {
+	return r.Status == report.RunUnreadable || r.Status == report.RunRunning && r.Error != ""
+}
 
 // commitText names the commit of a run, and says that its files were others.
 func commitText(r *report.Report) string {
