@@ -519,6 +519,27 @@ func ExampleSecret() {
 	// Output: secret "NPM_TOKEN": this context is not that of an attempt
 }
 
+// The run does not begin without the secret; a test gives it.
+func ExampleSecrets() {
+	publish := func(ctx context.Context) (int, error) {
+		token, err := modpipe.Secret(ctx, "NPM_TOKEN")
+		return len(token), err
+	}
+	run(func(p *modpipe.Builder) {
+		modpipe.Add(p, "publish", modpipe.Call(publish), modpipe.Secrets("NPM_TOKEN"))
+	}, modpipetest.Secret("NPM_TOKEN", "npm_a1b2c3d4"))
+	// Output: publish: succeeded 12
+}
+
+// Only workers that have the password themselves run the module.
+func ExampleSecretTerms() {
+	graph(func(p *modpipe.Builder) {
+		modpipe.Add(p, "migrate", modpipe.Command{Run: `migrate --password-file "$DB_PASSWORD"`},
+			modpipe.SecretTerms{Name: "db", Env: "DB_PASSWORD", File: true, FromWorker: true})
+	})
+	// Output: migrate <-
+}
+
 func upload(_ context.Context, token string) error {
 	fmt.Println("with a token of", len(token), "characters")
 	return nil

@@ -39,6 +39,7 @@ type Pipeline struct {
 	graph   *pipeline.Pipeline
 	params  map[string]string
 	stubs   map[string]stub
+	secrets map[string]string
 	state   *schedule.Run // nil before the run
 	logs    map[string]*strings.Builder
 	left    map[string]map[string]fs.FS // artifacts, by module and name
@@ -76,10 +77,16 @@ func Param(name, value string) Option {
 	return option(func(p *Pipeline) { p.params[name] = value })
 }
 
+// Secret gives the run a secret, as --secret does. A module whose secret is not given
+// fails, unless it has a stub.
+func Secret(name, value string) Option {
+	return option(func(p *Pipeline) { p.secrets[name] = value })
+}
+
 // New builds a pipeline; a fault in it fails the test.
 func New(t testing.TB, define func(*modpipe.Builder), opts ...Option) *Pipeline {
 	t.Helper()
-	p := &Pipeline{t: t, params: map[string]string{}, stubs: map[string]stub{}, logs: map[string]*strings.Builder{}, left: map[string]map[string]fs.FS{}, stubbed: map[string]map[string]fs.FS{}}
+	p := &Pipeline{t: t, params: map[string]string{}, stubs: map[string]stub{}, secrets: map[string]string{}, logs: map[string]*strings.Builder{}, left: map[string]map[string]fs.FS{}, stubbed: map[string]map[string]fs.FS{}}
 	program, err := modpipe.Build(programName(t), define)
 	if err != nil {
 		t.Fatalf("the pipeline has faults:\n%v", err)

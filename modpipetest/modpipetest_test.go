@@ -255,3 +255,47 @@ func TestTheFirstFalseConditionGivesTheReason(t *testing.T) {
 		t.Errorf("all: %v", o)
 	}
 }
+
+func publish(ctx context.Context) (string, error) {
+	token, err := modpipe.Secret(ctx, "TOKEN")
+	if err != nil {
+		return "", err
+	}
+	return token + "!", nil
+}
+
+func publisher(options ...modpipe.Option) func(*modpipe.Builder) {
+	return func(p *modpipe.Builder) { modpipe.Add(p, "publish", modpipe.Call(publish), options...) }
+}
+
+func TestSecretsAreThoseOfTheTest(t *testing.T) {
+	given := modpipetest.Secret("TOKEN", "of the test")
+	for name, c := range map[string]struct {
+		define  func(*modpipe.Builder)
+		options []modpipetest.Option
+		want    string
+	}{
+		"given":        {publisher(modpipe.Secrets("TOKEN")), []modpipetest.Option{given}, "publish: succeeded"},
+		"of a worker":  {publisher(modpipe.SecretTerms{Name: "TOKEN", FromWorker: true}), []modpipetest.Option{given}, "publish: succeeded"},
+		"not given":    {publisher(modpipe.Secrets("TOKEN")), nil, `publish: failed: the run has no secret TOKEN: give it by modpipetest.Secret("TOKEN", VALUE)`},
+		"too short":    {publisher(modpipe.Secrets("TOKEN")), []modpipetest.Option{modpipetest.Secret("TOKEN", "1234")}, "secret TOKEN has 4 characters"},
+		"short":        {publisher(modpipe.SecretTerms{Name: "TOKEN", AllowShort: true}), []modpipetest.Option{modpipetest.Secret("TOKEN", "1234")}, "publish: succeeded"},
+		"not declared": {publisher(), []modpipetest.Option{given}, `module publish does not declare the secret "TOKEN"`},
+		"a stub":       {publisher(modpipe.Secrets("TOKEN")), []modpipetest.Option{modpipetest.Stub("publish", "stub")}, "publish: succeeded"},
+	} {
+		if got := modpipetest.New(t, c.define, c.options...).Outcome("publish").String(); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s, want %q", name, got, c.want)
+		}
+	}
+	p := modpipetest.New(t, publisher(modpipe.Secrets("TOKEN")), given)
+	if got := modpipetest.Result[string](p, "publish"); got != "of the test!" {
+		t.Errorf("%q", got)
+	}
+}
+
+func ExampleSecret() {
+	var t quiet // in a test: t *testing.T
+	p := modpipetest.New(t, publisher(modpipe.Secrets("TOKEN")), modpipetest.Secret("TOKEN", "of the test"))
+	fmt.Println(modpipetest.Result[string](p, "publish"))
+	// Output: of the test!
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/exec/function"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/wire"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
@@ -86,7 +87,7 @@ func (x *player) fleet() *schedule.Fleet {
 	f := schedule.NewFleet(time.Hour)
 	for i, m := range x.graph.Modules {
 		r := m.Requires
-		c := jobs.Capabilities{OS: r.OS, Arch: r.Arch, CPUs: r.CPUs, Memory: r.Memory, Tags: r.Tags, Program: r.Program, Tools: map[string]string{}, Labels: map[string]string{}}
+		c := jobs.Capabilities{OS: r.OS, Arch: r.Arch, CPUs: r.CPUs, Memory: r.Memory, Tags: r.Tags, Secrets: r.Secrets, Program: r.Program, Tools: map[string]string{}, Labels: map[string]string{}}
 		for _, tool := range r.Tools {
 			c.Tools[tool.Name] = tool.Min
 		}
@@ -161,6 +162,9 @@ func (x *player) outcome(m *pipeline.Module, job schedule.Publish) (o jobs.Outco
 	if m.Func != nil {
 		req := x.request(m, job.Job)
 		req.Stubbed = stubbed
+		if err := x.giveSecrets(job.Job, &req); err != nil && !stubbed {
+			return failed(err.Error()), true
+		}
 		if err := x.prepareFiles(m, job.Job, &req); err != nil {
 			return failed(err.Error()), true
 		}
@@ -232,6 +236,22 @@ func (x *player) request(m *pipeline.Module, job *jobs.Job) call.Request {
 		req.Matrix[p.Axis] = p.Value
 	}
 	return req
+}
+
+// giveSecrets gives an attempt the secrets that Secret has given the run.
+func (x *player) giveSecrets(job *jobs.Job, req *call.Request) error {
+	for _, s := range job.Secrets {
+		value, ok := x.secrets[s.Name]
+		if !ok {
+			return fmt.Errorf("the run has no secret %s: give it by modpipetest.Secret(%q, VALUE)", s.Name, s.Name)
+		}
+		secret := mask.Secret{Name: s.Name, Env: s.Env, File: s.File, AllowShort: s.AllowShort, Value: value}
+		if err := secret.Check(); err != nil {
+			return err
+		}
+		req.Secrets = append(req.Secrets, secret)
+	}
+	return nil
 }
 
 func (x *player) log(module string) io.Writer {
