@@ -78,7 +78,7 @@ func (t *taker) takeFiles(ctx context.Context, c *broker.Conn, spec *jobs.Spec, 
 
 // takeLate takes the files of a run that repeats one in the workspace, which took none
 // along, when workers elsewhere will read them.
-func (r *runner) takeLate(ctx context.Context, s *access.Session) error {
+func takeLate(ctx context.Context, r *runner, s *access.Session) error {
 	if r.spec.Workspace != nil || s.Server != nil && r.options.Listen == "" {
 		return nil
 	}

@@ -88,7 +88,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 		return nil, exit.NotFoundf("run %s has ended already: it %s", r.id, ended(rep.Status))
 	}
 	r.pipeline = rep.Pipeline
-	if err := r.mayListen(ctx, s); err != nil {
+	if err := mayListen(ctx, r, s); err != nil {
 		return nil, err
 	}
 	leases, err := kv.OpenLeases(ctx, s.Conn.Conn)
@@ -119,7 +119,7 @@ func (r *runner) takeOver(ctx context.Context, s *access.Session) (*kv.RunLease,
 
 // mayListen refuses to let workers join a run that took no files along: they would
 // find none.
-func (r *runner) mayListen(ctx context.Context, s *access.Session) error {
+func mayListen(ctx context.Context, r *runner, s *access.Session) error {
 	if r.options.Listen == "" {
 		return nil
 	}

@@ -83,7 +83,7 @@ func retryRun(ctx context.Context, a *app, old string, modules []string, o *retr
 			return err
 		}
 		r.spec.Cache = o.cache.Policy()
-		return r.takeLate(ctx, s)
+		return takeLate(ctx, r, s)
 	}
 	if o.detach {
 		return nil, detachRetry(ctx, a, r)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/files"
+	"github.com/modpipe/modpipe/internal/mask"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -35,8 +36,8 @@ type lyingDirectory struct {
 	lie *atomic.Pointer[func(*jobs.Artifact)]
 }
 
-func (d lyingDirectory) Collect(ctx context.Context, ended report.AttemptStatus) ([]jobs.Artifact, error) {
-	left, err := d.Directory.Collect(ctx, ended)
+func (d lyingDirectory) Collect(ctx context.Context, ended report.AttemptStatus, m *mask.Masker) ([]jobs.Artifact, error) {
+	left, err := d.Directory.Collect(ctx, ended, m)
 	if lie := d.lie.Load(); lie != nil {
 		for i := range left {
 			(*lie)(&left[i])
