@@ -151,13 +151,45 @@ func TestServerBeyondLoopbackIsPinned(t *testing.T) {
 		t.Errorf("an invalid pin: %v", err)
 	}
 	command := d.JoinCommand(t.Context(), "worker", s.Server.URL())
-	for _, word := range []string{"worker --server tls://", " --tls-pin " + d.Pin, " --token-file " + d.TokenFile} {
+	for _, word := range []string{"worker --server tls://", " --tls-pin " + d.Pin, " --token-file " + d.GuestFile} {
 		if !strings.Contains(command, word) {
 			t.Errorf("%q is not in %q", word, command)
 		}
 	}
 	if strings.Contains(command, d.Token) {
 		t.Errorf("the token is in %q", command)
+	}
+}
+
+// TestTokenOfWorkersAllowsNoMoreThanTheirRole: a worker finds it by itself, and the
+// printed command names it.
+func TestTokenOfWorkersAllowsNoMoreThanTheirRole(t *testing.T) {
+	home := t.TempDir()
+	s, d := listener(t, home, access.ListenOptions{Listen: "127.0.0.1:0"})
+	a := newApp("worker", Process{Env: []string{"XDG_STATE_HOME=" + home}})
+	a.bind.Adopt(a.root("test"))
+	a.set.Server = "nats://127.0.0.1:" + portOf(t, s)
+	a.nats.Worker = true
+	target, err := a.nats.Target(&a.set.Connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.sessions.DialWorker(t.Context(), target, 20*time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Runs.OwnLast(t.Context(), "r", "m"); !errors.Is(err, broker.ErrNotFound) {
+		t.Errorf("the cell of an attempt: %v", err)
+	}
+	if _, err := c.Runs.Spec(t.Context(), "r"); !errors.Is(err, broker.ErrDenied) {
+		t.Errorf("a specification: %v", err)
+	}
+	if _, err := c.API(t.Context(), "STREAM.DELETE.MP_RUNS", nil); !errors.Is(err, broker.ErrDenied) {
+		t.Errorf("to delete a stream: %v", err)
+	}
+	if err := join(t, t.TempDir(), "NATS_URL="+a.set.Server, "NATS_TOKEN="+d.Guest.Token+"x"); err == nil {
+		t.Error("a wrong token is accepted")
 	}
 }
 

@@ -70,7 +70,7 @@ func orchestratorRoot(a *app) *cobra.Command {
 	root.Long = root.Short + ".\n\nWithout a NATS server configured, everything runs inside this process."
 	root.AddCommand(
 		runCommand(a, &runOptions{}), resumeCommand(a), serveCommand(a), devCommand(a), planCommand(a), validateCommand(a), graphCommand(a), schemaCommand(a),
-		runsCommand(a), workersCommand(a), cacheCommand(a), doctorCommand(a), versionCommand(a))
+		runsCommand(a), workersCommand(a), cacheCommand(a), authCommand(a), doctorCommand(a), versionCommand(a))
 	return root
 }
 

@@ -27,6 +27,9 @@ func (r *runner) embed(ctx context.Context) (*access.Session, error) {
 	}
 	h := access.Hosting{As: access.RoleRun, Sync: r.options.syncAlways, Token: store.NewToken(), Lost: r.stop}
 	if r.options.Listen != "" {
+		if r.spec != nil {
+			r.options.ListenOptions.Namespace = r.spec.Cache.Namespace
+		}
 		if h.Door, err = access.NewDoor(access.StoreOfSecrets(st, r.storeDir), r.options.ListenOptions, store.StateDir(r.app.env)); err != nil {
 			st.Close()
 			return nil, err

@@ -185,7 +185,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 		return nil, err
 	}
 	opened := o.ListenOptions
-	opened.Listen = listen
+	opened.Listen, opened.Namespace = listen, o.namespace
 	d, err := access.NewDoor(st, opened, store.StateDir(a.env))
 	if err != nil {
 		st.Close()

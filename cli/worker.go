@@ -155,6 +155,7 @@ func runWorker(ctx context.Context, a *app, o *workerOptions) error {
 
 // workerTarget is the server to work for.
 func workerTarget(a *app) (connect.Target, error) {
+	a.nats.Worker = true
 	if a.set.Server == settings.Embedded {
 		return connect.Target{}, exit.Usagef("--server%s: a worker embeds no server; name one", a.bind.FromOf("server"))
 	}

@@ -22,7 +22,7 @@ func (o *Opener) DialWorker(ctx context.Context, t connect.Target, timeout time.
 }
 
 func (o *Opener) dial(ctx context.Context, t connect.Target, cfg broker.Config) (*broker.Conn, error) {
-	cfg.URL, cfg.Name, cfg.Options, cfg.Replicas = t.URL, "modpipe "+o.NATS.Program, t.Options, o.NATS.Connection.Replicas
+	cfg.URL, cfg.Name, cfg.Options, cfg.Inbox, cfg.Replicas = t.URL, "modpipe "+o.NATS.Program, t.Options, t.Inbox, o.NATS.Connection.Replicas
 	c, err := broker.Connect(ctx, cfg)
 	if err != nil {
 		return nil, o.NATS.Explain(t, err)

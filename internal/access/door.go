@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/natsembed"
+	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
 )
@@ -21,6 +23,9 @@ import (
 type ListenOptions struct {
 	Listen  string
 	NoToken bool
+	// Namespace is that of the files of runs, to which workers that join may write; "" =
+	// jobs.DefaultNamespace.
+	Namespace string
 	NoTLS   bool
 }
 
@@ -60,6 +65,8 @@ type Door struct {
 	beyond    bool   // other machines can reach it
 	Token     string // "" = the server asks for no token
 	TokenFile string
+	Guest     *natsembed.Guest // a worker; nil = the server asks for no token
+	GuestFile string           // with its token
 	Cert      *tls.Certificate // nil = no TLS
 	Pin       string
 	state     string // directory in which other programs of this user find it
@@ -75,6 +82,11 @@ func NewDoor(st *store.Dir, o ListenOptions, state string) (*Door, error) {
 	d := &Door{address: o.Listen, beyond: beyond, state: state}
 	if !o.NoToken {
 		if d.Token, d.TokenFile, err = st.Token(); err != nil {
+			return nil, err
+		}
+		allowed := roles.Of(roles.Worker, roles.Options{Group: roles.AnyGroup, Namespace: o.Namespace})
+		d.Guest = &natsembed.Guest{Publish: allowed.Publish, Subscribe: allowed.Subscribe}
+		if d.Guest.Token, d.GuestFile, err = st.WorkerToken(); err != nil {
 			return nil, err
 		}
 	}
@@ -93,7 +105,7 @@ func NewDoor(st *store.Dir, o ListenOptions, state string) (*Door, error) {
 func (d *Door) announce(ctx context.Context, address string) (*store.ListenFile, error) {
 	l := store.Listening{Address: address, Pin: d.Pin}
 	if d.TokenFile != "" {
-		l.TokenFiles = []string{d.TokenFile}
+		l.TokenFiles = []string{d.TokenFile, d.GuestFile}
 	}
 	return store.Announce(ctx, d.state, l)
 }
@@ -150,7 +162,7 @@ func (d *Door) JoinCommand(ctx context.Context, program, url string) string {
 		words = append(words, "--tls-pin", d.Pin)
 	}
 	if d.TokenFile != "" {
-		words = append(words, "--token-file", ShellWord(d.TokenFile))
+		words = append(words, "--token-file", ShellWord(d.GuestFile))
 	}
 	return strings.Join(words, " ")
 }

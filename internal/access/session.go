@@ -120,7 +120,7 @@ func (o *Opener) embedServer(ctx context.Context, s *Session, h Hosting, log *sl
 			log.Warn("programs of this user do not find the NATS server by themselves: they need the flags of a worker", "error", err)
 		}
 	}
-	cfg.Listen, cfg.Certificate = h.Door.address, h.Door.Cert
+	cfg.Listen, cfg.Certificate, cfg.Guest = h.Door.address, h.Door.Cert, h.Door.Guest
 	early := h.Door.knownPort() && AddressFree(h.Door.address)
 	if early {
 		announce(h.Door.address)

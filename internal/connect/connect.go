@@ -29,6 +29,7 @@ type Target struct {
 	URL     string
 	Origin  string // the flag, variable or file that named it
 	Options []nats.Option
+	Inbox   string // prefix of the inboxes; "" = "_INBOX"
 }
 
 // Shown returns the target's address without credentials.
@@ -48,6 +49,7 @@ type Dialer struct {
 	Bind       *settings.Binder // knows the origins of the settings
 	Env        settings.Environment
 	Program    string // the connections are named after it
+	Worker     bool   // the program is a worker: it has the worker's role where a server tells no other
 }
 
 // Named returns the server that the settings name; false when they name none.
@@ -74,7 +76,7 @@ func (d *Dialer) Target(s *settings.Connection) (Target, error) {
 	if err := d.checkSettings(s); err != nil {
 		return Target{}, err
 	}
-	server, options, err := d.contextOptions(s)
+	server, inbox, options, err := d.contextOptions(s)
 	if err != nil {
 		return Target{}, err
 	}
@@ -95,6 +97,7 @@ func (d *Dialer) Target(s *settings.Connection) (Target, error) {
 	if own, ok := d.ownServerAt(t); ok {
 		t.Options = append(t.Options, own.option)
 	}
+	t.Inbox = cmp.Or(inbox, d.inbox(t))
 	return t, nil
 }
 
@@ -118,6 +121,9 @@ func (d *Dialer) checkSettings(s *settings.Connection) error {
 	}
 	if text := addressFault(s.Server); text != "" {
 		faults = append(faults, fmt.Sprintf("--server%s: %s; an address is nats://host:4222, or several separated by commas", d.Bind.FromOf("server"), text))
+	}
+	if inbox := s.InboxPrefix; strings.ContainsAny(inbox, " \t*>") || strings.HasSuffix(inbox, ".") {
+		faults = append(faults, fmt.Sprintf("--inbox-prefix%s: %q cannot begin a subject", d.Bind.FromOf("inbox-prefix"), inbox))
 	}
 	if _, ok := parsePin(s.TLSPin); s.TLSPin != "" && !ok {
 		faults = append(faults, fmt.Sprintf("--tls-pin%s: %q is not sha256: and 64 hexadecimal digits", d.Bind.FromOf("tls-pin"), s.TLSPin))

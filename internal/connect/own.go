@@ -18,10 +18,11 @@ import (
 // worker may start before the server, and another server may replace it. Another server
 // must not receive the token.
 type ownServer struct {
-	state string // directory
-	host  string // as the user named it
-	port  string
-	known bool // the user names credentials, which take precedence
+	state  string // directory
+	host   string // as the user named it
+	port   string
+	known  bool // the user names credentials, which take precedence
+	worker bool // the program needs no more than the token of workers
 }
 
 // ownServerAt returns the ownServer of a target on loopback.
@@ -40,7 +41,7 @@ func (d *Dialer) ownServerAt(t Target) (ownServer, bool) {
 	}
 	o := t.applied()
 	known := u.User != nil || o.Token != "" || o.TokenHandler != nil || o.User != "" || o.Nkey != "" || o.UserJWT != nil || o.UserInfo != nil
-	return ownServer{store.StateDir(d.Env), u.Hostname(), cmp.Or(u.Port(), "4222"), known}, true
+	return ownServer{store.StateDir(d.Env), u.Hostname(), cmp.Or(u.Port(), "4222"), known, d.Worker}, true
 }
 
 // option returns the option of a connection. It keeps the user's settings for TLS.
@@ -81,10 +82,14 @@ func (d *ownDialer) Dial(network, address string) (net.Conn, error) {
 }
 
 func (d *ownDialer) token() string {
-	if l := d.found.Load(); l != nil {
-		return l.Token()
+	l := d.found.Load()
+	switch {
+	case l == nil:
+		return ""
+	case d.own.worker:
+		return l.WorkerToken()
 	}
-	return ""
+	return l.Token()
 }
 
 func (d *ownDialer) verify(cs tls.ConnectionState) error {

@@ -2,6 +2,7 @@ package natsembed
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type Config struct {
 	Store  string // directory
 	Listen string // "host:port"; empty = 127.0.0.1 and a free port
 	Token  string // required from every client when set
+	Guest  *Guest // may join with another token; nil = nobody
 	// Certificate makes network clients use TLS; nil = no TLS.
 	Certificate *tls.Certificate
 	Memory      bool // a temporary store, removed by Close
@@ -41,6 +43,34 @@ type Config struct {
 	// minutes, and survives only the death of processes.
 	SyncAlways bool
 	Logger     *slog.Logger
+}
+
+// Guest is a client that may do less than the others. It counts only beside a token of
+// theirs.
+type Guest struct {
+	Token              string
+	Publish, Subscribe []string // the subjects that it may use
+}
+
+// Check implements server.Authentication for a server with two tokens.
+func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
+	token := []byte(c.GetOpts().Token)
+	if subtle.ConstantTimeCompare(token, []byte(d.token)) == 1 {
+		return true
+	}
+	if subtle.ConstantTimeCompare(token, []byte(d.guest.Token)) != 1 {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: "worker", Permissions: &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: d.guest.Publish}, Subscribe: &server.SubjectPermission{Allow: d.guest.Subscribe},
+	}})
+	return true
+}
+
+// doorkeeper knows the tokens of a server.
+type doorkeeper struct {
+	token string
+	guest *Guest
 }
 
 // Server is an embedded server.
@@ -117,6 +147,9 @@ func (s *Server) start(cfg Config, host string, port int) error {
 	s.opts = server.Options{
 		ServerName: "modpipe-embedded", Host: host, Port: port, Authorization: cfg.Token,
 		JetStream: true, StoreDir: cfg.Store, SyncAlways: cfg.SyncAlways, NoSigs: true, DisableShortFirstPing: true,
+	}
+	if cfg.Guest != nil && cfg.Token != "" && cfg.Guest.Token != "" {
+		s.opts.Authorization, s.opts.CustomClientAuthentication = "", &doorkeeper{cfg.Token, cfg.Guest}
 	}
 	if cfg.Certificate != nil {
 		s.opts.TLS, s.opts.TLSTimeout = true, tlsTimeout.Seconds()

@@ -25,6 +25,7 @@ type Connection struct {
 	TLSKey         string
 	Context        string
 	TokenFile      string
+	InboxPrefix    string
 	TLSPin         string
 	Replicas       int           // of the streams and buckets that we create on a server elsewhere
 	ConnectTimeout time.Duration // to connect; 0 = try for ever
@@ -50,6 +51,7 @@ func (s *Settings) Define(fs *pflag.FlagSet, program string) {
 	TextFlag(fs, &s.TLSKey, "tlskey", "", "FILE", "", "the key of our TLS certificate [$NATS_KEY]")
 	TextFlag(fs, &s.TLSPin, "tls-pin", "", "SHA256", "", "accept the server that has this certificate, or this public key, and no other: sha256:HEX of it [$NATS_TLS_PIN]")
 	TextFlag(fs, &s.Context, "context", "", "NAME", "", "a context of the nats CLI [$NATS_CONTEXT]")
+	TextFlag(fs, &s.InboxPrefix, "inbox-prefix", "", "PREFIX", "", "the prefix of inboxes, to which the user may subscribe (default: _INBOX_USER with the name of the user, if the credentials have one, else _INBOX) [$NATS_INBOX_PREFIX]")
 	TextFlag(fs, &s.TokenFile, "token-file", "", "FILE", "", "a file that holds the server's token [the token itself: $NATS_TOKEN]")
 	CountFlag(fs, &s.Replicas, "replicas", "", 1, 1, "on a cluster of NATS servers: copies of every stream and bucket that is created; with 3 they survive the loss of one server")
 	TimeFlag(fs, &s.ConnectTimeout, "connect-timeout", timeout, time.Millisecond, 0, "give up after this time without a server"+never)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,7 @@ import (
 // in listen/PORT.json of the state directory.
 type Listening struct {
 	Address    string   `json:"address"`               // HOST:PORT
-	TokenFiles []string `json:"token_files,omitempty"` // the first allows everything; none = the server asks for no token
+	TokenFiles []string `json:"token_files,omitempty"` // the first allows everything, the second the work of a worker; none = the server asks for no token
 	Pin        string   `json:"tls_pin,omitempty"`     // of its certificate; "" = no TLS
 	PID        int      `json:"pid"`
 	Host       string   `json:"host"` // the machine: a home directory may be on several
@@ -122,11 +123,16 @@ func OwnAndClosed(path string) bool {
 }
 
 // Token reads the token that allows everything; "" without one.
-func (l Listening) Token() string {
-	if len(l.TokenFiles) == 0 {
+func (l Listening) Token() string { return l.token(0) }
+
+// WorkerToken reads the token of workers, or else the one that allows everything.
+func (l Listening) WorkerToken() string { return cmp.Or(l.token(1), l.token(0)) }
+
+func (l Listening) token(at int) string {
+	if at >= len(l.TokenFiles) {
 		return ""
 	}
-	text, err := os.ReadFile(l.TokenFiles[0])
+	text, err := os.ReadFile(l.TokenFiles[at])
 	if err != nil {
 		return "" // the server refuses us and reports why
 	}

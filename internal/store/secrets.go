@@ -25,10 +25,16 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 )
 
-// Token returns the secret with which clients join the embedded server, and its file.
-// It outlives the run, so that workers can keep their configuration.
-func (s *Dir) Token() (secret, path string, err error) {
-	path = filepath.Join(s.Path, "token")
+// Token returns the secret with which clients join the embedded server and may do
+// everything there, and its file. It outlives the run, so that they can keep their
+// configuration.
+func (s *Dir) Token() (secret, path string, err error) { return s.token("token") }
+
+// WorkerToken is Token for workers, which may do only what their role may.
+func (s *Dir) WorkerToken() (secret, path string, err error) { return s.token("worker-token") }
+
+func (s *Dir) token(name string) (secret, path string, err error) {
+	path = filepath.Join(s.Path, name)
 	text, err := keptSecret(path, func() ([]byte, error) { return []byte(NewToken() + "\n"), nil })
 	if err != nil {
 		return "", "", exit.Infrastructuref("token of the embedded server: %w", err)

@@ -1,0 +1,81 @@
+package roles
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/modpipe/modpipe/internal/settings"
+)
+
+// Printing are the flags of the command that prints roles.
+type Printing struct {
+	All       bool
+	Role      string
+	Group     string
+	Lanes     []string
+	Namespace string
+	From      []string
+	Format    string
+}
+
+// Define defines the flags.
+func (p *Printing) Define(fs *pflag.FlagSet) {
+	settings.SwitchFlag(fs, &p.All, "all", "", "print the configuration of a whole server, with an account that has a user for each role")
+	settings.TextFlag(fs, &p.Role, "role", "", "ROLE", "", "orchestrator, worker or submitter")
+	settings.TextFlag(fs, &p.Group, "group", "", "GROUP", "", "the group of a worker (default: that of workers without --group)")
+	settings.ListFlag(fs, &p.Lanes, "lanes", "A,B", true, "the lanes of a worker; it reads no job of another one (default: all)")
+	settings.TextFlag(fs, &p.Namespace, "cache-namespace", "", "NAME", "", "the namespace to which a worker or submitter writes files (default: main)")
+	settings.ListFlag(fs, &p.From, "cache-from", "NAMES", true, "other namespaces whose files it reads")
+	settings.TextFlag(fs, &p.Format, "format", "", "FORMAT", "conf", "conf: of a user in the file of a server; jwt: a new scoped signing key of an account; json: the permissions")
+}
+
+func (p *Printing) options() Options {
+	return Options{Group: p.Group, Lanes: p.Lanes, Namespace: p.Namespace, From: p.From}
+}
+
+// Faults returns the faults of the flags' values.
+func (p *Printing) Faults() (faults []string) {
+	role := Role(p.Role)
+	switch {
+	case p.All && p.Role != "":
+		faults = append(faults, "--all prints every role: leave out --role")
+	case !p.All && !slices.Contains(All(), role):
+		faults = append(faults, fmt.Sprintf("--role: %q is none of orchestrator, worker and submitter; --all prints them all", p.Role))
+	}
+	if !slices.Contains([]string{"conf", "jwt", "json"}, p.Format) || p.All && p.Format != "conf" {
+		faults = append(faults, fmt.Sprintf("--format: %q is not conf, jwt or json (with --all: conf)", p.Format))
+	}
+	if role != Worker && !p.All && (p.Group != "" || len(p.Lanes) > 0) {
+		faults = append(faults, "--group and --lanes are for --role worker")
+	}
+	if p.Group == AnyGroup {
+		faults = append(faults, "--group: * is no group")
+	}
+	if err := p.options().Validate(); err != nil {
+		faults = append(faults, strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return faults
+}
+
+// Print prints what the flags ask for; they have no faults.
+func (p *Printing) Print(w io.Writer) error {
+	if p.All {
+		var users []User
+		for _, r := range All() {
+			users = append(users, NewUser(r, p.options()))
+		}
+		return WriteServer(w, users)
+	}
+	role := Role(p.Role)
+	switch p.Format {
+	case "jwt":
+		return WriteSigningKey(w, role, p.options())
+	case "json":
+		return WriteJSON(w, NewUser(role, p.options()))
+	}
+	return WriteConf(w, NewUser(role, p.options()))
+}
