@@ -150,16 +150,23 @@ func (d *denials) permission(e *DeniedError) string {
 // inboxPermission is the permission to subscribe to inboxes.
 const inboxPermission = "subscribe to inboxes"
 
-// permission returns a subject without the names of runs, modules and readers.
+// permission returns a subject without the names of runs, modules and readers. Each
+// namespace of values and of keys stays apart: a user may have some of them,
+// and has then never used the others.
 func permission(subject string) string {
 	tokens := 2
 	switch {
-	case strings.HasPrefix(subject, "$JS.API.DIRECT.GET."), strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DELETE."):
+	case strings.HasPrefix(subject, "$JS.API.DIRECT.GET."):
+		tokens = 5
+		if _, read, ok := strings.Cut(subject, ".$"); ok {
+			subject, tokens = "read $"+read, namespaced("$"+read)
+		}
+	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DELETE."):
 		tokens = 5
 	case strings.HasPrefix(subject, "$JS.API."):
 		return subject
-	case strings.HasPrefix(subject, "$O."):
-		tokens = 3
+	case strings.HasPrefix(subject, "$"):
+		tokens = namespaced(subject)
 	case strings.Contains(subject, ".run."):
 		_, record, _ := strings.Cut(subject, ".run.")
 		if _, kind, ok := strings.Cut(record, "."); ok {
@@ -175,6 +182,18 @@ func permission(subject string) string {
 		end += i + 1
 	}
 	return subject[:end-1]
+}
+
+// namespaced is how many tokens of a subject of values, or of a bucket, name what is
+// permitted together: the first token of a key of several is a namespace.
+func namespaced(subject string) int {
+	switch {
+	case strings.HasPrefix(subject, "$O."):
+		return 4
+	case strings.HasPrefix(subject, "$KV.") && strings.Count(subject, ".") > 2:
+		return 3
+	}
+	return 2
 }
 
 // report logs a permission that the program waits for, at first and then every
