@@ -72,7 +72,7 @@ name: files
 modules:
   make:
     matrix: {n: [1, 2]}
-    run: 'mkdir out; seq 1 20000 >out/$MODPIPE_MATRIX_N; echo $MODPIPE_RUN_ID >out/run-$MODPIPE_MATRIX_N'
+    run: 'mkdir out; seq 1 20000 >out/$MODPIPE_MATRIX_N; echo "$MODPIPE_RUN_ID $MODPIPE_MATRIX_N" >out/run-$MODPIPE_MATRIX_N'
     artifacts: {produce: {out: out}}
   join:
     needs: make

@@ -66,7 +66,9 @@ var retention = orchestrator.Retention{
 // remove some.
 const mostFiles = 4 << 20
 
-// mostBlobs is the limit of the store on NATS: the sweep has to make room in it.
+// mostBlobs is the limit of the store on NATS: the sweep has to make room in it. Content
+// that a second sender finds there stays for a day, so no two attempts of this load
+// leave the same content that is not that of every run.
 const mostBlobs = 8 << 20
 
 // limitBlobs gives the store on NATS, which exists, its limit.
