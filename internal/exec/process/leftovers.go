@@ -127,6 +127,7 @@ func (h *handle) report() {
 	}
 	var names []string
 	for _, l := range h.left[:min(len(h.left), mostLeft)] {
+		l.name = h.c.t.Mask.Text(l.name) // the system cuts names, and Text masks what is cut at its end
 		names = append(names, l.String())
 	}
 	if more := len(h.left) - mostLeft; more > 0 {
