@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/doctor"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/worker"
@@ -28,18 +29,21 @@ func doctorCommand(a *app) *cobra.Command {
 			"server. Without a server, one is started on a temporary store.\n\n" +
 			"Exit codes: 0 without a fault (a warning is no fault), 2 usage, 3 a fault.",
 	}
+	as := &roles.Printing{Format: "conf"}
+	as.DefineRole(cmd.Flags(), "as", "check only whether this user of NATS has a role: orchestrator, worker or submitter")
 	defineLocation(cmd.Flags(), where, "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
 	cmd.RunE = a.do(between(0, 1, "doctor [FILE]"), func(ctx context.Context, args []string) error {
 		cfg, err := doctorConfig(a, *where, args)
 		if err != nil {
 			return err
 		}
+		cfg.As, cfg.Role = roles.Role(as.Role), as.Options()
 		found := doctor.Diagnose(ctx, cfg)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return showDiagnosis(a, found)
-	})
+	}, as.RoleFaults)
 	return cmd
 }
 
@@ -64,7 +68,9 @@ func fileDir(a *app, file string) string { return filepath.Dir(a.path(file)) }
 func doctorConfig(a *app, where store.Location, args []string) (cfg doctor.Config, err error) {
 	cfg = doctor.Config{
 		Asked: a.bind.Origin["server"], Embed: a.embedForDoctor, Serving: serving,
-		Unkeyed: func(ctx context.Context, c *broker.Conn, run jobs.RunID) string { return client.New(c).Unkeyed(ctx, run) },
+		Unkeyed: func(ctx context.Context, c *broker.Conn, run jobs.RunID) string {
+			return client.New(c).Unkeyed(ctx, run)
+		},
 		Detect: func(ctx context.Context) (jobs.Capabilities, error) {
 			return worker.Detect(ctx, worker.Config{Slots: 1})
 		}, Env: a.env, Program: a.binary, Version: version(),

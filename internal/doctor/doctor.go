@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/natsprobe"
 	"github.com/modpipe/modpipe/internal/phrase"
+	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
@@ -85,8 +86,10 @@ type Config struct {
 	Pipeline *pipeline.Pipeline
 	Store    string // the workspace's
 	Target   connect.Target
-	Remote   bool   // Target is the server; else doctor embeds one
-	Asked    string // the setting that requires an embedded server; "" = none
+	Remote   bool          // Target is the server; else doctor embeds one
+	Asked    string        // the setting that requires an embedded server; "" = none
+	As       roles.Role    // check whether the user has this role, and nothing else; "" = check everything
+	Role     roles.Options // of As
 
 	// Embed starts a server on a store that it closes; end stops both.
 	Embed    func(ctx context.Context, st *store.Dir) (c *broker.Conn, end func(), err error)
@@ -154,6 +157,9 @@ func (d *doctor) examine(ctx context.Context) {
 	if d.conn != nil {
 		d.examineServer(ctx)
 	}
+	if d.As != "" {
+		return
+	}
 	d.examineStore()
 	d.examineWorkers()
 	d.examineShell()
@@ -165,6 +171,10 @@ func (d *doctor) examineServer(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, doctorPatient)
 	defer stop()
 	if !d.examineReach(ctx) || !d.examineJetStream(ctx) {
+		return
+	}
+	if d.As != "" {
+		d.examineRole(ctx)
 		return
 	}
 	d.assets = within(ctx, func(ctx context.Context) []natsprobe.Asset { return d.probe.Assets(ctx) })

@@ -25,29 +25,44 @@ type Printing struct {
 // Define defines the flags.
 func (p *Printing) Define(fs *pflag.FlagSet) {
 	settings.SwitchFlag(fs, &p.All, "all", "", "print the configuration of a whole server, with an account that has a user for each role")
-	settings.TextFlag(fs, &p.Role, "role", "", "ROLE", "", "orchestrator, worker or submitter")
+	p.DefineRole(fs, "role", "orchestrator, worker or submitter")
+	settings.TextFlag(fs, &p.Format, "format", "", "FORMAT", "conf", "conf: of a user in the file of a server; jwt: a new scoped signing key of an account; json: the permissions")
+}
+
+// DefineRole defines the flags that name a role, the first with a name and a usage of
+// its own.
+func (p *Printing) DefineRole(fs *pflag.FlagSet, name, usage string) {
+	settings.TextFlag(fs, &p.Role, name, "", "ROLE", "", usage)
 	settings.TextFlag(fs, &p.Group, "group", "", "GROUP", "", "the group of a worker (default: that of workers without --group)")
 	settings.ListFlag(fs, &p.Lanes, "lanes", "A,B", true, "the lanes of a worker; it reads no job of another one (default: all)")
 	settings.TextFlag(fs, &p.Namespace, "cache-namespace", "", "NAME", "", "the namespace to which a worker or submitter writes files (default: main)")
 	settings.ListFlag(fs, &p.From, "cache-from", "NAMES", true, "other namespaces whose files it reads")
-	settings.TextFlag(fs, &p.Format, "format", "", "FORMAT", "conf", "conf: of a user in the file of a server; jwt: a new scoped signing key of an account; json: the permissions")
 }
 
-func (p *Printing) options() Options {
+// Options are those of the role that the flags name.
+func (p *Printing) Options() Options {
 	return Options{Group: p.Group, Lanes: p.Lanes, Namespace: p.Namespace, From: p.From}
 }
 
 // Faults returns the faults of the flags' values.
 func (p *Printing) Faults() (faults []string) {
-	role := Role(p.Role)
 	switch {
 	case p.All && p.Role != "":
 		faults = append(faults, "--all prints every role: leave out --role")
-	case !p.All && !slices.Contains(All(), role):
-		faults = append(faults, fmt.Sprintf("--role: %q is none of orchestrator, worker and submitter; --all prints them all", p.Role))
+	case !p.All && p.Role == "":
+		faults = append(faults, "--role: orchestrator, worker or submitter; --all prints them all")
 	}
 	if !slices.Contains([]string{"conf", "jwt", "json"}, p.Format) || p.All && p.Format != "conf" {
 		faults = append(faults, fmt.Sprintf("--format: %q is not conf, jwt or json (with --all: conf)", p.Format))
+	}
+	return append(faults, p.RoleFaults()...)
+}
+
+// RoleFaults returns the faults of the flags that name a role.
+func (p *Printing) RoleFaults() (faults []string) {
+	role := Role(p.Role)
+	if role != "" && !slices.Contains(All(), role) {
+		faults = append(faults, fmt.Sprintf("there is no role %q: orchestrator, worker or submitter", p.Role))
 	}
 	if role != Worker && !p.All && (p.Group != "" || len(p.Lanes) > 0) {
 		faults = append(faults, "--group and --lanes are for --role worker")
@@ -55,7 +70,7 @@ func (p *Printing) Faults() (faults []string) {
 	if p.Group == AnyGroup {
 		faults = append(faults, "--group: * is no group")
 	}
-	if err := p.options().Validate(); err != nil {
+	if err := p.Options().Validate(); err != nil {
 		faults = append(faults, strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return faults
@@ -66,16 +81,16 @@ func (p *Printing) Print(w io.Writer) error {
 	if p.All {
 		var users []User
 		for _, r := range All() {
-			users = append(users, NewUser(r, p.options()))
+			users = append(users, NewUser(r, p.Options()))
 		}
 		return WriteServer(w, users)
 	}
 	role := Role(p.Role)
 	switch p.Format {
 	case "jwt":
-		return WriteSigningKey(w, role, p.options())
+		return WriteSigningKey(w, role, p.Options())
 	case "json":
-		return WriteJSON(w, NewUser(role, p.options()))
+		return WriteJSON(w, NewUser(role, p.Options()))
 	}
-	return WriteConf(w, NewUser(role, p.options()))
+	return WriteConf(w, NewUser(role, p.Options()))
 }

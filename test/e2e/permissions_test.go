@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	"path/filepath"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -11,18 +11,24 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// documented are the users that docs/nats.md shows.
-func documented(t *testing.T) []*server.User {
+// printed are users with the roles that `auth print` prints.
+func printed(t *testing.T) (users []*server.User) {
 	t.Helper()
-	blocks := blocksOf(t, filepath.Join(root, "docs", "nats.md"), "conf")
-	if len(blocks) != 1 {
-		t.Fatalf("%d configurations", len(blocks))
+	p := newPlace(t, workers)
+	for _, role := range []string{"orchestrator", "worker", "submitter"} {
+		var u struct {
+			User        string
+			Permissions struct{ Publish, Subscribe []string }
+		}
+		text := p.orchestrator(t, "auth", "print", "--role", role, "--format", "json").stdout.String()
+		if err := json.Unmarshal([]byte(text), &u); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		users = append(users, &server.User{Username: u.User, Password: "change-me", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: u.Permissions.Publish}, Subscribe: &server.SubjectPermission{Allow: u.Permissions.Subscribe},
+		}})
 	}
-	opts, err := server.ProcessConfigFile(keep(t, "nats.conf", blocks[0]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return opts.Users
+	return users
 }
 
 func known(t *testing.T, users []*server.User) *natstest.Server {
@@ -52,19 +58,19 @@ modules:
   after: {needs: keyed, run: 'true'}
 `
 
-// TestDocumentedPermissionsSuffice runs an orchestrator and a worker with the permissions
-// of the page. They use everything, and NATS denies nothing.
-func TestDocumentedPermissionsSuffice(t *testing.T) {
-	s := known(t, documented(t))
+// TestPrintedRolesSuffice runs an orchestrator, a worker and a submitter with their roles.
+// They use everything, and NATS denies nothing.
+func TestPrintedRolesSuffice(t *testing.T) {
+	s := known(t, printed(t))
 	p := newPlace(t, workers)
-	orchestrator, worker := p.as(s, "orchestrator"), p.as(s, "worker")
+	orchestrator, worker, submitter := p.as(s, "orchestrator"), p.as(s, "worker"), p.as(s, "submitter")
 	serve := orchestrator.serve(t, "one")
 	serve.awaitText(t, "serving runs")
 	w := worker.worker(t, "w1", "--max-parallel", "2")
 	w.awaitText(t, "connected")
 	dir := p.dir(t)
 	gate := newGate(t, dir, "gate")
-	orchestrator.detach(t, dir, busy, "--run-id", "r1")
+	submitter.detach(t, dir, busy, "--run-id", "r1")
 	other := p.dir(t)
 	newGate(t, other, "gate")
 	orchestrator.detach(t, other, strings.Replace(busy, "key: db", "key: another", 1), "--run-id", "r2")
@@ -113,21 +119,29 @@ func without(u *server.User, subject string) *server.User {
 	}}
 }
 
-// TestDoctorNamesMissingPermissions checks that doctor names each missing permission of
-// the page.
-func TestDoctorNamesMissingPermissions(t *testing.T) {
-	for _, u := range documented(t) {
-		for _, subject := range append(slices.Clone(u.Permissions.Publish.Allow), u.Permissions.Subscribe.Allow...) {
-			t.Run(u.Username+"/"+subject, func(t *testing.T) {
-				t.Parallel()
-				p := newPlace(t, workers).as(known(t, []*server.User{without(u, subject)}), u.Username)
-				found := p.orchestrator(t, "doctor", "-o", "json").stdout.String()
-				fixed, _, _ := strings.Cut(subject, "*")
-				fixed = strings.TrimSuffix(fixed, ">")
-				if !strings.Contains(found, fixed) {
-					t.Errorf("no word of %s in %s", fixed, found)
-				}
-			})
-		}
+// TestDoctorComparesWithARole checks that doctor names a permission that a user lacks, and
+// one that is too many.
+func TestDoctorComparesWithARole(t *testing.T) {
+	for _, u := range printed(t) {
+		t.Run(u.Username, func(t *testing.T) {
+			t.Parallel()
+			missing := u.Permissions.Publish.Allow[len(u.Permissions.Publish.Allow)-1]
+			changed := without(u, missing)
+			changed.Permissions.Publish.Allow = append(changed.Permissions.Publish.Allow, "$JS.API.STREAM.DELETE.MP_RUNS")
+			p := newPlace(t, workers).as(known(t, []*server.User{changed}), u.Username)
+			o := p.orchestrator(t, "doctor", "--as", u.Username)
+			found := o.stdout.String()
+			fixed, _, _ := strings.Cut(missing, "*")
+			if fixed = strings.TrimSuffix(fixed, ">"); o.exit() != 3 || !strings.Contains(found, fixed) {
+				t.Errorf("exit %d, no word of %s in %s", o.exit(), fixed, found)
+			}
+			if u.Username != "orchestrator" && !strings.Contains(found, "publish to $JS.API.STREAM.DELETE.MP_RUNS") {
+				t.Errorf("not excessive: %s", found)
+			}
+			q := newPlace(t, workers).as(known(t, []*server.User{u}), u.Username)
+			if o := q.orchestrator(t, "doctor", "--as", u.Username); o.exit() != 0 || !strings.Contains(o.stdout.String(), "has the permissions of the role") {
+				t.Errorf("exit %d: %s", o.exit(), o.stdout.String())
+			}
+		})
 	}
 }
