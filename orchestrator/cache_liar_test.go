@@ -49,7 +49,7 @@ func (d lyingDirectory) Collect(ctx context.Context, ended report.AttemptStatus,
 const lied = `
 name: p
 modules:
-  build: {run: 'echo x >out', artifacts: {produce: {out: out}}, cache: {inputs: [], portable: true}}
+  build: {run: 'mkdir -p dir/empty; echo x >out; ln -s out link', artifacts: {produce: {out: [out, link, dir]}}, cache: {inputs: [], portable: true}}
   use: {needs: build, run: 'test -e out', artifacts: {consume: [out]}}
 `
 

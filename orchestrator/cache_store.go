@@ -136,8 +136,14 @@ func (k *cache) genuine(ctx context.Context, artifacts []jobs.Artifact) error {
 		if err != nil {
 			return fmt.Errorf("artifact %.80s: %w", a.Name, err)
 		}
-		if t.Len() != a.Tree.Files || t.Size() != a.Tree.Bytes {
-			return fmt.Errorf("artifact %.80s has %d files and %d bytes, and the worker says %d and %d", a.Name, t.Len(), t.Size(), a.Tree.Files, a.Tree.Bytes)
+		files := 0 // links and empty directories do not count
+		for _, f := range t.Files {
+			if f.HasContent() {
+				files++
+			}
+		}
+		if files != a.Tree.Files || t.Size() != a.Tree.Bytes {
+			return fmt.Errorf("artifact %.80s has %d files and %d bytes, and the worker says %d and %d", a.Name, files, t.Size(), a.Tree.Files, a.Tree.Bytes)
 		}
 	}
 	return nil

@@ -122,7 +122,7 @@ func (a *task) collect(ctx context.Context, dir workspace.Directory, r exec.Resu
 	}
 	artifacts, err := dir.Collect(storing, r.Status, searched)
 	if err == nil && r.Status == report.AttemptSucceeded {
-		if dir.Faithful(storing) {
+		if still := dir.Found().Faithful; still != nil && still(storing) {
 			r.Place = workspace.Place(a.s.cfg.Workspace)
 		}
 		var warnings []string

@@ -97,6 +97,9 @@ func newDirectory(store *filestore.Store) (string, error) {
 func (d *Directory) Found() workspace.Found {
 	found := d.found
 	found.Dir, found.Hermetic = d.path, d.own && d.files.Narrow
+	if d.declared.faithful {
+		found.Faithful = d.asDeclared
+	}
 	return found
 }
 

@@ -57,14 +57,8 @@ func patternsOf(produce []pipeline.Produce) ([]tree.Patterns, error) {
 	return all, nil
 }
 
-// Faithful reports whether an attempt in the workspace of a worker found the inputs that
-// its module declares as the snapshot of the run has them, before and after it. What the
-// module consumes and produces does not count.
-func (d *Directory) Faithful(ctx context.Context) bool {
-	return d.declared.faithful && d.asDeclared(ctx)
-}
-
-// asDeclared reports whether the inputs in the workspace are those of the snapshot.
+// asDeclared reports whether the inputs in the workspace are those of the snapshot. What
+// the module consumes and produces does not count.
 func (d *Directory) asDeclared(ctx context.Context) bool {
 	// A glob of no inputs matches nothing; Take would take everything.
 	globs := append([]string{}, d.files.Inputs...)

@@ -24,10 +24,6 @@ type Files interface {
 type Directory interface {
 	// Found is what the attempt finds.
 	Found() Found
-	// Faithful reports whether an attempt in the workspace of a worker found the inputs
-	// that its module declares as the snapshot of the run has them, before and after it.
-	// Otherwise, and for a module without a cache, it is false.
-	Faithful(ctx context.Context) bool
 	// Collect stores the artifacts that the attempt leaves when it has ended so. An
 	// artifact with a secret of m in it is not stored, and a *mask.FoundError.
 	Collect(ctx context.Context, ended report.AttemptStatus, m *mask.Masker) ([]jobs.Artifact, error)
@@ -52,6 +48,10 @@ type Found struct {
 	// Unkept are the names of cache directories below the workspace of a worker, where
 	// they are neither restored nor stored.
 	Unkept []string
+	// Faithful is set for an attempt in the workspace of a worker that found the inputs
+	// which its module declares as the snapshot of the run has them. It reports whether
+	// they are still so. Nil = they were not, or nothing is declared.
+	Faithful func(ctx context.Context) bool
 }
 
 // Artifacts opens the artifacts that a function consumes as values, until the
