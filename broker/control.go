@@ -83,7 +83,9 @@ const questionsRetry = 30 * time.Second
 // ctx ends (then it returns nil). It drops a question that does not name the
 // worker of its subject. Few runs have questions, so a missing
 // permission to receive them is reported, and does not end the run.
-func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Question)) error {
+//
+// signed reports whether the sender had a key.
+func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(q *jobs.Question, signed func(signing.Key) bool)) error {
 	subject := topology.Questions(run)
 	for {
 		err := k.c.Listen(ctx, []string{subject}, func(m *nats.Msg) { k.question(run, m, f) })
@@ -97,13 +99,13 @@ func (k *Control) Questions(ctx context.Context, run jobs.RunID, f func(*jobs.Qu
 	}
 }
 
-func (k *Control) question(run jobs.RunID, m *nats.Msg, f func(*jobs.Question)) {
+func (k *Control) question(run jobs.RunID, m *nats.Msg, f func(*jobs.Question, func(signing.Key) bool)) {
 	q, err := jobs.Unmarshal[jobs.Question](m.Data)
 	if err != nil {
 		k.c.Logger().Debug("dropped an unreadable question", "subject", m.Subject, "error", err)
 		return
 	}
 	if jobs.ValidWorker(q.Worker) && m.Subject == topology.Question(run, q.Worker) {
-		f(&q)
+		f(&q, func(key signing.Key) bool { return verifies(m, key) })
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -121,7 +122,7 @@ func TestControlsQuestionsAndBellsOutliveAWithdrawnPermission(t *testing.T) {
 	})
 	asked := make(chan struct{}, 256)
 	natstest.Background(t, func(ctx context.Context) error {
-		return c.Control.Questions(ctx, "r", func(*jobs.Question) { asked <- struct{}{} })
+		return c.Control.Questions(ctx, "r", func(*jobs.Question, func(signing.Key) bool) { asked <- struct{}{} })
 	})
 	publish(t, ctx, c, job("m"))
 	natstest.Check(t, natstest.Receive(t, ctx, delivered).Ack())
@@ -157,7 +158,9 @@ func TestRunContinuesWithoutThePermissionToReceiveQuestions(t *testing.T) {
 	g.set(t, "right", denying("", "mp.ask.>"))
 	c := natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), cfg))
 	defer c.Close()
-	natstest.Background(t, func(ctx context.Context) error { return c.Control.Questions(ctx, "r", func(*jobs.Question) {}) })
+	natstest.Background(t, func(ctx context.Context) error {
+		return c.Control.Questions(ctx, "r", func(*jobs.Question, func(signing.Key) bool) {})
+	})
 	said.Await(t, "may not receive the questions of workers")
 }
 

@@ -95,7 +95,7 @@ func fullJob() Job {
 }
 
 func sealed() SealedSecrets {
-	return SealedSecrets{Run: "r1", Module: "m", Attempt: 1, Nonce: "n", Sender: "XA", Sealed: []byte{1, 2}, Lacks: "why"}
+	return SealedSecrets{Run: "r1", Module: "m", Attempt: 1, Nonce: "n", Sealed: []byte{1, 2}, Lacks: "why"}
 }
 
 func chunk() LogChunk {

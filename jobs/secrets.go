@@ -24,8 +24,7 @@ type SealedSecrets struct {
 	Module  ModuleID `msgpack:"token"`
 	Attempt Attempt  `msgpack:"attempt"`
 	Nonce   string   `msgpack:"nonce"`           // of the claim
-	Sender  string   `msgpack:"sender"`          // public xkey, new for every message
-	Sealed  []byte   `msgpack:"sealed"`          // msgpack of the values by name; empty with Lacks
+	Sealed  []byte   `msgpack:"sealed"`          // the values by name; empty with Lacks
 	Lacks   string   `msgpack:"lacks,omitempty"` // in words
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/locks"
 	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/secrets"
 	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -45,9 +46,12 @@ type loop struct {
 	locks   *shared
 	waits   map[int]locks.Refusal // by module: the last refusal of a cluster lock that was notified
 	cache   *cache
-	failure error      // of a task: the loop ends with it
-	fetched bool       // the last answer has brought fetched values
-	broken  chan error // the panic of a task
+	secrets *secrets.OfRun
+	lacking map[jobs.AttemptID]string // why secrets are missing, as it was told last
+	refusal string                    // why the run is not to begin; empty = it may
+	failure error                     // of a task: the loop ends with it
+	fetched bool                      // the last answer has brought fetched values
+	broken  chan error                // the panic of a task
 
 	prepared sync.Map      // jobs.Lane → schedule.Prepare: the lanes that were entered
 	ttl      time.Duration // of a worker's entry in the registry
@@ -69,7 +73,8 @@ func newLoop(c *broker.Conn, cfg Config, b buckets, state *schedule.Run, t takeo
 		answers: make(chan func()),
 		broken:  make(chan error, 1), // the first panic ends the loop
 		waits:   map[int]locks.Refusal{},
-		ttl:     b.registry.TTL(),
+		secrets: cfg.Secrets.OfRun(state.Spec()), lacking: map[jobs.AttemptID]string{},
+		ttl: b.registry.TTL(),
 	}
 	if cfg.Alone {
 		l.fleet.Close()
@@ -225,6 +230,9 @@ func (l *loop) begin(e jobs.Entry) {
 	l.keepTime(time.Until(e.Time))
 	l.dispatcher = schedule.NewDispatcher(l.state, l.fleet)
 	l.dispatcher.Fence(l.fencing.Number)
+	if l.refusal != "" {
+		l.dispatcher.Refuse(l.refusal)
+	}
 	if l.cfg.Alone {
 		return
 	}

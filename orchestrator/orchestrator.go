@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/runlog"
+	"github.com/modpipe/modpipe/internal/secrets"
 	"github.com/modpipe/modpipe/internal/signing"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -51,6 +52,9 @@ type Config struct {
 	// From lists the namespaces from which every run also reads when Namespace is
 	// set. A run does not choose them: a program that writes to one decides what it uses.
 	From []string
+	// Secrets are those that this orchestrator sends to the workers of modules, with
+	// its rules; nil = it has none.
+	Secrets *secrets.Source
 	// Fleet is called from one goroutine with the events worker.joined and
 	// worker.lost, and with waiting when a module waits for a lock that another
 	// run holds. It may be slow: only the return of Run waits for it. It may be
@@ -228,6 +232,7 @@ func decide(ctx context.Context, c *broker.Conn, run jobs.RunID, cfg Config, lea
 		cfg.Logger.Warn("reading the durations of modules failed; ready modules are ordered without them", "error", err)
 	}
 	l := newLoop(c, cfg, b, state, t, fencing)
+	l.refusal = t.refusal(state, l.secrets)
 	err = l.runWith(ctx, b.registry, t.last)
 	end := state.Ended()
 	if end == nil {
@@ -367,7 +372,13 @@ func (l *loop) runWith(ctx context.Context, registry *kv.Registry, after uint64)
 	start(func() error { return l.watchLocks(ctx) })
 	start(func() error { return l.watchFlights(ctx) })
 	start(func() error {
-		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question) { l.answerQuestion(ctx, q) })
+		return l.broker.Control.Questions(ctx, l.run, func(q *jobs.Question, signed func(signing.Key) bool) {
+			if q.Received {
+				l.confirmed(ctx, q, signed)
+				return
+			}
+			l.answerQuestion(ctx, q)
+		})
 	})
 	start(func() error {
 		if err := l.loop(ctx); err != nil {

@@ -34,6 +34,8 @@ func (l *loop) perform(ctx context.Context, a schedule.Action) {
 		l.lock(ctx, a)
 	case schedule.Unlock:
 		l.unlock(ctx, a)
+	case schedule.Deliver:
+		l.tasks.add(func() { l.deliver(ctx, a) })
 	case schedule.Lookup:
 		l.tasks.add(func() { l.lookUp(ctx, a) })
 	case schedule.Conclude:

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,7 @@ import (
 	"github.com/modpipe/modpipe/internal/call"
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/mask"
+	"github.com/modpipe/modpipe/internal/secrets"
 	"github.com/modpipe/modpipe/internal/workspace"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -40,8 +39,9 @@ type Config struct {
 	DrainTimeout time.Duration     // 0 = 30 s
 	ExitWhenIdle bool              // Run drains the worker when it has had no attempt for 2 s
 	Version      string            // of the program, for lists of workers
-	// Secrets provides the secrets of an attempt before it starts; nil = no module has any.
-	Secrets   func(ctx context.Context, job *jobs.Job) ([]mask.Secret, error)
+	// Secrets are those that this worker has itself, for modules that take them from
+	// their worker; nil = none.
+	Secrets   *secrets.Source
 	Functions call.Program // of the program that the worker is part of; nil = it executes commands only
 	Began     func()       // called by Run when it is registered and takes jobs; may be nil
 	Logger    *slog.Logger // nil = discard

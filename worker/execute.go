@@ -29,7 +29,7 @@ func (a *task) start(ctx context.Context, needs map[string]jobs.Need, out exec.S
 			dir = a.s.cfg.Workspace
 		}
 		t := &exec.Task{
-			Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(), Dir: dir, Variables: found.Variables, Secrets: a.secrets, Mask: a.mask,
+			Job: a.job, Needs: needs, Worker: a.s.cfg.Name, Fencing: a.Token(), Dir: dir, Variables: found.Variables, Secrets: a.secrets, Mask: a.mask, Spent: a.waited,
 			Stops: stops{a.Stops()}, Leased: a.MayStart,
 		}
 		if found.Artifacts != nil {

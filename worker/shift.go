@@ -137,6 +137,7 @@ func (s *shift) loops(ctx context.Context, wg *sync.WaitGroup, fatal chan<- erro
 		"lanes":      func(ctx context.Context) error { return s.lanes.Follow(ctx, lanes) },
 		"capability": func(ctx context.Context) error { return s.consider(ctx, lanes) },
 		"control":    func(ctx context.Context) error { return s.conn.Control.Receive(ctx, s.cfg.Name, s.control) },
+		"secrets":    s.secretsFor,
 		"gone":       s.endGone,
 		"idle":       s.whenIdle,
 		"trials":     s.trials,

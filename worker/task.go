@@ -25,11 +25,14 @@ type task struct {
 	settles bool          // it holds a place among the commits in the background
 	secrets []mask.Secret // set before the execution starts, as mask is
 	mask    *mask.Masker
+	parcel  *parcel       // nil = no orchestrator sends it secrets
+	waited  time.Duration // for its secrets
 }
 
 func (s *shift) newTask(d *puller.Delivery) *task {
-	from := attempt.Arrival{Nonce: ident.New(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
-	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job}
+	parcel := newParcel(&d.Job)
+	from := attempt.Arrival{Nonce: ident.New(), XKey: parcel.key(), MaybeDuplicate: d.MaybeDuplicate, Older: d.Older, Connection: d.Connection}
+	return &task{Delivery: s.self.Deliver(&d.Job, from), s: s, d: d, job: &d.Job, parcel: parcel}
 }
 
 // serve takes a delivery to its end. ctx ends when the worker has to end and nothing
@@ -102,10 +105,6 @@ func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err erro
 		}
 		return exec.NotStarted(fmt.Errorf("fetch what it needs: %w", err)), 0, ctx.Err()
 	}
-	if err := a.receiveSecrets(ctx); err != nil {
-		a.Release(ctx)
-		return *a.notPrepared(err), 0, ctx.Err()
-	}
 	log := newAttemptLog(a.sendLog)
 	logging, abandon := context.WithCancel(ctx)
 	defer abandon()
@@ -114,7 +113,8 @@ func (a *task) execute(ctx context.Context) (e exec.Result, chunks int, err erro
 		defer close(stored)
 		chunks, err = log.run(logging)
 	})
-	e = a.run(ctx, needs, log, abandon).Masked(a.mask)
+	e = a.run(ctx, needs, log, abandon)
+	e = e.Masked(a.mask)
 	log.close()
 	if e.Unable {
 		a.s.cannotBegin(a, e.Error)
@@ -144,10 +144,11 @@ func (a *task) run(ctx context.Context, needs map[string]jobs.Need, out exec.Sin
 	watched, cancel := context.WithCancel(ctx)
 	watching := make(chan struct{})
 	a.s.attemptsWG.Go(func() { defer close(watching); a.Watch(watched, abandon) })
-	e := a.start(ctx, needs, out)
-	cancel()
-	<-watching
-	return e
+	defer func() { cancel(); <-watching }()
+	if failed := a.receiveSecrets(ctx, out); failed != nil {
+		return *failed
+	}
+	return a.start(ctx, needs, out)
 }
 
 // Release gives the slots back, when there is a place for another commit in the

@@ -100,7 +100,7 @@ func newBenchTTL(t *testing.T, s *natstest.Server, ttl time.Duration, change ...
 	answering := make(chan struct{})
 	go func() {
 		defer close(answering)
-		_ = b.conn.Control.Questions(follow, run, func(q *jobs.Question) { b.answer(follow, q) })
+		_ = b.conn.Control.Questions(follow, run, func(q *jobs.Question, _ func(signing.Key) bool) { b.answer(follow, q) })
 	}()
 	done := make(chan struct{})
 	go func() {

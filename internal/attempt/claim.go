@@ -114,7 +114,7 @@ func (d *Delivery) leaveQueued(err error) Verdict {
 // Claim is the record that claims the attempt for this delivery.
 func (d *Delivery) Claim() jobs.Record {
 	return jobs.Record{Claim: &jobs.Claim{
-		Attempt: d.job.Attempt, Worker: d.w.Name, Incarnation: d.w.Incarnation, Nonce: d.from.Nonce, Started: d.began,
+		Attempt: d.job.Attempt, Worker: d.w.Name, Incarnation: d.w.Incarnation, Nonce: d.from.Nonce, Started: d.began, XKey: d.from.XKey,
 	}}
 }
 

@@ -94,6 +94,7 @@ type Worker struct {
 // Arrival is how a job arrived.
 type Arrival struct {
 	Nonce          string // that no other delivery has
+	XKey           string // public key to which its secrets are sealed, for its claim; "" = it gets none
 	MaybeDuplicate bool   // a copy of it may have been executed
 	// Older means that it was stored before the connection began, so the records
 	// that led to it may be lost.

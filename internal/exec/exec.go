@@ -56,6 +56,8 @@ type Task struct {
 	// Mask masks them in the output and in the result; nil = it has none that are masked.
 	Mask  *mask.Masker
 	Stops Stops
+	// Spent is how much of its time-out was used up before the start.
+	Spent time.Duration
 	// Leased reports whether the lease of the worker lets the attempt start; nil
 	// = it does.
 	Leased func() bool

@@ -18,7 +18,7 @@ func Supervise(t *Task, h Handle) Result {
 	defer waiting.Wait()
 	over := make(chan Result, 1) // so that Wait returns whatever happens here
 	waiting.Go(func() { over <- h.Wait() })
-	limit, force := after(t.Job.Timeout), (<-chan time.Time)(nil)
+	limit, force := after(t.limit()), (<-chan time.Time)(nil)
 	var stopped *Stop
 	for {
 		select {
@@ -51,7 +51,7 @@ func (t *Task) overdue(h Handle) <-chan time.Time {
 	if ended {
 		return nil
 	}
-	if more := t.Job.Timeout - ran; more > 0 {
+	if more := t.limit() - ran; more > 0 {
 		return after(more)
 	}
 	t.Stops.Ask(t.timedOut())
@@ -62,7 +62,7 @@ func (t *Task) overdue(h Handle) <-chan time.Time {
 // itself has timed out if it ran for longer than its time-out, whenever this is
 // noticed.
 func (t *Task) finish(r Result, stopped *Stop, h Handle) Result {
-	if limit := t.Job.Timeout; stopped == nil && limit > 0 {
+	if limit := t.limit(); stopped == nil && limit > 0 {
 		if ran, _ := h.Ran(); ran > limit {
 			t.Stops.Ask(t.timedOut())
 		}
@@ -92,6 +92,14 @@ func (r Result) stoppedBy(s Stop) Result {
 		Status: s.Status, Error: s.Text + r.Abandoned, ExitCode: r.ExitCode, Warnings: r.Warnings,
 		Started: r.Started, Finished: r.Finished, Outputs: r.Outputs, OutputFault: r.OutputFault, Gone: r.Gone,
 	}
+}
+
+// limit is for how long the task may run; 0 = without a bound.
+func (t *Task) limit() time.Duration {
+	if t.Job.Timeout <= 0 {
+		return 0
+	}
+	return max(1, t.Job.Timeout-t.Spent)
 }
 
 func (t *Task) timedOut() Stop {

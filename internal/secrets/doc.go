@@ -6,6 +6,6 @@
 // asked for, so that a new value needs no restart. Rules narrow secrets to
 // pipelines, modules and approved pipeline files. OfRun joins both for one run.
 //
-// A worker makes a Key for each delivery of a job, and its claim names the public
-// half. Seal encrypts values to that half alone. No error contains a value.
+// The claim of an attempt names a public key that is new for the delivery. Seal
+// encrypts values for its owner alone. No error contains a value.
 package secrets

@@ -50,6 +50,11 @@ func (r *OfRun) Check() error {
 	return errors.Join(faults...)
 }
 
+// Sent reports whether an orchestrator has to send secrets to modules of the run.
+func (r *OfRun) Sent() bool {
+	return slices.ContainsFunc(r.spec.Pipeline.Modules, func(m *pipeline.Module) bool { return jobs.Delivered(m.Secrets) })
+}
+
 // Values reads the secrets of a module, by name, without those that its worker has.
 // The error has a line for each that it may not have, or that is not here.
 func (r *OfRun) Values(m *pipeline.Module) (map[string]string, error) {
