@@ -36,6 +36,9 @@ type Options struct {
 	Tags                   []string          // --tags: of the worker inside this process
 	Tools                  []string          // --tools: of that worker
 	Offers                 map[string]string // --labels: of that worker
+	Secrets                []string          // --secret: NAME or NAME=@FILE, never a value
+	SecretsDir             string            // --secrets-dir
+	SecretRules            string            // --secret-rules
 	Progress               io.Writer         // receives the progress as text; nil = none
 }
 
@@ -128,6 +131,9 @@ func (o Options) apply(a *app, to *runOptions) (flags []string) {
 	list("skip-category", o.SkipCategory, &to.selection.SkipCategory)
 	list("tags", words(o.Tags), &to.Offers.Tags)
 	list("tools", words(o.Tools), &to.Offers.Tools)
+	list("secret", o.Secrets, &to.secrets.Secrets)
+	text("secrets-dir", o.SecretsDir, &to.secrets.Dir)
+	text("secret-rules", o.SecretRules, &to.secrets.Rules)
 	var offers []string
 	for _, p := range sortedPairs(o.Offers) {
 		offers = append(offers, p.Key+"="+p.Value)

@@ -56,6 +56,7 @@ type execution struct {
 	maxParallel int
 	local       int
 	access.ListenOptions
+	secrets    flags.Secrets
 	report     string
 	workerTTL  time.Duration
 	reconnect  time.Duration
@@ -74,6 +75,7 @@ func (o *execution) defineCarrying(fs *pflag.FlagSet) {
 	o.ListenOptions.Define(fs, "", "let workers join the embedded server at this address, with a token, and beyond this machine with TLS")
 	o.DefineInside(fs)
 	syncFlag(fs, &o.syncAlways)
+	o.secrets.Define(fs)
 	settings.TextFlag(fs, &o.report, "report", "", "FILE", "", "write the report, JSON, to this file, however the run ends")
 	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 3*time.Second, time.Second, 10*time.Minute, "a worker without a heartbeat for this time is lost")
 	settings.TimeFlag(fs, &o.reconnect, "reconnect-timeout", 10*time.Minute, 0, 0, "give up when NATS cannot be reached for this time")
@@ -92,7 +94,7 @@ func (o *execution) faults(a *app) (faults []string) {
 			faults = append(faults, fmt.Sprintf("--report%s: %v", a.bind.FromOf("report"), err))
 		}
 	}
-	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), offerFaults(&o.Offers))
+	return slices.Concat(faults, o.ListenOptions.Faults(a.bind), o.NeedsListen(a.bind), offerFaults(&o.Offers), o.secrets.Faults(a.path, a.env))
 }
 
 func runCommand(a *app, o *runOptions) *cobra.Command {
@@ -215,7 +217,7 @@ func detachFaults(a *app, detach bool) (faults []string) {
 	if !detach {
 		return nil
 	}
-	for _, flag := range append(flags.OfferNames(), "max-parallel", "local", "listen", "report") {
+	for _, flag := range slices.Concat(flags.OfferNames(), flags.SecretNames(), []string{"max-parallel", "local", "listen", "report"}) {
 		if a.bind.Origin[flag] != "" {
 			faults = append(faults, fmt.Sprintf("--%s%s is for a run that is carried out here, and --detach hands it over", flag, a.bind.FromOf(flag)))
 		}

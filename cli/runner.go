@@ -159,6 +159,9 @@ func (r *runner) acquireOrSubmit(ctx context.Context, s *access.Session) (*kv.Ru
 	if r.spec == nil {
 		return r.takeOver(ctx, s)
 	}
+	if err := r.options.secrets.Source().OfRun(r.spec).Check(); err != nil {
+		return nil, exit.Usagef("%w", err)
+	}
 	exists := exit.NotFoundf("run %s exists already: choose another --run-id, or leave it out", r.id)
 	lease, err := orchestrator.Acquire(ctx, s.Conn, r.id, r.name)
 	if errors.Is(err, kv.ErrHeld) {
@@ -256,8 +259,8 @@ func (r *runner) newWorker(s *access.Session) (*worker.Worker, error) {
 		return nil, err
 	}
 	cfg := worker.Config{
-		Functions: functions,
-		Name:      r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
+		Functions: functions, Secrets: r.options.secrets.Source(),
+		Name: r.workerName(s), Slots: slots, Workspace: r.workspace, PassAll: true,
 		Version: version(), Logger: r.progress.Logger(), Alone: s.Alone(), Repository: r.repository,
 	}
 	cfg.Files = machineFiles(s.Conn, "", 0, slots)
@@ -297,7 +300,7 @@ func (r *runner) follow(ctx context.Context, s *access.Session, lease *kv.RunLea
 			Name: r.name, Lease: lease,
 			Logger: r.progress.Logger(), WorkerTTL: r.options.workerTTL, Fleet: r.progress.Event,
 			Alone: s.Server != nil && r.options.Listen == "", Submitted: r.submitted,
-			Observe: feed.Observe, InPlace: r.inPlace(s),
+			Observe: feed.Observe, InPlace: r.inPlace(s), Secrets: r.options.secrets.Source(),
 		})
 		if errors.Is(err, orchestrator.ErrSuperseded) {
 			r.progress.Note("%v; following it", err)

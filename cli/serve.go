@@ -34,6 +34,7 @@ type serveOptions struct {
 	flags.Offers // dev: of its worker
 	name         string
 	access.ListenOptions
+	secrets    flags.Secrets
 	maxRuns    int
 	namespace  string   // of the cache, of every run; "" = as each run says
 	from       []string // namespaces from which every run also reads, with namespace
@@ -54,6 +55,7 @@ func (o *serveOptions) define(cmd *cobra.Command) {
 	defineLocation(fs, &o.Location, "whose store to use (default: the git work tree around the working directory, else that directory)")
 	settings.TextFlag(fs, &o.name, "name", "", "NAME", "", "this orchestrator's name, unique among live ones (default: the host's name and a suffix)")
 	syncFlag(fs, &o.syncAlways)
+	o.secrets.Define(fs)
 	flags.Namespace(fs, &o.namespace, "use this namespace of the cache for every run, whatever the run asks for")
 	flags.CacheFrom(fs, &o.from, "with --cache-namespace: every run also uses results of these namespaces (repeatable)")
 	settings.CountFlag(fs, &o.maxRuns, "max-runs", "", 64, 1, "decide for at most this many runs at a time; others wait")
@@ -66,7 +68,7 @@ func (o *serveOptions) faults(a *app) func() []string {
 		if o.name != "" && !jobs.ValidID(o.name) {
 			faults = append(faults, fmt.Sprintf("--name%s: %q is not 1 to 64 letters, digits, _ and -", a.bind.FromOf("name"), o.name))
 		}
-		return slices.Concat(faults, flags.NamespaceFaults(a.bind, o.namespace), flags.CacheFromFaults(a.bind, o.from), o.ListenOptions.Faults(a.bind), offerFaults(&o.Offers))
+		return slices.Concat(faults, flags.NamespaceFaults(a.bind, o.namespace), flags.CacheFromFaults(a.bind, o.from), o.ListenOptions.Faults(a.bind), offerFaults(&o.Offers), o.secrets.Faults(a.path, a.env))
 	}
 }
 
@@ -209,7 +211,7 @@ func embedServing(ctx context.Context, a *app, o *serveOptions, listen string, l
 func serveOn(ctx context.Context, c *broker.Conn, o *serveOptions, log *slog.Logger) error {
 	name := cmp.Or(o.name, ident.OnHost())
 	err := orchestrator.Serve(ctx, c, orchestrator.ServeConfig{
-		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL, Namespace: o.namespace, From: o.from},
+		Config:  orchestrator.Config{Name: name, Logger: log, WorkerTTL: o.workerTTL, Namespace: o.namespace, From: o.from, Secrets: o.secrets.Source()},
 		MaxRuns: o.maxRuns, Retention: orchestrator.Retention{Keep: o.keepRuns},
 		Began:   func() { log.Info("serving runs", "name", name) },
 		Adopted: func(run jobs.RunID) { log.Info("run taken", "run", string(run)) },
@@ -251,7 +253,7 @@ func runDev(ctx context.Context, a *app, o *serveOptions) error {
 	}
 	cfg := worker.Config{
 		Functions: goFunctions, Slots: o.slots(), Workspace: workspace, PassAll: true, DrainTimeout: o.drainTimeout,
-		Version: version(), Logger: log,
+		Version: version(), Logger: log, Secrets: o.secrets.Source(),
 	}
 	if cfg.Repository, err = repositoryOf(ctx, workspace, ""); err != nil {
 		return err

@@ -41,6 +41,7 @@ type workerOptions struct {
 	filesDir     string
 	filesMax     int64
 	sync         bool
+	secrets      flags.Secrets
 }
 
 func workerCommand(a *app) *cobra.Command {
@@ -73,11 +74,12 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
 	o.Offers.Define(fs)
+	o.secrets.DefineWorker(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
 		}
-		if err := a.prepare(cmd, args, nil, o.faults); err != nil {
+		if err := a.prepare(cmd, args, nil, o.faults(a)); err != nil {
 			return err
 		}
 		return runWorker(cmd.Context(), a, o)
@@ -85,7 +87,11 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 }
 
 // faults returns the faults of the flags' values.
-func (o *workerOptions) faults() (faults []string) {
+func (o *workerOptions) faults(a *app) func() []string {
+	return func() []string { return append(o.ownFaults(), o.secrets.Faults(a.path, a.env)...) }
+}
+
+func (o *workerOptions) ownFaults() (faults []string) {
 	faults = offerFaults(&o.Offers)
 	if o.workspace != "" {
 		if info, err := os.Stat(o.workspace); err != nil || !info.IsDir() {
@@ -111,7 +117,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	cfg := worker.Config{
 		Group: o.group, Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
 		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, ExitWhenIdle: o.exitWhenIdle,
-		Version: version(), Logger: log,
+		Version: version(), Logger: log, Secrets: o.secrets.Source(),
 	}
 	var err error
 	if cfg.Repository, err = repositoryOf(ctx, workspace, o.repository); err != nil {
@@ -183,6 +189,7 @@ func capabilitiesCommand(a *app) *cobra.Command {
 	o := &workerOptions{}
 	cmd := &cobra.Command{Use: "capabilities", Short: "Print what this machine would offer"}
 	o.Offers.Define(cmd.Flags())
+	o.secrets.DefineWorker(cmd.Flags())
 	cmd.RunE = a.do(between(0, 0, "capabilities"), func(ctx context.Context, _ []string) error {
 		cfg, err := o.config(ctx, a.quietLogger())
 		if err != nil {
@@ -201,6 +208,6 @@ func capabilitiesCommand(a *app) *cobra.Command {
 				console.Writeln(w, t)
 			}
 		})
-	}, o.faults)
+	}, o.faults(a))
 	return cmd
 }
