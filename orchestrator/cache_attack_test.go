@@ -13,6 +13,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/content"
+	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/orchestrator"
@@ -37,15 +38,9 @@ func confined(namespace string) *server.Permissions {
 // confinedWorker are the permissions of a worker of untrusted runs: it reads and writes
 // content of one namespace and of the large values of runs, and writes no cache.
 func confinedWorker(namespace string) *server.Permissions {
+	allowed := roles.Of(roles.Worker, roles.Options{Namespace: namespace, Lanes: []string{"any"}, Inbox: "_INBOX"})
 	return &server.Permissions{
-		Publish: &server.SubjectPermission{Allow: []string{
-			"mp.run.*.mod.>", "mp.log.>", "mp.ask.>", "$KV.mp-workers.>",
-			"$O.mp-blobs.*." + namespace + ".>", "$O.mp-blobs.*." + jobs.ValuesNamespace + ".>",
-			"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.*." + namespace + ".>",
-			"$JS.API.DIRECT.GET.OBJ_mp-blobs.$O.mp-blobs.*." + jobs.ValuesNamespace + ".>",
-			"$JS.API.STREAM.INFO.*", "$JS.ACK.MP_JOBS.>",
-		}},
-		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "mp.bell.>", "mp.ctl.run.*", "mp.ctl.worker.>"}},
+		Publish: &server.SubjectPermission{Allow: allowed.Publish}, Subscribe: &server.SubjectPermission{Allow: allowed.Subscribe},
 	}
 }
 

@@ -215,7 +215,7 @@ func (d *doctor) reach(ctx context.Context) (end func()) {
 	}
 	why := d.Target.Describe()
 	c, err := broker.Attach(ctx, broker.Config{
-		URL: d.Target.URL, Name: "modpipe doctor", Options: d.Target.Options, Logger: slog.New(slog.DiscardHandler),
+		URL: d.Target.URL, Name: "modpipe doctor", Options: d.Target.Options, Inbox: d.Target.Inbox, Logger: slog.New(slog.DiscardHandler),
 		ConnectTimeout: cmp.Or(d.Timeout, doctorConnect),
 	})
 	if err != nil {

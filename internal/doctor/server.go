@@ -94,7 +94,7 @@ func (d *doctor) examineJetStream(ctx context.Context) bool {
 	}
 	advice := "start nats-server with -js (or jetstream {} in its configuration), and enable it for the account"
 	if isDenied(err) {
-		advice = "this user may not subscribe its own inbox: allow it to subscribe _INBOX.>"
+		advice = "this user may not subscribe its own inbox: allow it to subscribe " + cmp.Or(d.Target.Inbox, "_INBOX") + ".>, or name the prefix that it may (--inbox-prefix)"
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		advice = d.conn.URL() + " answers pings but JetStream does not: the log of that server says why; a cluster needs more than half of its servers"
 	}
