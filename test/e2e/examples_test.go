@@ -104,6 +104,19 @@ func TestGoProjectExample(t *testing.T) {
 	}, "--param", "shards=2", "--param", "packages=./pipeline ./jobs ./schedule") // the others are tested beside this
 }
 
+func TestSecretsExample(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("tok_a1b2c3d4\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runExample(t, "secrets.yaml", func(t *testing.T, r *result) {
+		want := []string{"publishing 1.2 with a token of 12 characters", "Authorization: Bearer ***"}
+		if got := r.output("publish", "stdout"); !slices.Equal(got, want) {
+			t.Errorf("it printed %q", got)
+		}
+	}, "--secret", "PUBLISH_TOKEN=@"+token)
+}
+
 // TestEveryExampleHasATest finds examples without a test.
 func TestEveryExampleHasATest(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "examples", "*.yaml"))
