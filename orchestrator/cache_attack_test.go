@@ -62,10 +62,10 @@ func newContested(t *testing.T) (*site, *broker.Conn) {
 	return s, c
 }
 
-// untrusted runs a pipeline on the connection of the untrusted orchestrator.
-func (s *site) untrusted(c *broker.Conn, id jobs.RunID, src, want string, from ...string) {
+// untrusted runs the pipeline building on the connection of the untrusted orchestrator.
+func (s *site) untrusted(c *broker.Conn, id jobs.RunID, want string, from ...string) {
 	s.t.Helper()
-	s.submitCached(id, src, jobs.CachePolicy{Namespace: "main"}) // what the run asks for does not count
+	s.submitCached(id, building, jobs.CachePolicy{Namespace: "main"}) // what the run asks for does not count
 	cfg := s.caching(cached{})
 	cfg.Namespace, cfg.From = "pr", from
 	if _, err := orchestrator.Run(s.ctx, c, id, cfg); err != nil {
@@ -83,10 +83,10 @@ func TestUntrustedRunsReadAndCannotPlantResults(t *testing.T) {
 	s, pr := newContested(t)
 	s.input("1")
 	wantStatuses(t, s.runCached("r1", building, cached{}), "build=succeeded use=succeeded")
-	s.untrusted(pr, "r2", building, "build=cached use=succeeded", "main")
+	s.untrusted(pr, "r2", "build=cached use=succeeded", "main")
 	s.input("2")
-	s.untrusted(pr, "r3", building, "build=succeeded use=succeeded", "main")
-	s.untrusted(pr, "r4", building, "build=cached use=succeeded")
+	s.untrusted(pr, "r3", "build=succeeded use=succeeded", "main")
+	s.untrusted(pr, "r4", "build=cached use=succeeded")
 	wantStatuses(t, s.runCached("r5", building, cached{}), "build=succeeded use=succeeded") // not that of r3
 
 	theirs, err := kv.OpenCache(s.ctx, pr.Conn)
