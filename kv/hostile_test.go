@@ -1,11 +1,16 @@
 package kv_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/jobs"
+	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -53,5 +58,34 @@ func TestHeartbeatCountsOnlyUnderTheNameOfItsSender(t *testing.T) {
 	put("ci.newer", []byte{jobs.Version + 1, 0x80})
 	if list, err = r.List(ctx); err != nil || len(list) != 2 || list[0].Name != "ci.newer" || list[0].Slots != 0 {
 		t.Errorf("the registry with a worker of a newer version: %+v, %v", list, err)
+	}
+}
+
+// TestRegistryWithOtherSettingsIsNotJoinedAgain: NATS has lost the registry, and another
+// program has created it with another time to live, or so that messages go elsewhere.
+func TestRegistryWithOtherSettingsIsNotJoinedAgain(t *testing.T) {
+	t.Parallel()
+	s := natstest.InProcess(t)
+	c := connect(t, s)
+	ctx := natstest.Within(t)
+	registry(t, c, 10*time.Second)
+	joined, err := kv.JoinRegistry(ctx, c.Conn)
+	check(t, err)
+	check(t, joined.Check(ctx))
+	remove := func() {
+		t.Helper()
+		_, err := c.API(ctx, "STREAM.DELETE.KV_mp-workers", nil)
+		check(t, err)
+	}
+	remove()
+	registry(t, c, 3*time.Second)
+	if err := joined.Check(ctx); !errors.Is(err, kv.ErrOther) {
+		t.Errorf("another time to live: %v", err)
+	}
+	remove()
+	_, err = c.API(ctx, "STREAM.CREATE.KV_mp-workers", []byte(`{"name":"KV_mp-workers","subjects":["$KV.mp-workers.>"],"storage":"memory","max_age":10000000000,"duplicate_window":10000000000,"republish":{"src":"$KV.mp-workers.>","dest":"mp.ctl.>"}}`))
+	check(t, err)
+	if err := joined.Check(ctx); !errors.Is(err, broker.ErrForeign) || !strings.Contains(err.Error(), "republishes") {
+		t.Errorf("a registry that republishes: %v", err)
 	}
 }

@@ -61,6 +61,20 @@ func JoinRegistry(ctx context.Context, c *jetstream.Conn) (*Registry, error) {
 	return &Registry{bucket: b, own: map[string]mine{}}, nil
 }
 
+// ErrOther reports a registry that was created again with other settings: a worker must
+// not renew its entry there, because observers conclude its loss at another time.
+var ErrOther = errors.New("the registry of workers was created again with another time to live: start this worker again")
+
+// Check returns an error unless the registry is still the one that was joined, or one with
+// the same settings.
+func (r *Registry) Check(ctx context.Context) error {
+	b, err := r.bucket.Conn().JoinBucket(ctx, registryBucket(r.TTL()))
+	if err == nil && b.TTL() != r.TTL() {
+		err = fmt.Errorf("%w: %v instead of %v", ErrOther, b.TTL(), r.TTL())
+	}
+	return err
+}
+
 // Workers reads the live workers of a NATS, by name. Without a registry it returns
 // none. It does not create the registry.
 func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {

@@ -166,6 +166,9 @@ func (s *shift) verify(ctx context.Context) error {
 	if s.verified == on {
 		return nil
 	}
+	if err := s.registry.Check(ctx); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(verifiedAtOnce)
 	s.each(func(a *task) { g.Go(func() error { return a.Reconnected(ctx) }) })
