@@ -19,7 +19,7 @@ func (d *Delivery) Sign(o *jobs.Outcome) *jobs.Outcome {
 // delivery holds it, or the log has lost the claim of this one.
 func (d *Delivery) Commit(ctx context.Context, o *jobs.Outcome) (Verdict, error) {
 	wait := FirstPause
-	for range maxUnexplainedRefusals {
+	for unexplainedRefusals := 0; unexplainedRefusals < maxUnexplainedRefusals; {
 		err := Persist(ctx, d.w.Clock, func(ctx context.Context) error {
 			_, err := d.append(ctx, jobs.Record{Outcome: o})
 			return err
@@ -43,8 +43,9 @@ func (d *Delivery) Commit(ctx context.Context, o *jobs.Outcome) (Verdict, error)
 			return v, err
 		}
 		if at.state != asExpected {
-			continue
+			continue // an answer has explained the refusal, however often others write into the cell
 		}
+		unexplainedRefusals++
 		if err := d.w.Clock.Pause(ctx, wait); err != nil { // refused by a write that cannot be read yet
 			return Leave, err
 		}

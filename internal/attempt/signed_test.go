@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"testing"
@@ -63,5 +64,61 @@ func TestWorkerIgnoresUnsignedMessages(t *testing.T) {
 	}
 	if _, asked := d.Stops().Asked(); !d.Cancelled("r", &jobs.CancelAttempt{Module: "m", Attempt: 1}, mine) || asked {
 		t.Error("it ignores a signed cancellation")
+	}
+}
+
+// crowded is a log in whose cell another writer is faster than the worker, the first
+// times. The orchestrator answers every question.
+type crowded struct {
+	Log
+	d       *Delivery
+	writes  int // of the other writer that are left
+	newest  uint64
+	outcome *jobs.Outcome // that the worker has stored
+}
+
+func (l *crowded) Connection() uint64 { return 1 }
+
+func (l *crowded) Append(_ context.Context, _ uint64, _ Cell, expect uint64, rec jobs.Record) (uint64, error) {
+	if l.writes > 0 {
+		l.writes--
+		l.newest++
+	}
+	if expect != l.newest {
+		return 0, ErrConflict
+	}
+	l.outcome = rec.Outcome
+	return l.newest + 1, nil
+}
+
+func (l *crowded) Last(context.Context, Cell) (jobs.Entry, error) {
+	return jobs.Entry{Sequence: l.newest, Record: jobs.Record{Outcome: &jobs.Outcome{Attempt: 1}}, Auth: jobs.Forged}, nil
+}
+
+func (l *crowded) Ask(_ context.Context, _ jobs.RunID, q jobs.Question) error {
+	l.d.Answered(&jobs.Answer{ID: q.ID, State: jobs.StandsYours, Claim: 7, Last: l.newest}, func([]byte) bool { return true })
+	return nil
+}
+
+// prompt is a clock for which everything that will happen has happened.
+type prompt struct{ still }
+
+func (prompt) Await(_ context.Context, c <-chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	default:
+		return context.DeadlineExceeded
+	}
+}
+
+// However often others write into the cell, the worker does not give its outcome up.
+func TestCommitOutlastsAFlood(t *testing.T) {
+	log := &crowded{writes: 3 * maxUnexplainedRefusals, newest: 7}
+	w := &Worker{Name: "w", Incarnation: "i", TTL: time.Second, Log: log, Clock: prompt{}, Logger: slog.New(slog.DiscardHandler)}
+	log.d = w.Deliver(&jobs.Job{Run: "r", Module: "m", Attempt: 1, Key: []byte("k")}, Arrival{Nonce: "n", Connection: 1})
+	v, err := log.d.Commit(t.Context(), log.d.Sign(&jobs.Outcome{Status: report.AttemptSucceeded}))
+	if err != nil || v != Drop || log.outcome == nil {
+		t.Errorf("verdict %d, %v; stored: %v", v, err, log.outcome)
 	}
 }

@@ -20,6 +20,7 @@ type forger struct {
 	keys       []leak
 	tainted    map[leakedID]bool
 	memory     []memory // of records in cells, newest last
+	lost       []memory // of these, what the server has lost
 	copies     map[leakedAt]bool
 	often      time.Duration
 }
@@ -109,6 +110,27 @@ func (f *forger) reads(run jobs.RunID, e *jobs.Entry, signed code) {
 	f.memory = append(f.memory, memory{run, *e, signed})
 	if len(f.memory) > mostRemembered {
 		f.memory = f.memory[1:]
+	}
+}
+
+// misses notes that the server has lost the records of a run from a sequence on. It
+// repeats some of them soon.
+func (f *forger) misses(run jobs.RunID, from uint64) {
+	if f == nil {
+		return
+	}
+	f.lost = nil
+	for _, m := range f.memory {
+		if m.run == run && m.entry.Sequence >= from {
+			f.lost = append(f.lost, m)
+		}
+	}
+	for range min(len(f.lost), 1+f.w.fraud.IntN(6)) {
+		f.w.after(time.Duration(f.w.fraud.Int64N(int64(6*time.Second))), nil, "repeats what is lost", func() {
+			if !f.w.fair && !f.w.server.down {
+				f.replay()
+			}
+		})
 	}
 }
 
@@ -240,7 +262,10 @@ func (f *forger) replay() {
 	if len(f.memory) == 0 {
 		return
 	}
-	m := f.memory[max(0, len(f.memory)-1-f.w.fraud.IntN(len(f.memory)))]
+	m := f.memory[f.w.fraud.IntN(len(f.memory))]
+	if len(f.lost) > 0 && f.w.fraud.IntN(3) > 0 {
+		m = f.lost[f.w.fraud.IntN(len(f.lost))]
+	}
 	if r := f.w.runOf(m.run); !r.gone && !r.deserted {
 		f.write(r, m.entry, m.signed)
 	}

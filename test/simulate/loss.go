@@ -80,6 +80,7 @@ func (s *server) loseLogs(from time.Duration) {
 		kept = max(kept, l.entries[n-1].Sequence)
 		if lost := len(l.entries) - n; lost > 0 {
 			s.w.note("nats", "has lost", lost, "records of", r.id)
+			s.w.forger.misses(r.id, l.entries[n].Sequence)
 			r.clean = false
 			s.w.cleared = 0
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/modpipe/modpipe/internal/attempt"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
+	"github.com/modpipe/modpipe/report"
 )
 
 // worker is the model of a worker's process around package attempt: its
@@ -322,6 +323,9 @@ func (k *worker) handle(d delivered) {
 		t.c = c
 		if err := t.Serve(k.work, t); err != nil {
 			k.w.note(k.name, "could not store an outcome:", t.String(), err)
+			if st, asked := t.Stops().Asked(); k.work.Err() == nil && !t.Discarded() && (!asked || st.Status != report.AttemptHandedBack) {
+				k.w.fail("%s gives the outcome of %s up: %v", k.name, t, err)
+			}
 		}
 		t.closed()
 	})
