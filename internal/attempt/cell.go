@@ -45,8 +45,7 @@ func (d *Delivery) readCell(ctx context.Context) (cellView, error) {
 
 // classify recognises records of this delivery by incarnation and nonce, never by
 // the name of the worker, and believes only what its key verifies: others can read
-// both in its claim. Orchestrators sign with another key. An entry without a sequence
-// means an empty cell.
+// both in its claim. An entry without a sequence means an empty cell.
 func (d *Delivery) classify(e jobs.Entry) cellState {
 	mine := func(incarnation, nonce string) bool { return incarnation == d.w.Incarnation && nonce == d.from.Nonce }
 	claim, outcome, n := e.Record.Claim, e.Record.Outcome, d.job.Attempt
@@ -55,7 +54,7 @@ func (d *Delivery) classify(e jobs.Entry) cellState {
 	switch {
 	case e.Sequence == p.expect && p.claim == 0 && current:
 		return asExpected
-	case len(d.job.Key) > 0 && (e.Auth != jobs.Verified || outcome != nil && outcome.By != ""):
+	case len(d.job.Key) > 0 && e.Auth != jobs.Verified:
 		return unexplained
 	case p.claim != 0 && current && d.repeated(e, p.claim):
 		return unexplained

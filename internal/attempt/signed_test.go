@@ -30,7 +30,7 @@ func TestWorkerBelievesSignedRecordsOnly(t *testing.T) {
 		{"its own outcome", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Incarnation: "i", Nonce: "n"}}, myOutcome},
 		{"another claim", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Incarnation: "j", Nonce: "m"}}, anothersClaim},
 		{"another outcome", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Incarnation: "j", Nonce: "m"}}, closed},
-		{"an outcome in the name of an orchestrator", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o"}}, unexplained},
+		{"an outcome by an orchestrator", jobs.Record{Outcome: &jobs.Outcome{Attempt: 1, Status: report.AttemptLost, By: "o"}}, closed},
 	} {
 		for auth, want := range map[jobs.Authenticity]cellState{jobs.Verified: tt.want, jobs.Forged: unexplained, jobs.Unverified: unexplained} {
 			if got := d.classify(jobs.Entry{Sequence: 7, Record: tt.rec, Auth: auth}); got != want {

@@ -221,7 +221,7 @@ func (o otherLogs) append(ctx context.Context, run jobs.RunID, cell jobs.ModuleI
 		l := o.p.w.server.logs[run]
 		signed := code("")
 		if cell != "" {
-			signed = recordCode(l.secret, run)
+			signed = attemptCode(l.secret, run, attemptIn(&jobs.Entry{Cell: cell, Record: rec}))
 		}
 		seq := o.p.w.server.append(run, cell, expect, signed, rec)
 		return func() { ok = seq != 0 }

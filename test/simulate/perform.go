@@ -96,7 +96,7 @@ func (l *loop) publish(a schedule.Publish) {
 
 func (l *loop) close(a schedule.Close) {
 	d := l.d
-	signed := recordCode(l.state.Key(), d.run.id)
+	signed := attemptCode(l.state.Key(), d.run.id, jobs.AttemptID{Module: a.Cell, Attempt: a.Outcome.Attempt})
 	record := func() { d.append(a.Cell, a.Expect, signed, jobs.Record{Outcome: &a.Outcome}, func(uint64) {}) }
 	if a.Purge == nil {
 		record()

@@ -30,7 +30,9 @@ func (k keyring) has(secret string) bool { return secret != "" && slices.Contain
 // lacks reports whether an orchestrator may not act for a run.
 func (k keyring) lacks(secret string) bool { return secret != "" && !slices.Contains(k, secret) }
 
-// attemptCode is the key of an attempt; empty without a secret.
+// attemptCode is the key of an attempt; empty without a secret. An orchestrator, which
+// has all keys, signs an outcome with that of its attempt. No worker has the key of
+// attempt 0.
 func attemptCode(secret string, run jobs.RunID, id jobs.AttemptID) code {
 	if secret == "" {
 		return ""
@@ -38,26 +40,13 @@ func attemptCode(secret string, run jobs.RunID, id jobs.AttemptID) code {
 	return code(secret + "/" + string(run) + "/" + string(id.Module) + "/" + utoa(uint64(id.Attempt))) //nolint:gosec // not negative
 }
 
-// recordCode is the key with which orchestrators sign the records of a run's cells.
-func recordCode(secret string, run jobs.RunID) code {
-	if secret == "" {
-		return ""
-	}
-	return code(secret + "/" + string(run))
-}
-
 // genuine returns the secret with which a record of a cell verifies; empty when it
 // verifies with none.
 func genuine(run jobs.RunID, e *jobs.Entry, signed code) string {
 	secret, _, _ := strings.Cut(string(signed), "/")
 	want := code("")
-	switch claim, o := e.Record.Claim, e.Record.Outcome; {
-	case claim != nil:
-		want = attemptCode(secret, run, jobs.AttemptID{Module: e.Cell, Attempt: claim.Attempt})
-	case o != nil && (o.By != "" || o.Attempt == 0):
-		want = recordCode(secret, run)
-	case o != nil:
-		want = attemptCode(secret, run, jobs.AttemptID{Module: e.Cell, Attempt: o.Attempt})
+	if e.Record.Claim != nil || e.Record.Outcome != nil {
+		want = attemptCode(secret, run, attemptIn(e))
 	}
 	if secret == "" || want != signed {
 		return ""
