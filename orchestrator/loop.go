@@ -11,6 +11,7 @@ import (
 	"github.com/modpipe/modpipe/internal/runlog"
 	"github.com/modpipe/modpipe/internal/secrets"
 	"github.com/modpipe/modpipe/internal/signing"
+	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
 	"github.com/modpipe/modpipe/report"
@@ -200,11 +201,7 @@ func (l *loop) fold(e jobs.Entry) error {
 		return fmt.Errorf("fold entry %d of run %s: %w", e.Sequence, l.run, err)
 	}
 	for _, n := range l.state.Noise() {
-		if n.Cell == "" {
-			l.cfg.Logger.Warn("skipped a stray record in the log of the run", "run", l.run, "entry", n.Sequence, "reason", n.Why)
-			continue
-		}
-		l.cfg.Logger.Warn("skipped a stray record in a module's log; later ones of this module are not logged", "run", l.run, "module", l.state.NameOf(n.Cell), "entry", n.Sequence, "reason", n.Why)
+		l.warnOf(n)
 	}
 	if t := e.Record.Takeover; t != nil {
 		switch {
@@ -219,6 +216,20 @@ func (l *loop) fold(e jobs.Entry) error {
 		l.keepTime(max(l.ahead, time.Until(e.Time)))
 	}
 	return nil
+}
+
+// warnOf logs noise. It names the subject when someone forges records there.
+func (l *loop) warnOf(n schedule.Noise) {
+	log := l.cfg.Logger.With("run", l.run, "entry", n.Sequence, "reason", n.Why)
+	switch {
+	case n.Cell == "":
+		log.Warn("skipped a stray record in the log of the run")
+	case n.Attack():
+		log.Warn("someone forges records in a module's log, or a program does not keep to the rules; later ones of this module are not logged: see who may publish to the subject",
+			"module", l.state.NameOf(n.Cell), "subject", topology.Cell(l.run, n.Cell), "skipped", n.Records)
+	default:
+		log.Warn("skipped a stray record in a module's log", "module", l.state.NameOf(n.Cell))
+	}
 }
 
 // begin creates the dispatcher after the takeover of this loop is folded. Until

@@ -60,6 +60,25 @@ func TestForgedRecordsAreRejectedBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// TestThreeForgedRecordsAreAnAttack: the first one of a cell is told of, and the third
+// one, which is no accident any more.
+func TestThreeForgedRecordsAreAnAttack(t *testing.T) {
+	p := newPlayer(t, one, ok)
+	var told []int
+	for range 10 {
+		p.forge("a", jobs.Record{Claim: &jobs.Claim{Attempt: 1, Worker: "w"}})
+		for _, n := range p.run.Noise() {
+			told = append(told, n.Records)
+			if n.Attack() != (n.Records == 3) {
+				t.Errorf("after %d records: attack %v", n.Records, n.Attack())
+			}
+		}
+	}
+	if !slices.Equal(told, []int{1, 3}) {
+		t.Errorf("told after %v records of the cell, want 1 and 3", told)
+	}
+}
+
 // TestRefusedRunRejectsForgedRecordsFirst: a run that ends before it has begun is no
 // exception.
 func TestRefusedRunRejectsForgedRecordsFirst(t *testing.T) {

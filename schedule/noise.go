@@ -17,15 +17,26 @@ type Noise struct {
 	Cell     jobs.ModuleID
 	Sequence uint64
 	Why      string
+	Records  int // how many records of its cell were skipped so far: 1, or manyNoisy
 }
+
+// manyNoisy is how many skipped records in one cell are no accident.
+const manyNoisy = 3
+
+// Attack reports whether so many records of the cell were skipped that someone writes
+// them on purpose.
+func (n Noise) Attack() bool { return n.Records >= manyNoisy }
 
 // String is the warning about it.
 func (n Noise) String() string {
-	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s; later ones are skipped without a word", n.Sequence, n.Why)
+	if n.Attack() {
+		return fmt.Sprintf("skipped %d records in its log, the newest at entry %d: %s; someone forges records, or a program does not keep to the rules; later ones are skipped without a word", n.Records, n.Sequence, n.Why)
+	}
+	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s", n.Sequence, n.Why)
 }
 
-// skip takes a record as noise. The first of a cell is reported, unless every
-// module has ended: nothing depends on it then, and the log rejects only the
+// skip takes a record as noise. The first of a cell is reported, and the one that
+// shows an attack, unless every module has ended: nothing depends on it then, and the log rejects only the
 // forged records that the writer of the end has seen.
 func (r *Run) skip(e jobs.Entry, n *node, why string) {
 	r.skipped = true
@@ -33,17 +44,17 @@ func (r *Run) skip(e jobs.Entry, n *node, why string) {
 		n.cell = e.Sequence
 		r.changed = append(r.changed, n.index)
 	}
-	if r.live == 0 || r.end != nil || r.noisy[e.Cell] {
+	if r.live == 0 || r.end != nil || r.noisy[e.Cell] == 0 && len(r.noisy) >= maxNoisy {
 		return
 	}
 	if r.noisy == nil {
-		r.noisy = map[jobs.ModuleID]bool{}
+		r.noisy = map[jobs.ModuleID]int{}
 	}
-	if len(r.noisy) >= maxNoisy {
+	r.noisy[e.Cell]++
+	noise := Noise{Cell: e.Cell, Sequence: e.Sequence, Why: why, Records: r.noisy[e.Cell]}
+	if noise.Records != 1 && (noise.Records != manyNoisy || e.Cell == "") {
 		return
 	}
-	r.noisy[e.Cell] = true
-	noise := Noise{Cell: e.Cell, Sequence: e.Sequence, Why: why}
 	r.noise = append(r.noise, noise)
 	if n != nil {
 		n.warnings = append(n.warnings, noise.String())
@@ -60,8 +71,8 @@ func (r *Run) skip(e jobs.Entry, n *node, why string) {
 // modules that the run does not have.
 const maxNoisy = 1000
 
-// Noise returns the noise that was found since the last call: at most one
-// record of each cell.
+// Noise returns the noise that was found since the last call: at most two records of
+// each cell.
 func (r *Run) Noise() []Noise {
 	found := r.noise
 	r.noise = nil

@@ -53,11 +53,11 @@ type Run struct {
 	held     holdings // by attempts that were granted them
 	released int      // grows whenever keys are given back
 
-	skipped  bool                   // the newest entry is noise
-	noisy    map[jobs.ModuleID]bool // cells with noise that was told of
-	noise    []Noise                // that was not fetched
-	warnings []string               // about cells that are no module's
-	forged   []uint64               // sequences of records that are to be rejected, ascending
+	skipped  bool                  // the newest entry is noise
+	noisy    map[jobs.ModuleID]int // records that were skipped, by cell
+	noise    []Noise               // that was not fetched
+	warnings []string              // about cells that are no module's
+	forged   []uint64              // sequences of records that are to be rejected, ascending
 
 	provisional bool  // it has records of which this reader does not know whether they are forged
 	doubt       error // why the log seems to be corrupt, unless one of those is forged
