@@ -235,6 +235,7 @@ func (o *runOptions) spec(ctx context.Context, a *app, p *pipeline.Pipeline, wor
 		spec.Run = newRunID(time.Now())
 	}
 	spec.Env = appendVars(appendVars(nil, o.fromFiles), o.env)
+	p.Warnings = append(p.Warnings, pipeline.DoubtVariables(spec.Env)...)
 	return spec
 }
 

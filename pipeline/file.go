@@ -94,6 +94,7 @@ func parse(name string, src []byte, x *Externals) (*File, error) {
 	if err := c.err(); err != nil {
 		return nil, err
 	}
+	c.doubtLiterals(root)
 	f.warnings = c.warnings.sorted()
 	return f, nil
 }

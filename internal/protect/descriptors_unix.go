@@ -3,9 +3,8 @@
 package protect
 
 import (
-	"strconv"
-
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )

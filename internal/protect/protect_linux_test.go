@@ -2,6 +2,7 @@ package protect_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		protect.Process()
 	}
 	fmt.Println("ready", protect.Missing())
-	child := exec.Command("sh", "-c", "cat /proc/$PPID/environ; echo end")
+	child := exec.CommandContext(context.Background(), "sh", "-c", "cat /proc/$PPID/environ; echo end")
 	child.Stdout, child.Stderr = os.Stdout, os.Stdout
 	_ = child.Run()
 	os.Exit(0)

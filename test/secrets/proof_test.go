@@ -170,12 +170,11 @@ func (s *site) orchestrator(conn *broker.Conn, cfg worker.Config, file string) {
 		_ = w.Run(ctx)
 	}()
 	defer func() { stop(); <-ended; conn.Close() }()
-	run := func(args ...string) string {
+	run := func(args ...string) {
 		var out bytes.Buffer
 		p := cli.Process{Args: append(args, "--server", s.server.URL()), Env: os.Environ(), Dir: filepath.Dir(file), Stdout: &out, Stderr: &out}
 		cli.Orchestrator(t.Context(), p)
 		s.printed.Write(out.Bytes())
-		return out.String()
 	}
 	run("runs", "list") // creates what is missing
 	close(created)

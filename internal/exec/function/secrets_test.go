@@ -2,6 +2,7 @@ package function
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -44,7 +45,7 @@ func TestFunctionReceivesItsSecrets(t *testing.T) {
 }
 
 func TestSecretsAreNotReadPastTheirLimit(t *testing.T) {
-	if _, err := receiveSecrets(strings.NewReader("\xff\xff\xff\xff")); err == nil || err == io.ErrUnexpectedEOF {
+	if _, err := receiveSecrets(strings.NewReader("\xff\xff\xff\xff")); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a length beyond the limit: %v", err)
 	}
 }

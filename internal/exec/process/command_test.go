@@ -467,7 +467,7 @@ func FuzzOutputs(f *testing.F) {
 			!utf8.ValidString(key) || !utf8.ValidString(value) {
 			return
 		}
-		got, err := parseOutputs([]byte(key + "<<" + end + "\n" + value + "\n" + end + "\n"), nil)
+		got, err := parseOutputs([]byte(key+"<<"+end+"\n"+value+"\n"+end+"\n"), nil)
 		if want := strings.TrimSuffix(strings.ReplaceAll(value, "\r\n", "\n"), "\r"); err != nil || got[key] != want {
 			t.Fatalf("%q=%q came back as %q, %v", key, value, got[key], err)
 		}

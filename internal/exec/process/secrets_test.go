@@ -26,7 +26,8 @@ stat -c %a "$CERT"; cat "$CERT"; echo "path=$CERT workspace=$MODPIPE_WORKSPACE"`
 	c := newSetting(t, job)
 	task := c.task(exectest.NewStops())
 	task.Secrets = []mask.Secret{
-		{Name: "TOKEN", Value: "one\ntwo"}, {Name: "signing-cert", Env: "CERT", Value: pem, File: true},
+		{Name: "TOKEN", Value: "one\ntwo"},
+		{Name: "signing-cert", Env: "CERT", Value: pem, File: true},
 		{Name: "X", Env: "MODPIPE_RUN_ID", Value: "forged-run"},
 	}
 	out := &exectest.Output{}
