@@ -47,6 +47,13 @@
 //   - The registry alone stops answering.
 //   - The machine of a worker cannot start attempts for a while.
 //   - A stranger writes stray records into cells.
+//   - A forger with the rights of a worker writes records that would fit: with no
+//     key, with the key of another attempt, or with one that a worker, its
+//     accomplice, has received. It repeats signed records, also those that the
+//     server has lost, asks in the name of workers, answers their questions, and
+//     floods cells.
+//   - An orchestrator does not have the secret of the others, or signs new runs with
+//     another one.
 //   - Parties die, pause and are cut off, at any step. They act late when they
 //     continue.
 //   - Workers drain, or stop without a grace period.
@@ -80,6 +87,10 @@
 //   - A run ends once, with the verdict of its modules.
 //   - Every log folds, and so does each of its prefixes.
 //   - No orchestrator decides again and again without a change.
+//   - No forged record counts, and no worker gives an outcome up because of one.
+//   - No orchestrator acts for a run whose key it does not have.
+//   - A viewer without the key can fold every prefix of a log. It reports an ended run
+//     as a reader with the key does.
 //
 // At the end of a world, every run has ended, in the statuses of the table of
 // fates. The queue is empty, and no ended run holds a lock.
@@ -91,7 +102,10 @@
 //   - A feed from the server is at most 300 ms behind, unless it was cut.
 //   - A server that loses the last part of its streams keeps its leases and locks. It
 //     may lose cached results and flights.
-//   - No stray record claims or ends the current attempt.
+//   - No stray record claims or ends the current attempt in a world without keys.
+//   - How an attempt ends whose key the forger has does not matter, nor whether it
+//     holds its locks.
+//   - A server that loses records has one secret that signs.
 //   - Clocks drift by one percent at most.
 //   - A module without a key may start after it was closed, when its delivery was
 //     already on its way or when the server's clock has jumped. It ends when it
