@@ -111,8 +111,8 @@ func (a *Artifacts) Unpack(ctx context.Context, need, name, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range x.restores {
-		if _, _, err := transfer.Fetch(ctx, a.d.m.cfg.Remote, r.Tree, a.d.store, nil); err != nil {
+	for _, s := range x.sources {
+		if _, err := s.FetchAll(ctx, a.d.store, nil); err != nil {
 			return err
 		}
 	}

@@ -179,10 +179,11 @@ func (d *Directory) snapshot(ctx context.Context) (*tree.Tree, time.Time, error)
 // fetch makes sure that the machine has the contents of a tree, or of what globs
 // select of it, and keeps them there until the directory is closed.
 func (d *Directory) fetch(ctx context.Context, ref jobs.Tree, narrow bool, globs []string) (*tree.Tree, error) {
-	t, err := transfer.Load(ctx, d.m.cfg.Remote, ref)
+	from, err := transfer.Open(ctx, d.m.cfg.Remote, ref)
 	if err != nil {
 		return nil, err
 	}
+	t := from.Tree()
 	var want func(tree.File) bool
 	if narrow {
 		patterns, err := tree.ParsePatterns(globs)
@@ -197,7 +198,7 @@ func (d *Directory) fetch(ctx context.Context, ref jobs.Tree, narrow bool, globs
 	if err := d.pin.Add(ctx, digests(t)...); err != nil {
 		return nil, err
 	}
-	_, _, err = transfer.Fetch(ctx, d.m.cfg.Remote, ref, d.store, want)
+	_, err = from.FetchAll(ctx, d.store, want)
 	return t, err
 }
 

@@ -30,18 +30,18 @@ func Load(ctx context.Context, s content.Store, ref jobs.Tree) (*tree.Tree, erro
 
 // Fetch brings the contents of a stored tree into the store of this machine: of the
 // files that are wanted (nil = all) those that the store lacks. It returns the whole
-// tree. The caller pins what it needs before, or after Load; an interrupted Fetch that
-// is repeated fetches only what is missing.
+// tree. The caller pins what it needs before: Open reads the list for that. An interrupted
+// Fetch that is repeated fetches only what is missing.
 func Fetch(ctx context.Context, s content.Store, ref jobs.Tree, local *filestore.Store, want func(tree.File) bool) (*tree.Tree, Stats, error) {
-	f, err := load(ctx, s, ref)
+	x, err := Open(ctx, s, ref)
 	if err != nil {
 		return nil, Stats{}, err
 	}
-	stats, err := f.fetch(ctx, local, want)
+	stats, err := x.FetchAll(ctx, local, want)
 	if err != nil {
-		return nil, stats, fmt.Errorf("fetch %d files: %w", stats.Files, err)
+		return nil, stats, err
 	}
-	return f.tree, stats, nil
+	return x.Tree(), stats, nil
 }
 
 // fetch is one Fetch.
@@ -152,8 +152,8 @@ func (f *fetch) damaged(ctx context.Context, ref content.Ref, err error) error {
 }
 
 // fetch fetches what the local store lacks of the wanted files.
-func (f *fetch) fetch(ctx context.Context, local *filestore.Store, want func(tree.File) bool) (stats Stats, err error) {
-	f.local, f.lacking = local, map[tree.Digest]bool{}
+func (f *fetch) fetch(ctx context.Context, want func(tree.File) bool) (stats Stats, err error) {
+	local := f.local
 	checked := map[tree.Digest]bool{}
 	empty := false
 	for _, file := range f.tree.Files {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/filestore"
@@ -12,11 +13,11 @@ import (
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// Source is a stored tree whose contents are fetched one after the other. It is safe
-// for concurrent use.
+// Source is a stored tree whose list was read, and whose contents are fetched later. It
+// is safe for concurrent use.
 type Source struct {
 	f     *fetch
-	where map[tree.Digest]place
+	where func() map[tree.Digest]place
 }
 
 // place is where a content is.
@@ -28,15 +29,36 @@ func Open(ctx context.Context, s content.Store, ref jobs.Tree) (*Source, error) 
 	if err != nil {
 		return nil, err
 	}
-	x := &Source{f: f, where: map[tree.Digest]place{}}
+	return &Source{f: f, where: sync.OnceValue(f.places)}, nil
+}
+
+// places finds where each content is.
+func (f *fetch) places() map[tree.Digest]place {
+	where := map[tree.Digest]place{}
 	for i, s := range f.sections {
 		for j := range s.parts {
 			for _, file := range s.parts[j].files {
-				x.where[file.Digest] = place{int32(i), int32(j)} //nolint:gosec // of lists in memory
+				where[file.Digest] = place{int32(i), int32(j)} //nolint:gosec // of lists in memory
 			}
 		}
 	}
-	return x, nil
+	return where
+}
+
+// on returns a fetch of this tree into a store.
+func (x *Source) on(local *filestore.Store) *fetch {
+	f := x.f
+	return &fetch{s: f.s, own: f.own, tree: f.tree, sections: f.sections, local: local, lacking: map[tree.Digest]bool{}}
+}
+
+// FetchAll brings the contents of the files that are wanted (nil = all) into the store of
+// this machine, as the function Fetch does, and does not read the list again.
+func (x *Source) FetchAll(ctx context.Context, local *filestore.Store, want func(tree.File) bool) (Stats, error) {
+	stats, err := x.on(local).fetch(ctx, want)
+	if err != nil {
+		return stats, fmt.Errorf("fetch %d files: %w", stats.Files, err)
+	}
+	return stats, nil
 }
 
 // Tree returns the whole tree. Nothing may change it.
@@ -44,7 +66,7 @@ func (x *Source) Tree() *tree.Tree { return x.f.tree }
 
 // Has reports whether Fetch fetches a content from here.
 func (x *Source) Has(d tree.Digest) bool {
-	_, ok := x.where[d]
+	_, ok := x.where()[d]
 	return ok
 }
 
@@ -58,13 +80,13 @@ func (x *Source) Fetch(ctx context.Context, local *filestore.Store, file tree.Fi
 	if file.Size == 0 {
 		return local.Add(ctx, file.Digest, bytes.NewReader(nil))
 	}
-	at, ok := x.where[file.Digest]
+	at, ok := x.where()[file.Digest]
 	if !ok {
 		return fmt.Errorf("fetch %s: %w: the tree does not contain it", file.Path, jetstream.ErrNotFound)
 	}
 	s := x.f.sections[at.section]
 	p := &s.parts[at.part]
-	f := &fetch{s: x.f.s, own: x.f.own, local: local, lacking: map[tree.Digest]bool{}}
+	f := x.on(local)
 	for _, other := range p.files {
 		if !local.Has(other.Digest) {
 			f.lacking[other.Digest] = true

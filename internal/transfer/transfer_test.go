@@ -1,8 +1,12 @@
 package transfer_test
 
 import (
+	"errors"
 	"testing"
 
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/test/natstest"
 
 	"github.com/modpipe/modpipe/internal/transfer"
@@ -53,6 +57,28 @@ func TestOnlyWhatIsMissingIsSent(t *testing.T) {
 	}
 	if stats := s.fetch(ref, l, other); stats.MovedFiles != 1 || stats.MovedBytes > 1<<20 {
 		t.Errorf("fetching it: %+v", stats)
+	}
+}
+
+// TestListIsReadOnce: a tree that was opened is fetched without its manifest.
+func TestListIsReadOnce(t *testing.T) {
+	t.Parallel()
+	s, n := newSite(t)
+	f := many(1000, 4<<10)
+	ref, _ := s.push(f)
+	x := natstest.Must[*transfer.Source](t)(transfer.Open(natstest.Within(t), s.store, ref))
+	js := natstest.Must[natsjs.JetStream](t)(natsjs.New(n.Connect(t)))
+	blobs := natstest.Must[natsjs.Stream](t)(js.Stream(natstest.Within(t), "OBJ_mp-blobs"))
+	natstest.Check(t, blobs.Purge(natstest.Within(t), natsjs.WithPurgeSubject("$O.mp-blobs.M.main."+ref.Manifest)))
+	l := local(t)
+	stats, err := x.FetchAll(natstest.Within(t), l, nil)
+	natstest.Check(t, err)
+	if stats.Files != len(f) || stats.MovedFiles != len(f) {
+		t.Errorf("%+v", stats)
+	}
+	holds(t, l, f)
+	if _, _, err := transfer.Fetch(natstest.Within(t), s.store, ref, l, nil); !errors.Is(err, jetstream.ErrNotFound) {
+		t.Errorf("without its manifest: %v", err)
 	}
 }
 
