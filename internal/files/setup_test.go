@@ -47,14 +47,6 @@ func newSite(t testing.TB, keep int) *site {
 	return s
 }
 
-// another is a machine that has none of the files.
-func (s *site) another(t testing.TB) *files.Machine {
-	t.Helper()
-	m := files.New(files.Config{Dir: t.TempDir(), Remote: s.remote})
-	t.Cleanup(func() { natstest.Check(t, m.Close()) })
-	return m
-}
-
 // contents are files by their paths.
 type contents map[string]string
 

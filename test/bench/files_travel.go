@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,27 +60,14 @@ func makeFiles(root string, n, size int, noisy bool) error {
 	return nil
 }
 
-// takeTree lists and hashes the files below a directory.
+// takeTree lists and hashes the files below a directory, as a snapshot does.
 func takeTree(root string) (*tree.Tree, error) {
-	var files []tree.File
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := os.Open(path) //nolint:gosec // of the measurement
-		if err != nil {
-			return err
-		}
-		h := sha256.New()
-		size, err := io.Copy(h, f)
-		rel, _ := filepath.Rel(root, path) // it is below
-		files = append(files, tree.File{Path: filepath.ToSlash(rel), Size: size, Digest: tree.Digest(h.Sum(nil))})
-		return errors.Join(err, f.Close())
-	})
+	r, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, err
 	}
-	return tree.New(files)
+	defer r.Close() //nolint:errcheck // it was only read
+	return tree.Take(context.Background(), r, tree.TakeOptions{})
 }
 
 // filesStore connects to the store of files, as a worker does.
@@ -121,7 +108,7 @@ func filesPush(args []string) error {
 	open := func(f tree.File) (io.ReadCloser, error) {
 		return os.Open(filepath.Join(args[1], filepath.FromSlash(f.Path))) //nolint:gosec // of the measurement
 	}
-	stop, err := profile(".push")
+	stop, err := profile(".push" + strings.Join(args[2:], "."))
 	if err != nil {
 		return err
 	}
@@ -176,12 +163,12 @@ func filesFetch(args []string) error {
 
 // travel sends dir/tree by one process and fetches it by another one, over a server in a
 // third. changed continues with the server and the tree of the last call.
-func (r *filesRow) travel(dir string, changed bool) error {
+func (r *filesRow) travel(dir string, changed bool) (tree jobs.Tree, err error) {
 	var others family
 	defer others.kill()
 	url, err := others.server(dir)
 	if err != nil {
-		return err
+		return tree, err
 	}
 	server := strconv.Itoa(others.members[0].Process.Pid)
 	before := peakOf(server)
@@ -192,21 +179,21 @@ func (r *filesRow) travel(dir string, changed bool) error {
 	var sent, got moved
 	serving := watch(&others)
 	if err := self(&sent, push...); err != nil {
-		return err
+		return tree, err
 	}
 	sent.Spent.CPU += serving.read().CPU
 	ref, err := json.Marshal(sent.Ref)
 	if err != nil {
-		return err
+		return tree, err
 	}
 	serving = watch(&others)
 	if err := self(&got, "files-fetch", url, string(ref), filepath.Join(dir, "files")); err != nil {
-		return err
+		return tree, err
 	}
 	got.Spent.CPU += serving.read().CPU
 	r.Send, r.Back, r.SentMB = sent.Spent, got.Spent, float64(sent.Sent)/1e6
 	r.SenderMB, r.ReaderMB, r.ServerMB = sent.MB, got.MB, peakOf(server)-before
-	return nil
+	return sent.Ref, nil
 }
 
 // rawFigures are those of filesRaw.

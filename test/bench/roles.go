@@ -34,20 +34,22 @@ const slotsEach = 128
 // roles are the parts that this program plays when it starts itself.
 func roles() map[string]func([]string) error {
 	return map[string]func([]string) error{
-		"engine":       engine,
-		"floor":        floor,
-		"server":       serve,
-		"program":      program,
-		"view":         view,
-		"schedule":     schedules,
-		"locality":     locality,
-		"link":         links,
-		"floor-worker": floorWorkerProcess,
-		"files":        filesBench,
-		"files-push":   filesPush,
-		"files-fetch":  filesFetch,
-		"files-raw":    filesRaw,
-		"files-layout": filesLayout,
+		"engine":        engine,
+		"floor":         floor,
+		"server":        serve,
+		"program":       program,
+		"view":          view,
+		"schedule":      schedules,
+		"locality":      locality,
+		"link":          links,
+		"floor-worker":  floorWorkerProcess,
+		"files":         filesBench,
+		"files-push":    filesPush,
+		"files-fetch":   filesFetch,
+		"files-raw":     filesRaw,
+		"files-layout":  filesLayout,
+		"files-machine": filesMachine,
+		"files-hits":    filesHits,
 	}
 }
 
