@@ -121,6 +121,7 @@ func TestRejectionsDoNotBindWhoHasTheKey(t *testing.T) {
 // believed is a log as a reader without the key sees it: the forged outcome at 3 is
 // believed, and what follows does not fit it.
 func believed(t *testing.T) []jobs.Entry {
+	t.Helper()
 	p := parse(t, "name: p\nmodules:\n  f: {command: [\"true\"]}\n  a: {command: [\"true\"], needs: [f]}")
 	return []jobs.Entry{
 		{Sequence: 1, Record: jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: p}}},

@@ -137,22 +137,16 @@ func (t *Taker) closed(ctx context.Context, h jobs.Holder) (bool, error) {
 	if seemsClosed(rec, h.Attempt) {
 		state, err := t.Logs.Load(ctx, h.Run)
 		if err != nil { // perhaps it is signed with a secret that we do not have
-			over, _ := t.Logs.Over(ctx, h.Run)
-			return over, unless(over, err)
+			if over, _ := t.Logs.Over(ctx, h.Run); over {
+				return true, nil
+			}
+			return false, err
 		}
 		if state.Closed(jobs.AttemptID{Module: h.Module, Attempt: h.Attempt}) {
 			return true, nil
 		}
 	}
 	return t.Logs.Over(ctx, h.Run)
-}
-
-// unless is the error of a question that has no other answer.
-func unless(answered bool, err error) error {
-	if answered {
-		return nil
-	}
-	return err
 }
 
 func seemsClosed(rec jobs.Record, n jobs.Attempt) bool {

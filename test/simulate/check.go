@@ -94,7 +94,7 @@ func (c *checks) appended(w *world, id jobs.RunID, e *jobs.Entry, noise, misled 
 	case t.state.Skipped() && misled:
 	case t.state.Skipped() && !noise && !w.server.lost: // two losses may put two outcomes into a cell
 		w.fail("%s of %s in %s does not fit: %s", kindOf(&e.Record), e.Cell, id, describe(&e.Record))
-	case !t.state.Skipped() && noise && !w.forger.has(id, attemptIn(e)) && !(w.forger != nil && e.Auth == jobs.Verified && (w.server.lost || attemptIn(e).Attempt == 0)): // it may repeat what the server has lost, or what may be repeated
+	case !t.state.Skipped() && noise && !w.forger.mayCount(id, e):
 		w.fail("noise of %s in %s counts: %s", e.Cell, id, describe(&e.Record))
 	case t.state.Skipped(), noise && attemptIn(e).Attempt == 0:
 	case e.Record.Outcome != nil:

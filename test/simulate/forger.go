@@ -86,6 +86,13 @@ func (f *forger) has(run jobs.RunID, id jobs.AttemptID) bool {
 	return f != nil && f.tainted[leakedID{run, id}]
 }
 
+// mayCount reports whether a record that the forger has written may count: one with a
+// key that it has, a copy of what the server has lost, or one that may be repeated.
+func (f *forger) mayCount(run jobs.RunID, e *jobs.Entry) bool {
+	id := attemptIn(e)
+	return f.has(run, id) || f != nil && e.Auth == jobs.Verified && (f.w.server.lost || id.Attempt == 0)
+}
+
 // misleads reports whether a record of a cell is a copy of a genuine one. A worker
 // that finds a copy of its claim may write its outcome again, which is noise.
 func (f *forger) misleads(cell jobs.ModuleID, sequence uint64) bool {
