@@ -52,6 +52,9 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 		if jobs.LaneOf(m.Requires, 1) == j.Lane && len(w.workers) > 1 || m.Policy.Priority <= mine.Policy.Priority || w.now-since <= patience || !free(m) || !k.offers(jobs.LaneOf(m.Requires, 1)) {
 			continue
 		}
+		if w.slotBeside(k, j, jobs.LaneOf(m.Requires, 1)) {
+			continue
+		}
 		if q := w.server.jobOf(j.Run, moduleID); q != nil && (q.deliveries > 0 || w.now-q.since < sentTogether) {
 			continue
 		}
@@ -62,6 +65,15 @@ func (c *checks) inOrder(w *world, k *worker, j *jobs.Job) {
 			}
 		})
 	}
+}
+
+// slotBeside reports whether another worker has a slot for a job, and does not serve
+// the lane of the more urgent one. The job was published for that slot. A worker that
+// pulls sooner may take it all the same.
+func (w *world) slotBeside(k *worker, j *jobs.Job, lane jobs.Lane) bool {
+	return slices.ContainsFunc(w.workers, func(o *worker) bool {
+		return o != k && o.offers(j.Lane) && !o.offers(lane) && o.slots-o.used >= j.Slots
+	})
 }
 
 // sentTogether is the longest time between the arrivals of two jobs that were sent
