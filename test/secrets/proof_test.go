@@ -23,8 +23,6 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/cli"
 	"github.com/modpipe/modpipe/internal/files"
-	"github.com/modpipe/modpipe/internal/mask"
-	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 	"github.com/modpipe/modpipe/worker"
 )
@@ -42,17 +40,11 @@ func values() map[string]string {
 	}
 }
 
-func attemptSecrets() []mask.Secret {
-	v := values()
-	return []mask.Secret{{Name: "TOKEN", Value: v["TOKEN"]}, {Name: "PASSWORD", Value: v["PASSWORD"]}, {Name: "cert", Env: "CERT", Value: v["CERT"], File: true}}
-}
-
 // pipelineFile has modules that put secrets everywhere.
 const pipelineFile = `
 name: leaks
 fail-fast: false
-pass-env: [TOKEN, PASSWORD, CERT]
-defaults: {ignore-failure: true, shell: bash}
+defaults: {ignore-failure: true, shell: bash, FROM}
 modules:
   print: {run: 'echo "$TOKEN $PASSWORD" | tee /dev/stderr; cat "$CERT"; cat "$CERT" >&2'}
   bytes: {run: 'printf "%s\n%s\n" "$TOKEN" "$PASSWORD" | dd bs=1 status=none; for n in 2 3 5 7 11 13 17; do dd bs=$n status=none <"$CERT"; done'}
@@ -83,14 +75,22 @@ modules:
 
 type value struct{ Text string }
 
-// program has functions that do the same.
-func program(p *modpipe.Builder) {
+// program defines functions that do the same.
+func program(masked bool) func(*modpipe.Builder) {
+	return func(p *modpipe.Builder) { functions(p, masked) }
+}
+
+func functions(p *modpipe.Builder, masked bool) {
+	options := []modpipe.Option{modpipe.IgnoreFailure()}
+	if masked {
+		options = append(options, modpipe.Secrets("TOKEN"))
+	}
 	read := func(ctx context.Context) string {
 		v, _ := modpipe.Secret(ctx, "TOKEN")
 		return cmp.Or(v, os.Getenv("TOKEN"))
 	}
 	add := func(name string, f func(context.Context) (value, error)) {
-		modpipe.Add(p, name, modpipe.Call(f), modpipe.IgnoreFailure())
+		modpipe.Add(p, name, modpipe.Call(f), options...)
 	}
 	add("log", func(ctx context.Context) (value, error) {
 		modpipe.Logger(ctx).Info("with "+read(ctx), "token", read(ctx), "quoted", read(ctx)+" ")
@@ -133,17 +133,19 @@ func newSite(t *testing.T) *site {
 // environment.
 func (s *site) leak(masked bool) {
 	t := s.t
-	built, err := modpipe.Build("leaks-go", program)
+	built, err := modpipe.Build("leaks-go", program(masked))
 	natstest.Check(t, err)
 	cfg := worker.Config{Name: "w1", Slots: 4, Functions: built.Functions(), PassAll: true}
-	if masked {
-		cfg.Secrets = func(context.Context, *jobs.Job) ([]mask.Secret, error) { return attemptSecrets(), nil }
-	} else {
-		cert := filepath.Join(s.dir, "cert")
-		natstest.Check(t, os.WriteFile(cert, []byte(values()["CERT"]), 0o600))
+	given := t.TempDir()
+	for name, value := range values() {
+		natstest.Check(t, os.WriteFile(filepath.Join(given, name), []byte(value), 0o600))
+	}
+	from := "secrets: [TOKEN, PASSWORD, {CERT: {name: CERT, file: true}}]"
+	if !masked {
+		from = "pass-env: [TOKEN, PASSWORD, CERT]"
 		t.Setenv("TOKEN", values()["TOKEN"])
 		t.Setenv("PASSWORD", values()["PASSWORD"])
-		t.Setenv("CERT", cert)
+		t.Setenv("CERT", filepath.Join(given, "CERT"))
 	}
 	log := natstest.NewLog()
 	cfg.Logger = log.Logger()
@@ -151,13 +153,13 @@ func (s *site) leak(masked bool) {
 	natstest.Check(t, err)
 	cfg.Files = files.New(files.Config{Dir: filepath.Join(s.dir, "files"), Remote: conn.Files, Keep: 2})
 	file := filepath.Join(s.dir, "workspace", "leaks.yaml")
-	natstest.Check(t, os.WriteFile(file, []byte(pipelineFile), 0o600))
+	natstest.Check(t, os.WriteFile(file, []byte(strings.Replace(pipelineFile, "FROM", from, 1)), 0o600))
 	natstest.Check(t, os.WriteFile(filepath.Join(s.dir, "workspace", "x"), nil, 0o600))
-	s.orchestrator(conn, cfg, file)
+	s.orchestrator(conn, cfg, file, given, program(masked))
 	s.logs.WriteString(log.Text())
 }
 
-func (s *site) orchestrator(conn *broker.Conn, cfg worker.Config, file string) {
+func (s *site) orchestrator(conn *broker.Conn, cfg worker.Config, file, given string, define func(*modpipe.Builder)) {
 	t := s.t
 	w, err := worker.New(conn, cfg)
 	natstest.Check(t, err)
@@ -179,11 +181,11 @@ func (s *site) orchestrator(conn *broker.Conn, cfg worker.Config, file string) {
 	run("runs", "list") // creates what is missing
 	close(created)
 	reportFile := filepath.Join(s.dir, "report.json")
-	run("run", file, "--progress", "json", "--report", reportFile, "--run-id", "r1")
+	run("run", file, "--progress", "json", "--report", reportFile, "--run-id", "r1", "--secrets-dir", given)
 	for _, args := range [][]string{{"runs", "show", "r1"}, {"runs", "show", "r1", "-o", "json"}, {"runs", "logs", "r1"}, {"cache", "explain", "r1", "cached"}, {"workers", "list", "-o", "json"}} {
 		run(args...)
 	}
-	rep, err := cli.Run(t.Context(), "leaks-go", program, cli.Options{Server: s.server.URL(), Progress: &s.printed, Workspace: filepath.Dir(file)})
+	rep, err := cli.Run(t.Context(), "leaks-go", define, cli.Options{SecretsDir: given, Server: s.server.URL(), Progress: &s.printed, Workspace: filepath.Dir(file)})
 	natstest.Check(t, err)
 	s.reports = append(s.reports, fmt.Sprintf("%+v", rep))
 	text, err := os.ReadFile(reportFile)
