@@ -35,11 +35,7 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("label %s=%s", l.Key, l.Value)
 		}
 	}
-	for _, name := range r.Secrets {
-		if !slices.Contains(c.Secrets, name) {
-			lack("secret %s", name)
-		}
-	}
+	missing = append(missing, c.missingSecrets(r.Secrets)...)
 	if p := r.Program; p != nil {
 		if text := missingProgram(*p, c.Program); text != "" {
 			lack("%s", text)
@@ -61,6 +57,15 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 // along: it makes a directory with them, or has them in its workspace.
 func (c Capabilities) holds(repository string) bool {
 	return c.Repository == "" || repository == "" || c.Repository == repository
+}
+
+func (c Capabilities) missingSecrets(names []string) (missing []string) {
+	for _, name := range names {
+		if !slices.Contains(c.Secrets, name) {
+			missing = append(missing, "secret "+name)
+		}
+	}
+	return missing
 }
 
 // missingTool says what a worker lacks of a tool; empty when it has it.

@@ -32,7 +32,10 @@ type vault struct {
 	dir string
 }
 
-func newVault(t *testing.T) *vault { return &vault{t, t.TempDir()} }
+func newVault(t *testing.T) *vault {
+	t.Helper()
+	return &vault{t, t.TempDir()}
+}
 
 func (v *vault) put(name, value string) {
 	v.t.Helper()
@@ -57,9 +60,9 @@ func (v *vault) source(rules string) *secrets.Source {
 	return s
 }
 
-func (s *site) report(run jobs.RunID) *report.Report {
+func (s *site) report() *report.Report {
 	s.t.Helper()
-	rep, err := client.New(s.conn).Show(s.ctx, run)
+	rep, err := client.New(s.conn).Show(s.ctx, "r1")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -79,11 +82,11 @@ func (s *site) held(subject string) (messages <-chan *nats.Msg, restore func()) 
 	return arrived, s.nats.Divert(s.t, subject, own)
 }
 
-// output is the output of a module so far.
-func (s *site) output(run jobs.RunID, module string) string {
+// output is the output of the module m of run r1 so far.
+func (s *site) output() string {
 	s.t.Helper()
 	var text strings.Builder
-	err := s.conn.Logs.Read(s.ctx, run, jobs.ModuleID(module), 1, func(e broker.LogEntry) error {
+	err := s.conn.Logs.Read(s.ctx, "r1", "m", 1, func(e broker.LogEntry) error {
 		for _, part := range e.Chunk.Parts {
 			text.Write(part.Data)
 		}
@@ -116,7 +119,7 @@ modules:
   none: {needs: has, run: 'test -z "${TOKEN:-}${DB:-}"'}
 `)
 	s.leadAs("r1", orchestrator.Config{Secrets: of.source("")}).succeeds()
-	rep := s.report("r1")
+	rep := s.report()
 	if got := rep.Modules[0].Attempts; len(got) != 1 || !slices.Equal(got[0].Secrets, []string{"TOKEN", "cert", "db", "pin"}) || got[0].Worker != "w1" {
 		t.Errorf("attempts %+v", got)
 	}
@@ -153,7 +156,7 @@ func TestARunWithoutItsSecretsDoesNotBegin(t *testing.T) {
 			if err := s.leadAs("r1", orchestrator.Config{Secrets: v.source(c.rules)}).finish(); err != nil {
 				t.Fatal(err)
 			}
-			rep := s.report("r1")
+			rep := s.report()
 			if rep.Status != report.RunFailed || !strings.Contains(rep.Error, c.want) || statuses(rep) != "a=cancelled m=cancelled z=cancelled" {
 				t.Errorf("%s (%s): %s, want %q", rep.Status, rep.Error, statuses(rep), c.want)
 			}
@@ -178,14 +181,14 @@ func TestAModuleWaitsForSecretsOverATakeover(t *testing.T) {
 	_ = first.finish() // stopped
 	restore()
 	s.until("the module to tell that it waits", func() bool {
-		return strings.Contains(s.output("r1", "m"), "modpipe: waiting for the secrets TOKEN: no orchestrator has sent them yet")
+		return strings.Contains(s.output(), "modpipe: waiting for the secrets TOKEN: no orchestrator has sent them yet")
 	})
 	second := s.leadAs("r1", orchestrator.Config{Secrets: other.source("")})
 	const lacks = "m: secret TOKEN: this orchestrator does not have it"
 	if got := second.waiting(); !strings.Contains(got, lacks) {
 		t.Errorf("it waits for %q", got)
 	}
-	s.until("the module to tell what is missing", func() bool { return strings.Contains(s.output("r1", "m"), lacks) })
+	s.until("the module to tell what is missing", func() bool { return strings.Contains(s.output(), lacks) })
 	if len(s.marks()) > 0 {
 		t.Error("the module ran without its secret")
 	}
@@ -221,7 +224,7 @@ func TestAWaitForSecretsEnds(t *testing.T) {
 			if err := r.finish(); err != nil {
 				t.Fatal(err)
 			}
-			if m := s.report("r1").Modules[0]; m.Status != c.status || m.Error != c.want || len(s.marks()) > 0 {
+			if m := s.report().Modules[0]; m.Status != c.status || m.Error != c.want || len(s.marks()) > 0 {
 				t.Errorf("it is %s: %s", m.Status, m.Error)
 			}
 		})
@@ -292,7 +295,7 @@ func TestSecretsAreRepeatedUntilTheyAreConfirmed(t *testing.T) {
 	restore()
 	s.touch("may-end")
 	r.succeeds()
-	if released := s.report("r1").Modules[0].Attempts[0].Secrets; len(released) != 1 {
+	if released := s.report().Modules[0].Attempts[0].Secrets; len(released) != 1 {
 		t.Errorf("released %q", released)
 	}
 }

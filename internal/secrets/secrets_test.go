@@ -115,9 +115,9 @@ modules:
 `
 
 // specOf is the specification of a run of a file, as an orchestrator reads it.
-func specOf(t *testing.T, text string, params map[string]string) *jobs.Spec {
+func specOf(t *testing.T, params map[string]string) *jobs.Spec {
 	t.Helper()
-	f, err := pipeline.Parse("p.yaml", []byte(text))
+	f, err := pipeline.Parse("p.yaml", []byte(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func specOf(t *testing.T, text string, params map[string]string) *jobs.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := jobs.Marshal(&jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: p, Origin: &jobs.Origin{File: "p.yaml", Text: []byte(text), Params: params}}})
+	data, err := jobs.Marshal(&jobs.Record{Spec: &jobs.Spec{Run: "r", Pipeline: p, Origin: &jobs.Origin{File: "p.yaml", Text: []byte(file), Params: params}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func sourceWith(t *testing.T, rules string, values map[string]string) *Source {
 var both = map[string]string{"TOKEN": "long enough", "pin": "1234"}
 
 func TestARunHasItsSecrets(t *testing.T) {
-	spec := specOf(t, file, nil)
+	spec := specOf(t, nil)
 	r := sourceWith(t, "", both).OfRun(spec)
 	if err := r.Check(); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func TestWhatKeepsARunFromItsSecrets(t *testing.T) {
 		"no file":                 {values: both, rules: `{TOKEN: {digests: ["` + digest + `"]}}`, change: func(s *jobs.Spec) { s.Origin = nil }, want: "was not made of a pipeline file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec := specOf(t, file, nil)
+			spec := specOf(t, nil)
 			if c.change != nil {
 				c.change(spec)
 			}
@@ -223,7 +223,7 @@ func TestWhatKeepsARunFromItsSecrets(t *testing.T) {
 
 func TestAnApprovedFileTakesItsParameters(t *testing.T) {
 	sum := sha256.Sum256([]byte(file))
-	spec := specOf(t, file, map[string]string{"stage": "prod"})
+	spec := specOf(t, map[string]string{"stage": "prod"})
 	s := sourceWith(t, "TOKEN: {digests: "+hex.EncodeToString(sum[:])+"}", both)
 	if err := s.OfRun(spec).Check(); err != nil {
 		t.Error(err)
@@ -258,7 +258,7 @@ func TestRulesThatMeanNothingAreRefused(t *testing.T) {
 
 // A process may have been given new rules, or broken ones, since it began.
 func TestRulesAreReadWhenASecretIsAskedFor(t *testing.T) {
-	spec := specOf(t, file, nil)
+	spec := specOf(t, nil)
 	s := sourceWith(t, "TOKEN: {pipelines: [release]}", both)
 	r := s.OfRun(spec)
 	if err := r.Check(); err != nil {
