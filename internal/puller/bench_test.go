@@ -59,6 +59,7 @@ func benchmarkCycle(b *testing.B, flight int) {
 	orchestrator, worker := connect(b, s), connect(b, s)
 	w := newCycleWorker(worker, flight)
 	natstest.Background(b, w.Run)
+	natstest.Check(b, orchestrator.Queue.EnsureLane(context.Background(), "any"))
 	w.Serve("any", 1)
 	out := make(chan jobs.Entry, flight)
 	natstest.Background(b, func(ctx context.Context) error { return orchestrator.Runs.Follow(ctx, "r", 0, out) })

@@ -19,6 +19,8 @@ import (
 // checks that the puller never exceeds its slots.
 type crew struct {
 	*puller.Puller
+	t     testing.TB
+	c     *broker.Conn
 	slots int
 	got   chan *puller.Delivery
 
@@ -29,7 +31,7 @@ type crew struct {
 
 func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 	t.Helper()
-	w := &crew{slots: slots, got: make(chan *puller.Delivery, 100_000)}
+	w := &crew{t: t, c: c, slots: slots, got: make(chan *puller.Delivery, 100_000)}
 	w.Puller = puller.New(c.Conn, c.Queue, slots, func(d *puller.Delivery) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -46,6 +48,13 @@ func newCrew(t testing.TB, c *broker.Conn, slots int) *crew {
 		}
 	})
 	return w
+}
+
+// Serve creates the lane, as an orchestrator does, and serves it.
+func (w *crew) Serve(lane jobs.Lane, slots int) {
+	w.t.Helper()
+	natstest.Check(w.t, w.c.Queue.EnsureLane(w.t.Context(), lane))
+	w.Puller.Serve(lane, slots)
 }
 
 func (w *crew) end(t testing.TB, d *puller.Delivery) {
