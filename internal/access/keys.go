@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/exit"
@@ -16,9 +17,19 @@ import (
 // KeyFile is the default file of the signing key of this user.
 func (o *Opener) KeyFile() string { return filepath.Join(store.StateDir(o.NATS.Env), signing.FileName) }
 
+// unsigned is set by Unsigned.
+var unsigned atomic.Bool
+
+// Unsigned makes all sessions of this process sign and verify nothing. It is for the
+// benchmark that measures what signatures cost.
+func Unsigned() { unsigned.Store(true) }
+
 // LoadKeys loads the signing keys of a program that decides for runs: the named files,
 // or else the default one, which it creates. path makes the name of a file absolute.
 func (o *Opener) LoadKeys(path func(string) string) (err error) {
+	if unsigned.Load() {
+		return nil
+	}
 	files := make([]string, len(o.KeyFiles))
 	for i, file := range o.KeyFiles {
 		files[i] = path(file)
@@ -42,7 +53,7 @@ func (o *Opener) LoadKeys(path func(string) string) (err error) {
 // has the keys of its user, if there are any: it shows only what it can verify.
 func (o *Opener) withKeys(c *broker.Conn) *broker.Conn {
 	keys := o.keys
-	if keys == nil && o.NATS.Program != "worker" {
+	if keys == nil && !unsigned.Load() && o.NATS.Program != "worker" {
 		var err error
 		if keys, err = signing.Load(o.KeyFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			o.Log().Warn("records of runs are shown as they are, without verifying them", "error", err)

@@ -11,7 +11,7 @@
 //	in-process  server, orchestrator and worker in one process
 //	processes   a server, two workers and the orchestrator, each a process
 //
-// `bench view` measures the cost of the live view (view.go). `bench schedule` measures the
+// `bench keys` measures what signatures cost (keys.go). `bench view` measures the cost of the live view (view.go). `bench schedule` measures the
 // times of real graphs in virtual time (schedule.go). `bench link` measures how much of a
 // slow or distant link values and logs use (link.go). `bench files` measures how trees of
 // files travel (files.go). `bench locality` plays how many bytes real graphs move (locality.go).

@@ -50,6 +50,8 @@ func roles() map[string]func([]string) error {
 		"files-layout":  filesLayout,
 		"files-machine": filesMachine,
 		"files-hits":    filesHits,
+		"unsigned":      unsigned,
+		"keys":          keys,
 	}
 }
 
