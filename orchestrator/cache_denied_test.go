@@ -15,7 +15,7 @@ func TestRunGoesOnWhereTheCacheIsDenied(t *testing.T) {
 	s, pr := newContested(t)
 	s.input("1")
 	wantStatuses(t, s.runCached("first", building, cached{}), "build=succeeded use=succeeded") // it creates the buckets
-	s.untrusted(pr, "r0", "build=succeeded use=succeeded")                           // it has used the bucket
+	s.untrusted(pr, "r0", "build=succeeded use=succeeded")                                     // it has used the bucket
 	for _, id := range []jobs.RunID{"r1", "r2"} {
 		s.submitCached(id, building, jobs.CachePolicy{Namespace: "main", Refresh: true})
 		if _, err := orchestrator.Run(s.ctx, pr, id, s.caching(cached{})); err != nil {
