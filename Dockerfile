@@ -17,7 +17,8 @@ RUN apt-get update && \
     rm -rf /var/lib/apt/lists/* && \
     git config --system --add safe.directory '*' # a directory that is mounted belongs to a user of the host
 COPY --from=build /out/ /usr/local/bin/
-# Not root; and a home in which any other user that a container is given can write.
-RUN useradd --uid 1000 --create-home modpipe && chmod 1777 /home/modpipe
+# Not root; and a home, and a place for a volume with the signing key, in which any other user that a container is given
+# can write.
+RUN useradd --uid 1000 --create-home modpipe && chmod 1777 /home/modpipe && mkdir --mode=1777 /var/lib/modpipe
 ENV HOME=/home/modpipe
 USER modpipe
