@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/console"
 	"github.com/modpipe/modpipe/internal/doctor"
 	"github.com/modpipe/modpipe/internal/exit"
+	"github.com/modpipe/modpipe/internal/flags"
 	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/jobs"
@@ -29,7 +30,7 @@ func doctorCommand(a *app) *cobra.Command {
 			"server. Without a server, one is started on a temporary store.\n\n" +
 			"Exit codes: 0 without a fault (a warning is no fault), 2 usage, 3 a fault.",
 	}
-	as := &roles.Printing{Format: "conf"}
+	as := &flags.Printing{Format: "conf"}
 	as.DefineRole(cmd.Flags(), "as", "check only whether this user of NATS has a role: orchestrator, worker or submitter")
 	defineLocation(cmd.Flags(), where, "whose store to look at (default: the git work tree that holds FILE, else the one around the working directory)")
 	cmd.RunE = a.do(between(0, 1, "doctor [FILE]"), func(ctx context.Context, args []string) error {

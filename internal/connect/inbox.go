@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"github.com/modpipe/modpipe/internal/roles"
+	"github.com/modpipe/modpipe/internal/ident"
 )
 
 // inbox is the prefix of the inboxes of a target whose settings name none. A user who is
@@ -30,7 +30,7 @@ func (d *Dialer) inbox(t Target) string {
 		}
 	}
 	if name == "" && anonymous && d.Worker {
-		name = string(roles.Worker)
+		name = "worker"
 	}
-	return roles.InboxOf(name)
+	return ident.Inbox(name)
 }

@@ -3,6 +3,10 @@ package doctor
 import (
 	"context"
 	"strings"
+
+	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/natsprobe"
+	"github.com/modpipe/modpipe/internal/roles"
 )
 
 // examineRole compares the permissions of the user with those of a role.
@@ -10,7 +14,11 @@ func (d *doctor) examineRole(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, doctorPatient)
 	defer stop()
 	d.Role.Inbox = d.Target.Inbox
-	missing, excessive, err := d.probe.Role(ctx, d.As, d.Role)
+	var uses []natsprobe.Use
+	for _, t := range roles.Trials(d.As, d.Role, ident.New()) {
+		uses = append(uses, natsprobe.Use(t))
+	}
+	missing, excessive, err := d.probe.Role(ctx, uses)
 	if err != nil {
 		d.fault("role", "is the server overloaded, or the link very slow?", "the role cannot be checked: %s", err)
 		return

@@ -38,3 +38,12 @@ func OnHost() string {
 	}, host)
 	return cmp.Or(host[:min(len(host), mostHost)], "host") + "-" + strings.ToLower(rand.Text()[:6])
 }
+
+// Inbox is the prefix of the inboxes of a user of NATS who is known by a name: a prefix of
+// its own when the name can be a part of a subject, else that of everyone, "_INBOX".
+func Inbox(user string) string {
+	if user == "" || len(user) > 64 || strings.Trim(user, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return "_INBOX"
+	}
+	return "_INBOX_" + user
+}

@@ -9,27 +9,31 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
-	"github.com/modpipe/modpipe/internal/roles"
 )
+
+// Use is one use of NATS that shows whether a user has a permission.
+type Use struct {
+	Subject   string
+	Subscribe bool
+	Needed    bool // else the user must not have it
+}
 
 // Role tries what a role needs and what it must not have. It returns the subjects that
 // are missing and those that are too many, each with what is done to it. Nothing is
 // changed: every message is one that the server refuses, or that nobody receives.
-func (p *Probe) Role(ctx context.Context, r roles.Role, o roles.Options) (missing, excessive []string, err error) {
+func (p *Probe) Role(ctx context.Context, uses []Use) (missing, excessive []string, err error) {
 	var mu sync.Mutex
-	denied := map[roles.Trial]bool{}
+	denied := map[Use]bool{}
 	defer p.c.WatchDenials(func(string, bool) bool { return true }, func(err error) {
 		if d, ok := errors.AsType[*jetstream.DeniedError](err); ok {
 			mu.Lock()
-			denied[roles.Trial{Subject: d.Subject, Subscribe: d.Subscription}] = true
+			denied[Use{Subject: d.Subject, Subscribe: d.Subscription}] = true
 			mu.Unlock()
 		}
 	})()
-	trials := roles.Trials(r, o, ident.New())
-	for _, t := range trials {
+	for _, t := range uses {
 		if err := p.try(t); err != nil {
 			return nil, nil, fmt.Errorf("try %s: %w", t.Subject, err)
 		}
@@ -42,12 +46,12 @@ func (p *Probe) Role(ctx context.Context, r roles.Role, o roles.Options) (missin
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	for _, t := range trials {
+	for _, t := range uses {
 		text := "publish to " + t.Subject
 		if t.Subscribe {
 			text = "subscribe to " + t.Subject
 		}
-		switch refused := denied[roles.Trial{Subject: t.Subject, Subscribe: t.Subscribe}]; {
+		switch refused := denied[Use{Subject: t.Subject, Subscribe: t.Subscribe}]; {
 		case t.Needed && refused:
 			missing = append(missing, text)
 		case !t.Needed && !refused:
@@ -61,7 +65,7 @@ func (p *Probe) Role(ctx context.Context, r roles.Role, o roles.Options) (missin
 
 // try does one trial. A call of JetStream with this body is refused, and so is a message
 // that expects this sequence.
-func (p *Probe) try(t roles.Trial) error {
+func (p *Probe) try(t Use) error {
 	if t.Subscribe {
 		sub, err := p.c.Subscribe(t.Subject, func(*nats.Msg) {})
 		if err == nil {

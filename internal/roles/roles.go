@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -30,7 +31,7 @@ type Options struct {
 	Namespace string   // of files; "" = jobs.DefaultNamespace
 	From      []string // namespaces of files that are read, too
 	User      string   // "" = the role, and for a worker its group
-	Inbox     string   // prefix of the inboxes; "" = InboxOf(User)
+	Inbox     string   // prefix of the inboxes; "" = ident.Inbox(User)
 }
 
 // AnyGroup makes the role of a worker that of all groups.
@@ -54,15 +55,6 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// InboxOf is the prefix of the inboxes of a user who is known by a name: a prefix of his
-// own when the name can be a part of a subject, else that of everyone, "_INBOX".
-func InboxOf(user string) string {
-	if !jobs.ValidID(user) {
-		return "_INBOX"
-	}
-	return "_INBOX_" + user
-}
-
 // user is the name of the user of a role.
 func (r Role) user(o Options) string {
 	switch {
@@ -82,7 +74,7 @@ type Permissions struct {
 
 // Of returns the permissions of a role; o is valid.
 func Of(r Role, o Options) Permissions {
-	inbox := cmp.Or(o.Inbox, InboxOf(r.user(o))) + ".>"
+	inbox := cmp.Or(o.Inbox, ident.Inbox(r.user(o))) + ".>"
 	var p Permissions
 	switch r {
 	case Orchestrator:

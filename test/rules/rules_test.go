@@ -27,8 +27,9 @@ const (
 )
 
 // wide are the packages that may export more: the Go API, the graph of a
-// pipeline, and messages and reports, which are mostly types and constants.
-var wide = []string{module, module + "/pipeline", module + "/jobs", module + "/report"}
+// pipeline, messages and reports, which are mostly types and constants, the names of
+// subjects, and the client of JetStream.
+var wide = []string{module, module + "/pipeline", module + "/jobs", module + "/report", module + "/internal/topology", module + "/internal/jetstream"}
 
 // pkg is a package of this module, as `go list` describes it.
 type pkg struct {

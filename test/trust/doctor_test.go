@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/natsprobe"
 	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/test/natstest"
@@ -19,10 +20,14 @@ func TestDoctorComparesUsersWithRoles(t *testing.T) {
 	before := natstest.Must[uint64](t)(messages(t, s))
 	probe := func(user string, r roles.Role, o roles.Options) (missing, excessive []string) {
 		t.Helper()
-		c := natstest.Must[*broker.Conn](t)(broker.Attach(ctx, broker.Config{URL: s.ClientURL(), Options: s.options(user), Inbox: roles.InboxOf(user), Logger: natstest.Quiet()}))
+		c := natstest.Must[*broker.Conn](t)(broker.Attach(ctx, broker.Config{URL: s.ClientURL(), Options: s.options(user), Inbox: ident.Inbox(user), Logger: natstest.Quiet()}))
 		defer c.Close()
-		o.Inbox = roles.InboxOf(user)
-		missing, excessive, err := natsprobe.New(c.Conn).Role(ctx, r, o)
+		o.Inbox = ident.Inbox(user)
+		var uses []natsprobe.Use
+		for _, trial := range roles.Trials(r, o, ident.New()) {
+			uses = append(uses, natsprobe.Use(trial))
+		}
+		missing, excessive, err := natsprobe.New(c.Conn).Role(ctx, uses)
 		natstest.Check(t, err)
 		return missing, excessive
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/broker"
+	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/store"
 	"github.com/modpipe/modpipe/internal/topology"
@@ -93,7 +94,7 @@ func newSite(t *testing.T) *site {
 
 func (s *site) options(user string) []nats.Option {
 	return []nats.Option{
-		nats.UserInfo(user, secret), nats.CustomInboxPrefix(roles.InboxOf(user)),
+		nats.UserInfo(user, secret), nats.CustomInboxPrefix(ident.Inbox(user)),
 		nats.Secure(&tls.Config{InsecureSkipVerify: true}), //nolint:gosec // the certificate of this test
 	}
 }
@@ -101,7 +102,7 @@ func (s *site) options(user string) []nats.Option {
 func (s *site) broker(t *testing.T, user string) *broker.Conn {
 	t.Helper()
 	c := natstest.Must[*broker.Conn](t)(broker.Connect(natstest.Within(t), broker.Config{
-		URL: s.ClientURL(), Options: s.options(user), Inbox: roles.InboxOf(user), ConnectTimeout: time.Minute, Logger: natstest.Quiet(), Joins: user != boss,
+		URL: s.ClientURL(), Options: s.options(user), Inbox: ident.Inbox(user), ConnectTimeout: time.Minute, Logger: natstest.Quiet(), Joins: user != boss,
 	}))
 	t.Cleanup(c.Close)
 	return c
@@ -147,7 +148,7 @@ func subjects() []row {
 		publish(topology.Question("r", "ci.one"), boss, ci), publish(topology.Question("r", "prod.one"), boss, prod),
 		publish("$KV.mp-workers.ci.one", boss, ci), publish("$KV.mp-workers.prod.one", boss, prod), publish("$KV.mp-workers.default.one", boss),
 		publish("$JS.ACK.MP_JOBS.any.1.1.1.1.0", boss, ci), publish("$JS.ACK.MP_JOBS.tag_prod.1.1.1.1.0", boss, prod),
-		publish("$JS.FC.MP_RUNS.x.y", boss), publish("_INBOX_"+boss+".x"), publish("_INBOX.x"), publish("other.subject"),
+		publish("$JS.FC.MP_RUNS.x.y", boss), publish("_INBOX_" + boss + ".x"), publish("_INBOX.x"), publish("other.subject"),
 
 		subscribe(topology.Bell("any"), boss, ci), subscribe(topology.Bell("tag_prod"), boss, prod), subscribe("mp.bell.>"),
 		subscribe(topology.WorkerControl("ci.one"), boss, ci), subscribe(topology.WorkerControl("prod.one"), boss, prod),

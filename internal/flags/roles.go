@@ -1,4 +1,4 @@
-package roles
+package flags
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/settings"
 )
 
@@ -40,8 +41,8 @@ func (p *Printing) DefineRole(fs *pflag.FlagSet, name, usage string) {
 }
 
 // Options are those of the role that the flags name.
-func (p *Printing) Options() Options {
-	return Options{Group: p.Group, Lanes: p.Lanes, Namespace: p.Namespace, From: p.From}
+func (p *Printing) Options() roles.Options {
+	return roles.Options{Group: p.Group, Lanes: p.Lanes, Namespace: p.Namespace, From: p.From}
 }
 
 // Faults returns the faults of the flags' values.
@@ -60,14 +61,14 @@ func (p *Printing) Faults() (faults []string) {
 
 // RoleFaults returns the faults of the flags that name a role.
 func (p *Printing) RoleFaults() (faults []string) {
-	role := Role(p.Role)
-	if role != "" && !slices.Contains(All(), role) {
+	role := roles.Role(p.Role)
+	if role != "" && !slices.Contains(roles.All(), role) {
 		faults = append(faults, fmt.Sprintf("there is no role %q: orchestrator, worker or submitter", p.Role))
 	}
-	if role != Worker && !p.All && (p.Group != "" || len(p.Lanes) > 0) {
+	if role != roles.Worker && !p.All && (p.Group != "" || len(p.Lanes) > 0) {
 		faults = append(faults, "--group and --lanes are for --role worker")
 	}
-	if p.Group == AnyGroup {
+	if p.Group == roles.AnyGroup {
 		faults = append(faults, "--group: * is no group")
 	}
 	if err := p.Options().Validate(); err != nil {
@@ -79,18 +80,18 @@ func (p *Printing) RoleFaults() (faults []string) {
 // Print prints what the flags ask for; they have no faults.
 func (p *Printing) Print(w io.Writer) error {
 	if p.All {
-		var users []User
-		for _, r := range All() {
-			users = append(users, NewUser(r, p.Options()))
+		var users []roles.User
+		for _, r := range roles.All() {
+			users = append(users, roles.NewUser(r, p.Options()))
 		}
-		return WriteServer(w, users)
+		return roles.WriteServer(w, users)
 	}
-	role := Role(p.Role)
+	role := roles.Role(p.Role)
 	switch p.Format {
 	case "jwt":
-		return WriteSigningKey(w, role, p.Options())
+		return roles.WriteSigningKey(w, role, p.Options())
 	case "json":
-		return WriteJSON(w, NewUser(role, p.Options()))
+		return roles.WriteJSON(w, roles.NewUser(role, p.Options()))
 	}
-	return WriteConf(w, NewUser(role, p.Options()))
+	return roles.WriteConf(w, roles.NewUser(role, p.Options()))
 }
