@@ -507,12 +507,9 @@ func ExampleLogger() {
 
 // A module that declares the secret reads it by its context.
 func ExampleSecret() {
-	publish := func(ctx context.Context) (struct{}, error) {
+	publish := func(ctx context.Context) (int, error) {
 		token, err := modpipe.Secret(ctx, "NPM_TOKEN")
-		if err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, upload(ctx, token)
+		return len(token), err
 	}
 	_, err := publish(context.Background())
 	fmt.Println(err)
@@ -538,11 +535,6 @@ func ExampleSecretTerms() {
 			modpipe.SecretTerms{Name: "db", Env: "DB_PASSWORD", File: true, FromWorker: true})
 	})
 	// Output: migrate <-
-}
-
-func upload(_ context.Context, token string) error {
-	fmt.Println("with a token of", len(token), "characters")
-	return nil
 }
 
 func ExampleAttemptOf() {

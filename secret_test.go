@@ -17,7 +17,7 @@ func TestSecretOfAnAttempt(t *testing.T) {
 		t.Errorf("%q, %v", v, err)
 	}
 	for _, row := range []struct {
-		ctx  context.Context //nolint:containedctx // of a table
+		ctx  context.Context
 		want string
 	}{
 		{ctx, `module publish does not declare the secret "OTHER"`},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/signing"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -85,7 +86,7 @@ func verifies(m *nats.Msg, key signing.Key) bool {
 // FirstTakeover returns the first takeover of a run, which names the signing key of the
 // run. ErrNotFound when no orchestrator has taken the run yet.
 func (r *Runs) FirstTakeover(ctx context.Context, run jobs.RunID) (*jobs.Takeover, error) {
-	m, err := r.c.First(ctx, topology.RunsStream, topology.Run(run, topology.Control))
+	m, err := r.c.First(ctx, streams.Runs, topology.Run(run, topology.Control))
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/signing"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -30,7 +30,7 @@ type Config = jetstream.Config
 
 // ours completes a configuration with modpipe's streams.
 func ours(cfg Config) Config {
-	cfg.Streams, cfg.Probe, cfg.Advice = topology.Streams(), topology.RunsStream, topology.Advice
+	cfg.Streams, cfg.Probe, cfg.Advice = streams.Settings(), streams.Runs, streams.Advice
 	return cfg
 }
 
@@ -69,10 +69,10 @@ func Attach(ctx context.Context, cfg Config) (*Conn, error) {
 }
 
 func newConn(c *jetstream.Conn) *Conn {
-	b := bodies{c, content.New(c, topology.BlobsBucket, jobs.ValuesNamespace, topology.BlobsAge)}
+	b := bodies{c, content.New(c, streams.BlobsBucket, jobs.ValuesNamespace, streams.BlobsAge)}
 	return &Conn{
 		Conn: c, Runs: &Runs{c: c, bodies: b}, Queue: &Queue{c: c, bodies: b}, Logs: &Logs{c: c, bodies: b},
 		Control: &Control{c: c}, Values: &Values{b.store},
-		Files: content.New(c, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge),
+		Files: content.New(c, streams.BlobsBucket, jobs.DefaultNamespace, streams.BlobsAge),
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/internal/signing"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )
@@ -48,7 +48,7 @@ func TestTopologyMatchesTheDesign(t *testing.T) {
 		t.Errorf("OBJ_mp-blobs: %+v", blobs)
 	}
 	lane := natstest.Must[jetstream.Consumer](t)(js.Consumer(ctx, "MP_JOBS", "any")).CachedInfo().Config
-	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != topology.AckWait || lane.MaxAckPending != -1 ||
+	if lane.Durable != "any" || lane.AckPolicy != jetstream.AckExplicitPolicy || lane.AckWait != streams.AckWait || lane.MaxAckPending != -1 ||
 		lane.MaxWaiting != 20_000 || lane.MaxDeliver != -1 || lane.FilterSubject != "mp.job.any.>" || lane.InactiveThreshold < 48*time.Hour {
 		t.Errorf("lane: %+v", lane)
 	}

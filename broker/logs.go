@@ -12,6 +12,7 @@ import (
 	"github.com/modpipe/modpipe/internal/inorder"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/signing"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -58,7 +59,7 @@ func (l *Logs) Send(ctx context.Context, run jobs.RunID, id jobs.AttemptID, chun
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		_, err := jetstream.RetryWhenFull(ctx, l.c, jetstream.WaitWhenFull, topology.LogsStream, func(ctx context.Context) (uint64, error) {
+		_, err := jetstream.RetryWhenFull(ctx, l.c, jetstream.WaitWhenFull, streams.Logs, func(ctx context.Context) (uint64, error) {
 			if first == nil {
 				if first, err = l.c.StoreBulk(ctx, m); err != nil {
 					return 0, err
@@ -104,7 +105,7 @@ func newBuffer(f func(LogEntry) error) *buffer { return inorder.New[writer](f) }
 func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) error {
 	f := func(e LogEntry) error { return deliver(ctx, out, e) }
 	o := newBuffer(f)
-	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.Beat}
+	src := jetstream.Source{Stream: streams.Logs, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, "", 0)}, OnBeat: o.Beat}
 	err := l.c.Feed(ctx, src, l.chunks(ctx, run, o, f))
 	if err != nil {
 		return fmt.Errorf("follow the output of run %s: %w", run, err)
@@ -115,7 +116,7 @@ func (l *Logs) Follow(ctx context.Context, run jobs.RunID, out chan<- LogEntry) 
 // Read calls f with the stored chunks of a run (module "" = all modules,
 // attempt 0 = all attempts) as they are now, in order.
 func (l *Logs) Read(ctx context.Context, run jobs.RunID, module jobs.ModuleID, attempt jobs.Attempt, f func(LogEntry) error) error {
-	src := jetstream.Source{Stream: topology.LogsStream, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, module, attempt)}}
+	src := jetstream.Source{Stream: streams.Logs, Bulk: true, Continues: true, Filters: []string{topology.Logs(run, module, attempt)}}
 	o := newBuffer(f)
 	err := l.c.ReadAll(ctx, src, l.chunks(ctx, run, o, f))
 	if err == nil {

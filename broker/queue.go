@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -31,7 +32,7 @@ func (q *Queue) Publish(ctx context.Context, job *jobs.Job, done func(error)) {
 		q.c.Later(func() { done(err) })
 		return
 	}
-	q.c.StoreAsync(ctx, topology.JobsStream, m, func(_ uint64, err error) {
+	q.c.StoreAsync(ctx, streams.Jobs, m, func(_ uint64, err error) {
 		if errors.Is(err, jetstream.ErrRacing) {
 			err = fmt.Errorf("%w: %w", ErrConflict, err)
 		}
@@ -73,7 +74,7 @@ func (q *Queue) Purge(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jo
 	if err != nil {
 		return err
 	}
-	return q.c.Purge(ctx, topology.JobsStream, subject)
+	return q.c.Purge(ctx, streams.Jobs, subject)
 }
 
 // PurgeRun removes all jobs of a run, which must have ended: a run waits for ever
@@ -82,7 +83,7 @@ func (q *Queue) PurgeRun(ctx context.Context, run jobs.RunID) error {
 	if !topology.ValidToken(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
 	}
-	return q.c.Purge(ctx, topology.JobsStream, topology.JobsOfRun(run))
+	return q.c.Purge(ctx, streams.Jobs, topology.JobsOfRun(run))
 }
 
 // Has reports whether the job is in the queue, waiting or delivered and
@@ -92,7 +93,7 @@ func (q *Queue) Has(ctx context.Context, lane jobs.Lane, run jobs.RunID, id jobs
 	if err != nil {
 		return false, err
 	}
-	return has(ctx, q.c, topology.JobsStream, subject)
+	return has(ctx, q.c, streams.Jobs, subject)
 }
 
 // Body returns the body of a job's message. The errors jobs.ErrMalformed,
@@ -107,7 +108,7 @@ func (q *Queue) ByReference(m *nats.Msg) bool { return byReference(m) }
 // Backlog returns how many jobs of a lane wait for a worker, and how many are
 // delivered and not acknowledged (ErrNotFound when the lane has no consumer).
 func (q *Queue) Backlog(ctx context.Context, lane jobs.Lane) (waiting, delivered int, err error) {
-	info, err := q.c.ConsumerInfo(ctx, topology.JobsStream, string(lane))
+	info, err := q.c.ConsumerInfo(ctx, streams.Jobs, string(lane))
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the backlog of lane %s: %w", lane, err)
 	}
@@ -116,7 +117,7 @@ func (q *Queue) Backlog(ctx context.Context, lane jobs.Lane) (waiting, delivered
 
 // Oldest returns when the oldest job was published; zero when the queue is empty.
 func (q *Queue) Oldest(ctx context.Context) (time.Time, error) {
-	info, err := q.c.StreamInfo(ctx, topology.JobsStream)
+	info, err := q.c.StreamInfo(ctx, streams.Jobs)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("ask for the oldest job: %w", err)
 	}
@@ -131,7 +132,7 @@ func (q *Queue) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 	if !topology.ValidToken(string(lane)) {
 		return fmt.Errorf("%q cannot name a lane", lane)
 	}
-	if err := q.c.EnsureConsumer(ctx, topology.JobsStream, topology.LaneConsumer(lane)); err != nil {
+	if err := q.c.EnsureConsumer(ctx, streams.Jobs, streams.LaneConsumer(string(lane))); err != nil {
 		return fmt.Errorf("create lane %s: %w", lane, err)
 	}
 	return nil

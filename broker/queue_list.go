@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -17,7 +18,7 @@ type QueuedJob struct {
 
 // List lists the jobs in the queue, in any order.
 func (q *Queue) List(ctx context.Context) ([]QueuedJob, error) {
-	subjects, err := q.c.Subjects(ctx, topology.JobsStream, topology.AllJobs)
+	subjects, err := q.c.Subjects(ctx, streams.Jobs, streams.AllJobs)
 	if err != nil {
 		return nil, fmt.Errorf("list the jobs in the queue: %w", err)
 	}
@@ -48,7 +49,7 @@ func (q *Queue) Runs(ctx context.Context) (map[jobs.RunID]bool, error) {
 // decoded: jobs.ErrNewer, jobs.ErrMalformed. ErrNotFound when it is no longer in
 // the queue.
 func (q *Queue) Check(ctx context.Context, job QueuedJob) (stored time.Time, err error) {
-	m, err := q.c.Last(ctx, topology.JobsStream, job.subject)
+	m, err := q.c.Last(ctx, streams.Jobs, job.subject)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -61,5 +62,5 @@ func (q *Queue) Check(ctx context.Context, job QueuedJob) (stored time.Time, err
 
 // Drop removes a job from the queue.
 func (q *Queue) Drop(ctx context.Context, job QueuedJob) error {
-	return q.c.Purge(ctx, topology.JobsStream, job.subject)
+	return q.c.Purge(ctx, streams.Jobs, job.subject)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/signing"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -41,7 +42,7 @@ func (r *Runs) Append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, e
 	if err != nil {
 		return 0, err
 	}
-	seq, err := jetstream.RetryWhenFull(ctx, r.c, full, topology.RunsStream, func(ctx context.Context) (uint64, error) {
+	seq, err := jetstream.RetryWhenFull(ctx, r.c, full, streams.Runs, func(ctx context.Context) (uint64, error) {
 		seq, err := r.c.Store(ctx, m)
 		if errors.Is(err, jetstream.ErrRacing) {
 			return 0, r.decided(ctx, m.Subject, expect, err)
@@ -56,7 +57,7 @@ func (r *Runs) Append(ctx context.Context, run jobs.RunID, cell jobs.ModuleID, e
 
 // decided checks whether a concurrent write was stored.
 func (r *Runs) decided(ctx context.Context, subject string, expect uint64, racing error) error {
-	last, err := r.c.LastOnce(ctx, topology.RunsStream, subject)
+	last, err := r.c.LastOnce(ctx, streams.Runs, subject)
 	switch {
 	case err == nil && last.Seq != expect:
 		return fmt.Errorf("%w: %w", ErrConflict, racing)
@@ -115,7 +116,7 @@ func (r *Runs) LastEnd(ctx context.Context, run jobs.RunID) (jobs.Entry, error) 
 }
 
 func (r *Runs) lastEntry(ctx context.Context, subject string) (jobs.Entry, error) {
-	found, err := r.c.Last(ctx, topology.RunsStream, subject)
+	found, err := r.c.Last(ctx, streams.Runs, subject)
 	if err != nil {
 		return jobs.Entry{}, err
 	}
@@ -124,7 +125,7 @@ func (r *Runs) lastEntry(ctx context.Context, subject string) (jobs.Entry, error
 
 // Newest returns the sequence of the newest record of a run (ErrNotFound).
 func (r *Runs) Newest(ctx context.Context, run jobs.RunID) (uint64, error) {
-	m, err := r.c.Last(ctx, topology.RunsStream, topology.Records(run))
+	m, err := r.c.Last(ctx, streams.Runs, topology.Records(run))
 	return m.Seq, err
 }
 
@@ -136,7 +137,7 @@ func (r *Runs) Exists(ctx context.Context, run jobs.RunID) (bool, error) {
 
 // named reports whether the log of runs has a subject that a filter selects.
 func (r *Runs) named(ctx context.Context, filter string) (bool, error) {
-	subjects, err := r.c.Subjects(ctx, topology.RunsStream, filter)
+	subjects, err := r.c.Subjects(ctx, streams.Runs, filter)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -149,7 +150,7 @@ func (r *Runs) OwnLast(ctx context.Context, run jobs.RunID, cell jobs.ModuleID) 
 	if !topology.ValidToken(string(cell)) {
 		return jobs.Entry{}, fmt.Errorf("%q cannot name a module's cell", cell)
 	}
-	found, err := r.c.NewestOwn(ctx, topology.RunsStream, topology.Cell(run, cell))
+	found, err := r.c.NewestOwn(ctx, streams.Runs, topology.Cell(run, cell))
 	if err != nil {
 		return jobs.Entry{}, err
 	}
@@ -179,7 +180,7 @@ func has(ctx context.Context, c *jetstream.Conn, stream, subject string) (bool, 
 // left.
 func (r *Runs) Spec(ctx context.Context, run jobs.RunID) (*jobs.Spec, error) {
 	var e jobs.Entry
-	m, err := r.c.First(ctx, topology.RunsStream, topology.Run(run, topology.Spec))
+	m, err := r.c.First(ctx, streams.Runs, topology.Run(run, topology.Spec))
 	if err == nil {
 		e, err = r.entry(ctx, m, nil)
 	}

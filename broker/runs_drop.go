@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -29,14 +30,14 @@ func (r *Runs) Drop(ctx context.Context, run jobs.RunID) error {
 	if !jobs.ValidID(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
 	}
-	end, err := r.c.Last(ctx, topology.RunsStream, topology.Run(run, topology.End))
+	end, err := r.c.Last(ctx, streams.Runs, topology.Run(run, topology.End))
 	if err != nil {
 		return fmt.Errorf("drop run %s: find its end: %w", run, err)
 	}
-	if _, err := r.c.PurgeBelow(ctx, topology.RunsStream, topology.Records(run), end.Seq); err != nil {
+	if _, err := r.c.PurgeBelow(ctx, streams.Runs, topology.Records(run), end.Seq); err != nil {
 		return fmt.Errorf("drop run %s: %w", run, err)
 	}
-	if err := r.c.Purge(ctx, topology.LogsStream, topology.Logs(run, "", 0)); err != nil {
+	if err := r.c.Purge(ctx, streams.Logs, topology.Logs(run, "", 0)); err != nil {
 		return fmt.Errorf("drop the output of run %s: %w", run, err)
 	}
 	return nil
@@ -45,7 +46,7 @@ func (r *Runs) Drop(ctx context.Context, run jobs.RunID) error {
 // DropCommand returns the command that removes a run from NATS, even if its log is
 // unreadable.
 func (r *Runs) DropCommand(run jobs.RunID) string {
-	return fmt.Sprintf("nats stream purge %s --subject='%s'", topology.RunsStream, topology.Records(run))
+	return fmt.Sprintf("nats stream purge %s --subject='%s'", streams.Runs, topology.Records(run))
 }
 
 // Forget removes the end of a dropped run. Then its id can be reused.
@@ -53,7 +54,7 @@ func (r *Runs) Forget(ctx context.Context, run jobs.RunID) error {
 	if !jobs.ValidID(string(run)) {
 		return fmt.Errorf("%q cannot name a run", run)
 	}
-	return r.c.Purge(ctx, topology.RunsStream, topology.Records(run))
+	return r.c.Purge(ctx, streams.Runs, topology.Records(run))
 }
 
 // Dropped returns a DroppedError for a run whose log was dropped, and nil for

@@ -6,6 +6,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -15,7 +16,7 @@ import (
 // stream's leader for the last sequence, because the replica that sends the
 // records may be behind and lack the newest records and runs.
 func (r *Runs) Read(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
-	for backoff := jetstream.NewBackOff(); ; {
+	for backoff := pause.NewBackOff(); ; {
 		newest, err := r.Newest(ctx, run)
 		var log []jobs.Entry
 		if err == nil {
@@ -36,7 +37,7 @@ func (r *Runs) Read(ctx context.Context, run jobs.RunID) ([]jobs.Entry, error) {
 // readOnce reads the part of a run's log that the sending replica has.
 func (r *Runs) readOnce(ctx context.Context, run jobs.RunID) (log []jobs.Entry, err error) {
 	var v *verifier
-	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}, Began: func() error {
+	src := jetstream.Source{Stream: streams.Runs, Filters: []string{topology.Records(run)}, Began: func() error {
 		log, v = nil, r.verifier(run)
 		return nil
 	}}
@@ -63,7 +64,7 @@ func (r *Runs) Follow(ctx context.Context, run jobs.RunID, after uint64, out cha
 		return ignoreEnd(ctx, err)
 	}
 	begun := false
-	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}, After: after, Began: func() error {
+	src := jetstream.Source{Stream: streams.Runs, Filters: []string{topology.Records(run)}, After: after, Began: func() error {
 		if begun {
 			return ErrReconnected
 		}

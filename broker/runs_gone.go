@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -22,7 +22,7 @@ func (e *GoneError) Error() string {
 
 // Gone returns the error for a run whose log was lost.
 func (r *Runs) Gone(run jobs.RunID) *GoneError {
-	return &GoneError{Run: run, Stream: topology.RunsStream, Server: r.c.URL()}
+	return &GoneError{Run: run, Stream: streams.Runs, Server: r.c.URL()}
 }
 
 const (

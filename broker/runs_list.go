@@ -11,6 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/report"
@@ -20,7 +21,7 @@ import (
 // reading from the start.
 func ends(headersOnly bool, begun func() error) jetstream.Source {
 	return jetstream.Source{
-		Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.Spec), topology.Run("*", topology.End)},
+		Stream: streams.Runs, Filters: []string{topology.Run("*", topology.Spec), topology.Run("*", topology.End)},
 		HeadersOnly: headersOnly, Began: begun,
 	}
 }
@@ -73,7 +74,7 @@ func (r *Runs) List(ctx context.Context, page Page) ([]RunRow, error) {
 func (r *Runs) submitted(ctx context.Context) ([]RunRow, error) {
 	found := map[jobs.RunID]RunRow{}
 	src := jetstream.Source{
-		Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.Spec)}, HeadersOnly: true,
+		Stream: streams.Runs, Filters: []string{topology.Run("*", topology.Spec)}, HeadersOnly: true,
 		Began: func() error { clear(found); return nil },
 	}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
@@ -113,7 +114,7 @@ func (r *Runs) conclude(ctx context.Context, rows []RunRow) error {
 	for i := range rows {
 		byRun[jobs.RunID(rows[i].Run.Run)] = &rows[i]
 	}
-	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Run("*", topology.End)}}
+	src := jetstream.Source{Stream: streams.Runs, Filters: []string{topology.Run("*", topology.End)}}
 	return r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		run, _, _, _ := topology.ParseRun(m.Subject)
 		row := byRun[run]
@@ -237,15 +238,15 @@ func (r *Runs) ListClosed(ctx context.Context, before time.Time) ([]jobs.RunID, 
 
 // Usage returns the size of all logs of runs.
 func (r *Runs) Usage(ctx context.Context) (jetstream.Usage, error) {
-	u, err := r.c.Usage(ctx, topology.RunsStream)
-	u.MaxBytes = cmp.Or(u.MaxBytes, topology.RunsBytes)
+	u, err := r.c.Usage(ctx, streams.Runs)
+	u.MaxBytes = cmp.Or(u.MaxBytes, streams.RunsBytes)
 	return u, err
 }
 
 // Mark marks every value to which the log of a run refers: long records, outputs, and
 // trees of files with everything to which they refer by refs.
 func (r *Runs) Mark(ctx context.Context, run jobs.RunID, used *content.Marks, refs content.Refs) error {
-	src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(run)}}
+	src := jetstream.Source{Stream: streams.Runs, Filters: []string{topology.Records(run)}}
 	err := r.c.ReadAll(ctx, src, func(m jetstream.Message) error {
 		if byReference(m.Msg) {
 			for _, ref := range []content.Ref{bodyRef(m), valueRef(m.Header.Get(headerBlob))} { // the latter of an earlier version

@@ -7,7 +7,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -71,6 +71,6 @@ func (v *Values) Renew(ctx context.Context, b jobs.Blob) error {
 // Usage returns the size of all values.
 func (v *Values) Usage(ctx context.Context) (jetstream.Usage, error) {
 	u, err := v.Store.Usage(ctx)
-	u.MaxBytes = cmp.Or(u.MaxBytes, topology.BlobsBytes)
+	u.MaxBytes = cmp.Or(u.MaxBytes, streams.BlobsBytes)
 	return u, err
 }

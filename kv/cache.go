@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -38,7 +39,7 @@ type Cache struct{ bucket *jetstream.Bucket }
 // OpenCache opens or creates it.
 func OpenCache(ctx context.Context, c *jetstream.Conn) (*Cache, error) {
 	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{
-		Name: topology.Bucket("cache"), TTL: cacheTTL, MarkerTTL: markerTTL, MaxBytes: cacheBytes, Optional: true,
+		Name: streams.Bucket("cache"), TTL: cacheTTL, MarkerTTL: markerTTL, MaxBytes: cacheBytes, Optional: true,
 	})
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func OpenCache(ctx context.Context, c *jetstream.Conn) (*Cache, error) {
 
 // FindCache opens an existing one, or returns jetstream.ErrNotFound.
 func FindCache(ctx context.Context, c *jetstream.Conn) (*Cache, error) {
-	b, err := c.FindBucket(ctx, topology.Bucket("cache"))
+	b, err := c.FindBucket(ctx, streams.Bucket("cache"))
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 )
 
 // epochKey is the entry of the epoch in the bucket of sweeps.
@@ -35,14 +35,14 @@ func Fencing(ctx context.Context, c *jetstream.Conn, r *Registry, known Epoch) (
 	if err != nil {
 		return Epoch{}, err
 	}
-	runs, err := c.StreamInfo(ctx, topology.RunsStream)
+	runs, err := c.StreamInfo(ctx, streams.Runs)
 	if err != nil {
 		return Epoch{}, fmt.Errorf("read when the stream of runs was created: %w", err)
 	}
 	if runs.Created.After(since) {
 		since = runs.Created
 	}
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("sweep")})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: streams.Bucket("sweep")})
 	if err != nil {
 		return Epoch{}, err
 	}

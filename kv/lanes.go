@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -30,7 +30,7 @@ func OpenLanes(ctx context.Context, c *jetstream.Conn) (*Lanes, error) {
 }
 
 func lanesBucket() jetstream.BucketConfig {
-	return jetstream.BucketConfig{Name: topology.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour}
+	return jetstream.BucketConfig{Name: streams.Bucket("lanes"), TTL: lanesTTL, MarkerTTL: time.Hour}
 }
 
 // Put writes a lane, unless the same entry is at most a day old, and returns its

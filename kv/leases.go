@@ -11,7 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -35,7 +35,7 @@ type Leases struct{ bucket *jetstream.Bucket }
 
 // OpenLeases opens or creates it.
 func OpenLeases(ctx context.Context, c *jetstream.Conn) (*Leases, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("leases"), TTL: leaseTTL, MarkerTTL: markerTTL})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: streams.Bucket("leases"), TTL: leaseTTL, MarkerTTL: markerTTL})
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func holder(e jetstream.BucketEntry) jobs.RunLease {
 // Holders reads the holders of all leases. Without a bucket it returns none. It does
 // not create the bucket.
 func Holders(ctx context.Context, c *jetstream.Conn) (map[string]jobs.RunLease, error) {
-	b, err := c.FindBucket(ctx, topology.Bucket("leases"))
+	b, err := c.FindBucket(ctx, streams.Bucket("leases"))
 	if errors.Is(err, jetstream.ErrNotFound) {
 		return nil, nil
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -24,7 +24,7 @@ type Locks struct{ bucket *jetstream.Bucket }
 
 // OpenLocks opens or creates it.
 func OpenLocks(ctx context.Context, c *jetstream.Conn) (*Locks, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("locks"), MarkerTTL: lockMarkerTTL})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: streams.Bucket("locks"), MarkerTTL: lockMarkerTTL})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -49,7 +50,7 @@ func OpenRegistry(ctx context.Context, c *jetstream.Conn, ttl time.Duration) (*R
 // registryBucket has no markers of expired entries, because those would let every worker
 // erase the whole registry. Watch finds out what has expired.
 func registryBucket(ttl time.Duration) jetstream.BucketConfig {
-	return jetstream.BucketConfig{Name: topology.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), Shared: true}
+	return jetstream.BucketConfig{Name: streams.Bucket("workers"), Memory: true, TTL: cmp.Or(ttl, defaultTTL), Shared: true}
 }
 
 // JoinRegistry opens the registry for a worker, or returns ErrNotFound.
@@ -78,7 +79,7 @@ func (r *Registry) Check(ctx context.Context) error {
 // Workers reads the live workers of a NATS, by name. Without a registry it returns
 // none. It does not create the registry.
 func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) {
-	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
+	b, err := c.FindBucket(ctx, streams.Bucket("workers"))
 	if errors.Is(err, jetstream.ErrNotFound) {
 		return nil, nil
 	}
@@ -91,7 +92,7 @@ func Workers(ctx context.Context, c *jetstream.Conn) ([]jobs.WorkerInfo, error) 
 // RegistryMade returns when the registry of a NATS was created, by the clock of the
 // server. It is zero without a registry, or when the user may not read it.
 func RegistryMade(ctx context.Context, c *jetstream.Conn) (time.Time, error) {
-	b, err := c.FindBucket(ctx, topology.Bucket("workers"))
+	b, err := c.FindBucket(ctx, streams.Bucket("workers"))
 	var made time.Time
 	if err == nil {
 		made, err = b.Created(ctx)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -21,7 +21,7 @@ type Stats struct{ bucket *jetstream.Bucket }
 
 // OpenStats opens or creates it.
 func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("stats"), TTL: statsTTL})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: streams.Bucket("stats"), TTL: statsTTL})
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func OpenStats(ctx context.Context, c *jetstream.Conn) (*Stats, error) {
 // Durations reads the durations of a pipeline. Without a bucket the result is empty.
 // It does not create the bucket.
 func Durations(ctx context.Context, c *jetstream.Conn, pipeline string) (jobs.Durations, error) {
-	b, err := c.FindBucket(ctx, topology.Bucket("stats"))
+	b, err := c.FindBucket(ctx, streams.Bucket("stats"))
 	if errors.Is(err, jetstream.ErrNotFound) {
 		return jobs.Durations{}, nil
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 )
 
 // sweepKey is the entry of the last sweep in its bucket.
@@ -17,7 +17,7 @@ const sweepKey = "runs"
 // turn by compare-and-set. So a sweep that takes no longer than the interval is the
 // only one. Only the time of the entry counts.
 func SweepTurn(ctx context.Context, c *jetstream.Conn, now time.Time, interval time.Duration) (bool, error) {
-	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: topology.Bucket("sweep")})
+	b, err := c.OpenBucket(ctx, jetstream.BucketConfig{Name: streams.Bucket("sweep")})
 	if err != nil {
 		return false, err
 	}

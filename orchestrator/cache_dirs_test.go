@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/client"
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/files"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -35,7 +35,7 @@ func (s *site) apart(name string) {
 	c := s.connect()
 	w := must(worker.New(c, worker.Config{
 		Name: name, Slots: 2, PassAll: true, Logger: slog.New(slog.DiscardHandler),
-		Files: files.New(files.Config{Dir: s.t.TempDir(), Remote: content.New(c.Conn, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge)}),
+		Files: files.New(files.Config{Dir: s.t.TempDir(), Remote: content.New(c.Conn, streams.BlobsBucket, jobs.DefaultNamespace, streams.BlobsAge)}),
 	}))
 	ctx, cancel := context.WithCancel(s.ctx)
 	var g errgroup.Group

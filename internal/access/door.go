@@ -26,7 +26,7 @@ type ListenOptions struct {
 	// Namespace is that of the files of runs, to which workers that join may write; "" =
 	// jobs.DefaultNamespace.
 	Namespace string
-	NoTLS   bool
+	NoTLS     bool
 }
 
 // Define defines the flags. address is the default of --listen; usage is its

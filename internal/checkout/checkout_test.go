@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/machine"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -44,11 +44,11 @@ func newSite(t *testing.T) *site {
 	server := natstest.InProcess(t)
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: server.URL(), Options: server.Options(), ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Streams: topology.Streams(), Probe: topology.RunsStream,
+		Streams: streams.Settings(), Probe: streams.Runs,
 	})
 	natstest.Check(t, err)
 	t.Cleanup(c.Close)
-	s := &site{t: t, remote: content.New(c, topology.BlobsBucket, "main", topology.BlobsAge), dir: t.TempDir()}
+	s := &site{t: t, remote: content.New(c, streams.BlobsBucket, "main", streams.BlobsAge), dir: t.TempDir()}
 	s.store = natstest.Must[*filestore.Store](t)(filestore.Open(t.Context(), filepath.Join(t.TempDir(), "files"), 0))
 	t.Cleanup(func() { natstest.Check(t, s.store.Close()) })
 	s.git("init", "-q")

@@ -122,7 +122,7 @@ func receive(ctx context.Context, c <-chan error) error {
 // patiently repeats f while a cluster may report a value missing by mistake.
 func (s Store) patiently(ctx context.Context, f func() error) error {
 	began := time.Now()
-	for backoff := jetstream.NewBackOff(); ; {
+	for backoff := pause.NewBackOff(); ; {
 		err := f()
 		if !errors.Is(err, jetstream.ErrNotFound) || time.Since(began) > patience || !s.replicated(ctx) || pause.For(ctx, backoff.NextBackOff()) != nil {
 			return err

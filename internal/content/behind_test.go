@@ -11,7 +11,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -54,7 +54,7 @@ func TestBlobIsReadAgainAfterAStaleAnswer(t *testing.T) {
 				natstest.Check(t, m.Respond([]byte(`{"config": {"num_replicas": 3}}`)))
 			})
 			behind()
-			wantLarge(t, content.New(c, topology.BlobsBucket, "main", topology.BlobsAge), d) // it knows nothing of the stream
+			wantLarge(t, content.New(c, streams.BlobsBucket, "main", streams.BlobsAge), d) // it knows nothing of the stream
 			if asked < 3 {
 				t.Errorf("asked %d times", asked)
 			}

@@ -85,7 +85,7 @@ func (s Store) entries(ctx context.Context, digests []Digest) (map[Digest]*entry
 func (s Store) haveOwn(ctx context.Context, digests []Digest, have map[Digest]string) error {
 	began := time.Now()
 	var there map[Digest]bool // by the leader; nil = it was not asked
-	backoff := jetstream.NewBackOff()
+	backoff := pause.NewBackOff()
 	for round := 0; len(digests) > 0; round++ {
 		changed, err := s.haveNow(ctx, digests, have, round)
 		if err != nil {

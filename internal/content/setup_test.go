@@ -9,7 +9,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
@@ -18,10 +18,10 @@ func store(t testing.TB, s *natstest.Server) (content.Store, *jetstream.Conn) {
 	t.Helper()
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute, Memory: true, Logger: slog.New(slog.DiscardHandler),
-		Streams: topology.Streams(), Probe: topology.RunsStream,
+		Streams: streams.Settings(), Probe: streams.Runs,
 	})
 	natstest.Check(t, err)
-	return content.New(c, topology.BlobsBucket, "main", topology.BlobsAge), c
+	return content.New(c, streams.BlobsBucket, "main", streams.BlobsAge), c
 }
 
 // open is store with a connection that lasts as long as the test.

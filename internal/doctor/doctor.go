@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
@@ -191,7 +191,7 @@ func (d *doctor) examineServer(ctx context.Context) {
 // doctorBuckets are the kinds of buckets.
 func doctorBuckets() (names []string) {
 	for _, kind := range []string{"workers", "lanes", "leases", "locks", "stats", "sweep"} {
-		names = append(names, topology.Bucket(kind))
+		names = append(names, streams.Bucket(kind))
 	}
 	return names
 }

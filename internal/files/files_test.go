@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -42,11 +42,11 @@ func newFleetOn(t *testing.T, s *natstest.Server) fleet {
 	t.Helper()
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: s.URL(), Options: s.Options(), ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Streams: topology.Streams(), Probe: topology.RunsStream,
+		Streams: streams.Settings(), Probe: streams.Runs,
 	})
 	natstest.Check(t, err)
 	t.Cleanup(c.Close)
-	return fleet{t, content.New(c, topology.BlobsBucket, jobs.DefaultNamespace, topology.BlobsAge)}
+	return fleet{t, content.New(c, streams.BlobsBucket, jobs.DefaultNamespace, streams.BlobsAge)}
 }
 
 // machine is a machine with an empty store.

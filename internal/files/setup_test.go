@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/internal/workspace"
@@ -37,11 +37,11 @@ func newSite(t testing.TB, keep int) *site {
 	server := natstest.InProcess(t)
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: server.URL(), Options: server.Options(), ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Streams: topology.Streams(), Probe: topology.RunsStream,
+		Streams: streams.Settings(), Probe: streams.Runs,
 	})
 	natstest.Check(t, err)
 	t.Cleanup(c.Close)
-	s := &site{t: t, remote: content.New(c, topology.BlobsBucket, "main", topology.BlobsAge), dir: filepath.Join(t.TempDir(), "files")}
+	s := &site{t: t, remote: content.New(c, streams.BlobsBucket, "main", streams.BlobsAge), dir: filepath.Join(t.TempDir(), "files")}
 	s.Machine = files.New(files.Config{Dir: s.dir, Remote: s.remote, Keep: keep})
 	t.Cleanup(func() { natstest.Check(t, s.Close()) })
 	return s

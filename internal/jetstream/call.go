@@ -143,7 +143,7 @@ func (t *calls) request(m *nats.Msg, bytes int, done func(*nats.Msg, error)) (id
 		case errors.Is(err, nats.ErrMaxPayload):
 			err = fmt.Errorf("%w for a message: %d bytes, and the server takes %d (max_payload)", ErrTooLarge, m.Size(), t.nc.MaxPayload())
 		case errors.As(err, &broken): // the socket's: the client has yet to notice that the connection is lost
-			err = fmt.Errorf("%w: %w", ErrLost, err)
+			err = fmt.Errorf("%w: %w", errLost, err)
 		}
 		t.end(id, nil, err)
 	}

@@ -173,7 +173,7 @@ func (c *Conn) unreachable(why error) error {
 
 func (c *Conn) onDisconnect(_ *nats.Conn, err error) {
 	c.link.fall()
-	c.calls.fail(ErrLost, func(call) bool { return true })
+	c.calls.fail(errLost, func(call) bool { return true })
 	if err != nil {
 		c.log.Warn("lost the connection to NATS; reconnecting", "url", c.URL(), "error", c.explained(withoutPorts(err)))
 	}

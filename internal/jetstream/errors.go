@@ -25,7 +25,7 @@ var (
 
 // Errors of one attempt, which retry repeats.
 var (
-	ErrLost      = errors.New("the connection was lost before the answer")
+	errLost      = errors.New("the connection was lost before the answer")
 	ErrNoAnswer  = errors.New("no answer from NATS")
 	ErrNotReady  = errors.New("no stream answers on the subject")
 	ErrRacing    = errors.New("another write to the subject is in flight")
@@ -100,7 +100,7 @@ func Transient(err error) bool {
 		return false
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false
-	case errors.Is(err, ErrLost), errors.Is(err, ErrNoAnswer), errors.Is(err, ErrNotReady), errors.Is(err, ErrRacing),
+	case errors.Is(err, errLost), errors.Is(err, ErrNoAnswer), errors.Is(err, ErrNotReady), errors.Is(err, ErrRacing),
 		errors.Is(err, ErrWithdrawn), errors.Is(err, errHole):
 		return true
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),

@@ -7,8 +7,8 @@ import (
 	"github.com/modpipe/modpipe/internal/pause"
 )
 
-// ErrEnough ends a feed whose reader needs no more.
-var ErrEnough = errors.New("enough")
+// errEnough ends a feed whose reader needs no more.
+var errEnough = errors.New("enough")
 
 // Feed reads a source with its own push consumer and passes every message to f,
 // in order, once. After an error on the same connection it creates another
@@ -17,7 +17,7 @@ var ErrEnough = errors.New("enough")
 // have lost messages and reuse their sequences. It returns nil when ctx ends,
 // f's error, or a permanent error.
 func (c *Conn) Feed(ctx context.Context, src Source, f func(Message) error) error {
-	backoff := NewBackOff()
+	backoff := pause.NewBackOff()
 	var at position
 	for {
 		last := src.After
@@ -29,7 +29,7 @@ func (c *Conn) Feed(ctx context.Context, src Source, f func(Message) error) erro
 		if again := errors.Is(err, errRestart) || Transient(err); !again || ctx.Err() != nil {
 			return ignoreEnd(ctx, c.closedMeans(err))
 		}
-		if src.After > last || errors.Is(err, ErrLost) {
+		if src.After > last || errors.Is(err, errLost) {
 			backoff.Reset()
 		}
 		if err := c.link.await(ctx); err != nil {
@@ -76,8 +76,8 @@ func ignoreEnd(ctx context.Context, err error) error {
 // it begins from the start, and calls begun first.
 func (c *Conn) ReadAll(ctx context.Context, src Source, f func(Message) error) error {
 	src.whole = !src.Continues
-	src.CaughtUp = func() error { return ErrEnough }
-	if err := c.Feed(ctx, src, f); !errors.Is(err, ErrEnough) {
+	src.CaughtUp = func() error { return errEnough }
+	if err := c.Feed(ctx, src, f); !errors.Is(err, errEnough) {
 		if err == nil {
 			err = context.Cause(ctx)
 		}

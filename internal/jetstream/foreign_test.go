@@ -26,8 +26,10 @@ func TestForeignStreamsAreRefused(t *testing.T) {
 	t.Cleanup(c.Close)
 	cfg := jetstream.BucketConfig{Name: "b", Memory: true, TTL: time.Minute, Shared: true}
 	for want, change := range map[string]func(*natsjs.StreamConfig){
-		"republishes": func(c *natsjs.StreamConfig) { c.RePublish = &natsjs.RePublish{Source: "$KV.b.>", Destination: "mp.job.>"} },
-		"it stores":   func(c *natsjs.StreamConfig) { c.Subjects = []string{"$KV.b.>", "mp.ctl.>"} },
+		"republishes": func(c *natsjs.StreamConfig) {
+			c.RePublish = &natsjs.RePublish{Source: "$KV.b.>", Destination: "mp.job.>"}
+		},
+		"it stores": func(c *natsjs.StreamConfig) { c.Subjects = []string{"$KV.b.>", "mp.ctl.>"} },
 		"other streams": func(c *natsjs.StreamConfig) {
 			c.Sources = []*natsjs.StreamSource{{Name: "OTHER"}}
 		},

@@ -116,7 +116,7 @@ func (q *request) end(err error) {
 		return
 	}
 	switch {
-	case errors.Is(err, ErrLost): // perhaps because too much was asked for
+	case errors.Is(err, errLost): // perhaps because too much was asked for
 		q.link.forget()
 	case errors.Is(err, errAhead) && !q.left.Load():
 		q.link.full()

@@ -83,7 +83,7 @@ func TestReaderRequestsWhatTheLinkHasCarried(t *testing.T) {
 	if !near(q.bytes) {
 		t.Errorf("after a reading without a message, a reader asks for %d bytes, want nearly %d", q.bytes, want)
 	}
-	q.end(ErrLost)
+	q.end(errLost)
 	if q = ask(t, link); q.bytes != aheadFirst {
 		t.Errorf("after a broken connection a reader asks for %d bytes, want %d", q.bytes, aheadFirst)
 	}

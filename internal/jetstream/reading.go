@@ -62,7 +62,7 @@ func (c *Conn) feedOnce(ctx context.Context, src *Source, at *position, link *in
 	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
 	name := ident.New()
 	if err := r.begin(ctx, name, inbox); err != nil {
-		if errors.Is(err, ErrEnough) { // it was created, and has nothing to send
+		if errors.Is(err, errEnough) { // it was created, and has nothing to send
 			c.dropConsumer(src.Stream, name)
 		}
 		return err
@@ -212,7 +212,7 @@ func (r *reading) read(ctx context.Context, again <-chan struct{}) error {
 			silence.Reset(r.src.silence()) // after it, which may have waited for a slow receiver
 			answered, pinged = nil, false
 		case <-again:
-			return ErrLost
+			return errLost
 		case err := <-r.denied:
 			return err
 		case <-silence.C:
@@ -247,7 +247,7 @@ func (r *reading) ping(ctx context.Context) chan error {
 
 func (r *reading) message(m *nats.Msg) error {
 	if r.c.Connection() != r.at.connection {
-		return ErrLost // the server may have lost what stood before this message
+		return errLost // the server may have lost what stood before this message
 	}
 	if IsStatus(m) {
 		return r.status(m)

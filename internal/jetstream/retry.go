@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
+
+	"github.com/modpipe/modpipe/internal/pause"
 )
 
 // retry calls op until it succeeds, fails for good, or ctx ends. Each try
@@ -32,18 +33,11 @@ func retry[T any](ctx context.Context, c *Conn, op func(context.Context) (T, err
 		}
 		return zero, err
 	}
-	v, err := backoff.Retry(ctx, try, backoff.WithBackOff(NewBackOff()), backoff.WithMaxElapsedTime(0))
+	v, err := backoff.Retry(ctx, try, backoff.WithBackOff(pause.NewBackOff()), backoff.WithMaxElapsedTime(0))
 	if err != nil && ctx.Err() != nil && last != nil && !errors.Is(err, last) {
 		err = fmt.Errorf("%w: %w", err, last)
 	}
 	return v, c.closedMeans(err)
-}
-
-// NewBackOff returns the pauses between attempts: 10 ms, and at most a second.
-func NewBackOff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = 10*time.Millisecond, time.Second, 2
-	return b
 }
 
 // closedMeans turns nats.go's error for a closed connection into ErrUnreachable.

@@ -113,7 +113,7 @@ func (u *upload) send(ctx context.Context) error {
 		return context.Cause(ctx)
 	case failed == nil:
 		return nil
-	case errors.Is(failed, ErrLost) && time.Since(u.oldest) < resumeWithin:
+	case errors.Is(failed, errLost) && time.Since(u.oldest) < resumeWithin:
 		return nil
 	case errors.Is(failed, ErrNoAnswer):
 		return fmt.Errorf("the transfer has stalled, %d of %d bytes are stored: %w", int64(u.stored)*int64(u.each), u.size, failed)

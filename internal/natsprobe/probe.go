@@ -11,7 +11,7 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 )
 
 // LeastServer is the oldest supported server: buckets need
@@ -83,11 +83,11 @@ func (p *Probe) Account(ctx context.Context, replicas int) (Account, error) {
 
 // wanted returns the streams, and then those of the buckets, with their defaults.
 func (p *Probe) wanted() []natsjs.StreamConfig {
-	streams := topology.Streams()
+	all := streams.Settings()
 	for _, name := range p.buckets {
-		streams = append(streams, jetstream.BucketStream(jetstream.BucketConfig{Name: name, Shared: name == topology.Bucket("workers")}))
+		all = append(all, jetstream.BucketStream(jetstream.BucketConfig{Name: name, Shared: name == streams.Bucket("workers")}))
 	}
-	return streams
+	return all
 }
 
 // Clock compares this machine's clock with the server's. It returns how far this
@@ -96,7 +96,7 @@ func (p *Probe) wanted() []natsjs.StreamConfig {
 func (p *Probe) Clock(ctx context.Context) (ahead, within time.Duration, err error) {
 	within = math.MaxInt64
 	err = jetstream.ErrNotFound
-	for _, cfg := range topology.Streams() {
+	for _, cfg := range streams.Settings() {
 		began := time.Now()
 		info, ierr := p.c.StreamInfoOnce(ctx, cfg.Name)
 		took := time.Since(began)

@@ -9,13 +9,13 @@ import (
 	natsjs "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 )
 
 // Lanes compares the consumers of lanes, as many as one answer holds,
 // with the defaults. It returns their number and the differences.
 func (p *Probe) Lanes(ctx context.Context) (lanes int, found []Difference, err error) {
-	m, err := p.c.APIOnce(ctx, "CONSUMER.LIST."+topology.JobsStream, nil)
+	m, err := p.c.APIOnce(ctx, "CONSUMER.LIST."+streams.Jobs, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("list the lanes: %w", err)
 	}
@@ -41,8 +41,8 @@ func laneDifferences(have *natsjs.ConsumerConfig) (found []Difference) {
 	note(have.AckPolicy != natsjs.AckExplicitPolicy, true, "its acknowledgements are %s instead of explicit", have.AckPolicy)
 	note(have.MaxDeliver > 0, true, "a job is lost after %d deliveries (max_deliver)", have.MaxDeliver)
 	note(have.MaxAckPending > 0, false, "at most %d of its jobs run at the same time (max_ack_pending)", have.MaxAckPending)
-	note(have.MaxWaiting > 0 && have.MaxWaiting < topology.MaxWaiting, false, "it drops requests above %d (max_waiting): workers wait longer than they must", have.MaxWaiting)
-	note(have.AckWait < topology.AckWait, false, "a job is delivered again after %v without a sign of progress (ack_wait), instead of %v", have.AckWait, topology.AckWait)
+	note(have.MaxWaiting > 0 && have.MaxWaiting < streams.MaxWaiting, false, "it drops requests above %d (max_waiting): workers wait longer than they must", have.MaxWaiting)
+	note(have.AckWait < streams.AckWait, false, "a job is delivered again after %v without a sign of progress (ack_wait), instead of %v", have.AckWait, streams.AckWait)
 	return found
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/jetstream"
 	"github.com/modpipe/modpipe/internal/pause"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -96,29 +97,29 @@ func (t *trials) store(what string, worker bool, subject string) {
 
 // streams tries the operations on streams themselves.
 func (t *trials) streams() {
-	names := []string{topology.JobsStream, topology.RunsStream, topology.LogsStream, "OBJ_" + topology.BlobsBucket}
+	names := []string{streams.Jobs, streams.Runs, streams.Logs, "OBJ_" + streams.BlobsBucket}
 	for _, name := range t.buckets {
 		names = append(names, "KV_"+name)
 	}
 	for _, s := range names {
 		t.api("read the state of "+s, "STREAM.INFO."+s, "")
-		if s != topology.JobsStream {
+		if s != streams.Jobs {
 			t.api("read "+s, "CONSUMER.CREATE."+s+"."+t.scratch, trialNothingInside)
 			t.api("stop reading "+s, "CONSUMER.DELETE."+s+"."+t.scratch, "")
 			t.api("read one message of "+s, "STREAM.MSG.GET."+s, `{"last_by_subj":"`+t.scratch+`"}`)
 		}
 	}
-	blobs := "OBJ_" + topology.BlobsBucket
-	t.api("read a value of "+blobs+" by its subject", "DIRECT.GET."+blobs+".$O."+topology.BlobsBucket+".M."+t.scratch, "")
-	t.api("remove jobs of a run", "STREAM.PURGE."+topology.JobsStream, `{"filter":"`+topology.JobsOfRun(jobs.RunID(t.scratch))+`"}`)
-	t.done = append(t.done, Trial{What: "read " + topology.RunsStream + ", with a real consumer", Subject: "$JS.API.CONSUMER.CREATE." + topology.RunsStream + ".*." + topology.Records(jobs.RunID(t.scratch))})
+	blobs := "OBJ_" + streams.BlobsBucket
+	t.api("read a value of "+blobs+" by its subject", "DIRECT.GET."+blobs+".$O."+streams.BlobsBucket+".M."+t.scratch, "")
+	t.api("remove jobs of a run", "STREAM.PURGE."+streams.Jobs, `{"filter":"`+topology.JobsOfRun(jobs.RunID(t.scratch))+`"}`)
+	t.done = append(t.done, Trial{What: "read " + streams.Runs + ", with a real consumer", Subject: "$JS.API.CONSUMER.CREATE." + streams.Runs + ".*." + topology.Records(jobs.RunID(t.scratch))})
 	t.asked = append(t.asked, asked{len(t.done) - 1, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 		defer cancel()
-		if _, err := t.c.StreamInfoOnce(ctx, topology.RunsStream); err != nil {
+		if _, err := t.c.StreamInfoOnce(ctx, streams.Runs); err != nil {
 			return nil // it is missing; the permission to see it is another trial
 		}
-		src := jetstream.Source{Stream: topology.RunsStream, Filters: []string{topology.Records(jobs.RunID(t.scratch))}}
+		src := jetstream.Source{Stream: streams.Runs, Filters: []string{topology.Records(jobs.RunID(t.scratch))}}
 		return t.c.ReadAll(ctx, src, func(jetstream.Message) error { return nil })
 	}})
 }
@@ -143,18 +144,18 @@ func (t *trials) publishes() {
 	}
 	t.store("write the outcome of a module", false, topology.Cell(run, id.Module))
 	t.store("write the output of a module", true, topology.Log(run, id))
-	t.store("write to the object store", false, "$O."+topology.BlobsBucket+".C."+t.scratch)
-	t.store("write to the object store", false, "$O."+topology.BlobsBucket+".M."+t.scratch)
+	t.store("write to the object store", false, "$O."+streams.BlobsBucket+".C."+t.scratch)
+	t.store("write to the object store", false, "$O."+streams.BlobsBucket+".M."+t.scratch)
 	for _, name := range t.buckets {
-		t.store("write to "+name, name == topology.Bucket("workers"), "$KV."+name+"."+t.scratch)
+		t.store("write to "+name, name == streams.Bucket("workers"), "$KV."+name+"."+t.scratch)
 	}
 }
 
 // lanes tries the operations on the consumers of jobs.
 func (t *trials) lanes() {
 	lane := jobs.Lane(t.scratch)
-	t.api("create a lane", "CONSUMER.CREATE."+topology.JobsStream+"."+string(lane)+"."+topology.JobsOfLane(lane), trialNothingInside)
-	t.ask("read how many jobs wait", true, &nats.Msg{Subject: "$JS.API.CONSUMER.INFO." + topology.JobsStream + "." + string(lane)})
+	t.api("create a lane", "CONSUMER.CREATE."+streams.Jobs+"."+string(lane)+"."+topology.JobsOfLane(lane), trialNothingInside)
+	t.ask("read how many jobs wait", true, &nats.Msg{Subject: "$JS.API.CONSUMER.INFO." + streams.Jobs + "." + string(lane)})
 	t.ask("pull a job", true, &nats.Msg{Subject: topology.NextJobs(lane), Data: []byte(`{"batch":1,"no_wait":true}`)})
 }
 
@@ -167,8 +168,8 @@ func (t *trials) silent() {
 		t.quiet = append(t.quiet, silent{len(t.done) - 1, subscribe, body})
 	}
 	add("send to a worker", false, false, topology.WorkerControl(t.scratch), control)
-	add("slow a reader down", false, false, "$JS.FC."+topology.RunsStream+"."+t.scratch+".1", nil)
-	add("acknowledge a job", true, false, "$JS.ACK."+topology.JobsStream+"."+string(lane)+".1.1.1.1.0", nil)
+	add("slow a reader down", false, false, "$JS.FC."+streams.Runs+"."+t.scratch+".1", nil)
+	add("acknowledge a job", true, false, "$JS.ACK."+streams.Jobs+"."+string(lane)+".1.1.1.1.0", nil)
 	add("receive the bells of new jobs", true, true, topology.Bell(lane), nil)
 	add("receive requests to drain and to cancel", true, true, topology.WorkerControl(t.scratch), nil)
 }

@@ -176,6 +176,7 @@ func (s *liveState) event(e report.Event, now time.Time) {
 		}
 	case report.EventRunEnded:
 		s.ended = e.Status
+	case report.EventSecretReleased: // plain progress and the report tell of it
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
 // AckWait is how long a delivered job may stay without Ack or InProgress.
-const AckWait = topology.AckWait
+const AckWait = streams.AckWait
 
 // Delivery is a job that was pulled.
 type Delivery struct {

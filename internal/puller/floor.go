@@ -7,7 +7,7 @@ import (
 
 	"github.com/modpipe/modpipe/internal/bell"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -17,7 +17,7 @@ func (p *Puller) findFloor(ctx context.Context) {
 	p.floor = math.MaxUint64
 	on := p.c.Connection()
 	p.work.Go(func() error {
-		info, err := p.c.StreamInfo(p.c.PinTo(ctx, on), topology.JobsStream)
+		info, err := p.c.StreamInfo(p.c.PinTo(ctx, on), streams.Jobs)
 		if errors.Is(err, jetstream.ErrNotFound) { // all jobs in a recreated queue are newer than this connection
 			p.send(ctx, event{do: func() {
 				if p.c.Connection() == on {
@@ -48,7 +48,7 @@ func (p *Puller) onRecreated(ctx context.Context) {
 		l.startOver()
 	}
 	p.work.Go(func() error {
-		if info, err := p.c.StreamInfo(ctx, topology.JobsStream); err == nil {
+		if info, err := p.c.StreamInfo(ctx, streams.Jobs); err == nil {
 			p.send(ctx, event{do: func() {
 				if info.State.LastSeq < p.floor && p.floor != math.MaxUint64 {
 					p.floor = 0

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/modpipe/modpipe/internal/ident"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -95,13 +96,13 @@ const everywhere = "*"
 
 func orchestrator() Permissions {
 	p := Permissions{
-		Publish: []string{"mp.>", api + "INFO", "$JS.ACK." + topology.JobsStream + ".>"},
+		Publish: []string{"mp.>", api + "INFO", "$JS.ACK." + streams.Jobs + ".>"},
 		Subscribe: []string{
 			topology.Questions(everywhere), topology.Bell(everywhere), topology.WorkerControl("*.*"), topology.WorkerSecret("*.*"),
 			entry("lanes", ">"),
 		},
 	}
-	for _, s := range topology.AllStreams() {
+	for _, s := range streams.All() {
 		p.Publish = append(p.Publish, s.Subjects...)
 		for _, call := range []string{"INFO", "CREATE", "UPDATE", "PURGE", "MSG.GET"} {
 			p.Publish = append(p.Publish, api+"STREAM."+call+"."+s.Name)
@@ -121,15 +122,15 @@ func orchestrator() Permissions {
 func worker(o Options) Permissions {
 	group := workersOf(o.Group)
 	key := topology.WorkerKey(group)
-	cells, workers, lanes := topology.Cell(everywhere, everywhere), topology.Bucket("workers"), topology.Bucket("lanes")
+	cells, workers, lanes := topology.Cell(everywhere, everywhere), streams.Bucket("workers"), streams.Bucket("lanes")
 	p := Permissions{
 		Publish: []string{
 			cells, topology.Logs(everywhere, everywhere, 0), topology.Question(everywhere, group), entry("workers", key),
-			get(topology.RunsStream, cells), get("KV_"+workers, entry("workers", key)), get("KV_"+lanes, entry("lanes", everywhere)),
+			get(streams.Runs, cells), get("KV_"+workers, entry("workers", key)), get("KV_"+lanes, entry("lanes", everywhere)),
 		},
 		Subscribe: []string{topology.WorkerControl(group), topology.WorkerSecret(group), entry("lanes", ">")},
 	}
-	for _, stream := range []string{topology.JobsStream, topology.RunsStream, topology.LogsStream, topology.BlobsStream, "KV_" + workers, "KV_" + lanes} {
+	for _, stream := range []string{streams.Jobs, streams.Runs, streams.Logs, streams.Blobs, "KV_" + workers, "KV_" + lanes} {
 		p.Publish = append(p.Publish, api+"STREAM.INFO."+stream)
 	}
 	own := []string{jobs.ValuesNamespace, cmp.Or(o.Namespace, jobs.DefaultNamespace)}
@@ -138,7 +139,7 @@ func worker(o Options) Permissions {
 		read = []string{everywhere}
 	}
 	for _, lane := range orAll(o.Lanes) {
-		p.Publish = append(p.Publish, topology.NextJobs(jobs.Lane(lane)), api+"CONSUMER.INFO."+topology.JobsStream+"."+lane, "$JS.ACK."+topology.JobsStream+"."+lane+".>")
+		p.Publish = append(p.Publish, topology.NextJobs(jobs.Lane(lane)), api+"CONSUMER.INFO."+streams.Jobs+"."+lane, "$JS.ACK."+streams.Jobs+"."+lane+".>")
 		p.Subscribe = append(p.Subscribe, topology.Bell(jobs.Lane(lane)))
 		if len(o.Lanes) > 0 {
 			read = append(read, topology.JobBodies(jobs.Lane(lane)))
@@ -159,10 +160,10 @@ func submitter(o Options) Permissions {
 	for _, kind := range []string{topology.Spec, topology.Cancel} {
 		p.Publish = append(p.Publish, topology.Run(everywhere, kind))
 	}
-	for _, s := range topology.AllStreams() {
+	for _, s := range streams.All() {
 		p.Publish = append(p.Publish, api+"STREAM.INFO."+s.Name)
 	}
-	p.Publish = append(p.Publish, get(topology.RunsStream, topology.Records(everywhere)), get("KV_"+topology.Bucket("leases"), entry("leases", ">")))
+	p.Publish = append(p.Publish, get(streams.Runs, topology.Records(everywhere)), get("KV_"+streams.Bucket("leases"), entry("leases", ">")))
 	own := []string{topology.SpecBodies, cmp.Or(o.Namespace, jobs.DefaultNamespace)}
 	p.Publish = append(p.Publish, values(own, slices.Concat(own, o.From, []string{jobs.ValuesNamespace}))...)
 	return p
@@ -177,12 +178,12 @@ func values(write, read []string) (subjects []string) {
 		}
 	}
 	for _, namespace := range read {
-		subjects = append(subjects, get(topology.BlobsStream, topology.Value(everywhere, namespace)))
+		subjects = append(subjects, get(streams.Blobs, topology.Value(everywhere, namespace)))
 	}
 	return subjects
 }
 
-func entry(bucket, key string) string { return "$KV." + topology.Bucket(bucket) + "." + key }
+func entry(bucket, key string) string { return "$KV." + streams.Bucket(bucket) + "." + key }
 
 func get(stream, subject string) string { return api + "DIRECT.GET." + stream + "." + subject }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 )
@@ -16,7 +17,7 @@ type Trial struct {
 }
 
 // Trials lists what a role needs, and what it must not have, with scratch in the place of
-// every name; o is valid. Whoever tries them publishes only messages that are refused.
+// every name; o is valid. A program that tries them publishes only messages that are refused.
 func Trials(r Role, o Options, scratch string) []Trial {
 	own := Of(r, o)
 	var trials []Trial
@@ -39,27 +40,30 @@ func Trials(r Role, o Options, scratch string) []Trial {
 	for _, p := range own.Subscribe {
 		add(p, true, true)
 	}
-	for _, other := range []Permissions{Of(Orchestrator, Options{}), Of(Worker, Options{Group: scratch, Namespace: scratch}), Of(Submitter, Options{})} {
-		for _, p := range other.Publish {
-			if p == "mp.>" {
-				continue // below, one by one
-			}
-			add(p, false, false)
-		}
-		for _, p := range other.Subscribe {
-			add(p, true, false)
-		}
-	}
-	for _, p := range dangerous(r) {
+	others := ofOthers(scratch)
+	for _, p := range slices.Concat(others.Publish, dangerous(r)) {
 		add(p, false, false)
 	}
-	for _, p := range []string{">", "_INBOX.>", "mp.>", topology.AllJobs, "$KV.mp-workers.>", api + ">"} {
+	for _, p := range others.Subscribe {
+		add(p, true, false)
+	}
+	for _, p := range []string{">", "_INBOX.>", "mp.>", streams.AllJobs, "$KV.mp-workers.>", api + ">"} {
 		if !slices.Contains(own.Subscribe, p) {
 			trials = append(trials, Trial{Subject: p, Subscribe: true})
 		}
 	}
 	slices.SortFunc(trials, func(a, b Trial) int { return strings.Compare(a.Subject, b.Subject) })
 	return slices.Compact(trials)
+}
+
+// ofOthers are the permissions of all roles, those of a worker with scratch as its group.
+// An orchestrator's mp.> is left out: dangerous names the subjects below it.
+func ofOthers(scratch string) (all Permissions) {
+	for _, p := range []Permissions{Of(Orchestrator, Options{}), Of(Worker, Options{Group: scratch, Namespace: scratch}), Of(Submitter, Options{})} {
+		all.Publish, all.Subscribe = append(all.Publish, p.Publish...), append(all.Subscribe, p.Subscribe...)
+	}
+	all.Publish = slices.DeleteFunc(all.Publish, func(p string) bool { return p == "mp.>" })
+	return all
 }
 
 // dangerous are calls and subjects with which one user could do what another one may. An
@@ -71,7 +75,7 @@ func dangerous(r Role) (subjects []string) {
 		topology.Run("*", topology.End), topology.Cell("*", "*"), topology.WorkerControl("*.*"), topology.WorkerSecret("*.*"),
 		api + "STREAM.CREATE.*", api + "STREAM.INFO.*",
 	}
-	for _, s := range topology.AllStreams() {
+	for _, s := range streams.All() {
 		subjects = append(subjects, api+"STREAM.DELETE."+s.Name, api+"STREAM.MSG.DELETE."+s.Name, api+"STREAM.RESTORE."+s.Name,
 			api+"CONSUMER.DURABLE.CREATE."+s.Name+".*", api+"DIRECT.GET."+s.Name)
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -13,16 +14,11 @@ func Job(lane jobs.Lane, run jobs.RunID, id jobs.AttemptID) string {
 	return "mp.job." + string(lane) + "." + string(run) + "." + string(id.Module) + "." + strconv.Itoa(int(id.Attempt))
 }
 
-// AllJobs selects the jobs of all lanes.
-const AllJobs = "mp.job.>"
-
 // JobsOfLane selects the jobs of a lane.
 func JobsOfLane(lane jobs.Lane) string { return "mp.job." + string(lane) + ".>" }
 
 // JobsOfRun selects the jobs of a run on all lanes.
 func JobsOfRun(run jobs.RunID) string { return "mp.job.*." + string(run) + ".>" }
-
-const allBells = "mp.bell.>"
 
 // Bell selects the bells of a lane: the headers of its new jobs.
 func Bell(lane jobs.Lane) string { return "mp.bell." + string(lane) + ".>" }
@@ -33,10 +29,8 @@ const RankHeader = "Mp-Rank"
 
 // NextJobs is the subject on which jobs of a lane are requested.
 func NextJobs(lane jobs.Lane) string {
-	return "$JS.API.CONSUMER.MSG.NEXT." + JobsStream + "." + string(lane)
+	return "$JS.API.CONSUMER.MSG.NEXT." + streams.Jobs + "." + string(lane)
 }
-
-const allRecords = "mp.run.>"
 
 // Kinds of the records of a run that have a subject each.
 const (
@@ -55,8 +49,6 @@ func Records(run jobs.RunID) string { return Run(run, ">") }
 
 // Cell is the subject of a module's records.
 func Cell(run jobs.RunID, module jobs.ModuleID) string { return Run(run, "mod."+string(module)) }
-
-const allLogs = "mp.log.>"
 
 // Log is the subject of the output of one attempt.
 func Log(run jobs.RunID, id jobs.AttemptID) string {

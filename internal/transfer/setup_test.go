@@ -17,7 +17,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -35,11 +35,11 @@ func connect(t testing.TB, url string, options []nats.Option) *site {
 	t.Helper()
 	c, err := jetstream.Connect(t.Context(), jetstream.Config{
 		URL: url, Options: options, ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler),
-		Streams: topology.Streams(), Probe: topology.RunsStream,
+		Streams: streams.Settings(), Probe: streams.Runs,
 	})
 	natstest.Check(t, err)
 	t.Cleanup(c.Close)
-	s := &site{t: t, conn: c, store: content.New(c, topology.BlobsBucket, "main", topology.BlobsAge)}
+	s := &site{t: t, conn: c, store: content.New(c, streams.BlobsBucket, "main", streams.BlobsAge)}
 	return s
 }
 

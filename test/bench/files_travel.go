@@ -20,7 +20,7 @@ import (
 	"github.com/modpipe/modpipe/internal/content"
 	"github.com/modpipe/modpipe/internal/filestore"
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/transfer"
 	"github.com/modpipe/modpipe/internal/tree"
 	"github.com/modpipe/modpipe/jobs"
@@ -72,11 +72,11 @@ func takeTree(root string) (*tree.Tree, error) {
 
 // filesStore connects to the store of files, as a worker does.
 func filesStore(ctx context.Context, url string) (content.Store, func(), error) {
-	c, err := jetstream.Connect(ctx, jetstream.Config{URL: url, ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler), Streams: topology.Streams(), Probe: topology.RunsStream})
+	c, err := jetstream.Connect(ctx, jetstream.Config{URL: url, ConnectTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler), Streams: streams.Settings(), Probe: streams.Runs})
 	if err != nil {
 		return content.Store{}, nil, err
 	}
-	s := content.New(c, topology.BlobsBucket, "main", topology.BlobsAge)
+	s := content.New(c, streams.BlobsBucket, "main", streams.BlobsAge)
 	if _, err := s.PutBytes(ctx, []byte("warm")); err != nil { // opens the second connection
 		return content.Store{}, nil, err
 	}

@@ -27,9 +27,8 @@ const (
 )
 
 // wide are the packages that may export more: the Go API, the graph of a
-// pipeline, messages and reports, which are mostly types and constants, the names of
-// subjects, and the client of JetStream.
-var wide = []string{module, module + "/pipeline", module + "/jobs", module + "/report", module + "/internal/topology", module + "/internal/jetstream"}
+// pipeline, and messages and reports, which are mostly types and constants.
+var wide = []string{module, module + "/pipeline", module + "/jobs", module + "/report"}
 
 // pkg is a package of this module, as `go list` describes it.
 type pkg struct {

@@ -19,7 +19,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/files"
 	"github.com/modpipe/modpipe/internal/natsembed"
-	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/orchestrator"
 	"github.com/modpipe/modpipe/worker"
@@ -82,7 +82,7 @@ func limitBlobs(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	stream, err := js.Stream(ctx, "OBJ_"+topology.BlobsBucket)
+	stream, err := js.Stream(ctx, "OBJ_"+streams.BlobsBucket)
 	if err != nil {
 		return err
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// ask sends a request as a user, and returns the answer or why it is denied.
-func (s *site) ask(t *testing.T, user string, m *nats.Msg) string {
+// ask sends a request as a worker of the group ci, and returns the answer or why it is denied.
+func (s *site) ask(t *testing.T, m *nats.Msg) string {
 	t.Helper()
-	nc := s.conns[user]
+	nc := s.conns[ci]
 	m.Reply = nc.NewInbox()
 	answers := natstest.Must[*nats.Subscription](t)(nc.SubscribeSync(m.Reply))
 	defer func() { _ = answers.Unsubscribe() }()
@@ -37,11 +37,11 @@ func TestWorkerCannotEraseTheRegistry(t *testing.T) {
 	registry := natstest.Must[*kv.Registry](t)(kv.OpenRegistry(ctx, c.Conn, 0))
 	natstest.Check(t, registry.Register(ctx, jobs.WorkerInfo{Name: "prod.one", Incarnation: "i", Slots: 1}))
 	for _, header := range []nats.Header{{"Nats-Rollup": {"all"}}, {"Nats-Rollup": {"sub"}}, {"Nats-TTL": {"never"}}} {
-		if got := s.ask(t, ci, &nats.Msg{Subject: "$KV.mp-workers.ci.evil", Header: header}); !strings.Contains(got, "error") {
+		if got := s.ask(t, &nats.Msg{Subject: "$KV.mp-workers.ci.evil", Header: header}); !strings.Contains(got, "error") {
 			t.Errorf("%v: %s", header, got)
 		}
 	}
-	if got := s.ask(t, ci, &nats.Msg{Subject: "$KV.mp-workers.prod.one", Header: nats.Header{"KV-Operation": {"DEL"}}}); got != "denied" {
+	if got := s.ask(t, &nats.Msg{Subject: "$KV.mp-workers.prod.one", Header: nats.Header{"KV-Operation": {"DEL"}}}); got != "denied" {
 		t.Error(got)
 	}
 	list, err := registry.List(ctx)
@@ -60,7 +60,7 @@ func TestWorkerCannotSmuggle(t *testing.T) {
 	} {
 		config := `{"stream_name":"` + stream + `","action":"create","config":{"name":"evil","deliver_subject":"mp.job.any.evil.x.1","ack_policy":"none","filter_subject":"` + via + `"}}`
 		for _, call := range []string{"CONSUMER.CREATE." + stream, "CONSUMER.CREATE." + stream + ".evil", "CONSUMER.CREATE." + stream + ".evil." + via, "CONSUMER.DURABLE.CREATE." + stream + ".evil"} {
-			if got := s.ask(t, ci, &nats.Msg{Subject: "$JS.API." + call, Data: []byte(config)}); got != "denied" {
+			if got := s.ask(t, &nats.Msg{Subject: "$JS.API." + call, Data: []byte(config)}); got != "denied" {
 				t.Errorf("%s: %s", call, got)
 			}
 		}
@@ -68,7 +68,7 @@ func TestWorkerCannotSmuggle(t *testing.T) {
 	natstest.Check(t, c.Purge(natstest.Within(t), "KV_mp-workers", ">"))
 	republish := `{"name":"KV_mp-workers","subjects":["$KV.mp-workers.>"],"republish":{"src":"$KV.mp-workers.>","dest":"mp.ctl.>"}}`
 	for _, call := range []string{"CREATE", "UPDATE", "RESTORE"} {
-		if got := s.ask(t, ci, &nats.Msg{Subject: "$JS.API.STREAM." + call + ".KV_mp-workers", Data: []byte(republish)}); got != "denied" {
+		if got := s.ask(t, &nats.Msg{Subject: "$JS.API.STREAM." + call + ".KV_mp-workers", Data: []byte(republish)}); got != "denied" {
 			t.Errorf("%s: %s", call, got)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/ident"
 	"github.com/modpipe/modpipe/internal/roles"
 	"github.com/modpipe/modpipe/internal/store"
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/kv"
@@ -174,7 +175,7 @@ func subjects() []row {
 func calls() (rows []row) {
 	api := func(call string, allowed ...string) { rows = append(rows, publish("$JS.API."+call, allowed...)) }
 	workers := []string{"MP_JOBS", "MP_RUNS", "MP_LOGS", "OBJ_mp-blobs", "KV_mp-workers", "KV_mp-lanes"}
-	for _, s := range topology.AllStreams() {
+	for _, s := range streams.All() {
 		info := []string{boss, giver}
 		if slices.Contains(workers, s.Name) {
 			info = append(info, ci, prod)

@@ -3,33 +3,21 @@ package topology
 import (
 	"strings"
 
+	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
-// BlobsStream is the stream of BlobsBucket.
-const BlobsStream = "OBJ_" + BlobsBucket
+// LongestBody is the largest body that travels in its message, in bytes: no single
+// message delays a heartbeat for long on a slow link.
+const LongestBody = 128 << 10
 
-// Asset is a stream, that of a bucket too, with the subjects that it stores.
-type Asset struct {
-	Name     string
-	Subjects []string
-}
-
-// AllStreams lists the streams, and then those of the buckets.
-func AllStreams() (all []Asset) {
-	for _, s := range Streams() {
-		all = append(all, Asset{s.Name, s.Subjects})
-	}
-	for _, kind := range []string{"workers", "lanes", "leases", "locks", "stats", "cache", "sweep"} {
-		all = append(all, Asset{"KV_" + Bucket(kind), []string{"$KV." + Bucket(kind) + ".>"}})
-	}
-	return all
-}
+// LongestMessage is LongestBody with headers.
+const LongestMessage = LongestBody + 8<<10
 
 // Value selects the entries ("M"), the chunks ("C") or both ("*") of the values of a
 // namespace.
 func Value(kind, namespace string) string {
-	return "$O." + BlobsBucket + "." + kind + "." + namespace + ".>"
+	return "$O." + streams.BlobsBucket + "." + kind + "." + namespace + ".>"
 }
 
 // SpecBodies is the namespace of long specifications and other records that only
