@@ -55,10 +55,10 @@ func (c Config) Validate() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.Name != "" && !jobs.ValidID(c.Name) {
-		fault("name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Name)
+		fault("name: %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Name)
 	}
 	if c.Group != "" && !jobs.ValidID(c.Group) {
-		fault("group %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Group)
+		fault("group: %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Group)
 	}
 	if c.Slots < 0 {
 		fault("slots: %d is negative", c.Slots)

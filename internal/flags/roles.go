@@ -72,7 +72,7 @@ func (p *Printing) RoleFaults() (faults []string) {
 		faults = append(faults, "--group: * is no group")
 	}
 	if err := p.Options().Validate(); err != nil {
-		faults = append(faults, strings.ReplaceAll(err.Error(), "\n", " "))
+		faults = append(faults, "--"+strings.ReplaceAll(err.Error(), "\n", " "))
 	}
 	return faults
 }

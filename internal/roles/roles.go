@@ -41,7 +41,7 @@ const AnyGroup = "*"
 // Validate reports what no role can have.
 func (o Options) Validate() error {
 	if o.Group != "" && o.Group != AnyGroup && !jobs.ValidID(o.Group) {
-		return fmt.Errorf("group %q: want 1 to 64 of A-Z a-z 0-9 _ -", o.Group)
+		return fmt.Errorf("group: %q: want 1 to 64 of A-Z a-z 0-9 _ -", o.Group)
 	}
 	for _, lane := range o.Lanes {
 		if !topology.ValidToken(lane) {
@@ -50,7 +50,7 @@ func (o Options) Validate() error {
 	}
 	for _, name := range append([]string{o.Namespace}, o.From...) {
 		if name != "" && !jobs.ValidID(name) {
-			return fmt.Errorf("namespace %q: want 1 to 64 of A-Z a-z 0-9 _ -", name)
+			return fmt.Errorf("cache-namespace: %q: want 1 to 64 of A-Z a-z 0-9 _ -", name)
 		}
 	}
 	return nil
