@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,11 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 		}
 	}
 	missing = append(missing, c.missingSecrets(r.Secrets)...)
+	for _, name := range r.Env {
+		if !slices.ContainsFunc(c.Env, func(pattern string) bool { return MatchVariable(pattern, name) }) {
+			lack("variable %s (worker --pass-env)", name)
+		}
+	}
 	if p := r.Program; p != nil {
 		if text := missingProgram(*p, c.Program); text != "" {
 			lack("%s", text)
@@ -57,6 +63,13 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 // along: it makes a directory with them, or has them in its workspace.
 func (c Capabilities) holds(repository string) bool {
 	return c.Repository == "" || repository == "" || c.Repository == repository
+}
+
+// MatchVariable reports whether a name of a variable is, or fits, a pattern such as
+// AWS_*. A pattern that is malformed fits none.
+func MatchVariable(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return err == nil && ok
 }
 
 func (c Capabilities) missingSecrets(names []string) (missing []string) {

@@ -12,6 +12,7 @@ func TestMissing(t *testing.T) {
 		OS: "linux", Arch: "amd64", CPUs: 4, Memory: 8 << 30, Tags: []string{"GPU"}, Labels: map[string]string{"Zone": "EU"},
 		Tools:   map[string]string{"go": "1.26.3", "git": ""},
 		Secrets: []string{"db"},
+		Env:     []string{"AWS_*", "CI"},
 	}
 	tests := []struct {
 		want pipeline.Requirements
@@ -29,6 +30,8 @@ func TestMissing(t *testing.T) {
 		{pipeline.Requirements{Labels: []pipeline.KeyValue{{Key: "zone", Value: "us"}}}, "label zone=us"},
 		{pipeline.Requirements{Secrets: []string{"db"}}, ""},
 		{pipeline.Requirements{Secrets: []string{"DB"}}, "secret DB"},
+		{pipeline.Requirements{Env: []string{"AWS_REGION", "CI"}}, ""},
+		{pipeline.Requirements{Env: []string{"HOME"}}, "variable HOME (worker --pass-env)"},
 	}
 	for _, tt := range tests {
 		missing := have.Missing(tt.want)

@@ -36,9 +36,9 @@ func versionOf[M Message](m *M) byte {
 	files, keys := false, false
 	switch m := any(m).(type) {
 	case *Job:
-		files, keys = m.Files != nil, m.Key != nil || len(m.Secrets) > 0
+		files, keys = m.Files != nil, m.Key != nil || len(m.Secrets) > 0 || m.Command != nil && len(m.Command.RequiredEnv) > 0
 	case *LaneSet:
-		keys = len(m.Requires.Secrets) > 0
+		keys = len(m.Requires.Secrets)+len(m.Requires.Env) > 0
 	case *SealedSecrets:
 		keys = true
 	case *Record:

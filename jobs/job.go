@@ -46,7 +46,9 @@ type CommandJob struct {
 	Dir     string              `msgpack:"dir,omitempty"`
 	Env     []pipeline.KeyValue `msgpack:"env,omitempty"` // what wins comes last
 	PassEnv []string            `msgpack:"pass_env,omitempty"`
-	Stdin   string              `msgpack:"stdin,omitempty"`
+	// RequiredEnv are those of PassEnv without which the command must not start.
+	RequiredEnv []string `msgpack:"required_env,omitempty"`
+	Stdin       string   `msgpack:"stdin,omitempty"`
 }
 
 // FuncJob is a Go function that the worker finds in its own program.
@@ -160,6 +162,7 @@ type Capabilities struct {
 	Tags    []string          `msgpack:"tags,omitempty"`
 	Labels  map[string]string `msgpack:"labels,omitempty"`
 	Secrets []string          `msgpack:"secrets,omitempty"` // names of those that it has itself, with their case; sorted
+	Env     []string          `msgpack:"env,omitempty"`     // names and patterns of the variables that it gives modules which ask for them
 	// Repository is that of the files in the worker's own workspace; "" = it has
 	// none, and makes a directory for each attempt.
 	Repository string `msgpack:"repository,omitempty"`

@@ -49,6 +49,9 @@ func LaneOf(r pipeline.Requirements, slots int) Lane {
 	for _, s := range r.Secrets {
 		add("secret", s)
 	}
+	for _, name := range r.Env {
+		add("env", name)
+	}
 	if r.CPUs > 0 {
 		add("cpus", fmt.Sprint(r.CPUs))
 	}

@@ -17,6 +17,7 @@ func TestLaneOf(t *testing.T) {
 	}{
 		{"nothing", pipeline.Requirements{}, 1, "any"},
 		{"words", pipeline.Requirements{OS: "linux", Tools: []pipeline.Tool{{Name: "docker"}}, Tags: []string{"gpu"}}, 1, "os_linux-tool_docker-tag_gpu"},
+		{"a variable of the worker", pipeline.Requirements{Env: []string{"ci"}}, 1, "env_ci"},
 		{"a secret of the worker", pipeline.Requirements{OS: "linux", Secrets: []string{"db"}}, 1, "os_linux-secret_db"},
 		{"slots", pipeline.Requirements{OS: "linux"}, 4, "os_linux-slots_4"},
 	}

@@ -46,5 +46,5 @@ func SecretNames(secrets []pipeline.Secret) []string {
 
 // secrets reports whether modules of the run have secrets.
 func (s *Spec) secrets() bool {
-	return s.Pipeline != nil && slices.ContainsFunc(s.Pipeline.Modules, func(m *pipeline.Module) bool { return m != nil && len(m.Secrets) > 0 })
+	return s.Pipeline != nil && slices.ContainsFunc(s.Pipeline.Modules, func(m *pipeline.Module) bool { return m != nil && len(m.Secrets)+len(m.Requires.Env) > 0 })
 }

@@ -16,6 +16,7 @@ func TestMessagesAboutSecretsAreRefusedByOlderPrograms(t *testing.T) {
 	one := []pipeline.Secret{{Env: "A", Name: "A"}}
 	for name, got := range map[string]byte{
 		"a job":           versionOf(&Job{Secrets: one}),
+		"a variable":      versionOf(&Job{Command: &CommandJob{RequiredEnv: []string{"CI"}}}),
 		"a specification": versionOf(new(spec(one...))),
 		"a lane":          versionOf(&LaneSet{Requires: pipeline.Requirements{Secrets: []string{"A"}}}),
 		"a release":       versionOf(&Record{Released: &Released{}}),

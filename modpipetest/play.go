@@ -87,7 +87,7 @@ func (x *player) fleet() *schedule.Fleet {
 	f := schedule.NewFleet(time.Hour)
 	for i, m := range x.graph.Modules {
 		r := m.Requires
-		c := jobs.Capabilities{OS: r.OS, Arch: r.Arch, CPUs: r.CPUs, Memory: r.Memory, Tags: r.Tags, Secrets: r.Secrets, Program: r.Program, Tools: map[string]string{}, Labels: map[string]string{}}
+		c := jobs.Capabilities{OS: r.OS, Arch: r.Arch, CPUs: r.CPUs, Memory: r.Memory, Tags: r.Tags, Secrets: r.Secrets, Env: r.Env, Program: r.Program, Tools: map[string]string{}, Labels: map[string]string{}}
 		for _, tool := range r.Tools {
 			c.Tools[tool.Name] = tool.Min
 		}

@@ -60,7 +60,7 @@ func (b *binder) top() {
 	root := b.file.root
 	d := &decoder{collector: b.collector, e: e, tree: root, limits: b.file.limits}
 	b.out.Env = d.env(root.get("env"), graph)
-	b.out.PassEnv = sortedSet(d.words(root.get("pass-env"), text("", static), "pass-env"))
+	b.out.PassEnv, b.out.RequiredEnv = sortedSet(d.passEnv(root.get("pass-env"))), d.requiredEnv(root.get("pass-env"))
 	b.out.FailSlow = !b.flag(root.get("fail-fast"), true)
 	b.out.Deadline = d.duration(root, fileShape, "deadline", 0)
 	b.out.Isolated = b.flag(root.get("isolated"), false)
@@ -129,7 +129,7 @@ func (b *binder) add(d *declaration, m *Module, name string) {
 		m.Outputs = append([]string{}, d.outputs.words...)
 	}
 	if m.Command != nil {
-		m.Command.PassEnv = together(b.out.PassEnv, m.Command.PassEnv)
+		b.out.passEnv(m)
 	}
 	if m.Family != "" {
 		b.out.Families[m.Family] = append(b.out.Families[m.Family], len(b.out.Modules))

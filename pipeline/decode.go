@@ -101,6 +101,9 @@ func (d *decoder) module() *Module {
 	m.If, m.IfAt = d.condition()
 	d.files(m)
 	d.secrets(m)
+	if m.Command != nil {
+		m.Requires.Env = d.requiredEnv(d.tree.get("pass-env"))
+	}
 	if m.Command != nil && m.Command.Shell != "" {
 		m.Requires.Tools = addTools(m.Requires.Tools, Tool{Name: m.Command.Shell})
 	}

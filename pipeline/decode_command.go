@@ -37,9 +37,40 @@ func (d *decoder) command() *Command {
 		c.Dir, _ = parseDir(dir) // checked by its shape
 	}
 	c.Env = d.env(d.tree.get("env"), ready)
-	c.PassEnv = d.words(d.tree.get("pass-env"), text("", static), "pass-env")
+	c.PassEnv = d.passEnv(d.tree.get("pass-env"))
 	c.Stdin = d.text(d.tree.get("stdin"), "stdin")
 	return c
+}
+
+// passEnv are the names and patterns of a list of variables.
+func (d *decoder) passEnv(list *node) (names []string) {
+	for _, n := range list.elements() {
+		if n.Kind == mapNode {
+			n = n.get("name")
+		}
+		if w, ok := d.word(n, text("", static), "pass-env"); ok {
+			names = append(names, w)
+		}
+	}
+	return names
+}
+
+// requiredEnv are the names of those that a worker must have, sorted.
+func (d *decoder) requiredEnv(list *node) (names []string) {
+	for _, n := range list.elements() {
+		if n.Kind == mapNode && d.flag(n.get("required"), false) {
+			if name := d.literal(n.get("name")); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return sortedSet(names)
+}
+
+// passEnv adds the variables of the whole pipeline to those of a command.
+func (p *Pipeline) passEnv(m *Module) {
+	m.Command.PassEnv = together(p.PassEnv, m.Command.PassEnv)
+	m.Requires.Env = together(p.RequiredEnv, m.Requires.Env)
 }
 
 // text is a text that may read needs.

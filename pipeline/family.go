@@ -87,7 +87,7 @@ func (p *Pipeline) Members(m *Module, combinations [][]Coordinate) ([]*Module, e
 		one := x.member(m.Family, x.Prefix, i, slices.Clone(pairs))
 		one.Needs, one.Outputs, one.Unselected = m.Needs, slices.Clone(m.Outputs), m.Unselected
 		if one.Command != nil {
-			one.Command.PassEnv = together(p.PassEnv, one.Command.PassEnv)
+			p.passEnv(one)
 		}
 		members[i] = one
 	}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type Pipeline struct {
 	Decimals      map[string]string `msgpack:"decimals,omitempty" json:",omitempty"` // how numbers were written that a float64 of Params changes
 	Env           []Var             `msgpack:"env,omitempty"`                        // of every module, the pipeline's own; values may read params only
 	PassEnv       []string          `msgpack:"pass_env,omitempty"`
+	RequiredEnv   []string          `msgpack:"required_env,omitempty" json:",omitempty"` // those of PassEnv that a worker must have
 	FailSlow      bool              `msgpack:"fail_slow,omitempty"`
 	Deadline      time.Duration     `msgpack:"deadline,omitempty"`                         // over the whole run; 0 = none
 	Limits        map[string]int    `msgpack:"limits,omitempty"`                           // name, as modules name it → how many may hold it at the same time
@@ -144,6 +146,7 @@ type Requirements struct {
 	Memory int64      `msgpack:"memory,omitempty"` // bytes, at least
 
 	Secrets []string `msgpack:"secrets,omitempty" json:",omitempty"` // names of those that the worker must have itself, sorted
+	Env     []string `msgpack:"env,omitempty" json:",omitempty"`     // variables of its own environment that the worker must give the module, sorted
 
 	Program *Program `msgpack:"program,omitempty"` // whose functions the module is made of
 	// Repository is that of the files which the run takes along. A worker that
@@ -162,15 +165,14 @@ func (r *Requirements) fit() error {
 	for _, t := range r.Tags {
 		n += len(t)
 	}
-	n += each * len(r.Secrets)
-	for _, s := range r.Secrets {
-		n += len(s)
+	for _, s := range slices.Concat(r.Secrets, r.Env) {
+		n += each + len(s)
 	}
 	for _, l := range r.Labels {
 		n += len(l.Key) + len(l.Value)
 	}
 	if n > maxRequirements {
-		return fmt.Errorf("the tools, tags, labels and secrets are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
+		return fmt.Errorf("the tools, tags, labels, secrets and variables are %d bytes long; a worker is told at most %d KiB", n, maxRequirements>>10)
 	}
 	return nil
 }

@@ -239,6 +239,17 @@ cache-dirs:
   gomod: {env: GOMODCACHE, key: "go-${{ hashFiles('go.sum') }}", restore: [go-]}
 ´´´
 
+## Variables of the worker
+
+´pass-env´ takes variables from the worker's own environment, where ´worker --pass-env´ allows them. A variable that the worker does
+not allow, or does not have, is absent. With ´required´ only workers that allow it run the module, and the module fails where
+it has no value:
+
+´´´yaml
+modules:
+  publish: {run: ./publish.sh, pass-env: [LANG, "AWS_*", {name: REGISTRY, required: true}]}
+´´´
+
 ## Secrets
 
 A module finds secrets in its environment. [Secrets](secrets.md) says where they come from:

@@ -62,8 +62,13 @@ func envMap(doc string, r reach) *shape {
 }
 
 func passEnvList(doc string) *shape {
-	return listOf(doc, patterned("a name or a pattern such as AWS_*", static, passEnvPattern, validPassEnv))
+	return listOf(doc, union("a variable", patterned("a name or a pattern such as AWS_*", static, passEnvPattern, validPassEnv), passEnvTerms))
 }
+
+var passEnvTerms = object("a variable with terms",
+	mustKey("name", patterned("its name", static, envPattern, validEnv)),
+	key("required", boolean("only workers that allow it run the module, and the module fails where it has no value (false)")),
+)
 
 func scopeShape() *shape {
 	return enum("how far it reaches: this run, or all runs on the same NATS (run)", static, "run", "cluster")

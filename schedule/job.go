@@ -71,7 +71,7 @@ func (d *Dispatcher) job(n *node, s pipeline.Scope) (*jobs.Job, error) {
 	job.Warnings = command.Warnings
 	job.Command = &jobs.CommandJob{
 		Run: command.Run, Shell: command.Shell, Args: command.Args, Dir: command.Dir,
-		Env: slices.Concat(command.Env, spec.Env, command.ModuleEnv), PassEnv: command.PassEnv, Stdin: command.Stdin,
+		Env: slices.Concat(command.Env, spec.Env, command.ModuleEnv), PassEnv: command.PassEnv, RequiredEnv: m.Requires.Env, Stdin: command.Stdin,
 	}
 	return job, nil
 }

@@ -50,6 +50,14 @@ type Config struct {
 	Alone func() bool
 }
 
+// allowed are the names and patterns of variables that modules may ask for.
+func (c Config) allowed() []string {
+	if c.PassAll {
+		return []string{"*"}
+	}
+	return c.PassEnv
+}
+
 // Validate reports all faults of the configuration together; New calls it too.
 func (c Config) Validate() error {
 	var faults []error

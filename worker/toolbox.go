@@ -40,7 +40,7 @@ func newToolbox(cfg Config, program *pipeline.Program) *toolbox {
 	t := &toolbox{
 		fixed: jobs.Capabilities{
 			OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: machine.CPUs(), Memory: machine.Memory(),
-			Labels: map[string]string{}, Program: program, Repository: cfg.Repository, Secrets: cfg.Secrets.Names(),
+			Labels: map[string]string{}, Program: program, Repository: cfg.Repository, Secrets: cfg.Secrets.Names(), Env: cfg.allowed(),
 		},
 		declared: map[string]string{},
 		onPath:   map[string]string{},

@@ -116,6 +116,24 @@ func TestHowACommandEnds(t *testing.T) {
 	}
 }
 
+// TestCommandWithoutARequiredVariableDoesNotStart: not with an empty one either.
+func TestCommandWithoutARequiredVariableDoesNotStart(t *testing.T) {
+	for value, ok := range map[string]bool{"X=1": true, "X=": false, "Y=1": false} {
+		job := script("echo ran")
+		job.Command.PassEnv, job.Command.RequiredEnv = []string{"X"}, []string{"X"}
+		e, out := execute(t, job, func(c *setting) {
+			c.environ = []string{"PATH=" + os.Getenv("PATH"), value}
+			c.allow = []string{"X"}
+		})
+		if started := out.Stdout() == "ran\n"; started != ok || ok != (e.Status == report.AttemptSucceeded) {
+			t.Errorf("%s: started %t, %s: %s", value, started, e.Status, e.Error)
+		}
+		if !ok && !strings.Contains(e.Error, "pass-env: worker w1 allows X, and has no value for it") {
+			t.Errorf("%s: %q", value, e.Error)
+		}
+	}
+}
+
 func TestEnvironmentOfACommand(t *testing.T) {
 	job := script(`env; echo "pwd=$(pwd)"`)
 	job.Matrix = []pipeline.Coordinate{{Axis: "go-version", Value: "1.26"}}

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"path"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )
 
@@ -22,10 +22,7 @@ type allowance struct {
 func (a allowance) covers(name string) bool { return a.all || matchAny(a.patterns, name) }
 
 func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, err := path.Match(p, name)
-		return err == nil && ok
-	})
+	return slices.ContainsFunc(patterns, func(p string) bool { return jobs.MatchVariable(p, name) })
 }
 
 // inherited lists the variables of the worker that every command gets; on Windows
@@ -54,7 +51,13 @@ func (c *command) environment() (env []string, err error) {
 	if job.Trace != "" {
 		env = append(env, "TRACEPARENT="+job.Trace)
 	}
-	env = append(env, c.passed(job.Command.PassEnv)...)
+	passed := c.passed(job.Command.PassEnv)
+	for _, name := range job.Command.RequiredEnv {
+		if lookup(passed, name) == "" {
+			return nil, fmt.Errorf("pass-env: worker %s allows %s, and has no value for it", c.t.Worker, name)
+		}
+	}
+	env = append(env, passed...)
 	for _, v := range slices.Concat(job.Command.Env, c.t.Variables) {
 		if !reserved(v.Key) {
 			env = append(env, v.Key+"="+v.Value)
