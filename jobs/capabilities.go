@@ -36,12 +36,7 @@ func (c Capabilities) Missing(r pipeline.Requirements) []string {
 			lack("label %s=%s", l.Key, l.Value)
 		}
 	}
-	missing = append(missing, c.missingSecrets(r.Secrets)...)
-	for _, name := range r.Env {
-		if !slices.ContainsFunc(c.Env, func(pattern string) bool { return MatchVariable(pattern, name) }) {
-			lack("variable %s (worker --pass-env)", name)
-		}
-	}
+	missing = append(missing, c.missingValues(r)...)
 	if p := r.Program; p != nil {
 		if text := missingProgram(*p, c.Program); text != "" {
 			lack("%s", text)
@@ -72,10 +67,16 @@ func MatchVariable(pattern, name string) bool {
 	return err == nil && ok
 }
 
-func (c Capabilities) missingSecrets(names []string) (missing []string) {
-	for _, name := range names {
+// missingValues says which secrets and variables a worker lacks.
+func (c Capabilities) missingValues(r pipeline.Requirements) (missing []string) {
+	for _, name := range r.Secrets {
 		if !slices.Contains(c.Secrets, name) {
 			missing = append(missing, "secret "+name)
+		}
+	}
+	for _, name := range r.Env {
+		if !slices.ContainsFunc(c.Env, func(pattern string) bool { return MatchVariable(pattern, name) }) {
+			missing = append(missing, fmt.Sprintf("variable %s (worker --pass-env)", name))
 		}
 	}
 	return missing
