@@ -147,7 +147,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// runBlock runs a block of shell as a subtest.
+// runBlock runs a block of shell as a subtest. The programs are on its PATH.
 func runBlock(t *testing.T, block string) {
 	t.Helper()
 	name, _, _ := strings.Cut(block, "\n")
@@ -158,7 +158,7 @@ func runBlock(t *testing.T, block string) {
 		_, port, _ := strings.Cut(freeAddress(t), ":")
 		script := everything.ReplaceAllString(strings.ReplaceAll(block, "4222", port), "make -n $1")
 		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
-		cmd.Dir, cmd.Env = root, p.env()
+		cmd.Dir, cmd.Env = root, p.env("PATH="+binaries.dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 		output, err := os.Create(filepath.Join(p.home, "output"))
