@@ -3,6 +3,7 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -592,6 +593,30 @@ func TestHandBack(t *testing.T) {
 	}
 	b.gone(pid)
 	b.ends(nil)
+}
+
+// TestRequestsThatNoOrchestratorSignedAreIgnored: the worker counts them, and takes the
+// next job.
+func TestRequestsThatNoOrchestratorSignedAreIgnored(t *testing.T) {
+	b := newBench(t, natstest.InProcess(t))
+	b.warm()
+	w := b.registered("w1")
+	stop := b.telling(func() error { return b.conn.Control.Greet(w) })
+	forged := signing.Key(bytes.Repeat([]byte{9}, signing.Size))
+	forge := b.telling(func() error {
+		return errors.Join(
+			b.conn.Control.SendWorker("w1", forged, jobs.Control{Drain: &jobs.Drain{By: "mallory"}}),
+			b.conn.Control.SendWorker("w1", forged, jobs.Control{Probe: &jobs.Probe{Incarnation: w.Incarnation, Run: run, Module: "m", Attempt: 1}}),
+		)
+	})
+	b.eventually("the worker has counted both", func() bool { return b.registered("w1").Ignored >= 2 })
+	forge()
+	stop()
+	j := b.job("true")
+	b.publish(j)
+	if o := b.outcome(j); o.Status != report.AttemptSucceeded {
+		t.Errorf("outcome %+v", o)
+	}
 }
 
 func TestDrainFinishesWhatRuns(t *testing.T) {
