@@ -37,6 +37,7 @@ type workerOptions struct {
 	passEnv      []string
 	drainTimeout time.Duration
 	exitWhenIdle bool
+	workerTTL    time.Duration
 	repository   string
 	filesDir     string
 	filesMax     int64
@@ -73,6 +74,7 @@ name, 130 and 143 stopped immediately by INT and TERM.`
 	settings.ListFlag(fs, &o.passEnv, "pass-env", "NAMES", true, "variables of this process, or patterns such as AWS_*, that modules may ask for")
 	settings.TimeFlag(fs, &o.drainTimeout, "drain-timeout", 30*time.Second, 0, 0, "hand back what has not ended this long after the first interrupt")
 	settings.SwitchFlag(fs, &o.exitWhenIdle, "exit-when-idle", "", "leave when there is nothing to do")
+	settings.TimeFlag(fs, &o.workerTTL, "worker-ttl", 0, time.Second, 10*time.Minute, "warn when a silent worker is lost after another time: the orchestrator that starts first on this NATS sets it")
 	o.Offers.Define(fs)
 	o.secrets.DefineWorker(fs)
 	root.RunE = func(cmd *cobra.Command, args []string) error {
@@ -116,7 +118,7 @@ func (o *workerOptions) config(ctx context.Context, log *slog.Logger) (worker.Co
 	}
 	cfg := worker.Config{
 		Group: o.group, Name: o.name, Slots: cmp.Or(o.maxParallel, machine.CPUs()), Workspace: workspace,
-		PassEnv: o.passEnv, DrainTimeout: o.drainTimeout, ExitWhenIdle: o.exitWhenIdle,
+		PassEnv: o.passEnv, WorkerTTL: o.workerTTL, DrainTimeout: o.drainTimeout, ExitWhenIdle: o.exitWhenIdle,
 		Version: version(), Logger: log, Secrets: o.secrets.Source(),
 	}
 	var err error

@@ -23,22 +23,25 @@ import (
 // Config configures a worker. The zero value is a worker with a random name, as many
 // slots as CPUs, and the tools that are on PATH.
 type Config struct {
-	Group        string            // [A-Za-z0-9_-]{1,64}; "" = the default group. Workers of a group share credentials
-	Name         string            // in the group, [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
-	Slots        int               // attempts at the same time; 0 = number of CPUs
-	Tags         []string          // words; case does not count
-	Tools        []string          // added to what is found on PATH, "name" or "name=version"
-	OnlyTools    []string          // not nil: replaces what is found on PATH
-	Labels       map[string]string // case does not count
-	Workspace    string            // where commands run; "" = a directory for each attempt, with the files of its run
-	Repository   string            // of the files in Workspace: runs of other ones do not come here; "" = any may
-	Copy         workspace.Copy    // of Workspace; nil = the files there are those of every run
-	Files        workspace.Files   // of attempts; the worker closes it when Run ends; nil = modules that find or leave files fail here
-	PassEnv      []string          // names or patterns of its own environment that modules may ask for
-	PassAll      bool              // the embedded worker: modules may ask for anything
-	DrainTimeout time.Duration     // 0 = 30 s
-	ExitWhenIdle bool              // Run drains the worker when it has had no attempt for 2 s
-	Version      string            // of the program, for lists of workers
+	Group      string            // [A-Za-z0-9_-]{1,64}; "" = the default group. Workers of a group share credentials
+	Name       string            // in the group, [A-Za-z0-9_-]{1,64}; "" = host name and a random suffix
+	Slots      int               // attempts at the same time; 0 = number of CPUs
+	Tags       []string          // words; case does not count
+	Tools      []string          // added to what is found on PATH, "name" or "name=version"
+	OnlyTools  []string          // not nil: replaces what is found on PATH
+	Labels     map[string]string // case does not count
+	Workspace  string            // where commands run; "" = a directory for each attempt, with the files of its run
+	Repository string            // of the files in Workspace: runs of other ones do not come here; "" = any may
+	Copy       workspace.Copy    // of Workspace; nil = the files there are those of every run
+	Files      workspace.Files   // of attempts; the worker closes it when Run ends; nil = modules that find or leave files fail here
+	PassEnv    []string          // names or patterns of its own environment that modules may ask for
+	PassAll    bool              // the embedded worker: modules may ask for anything
+	// WorkerTTL is the time after which this worker expects a silent worker to be lost. It
+	// warns when the registry has another one. 0 = any.
+	WorkerTTL    time.Duration
+	DrainTimeout time.Duration // 0 = 30 s
+	ExitWhenIdle bool          // Run drains the worker when it has had no attempt for 2 s
+	Version      string        // of the program, for lists of workers
 	// Secrets are those that this worker has itself, for modules that take them from
 	// their worker; nil = none.
 	Secrets   *secrets.Source

@@ -45,6 +45,9 @@ func (s *shift) open(ctx context.Context) error {
 		}
 	}
 	s.ttl = s.registry.TTL()
+	if want := s.w.cfg.WorkerTTL; want != 0 && want != s.ttl {
+		s.log.Warn("a silent worker is lost after another time than this worker was told; the orchestrator that started first on this NATS has set it (--worker-ttl)", "told", want, "set", s.ttl)
+	}
 	s.self.TTL, s.self.KeyLease = s.ttl, attempt.NewKeyLease(s.ttl)
 	s.puller = puller.New(s.conn.Conn, s.conn.Queue, s.cfg.Slots, s.handle)
 	return nil

@@ -619,6 +619,20 @@ func TestRequestsThatNoOrchestratorSignedAreIgnored(t *testing.T) {
 	}
 }
 
+// TestWorkerWarnsOfAnotherTimeToLive: the registry of the orchestrator counts.
+func TestWorkerWarnsOfAnotherTimeToLive(t *testing.T) {
+	for told, warns := range map[time.Duration]bool{0: false, time.Hour: true} {
+		log := natstest.NewLog()
+		b := newBench(t, natstest.InProcess(t), func(c *worker.Config) {
+			c.WorkerTTL, c.Logger = told, log.Logger()
+		})
+		b.warm()
+		if got := strings.Contains(log.Text(), "lost after another time"); got != warns {
+			t.Errorf("told %v: warns %t\n%s", told, got, log.Text())
+		}
+	}
+}
+
 func TestDrainFinishesWhatRuns(t *testing.T) {
 	b := newBench(t, natstest.InProcess(t))
 	j := b.job("echo $$ >pid; sleep 0.3")
