@@ -20,6 +20,10 @@ import (
 	"github.com/modpipe/modpipe/kv"
 )
 
+// lookForStreams is how long a worker waits between two looks for what an orchestrator
+// creates: the first run on a new NATS waits for it.
+const lookForStreams = 200 * time.Millisecond
+
 // open opens the buckets. It waits for NATS, and for the orchestrator that creates
 // them.
 func (s *shift) open(ctx context.Context) error {
@@ -40,7 +44,7 @@ func (s *shift) open(ctx context.Context) error {
 		if !said {
 			s.log.Warn("waiting for an orchestrator, which creates what is missing on NATS", "url", s.conn.URL(), "error", err)
 		}
-		if err := pause.For(ctx, attempt.MaxPause); err != nil {
+		if err := pause.For(ctx, lookForStreams); err != nil {
 			return err
 		}
 	}

@@ -164,11 +164,15 @@ func (c *Conn) awaitStreams(ctx context.Context) error {
 			reported = time.Now()
 			c.log.Warn("waiting for an orchestrator, which creates what is missing on NATS", "url", c.URL(), "stream", missing)
 		}
-		if err := pause.For(ctx, time.Second); err != nil {
+		if err := pause.For(ctx, lookForStreams); err != nil {
 			return err
 		}
 	}
 }
+
+// lookForStreams is how long awaitStreams waits between two looks: the first run on a new
+// NATS waits for it.
+const lookForStreams = 200 * time.Millisecond
 
 // CheckJetStream returns why JetStream cannot be used; nil when it can.
 //

@@ -227,6 +227,7 @@ func TestWorkspaceOfAnotherRepository(t *testing.T) {
 	p.repository(t, map[string]string{"a.txt": "mine\n"})
 	p.git(t, "remote", "add", "origin", "https://git.example/mine.git")
 	const reads = "name: e2e\nmodules: {read: {queue-timeout: 1s, run: cat a.txt}}\n"
+	p.run(t, reads) // the worker waits for the streams that this run creates
 	res := p.run(t, reads)
 	if res.Exit != 4 || len(res.output("read", "stdout")) > 0 {
 		t.Errorf("exit %d; it printed %q", res.Exit, res.output("read", "stdout"))
