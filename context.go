@@ -39,7 +39,7 @@ func AttemptOf(ctx context.Context) Attempt {
 }
 
 // Secret is the value of a secret of the module that ctx belongs to. The error names a
-// secret that the module does not declare; outside of an attempt there are none.
+// secret that the module does not declare; outside of an attempt no secret is known.
 func Secret(ctx context.Context, name string) (string, error) {
 	r, ok := ctx.Value(contextKey{}).(*running)
 	if !ok {

@@ -14,7 +14,7 @@ import (
 	"github.com/modpipe/modpipe/broker"
 	"github.com/modpipe/modpipe/internal/puller"
 	"github.com/modpipe/modpipe/internal/signing"
-	"github.com/modpipe/modpipe/internal/streams"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/test/natstest"
 )

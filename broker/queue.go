@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 
@@ -132,7 +132,7 @@ func (q *Queue) EnsureLane(ctx context.Context, lane jobs.Lane) error {
 	if !topology.ValidToken(string(lane)) {
 		return fmt.Errorf("%q cannot name a lane", lane)
 	}
-	if err := q.c.EnsureConsumer(ctx, streams.Jobs, streams.LaneConsumer(string(lane))); err != nil {
+	if err := q.c.EnsureConsumer(ctx, streams.Jobs, streams.LaneConsumer(string(lane), topology.JobsOfLane(lane))); err != nil {
 		return fmt.Errorf("create lane %s: %w", lane, err)
 	}
 	return nil

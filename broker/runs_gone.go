@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/modpipe/modpipe/internal/streams"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/streams"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 )
 
 // epochKey is the entry of the epoch in the bucket of sweeps.

@@ -19,7 +19,7 @@ var errNoFlights = errors.New("flights of the cache cannot be written")
 // at the same time is produced twice.
 type patientFlights struct {
 	locks.Bucket
-	connected func() bool // without a connection a write waits: the next one begins anew
+	connected func() bool // without a connection a write waits: the next one begins again
 	log       *slog.Logger
 
 	mu   sync.Mutex

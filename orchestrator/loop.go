@@ -218,14 +218,14 @@ func (l *loop) fold(e jobs.Entry) error {
 	return nil
 }
 
-// warnOf logs noise. It names the subject when someone forges records there.
+// warnOf logs noise. It names the subject when a program forges records there.
 func (l *loop) warnOf(n schedule.Noise) {
 	log := l.cfg.Logger.With("run", l.run, "entry", n.Sequence, "reason", n.Why)
 	switch {
 	case n.Cell == "":
 		log.Warn("skipped a stray record in the log of the run")
 	case n.Attack():
-		log.Warn("someone forges records in a module's log, or a program does not keep to the rules; later ones of this module are not logged: see who may publish to the subject",
+		log.Warn("a program forges records in a module's log, or does not keep to the rules; later ones of this module are not logged: see who may publish to the subject",
 			"module", l.state.NameOf(n.Cell), "subject", topology.Cell(l.run, n.Cell), "skipped", n.Records)
 	default:
 		log.Warn("skipped a stray record in a module's log", "module", l.state.NameOf(n.Cell))

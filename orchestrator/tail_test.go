@@ -130,7 +130,7 @@ modules:
 	if err != nil || rep.Status != report.RunSucceeded || len(rep.Modules[0].Attempts) != 1 {
 		t.Fatalf("the run ended as %+v, %v", rep, err)
 	}
-	if len(rep.Warnings) != 2 || !strings.Contains(rep.Warnings[0], "stray record") || !strings.Contains(rep.Warnings[1], "someone forges records") {
+	if len(rep.Warnings) != 2 || !strings.Contains(rep.Warnings[0], "stray record") || !strings.Contains(rep.Warnings[1], "a program forges records") {
 		t.Errorf("the warnings are %q", rep.Warnings)
 	}
 }

@@ -23,14 +23,14 @@ type Noise struct {
 // manyNoisy is how many skipped records in one cell are no accident.
 const manyNoisy = 3
 
-// Attack reports whether so many records of the cell were skipped that someone writes
+// Attack reports whether so many records of the cell were skipped that a program writes
 // them on purpose.
 func (n Noise) Attack() bool { return n.Records >= manyNoisy }
 
 // String is the warning about it.
 func (n Noise) String() string {
 	if n.Attack() {
-		return fmt.Sprintf("skipped %d records in its log, the newest at entry %d: %s; someone forges records, or a program does not keep to the rules; later ones are skipped without a word", n.Records, n.Sequence, n.Why)
+		return fmt.Sprintf("skipped %d records in its log, the newest at entry %d: %s; a program forges records, or does not keep to the rules; later ones are skipped without a word", n.Records, n.Sequence, n.Why)
 	}
 	return fmt.Sprintf("skipped a stray record in its log (entry %d): %s", n.Sequence, n.Why)
 }

@@ -117,7 +117,7 @@ func TestADeliveryIsRepeatedUntilItIsConfirmed(t *testing.T) {
 	p.d.Confirmed(id, "another nonce")
 	p.now = p.now.Add(time.Minute)
 	if delivered, _ := next(); len(delivered) == 0 {
-		t.Error("somebody else's confirmation counts")
+		t.Error("the confirmation of another worker counts")
 	}
 	p.d.Confirmed(id, "n1")
 	p.now = p.now.Add(time.Minute)
@@ -135,7 +135,7 @@ func TestADeliveryIsRepeatedUntilItIsConfirmed(t *testing.T) {
 }
 
 // A new orchestrator does not know whether the secrets have arrived. It sends them
-// again, and releases nothing anew.
+// again, and releases nothing again.
 func TestATakeoverDeliversAgain(t *testing.T) {
 	p, next := claimedOf(t, withSecret, "XA")
 	id := jobs.AttemptID{Module: "a", Attempt: 1}

@@ -18,7 +18,7 @@ import (
 	"github.com/modpipe/modpipe/internal/safetext"
 	"github.com/modpipe/modpipe/internal/settings"
 	"github.com/modpipe/modpipe/internal/store"
-	"github.com/modpipe/modpipe/internal/streams"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 	"github.com/modpipe/modpipe/pipeline"
 )

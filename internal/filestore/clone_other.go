@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// clone is not implemented here: files are copied.
+// clone refuses: this system has no call for it, so files are copied.
 func (s *Store) clone(_, _ *os.File) bool { return false }
 
 // sameDevice is not known here, and evicting for a full disk helps most often:

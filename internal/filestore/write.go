@@ -61,7 +61,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	}
 	hashed := w.hashBeside(p)
 	n, err := w.store.writeAll(w.file, p, w.size, w.room)
-	<-hashed // of a writer that fails nobody asks for the digest
+	<-hashed // the digest of a writer that fails is not used
 	w.size += int64(n)
 	if err != nil {
 		return n, w.store.failed("write a file", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/modpipe/modpipe/test/natstest"
 )
 
-// TestForeignStreamsAreRefused: streams that someone else has made so that messages go
+// TestForeignStreamsAreRefused: streams that another program has made so that messages go
 // elsewhere, and one of an earlier version, which is corrected.
 func TestForeignStreamsAreRefused(t *testing.T) {
 	t.Parallel()

@@ -34,7 +34,7 @@ type Config struct {
 	Store  string // directory
 	Listen string // "host:port"; empty = 127.0.0.1 and a free port
 	Token  string // required from every client when set
-	Guest  *Guest // may join with another token; nil = nobody
+	Guest  *Guest // may join with another token; nil = no user may
 	// Certificate makes network clients use TLS; nil = no TLS.
 	Certificate *tls.Certificate
 	Memory      bool // a temporary store, removed by Close

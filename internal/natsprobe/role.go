@@ -22,7 +22,7 @@ type Use struct {
 
 // Role tries what a role needs and what it must not have. It returns the subjects that
 // are missing and those that are too many, each with what is done to it. Nothing is
-// changed: every message is one that the server refuses, or that nobody receives.
+// changed: every message is one that the server refuses, or that has no receiver.
 func (p *Probe) Role(ctx context.Context, uses []Use) (missing, excessive []string, err error) {
 	var mu sync.Mutex
 	denied := map[Use]bool{}

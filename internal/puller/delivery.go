@@ -6,7 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/modpipe/modpipe/internal/jetstream"
-	"github.com/modpipe/modpipe/internal/streams"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 

@@ -168,7 +168,7 @@ func fresh(t failer, m memory, parent string, files *tree.Tree, at time.Time) ma
 // not exist. Errors do not matter: the module tries.
 var hostile = map[string]func(dir, path, other string){
 	"write":        func(_, path, _ string) { put(path, "longer than before") },
-	"forge":        func(_, path, _ string) { forge(path, func() { put(path, "XXXX") }) },
+	"forge":        func(_, path, _ string) { forge(path, func() { put(path, "9999") }) },
 	"map":          func(_, path, _ string) { forge(path, func() { mapAndWrite(path) }) },
 	"chmod":        func(_, path, _ string) { _ = os.Chmod(path, 0o711) },
 	"lock":         func(_, path, _ string) { _ = os.Chmod(path, 0) },

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/modpipe/modpipe/internal/ident"
-	"github.com/modpipe/modpipe/internal/streams"
 	"github.com/modpipe/modpipe/internal/topology"
+	"github.com/modpipe/modpipe/internal/topology/streams"
 	"github.com/modpipe/modpipe/jobs"
 )
 

@@ -19,7 +19,7 @@ type world struct {
 	rand   *rand.Rand
 	dice   *rand.Rand    // for what concerns the cache
 	fraud  *rand.Rand    // for what concerns keys and forgery
-	forger *forger       // nil: nobody forges
+	forger *forger       // nil: no record is forged
 	signs  bool          // records are signed
 	now    time.Duration // true time, which no party can read
 	events eventHeap

@@ -90,10 +90,11 @@ func Settings() []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{queue, runs, logs, blobs}
 }
 
-// LaneConsumer is the durable consumer of a lane, by its name.
-func LaneConsumer(lane string) jetstream.ConsumerConfig {
+// LaneConsumer is the durable consumer of a lane, by its name, with the filter that selects
+// its jobs.
+func LaneConsumer(lane, filter string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Name: lane, Durable: lane, FilterSubject: "mp.job." + lane + ".>",
+		Name: lane, Durable: lane, FilterSubject: filter,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait, MaxDeliver: -1, MaxAckPending: -1,
 		MaxWaiting: MaxWaiting, InactiveThreshold: laneIdle,
 	}
