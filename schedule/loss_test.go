@@ -266,6 +266,25 @@ modules:
 	}
 }
 
+// TestFailedWaitNamesWhatIsMissingAtItsEnd: a worker that joins during the wait, and
+// cannot run the module, is named, although the wait began without one.
+func TestFailedWaitNamesWhatIsMissingAtItsEnd(t *testing.T) {
+	p := newPlayer(t, "name: p\nmodules:\n  a: {command: [\"true\"], requires: {os: windows}, queue-timeout: 10s}\n", ok)
+	f := p.fleet(0)
+	p.before = func(p *player, round int) {
+		if round == 0 {
+			p.d = schedule.NewDispatcher(p.run, f)
+		}
+		if p.now.After(epochStart.Add(5 * time.Second)) {
+			f.Heartbeat(jobs.WorkerInfo{Name: "late", Incarnation: "late", Slots: 1, LanesSeen: 1 << 40, Capabilities: jobs.Capabilities{OS: "linux"}}, p.now)
+		}
+	}
+	want := "failed (no capable worker within 10s (queue-timeout): missing os windows; late comes closest)"
+	if got := ended(p.play(1))["a"]; got != want {
+		t.Errorf("a: %s, want %s", got, want)
+	}
+}
+
 // TestWaitThatCannotEndFailsAtOnce: where no other worker can join, a module
 // whose requirements no worker meets fails without its queue time-out.
 func TestWaitThatCannotEndFailsAtOnce(t *testing.T) {

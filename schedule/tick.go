@@ -130,7 +130,10 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 	if !none || len(l.capable) > 0 {
 		return time.Time{}
 	}
-	hopeless := l.prepared && d.fleet.hopeless(l.set)
+	hopeless, lack := l.prepared && d.fleet.hopeless(l.set), d.run.nobody[l.name]
+	if l.prepared && d.fleet.synced { // other workers may have come since the wait was recorded
+		lack.Missing, lack.Closest = d.fleet.lack(l.set)
+	}
 	var next time.Time
 	for _, n := range d.run.nodes {
 		waits := n.status == report.Ready || (n.status == report.Retrying && !n.retryAt.After(now))
@@ -148,7 +151,7 @@ func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 			}
 			continue
 		}
-		d.close(n, jobs.Outcome{Status: report.AttemptFailed, NoWorker: true, Error: noWorkerText(n, d.run.nobody[l.name], hopeless)}, m.published || d.run.epoch > 1)
+		d.close(n, jobs.Outcome{Status: report.AttemptFailed, NoWorker: true, Error: noWorkerText(n, lack, hopeless)}, m.published || d.run.epoch > 1)
 	}
 	return next
 }

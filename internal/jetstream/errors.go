@@ -101,7 +101,7 @@ func Transient(err error) bool {
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false
 	case errors.Is(err, errLost), errors.Is(err, ErrNoAnswer), errors.Is(err, ErrNotReady), errors.Is(err, ErrRacing),
-		errors.Is(err, ErrWithdrawn), errors.Is(err, errHole):
+		errors.Is(err, ErrWithdrawn):
 		return true
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrNoServers),
