@@ -141,7 +141,7 @@ func (v *CacheUse) Write(w io.Writer) {
 	say := func(format string, args ...any) { console.Writeln(w, safetext.Line(fmt.Sprintf(format, args...))) }
 	if h := v.Hit; h != nil {
 		say("%s of run %s took the result of %s of run %s, which was stored %s by %s (namespace %s)",
-			v.Module, v.Run, h.Module, h.Run, h.When.Format(time.RFC3339), cmp.Or(h.By, "nobody that is known"), h.Namespace)
+			v.Module, v.Run, h.Module, h.Run, h.When.Format(time.RFC3339), cmp.Or(h.By, "an unknown user"), h.Namespace)
 		say("fingerprint %s", h.Fingerprint)
 		writeTools(say, v.Entry)
 		return

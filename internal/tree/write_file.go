@@ -91,7 +91,7 @@ func (w *writer) same(ctx context.Context, dir *place, name string, f *File) err
 			return err
 		}
 		if len(t.files) == 0 {
-			return errors.New("it was there, and somebody removed it at the same time")
+			return errors.New("it was there, and another program removed it at the same time")
 		}
 		there = t.files[0].Digest
 	}
