@@ -124,16 +124,23 @@ func (d *Dispatcher) tickUnclaimed(n *node, m *memo, now time.Time) {
 	}
 }
 
+// lackNow is what the workers lack for a lane. Others may have come since the wait for
+// one was recorded.
+func (d *Dispatcher) lackNow(l *lane) jobs.LaneUnserved {
+	lack := d.run.nobody[l.name]
+	if l.prepared && d.fleet.synced {
+		lack.Missing, lack.Closest = d.fleet.lack(l.set)
+	}
+	return lack
+}
+
 // tickQueue ends modules that have waited too long for a capable worker.
 func (d *Dispatcher) tickQueue(l *lane, now time.Time) time.Time {
 	since, none := d.run.nobodyAt[l.name]
 	if !none || len(l.capable) > 0 {
 		return time.Time{}
 	}
-	hopeless, lack := l.prepared && d.fleet.hopeless(l.set), d.run.nobody[l.name]
-	if l.prepared && d.fleet.synced { // other workers may have come since the wait was recorded
-		lack.Missing, lack.Closest = d.fleet.lack(l.set)
-	}
+	hopeless, lack := l.prepared && d.fleet.hopeless(l.set), d.lackNow(l)
 	var next time.Time
 	for _, n := range d.run.nodes {
 		waits := n.status == report.Ready || (n.status == report.Retrying && !n.retryAt.After(now))
